@@ -1,0 +1,58 @@
+"""What can go wrong for a user: one sentence, a way out, and a stable exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TltoolError(Exception):
+    """Base of every error that tltool raises on purpose.
+
+    Args:
+        message: one sentence that names the file or key and what is wrong with it.
+        hint: how to mend it, ideally a command to type.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TltoolError):
+    """A wrong argument, recipe or name (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(TltoolError):
+    """The photos or files given cannot be used (exit code 3)."""
+
+    exit_code = 3
+
+
+class GateError(TltoolError):
+    """A quality gate failed: accuracy, parity or reproduction (exit code 4)."""
+
+    exit_code = 4
+
+
+class EnvironmentProblem(TltoolError):
+    """The machine cannot do it: weights unreachable, disk full, no GPU (exit code 5)."""
+
+    exit_code = 5
+
+
+class Interrupted(TltoolError):
+    """The user pressed Ctrl-C; what was finished is kept (exit code 130)."""
+
+    exit_code = 130
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""

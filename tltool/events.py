@@ -1,0 +1,48 @@
+"""How the library reports what it does: one small protocol, implemented by the console and by tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+
+class Observer(Protocol):
+    """Hears what a workflow does. The library itself never prints."""
+
+    def on_phase(self, name: str, detail: str = "") -> None:
+        """A phase starts; the one before it, if any, is over."""
+
+    def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
+        """``done`` of ``total`` units of the current phase are finished."""
+
+    def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Epoch ``epoch`` (0 is the untrained state) of at most ``epochs`` is finished."""
+
+    def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:
+        """Something worth a line."""
+
+    def on_table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """A small table worth showing; every cell is already formatted text."""
+
+
+class SilentObserver:
+    """Hears everything, says nothing: the default of the Python API."""
+
+    def on_phase(self, name: str, detail: str = "") -> None:
+        pass
+
+    def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
+        pass
+
+    def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:
+        pass
+
+    def on_table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        pass
