@@ -1,0 +1,49 @@
+"""The recipes that ship with tltool."""
+
+from pathlib import Path
+
+from tltool.errors import UsageError, did_you_mean
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped recipes: inside the wheel, or `recipes/` of a checkout."""
+    inside = _PACKAGE / "shipped_recipes"
+    return inside if inside.is_dir() else _PACKAGE.parent / "recipes"
+
+
+def shipped() -> list[tuple[str, str]]:
+    """Return (name, one-line summary) of every shipped recipe, sorted by name.
+
+    The summary is the first comment line of the file.
+    """
+    return [(path.stem, _summary(path)) for path in sorted(shipped_folder().glob("*.yaml"))]
+
+
+def find(reference: str) -> Path:
+    """Return the file of a recipe given as a path or as the name of a shipped one.
+
+    Raises:
+        UsageError: there is neither such a file nor such a shipped recipe.
+    """
+    path = Path(reference).expanduser()
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if path.is_file():
+            return path
+        raise UsageError(
+            f"there is no recipe file '{reference}'", hint="`tltool recipes list` names those shipped"
+        )
+    shipped_path = shipped_folder() / f"{reference}.yaml"
+    if shipped_path.is_file() and shipped_path.parent == shipped_folder():
+        return shipped_path
+    names = [name for name, _ in shipped()]
+    raise UsageError(
+        f"there is no recipe '{reference}'.{did_you_mean(reference, names)}",
+        hint=f"shipped recipes: {', '.join(names)}; or give the path of a .yaml file",
+    )
+
+
+def _summary(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.lstrip("# ").rstrip()

@@ -1,0 +1,251 @@
+"""The recipe: the one place where every setting, its type, its range and its default stand."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are refused and values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class DataSection(Section):
+    """How photos are read and divided."""
+
+    image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
+    """Side in pixels of the square the network sees; null means the backbone's own."""
+    resize: Literal["squash", "crop", "pad"] = "squash"
+    """How a photo becomes a square: squash ignores its aspect, crop keeps the centre, pad adds
+    black borders."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    """Share of the photos held out for early stopping and calibration when the folder has no
+    validation part."""
+    test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
+    """Share of the photos opened only once, by the final evaluation. With 0 and no test folder the
+    validation part is reported, which is a little optimistic."""
+    on_bad: Literal["skip", "fail"] = "skip"
+    """What to do with unreadable files: leave them out with a warning, or stop."""
+    max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Stop when more than this share of the files is unreadable, even with on_bad: skip."""
+    max_pixels: Annotated[int, Field(ge=1024)] = 100_000_000
+    """A file with more pixels than this is left out undecoded (it may be a decompression bomb)."""
+
+
+class HeadSection(Section):
+    """The new classifier on top of the backbone."""
+
+    kind: Literal["gap", "gap_conv", "gap_max", "mlp"] = "gap"
+    """gap: global average pooling, dropout, dense. gap_conv: 1x1 convolution to the classes, then
+    global average pooling. gap_max: average and maximum pooling side by side. mlp: one hidden
+    layer."""
+    dropout: Fraction = 0.2
+    """Share of the head's inputs dropped in training."""
+    hidden_units: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Width of the hidden layer of the mlp head."""
+    norm: Literal["none", "batch", "layer", "instance", "group"] = "batch"
+    """Normalisation of the hidden layer of the mlp head."""
+
+
+class ModelSection(Section):
+    """The network."""
+
+    backbone: str = "vgg16"
+    """Name of the backbone; `tltool backbones` lists them."""
+    weights: str = "imagenet"
+    """imagenet, random, or the path of a weights file."""
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    """Whether the backbone's batch normalisation keeps its pretrained statistics."""
+    head: HeadSection = HeadSection()
+    """The new classifier."""
+
+
+class CropSection(Section):
+    """Random crop, resized back (keras-cv RandomCropAndResize)."""
+
+    min_area: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """Smallest share of the photo's area that a crop keeps."""
+    max_aspect: Annotated[float, Field(ge=1, le=4)] = 1.25
+    """Largest stretch of width against height, either way."""
+
+
+class CutoutSection(Section):
+    """One grey rectangle per photo (keras-cv RandomCutout; DeVries and Taylor 2017)."""
+
+    size: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Side of the largest rectangle as a share of the photo's side."""
+
+
+class MixSection(Section):
+    """Blend of two photos and their labels."""
+
+    alpha: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """Both parameters of the Beta distribution from which the blend is drawn."""
+
+
+class AugmentSection(Section):
+    """Random changes of the training photos. null switches one off."""
+
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "horizontal"
+    """Mirror images that are as good as the original."""
+    crop: CropSection | None = CropSection()
+    """Random crop."""
+    cutout: CutoutSection | None = None
+    """Random rectangle hidden."""
+    mixup: MixSection | None = None
+    """Mixup (Zhang et al. 2018). It needs many photos: a few thousand or more."""
+    cutmix: MixSection | None = None
+    """CutMix (Yun et al. 2019)."""
+
+
+class CacheSection(Section):
+    """What is computed once and kept, instead of once per epoch."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    """on: the frozen trunk is computed once per augmented view. off: the usual live path, with new
+    augmentation every epoch. auto: whichever is estimated to be faster, and says why."""
+    views: Annotated[int, Field(ge=1, le=64)] = 2
+    """Views of each training photo that are cached. The first is the plain photo, the others are
+    augmented."""
+    ram_fraction: Annotated[float, Field(gt=0, le=0.9)] = 0.4
+    """Share of the free memory that cached activations may take; beyond it they go to disk."""
+
+
+def _cache_shorthand(value: Any) -> Any:
+    """Accept `cache: auto`, `cache: off` (which YAML reads as false) and `cache: on`."""
+    if isinstance(value, bool):
+        return {"mode": "on" if value else "off"}
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class ProbeSection(Section):
+    """The first phase: a regularised logistic regression on pooled features of the backbone."""
+
+    enabled: bool = True
+    """Whether to run it. Its solution is the baseline and the first state of the head."""
+    strengths: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=12)] = (
+        1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1,
+    )  # fmt: skip
+    """Inverse L2 strengths C (scikit-learn's meaning) to choose from by cross-validation."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Folds of that cross-validation."""
+
+
+class HeadPhaseSection(Section):
+    """The second phase: the head alone, on frozen features of all views."""
+
+    epochs: Count = 20
+    """Most epochs; 0 skips the phase."""
+    learning_rate: Positive = 1e-3
+    """Peak learning rate."""
+
+
+class FinetunePhaseSection(Section):
+    """The third phase: the upper stages of the backbone together with the head."""
+
+    epochs: Count = 6
+    """Most epochs; 0 skips the phase."""
+    unfreeze: str = "last"
+    """First stage that is trained, with everything above it: a stage name such as block5, `last`
+    for the backbone's last stage, or `all`."""
+    learning_rate: Positive = 1e-4
+    """Peak learning rate of the highest unfrozen stage and the head."""
+    stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each stage below learns at this multiple of the rate of the stage above it (discriminative
+    learning rates; Howard and Ruder 2018)."""
+
+
+class EarlyStoppingSection(Section):
+    """When to stop. The best state of all phases is restored at the end."""
+
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """The measure on the validation part that decides which state is best."""
+    patience: Annotated[int, Field(ge=1)] = 3
+    """Epochs without improvement before a phase ends."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest change that counts as an improvement."""
+
+
+class TrainSection(Section):
+    """How the network learns."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Photos per step."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with momentum 0.9; both with decoupled weight decay."""
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    """Decoupled weight decay of kernels (biases and normalisation are spared)."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """Learning rate after the warm-up: cosine to zero, divided by ten on a plateau, or constant."""
+    plateau_patience: Annotated[int, Field(ge=1)] = 2
+    """Epochs without improvement before schedule: plateau divides the rate by ten."""
+    warmup_epochs: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Epochs over which the learning rate rises from zero."""
+    label_smoothing: Fraction = 0.0
+    """Share of each label spread over all classes (Szegedy et al. 2016)."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: each class counts the same in the loss, however few photos it has."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of an exponential moving average of the weights; 0 is off."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of training. auto: bfloat16 where the processor or GPU has it, else float32."""
+    deterministic: bool = True
+    """Same recipe, data and machine, same weights, to the bit."""
+    cache: Annotated[CacheSection, BeforeValidator(_cache_shorthand)] = CacheSection()
+    """What is computed once and kept."""
+    probe: ProbeSection = ProbeSection()
+    """First phase."""
+    head: HeadPhaseSection = HeadPhaseSection()
+    """Second phase."""
+    finetune: FinetunePhaseSection = FinetunePhaseSection()
+    """Third phase."""
+    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
+    """When to stop."""
+
+
+class EvaluateSection(Section):
+    """The final evaluation."""
+
+    calibrate: bool = True
+    """Fit a temperature on the validation part (Guo et al. 2017) and keep it in the model."""
+    min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Fail (exit code 4) and export nothing when the accuracy is lower."""
+
+
+class ExportSection(Section):
+    """What is exported at the end of a run."""
+
+    enabled: bool = True
+    """Whether to write saved_models/<name>/<version>/."""
+    parity_images: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Photos on which the export must give the same answers as the model it came from."""
+    tolerance: Positive = 1e-5
+    """Largest difference of a probability that passes."""
+
+
+class Recipe(Section):
+    """A whole run: read from YAML by `tltool.recipe.load`, written resolved into the run folder."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "vgg16"
+    """Name of the run and of the exported model: letters, digits, dot, dash, underscore."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the split, the initial weights, the order and the augmentation."""
+    data: DataSection = DataSection()
+    """How photos are read and divided."""
+    model: ModelSection = ModelSection()
+    """The network."""
+    augment: AugmentSection = AugmentSection()
+    """Random changes of the training photos."""
+    train: TrainSection = TrainSection()
+    """How the network learns."""
+    evaluate: EvaluateSection = EvaluateSection()
+    """The final evaluation."""
+    export: ExportSection = ExportSection()
+    """What is exported."""
