@@ -1,0 +1,1 @@
+"""Random changes of training photos, drawn by stateless functions of (seed, epoch, item)."""
