@@ -1,0 +1,122 @@
+"""The waist: what training leaves behind and everything after it starts from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tltool.data.decode import DecodeSpec
+from tltool.errors import DataError
+from tltool.models import preprocessing  # noqa: F401  (registers the layers that a model file names)
+
+FORMAT_VERSION = 1
+MODEL_FILE = "model.keras"
+DESCRIPTION_FILE = "artifact.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What must travel with a model so that it gives the same answers elsewhere.
+
+    Attributes:
+        name: name of the run.
+        class_names: in the order of the model's outputs.
+        decode: how bytes become the model's input.
+        backbone: name of the backbone.
+        arithmetic: of the probabilities reported for this model: float32, bfloat16 or float16.
+        batch_size: photos per batch of those probabilities.
+        temperature: divides the logits before the softmax.
+        licence: of the pretrained weights.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    decode: DecodeSpec
+    backbone: str
+    arithmetic: str
+    batch_size: int
+    temperature: float
+    licence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary with the format version."""
+        return {
+            "format_version": FORMAT_VERSION,
+            **{field: getattr(self, field) for field in self.__dataclass_fields__},
+            "class_names": list(self.class_names),
+            "decode": self.decode.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Description:
+        """Return the description that ``to_json`` wrote."""
+        fields = {key: value for key, value in document.items() if key != "format_version"}
+        fields["class_names"] = tuple(fields["class_names"])
+        fields["decode"] = DecodeSpec.from_json(fields["decode"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained model (images float32 [B, H, W, 3] in 0…255 to logits [B, C]) and its description."""
+
+    model: keras.Model
+    description: Description
+
+
+def save_artifact(folder: Path, artifact: Artifact) -> None:
+    """Write the model and its description into ``folder``."""
+    artifact.model.save(folder / MODEL_FILE)
+    text = json.dumps(artifact.description.to_json(), indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether ``folder`` holds a trained model."""
+    return (folder / DESCRIPTION_FILE).is_file() and (folder / MODEL_FILE).is_file()
+
+
+def load_description(folder: Path) -> Description:
+    """Return the description in ``folder``, without loading the model.
+
+    Raises:
+        DataError: there is none, or it is of a later format.
+    """
+    path = folder / DESCRIPTION_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"'{folder}' holds no trained model: {path.name} cannot be read ({error})",
+            hint="give the folder of a finished run, or of an exported model",
+        ) from None
+    if document.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"'{path}' is of format {document.get('format_version')}, this tltool reads "
+            f"{FORMAT_VERSION}",
+            hint="use the tltool version that wrote it, or upgrade",
+        )
+    return Description.from_json(document)
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Return the trained model in ``folder``. No code from the file is run (Keras' safe mode).
+
+    Raises:
+        DataError: there is no trained model, or its file is damaged.
+    """
+    description = load_description(folder)
+    path = folder / MODEL_FILE
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().split("\n", 1)[0]
+        raise DataError(
+            f"the model file '{path}' is damaged or missing: {first}",
+            hint="train again, or restore the file from a copy",
+        ) from None
+    return Artifact(model, description)

@@ -1,0 +1,1 @@
+"""The frozen part of the network, computed once and kept."""

@@ -1,0 +1,91 @@
+"""The names in a run folder, once."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.errors import EnvironmentProblem, UsageError
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Paths inside the folder of one run."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The fully resolved recipe."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Digests, versions, machine, seeds, timings."""
+        return self.folder / "manifest.json"
+
+    @property
+    def split(self) -> Path:
+        """Which photo went into which part."""
+        return self.folder / "split.csv"
+
+    @property
+    def issues(self) -> Path:
+        """What the audit found."""
+        return self.folder / "data_issues.csv"
+
+    @property
+    def history(self) -> Path:
+        """One row per epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """The final evaluation."""
+        return self.folder / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """One row per photo of the held-out part."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of the plots."""
+        return self.folder / "plots"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of activations while training; removed at the end."""
+        return self.folder / "cache"
+
+    @property
+    def log(self) -> Path:
+        """What was said while it ran."""
+        return self.folder / "log.txt"
+
+
+def create_run(parent: Path, name: str, *, now: datetime.datetime) -> RunLayout:
+    """Make the folder ``parent/name-UTC`` of a new run.
+
+    Raises:
+        UsageError: the folder exists and is not empty, or ``parent`` is a file.
+        EnvironmentProblem: it cannot be made.
+    """
+    folder = parent / f"{name}-{now:%Y%m%d-%H%M%S}"
+    if parent.exists() and not parent.is_dir():
+        raise UsageError(f"--out '{parent}' is a file, not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the run folder '{folder}' cannot be made: {error.strerror}",
+            hint="choose a folder that you may write to with --out",
+        ) from None
+    if any(folder.iterdir()):
+        raise UsageError(
+            f"the run folder '{folder}' exists and is not empty",
+            hint="wait a second and start again, or choose another --name or --out",
+        )
+    return RunLayout(folder)

@@ -1,0 +1,1 @@
+"""The three phases of training and what they need."""

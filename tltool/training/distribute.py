@@ -1,0 +1,50 @@
+"""Which devices train."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import tensorflow as tf
+
+from tltool.errors import EnvironmentProblem
+
+Device = Literal["auto", "cpu", "gpu"]
+
+
+def choose_devices(wanted: Device) -> tuple[tf.distribute.Strategy, bool]:
+    """Return the strategy for the devices wanted and whether it uses GPUs.
+
+    All visible GPUs train together through MirroredStrategy; the batch is divided among them.
+
+    Raises:
+        EnvironmentProblem: a GPU is wanted and TensorFlow sees none.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if wanted == "gpu" and not gpus:
+        raise EnvironmentProblem(
+            "a GPU was asked for, but TensorFlow sees none",
+            hint="install tltool[gpu] and check `nvidia-smi`, or use --device auto",
+        )
+    if wanted == "cpu" or not gpus:
+        _hide_gpus()
+        return tf.distribute.get_strategy(), False
+    for gpu in gpus:
+        _grow_memory(gpu)
+    if len(gpus) == 1:
+        return tf.distribute.get_strategy(), True
+    return tf.distribute.MirroredStrategy(), True
+
+
+def _hide_gpus() -> None:
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        # the runtime has started already: possible only where a caller used TensorFlow before us
+        return
+
+
+def _grow_memory(gpu: tf.config.PhysicalDevice) -> None:
+    try:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        return

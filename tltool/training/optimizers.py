@@ -1,0 +1,53 @@
+"""Optimisers, one per learning-rate group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+
+
+@dataclass(frozen=True)
+class Group:
+    """Variables that share one multiple of the learning rate.
+
+    Attributes:
+        variables: what is trained.
+        multiple: factor on the phase's learning rate (discriminative rates).
+    """
+
+    variables: Sequence[keras.Variable]
+    multiple: float = 1.0
+
+
+def make_optimizer(
+    kind: Literal["adamw", "sgd"],
+    group: Group,
+    *,
+    weight_decay: float,
+    loss_scale: bool,
+) -> keras.optimizers.Optimizer:
+    """Return a built optimiser for ``group``: AdamW, or SGD with momentum 0.9.
+
+    Weight decay is decoupled (Loshchilov and Hutter 2019) and spares biases and normalisation.
+    """
+    if kind == "adamw":
+        inner = keras.optimizers.AdamW(learning_rate=0.0, weight_decay=weight_decay)
+    else:
+        inner = keras.optimizers.SGD(
+            learning_rate=0.0, momentum=0.9, weight_decay=weight_decay or None
+        )
+    spared = [variable for variable in group.variables if len(variable.shape) < 2]
+    if spared:
+        inner.exclude_from_weight_decay(var_list=spared)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner) if loss_scale else inner
+    optimizer.build(list(group.variables))
+    return optimizer
+
+
+def set_rate(optimizer: keras.optimizers.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.learning_rate.assign(rate)
