@@ -1,0 +1,117 @@
+"""The metrics document against scikit-learn and at its edges."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tltool.errors import DataError, GateError
+from tltool.evaluation.metrics import compute_metrics, expected_calibration_error, log_loss
+from tltool.evaluation.tables import PER_CLASS_COLUMNS, format_rate, per_class_rows
+
+NAMES = ["ants", "bees", "crickets", "dragonflies"]
+
+
+@pytest.fixture(name="answers")
+def _answers() -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities float32 [60, 4] and labels int64 [60] that agree more than chance."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 60)
+    logits = random.normal(size=(60, 4)) + 1.5 * np.eye(4)[labels]
+    exponentials = np.exp(logits)
+    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def test_every_figure_agrees_with_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    from sklearn import metrics as reference
+
+    probabilities, labels = answers
+    ours = compute_metrics(probabilities, labels, NAMES)
+    predicted = probabilities.argmax(axis=1)
+    rows = reference.precision_recall_fscore_support(labels, predicted)
+    for row, expected in zip(ours["per_class"], zip(*rows, strict=True), strict=True):
+        found = [row[key] for key in ("precision", "recall", "f1", "support")]
+        assert found == pytest.approx(expected)
+    assert ours["confusion_matrix"] == reference.confusion_matrix(labels, predicted).tolist()
+    assert ours["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities), rel=1e-5)
+    assert ours["accuracy"]["value"] == reference.accuracy_score(labels, predicted)
+    top = {k: reference.top_k_accuracy_score(labels, probabilities, k=int(k)) for k in "23"}
+    assert {k: rate["value"] for k, rate in ours["top_k"].items()} == pytest.approx(top)
+
+
+def test_rates_carry_their_interval(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    metrics = compute_metrics(*answers, NAMES)
+    for rate in (metrics["accuracy"], *metrics["top_k"].values()):
+        assert 0 <= rate["low"] < rate["value"] < rate["high"] <= 1
+    for row in metrics["per_class"]:
+        assert row["recall_interval"][0] <= row["recall"] <= row["recall_interval"][1]
+
+
+def test_the_document_survives_strict_json(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    metrics = compute_metrics(*answers, NAMES)
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_a_class_without_images_has_no_recall_and_does_not_count() -> None:
+    probabilities = np.eye(4, dtype=np.float32)[[0, 1, 1]]
+    metrics = compute_metrics(probabilities, np.array([0, 1, 0]), NAMES)
+    absent = metrics["per_class"][3]
+    assert absent["recall"] is None and absent["precision"] is None and absent["f1"] is None
+    assert absent["support"] == 0
+    assert metrics["macro"]["recall"] == pytest.approx(0.75)
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_certain_and_wrong_costs_a_finite_loss() -> None:
+    probabilities = np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
+    assert log_loss(probabilities, np.array([0, 1])) == pytest.approx(15.942 / 2, abs=1e-3)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    probabilities = np.tile(np.array([[0.8, 0.2]], dtype=np.float32), (100, 1))
+    labels = (np.arange(100) >= 60).astype(np.int64)
+    for order in (np.arange(100), np.random.default_rng(0).permutation(100)):
+        error = expected_calibration_error(probabilities, labels[order])
+        assert error == pytest.approx(0.2, abs=1e-6)
+
+
+def test_calibrated_confidence_has_no_error() -> None:
+    probabilities = np.tile(np.array([[0.75, 0.25]], dtype=np.float32), (400, 1))
+    labels = (np.arange(400) % 4 == 3).astype(np.int64)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0, abs=1e-6)
+
+
+def test_ties_never_bring_a_top_k_below_the_accuracy() -> None:
+    metrics = compute_metrics(np.full((4, 4), 0.25), np.array([0, 0, 1, 3]), NAMES)
+    assert metrics["accuracy"]["value"] == 0.5
+    assert metrics["top_k"]["2"]["value"] == 0.75
+
+
+def test_two_classes_have_no_top_k() -> None:
+    assert compute_metrics(np.eye(2), np.array([0, 1]), NAMES[:2])["top_k"] == {}
+
+
+def test_nothing_to_evaluate_is_an_error_about_the_data() -> None:
+    with pytest.raises(DataError, match="no image"):
+        compute_metrics(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), NAMES)
+
+
+def test_a_diverged_model_fails_the_gate() -> None:
+    with pytest.raises(GateError, match="1 of 2 images"):
+        compute_metrics(np.array([[np.nan, 0.5], [0.5, 0.5]]), np.array([0, 1]), NAMES[:2])
+
+
+@pytest.mark.parametrize(("shape", "labels"), [((2, 3), [0, 1]), ((3, 4), [0, 1]), ((1, 4), [4])])
+def test_shapes_that_do_not_belong_together_are_refused(shape: Any, labels: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"classes|belong"):
+        compute_metrics(np.full(shape, 0.25), np.array(labels), NAMES)
+
+
+def test_the_table_shows_a_dash_for_what_is_unknown() -> None:
+    metrics = compute_metrics(np.eye(2)[[0, 0]], np.array([0, 0]), ["ants", "bees"])
+    rows = per_class_rows(metrics)
+    assert rows[0] == ("ants", "2", "1.000", "1.000", "0.342 … 1.000", "1.000")
+    assert rows[1] == ("bees", "0", "–", "–", "–", "–")
+    assert len(rows[0]) == len(PER_CLASS_COLUMNS)
+    assert format_rate(metrics["accuracy"]) == "1.000 [0.342, 1.000]"
