@@ -1,0 +1,72 @@
+"""The catalog: one immutable table of images that every later step takes as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SplitName = Literal["train", "validation", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image file. The fields after ``group`` are known once it was audited.
+
+    ``width`` and ``height`` are those of the upright image (EXIF orientation applied), ``format``
+    is a lower-case name such as ``"jpeg"``, and ``orientation`` the EXIF value 1 to 8 as stored.
+    """
+
+    path: Path
+    label: str
+    given_split: SplitName | None = None
+    group: str | None = None
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    orientation: int = 1
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items of one data set and the sorted names of its classes, whose order never changes."""
+
+    root: Path
+    items: tuple[Item, ...]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return the position of each item's label in ``class_names``: int64 [N]."""
+        position = {name: index for index, name in enumerate(self.class_names)}
+        return np.array([position[item.label] for item in self.items], dtype=np.int64)
+
+    def select(self, indices: Iterable[int]) -> Catalog:
+        """Return the catalog of the items at ``indices``, in that order, with the same classes."""
+        return replace(self, items=tuple(self.items[int(index)] for index in indices))
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of items of each class, in the order of ``class_names``."""
+        found = Counter(item.label for item in self.items)
+        return {name: found[name] for name in self.class_names}
+
+    def digest(self) -> str:
+        """Return a SHA-256 (hex) over the sorted pairs of content and label.
+
+        File names, order and place do not matter: the same photos under the same labels
+        give the same digest on every machine.
+        """
+        digest = hashlib.sha256()
+        for content, label in sorted((item.sha256, item.label) for item in self.items):
+            digest.update(f"{content}\0{label}\n".encode())
+        return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""EXIF orientation in TensorFlow ops, so that the exported graph turns photos as training does."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# A file of nothing but fill bytes must not keep the loop busy; real files need a handful.
+_MAX_BLOCKS = 128
+_MAX_ENTRIES = 512
+_ORIENTATION = 0x0112
+_NOT_FOUND = -1
+
+
+def as_bytes(data: tf.Tensor) -> tf.Tensor:
+    """Turn a scalar string into uint8 [length]."""
+    return tf.io.decode_raw(data, tf.uint8)
+
+
+def read_uint(
+    buffer: tf.Tensor, at: tf.Tensor | int, size: int, *, big_endian: tf.Tensor | bool
+) -> tf.Tensor:
+    """Read unsigned integers of ``size`` bytes at offsets ``at`` of uint8 [length].
+
+    Offsets outside the buffer read its nearest byte instead of failing: a broken EXIF block
+    must not lose the photo around it.
+
+    Returns:
+        int64 of the shape of ``at``.
+    """
+    offsets = tf.cast(at, tf.int64)[..., tf.newaxis] + tf.range(size, dtype=tf.int64)
+    last = tf.size(buffer, out_type=tf.int64) - 1
+    found = tf.cast(tf.gather(buffer, tf.clip_by_value(offsets, 0, last)), tf.int64)
+    little = tf.constant([256**place for place in range(size)], tf.int64)
+    weights = tf.where(big_endian, little[::-1], little)
+    return tf.reduce_sum(found * weights, axis=-1)
+
+
+def jpeg_orientation(buffer: tf.Tensor) -> tf.Tensor:
+    """Return the EXIF orientation of a JPEG file, uint8 [length]: int64 scalar, 1 to 8."""
+    return _tiff_orientation(buffer, _find_in_jpeg(buffer))
+
+
+def png_orientation(buffer: tf.Tensor, exif_at: tf.Tensor) -> tf.Tensor:
+    """Return the orientation in the ``eXIf`` chunk whose data starts at ``exif_at``, else 1."""
+    return _tiff_orientation(buffer, exif_at)
+
+
+def webp_orientation(buffer: tf.Tensor) -> tf.Tensor:
+    """Return the EXIF orientation of a WebP file, uint8 [length]: int64 scalar, 1 to 8."""
+    return _tiff_orientation(buffer, _find_in_webp(buffer))
+
+
+def png_chunks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Walk the chunks of a PNG file.
+
+    Returns:
+        whether it declares transparent colours (``tRNS``): bool scalar, and the offset of the
+        data of its ``eXIf`` chunk: int64 scalar, -1 without one.
+    """
+
+    def step(at: tf.Tensor, transparent: tf.Tensor, exif: tf.Tensor) -> list[tf.Tensor]:
+        length = read_uint(buffer, at, 4, big_endian=True)
+        kind = read_uint(buffer, at + 4, 4, big_endian=True)
+        transparent |= tf.equal(kind, _four("tRNS"))
+        exif = tf.where(tf.equal(kind, _four("eXIf")), at + 8, exif)
+        return [at + 12 + length, transparent, exif]
+
+    size = tf.size(buffer, out_type=tf.int64)
+    start = [tf.constant(8, tf.int64), tf.constant(False), tf.constant(_NOT_FOUND, tf.int64)]
+    _, transparent, exif = tf.while_loop(
+        lambda at, *_: at + 12 <= size, step, start, maximum_iterations=_MAX_BLOCKS
+    )
+    return transparent, exif
+
+
+def turn_upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Undo an EXIF orientation (int64 scalar, 1 to 8) of an image [H, W, C]."""
+    return tf.cond(
+        tf.equal(orientation, 1), lambda: image, lambda: _turn(image, tf.cast(orientation, tf.int32))
+    )
+
+
+def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    transposed = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    down = tf.reduce_any(tf.equal(orientation, [3, 4, 7, 8]))
+    across = tf.reduce_any(tf.equal(orientation, [2, 3, 6, 7]))
+    flipped = tf.cond(down, lambda: tf.reverse(transposed, [0]), lambda: transposed)
+    return tf.cond(across, lambda: tf.reverse(flipped, [1]), lambda: flipped)
+
+
+def _four(name: str) -> tf.Tensor:
+    return tf.constant(int.from_bytes(name.encode(), "big"), tf.int64)
+
+
+def _find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
+    """Return the offset of the TIFF block in the first Exif APP1 segment, or -1."""
+    size = tf.size(buffer, out_type=tf.int64)
+
+    def goes_on(at: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+        marker = read_uint(buffer, at, 2, big_endian=True)
+        # 0xFFDA starts the compressed data: nothing to read behind it.
+        inside = (marker >= 0xFF01) & tf.not_equal(marker, 0xFFDA)
+        return (at + 18 <= size) & inside & tf.equal(found, _NOT_FOUND)
+
+    def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
+        marker = read_uint(buffer, at, 2, big_endian=True)
+        length = read_uint(buffer, at + 2, 2, big_endian=True)
+        name = read_uint(buffer, at + 4, 4, big_endian=True)
+        is_exif = tf.equal(marker, 0xFFE1) & tf.equal(name, _four("Exif"))
+        found = tf.where(is_exif, at + 10, found)
+        is_fill = tf.equal(marker, 0xFFFF)
+        return [tf.where(is_fill, at + 1, at + 2 + tf.maximum(length, 2)), found]
+
+    start = [tf.constant(2, tf.int64), tf.constant(_NOT_FOUND, tf.int64)]
+    return tf.while_loop(goes_on, step, start, maximum_iterations=_MAX_BLOCKS)[1]
+
+
+def _find_in_webp(buffer: tf.Tensor) -> tf.Tensor:
+    """Return the offset of the TIFF block in the EXIF chunk of the RIFF container, or -1."""
+    size = tf.size(buffer, out_type=tf.int64)
+
+    def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
+        is_exif = tf.equal(read_uint(buffer, at, 4, big_endian=True), _four("EXIF"))
+        length = read_uint(buffer, at + 4, 4, big_endian=False)
+        # Some writers keep JPEG's "Exif\0\0" in front of the TIFF block.
+        prefix = tf.equal(read_uint(buffer, at + 8, 4, big_endian=True), _four("Exif"))
+        tiff = tf.where(prefix, at + 14, at + 8)
+        return [at + 8 + length + length % 2, tf.where(is_exif, tiff, found)]
+
+    start = [tf.constant(12, tf.int64), tf.constant(_NOT_FOUND, tf.int64)]
+    goes_on = lambda at, found: (at + 8 <= size) & tf.equal(found, _NOT_FOUND)  # noqa: E731
+    return tf.while_loop(goes_on, step, start, maximum_iterations=_MAX_BLOCKS)[1]
+
+
+def _tiff_orientation(buffer: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """Return the orientation tag of the TIFF block at ``start``; 1 if absent or out of range."""
+    return tf.cond(
+        tf.equal(start, _NOT_FOUND),
+        lambda: tf.constant(1, tf.int64),
+        lambda: _read_orientation(buffer, start),
+    )
+
+
+def _read_orientation(buffer: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    big = tf.equal(read_uint(buffer, start, 2, big_endian=True), 0x4D4D)  # "MM", else "II"
+    directory = start + read_uint(buffer, start + 4, 4, big_endian=big)
+    room = tf.maximum(tf.size(buffer, out_type=tf.int64) - directory - 2, 0) // 12
+    count = tf.minimum(read_uint(buffer, directory, 2, big_endian=big), room)
+    entries = directory + 2 + 12 * tf.range(tf.minimum(count, _MAX_ENTRIES))
+    is_long = tf.equal(read_uint(buffer, entries + 2, 2, big_endian=big), 4)
+    value = tf.where(
+        is_long,
+        read_uint(buffer, entries + 8, 4, big_endian=big),
+        read_uint(buffer, entries + 8, 2, big_endian=big),
+    )
+    wanted = tf.equal(read_uint(buffer, entries, 2, big_endian=big), _ORIENTATION)
+    valid = wanted & (value >= 1) & (value <= 8)
+    return tf.reduce_max(tf.concat([[tf.constant(1, tf.int64)], tf.where(valid, value, 1)], 0))
