@@ -1,0 +1,164 @@
+"""Put preprocessing, backbone and head together as one flat model, and cut it at a stage."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tltool.errors import UsageError
+from tltool.models.backbones import HEAD_ONLY, Backbone
+from tltool.models.heads import HEAD_PREFIX, attach_head
+from tltool.models.preprocessing import Preprocess
+from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
+from tltool.weights.convert import load_weights
+
+BUILDERS: Mapping[str, Callable[[Any], Any]] = {
+    "resnet18": partial(build_resnet, 18),
+    "resnet34": partial(build_resnet, 34),
+    "tiny_vgg": build_tiny_vgg,
+    "tiny_resnet": build_tiny_resnet,
+}
+
+
+def build_model(
+    backbone: Backbone,
+    *,
+    image_size: tuple[int, int],
+    classes: int,
+    head: str,
+    dropout: float,
+    hidden_units: int,
+    norm: str,
+    weights: Path | None,
+    seed: int,
+    train_batch_norm: bool = False,
+) -> keras.Model:
+    """Return one flat functional model from images to logits.
+
+    Args:
+        image_size: height and width of the input.
+        head, dropout, hidden_units, norm: see ``heads.attach_head``.
+        weights: a file that ``weights.convert`` reads, or None for random weights.
+        seed: random weights and dropout are a function of this number alone.
+        train_batch_norm: False keeps the backbone's BatchNorm in inference mode in every phase.
+
+    Returns:
+        ``images`` float32 ``[B, H, W, 3]`` in 0..255 to ``head_logits`` float32 ``[B, classes]``.
+
+    Raises:
+        UsageError: the size is too small for the backbone, or the weights do not fit it.
+    """
+    _check_size(backbone, image_size)
+    images = keras.Input((*image_size, 3), name="images", dtype="float32")
+    pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
+    features = _backbone_output(backbone, pixels)
+    _fill(keras.Model(images, features), backbone, weights, seed)
+    logits = attach_head(
+        features,
+        kind=head,
+        classes=classes,
+        dropout=dropout,
+        hidden_units=hidden_units,
+        norm=norm,
+        seed=seed,
+    )
+    model = keras.Model(images, logits, name=f"{backbone.name}_classifier")
+    _set_batch_norm(model, trainable=train_batch_norm)
+    return model
+
+
+def cut_model(
+    model: keras.Model, backbone: Backbone, stage: str
+) -> tuple[keras.Model | None, keras.Model]:
+    """Cut a model of ``build_model`` where training from ``stage`` on begins.
+
+    Args:
+        stage: the first stage to be trained. ``"head"`` trains nothing of the backbone: the cut
+            is then the pooled vector, or the feature map where the head has weights before its
+            pooling. ``"all"`` and the first stage train everything.
+
+    Returns:
+        ``(trunk, tail)``: ``trunk`` maps images to the activation at the cut, ``tail`` that
+        activation to logits; both share the model's layers, and ``tail(trunk(x)) == model(x)``.
+        ``trunk`` is None, and ``tail`` the whole model, when nothing is frozen.
+    """
+    cut = cut_layer(model, backbone, stage)
+    if cut is None:
+        return None, model
+    activation = model.get_layer(cut).output
+    trunk = keras.Model(model.input, activation, name="trunk")
+    return trunk, keras.Model(activation, model.output, name="tail")
+
+
+def cut_layer(model: keras.Model, backbone: Backbone, stage: str) -> str | None:
+    """Return the name of the layer whose output is the cut of ``cut_model``, or None."""
+    names = {layer.name for layer in model.layers}
+    if stage == HEAD_ONLY and "head_pool" in names:
+        return "head_pool"
+    before = backbone.cut_stage(stage)
+    return before.layer if before else None
+
+
+def trainable_from(
+    model: keras.Model, backbone: Backbone, stage: str, *, train_batch_norm: bool = False
+) -> None:
+    """Freeze every layer before ``stage`` and let every layer from it on be trained.
+
+    The backbone's BatchNorm layers stay frozen, which in Keras also means inference mode, unless
+    ``train_batch_norm``. Recompile the model afterwards.
+    """
+    trunk, _ = cut_model(model, backbone, stage)
+    frozen = {layer.name for layer in trunk.layers} if trunk else set()
+    for layer in model.layers:
+        layer.trainable = layer.name not in frozen
+    if not train_batch_norm:
+        _set_batch_norm(model, trainable=False)
+
+
+def _backbone_output(backbone: Backbone, pixels: Any) -> Any:
+    if backbone.builder in BUILDERS:
+        return BUILDERS[backbone.builder](pixels)
+    application = getattr(keras.applications, backbone.builder)
+    return application(include_top=False, weights=None, input_tensor=pixels).output
+
+
+def _check_size(backbone: Backbone, image_size: tuple[int, int]) -> None:
+    if min(image_size) < backbone.min_size:
+        height, width = image_size
+        raise UsageError(
+            f"{backbone.name} needs images of at least {backbone.min_size} px, "
+            f"not {height}x{width}.",
+            hint=f"set data.image_size={backbone.image_size}",
+        )
+
+
+def _fill(extractor: keras.Model, backbone: Backbone, weights: Path | None, seed: int) -> None:
+    if weights is None:
+        _randomise(extractor, seed)
+    else:
+        load_weights(extractor, weights, backbone=backbone.name)
+
+
+def _randomise(extractor: keras.Model, seed: int) -> None:
+    """Draw He-normal kernels as a function of ``seed`` and the layer's name.
+
+    keras.applications draws from global state, and its Glorot limits shrink the signal of a
+    16-layer ReLU net to nothing (He et al. 2015, https://arxiv.org/abs/1502.01852).
+    """
+    for layer in extractor.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None:
+            layer_seed = zlib.crc32(f"{seed}/{layer.name}".encode()) & 0x7FFFFFFF
+            kernel.assign(keras.initializers.HeNormal(layer_seed)(kernel.shape, "float32"))
+
+
+def _set_batch_norm(model: keras.Model, *, trainable: bool) -> None:
+    for layer in model.layers:
+        of_backbone = not layer.name.startswith(HEAD_PREFIX)
+        if of_backbone and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = trainable

@@ -1,0 +1,108 @@
+"""One classifier and the parts of it that run alone: trunk, tail, head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+
+from tltool.models.backbones import Backbone
+
+
+@dataclass(frozen=True)
+class Network:
+    """A flat functional classifier, cut where needed. All parts share its weights.
+
+    Attributes:
+        model: images float32 [B, H, W, 3] in 0…255 to logits float32 [B, C].
+        backbone: its registry entry.
+        head: kind of the head.
+    """
+
+    model: keras.Model
+    backbone: Backbone
+    head: str
+
+    @property
+    def images(self) -> keras.KerasTensor:
+        """Symbolic input."""
+        return self.model.inputs[0]
+
+    @cached_property
+    def pooled(self) -> keras.KerasTensor:
+        """Symbolic pooled features [B, D] from which the head computes logits."""
+        if self.head == "gap_conv":
+            # convolution 1x1 and averaging commute: the head runs on the averaged features
+            return keras.layers.GlobalAveragePooling2D(name="pooled")(self._features)
+        return self.model.get_layer("head_pool").output
+
+    @cached_property
+    def pooled_to_logits(self) -> keras.Model:
+        """The head alone: pooled features [B, D] to logits [B, C]."""
+        if self.head != "gap_conv":
+            return keras.Model(self.pooled, self.model.output)
+        entry = keras.Input(self.pooled.shape[1:])
+        flow = keras.layers.Reshape((1, 1, self.pooled.shape[-1]))(entry)
+        for layer in self._head_layers:
+            flow = layer(flow)
+        return keras.Model(entry, flow)
+
+    @cached_property
+    def images_to_pooled(self) -> keras.Model:
+        """Images [B, H, W, 3] to pooled features [B, D]."""
+        return keras.Model(self.images, self.pooled)
+
+    def cut(self, stage: str) -> keras.KerasTensor:
+        """Return the symbolic activation [B, h, w, c] that enters ``stage``.
+
+        Raises:
+            UsageError: the backbone has no such stage, or it is the first: nothing is before it.
+        """
+        before = self.backbone.previous(stage)
+        return self.model.get_layer(before.layer).output
+
+    def trained_from(self, stage: str) -> list[list[keras.Variable]]:
+        """Return what is trained when ``stage`` and all above it are, highest group first.
+
+        The first group is the head with the highest stage, each further group one stage lower.
+        """
+        names = [known.name for known in self.backbone.stages]
+        frozen_below: set[str] = set()
+        groups = []
+        for name in names[names.index(stage) :]:
+            inside = self._names_up_to(name)
+            groups.append(self._variables(inside - frozen_below - self._names_before(name)))
+            frozen_below = inside
+        groups[-1] += self._variables({layer.name for layer in self._head_layers})
+        return groups[::-1]
+
+    def head_variables(self) -> list[keras.Variable]:
+        """Return what is trained when only the head is."""
+        return self._variables({layer.name for layer in self._head_layers})
+
+    @property
+    def _features(self) -> keras.KerasTensor:
+        return self.model.get_layer(self.backbone.stages[-1].layer).output
+
+    @property
+    def _head_layers(self) -> list[keras.layers.Layer]:
+        inside = self._names_up_to(self.backbone.stages[-1].name)
+        return [layer for layer in self.model.layers if layer.name not in inside]
+
+    def _names_up_to(self, stage: str) -> set[str]:
+        output = self.model.get_layer(self.backbone.stage(stage).layer).output
+        return {layer.name for layer in keras.Model(self.images, output).layers}
+
+    def _names_before(self, stage: str) -> set[str]:
+        names = [known.name for known in self.backbone.stages]
+        position = names.index(stage)
+        return self._names_up_to(names[position - 1]) if position else set()
+
+    def _variables(self, layer_names: set[str]) -> list[keras.Variable]:
+        return [
+            variable
+            for layer in self.model.layers
+            if layer.name in layer_names
+            for variable in layer.trainable_variables
+        ]

@@ -1,0 +1,54 @@
+"""From 0..255 RGB to what each backbone was trained on, as a layer of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tltool.errors import UsageError
+from tltool.models.backbones import PreprocessMode
+
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+_TORCH_MEAN = (0.485, 0.456, 0.406)
+_TORCH_STD = (0.229, 0.224, 0.225)
+_MODES = ("caffe", "tf", "torch", "unit", "none")
+
+
+@keras.saving.register_keras_serializable(package="tltool")
+class Preprocess(keras.layers.Layer):
+    """Map float32 RGB in 0..255 to a backbone's own input range.
+
+    Args:
+        mode: ``caffe`` (BGR minus the ImageNet mean), ``tf`` (-1..1), ``torch`` (0..1, then
+            standardised by channel), ``unit`` (0..1) or ``none``.
+
+    Input and output: float32 ``[B, H, W, 3]``. The layer keeps float32 under every mixed
+    precision policy: 0..255 has more steps than bfloat16 can hold.
+    """
+
+    def __init__(self, mode: PreprocessMode, **kwargs: Any) -> None:
+        if mode not in _MODES:
+            raise UsageError(f"Unknown preprocessing '{mode}'.", hint=f"use one of {_MODES}")
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.mode = mode
+
+    def call(self, images: Any) -> Any:
+        """Return the preprocessed images, float32 ``[B, H, W, 3]``."""
+        if self.mode == "caffe":
+            return keras.ops.flip(images, axis=-1) - keras.ops.array(_CAFFE_MEAN_BGR, "float32")
+        if self.mode == "tf":
+            return images / 127.5 - 1.0
+        if self.mode == "torch":
+            mean = keras.ops.array(_TORCH_MEAN, "float32")
+            return (images / 255.0 - mean) / keras.ops.array(_TORCH_STD, "float32")
+        return images / 255.0 if self.mode == "unit" else images
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return ``input_shape``: only values change."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {**super().get_config(), "mode": self.mode}

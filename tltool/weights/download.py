@@ -1,0 +1,70 @@
+"""Fetch one file over HTTP: fails fast where there is no network, checks length and digest."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from tltool.events import Observer
+from tltool.weights.store import file_digest
+
+_STALL_SECONDS = 10.0
+_CHUNK = 1 << 20
+_MEGABYTE = 1_000_000
+
+
+class FetchFailed(Exception):
+    """One origin did not give the file; the text is the reason."""
+
+
+def download(
+    url: str, target: Path, *, md5: str | None, answer_within: float, observer: Observer
+) -> None:
+    """Write what ``url`` serves to ``target``.
+
+    Args:
+        md5: the publisher's checksum, or None when there is none.
+        answer_within: seconds until the server must have begun to answer, name look-up included.
+
+    Raises:
+        FetchFailed: no answer, an error status, a stalled or cut download, or a wrong checksum.
+    """
+    response = _open(url, answer_within)
+    try:
+        with response, target.open("wb") as file:
+            total = int(response.headers.get("Content-Length") or 0)
+            done = 0
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                observer.on_progress(done // _MEGABYTE, max(total, done) // _MEGABYTE, unit="MB")
+    except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        raise FetchFailed(f"the download broke off ({error})") from error
+    if done < total:
+        raise FetchFailed(f"the download broke off after {done} of {total} bytes")
+    if md5 and file_digest(target, "md5") != md5:
+        raise FetchFailed("the file's checksum is not the published one")
+
+
+def _open(url: str, answer_within: float) -> Any:
+    """Open ``url`` in a thread, because a name look-up has no time limit of its own."""
+    box: list[Any] = []
+    thread = threading.Thread(target=_open_into, args=(box, url), daemon=True)
+    thread.start()
+    thread.join(answer_within)
+    if not box:
+        raise FetchFailed(f"no answer within {answer_within:.0f} s")
+    if isinstance(box[0], Exception):
+        raise FetchFailed(str(getattr(box[0], "reason", box[0]))) from box[0]
+    return box[0]
+
+
+def _open_into(box: list[Any], url: str) -> None:
+    try:
+        box.append(urllib.request.urlopen(url, timeout=_STALL_SECONDS))
+    except Exception as error:
+        box.append(error)

