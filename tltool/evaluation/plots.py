@@ -105,7 +105,7 @@ def _figure_style() -> Iterator[None]:
     """Set fonts and colours, and keep Matplotlib's remarks on missing glyphs off the terminal."""
     import matplotlib
 
-    style = {
+    style: Any = {
         "font.family": ["DejaVu Sans", *_wide_fonts()],
         "text.parse_math": False,  # a class may be called "$5"
         "axes.edgecolor": MUTED,

@@ -1,0 +1,110 @@
+"""Load an exported SavedModel and ask it: bytes in, probabilities out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tltool.data.decode import DecodeSpec
+from tltool.errors import DataError, UsageError
+from tltool.export.saved_model import (
+    BYTES_SIGNATURE,
+    CLASS_NAMES_ASSET,
+    DECODE_ASSET,
+    METADATA_ASSET,
+)
+from tltool.export.versions import versions
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A loaded SavedModel.
+
+    Attributes:
+        path: the version folder.
+        class_names: in the order of the probabilities.
+        decode: how the model brings bytes to its size.
+        metadata: the facts that the export wrote down.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    decode: DecodeSpec
+    metadata: Mapping[str, Any]
+    # Its functions hold their variables by weak references only.
+    _loaded: Any
+
+    def predict(self, contents: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return probabilities float32 [N, C] and ok bool [N] of N encoded images.
+
+        Those that cannot be decoded have ok false and the probabilities 1/C. They all run as one
+        batch, so the caller bounds N.
+        """
+        if not contents:
+            return np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
+        batch = tf.constant(list(contents), tf.string)
+        answers = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
+        return answers["probabilities"].numpy(), answers["ok"].numpy()
+
+
+def version_folder(path: Path) -> Path | None:
+    """Return the SavedModel that ``path`` names: itself, or its newest version; else ``None``."""
+    if (path / SAVED_MODEL_FILE).is_file():
+        return path
+    whole = [n for n in versions(path) if (path / str(n) / SAVED_MODEL_FILE).is_file()]
+    return path / str(whole[-1]) if whole else None
+
+
+def load_exported(path: Path) -> ExportedModel:
+    """Load ``saved_models/NAME`` (its newest version) or ``saved_models/NAME/VERSION``.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no SavedModel, one that tltool did not export, or a damaged one.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no folder {path}.", hint="ls saved_models/ shows the exports")
+    folder = version_folder(path)
+    if folder is None:
+        raise DataError(
+            f"{path} holds no SavedModel: neither {SAVED_MODEL_FILE} nor a version folder with it.",
+            hint="give saved_models/NAME or saved_models/NAME/VERSION",
+        )
+    class_names = _document(folder, CLASS_NAMES_ASSET)
+    decode = _document(folder, DECODE_ASSET)
+    return ExportedModel(
+        path=folder,
+        class_names=tuple(class_names),
+        decode=DecodeSpec.from_json(decode),
+        metadata=_document(folder, METADATA_ASSET),
+        _loaded=_load(folder),
+    )
+
+
+def _document(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / "assets" / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder} is a SavedModel, but its assets/{name} is missing or damaged.",
+            hint="only models exported by tltool know their class names; export it again",
+        ) from error
+
+
+def _load(folder: Path) -> Any:
+    try:
+        return tf.saved_model.load(str(folder))
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise DataError(
+            f"The SavedModel {folder} is damaged and cannot be loaded.",
+            hint="export it again, or restore the folder from a copy",
+        ) from error

@@ -1,0 +1,236 @@
+"""The proof that an export answers as the trained model did: in a fresh process, without tltool."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tltool.errors import GateError
+from tltool.export.saved_model import float32_model
+
+CHILD = Path(__file__).with_name("parity_child.py")
+TOLERANCE = 1e-5  # of a probability; float32 in another batch size differs by about 1e-6
+PATIENCE = 900.0  # seconds until a child that says nothing is given up
+REFERENCE_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """How far the export's answers are from the trained model's.
+
+    Attributes:
+        n: images compared.
+        max_abs_difference: by signature (``bytes``, ``images``), of any probability.
+        label_agreement: share of images for which both signatures name the model's class; a tie
+            within the tolerance counts as agreement.
+    """
+
+    n: int
+    max_abs_difference: Mapping[str, float]
+    label_agreement: float
+
+
+def check_parity(
+    saved_model_dir: Path,
+    *,
+    images: Sequence[bytes],
+    arrays: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    tolerance: float = TOLERANCE,
+) -> ParityResult:
+    """Compare both signatures of a SavedModel with ``expected``, in a fresh process.
+
+    Args:
+        saved_model_dir: the SavedModel.
+        images: N encoded images, none of them bad.
+        arrays: the same images as the training pipeline decoded them, float32 [N, H, W, 3].
+        expected: the probabilities that the trained model gives them, float32 [N, C]; see
+            ``reference_probabilities``.
+        tolerance: the largest difference allowed of any probability.
+
+    Returns:
+        The figures, all within the tolerance.
+
+    Raises:
+        GateError: it differs from ``expected`` or from itself, or does not run.
+    """
+    with ParityChild() as child:
+        return child.check(
+            saved_model_dir, images=images, arrays=arrays, expected=expected, tolerance=tolerance
+        )
+
+
+def reference_probabilities(
+    model: keras.Model, arrays: NDArray[np.float32], *, temperature: float = 1.0
+) -> NDArray[np.float32]:
+    """Return what the export of ``model`` has to answer: float32, on the CPU.
+
+    A GPU rounds the products of float32 to 10 bits of mantissa (TF32), which alone would exceed
+    the tolerance.
+
+    Args:
+        model: images float32 [B, H, W, 3] in 0…255 to logits [B, C].
+        arrays: float32 [N, H, W, 3] in 0…255.
+        temperature: divides the logits before the softmax.
+
+    Returns:
+        float32 [N, C].
+    """
+    network = float32_model(model)
+    parts = []
+    with tf.device("/CPU:0"):
+        for start in range(0, len(arrays), REFERENCE_BATCH):
+            logits = network(tf.constant(arrays[start : start + REFERENCE_BATCH]), training=False)
+            parts.append(tf.nn.softmax(tf.cast(logits, tf.float32) / temperature).numpy())
+    return np.concatenate(parts)
+
+
+class ParityChild:
+    """The fresh process. Started early, it imports TensorFlow while the parent still saves.
+
+    Use it as a context manager: it is gone at the end, whatever happened.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
+        self._said = Path(self._folder.name) / "said.txt"
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, str(CHILD)],
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                text=True,
+            )
+
+    def __enter__(self) -> ParityChild:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def check(
+        self,
+        saved_model_dir: Path,
+        *,
+        images: Sequence[bytes],
+        arrays: NDArray[np.float32],
+        expected: NDArray[np.float32],
+        tolerance: float = TOLERANCE,
+    ) -> ParityResult:
+        """Do what ``check_parity`` does; once per child."""
+        if not len(images) == len(arrays) == len(expected) > 0:
+            raise ValueError(f"{len(images)} images, {len(arrays)} arrays, {len(expected)} answers")
+        answers = self._ask(saved_model_dir, images, arrays)
+        result = _compare(answers, expected, tolerance)
+        _judge(result, answers, tolerance)
+        return result
+
+    def _ask(
+        self, saved_model_dir: Path, images: Sequence[bytes], arrays: NDArray[np.float32]
+    ) -> dict[str, NDArray[Any]]:
+        folder = Path(self._folder.name)
+        inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
+        np.savez(
+            inputs,
+            arrays=arrays,
+            contents=np.frombuffer(b"".join(images), np.uint8),
+            ends=np.cumsum([len(image) for image in images]),
+        )
+        request = {
+            "model": str(saved_model_dir.resolve()),
+            "inputs": str(inputs),
+            "outputs": str(outputs),
+        }
+        self._wait(json.dumps(request) + "\n")
+        if self._process.returncode != 0 or not outputs.is_file():
+            raise GateError(
+                "The exported model does not run in a fresh process with TensorFlow alone: "
+                f"{self._last_words()}",
+                hint="the model uses something that a SavedModel cannot hold",
+            )
+        with np.load(outputs) as found:
+            return dict(found)
+
+    def _wait(self, request: str) -> None:
+        try:
+            self._process.communicate(request, timeout=PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise GateError(
+                f"The exported model gave no answer within {PATIENCE:.0f} s in a fresh process."
+            ) from error
+
+    def _last_words(self) -> str:
+        """Return the last line that the child said, which is its error if it has raised one."""
+        lines = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {self._process.returncode}"
+
+
+def _environment() -> dict[str, str]:
+    # The parent has taken the memory of every GPU, and servers mostly run on the CPU.
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def _compare(
+    answers: Mapping[str, NDArray[Any]], expected: NDArray[np.float32], tolerance: float
+) -> ParityResult:
+    signatures = ("bytes", "images")
+    difference = {
+        name: float(np.max(np.abs(answers[f"{name}_probabilities"] - expected)))
+        for name in signatures
+    }
+    rows = np.arange(len(expected))
+    best = expected.max(axis=1)
+    agree = np.ones(len(expected), np.bool_)
+    for name in signatures:
+        named = answers[f"{name}_class_id"]
+        agree &= (named >= 0) & (best - expected[rows, named] <= 2 * tolerance)
+    return ParityResult(
+        n=len(expected), max_abs_difference=difference, label_agreement=float(agree.mean())
+    )
+
+
+def _judge(result: ParityResult, answers: Mapping[str, NDArray[Any]], tolerance: float) -> None:
+    if not float(answers["repeat_difference"]) == 0:
+        raise GateError(
+            "Two calls of the exported model with the same image differ by "
+            f"{float(answers['repeat_difference']):.2g}.",
+            hint="something random, such as an augmentation layer, is inside the model",
+        )
+    unread = int((~answers["bytes_ok"]).sum())
+    if unread:
+        raise GateError(f"The exported model cannot decode {unread} of {result.n} images.")
+    # A NaN compares false, so the question is what is within, not what is beyond.
+    within = all(value <= tolerance for value in result.max_abs_difference.values())
+    if not within or result.label_agreement < 1:
+        figures = ", ".join(f"{k} {v:.2g}" for k, v in result.max_abs_difference.items())
+        raise GateError(
+            f"The exported model does not answer as the trained one: over {result.n} images its "
+            f"probabilities differ by up to {figures} (allowed {tolerance:g}), and "
+            f"{result.label_agreement:.1%} of the classes agree.",
+            hint="nothing was exported; the trained model is kept in the run folder",
+        )

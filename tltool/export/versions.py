@@ -1,0 +1,99 @@
+"""Version folders as TensorFlow Serving reads them: made whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STAGING_PREFIX = ".tmp-"
+ABANDONED_AFTER = 24 * 3600.0  # seconds; no export takes that long
+
+
+def versions(base_dir: Path) -> list[int]:
+    """Return the numbers of the version folders in ``base_dir``, ascending."""
+    if not base_dir.is_dir():
+        return []
+    names = (entry.name for entry in base_dir.iterdir() if entry.is_dir())
+    return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name))
+
+
+@contextmanager
+def staging(base_dir: Path) -> Iterator[Path]:
+    """Give a path in ``base_dir`` to write a version to; whatever is left there is removed.
+
+    Args:
+        base_dir: made if absent, and removed again if nothing was published into it.
+
+    Yields:
+        A path that does not exist yet, on the same file system as the version folders.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    made = _make(base_dir)
+    _remove_abandoned(base_dir)
+    try:
+        # mkdtemp's folder is private; the one inside it gets the permissions a server needs.
+        folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base_dir))
+        try:
+            yield folder / "model"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        for parent in made:
+            with suppress(OSError):  # not empty: something was published
+                parent.rmdir()
+
+
+def publish(staged: Path, base_dir: Path) -> Path:
+    """Give what was ``staged`` the next version number, in one step that survives a power cut.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for path in (staged, *staged.rglob("*")):
+        _flush(path)
+    while True:
+        target = base_dir / str(max(versions(base_dir), default=0) + 1)
+        try:
+            staged.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            continue  # another export took the number in this moment
+        _flush(base_dir)
+        return target
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make ``folder``; return the folders that were absent, the deepest first."""
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return absent
+
+
+def _remove_abandoned(base_dir: Path) -> None:
+    """Remove what an export left that was killed by force a day ago or more."""
+    for folder in base_dir.glob(f"{STAGING_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

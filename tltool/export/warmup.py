@@ -1,0 +1,61 @@
+"""The request that TensorFlow Serving answers to itself before it takes any from outside.
+
+Its messages come with the package tensorflow-serving-api, which drags in a TensorFlow of its own
+choice. Four of them, with nothing but nested messages and strings, are quicker written by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def write_warmup(folder: Path, *, model_name: str, signature: str, images: list[bytes]) -> None:
+    """Write one predict request with the bytes of ``images`` as its batch.
+
+    Args:
+        folder: the SavedModel.
+        model_name: under which it will be served.
+        signature: whose only input is ``image_bytes`` string [N].
+        images: the N encoded images.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = folder / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    request = predict_request(model_name, signature, {"image_bytes": tf.constant(images)})
+    prediction_log = _field(6, _field(1, request))  # PredictionLog.predict_log.request
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(prediction_log)
+
+
+def predict_request(model_name: str, signature: str, inputs: dict[str, tf.Tensor]) -> bytes:
+    """Return a serialised ``tensorflow.serving.PredictRequest``.
+
+    Reference:
+        tensorflow_serving/apis/predict.proto and model.proto.
+    """
+    model_spec = _field(1, model_name.encode()) + _field(3, signature.encode())
+    entries = [
+        _field(1, name.encode()) + _field(2, tf.make_tensor_proto(value).SerializeToString())
+        for name, value in inputs.items()
+    ]
+    return _field(1, model_spec) + b"".join(_field(2, entry) for entry in entries)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Return a length-delimited protobuf field: a string, bytes or a message."""
+    length_delimited = 2
+    return _varint(number << 3 | length_delimited) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
