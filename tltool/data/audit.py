@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import os
@@ -185,7 +186,9 @@ def _read_header(file: BinaryIO, max_pixels: int) -> tuple[str, int]:
         raise _BadFile("too many pixels", f"more than {2 * _pillow_limit():,}") from None
     except UnidentifiedImageError:
         raise _unidentified(start) from None
-    except (SyntaxError, ValueError, EOFError) as error:
+    except (SyntaxError, ValueError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's error, not Pillow's about the content
         raise _BadFile("damaged", f"its header is broken: {error}") from None
 
 
@@ -224,6 +227,7 @@ def _notes(path: Path, image_format: str, frames: int) -> list[Issue]:
     return notes
 
 
+@functools.cache  # building the graph takes longer than decoding a hundred photos
 def _decoder() -> Decoder:
     """Return a function from bytes to upright height, width and stored orientation."""
     import tensorflow as tf
@@ -231,7 +235,9 @@ def _decoder() -> Decoder:
     from tltool.data import exif
     from tltool.data.decode import decode_with_orientation
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])  # type: ignore[untyped-decorator]
+    signature = [tf.TensorSpec([], tf.string)]
+
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stored, orientation = decode_with_orientation(data)
         return tf.shape(exif.turn_upright(stored, orientation)), orientation

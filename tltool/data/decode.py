@@ -19,6 +19,9 @@ Resize = Literal["squash", "crop", "pad"]
 MAX_PIXELS = 178_956_970
 """A 50 KB PNG can claim 400 million pixels and take 1.6 GB: over this, it is refused unread."""
 
+# AutoGraph finds nothing to convert here, and looking for it takes a second.
+as_written = tf.autograph.experimental.do_not_convert
+
 _JPEG_RATIOS = (1, 2, 4, 8)
 _UNKNOWN, _JPEG, _PNG, _GIF, _BMP, _WEBP = range(6)
 
@@ -53,6 +56,7 @@ class DecodeSpec:
         )
 
 
+@as_written
 def decode_image(data: tf.Tensor) -> tf.Tensor:
     """Decode one image at full size, upright, with transparency over white.
 
@@ -72,6 +76,7 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
     return exif.turn_upright(image, orientation)
 
 
+@as_written
 def decode_with_orientation(
     data: tf.Tensor, jpeg_ratio: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -100,6 +105,7 @@ def decode_with_orientation(
     return tf.ensure_shape(image, [None, None, 3]), orientation
 
 
+@as_written
 def decode_and_resize(data: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     """Decode one image upright and bring it to the size of ``spec``, antialiased.
 
@@ -121,6 +127,7 @@ def decode_and_resize(data: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     return _resize(exif.turn_upright(stored, orientation), spec)
 
 
+@as_written
 def decode_batch(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tensor]:
     """Decode a batch in which one bad item never fails the others; also inside a SavedModel.
 
@@ -137,7 +144,7 @@ def decode_batch(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tenso
     with tf.device("/CPU:0"):
         count = tf.size(data, out_type=tf.int64)
         items = tf.data.Dataset.from_tensor_slices(data).interleave(
-            lambda item: _decode_or_zeros(item, spec),
+            as_written(lambda item: _decode_or_zeros(item, spec)),
             cycle_length=16,
             block_length=1,
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -152,7 +159,7 @@ def decode_batch(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tenso
 
 def _decode_or_zeros(item: tf.Tensor, spec: DecodeSpec) -> tf.data.Dataset:
     decoded = tf.data.Dataset.from_tensors(item).map(
-        lambda data: (decode_and_resize(data, spec), True)
+        as_written(lambda data: (decode_and_resize(data, spec), True))
     )
     return decoded.ignore_errors(log_warning=False).concatenate(_zeros(spec)).take(1)
 
@@ -161,7 +168,7 @@ def _zeros(spec: DecodeSpec) -> tf.data.Dataset:
     # Filled when it runs: as a constant it would weigh a megabyte in every exported graph.
     shape = (spec.height, spec.width, 3)
     return tf.data.Dataset.from_tensors(False).map(
-        lambda ok: (tf.fill(shape, tf.cast(ok, tf.float32)), ok)
+        as_written(lambda ok: (tf.fill(shape, tf.cast(ok, tf.float32)), ok))
     )
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 # A file of nothing but fill bytes must not keep the loop busy; real files need a handful.
 _MAX_BLOCKS = 128
 _MAX_ENTRIES = 512
 _ORIENTATION = 0x0112
+# The first 8 bytes of a JPEG segment as big-endian numbers: marker, length, name.
+_SEGMENT_HEAD = np.array(
+    [
+        [256, 1, 0, 0, 0, 0, 0, 0],
+        [0, 0, 256, 1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 256**3, 256**2, 256, 1],
+    ],
+    np.int64,
+)
 _NOT_FOUND = -1
 
 
@@ -96,23 +106,23 @@ def _find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
     """Return the offset of the TIFF block in the first Exif APP1 segment, or -1."""
     size = tf.size(buffer, out_type=tf.int64)
 
-    def goes_on(at: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        marker = read_uint(buffer, at, 2, big_endian=True)
-        # 0xFFDA starts the compressed data: nothing to read behind it.
-        inside = (marker >= 0xFF01) & tf.not_equal(marker, 0xFFDA)
-        return (at + 18 <= size) & inside & tf.equal(found, _NOT_FOUND)
-
     def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
-        marker = read_uint(buffer, at, 2, big_endian=True)
-        length = read_uint(buffer, at + 2, 2, big_endian=True)
-        name = read_uint(buffer, at + 4, 4, big_endian=True)
+        # One read of marker, length and name: this loop costs more than all else around it.
+        head = tf.cast(tf.gather(buffer, at + tf.range(8, dtype=tf.int64)), tf.int64)
+        marker, length, name = tf.unstack(tf.linalg.matvec(_SEGMENT_HEAD, head))
         is_exif = tf.equal(marker, 0xFFE1) & tf.equal(name, _four("Exif"))
-        found = tf.where(is_exif, at + 10, found)
-        is_fill = tf.equal(marker, 0xFFFF)
-        return [tf.where(is_fill, at + 1, at + 2 + tf.maximum(length, 2)), found]
+        # 0xFFDA starts the compressed data, where there is nothing more to read.
+        ends = (marker < 0xFF01) | tf.equal(marker, 0xFFDA)
+        skipped = tf.where(tf.equal(marker, 0xFFFF), tf.ones_like(length), 2 + tf.maximum(length, 2))
+        return [tf.where(ends, size, at + skipped), tf.where(is_exif, at + 10, found)]
 
     start = [tf.constant(2, tf.int64), tf.constant(_NOT_FOUND, tf.int64)]
-    return tf.while_loop(goes_on, step, start, maximum_iterations=_MAX_BLOCKS)[1]
+    return tf.while_loop(
+        lambda at, found: (at + 18 <= size) & tf.equal(found, _NOT_FOUND),
+        step,
+        start,
+        maximum_iterations=_MAX_BLOCKS,
+    )[1]
 
 
 def _find_in_webp(buffer: tf.Tensor) -> tf.Tensor:

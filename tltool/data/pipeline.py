@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, decode_and_resize
+from tltool.data.decode import DecodeSpec, as_written, decode_and_resize
 from tltool.data.transcode import FORMATS, read_image_bytes
 
 # The trunk is far slower than decoding: two batches ahead overlap fully and keep memory small.
@@ -43,6 +43,7 @@ def image_dataset(
     read = _reader(items)
     positions = np.arange(len(items)) if order is None else np.asarray(order)
 
+    @as_written
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return index, decode_and_resize(read(index), spec)
 

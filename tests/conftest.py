@@ -1,0 +1,74 @@
+"""Tiny image folders for every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PhotoMaker = Callable[..., Path]
+
+
+def picture(seed: int, size: tuple[int, int] = (48, 48), *, hue: int = 0) -> Image.Image:
+    """Return a small RGB picture (width, height): a gradient in the colour ``hue`` plus noise.
+
+    The same arguments give the same picture; another seed gives other content.
+    """
+    width, height = size
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0, 120, width)[np.newaxis, :] + np.linspace(0, 60, height)[:, np.newaxis]
+    pixels = np.stack([ramp * 0.3] * 3, axis=-1)
+    pixels[..., hue % 3] += 120
+    pixels += rng.integers(0, 40, size=3) + rng.integers(0, 12, size=pixels.shape)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def write_photos(
+    root: Path,
+    *,
+    classes: Sequence[str] = ("cat", "dog"),
+    n: int = 6,
+    size: int | tuple[int, int] = 48,
+    extension: str = ".jpg",
+    seed: int = 0,
+) -> Path:
+    """Write ``n`` pictures per class into ``root/<class>/``; classes differ in colour."""
+    shape = (size, size) if isinstance(size, int) else size
+    for hue, label in enumerate(classes):
+        folder = root / label
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(n):
+            name = f"{seed}_{index:03d}{extension}"
+            picture(10_000 * seed + 100 * hue + index, shape, hue=hue).save(folder / name)
+    return root
+
+
+@pytest.fixture
+def make_photos(tmp_path: Path) -> PhotoMaker:
+    """Return ``make_photos(root=None, classes=…, n=6, size=48, extension=".jpg", seed=0)``.
+
+    Without ``root`` it writes into ``tmp_path / "photos"``; it returns the folder written.
+    """
+
+    def make(root: Path | None = None, **options: object) -> Path:
+        return write_photos(root or tmp_path / "photos", **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def photo_data() -> Path:
+    """Return the folder of real photos; skip without one, fail when it is set and missing."""
+    named = os.environ.get("TLTOOL_TEST_DATA")
+    if not named:
+        pytest.skip("TLTOOL_TEST_DATA names no folder of real photos")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.fail(f"TLTOOL_TEST_DATA={named} is not a folder")
+    return folder

@@ -1,0 +1,125 @@
+"""What the folder source makes of a tree of files, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from tltool.data.sources.folder import Listing, read_folder
+from tltool.errors import DataError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def labels(listing: Listing) -> list[tuple[str, str | None]]:
+    return sorted({(item.label, item.given_split) for item in listing.items}, key=str)
+
+
+def test_class_folders_give_labels_and_nested_files_belong_to_their_class(tmp_path: Path) -> None:
+    listing = read_folder(touch(tmp_path, "cat/a.jpg", "cat/more/deep/b.PNG", "dog/c.jpeg"))
+    found = [(item.path.name, item.label, item.given_split) for item in listing.items]
+    assert found == [("a.jpg", "cat", None), ("b.PNG", "cat", None), ("c.jpeg", "dog", None)]
+
+
+@pytest.mark.parametrize("train", ["train", "training", "Train"])
+@pytest.mark.parametrize("validation", ["val", "valid", "validation"])
+def test_ready_splits_are_recognised_by_name(tmp_path: Path, train: str, validation: str) -> None:
+    splits = {train: "train", validation: "validation", "test": "test"}
+    touch(tmp_path, *(f"{split}/{label}/1.jpg" for split in splits for label in ("a", "b")))
+    wanted = sorted(((c, s) for s in splits.values() for c in ("a", "b")), key=str)
+    assert labels(read_folder(tmp_path)) == wanted
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    listing = read_folder(touch(tmp_path, "train/1.jpg", "car/1.jpg", "bus/1.jpg"))
+    assert [item.label for item in listing.items] == ["bus", "car", "train"]
+
+
+def test_a_separate_test_folder_marks_its_items(tmp_path: Path) -> None:
+    touch(tmp_path / "photos", "cat/1.jpg", "dog/1.jpg")
+    touch(tmp_path / "held", "cat/2.jpg")
+    listing = read_folder(tmp_path / "photos", test=tmp_path / "held")
+    assert labels(listing) == [("cat", "test"), ("cat", None), ("dog", None)]
+
+
+def test_hidden_files_are_counted_and_other_files_counted_by_extension(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg", "cat/.hidden.jpg", "cat/Thumbs.db", "dog/1.jpg", "dog/notes.TXT")
+    touch(tmp_path, ".git/x.jpg", "__MACOSX/cat/1.jpg", "dog/desktop.ini", "dog/LICENSE", "a.csv")
+    listing = read_folder(tmp_path)
+    assert len(listing.items) == 2
+    assert listing.hidden == 5
+    assert listing.ignored == {"": 1, ".csv": 1, ".txt": 1}
+
+
+def test_class_names_may_hold_spaces_and_unicode_and_are_normalised(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "Übung 猫")
+    listing = read_folder(touch(tmp_path, f"{decomposed}/1.jpg", "red fox/1.jpg"))
+    assert {item.label for item in listing.items} == {"Übung 猫", "red fox"}
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "1.jpg", "2.jpg")
+    photos = touch(tmp_path / "photos", "dog/1.jpg")
+    (photos / "cat").symlink_to(tmp_path / "elsewhere")
+    (photos / "dog" / "again").symlink_to(photos / "dog")
+    assert [item.label for item in read_folder(photos).items] == ["cat", "cat", "dog"]
+
+
+def test_empty_class_folders_and_stray_images_are_noted_but_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/1.jpg", "stray.jpg", "bird/readme.txt")
+    listing = read_folder(tmp_path)
+    assert {item.label for item in listing.items} == {"cat", "dog"}
+    assert listing.stray == (tmp_path / "stray.jpg",)
+    assert listing.empty_classes == (tmp_path / "bird",)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds no photos"),
+        (["cat/notes.txt"], "holds no photos"),
+        (["1.jpg", "2.jpg"], "2 images in .* lie directly in it"),
+        (["cat/1.jpg"], "1 class only.*'cat'"),
+        (["cat/1.jpg", "dog/x.txt"], "1 class only"),
+        (["val/cat/1.jpg", "test/cat/1.jpg"], "no train folder"),
+        (["train/1.jpg", "val/2.jpg"], "lie directly"),
+        (["train/a/1.jpg", "train/b/1.jpg", "extra/a/1.jpg"], "mixes ready splits.*'extra'"),
+        (["train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"], "more than one validation"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"], "validation photos.*'c'.*known: 'a'"),
+    ],
+)
+def test_an_unusable_folder_is_refused_in_one_clear_sentence(
+    tmp_path: Path, files: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_folder(touch(tmp_path, *files))
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="is a file, not a folder"):
+        read_folder(touch(tmp_path, "file") / "file")
+
+
+def test_a_test_folder_with_unknown_classes_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "held/bird/1.jpg")
+    with pytest.raises(DataError, match="test photos have classes.*'bird'"):
+        read_folder(tmp_path / "photos", test=tmp_path / "held")
+
+
+def test_a_class_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    try:
+        os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(DataError, match="not valid UTF-8"):
+        read_folder(touch(tmp_path, "cat/1.jpg", "dog/1.jpg"))
