@@ -11,7 +11,9 @@ import keras
 
 from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError
-from tltool.models import preprocessing  # noqa: F401  (registers the layers that a model file names)
+from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
+from tltool.models.backbones import get_backbone
+from tltool.models.network import Network
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.keras"
@@ -27,6 +29,7 @@ class Description:
         class_names: in the order of the model's outputs.
         decode: how bytes become the model's input.
         backbone: name of the backbone.
+        head: kind of the head.
         arithmetic: of the probabilities reported for this model: float32, bfloat16 or float16.
         batch_size: photos per batch of those probabilities.
         temperature: divides the logits before the softmax.
@@ -37,6 +40,7 @@ class Description:
     class_names: tuple[str, ...]
     decode: DecodeSpec
     backbone: str
+    head: str
     arithmetic: str
     batch_size: int
     temperature: float
@@ -62,15 +66,15 @@ class Description:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A trained model (images float32 [B, H, W, 3] in 0…255 to logits [B, C]) and its description."""
+    """A trained network (images float32 [B, H, W, 3] in 0…255 to logits) and its description."""
 
-    model: keras.Model
+    network: Network
     description: Description
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> None:
     """Write the model and its description into ``folder``."""
-    artifact.model.save(folder / MODEL_FILE)
+    artifact.network.model.save(folder / MODEL_FILE)
     text = json.dumps(artifact.description.to_json(), indent=2, ensure_ascii=False)
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -119,4 +123,5 @@ def load_artifact(folder: Path) -> Artifact:
             f"the model file '{path}' is damaged or missing: {first}",
             hint="train again, or restore the file from a copy",
         ) from None
-    return Artifact(model, description)
+    network = Network(model, get_backbone(description.backbone), description.head)
+    return Artifact(network, description)

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.models.network import Network
+from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.precision import FLOAT32, Precision
 
 
 class Classifier:
-    """Runs a model in batches.
+    """Runs a network in batches.
 
     Args:
-        model: images float32 [B, H, W, 3] in 0…255 to logits [B, C].
+        network: the classifier.
         temperature: divides the logits before the softmax.
-        precision: arithmetic; float32 gives what an export gives.
+        precision: arithmetic of the backbone; the head is always float32. With float32 for both
+            the answers are those of an export.
     """
 
     def __init__(
-        self, model: keras.Model, *, temperature: float = 1.0, precision: Precision = FLOAT32
+        self, network: Network, *, temperature: float = 1.0, precision: Precision = FLOAT32
     ) -> None:
-        self._precision = precision
+        self._pooled = Pooling(network.images_to_pooled, precision)
+        self._head = HeadLogits(network.pooled_to_logits)
         self._temperature = temperature
-        spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-
-        @tf.function(input_signature=[spec], autograph=False)
-        def logits(images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(model(images, training=False), tf.float32)
-
-        self._logits = logits
 
     def logits(self, images: tf.Tensor) -> np.ndarray:
         """Return logits, float32 [B, C], of images float32 [B, H, W, 3] in 0…255."""
-        with self._precision.active():
-            return np.asarray(self._logits(images))
+        return self._head(self._pooled(images))
 
     def probabilities(self, images: tf.Tensor) -> np.ndarray:
         """Return probabilities, float32 [B, C]."""

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import keras
 
+from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
 
 
@@ -60,6 +61,8 @@ class Network:
             UsageError: the backbone has no such stage, or it is the first: nothing is before it.
         """
         before = self.backbone.previous(stage)
+        if before is None:
+            raise UsageError(f"'{stage}' is the first stage of {self.backbone.name}: no cut there")
         return self.model.get_layer(before.layer).output
 
     def trained_from(self, stage: str) -> list[list[keras.Variable]]:

@@ -66,16 +66,16 @@ class RunLayout:
         return self.folder / "log.txt"
 
 
-def create_run(parent: Path, name: str, *, now: datetime.datetime) -> RunLayout:
-    """Make the folder ``parent/name-UTC`` of a new run.
+def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLayout:
+    """Make the folder of a new run: ``out``, or ``runs/name-UTC`` without it.
 
     Raises:
-        UsageError: the folder exists and is not empty, or ``parent`` is a file.
+        UsageError: ``out`` is a file or a folder that is not empty.
         EnvironmentProblem: it cannot be made.
     """
-    folder = parent / f"{name}-{now:%Y%m%d-%H%M%S}"
-    if parent.exists() and not parent.is_dir():
-        raise UsageError(f"--out '{parent}' is a file, not a folder")
+    folder = out or _unused(Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is a file, not a folder", hint="choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,6 +86,15 @@ def create_run(parent: Path, name: str, *, now: datetime.datetime) -> RunLayout:
     if any(folder.iterdir()):
         raise UsageError(
             f"the run folder '{folder}' exists and is not empty",
-            hint="wait a second and start again, or choose another --name or --out",
+            hint="give another --out; nothing in it was touched",
         )
     return RunLayout(folder)
+
+
+def _unused(folder: Path) -> Path:
+    """Return ``folder``, or with a number behind it when two runs start in one second."""
+    candidate, number = folder, 1
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate

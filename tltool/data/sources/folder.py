@@ -13,8 +13,8 @@ from tltool.data.catalog import Item, SplitName
 from tltool.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .jp2 .j2k .jpx .ico"
-    " .ppm .pgm .pbm .pnm .heic .heif .avif".split()
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff"}
+    | {".jp2", ".j2k", ".jpx", ".ico", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"}
 )
 SPLIT_FOLDERS: Mapping[str, SplitName] = {
     "train": "train",
@@ -79,6 +79,15 @@ def read_folder(root: Path, *, test: Path | None = None, min_classes: int = 2) -
         stray=tuple(found.stray),
         empty_classes=tuple(found.empty_classes),
     )
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return every image below ``folder`` that is not hidden, in a fixed order.
+
+    Raises:
+        DataError: a folder may not be read.
+    """
+    return list(_images_below(folder, _Found(), frozenset()))
 
 
 def _read_tree(root: Path, found: _Found) -> None:
@@ -177,7 +186,9 @@ def _read_classes(folders: list[Path], split: SplitName | None, found: _Found) -
             found.empty_classes.append(folder)
 
 
-def _images_below(folder: Path, found: _Found, parents: frozenset[tuple[int, int]]) -> Iterator[Path]:
+def _images_below(
+    folder: Path, found: _Found, parents: frozenset[tuple[int, int]]
+) -> Iterator[Path]:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
     if identity in parents:  # a symbolic link back to a folder that we are in

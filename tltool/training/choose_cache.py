@@ -1,0 +1,64 @@
+"""Whether to cache the trunk's activations or to compute them in every epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tltool.training.measure import Pooling
+from tltool.training.precision import Precision
+
+_BACKWARD = 3.0  # a training step costs about three forward passes
+_LIVE_BONUS = 1.2  # the live path sees fresh augmentation: it may cost this much more
+_CHEAP_SECONDS = 60.0  # below this a GPU trains live: caching would save nothing that is felt
+
+
+@dataclass(frozen=True)
+class CacheChoice:
+    """Whether the cache is used, and the sentence that says why."""
+
+    cached: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What has to be computed: photos, views and epochs."""
+
+    train: int
+    held: int
+    views: int
+    head_epochs: int
+    finetune_epochs: int
+
+
+def estimate(
+    work: Workload, *, trunk_seconds: float, tail_seconds: float, gpu: bool
+) -> CacheChoice:
+    """Choose from the measured seconds per photo of a forward pass of trunk and tail."""
+    step = _BACKWARD * tail_seconds
+    epoch = work.train * step + work.held * tail_seconds
+    once = (work.views * work.train + work.held) * (trunk_seconds + tail_seconds)
+    cached = once + work.finetune_epochs * epoch
+    full = (work.train + work.held) * (trunk_seconds + tail_seconds)
+    repeated = (work.train + work.held) * trunk_seconds
+    live = full + work.head_epochs * full + work.finetune_epochs * (epoch + repeated)
+    told = f"about {cached:.0f} s with cached activations, {live:.0f} s without"
+    if gpu and live < _CHEAP_SECONDS:
+        return CacheChoice(False, f"{told}: cheap enough to augment anew in every epoch")
+    return CacheChoice(cached * _LIVE_BONUS < live, told)
+
+
+def seconds_per_photo(part: keras.Model, *, batch: int, precision: Precision) -> float:
+    """Return the seconds that one photo takes through ``part``, measured on a small batch."""
+    inputs = tf.constant(np.zeros((batch, *part.input_shape[1:]), np.float32))
+    run: Callable[[tf.Tensor], np.ndarray] = Pooling(part, precision)
+    run(inputs)
+    started = time.perf_counter()
+    run(inputs)
+    return (time.perf_counter() - started) / batch

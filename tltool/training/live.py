@@ -1,0 +1,46 @@
+"""Phases on the photos themselves: new augmentation in every epoch, the usual way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tltool.augment.spec import AugmentSpec
+from tltool.features.views import PhotoSource
+from tltool.training.loop import Batch, PhaseData
+from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
+
+
+def live_data(
+    train: PhotoSource,
+    held: PhotoSource,
+    *,
+    augment: AugmentSpec,
+    to_pooled: Pooling,
+    head: HeadLogits,
+    seed: int,
+    first_epoch: int,
+) -> PhaseData:
+    """Return the data of a live phase.
+
+    Args:
+        train: training photos.
+        held: validation photos.
+        augment: changes of the training photos.
+        to_pooled: images to pooled features.
+        head: pooled features to logits.
+        seed: seed of the run.
+        first_epoch: added to the phase's epochs, so that no two phases see the same draws.
+    """
+
+    def batches(epoch: int) -> Iterable[Batch]:
+        photos = train.augmented(augment, seed=seed, epoch=first_epoch + epoch)
+        for _, images, labels in photos:
+            yield images, labels
+
+    def validate() -> dict[str, float]:
+        logits = [head(to_pooled(images)) for _, images, _ in held.plain()]
+        return loss_and_accuracy(np.concatenate(logits), held.labels)
+
+    return PhaseData(batches=batches, validate=validate)

@@ -1,0 +1,88 @@
+"""Open a folder of photos: list, audit, split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tltool.data.audit import Audit, audit, write_issues
+from tltool.data.catalog import Catalog, SplitName
+from tltool.data.decode import DecodeSpec
+from tltool.data.sources.folder import read_folder
+from tltool.data.split import Split, make_split, write_split
+from tltool.events import Observer
+from tltool.features.views import PhotoSource
+from tltool.recipe.schema import DataSection
+from tltool.runs.layout import RunLayout
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Audited photos and their division."""
+
+    audit: Audit
+    split: Split
+
+    @property
+    def catalog(self) -> Catalog:
+        """The readable photos."""
+        return self.audit.catalog
+
+    def part(self, name: SplitName) -> Catalog:
+        """Return the photos of one part."""
+        return self.catalog.select(self.split.indices(name))
+
+    def source(self, name: SplitName, *, decode: DecodeSpec, batch_size: int) -> PhotoSource:
+        """Return one part ready to be read."""
+        part = self.part(name)
+        return PhotoSource(
+            part.items, part.labels(), len(part.class_names), decode, batch_size=batch_size
+        )
+
+
+def open_photos(
+    folder: Path, *, test: Path | None, settings: DataSection, seed: int, observer: Observer
+) -> Photos:
+    """Return the audited and divided photos of ``folder``; bad files are named and left alone.
+
+    Raises:
+        DataError: the folder, its classes or its files cannot be used.
+    """
+    listing = read_folder(folder, test=test)
+    checked = audit(
+        listing,
+        on_bad=settings.on_bad,
+        max_bad_fraction=settings.max_bad_fraction,
+        max_pixels=settings.max_pixels,
+        observer=observer,
+    )
+    split = make_split(
+        checked.catalog,
+        validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
+        seed=seed,
+    )
+    photos = Photos(checked, split)
+    _tell_counts(photos, observer)
+    return photos
+
+
+def write_photos(run: RunLayout, photos: Photos) -> None:
+    """Write split.csv and data_issues.csv."""
+    write_split(run.split, photos.catalog, photos.split)
+    write_issues(run.issues, photos.audit.issues)
+
+
+def _tell_counts(photos: Photos, observer: Observer) -> None:
+    parts: list[SplitName] = ["train", "validation", "test"]
+    present = [name for name in parts if len(photos.split.indices(name))]
+    labels = photos.catalog.labels()
+    rows = []
+    for number, name in enumerate(photos.catalog.class_names):
+        counts = [int(np.sum(labels[photos.split.indices(part)] == number)) for part in present]
+        rows.append([name, *(f"{count:,}" for count in counts), f"{sum(counts):,}"])
+    totals = [len(photos.split.indices(part)) for part in present]
+    rows.append(["all", *(f"{total:,}" for total in totals), f"{sum(totals):,}"])
+    observer.on_table("Photos", ["class", *present, "all"], rows)
