@@ -171,7 +171,7 @@ class ParityChild:
             raise GateError(
                 "The exported model does not run in a fresh process with TensorFlow alone: "
                 f"{self._last_words()}",
-                hint="the model uses something that a SavedModel cannot hold",
+                hint="nothing was exported; if it happens again, report it with this message",
             )
         with np.load(outputs) as found:
             return dict(found)

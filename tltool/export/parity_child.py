@@ -31,7 +31,7 @@ def main() -> None:
     """Import TensorFlow, wait for the one request, answer it."""
     here = os.path.realpath(os.path.dirname(__file__))
     sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]
-    sys.meta_path.insert(0, Refusal())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Refusal())
     import tensorflow as tf
 
     line = sys.stdin.readline()

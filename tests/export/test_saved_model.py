@@ -1,0 +1,205 @@
+"""What an exported SavedModel answers, and that a failed export leaves nothing."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
+from tltool.data.decode import decode_batch
+from tltool.errors import EnvironmentProblem, GateError
+from tltool.export.parity import reference_probabilities
+from tltool.export.saved_model import export_saved_model
+from tltool.export.warmup import WARMUP_FILE
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture(scope="module", name="served")
+def _served(exported: Path) -> Any:
+    return tf.saved_model.load(str(exported))
+
+
+def ask(served: Any, images: list[bytes]) -> dict[str, np.ndarray]:
+    answers = served.signatures["serving_default"](image_bytes=tf.constant(images, tf.string))
+    return {name: value.numpy() for name, value in answers.items()}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_bytes_are_answered_as_the_model_does(served: Any, model: keras.Model, count: int) -> None:
+    images = [encoded(seed, size=(50 + seed, 40), kind="JPEG") for seed in range(count)]
+    answers = ask(served, images)
+    arrays = decode_batch(tf.constant(images), SPEC)[0].numpy()
+    expected = reference_probabilities(model, arrays)
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    best = expected.argmax(axis=1)
+    assert answers["class_id"].tolist() == best.tolist()
+    assert [name.decode() for name in answers["class_name"]] == [NAMES[i] for i in best]
+    np.testing.assert_array_equal(answers["confidence"], answers["probabilities"].max(axis=1))
+    assert answers["ok"].all()
+
+
+@pytest.mark.parametrize("junk", [b"", b"no image", encoded(0)[:60]], ids=["empty", "text", "cut"])
+def test_one_bad_item_is_marked_and_the_others_are_answered(served: Any, junk: bytes) -> None:
+    alone = ask(served, [encoded(1), encoded(2)])
+    mixed = ask(served, [encoded(1), junk, encoded(2)])
+    assert mixed["ok"].tolist() == [True, False, True]
+    np.testing.assert_allclose(mixed["probabilities"][[0, 2]], alone["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(mixed["probabilities"][1], 1 / 3)
+    assert mixed["class_name"][1] == b"" and mixed["class_id"][1] == -1
+    assert mixed["confidence"][1] == pytest.approx(1 / 3)
+
+
+def test_the_array_signature_gives_the_same_without_ok(served: Any, model: keras.Model) -> None:
+    arrays = np.random.default_rng(0).uniform(0, 255, (5, 20, 16, 3)).astype(np.float32)
+    answers = served.signatures["images"](images=tf.constant(arrays))
+    expected = reference_probabilities(model, arrays)
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    assert set(answers) == {"class_name", "class_id", "confidence", "probabilities"}
+
+
+def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> None:
+    bytes_signature = served.signatures["serving_default"]
+    assert bytes_signature.structured_input_signature[1] == {
+        "image_bytes": tf.TensorSpec([None], tf.string, "image_bytes")
+    }
+    found = {
+        name: (spec.dtype.name, spec.shape.as_list())
+        for name, spec in bytes_signature.structured_outputs.items()
+    }
+    assert found == {
+        "class_name": ("string", [None]),
+        "class_id": ("int64", [None]),
+        "confidence": ("float32", [None]),
+        "probabilities": ("float32", [None, 3]),
+        "ok": ("bool", [None]),
+    }
+    assert list(served.signatures["images"].structured_input_signature[1]) == ["images"]
+
+
+def test_names_decode_spec_and_facts_travel_along(exported: Path) -> None:
+    found = {
+        path.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in (exported / "assets").iterdir()
+    }
+    assert found["class_names.json"] == NAMES
+    assert found["decode.json"] == SPEC.to_json()
+    assert found["metadata.json"]["run"] == "tiny-1"
+    assert (exported / WARMUP_FILE).stat().st_size > 500
+
+
+def test_no_trace_of_this_machine_is_inside(exported: Path) -> None:
+    for path in exported.rglob("*"):
+        if path.is_file():
+            assert str(Path(__file__).parents[2]).encode() not in path.read_bytes(), path
+
+
+def test_temperature_softens_the_answers(model: keras.Model, tmp_path: Path) -> None:
+    hot = tf.saved_model.load(str(export(model, tmp_path / "hot", temperature=4.0)))
+    arrays = decode_batch(tf.constant([encoded(1)]), SPEC)[0].numpy()
+    expected = reference_probabilities(model, arrays, temperature=4.0)
+    np.testing.assert_allclose(ask(hot, [encoded(1)])["probabilities"], expected, atol=1e-6)
+
+
+def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path: Path) -> None:
+    mixed = tiny_model("mixed_bfloat16")
+    plain = tiny_model()
+    plain.set_weights(mixed.get_weights())
+    served = tf.saved_model.load(str(export(mixed, tmp_path / "mixed")))
+    arrays = decode_batch(tf.constant([encoded(1), encoded(2)]), SPEC)[0].numpy()
+    expected = reference_probabilities(plain, arrays)
+    answers = ask(served, [encoded(1), encoded(2)])
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    assert mixed.layers[1].compute_dtype == "bfloat16", "the trained model was changed"
+
+
+def test_a_second_export_is_the_next_version(model: keras.Model, tmp_path: Path) -> None:
+    assert [export(model, tmp_path).name for _ in range(2)] == ["1", "2"]
+
+
+class AlwaysNoisy(keras.layers.Layer):  # type: ignore[misc]
+    """What keras-cv's augmentations do: they have no training switch."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return images + tf.random.uniform(tf.shape(images))
+
+
+def test_a_random_layer_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    images = keras.Input((20, 16, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(AlwaysNoisy()(images))
+    noisy = keras.Model(images, keras.layers.Dense(3)(pooled))
+    with pytest.raises(GateError, match="RandomUniform"):
+        export(noisy, tmp_path / "saved_models" / "noisy")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [GateError("not the same"), KeyboardInterrupt()])
+def test_what_verify_raises_stops_the_export(
+    model: keras.Model, tmp_path: Path, error: BaseException
+) -> None:
+    def refuse(folder: Path) -> None:
+        assert (folder / "saved_model.pb").is_file()
+        raise error
+
+    with pytest.raises(type(error)):
+        export(model, tmp_path / "tiny", verify=refuse)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_said_before_writing(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 5 * 2**20))
+    with pytest.raises(EnvironmentProblem, match=r"disk is full.*5 MB are free") as problem:
+        export(model, tmp_path / "tiny")
+    assert "remove old versions" in (problem.value.hint or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        tf.errors.ResourceExhaustedError(None, None, "x.tempstate1; No space left on device"),
+    ],
+    ids=["system", "tensorflow"],
+)
+def test_a_disk_that_fills_up_is_said_plainly(
+    model: keras.Model, tmp_path: Path, error: Exception
+) -> None:
+    def fill(folder: Path) -> None:
+        raise error
+
+    with pytest.raises(EnvironmentProblem, match="disk is full"):
+        export(model, tmp_path / "tiny", verify=fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_said_plainly(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny").write_text("a file")
+    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+        export(model, tmp_path / "tiny")
+
+
+def test_names_that_do_not_fit_the_model_are_refused(model: keras.Model, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="do not belong together"):
+        export_saved_model(
+            model,
+            class_names=["a", "b"],
+            decode=SPEC,
+            base_dir=tmp_path,
+            metadata={},
+            verify=lambda folder: None,
+        )

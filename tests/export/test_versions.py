@@ -1,0 +1,63 @@
+"""Version folders appear whole or not at all."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tltool.export.versions import publish, staging, versions
+
+
+def publish_one(base_dir: Path) -> Path:
+    with staging(base_dir) as staged:
+        (staged / "variables").mkdir(parents=True)
+        (staged / "variables" / "data").write_text("weights")
+        return publish(staged, base_dir)
+
+
+def test_versions_count_up_from_one(tmp_path: Path) -> None:
+    base_dir = tmp_path / "saved_models" / "ants"
+    assert [publish_one(base_dir).name for _ in range(3)] == ["1", "2", "3"]
+    assert (base_dir / "3" / "variables" / "data").read_text() == "weights"
+    assert sorted(entry.name for entry in base_dir.iterdir()) == ["1", "2", "3"]
+
+
+def test_the_next_version_is_one_over_the_highest_number(tmp_path: Path) -> None:
+    for name in ("9", "10", "007", "v11", ".tmp-12"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "99").write_text("a file")
+    assert versions(tmp_path) == [9, 10]
+    assert publish_one(tmp_path).name == "11"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_what_fails_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    base_dir = tmp_path / "saved_models" / "ants"
+    with pytest.raises(error), staging(base_dir) as staged:
+        staged.mkdir()
+        (staged / "half").write_text("half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_leaves_earlier_versions(tmp_path: Path) -> None:
+    publish_one(tmp_path)
+    with pytest.raises(RuntimeError), staging(tmp_path):
+        raise RuntimeError
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_version_is_readable_for_a_server_of_another_user(tmp_path: Path) -> None:
+    version = publish_one(tmp_path)
+    (tmp_path / "plain").mkdir()
+    assert version.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_what_a_killed_export_left_goes_after_a_day(tmp_path: Path) -> None:
+    old, new = tmp_path / ".tmp-old", tmp_path / ".tmp-new"
+    for folder in (old, new):
+        (folder / "model").mkdir(parents=True)
+    os.utime(old, (0, time.time() - 25 * 3600))
+    publish_one(tmp_path)
+    assert not old.exists() and new.exists()

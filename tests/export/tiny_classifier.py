@@ -1,0 +1,56 @@
+"""A tiny classifier with everything that an export must neutralise, and pictures for it."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from tltool.data.decode import DecodeSpec
+from tltool.export.saved_model import export_saved_model
+
+SPEC = DecodeSpec(height=20, width=16)
+NAMES = ["ants", "köttbullar 寿司", 'a "b", c']
+
+
+def encoded(seed: int, *, size: tuple[int, int] = (16, 20), kind: str = "PNG") -> bytes:
+    """Return a picture of noise, of the model's own size if no other is given."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def tiny_model(policy: str = "float32") -> keras.Model:
+    """Return images float32 [B, 20, 16, 3] to logits [B, 3]; BatchNorm knows odd statistics."""
+    keras.utils.set_random_seed(1)
+    images = keras.Input((20, 16, 3), name="images")
+    flow = keras.layers.Rescaling(1 / 64, dtype=policy)(images)
+    flow = keras.layers.Conv2D(8, 3, dtype=policy)(flow)
+    norm = keras.layers.BatchNormalization(dtype=policy)
+    flow = keras.layers.Dropout(0.5, dtype=policy)(norm(flow))
+    flow = keras.layers.GlobalAveragePooling2D(dtype=policy)(flow)
+    model = keras.Model(images, keras.layers.Dense(3, dtype=policy)(flow))
+    norm.moving_mean.assign(np.linspace(-1, 1, 8))
+    norm.moving_variance.assign(np.linspace(0.5, 2, 8))
+    return model
+
+
+def export(
+    model: keras.Model,
+    base_dir: Path,
+    *,
+    verify: Callable[[Path], object] = lambda folder: None,
+    temperature: float = 1.0,
+) -> Path:
+    return export_saved_model(
+        model,
+        class_names=NAMES,
+        decode=SPEC,
+        base_dir=base_dir,
+        metadata={"run": "tiny-1", "licence": "none"},
+        verify=verify,
+        temperature=temperature,
+    )
