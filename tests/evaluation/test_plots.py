@@ -40,7 +40,8 @@ def test_a_confusion_matrix_is_drawn_without_a_word_on_the_terminal(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plot_confusion(tmp_path / "plot.png", np.eye(classes, dtype=np.int64) * 7, NAMES[case])
-    pixels = np.asarray(Image.open(tmp_path / "plot.png").convert("L"))
+    with Image.open(tmp_path / "plot.png") as image:
+        pixels = np.asarray(image.convert("L"))
     border = np.concatenate([pixels[:4].ravel(), pixels[-4:].ravel(), pixels[:, :4].ravel()])
     assert border.min() == 255, "something is cut off at the border"
     assert pixels.min() < 100
@@ -70,4 +71,5 @@ def test_a_history_of_any_length_is_drawn(tmp_path: Path, rows: list[dict[str, A
         warnings.simplefilter("error")
         plot_history(tmp_path / "plot.png", rows)
         plot_history(tmp_path / "marked.png", rows, best=len(rows) - 1 if rows else None)
-    assert Image.open(tmp_path / "plot.png").size[0] > 1000
+    with Image.open(tmp_path / "plot.png") as image:
+        assert image.size[0] > 1000

@@ -9,9 +9,9 @@ One line of JSON on stdin names the model, the inputs (.npz) and where the outpu
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 FORBIDDEN = ("keras", "tf_keras", "tltool")
@@ -29,8 +29,8 @@ class Refusal:
 
 def main() -> None:
     """Import TensorFlow, wait for the one request, answer it."""
-    here = os.path.realpath(os.path.dirname(__file__))
-    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
     sys.meta_path.insert(0, Refusal())
     import tensorflow as tf
 
