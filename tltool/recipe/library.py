@@ -44,6 +44,22 @@ def find(reference: str) -> Path:
     )
 
 
+def copy_recipe(reference: str, file: Path) -> None:
+    """Copy a recipe's text to ``file``.
+
+    Raises:
+        UsageError: no such recipe, or ``file`` exists or cannot be written.
+    """
+    text = find(reference).read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise UsageError(f"'{file}' exists", hint="give another name; it was not touched") from None
+    except OSError as error:
+        raise UsageError(f"'{file}' cannot be written: {error.strerror}") from None
+
+
 def _summary(path: Path) -> str:
     first = path.read_text(encoding="utf-8").split("\n", 1)[0]
     return first.lstrip("# ").rstrip()

@@ -1,0 +1,25 @@
+"""Options that several verbs share, each with one wording."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, all talk on stderr.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and nothing else.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show TensorFlow's log, and the traceback of an error.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no network connection.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", "-r", metavar="NAME|FILE", help="A shipped recipe or a file.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated."),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The folder of a run, or of an exported model.")
+]

@@ -1,0 +1,26 @@
+"""What the registry of backbones holds, for people and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tltool.models.backbones import BACKBONES
+from tltool.weights import store
+
+
+def backbone_rows() -> list[dict[str, Any]]:
+    """Return one row per backbone: name, parameters, image_size, stages, licence, paper, weights."""
+    return [
+        {
+            "name": backbone.name,
+            "parameters": backbone.parameters,
+            "image_size": backbone.image_size,
+            "stages": [stage.name for stage in backbone.stages],
+            "preprocessing": backbone.preprocessing,
+            "licence": backbone.licence,
+            "paper": backbone.paper,
+            "weights_at_hand": store.find(backbone.name) is not None,
+        }
+        for backbone in BACKBONES.values()
+        if backbone.family != "test"
+    ]

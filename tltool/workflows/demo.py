@@ -1,0 +1,76 @@
+"""The main job on real images that every installation has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tltool.events import Observer
+from tltool.recipe.load import load_recipe
+from tltool.runs.layout import RunLayout
+from tltool.workflows.finetune import finetune
+from tltool.workflows.predict import predict
+from tltool.workflows.samples import write_digits
+
+# digits have no mirror images, and 48 pixels show all that 8 x 8 hold
+_OVERRIDES = ("name=digits", "data.image_size=48", "data.test_fraction=0.2", "augment.flip=none")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made: folders, figures, and one answer of the export."""
+
+    digits: Path
+    run: Path
+    export: Path
+    metrics: Mapping[str, Any]
+    photo: Path
+    answer: tuple[str, float]
+
+    def paths(self) -> dict[str, Path]:
+        """Return what was made and where."""
+        layout = RunLayout(self.run)
+        return {
+            "digits": self.digits,
+            "run": self.run,
+            "metrics": layout.metrics,
+            "plots": layout.plots,
+            "model": self.export,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return the result for --json."""
+        name, share = self.answer
+        return {
+            **{what: str(path) for what, path in self.paths().items()},
+            "accuracy": self.metrics["accuracy"],
+            "prediction": {"photo": str(self.photo), "class": name, "confidence": share},
+        }
+
+
+def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
+    """Write the digits, train VGG16 on them in three phases, export, and ask the export.
+
+    Raises:
+        UsageError: the digits of an earlier demo are still in ``folder``.
+        EnvironmentProblem: the weights cannot be had.
+    """
+    digits = folder / "digits"
+    observer.on_phase("samples", str(digits))
+    write_digits(digits)
+    result = finetune(
+        digits,
+        recipe=load_recipe("vgg16", _OVERRIDES),
+        out=folder / "run",
+        saved_models=folder / "saved_models",
+        offline=offline,
+        observer=observer,
+    )
+    assert result.export is not None
+    photo = sorted((digits / "7").iterdir())[0]
+    answer = predict(result.export.parent, [photo], observer=observer)[0]
+    return DemoResult(
+        digits, result.run, result.export, result.metrics, photo, answer.top[0]
+    )

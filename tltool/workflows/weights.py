@@ -1,0 +1,67 @@
+"""Look after the pretrained weights in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tltool.events import Observer, SilentObserver
+from tltool.models.backbones import BACKBONES, get_backbone
+from tltool.weights import sources, store
+
+
+def weights_folder() -> Path:
+    """Return the folder of the store."""
+    return store.weights_dir()
+
+
+def weights_table() -> list[dict[str, Any]]:
+    """Return one row per backbone with published weights: name, at_hand, megabytes, licence, source."""
+    rows = []
+    for backbone in BACKBONES.values():
+        if backbone.family == "test":
+            continue
+        stored = store.find(backbone.name)
+        rows.append(
+            {
+                "name": backbone.name,
+                "at_hand": stored is not None,
+                "megabytes": stored.path.stat().st_size / 1e6 if stored else None,
+                "licence": stored.licence if stored else backbone.licence,
+                "source": stored.source if stored else None,
+            }
+        )
+    return rows
+
+
+def pull_weights(
+    name: str, *, offline: bool = False, observer: Observer | None = None
+) -> dict[str, Any]:
+    """Fetch the weights of a backbone unless they are at hand and intact.
+
+    Raises:
+        UsageError: unknown backbone.
+        EnvironmentProblem: they cannot be had; the message names the ways out.
+    """
+    get_backbone(name)
+    return _row(sources.pull(name, offline=offline, observer=observer or SilentObserver()))
+
+
+def import_weights(name: str, file: Path) -> dict[str, Any]:
+    """Take a weights file into the store after checking that it fits the backbone.
+
+    Raises:
+        UsageError: unknown backbone, or the file does not fit it.
+    """
+    get_backbone(name)
+    return _row(sources.import_file(name, file))
+
+
+def _row(stored: store.StoredWeights) -> dict[str, Any]:
+    return {
+        "name": stored.name,
+        "path": str(stored.path),
+        "sha256": stored.sha256,
+        "source": stored.source,
+        "licence": stored.licence,
+    }
