@@ -60,15 +60,3 @@ def make_photos(tmp_path: Path) -> PhotoMaker:
         return write_photos(root or tmp_path / "photos", **options)  # type: ignore[arg-type]
 
     return make
-
-
-@pytest.fixture
-def photo_data() -> Path:
-    """Return the folder of real photos; skip without one, fail when it is set and missing."""
-    named = os.environ.get("TLTOOL_TEST_DATA")
-    if not named:
-        pytest.skip("TLTOOL_TEST_DATA names no folder of real photos")
-    folder = Path(named)
-    if not folder.is_dir():
-        pytest.fail(f"TLTOOL_TEST_DATA={named} is not a folder")
-    return folder

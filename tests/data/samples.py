@@ -79,6 +79,14 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
         tiles().convert("L"), "PNG", transparency=tiles().convert("L").getpixel((0, 0))
     ),
     "gif": lambda: encode(tiles().quantize(64), "GIF"),
+    "gif transparent": lambda: encode(tiles().quantize(16), "GIF", transparency=3),
+    "gif transparent 2": lambda: encode(
+        see_through(tiles()),
+        "GIF",
+        save_all=True,
+        append_images=[tiles(seed=1)],
+        comment=b"x" * 700,
+    ),
     "gif animated": lambda: animation(tiles().quantize(64), "GIF"),
     "bmp": lambda: encode(tiles(), "BMP"),
     "bmp palette": lambda: encode(tiles().quantize(16), "BMP"),

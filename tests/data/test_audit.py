@@ -182,7 +182,7 @@ def test_issues_are_written_as_a_table(make_photos: PhotoMaker, tmp_path: Path) 
 
 
 @pytest.mark.photos
-def test_real_photos_are_all_readable(photo_data: Path) -> None:
-    found = run(photo_data / "hymenoptera")
+def test_real_photos_are_all_readable(photos_dir: Path) -> None:
+    found = run(photos_dir / "hymenoptera")
     assert len(found.catalog) == 397
     assert not [issue for issue in found.issues if issue.bad]

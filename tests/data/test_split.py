@@ -31,9 +31,7 @@ def classes(sizes: list[int], first: int = 0) -> list[Item]:
 
 
 def split(items: list[Item], validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
-    return make_split(
-        catalog(items), validation_fraction=validation, test_fraction=test, seed=seed
-    )
+    return make_split(catalog(items), validation_fraction=validation, test_fraction=test, seed=seed)
 
 
 def per_class(items: list[Item], drawn: Split) -> Counter[tuple[str, str]]:
@@ -144,7 +142,7 @@ def test_split_csv_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_split_csv_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="not a split.csv"):
+    with pytest.raises(DataError, match=r"not a split\.csv"):
         read_split(tmp_path / "x.csv")
     with pytest.raises(DataError, match="cannot be read"):
         read_split(tmp_path / "nothing.csv")
@@ -162,7 +160,9 @@ def test_indices_select_the_items_of_a_split() -> None:
 
 def test_the_digest_knows_contents_and_labels_but_no_order_or_names() -> None:
     items = classes([3, 3])
-    same = catalog([Item(Path(f"/moved/{n}"), i.label, sha256=i.sha256) for n, i in enumerate(items)])
+    same = catalog(
+        [Item(Path(f"/moved/{n}"), i.label, sha256=i.sha256) for n, i in enumerate(items)]
+    )
     assert catalog(items).digest() == catalog(items[::-1]).digest() == same.digest()
     assert catalog(items).digest() != catalog(items[1:]).digest()
     assert catalog(items).labels().tolist() == [0, 0, 0, 1, 1, 1]

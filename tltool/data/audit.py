@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import csv
-import functools
-import hashlib
-import io
 import os
-import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
-from PIL import Image, UnidentifiedImageError
-
-from tltool.data import transcode
 from tltool.data.catalog import Catalog, Item
+from tltool.data.inspection import BadFileError, Decoder, image_decoder, inspect_file
 from tltool.data.sources.folder import Listing
 from tltool.errors import DataError
 from tltool.events import Observer
 
-Decoder = Callable[[bytes], tuple[int, int, int]]
-
 _NAMED_AT_MOST = 5
 _PROGRESS_STEPS = 200
-_EXTENSIONS = {
-    "jpeg": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "png": {".png"},
-    "gif": {".gif"},
-    "bmp": {".bmp", ".dib"},
-    "webp": {".webp"},
-    "tiff": {".tif", ".tiff"},
-}
 
 
 @dataclass(frozen=True)
@@ -54,15 +38,6 @@ class Audit:
     catalog: Catalog
     issues: tuple[Issue, ...]
     listing: Listing
-
-
-class _BadFile(Exception):
-    """A file that cannot be used: kind and detail of its issue."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
 
 
 def audit(
@@ -126,7 +101,7 @@ def _listing_issues(listing: Listing) -> list[Issue]:
 
 def _checked(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, list[Issue]]]:
     """Check all items in parallel and yield them in order."""
-    decode = _decoder()
+    decode = image_decoder()
     pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16))
     try:
         yield from pool.map(lambda item: _check(item, max_pixels, decode), items)
@@ -136,126 +111,10 @@ def _checked(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, lis
 
 def _check(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Issue]]:
     try:
-        return _inspect(item, max_pixels, decode)
-    except _BadFile as bad:
+        checked, notes = inspect_file(item, max_pixels=max_pixels, decode=decode)
+    except BadFileError as bad:
         return item, [Issue(item.path, bad.kind, bad.detail, bad=True)]
-    except DataError as error:
-        return item, [Issue(item.path, "unsupported", error.message, bad=True)]
-    except OSError as error:
-        return item, [Issue(item.path, "unreadable", error.strerror or str(error), bad=True)]
-    except MemoryError:
-        return item, [Issue(item.path, "too large", "it does not fit into memory", bad=True)]
-
-
-def _inspect(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Issue]]:
-    status = item.path.stat()
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise _BadFile("unreadable", "it is not a regular file")
-    if status.st_size == 0:
-        raise _BadFile("empty", "0 bytes")
-    with item.path.open("rb") as file:
-        image_format, frames = _read_header(file, max_pixels)
-        file.seek(0)
-        data = file.read()
-    stored = transcode.decodes_as_stored(data)
-    height, width, orientation = decode(
-        data if stored else transcode.transcode(data, name=item.path.name)
-    )
-    checked = replace(
-        item,
-        sha256=hashlib.sha256(data).hexdigest(),
-        width=width,
-        height=height,
-        format=image_format,
-        orientation=orientation,
-    )
-    return checked, _notes(item.path, image_format, frames)
-
-
-def _read_header(file: BinaryIO, max_pixels: int) -> tuple[str, int]:
-    """Return format and number of frames; nothing is decoded yet."""
-    start = file.read(64)
-    file.seek(0)
-    try:
-        with Image.open(file) as image:
-            _check_pixels(image.size, max_pixels)
-            name = image.format or "image"
-            frames = getattr(image, "n_frames", 1) if name in ("GIF", "PNG", "WEBP") else 1
-            return transcode.FORMATS.get(name, name.lower()), frames
-    except Image.DecompressionBombError:
-        raise _BadFile("too many pixels", f"more than {2 * _pillow_limit():,}") from None
-    except UnidentifiedImageError:
-        raise _unidentified(start) from None
-    except (SyntaxError, ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's error, not Pillow's about the content
-        raise _BadFile("damaged", f"its header is broken: {error}") from None
-
-
-def _pillow_limit() -> int:
-    return Image.MAX_IMAGE_PIXELS or transcode.MAX_PIXELS
-
-
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise _BadFile(
-            "too many pixels", f"{width} x {height}, over the limit of {max_pixels:,} pixels"
-        )
-
-
-def _unidentified(start: bytes) -> _BadFile:
-    if transcode.decodes_as_stored(start):
-        return _BadFile("damaged", "it is truncated or damaged: its header is broken")
-    error = transcode.not_an_image(start, "the file")
-    if error.hint:
-        return _BadFile("unsupported", f"{error.message}; {error.hint}")
-    return _BadFile("not an image", "its content is of no known image format")
-
-
-def _notes(path: Path, image_format: str, frames: int) -> list[Issue]:
-    notes = []
-    extension = path.suffix.lower()
-    known = {name for names in _EXTENSIONS.values() for name in names}
-    expected = _EXTENSIONS.get(image_format, set())
-    if extension not in expected and (expected or extension in known):
-        detail = f"it is a {image_format.upper()} file; used all the same"
-        notes.append(Issue(path, "wrong extension", detail, bad=False))
-    if frames > 1:
-        detail = f"only the first of its {frames} frames is used"
-        notes.append(Issue(path, "animated", detail, bad=False))
-    return notes
-
-
-@functools.cache  # building the graph takes longer than decoding a hundred photos
-def _decoder() -> Decoder:
-    """Return a function from bytes to upright height, width and stored orientation."""
-    import tensorflow as tf
-
-    from tltool.data import exif
-    from tltool.data.decode import decode_with_orientation
-
-    signature = [tf.TensorSpec([], tf.string)]
-
-    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        stored, orientation = decode_with_orientation(data)
-        return tf.shape(exif.turn_upright(stored, orientation)), orientation
-
-    function = decode_all.get_concrete_function()
-
-    def decode(data: bytes) -> tuple[int, int, int]:
-        try:
-            with tf.device("/CPU:0"):
-                shape, orientation = function(tf.constant(data))
-        except tf.errors.ResourceExhaustedError:
-            raise MemoryError from None
-        except tf.errors.OpError:
-            raise _BadFile("damaged", "it is truncated or damaged") from None
-        height, width, _ = shape.numpy().tolist()
-        return height, width, int(orientation.numpy())
-
-    return decode
+    return checked, [Issue(item.path, note.kind, note.detail, bad=False) for note in notes]
 
 
 def _check_classes(listing: Listing, items: Sequence[Item], bad: Sequence[Issue]) -> None:

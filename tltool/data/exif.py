@@ -86,7 +86,9 @@ def png_chunks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def turn_upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Undo an EXIF orientation (int64 scalar, 1 to 8) of an image [H, W, C]."""
     return tf.cond(
-        tf.equal(orientation, 1), lambda: image, lambda: _turn(image, tf.cast(orientation, tf.int32))
+        tf.equal(orientation, 1),
+        lambda: image,
+        lambda: _turn(image, tf.cast(orientation, tf.int32)),
     )
 
 
@@ -113,7 +115,9 @@ def _find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
         is_exif = tf.equal(marker, 0xFFE1) & tf.equal(name, _four("Exif"))
         # 0xFFDA starts the compressed data, where there is nothing more to read.
         ends = (marker < 0xFF01) | tf.equal(marker, 0xFFDA)
-        skipped = tf.where(tf.equal(marker, 0xFFFF), tf.ones_like(length), 2 + tf.maximum(length, 2))
+        skipped = tf.where(
+            tf.equal(marker, 0xFFFF), tf.ones_like(length), 2 + tf.maximum(length, 2)
+        )
         return [tf.where(ends, size, at + skipped), tf.where(is_exif, at + 10, found)]
 
     start = [tf.constant(2, tf.int64), tf.constant(_NOT_FOUND, tf.int64)]

@@ -11,7 +11,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, as_written, decode_and_resize
+from tltool.data.decode import DecodeSpec, decode_and_resize
+from tltool.data.formats import as_written
 from tltool.data.transcode import FORMATS, read_image_bytes
 
 # The trunk is far slower than decoding: two batches ahead overlap fully and keep memory small.
@@ -40,7 +41,7 @@ def image_dataset(
     Raises:
         tf.errors.InvalidArgumentError: while iterating, if a file no longer decodes.
     """
-    read = _reader(items)
+    read = _Reader(items)
     positions = np.arange(len(items)) if order is None else np.asarray(order)
 
     @as_written
@@ -52,7 +53,7 @@ def image_dataset(
     return dataset.batch(batch_size).prefetch(_BATCHES_AHEAD)
 
 
-class _reader:
+class _Reader:
     """Reads the bytes of the item at a position, in the graph where its format allows."""
 
     def __init__(self, items: Sequence[Item]) -> None:

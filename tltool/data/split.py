@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +98,7 @@ def _draw(
     chosen = [_interval(unit.place, bounds) for unit in units]
     for label in sorted({label for unit in units for label in unit.labels}):
         _mend(label, units, chosen, bounds)
-    return {
-        index: name for unit, name in zip(units, chosen, strict=True) for index in unit.members
-    }
+    return {index: name for unit, name in zip(units, chosen, strict=True) for index in unit.members}
 
 
 def _interval(place: float, bounds: Bounds) -> SplitName:
@@ -159,7 +156,7 @@ def _check_enough(items: Sequence[Item], units: Sequence[_Unit], bounds: Bounds)
 def _mend(label: str, units: Sequence[_Unit], chosen: list[SplitName], bounds: Bounds) -> None:
     """Give ``label`` one unit in each split that has none, at the cost of the fewest moves."""
     for name, (low, high) in bounds.items():
-        if any(name == has and label in unit.labels for unit, has in zip(units, chosen, strict=True)):
+        if any(label in unit.labels and chosen[i] == name for i, unit in enumerate(units)):
             continue
         movable = [
             index
@@ -233,6 +230,4 @@ def read_split(path: Path) -> tuple[SplitRow, ...]:
 def _row(row: Mapping[str, str]) -> SplitRow:
     if row["split"] not in SPLIT_NAMES:
         raise ValueError(row["split"])
-    return SplitRow(
-        Path(row["path"]), row["label"], cast(SplitName, row["split"]), row["sha256"]
-    )
+    return SplitRow(Path(row["path"]), row["label"], row["split"], row["sha256"])

@@ -1,0 +1,263 @@
+"""The formats of the decode contract, each in TensorFlow ops: bytes to RGB as stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tltool.data import exif
+
+MAX_PIXELS = 178_956_970
+"""A 50 KB PNG can claim 400 million pixels and take 1.6 GB: over this, it is refused unread."""
+
+JPEG_RATIOS = (1, 2, 4, 8)
+"""JPEG is decoded at 1 over one of these."""
+
+# AutoGraph finds nothing to convert here, and looking for it takes a second.
+as_written = tf.autograph.experimental.do_not_convert
+
+_UNKNOWN, _JPEG, _PNG, _GIF, _BMP, _WEBP = range(6)
+
+
+@as_written
+def decode_stored(
+    data: tf.Tensor, jpeg_ratio: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode one image as stored.
+
+    Args:
+        data: scalar string.
+        jpeg_ratio: from the stored shape (int32 [3]) and the orientation of a JPEG file, the
+            index into 1, 1/2, 1/4, 1/8 at which to decode it; None decodes at full size.
+
+    Returns:
+        uint8 [H, W, 3] as stored and its EXIF orientation, int64 scalar.
+    """
+    buffer = exif.as_bytes(data)
+    image, orientation = tf.switch_case(
+        _kind(data),
+        {
+            _UNKNOWN: lambda: (_decode_any(data), _upright()),
+            _JPEG: lambda: _decode_jpeg(data, buffer, jpeg_ratio),
+            _PNG: lambda: _decode_png(data, buffer),
+            _GIF: lambda: _decode_gif(data, buffer),
+            _BMP: lambda: _decode_bmp(data, buffer),
+            _WEBP: lambda: _decode_webp(data, buffer),
+        },
+    )
+    return tf.ensure_shape(image, [None, None, 3]), orientation
+
+
+def _kind(data: tf.Tensor) -> tf.Tensor:
+    """Return the format by its first bytes: int32 scalar."""
+    head = tf.strings.substr(data, 0, 12)  # shorter data give a shorter head
+    is_webp = tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & _ends_with(head, b"WEBP")
+    signs = [
+        (_JPEG, _starts_with(head, b"\xff\xd8\xff")),
+        (_PNG, _starts_with(head, b"\x89PNG\r\n\x1a\n")),
+        (_GIF, _starts_with(head, b"GIF8")),
+        (_BMP, _starts_with(head, b"BM")),
+        (_WEBP, is_webp),
+    ]
+    # At most one is true, so that the sum is its number, and 0 for none.
+    return tf.add_n([kind * tf.cast(found, tf.int32) for kind, found in signs])
+
+
+def _starts_with(head: tf.Tensor, sign: bytes) -> tf.Tensor:
+    return tf.equal(tf.strings.substr(head, 0, len(sign)), sign)
+
+
+def _ends_with(head: tf.Tensor, sign: bytes) -> tf.Tensor:
+    position = tf.maximum(tf.strings.length(head) - len(sign), 0)
+    return tf.equal(tf.strings.substr(head, position, len(sign)), sign)
+
+
+def _upright() -> tf.Tensor:
+    return tf.constant(1, tf.int64)
+
+
+def _check_pixels(height: tf.Tensor, width: tf.Tensor) -> tf.Operation:
+    pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+    return tf.debugging.assert_less_equal(
+        pixels, tf.constant(MAX_PIXELS, tf.int64), message="too many pixels to decode"
+    )
+
+
+def _decode_any(data: tf.Tensor) -> tf.Tensor:
+    """Let TensorFlow say what is wrong with bytes of no known format."""
+    return tf.image.grayscale_to_rgb(tf.io.decode_image(data, expand_animations=False)[..., :1])
+
+
+def _decode_jpeg(
+    data: tf.Tensor,
+    buffer: tf.Tensor,
+    choose_ratio: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    shape = tf.io.extract_jpeg_shape(data)
+    orientation = exif.jpeg_orientation(buffer)
+    with tf.control_dependencies([_check_pixels(shape[0], shape[1])]):
+        if choose_ratio is None:
+            return _jpeg_at(data, 1), orientation
+        branches = [lambda ratio=ratio: _jpeg_at(data, ratio) for ratio in JPEG_RATIOS]
+        return tf.switch_case(choose_ratio(shape, orientation), branches), orientation
+
+
+def _jpeg_at(data: tf.Tensor, ratio: int) -> tf.Tensor:
+    # The default DCT is the fast one, 5 grey levels off and different between libjpeg builds.
+    return tf.io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_png(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    size = exif.read_uint(buffer, tf.constant([16, 20]), 4, big_endian=True)
+    colour_type = _byte(buffer, 25)
+    declared, exif_at = exif.png_chunks(buffer)
+    has_alpha = declared | tf.equal(colour_type, 4) | tf.equal(colour_type, 6)
+    with tf.control_dependencies([_check_pixels(size[0], size[1])]):
+        # Four channels only for real alpha: below 8 bits TensorFlow makes up one of 1 to 15.
+        image = tf.cond(
+            has_alpha,
+            lambda: _over_white(tf.io.decode_png(data, channels=4)),
+            lambda: tf.io.decode_png(data, channels=3),
+        )
+    return image, exif.png_orientation(buffer, exif_at)
+
+
+def _over_white(image: tf.Tensor) -> tf.Tensor:
+    """Lay an image uint8 [H, W, 4] over white: uint8 [H, W, 3]."""
+    colour = tf.cast(image[..., :3], tf.float32)
+    alpha = tf.cast(image[..., 3:], tf.float32)
+    return tf.cast(tf.round((colour * alpha + 255.0 * (255.0 - alpha)) / 255.0), tf.uint8)
+
+
+def _decode_gif(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    size = exif.read_uint(buffer, tf.constant([6, 8]), 2, big_endian=False)
+    with tf.control_dependencies([_check_pixels(size[0], size[1])]):
+        white = _gif_over_white(data, buffer)
+        return tf.io.decode_image(white, channels=3, expand_animations=False), _upright()
+
+
+def _gif_over_white(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
+    """Make the transparent colour of the first frame an opaque white.
+
+    TensorFlow decodes GIF without alpha and leaves transparent pixels black. Every pixel of the
+    transparent palette entry is transparent, so painting that entry is exact.
+    """
+    control, frame = _gif_blocks(buffer)
+    flags = _byte(buffer, control + 3)
+    local = _byte(buffer, frame + 9)
+    palette = tf.where(local >= 128, frame + 10, tf.constant(13, tf.int64))
+    entry = palette + 3 * _byte(buffer, control + 6)
+
+    def painted() -> tf.Tensor:
+        opaque = _patched(data, control + 3, _as_string(flags - 1))
+        return _patched(opaque, entry, tf.constant(b"\xff\xff\xff"))
+
+    inside = (control > 0) & (entry + 3 <= tf.size(buffer, out_type=tf.int64))
+    return tf.cond(inside & tf.equal(flags % 2, 1), painted, lambda: data)
+
+
+def _gif_blocks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the offsets of the first frame's graphic control (0 without one) and of the frame."""
+    screen = _byte(buffer, 10)
+    colours = tf.bitwise.left_shift(tf.constant(2, tf.int64), screen % 8)
+    start = 13 + 3 * colours * tf.cast(screen >= 128, tf.int64)
+
+    def step(at: tf.Tensor, control: tf.Tensor, data: tf.Tensor) -> list[tf.Tensor]:
+        # Either a block starts here (21 F9 is a graphic control), or one of its data chunks.
+        first = _byte(buffer, at)
+        is_control = ~data & tf.equal(_byte(buffer, at + 1), 0xF9)
+        following = at + tf.where(data, 1 + first, tf.constant(2, tf.int64))
+        return [following, tf.where(is_control, at, control), ~data | (first > 0)]
+
+    def goes_on(at: tf.Tensor, control: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+        is_extension = tf.equal(_byte(buffer, at), 0x21)
+        return (at < tf.size(buffer, out_type=tf.int64)) & (data | is_extension)
+
+    initial = [start, tf.constant(0, tf.int64), tf.constant(False)]
+    frame, control, _ = tf.while_loop(goes_on, step, initial, maximum_iterations=512)
+    return control, frame
+
+
+def _byte(buffer: tf.Tensor, at: tf.Tensor | int) -> tf.Tensor:
+    return exif.read_uint(buffer, at, 1, big_endian=False)
+
+
+def _as_string(byte: tf.Tensor) -> tf.Tensor:
+    """Turn a number 0 to 255 into a string of that one byte."""
+    return tf.gather([bytes([value]) for value in range(256)], byte)
+
+
+def _patched(data: tf.Tensor, at: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
+    """Return the string ``data`` with the bytes from ``at`` on replaced by ``patch``."""
+    behind = at + tf.cast(tf.strings.length(patch), tf.int64)
+    rest = tf.strings.substr(data, behind, tf.constant(2**31 - 1, tf.int64))
+    return tf.strings.join([tf.strings.substr(data, tf.zeros_like(at), at), patch, rest])
+
+
+def _decode_webp(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    # Through DecodeImage, not DecodeWebP: an older server still loads the graph.
+    with tf.control_dependencies([_check_pixels(*_webp_size(buffer))]):
+        image = tf.io.decode_image(_safe_webp(data, buffer), expand_animations=False)
+    image = tf.cond(
+        tf.equal(tf.shape(image)[-1], 4), lambda: _over_white(image), lambda: image[..., :3]
+    )
+    return image, exif.webp_orientation(buffer)
+
+
+def _safe_webp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
+    """Declare an animation transparent, whatever its header says.
+
+    TensorFlow 2.21 decodes animations to four channels, but makes room for three when the
+    header declares no alpha: it then writes behind its buffer and the process dies.
+    """
+    flags = _byte(buffer, 20)
+    animated = tf.equal(_byte(buffer, 15), ord("X")) & tf.equal(flags // 2 % 2, 1)
+    with_alpha = _as_string(tf.bitwise.bitwise_or(flags, 16))
+    at = tf.constant(20, tf.int64)
+    return tf.cond(animated, lambda: _patched(data, at, with_alpha), lambda: data)
+
+
+def _webp_size(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return height and width of the extended and the lossless kind; lossy ones are below it."""
+    kind = _byte(buffer, 15)
+    extended = 1 + exif.read_uint(buffer, tf.constant([27, 24]), 3, big_endian=False)
+    bits = exif.read_uint(buffer, 21, 4, big_endian=False)
+    lossless = 1 + tf.stack([(bits // 2**14) % 2**14, bits % 2**14])
+    simple = tf.where(tf.equal(kind, ord("L")), lossless, tf.ones_like(lossless))
+    size = tf.where(tf.equal(kind, ord("X")), extended, simple)
+    return size[0], size[1]
+
+
+def _decode_bmp(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    header = exif.read_uint(buffer, 14, 4, big_endian=False)
+    bits = exif.read_uint(buffer, 28, 2, big_endian=False)
+    compression = exif.read_uint(buffer, 30, 4, big_endian=False)
+    size = tf.bitcast(
+        tf.cast(exif.read_uint(buffer, tf.constant([22, 18]), 4, big_endian=False), tf.uint32),
+        tf.int32,
+    )
+    plain = (header >= 40) & tf.equal(compression, 0) & tf.reduce_any(tf.equal(bits, [8, 24, 32]))
+    checks = [
+        tf.debugging.Assert(plain, ["a BMP with compression or a small palette"]),
+        _check_pixels(tf.abs(size[0]), size[1]),  # a negative height stores the top row first
+    ]
+    with tf.control_dependencies(checks):
+        pixels = tf.io.decode_bmp(data)
+    image = tf.cond(
+        tf.equal(bits, 8),
+        lambda: _look_up(pixels, _bmp_palette(buffer, header)),
+        lambda: pixels[..., :3],  # the fourth byte of a plain BMP is padding, not alpha
+    )
+    return image, _upright()
+
+
+def _bmp_palette(buffer: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    """Return the palette of an 8-bit BMP: uint8 [256, 3], RGB."""
+    at = 14 + header + 4 * tf.range(256, dtype=tf.int64)
+    stored = exif.read_uint(buffer, at[:, tf.newaxis] + [2, 1, 0], 1, big_endian=False)
+    return tf.cast(stored, tf.uint8)
+
+
+def _look_up(pixels: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
+    return tf.gather(palette, tf.cast(pixels[..., 0], tf.int32))
