@@ -46,15 +46,17 @@ class Extractor:
     ) -> None:
         self.pooled_width = int(pooled.shape[-1])
         self.cut_shape = None if cut is None else tuple(int(side) for side in cut.shape[1:])
-        network = keras.Model(images, [pooled] if cut is None else [pooled, cut])
+        # by name: Keras gives a bare tensor for a list of one output
+        outputs_by_name = {"pooled": pooled} if cut is None else {"pooled": pooled, "cut": cut}
+        network = keras.Model(images, outputs_by_name)
 
         @tf.function(
             input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.float32)], autograph=False
         )
         def forward(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
             outputs = network(batch, training=False)
-            first = tf.cast(outputs[0], tf.float32)
-            return (first,) if cut is None else (first, tf.cast(outputs[1], tf.bfloat16))
+            first = tf.cast(outputs["pooled"], tf.float32)
+            return (first,) if cut is None else (first, tf.cast(outputs["cut"], tf.bfloat16))
 
         self.forward: Forward = forward
 

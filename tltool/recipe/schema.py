@@ -22,8 +22,8 @@ class DataSection(Section):
 
     image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
     """Side in pixels of the square the network sees; null means the backbone's own."""
-    resize: Literal["squash", "crop", "pad"] = "squash"
-    """How a photo becomes a square: squash ignores its aspect, crop keeps the centre, pad adds
+    resize: Literal["squash", "crop", "pad"] = "crop"
+    """How a photo becomes a square: crop keeps the centre, squash ignores the aspect, pad adds
     black borders."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of the photos held out for early stopping and calibration when the folder has no
@@ -131,9 +131,10 @@ class ProbeSection(Section):
     enabled: bool = True
     """Whether to run it. Its solution is the baseline and the first state of the head."""
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=12)] = (
-        1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1,
+        1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0,
     )  # fmt: skip
-    """Inverse L2 strengths C (scikit-learn's meaning) to choose from by cross-validation."""
+    """Inverse L2 strengths C (scikit-learn's meaning) to choose from by cross-validation; the
+    smallest within one standard error of the best is taken."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Folds of that cross-validation."""
 
@@ -150,12 +151,12 @@ class HeadPhaseSection(Section):
 class FinetunePhaseSection(Section):
     """The third phase: the upper stages of the backbone together with the head."""
 
-    epochs: Count = 6
+    epochs: Count = 5
     """Most epochs; 0 skips the phase."""
     unfreeze: str = "last"
     """First stage that is trained, with everything above it: a stage name such as block5, `last`
     for the backbone's last stage, or `all`."""
-    learning_rate: Positive = 1e-4
+    learning_rate: Positive = 2e-4
     """Peak learning rate of the highest unfrozen stage and the head."""
     stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Each stage below learns at this multiple of the rate of the stage above it (discriminative
@@ -186,14 +187,15 @@ class TrainSection(Section):
     """Learning rate after the warm-up: cosine to zero, divided by ten on a plateau, or constant."""
     plateau_patience: Annotated[int, Field(ge=1)] = 2
     """Epochs without improvement before schedule: plateau divides the rate by ten."""
-    warmup_epochs: Annotated[float, Field(ge=0, le=100)] = 1.0
+    warmup_epochs: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: Fraction = 0.0
     """Share of each label spread over all classes (Szegedy et al. 2016)."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: each class counts the same in the loss, however few photos it has."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Momentum of an exponential moving average of the weights; 0 is off."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Momentum per step of an exponential moving average of the weights, which is what is
+    validated and kept; 0 is off."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of training. auto: bfloat16 where the processor or GPU has it, else float32."""
     deterministic: bool = True

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.errors import GateError
 from tltool.events import Observer
 from tltool.training.best import BestModel
 from tltool.training.loss import weighted_cross_entropy
@@ -102,6 +103,7 @@ class Trainer:
                 measures = data.validate()
                 best.offer(measures, phase=self.plan.name, epoch=epoch)
             row = self._row(epoch, sums, measures, step, time.perf_counter() - started)
+            _check_finite(row)
             self.history.append(row)
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))
             self.plan.schedule.epoch_ended(measures["val_loss"])
@@ -247,6 +249,15 @@ def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
     for number, generator in enumerate(generators):
         mixed = np.random.SeedSequence((seed, epoch, number)).generate_state(2, np.uint32)
         generator.state.assign(mixed.astype(generator.state.dtype))
+
+
+def _check_finite(row: Row) -> None:
+    if not np.isfinite([row["loss"], row["val_loss"]]).all():
+        raise GateError(
+            f"the loss is no longer a number in epoch {row['epoch']} of the {row['phase']} phase",
+            hint=f"lower the rate: --set train.{row['phase']}.learning_rate=1e-5, "
+            "or --set train.precision=float32",
+        )
 
 
 def _numbers(row: Row) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,8 +47,9 @@ def fit_probe(
 ) -> Probe:
     """Fit the probe on pooled features [N, D] and class numbers [N].
 
-    Features are standardised; the L2 strength is the one of ``strengths`` with the least
-    cross-validated log-loss; L-BFGS runs to convergence (scikit-learn).
+    Features are standardised; L-BFGS runs to convergence (scikit-learn). The L2 strength is the
+    smallest C of ``strengths`` whose cross-validated log-loss is within one standard error of the
+    least (the one-standard-error rule; Hastie, Tibshirani and Friedman 2009, section 7.10).
     """
     mean, scale = pooled.mean(axis=0), pooled.std(axis=0)
     scale = np.where(scale > 1e-6 * max(1e-12, float(scale.max())), scale, np.inf)
@@ -56,16 +58,28 @@ def fit_probe(
     scores = _cross_validate(
         standard, labels, classes=classes, strengths=strengths, folds=folds, weight=weight, seed=seed
     )
-    strength = min(scores, key=lambda candidate: scores[candidate][0])
+    strength = _simplest(scores)
     kernel, bias = _solve(standard, labels, classes=classes, strength=strength, weight=weight)
     folded = kernel / scale[:, None]
     return Probe(
         kernel=folded.astype(np.float32),
         bias=(bias - mean @ folded).astype(np.float32),
         strength=float(strength),
-        accuracy=scores[strength][1],
-        loss=scores[strength][0],
+        accuracy=scores[strength].accuracy,
+        loss=scores[strength].loss,
     )
+
+
+class _Score(NamedTuple):
+    loss: float
+    error: float  # standard error of the loss
+    accuracy: float
+
+
+def _simplest(scores: dict[float, _Score]) -> float:
+    least = min(scores.values(), key=lambda score: score.loss)
+    limit = least.loss + least.error
+    return min(strength for strength, score in scores.items() if score.loss <= limit)
 
 
 def _cross_validate(
@@ -77,15 +91,16 @@ def _cross_validate(
     folds: int,
     weight: str | None,
     seed: int,
-) -> dict[float, tuple[float, float]]:
-    """Return (log-loss, accuracy) of every strength, averaged over stratified folds."""
+) -> dict[float, _Score]:
+    """Return the score of every strength over stratified folds."""
     from sklearn.model_selection import StratifiedKFold
 
     rows = np.random.default_rng(seed).permutation(len(labels))[:_ROWS_FOR_SELECTION]
     features, targets = standard[rows], labels[rows]
     smallest = int(np.bincount(targets, minlength=classes).min())
     if smallest < 2:
-        return {strengths[len(strengths) // 2]: (float("nan"), float("nan"))}
+        # too few photos to choose by: a middling strength, and no figures
+        return {strengths[len(strengths) // 2]: _Score(0.0, 0.0, 0.0)}
     splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
     parts = list(splitter.split(features, targets))
     scores = {}
@@ -98,7 +113,12 @@ def _cross_validate(
             loss, hit = _score(features[held] @ kernel + bias, targets[held])
             losses.append(loss)
             hits.append(hit)
-        scores[strength] = (float(np.concatenate(losses).mean()), float(np.concatenate(hits).mean()))
+        every = np.concatenate(losses)
+        scores[strength] = _Score(
+            loss=float(every.mean()),
+            error=float(every.std() / np.sqrt(len(every))),
+            accuracy=float(np.concatenate(hits).mean()),
+        )
     return scores
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import Artifact, Description, save_artifact
+from tltool.artifact import Description
 from tltool.data.decode import DecodeSpec
 from tltool.errors import GateError
 from tltool.evaluation.metrics import compute_metrics
@@ -110,11 +110,6 @@ def describe(
         temperature=temperature,
         licence=session.backbone.licence if session.recipe.model.weights != "random" else "none",
     )
-
-
-def keep(session: Session, artifact: Artifact) -> None:
-    """Write the artifact into the run folder."""
-    save_artifact(session.run.folder, artifact)
 
 
 def _logits_of(learning: Learning, source: PhotoSource) -> np.ndarray:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tltool.artifact import Artifact
+import numpy as np
+
+from tltool.artifact import Artifact, is_artifact, save_artifact
+from tltool.errors import Interrupted
 from tltool.events import Observer, SilentObserver
 from tltool.features.views import PhotoSource
 from tltool.models.backbones import Backbone, get_backbone
@@ -77,34 +82,68 @@ def finetune(
     """
     started = time.perf_counter()
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    observer = observer or SilentObserver()
-    session = _open_session(recipe, out=out, device=device, observer=observer)
-    with session.phase("audit", str(photos)):
-        data = open_photos(
-            Path(photos), test=test, settings=recipe.data, seed=recipe.seed, observer=observer
-        )
-        write_photos(session.run, data)
-    with session.phase("model", session.backbone.name):
-        stored = _find_weights(session, weights, offline=offline)
-        network = _build(session, len(data.catalog.class_names), stored)
-    learning = _prepare(session, network, data)
-    held_logits = learning.run()
-    with session.phase("evaluation"):
-        temperature = conclude.temperature_of(session, held_logits, learning.held.labels)
-        metrics = conclude.evaluate_run(
-            learning, data, held_logits, temperature=temperature, test=_test_source(learning, data)
-        )
-        description = conclude.describe(
-            learning, data.catalog.class_names, learning.train.decode, temperature=temperature
-        )
-        conclude.keep(session, Artifact(network, description))
-        conclude.check_accuracy(session, metrics)
-    export = export_run(
-        session, Artifact(network, description), data.part("validation"), saved_models
-    )
+    session = _open_session(recipe, out=out, device=device, observer=observer or SilentObserver())
+    with _interruptions_explained(session):
+        data = _open_data(session, Path(photos), test)
+        with session.phase("model", session.backbone.name):
+            stored = _find_weights(session, weights, offline=offline)
+            network = _build(session, len(data.catalog.class_names), stored)
+        learning = _prepare(session, network, data)
+        held_logits = learning.run()
+        with session.phase("evaluation"):
+            artifact, metrics = _conclude(learning, data, held_logits)
+        export = export_run(session, artifact, data.part("validation"), saved_models)
     session.seconds["total"] = time.perf_counter() - started
     _write_manifest(session, data, stored, learning.cached)
     return FinetuneResult(session.run.folder, export, metrics, dict(session.seconds))
+
+
+def _open_data(session: Session, folder: Path, test: Path | None) -> Photos:
+    recipe = session.recipe
+    with session.phase("audit", str(folder)):
+        data = open_photos(
+            folder, test=test, settings=recipe.data, seed=recipe.seed, observer=session.observer
+        )
+        write_photos(session.run, data)
+    return data
+
+
+def _conclude(
+    learning: Learning, data: Photos, held_logits: np.ndarray
+) -> tuple[Artifact, dict[str, Any]]:
+    """Calibrate, evaluate, keep the artifact, and refuse a model below the recipe's bar."""
+    session = learning.session
+    temperature = conclude.temperature_of(session, held_logits, learning.held.labels)
+    metrics = conclude.evaluate_run(
+        learning, data, held_logits, temperature=temperature, test=_test_source(learning, data)
+    )
+    description = conclude.describe(
+        learning, data.catalog.class_names, learning.train.decode, temperature=temperature
+    )
+    artifact = Artifact(learning.network, description)
+    save_artifact(session.run.folder, artifact)
+    conclude.check_accuracy(session, metrics)
+    return artifact, metrics
+
+
+@contextmanager
+def _interruptions_explained(session: Session) -> Iterator[None]:
+    """Say what is kept when the user presses Ctrl-C, and free the disk of cached activations.
+
+    Raises:
+        Interrupted: the user pressed Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "with the trained model" if is_artifact(session.run.folder) else "without a model"
+        raise Interrupted(
+            f"interrupted; the run folder {session.run.folder} is kept {kept}, "
+            "no export was written",
+            hint="start the same command again (with another --out, if you gave one)",
+        ) from None
+    finally:
+        shutil.rmtree(session.run.cache, ignore_errors=True)
 
 
 def _open_session(
