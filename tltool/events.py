@@ -1,4 +1,4 @@
-"""How the library reports what it does: one small protocol, implemented by the console and by tests."""
+"""How the library reports what it does: a small protocol that the console and tests implement."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ class Observer(Protocol):
     def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:
         """Something worth a line."""
 
-    def on_table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> None:
+    def on_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table worth showing; every cell is already formatted text."""
 
 
@@ -31,18 +29,16 @@ class SilentObserver:
     """Hears everything, says nothing: the default of the Python API."""
 
     def on_phase(self, name: str, detail: str = "") -> None:
-        pass
+        """Ignore it."""
 
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
-        pass
+        """Ignore it."""
 
     def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        pass
+        """Ignore it."""
 
     def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:
-        pass
+        """Ignore it."""
 
-    def on_table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> None:
-        pass
+    def on_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Ignore it."""

@@ -64,6 +64,7 @@ class StreamFactor(FactorSampler):  # type: ignore[misc]
         self.lower, self.upper, self._stream = lower, upper, stream
 
     def __call__(self, shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
+        """Return uniform numbers between the bounds."""
         return self._stream.uniform(shape, self.lower, self.upper, dtype)
 
 
@@ -71,6 +72,7 @@ class LogStreamFactor(StreamFactor):
     """A factor whose logarithm is uniform, so that stretch and squeeze are equally likely."""
 
     def __call__(self, shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
+        """Return numbers between the bounds whose logarithms are uniform."""
         low, high = tf.math.log(self.lower), tf.math.log(self.upper)
         return tf.exp(self._stream.uniform(shape, low, high, dtype))
 

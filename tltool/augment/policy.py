@@ -55,9 +55,7 @@ def _item_function(
         steps.append(layers.flip(spec.flip, stream))
     if spec.crop is not None:
         area, aspect = spec.crop
-        steps.append(
-            layers.crop_and_resize(size, min_area=area, max_aspect=aspect, stream=stream)
-        )
+        steps.append(layers.crop_and_resize(size, min_area=area, max_aspect=aspect, stream=stream))
     if spec.cutout is not None:
         steps.append(layers.cutout(spec.cutout, stream))
 

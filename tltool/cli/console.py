@@ -85,18 +85,24 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                fail(f"the disk is full: {error}", "free some space and start again")
-                raise typer.Exit(5) from None
             if debug:
                 traceback.print_exc()
-            fail(
-                f"internal error: {type(error).__name__}: {str(error).strip().splitlines()[:1]}",
-                "this is a bug in tltool; run again with --debug and report what it prints",
-            )
-            raise typer.Exit(1) from None
+            raise typer.Exit(_explain_unexpected(error)) from None
 
     return wrapped
+
+
+def _explain_unexpected(error: Exception) -> int:
+    """Say what an error that nobody raised on purpose means; return the exit code."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fail(f"the disk is full: {error}", "free some space and start again")
+        return 5
+    first = (str(error).strip() or "no message").splitlines()[0]
+    fail(
+        f"internal error: {type(error).__name__}: {first}",
+        "this is a bug in tltool; run again with --debug and report what it prints",
+    )
+    return 1
 
 
 def fail(message: str, hint: str | None = None) -> None:

@@ -96,7 +96,9 @@ class Display:
             ("val loss", metrics.get("val_loss"), ".4f"),
             ("val acc", metrics.get("val_accuracy"), ".3f"),
         ]
-        told = "  ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
+        told = "  ".join(
+            f"{name} {value:{form}}" for name, value, form in figures if value is not None
+        )
         which = f"epoch {epoch:>2}/{epochs:<2}" if epochs else "baseline   "
         speed = metrics.get("images_per_second")
         rate = f"  {speed:,.0f} images/s" if speed else ""
@@ -109,9 +111,7 @@ class Display:
         elif not self._quiet:
             self._line(f"  {text}")
 
-    def on_table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> None:
+    def on_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table."""
         if not self._quiet:
             print_table(self._console, f"\n{title}", columns, rows)
@@ -149,4 +149,6 @@ def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return (
+        f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    )

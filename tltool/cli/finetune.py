@@ -15,7 +15,7 @@ from tltool.cli.native_logs import silence_native_logs
 @guarded
 def finetune(
     photos: Annotated[
-        Path, typer.Argument(help="A folder with one folder of photos per class, or train/val/test.")
+        Path, typer.Argument(help="A folder with a folder of photos per class, or train/val/test.")
     ],
     recipe: options.RecipeName = "vgg16",
     backbone: Annotated[
@@ -38,9 +38,7 @@ def finetune(
     weights: Annotated[
         Path | None, typer.Option(help="A file of pretrained weights for the backbone.")
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to train.")
-    ] = "auto",
+    device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to train.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     offline: options.Offline = False,
     json: options.Json = False,

@@ -33,7 +33,8 @@ def list_weights(json: options.Json = False, debug: options.Debug = False) -> No
         ]
         for row in rows
     ]
-    print_table(out(), f"Weights in {weights_folder()}", ["name", "", "MB", "licence", "source"], cells)
+    columns = ["name", "weights", "MB", "licence", "source"]
+    print_table(out(), f"Weights in {weights_folder()}", columns, cells)
 
 
 @app.command("pull")
@@ -74,5 +75,5 @@ def _tell(row: dict[str, object], *, json: bool) -> None:
     if json:
         print_json(row)
         return
-    out().print(f"[bold]{row['name']}[/]  {row['path']}", soft_wrap=True)
-    out().print(f"sha256  {row['sha256']}\nsource  {row['source']}\nlicence {row['licence']}", soft_wrap=True)
+    for key in ("name", "path", "sha256", "source", "licence"):
+        out().print(f"{key:<8}{row[key]}", soft_wrap=True)

@@ -100,5 +100,7 @@ class Extractor:
             index=np.zeros(count, np.int64),
             labels=np.zeros((count, classes), np.float32),
             pooled=np.zeros((count, self.pooled_width), np.float32),
-            activations=None if self.cut_shape is None else store.allocate((count, *self.cut_shape)),
+            activations=None
+            if self.cut_shape is None
+            else store.allocate((count, *self.cut_shape)),
         )

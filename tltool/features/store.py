@@ -1,9 +1,10 @@
-"""Arrays for cached activations: in memory while they fit the budget, else memory-mapped on disk."""
+"""Arrays for cached activations: in memory while the budget lasts, then memory-mapped."""
 
 from __future__ import annotations
 
 import errno
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -81,8 +82,6 @@ def reserve(path: Path, size: int) -> None:
 
 
 def _allocate_blocks(descriptor: int, size: int) -> None:
-    import os
-
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
 

@@ -32,7 +32,8 @@ def find(reference: str) -> Path:
         if path.is_file():
             return path
         raise UsageError(
-            f"there is no recipe file '{reference}'", hint="`tltool recipes list` names those shipped"
+            f"there is no recipe file '{reference}'",
+            hint="`tltool recipes list` names those shipped",
         )
     shipped_path = shipped_folder() / f"{reference}.yaml"
     if shipped_path.is_file() and shipped_path.parent == shipped_folder():

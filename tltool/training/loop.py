@@ -147,7 +147,9 @@ class Trainer:
     def _variables(self) -> list[keras.Variable]:
         return [variable for group in self.groups for variable in group.variables]
 
-    def _step(self, inputs: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
+    def _step(
+        self, inputs: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """One step on one device; ``rows`` is the size of the whole batch over all devices."""
         labels = tf.cast(labels, tf.float32)
         rows = tf.cast(tf.shape(labels)[0] if rows is None else rows, tf.float32)

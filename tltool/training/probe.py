@@ -56,7 +56,13 @@ def fit_probe(
     standard = ((pooled - mean) / scale).astype(np.float64)
     weight = "balanced" if balanced else None
     scores = _cross_validate(
-        standard, labels, classes=classes, strengths=strengths, folds=folds, weight=weight, seed=seed
+        standard,
+        labels,
+        classes=classes,
+        strengths=strengths,
+        folds=folds,
+        weight=weight,
+        seed=seed,
     )
     strength = _simplest(scores)
     kernel, bias = _solve(standard, labels, classes=classes, strength=strength, weight=weight)

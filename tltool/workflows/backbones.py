@@ -9,7 +9,7 @@ from tltool.weights import store
 
 
 def backbone_rows() -> list[dict[str, Any]]:
-    """Return one row per backbone: name, parameters, image_size, stages, licence, paper, weights."""
+    """Return one row per backbone: its registry entry, and whether its weights are at hand."""
     return [
         {
             "name": backbone.name,

@@ -71,6 +71,4 @@ def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
     assert result.export is not None
     photo = sorted((digits / "7").iterdir())[0]
     answer = predict(result.export.parent, [photo], observer=observer)[0]
-    return DemoResult(
-        digits, result.run, result.export, result.metrics, photo, answer.top[0]
-    )
+    return DemoResult(digits, result.run, result.export, result.metrics, photo, answer.top[0])

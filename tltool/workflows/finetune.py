@@ -152,7 +152,7 @@ def _open_session(
     backbone = get_backbone(recipe.model.backbone)
     unpack.first_trained_stage(recipe, backbone)  # a wrong stage is told before any work
     machine = prepare_machine(recipe, device)
-    run = create_run(out, recipe.name, now=datetime.datetime.now(datetime.timezone.utc))
+    run = create_run(out, recipe.name, now=datetime.datetime.now(datetime.UTC))
     run.recipe.write_text(to_yaml(recipe), encoding="utf-8")
     observer.on_message(f"{machine.told}; run folder {run.folder}")
     return Session(recipe, backbone, run, machine, observer)
@@ -204,9 +204,7 @@ def _prepare(session: Session, network: Network, data: Photos) -> Learning:
 def _test_source(learning: Learning, data: Photos) -> PhotoSource | None:
     if len(data.split.indices("test")) == 0:
         return None
-    return data.source(
-        "test", decode=learning.train.decode, batch_size=learning.train.batch_size
-    )
+    return data.source("test", decode=learning.train.decode, batch_size=learning.train.batch_size)
 
 
 def _write_manifest(

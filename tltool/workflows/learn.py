@@ -83,7 +83,9 @@ class Learning:
         with session.phase("probe"):
             self._probe(views[0], held)
         for number in range(1, self._views_needed()):
-            with session.phase("features", f"augmented view {number} of {self._views_needed() - 1}"):
+            with session.phase(
+                "features", f"augmented view {number} of {self._views_needed() - 1}"
+            ):
                 photos = self.train.augmented(self.augment, seed=recipe.seed, epoch=number)
                 views.append(self._extract(extractor, photos, self.train))
         self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))

@@ -16,7 +16,7 @@ def weights_folder() -> Path:
 
 
 def weights_table() -> list[dict[str, Any]]:
-    """Return one row per backbone with published weights: name, at_hand, megabytes, licence, source."""
+    """Return one row per backbone that has published weights."""
     rows = []
     for backbone in BACKBONES.values():
         if backbone.family == "test":

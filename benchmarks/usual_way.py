@@ -1,0 +1,111 @@
+"""Transfer learning as most tutorials write it: the baseline of time_to_accuracy.py.
+
+Frozen VGG16 called in every epoch, Keras augmentation layers, a new head, then block 5 at 1e-5.
+Prints one JSON document. Deliberately plain; nothing here is used by tltool.
+"""
+
+import argparse
+import json
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+START = time.perf_counter()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from keras import layers  # noqa: E402
+
+SIZE = (224, 224)
+BATCH = 32
+
+
+def photos(folder: str, *, shuffle: bool, seed: int):
+    dataset = keras.utils.image_dataset_from_directory(
+        folder, image_size=SIZE, batch_size=BATCH, shuffle=shuffle, seed=seed, verbose=False
+    )
+    return dataset, len(dataset.class_names)
+
+
+def build(classes: int, weights: str):
+    base = keras.applications.VGG16(include_top=False, weights=weights, input_shape=(*SIZE, 3))
+    base.trainable = False
+    images = keras.Input((*SIZE, 3))
+    changed = layers.RandomFlip("horizontal")(images)
+    changed = layers.RandomRotation(0.05)(changed)
+    changed = layers.RandomZoom(0.1)(changed)
+    features = base(keras.applications.vgg16.preprocess_input(changed), training=False)
+    pooled = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(features))
+    return keras.Model(images, layers.Dense(classes)(pooled)), base
+
+
+class EpochTimes(keras.callbacks.Callback):
+    """Collects the seconds of every epoch, validation included."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def train(model, rate: float, epochs: int, train_photos, held):
+    model.compile(
+        keras.optimizers.Adam(rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    times = EpochTimes()
+    history = model.fit(
+        train_photos, validation_data=held, epochs=epochs, callbacks=[times], verbose=0
+    )
+    return history.history, times.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("train")
+    parser.add_argument("held")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--export", required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--head-epochs", type=int, default=10)
+    parser.add_argument("--finetune-epochs", type=int, default=5)
+    given = parser.parse_args()
+    keras.utils.set_random_seed(given.seed)
+    train_photos, classes = photos(given.train, shuffle=True, seed=given.seed)
+    held, _ = photos(given.held, shuffle=False, seed=given.seed)
+    model, base = build(classes, given.weights)
+    ready = time.perf_counter()
+    head, head_seconds = train(model, 1e-3, given.head_epochs, train_photos, held)
+    base.trainable = True
+    for layer in base.layers:
+        layer.trainable = layer.name.startswith("block5")
+    tail, tail_seconds = train(model, 1e-5, given.finetune_epochs, train_photos, held)
+    trained = time.perf_counter()
+    model.export(given.export, verbose=False)
+    done = time.perf_counter()
+    accuracies = head["val_accuracy"] + tail["val_accuracy"]
+    losses = head["val_loss"] + tail["val_loss"]
+    best = int(np.argmax(accuracies))
+    print(
+        json.dumps(
+            {
+                "start": ready - START,
+                "head_epochs": head_seconds,
+                "finetune_epochs": tail_seconds,
+                "export": done - trained,
+                "accuracy": accuracies[best],
+                "log_loss": losses[best],
+                "accuracy_after_head": head["val_accuracy"][-1],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
