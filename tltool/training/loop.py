@@ -189,11 +189,11 @@ class Trainer:
             return self.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
         def step(inputs: Any, labels: Any) -> tf.Tensor:
-            parts = [np.array_split(np.arange(len(labels)), replicas), len(labels)]
+            parts = np.array_split(np.arange(len(labels)), replicas)
             return everywhere(
-                _spread(self.strategy, inputs, parts[0]),
-                _spread(self.strategy, labels, parts[0]),
-                tf.constant(parts[1]),
+                _spread(self.strategy, inputs, parts),
+                _spread(self.strategy, labels, parts),
+                tf.constant(len(labels)),
             )
 
         return step
