@@ -149,7 +149,7 @@ _ENTRIES = (
     _resnet_v2("resnet101v2", "ResNet101V2", (3, 4, 23, 3), 42_626_560),
     _resnet_v2("resnet152v2", "ResNet152V2", (3, 8, 36, 3), 58_331_648),
     _tiny("tiny_vgg", "unit", 6_032, "pool"),
-    _tiny("tiny_resnet", "torch", 0, "out"),
+    _tiny("tiny_resnet", "torch", 19_408, "out"),
 )
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

@@ -41,8 +41,13 @@ def build_model(
     """Return one flat functional model from images to logits.
 
     Args:
+        backbone: its registry entry.
         image_size: height and width of the input.
-        head, dropout, hidden_units, norm: see ``heads.attach_head``.
+        classes: how many logits.
+        head: its kind, a key of ``heads.HEADS``.
+        dropout: fraction dropped in the head.
+        hidden_units: of the head ``mlp``.
+        norm: of the head ``mlp``.
         weights: a file that ``weights.convert`` reads, or None for random weights.
         seed: random weights and dropout are a function of this number alone.
         train_batch_norm: False keeps the backbone's BatchNorm in inference mode in every phase.
@@ -78,6 +83,8 @@ def cut_model(
     """Cut a model of ``build_model`` where training from ``stage`` on begins.
 
     Args:
+        model: of ``build_model``.
+        backbone: its registry entry.
         stage: the first stage to be trained. ``"head"`` trains nothing of the backbone: the cut
             is then the pooled vector, or the feature map where the head has weights before its
             pooling. ``"all"`` and the first stage train everything.

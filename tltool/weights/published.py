@@ -68,7 +68,7 @@ def _keras_file(family: str, name: str, md5: str) -> Download:
 
 def _vgg(name: str, md5: str, convolutions: int, *more: Wheel) -> Published:
     last = ("block5_conv3", (3, 3, 512, 512))
-    origins = (_keras_file(name, name, md5), *more)
+    origins: tuple[Download | Wheel, ...] = (_keras_file(name, name, md5), *more)
     return Published(name, _VGG_LICENCE, origins, convolutions, last)
 
 

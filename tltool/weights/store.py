@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
@@ -21,6 +21,7 @@ from tltool.errors import EnvironmentProblem
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 24 * 3600.0
 _DIGEST_IN_NAME = 12
+_DIGEST_PATTERN = "[0-9a-f]" * _DIGEST_IN_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,13 @@ def add(name: str, file: Path, *, source: str, licence: str) -> StoredWeights:
             source=source,
             licence=licence,
             sha256=digest,
-            date=datetime.now(timezone.utc).date().isoformat(),
+            date=datetime.now(UTC).date().isoformat(),
             size=copy.stat().st_size,
         )
         _flush_to_disk(copy)
-        os.replace(copy, target)
+        copy.replace(target)
         _write_sidecar(stored, folder)
-    for old in weights_dir().glob(f"{name}-*"):
+    for old in weights_dir().glob(f"{name}-{_DIGEST_PATTERN}.*"):
         if old != target:
             old.unlink(missing_ok=True)
     return stored
@@ -155,7 +156,7 @@ def _write_sidecar(stored: StoredWeights, folder: Path) -> None:
     draft = folder / "sidecar.json"
     draft.write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
     _flush_to_disk(draft)
-    os.replace(draft, weights_dir() / f"{stored.name}.json")
+    draft.replace(weights_dir() / f"{stored.name}.json")
 
 
 def _suffix(file: Path) -> str:

@@ -1,0 +1,94 @@
+"""The registry is literal, complete and true to the networks it names."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tltool.errors import UsageError
+from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
+from tltool.models.build import build_model, cut_model
+from tltool.weights.published import PUBLISHED
+
+SIZE = 64
+EVERY = list(BACKBONES)
+
+
+@functools.lru_cache(maxsize=1)
+def classifier(name: str) -> keras.Model:
+    return build_model(
+        get_backbone(name),
+        image_size=(SIZE, SIZE),
+        classes=3,
+        head="gap",
+        dropout=0.2,
+        hidden_units=0,
+        norm="none",
+        weights=None,
+        seed=0,
+    )
+
+
+def images() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
+
+
+# one test per backbone, so that each is built once
+@pytest.mark.parametrize("name", EVERY)
+def test_every_entry_tells_the_truth_and_is_cut_exactly_at_every_stage(name: str) -> None:
+    backbone, model, x = get_backbone(name), classifier(name), images()
+    inside = [layer for layer in model.layers if not layer.name.startswith("head_")]
+    assert sum(layer.count_params() for layer in inside) == backbone.parameters
+    logits = np.asarray(model(x, training=False))
+    for stage in backbone.stages:
+        side = SIZE // stage.stride
+        output = model.get_layer(stage.layer).output
+        assert tuple(output.shape[1:]) == (side, side, stage.channels)
+        check_cut(model, backbone, stage.name, x, logits)
+    check_cut(model, backbone, "head", x, logits)
+
+
+def check_cut(
+    model: keras.Model, backbone: Backbone, stage: str, x: np.ndarray, logits: np.ndarray
+) -> None:
+    trunk, tail = cut_model(model, backbone, stage)
+    activation = x if trunk is None else trunk(x, training=False)
+    np.testing.assert_array_equal(np.asarray(tail(activation, training=False)), logits)
+
+
+def test_tests_nets_are_not_listed() -> None:
+    assert [backbone.name for backbone in listed_backbones()] == list(PUBLISHED)
+    assert len(listed_backbones(include_test=True)) == len(BACKBONES)
+
+
+def test_the_registry_is_read_without_tensorflow() -> None:
+    code = (
+        "import sys, tltool.models.backbones, tltool.weights.sources, tltool.weights.convert\n"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_backbone_asks_did_you_mean() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'resnet50'") as caught:
+        get_backbone("ResNet-50")
+    assert "vgg16" in str(caught.value.hint)
+
+
+def test_an_unknown_stage_names_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"vgg16 has no stage 'blok5'\. Did you mean") as caught:
+        get_backbone("vgg16").stage("blok5")
+    assert "block1, block2" in str(caught.value.hint)
+
+
+def test_the_cut_lies_before_the_stage_that_is_unfrozen() -> None:
+    backbone = get_backbone("vgg16")
+    cut = backbone.cut_stage("block5")
+    assert cut is not None and (cut.layer, cut.stride, cut.channels) == ("block4_pool", 16, 512)
+    assert backbone.cut_stage("head") == backbone.stages[-1]
+    assert backbone.cut_stage("block1") is backbone.cut_stage("all") is None

@@ -1,0 +1,184 @@
+"""One flat, seeded model; BatchNorm still; a tail that trains and a trunk that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tltool.errors import UsageError
+from tltool.models.backbones import get_backbone
+from tltool.models.build import build_model, cut_layer, cut_model, trainable_from
+from tltool.models.heads import HEADS
+
+
+def make(name: str, size: int = 32, **changes: Any) -> keras.Model:
+    options: dict[str, Any] = {"classes": 3, "head": "gap", "dropout": 0.0, "hidden_units": 8}
+    options |= {"norm": "none", "weights": None, "seed": 0, **changes}
+    return build_model(get_backbone(name), image_size=(size, size), **options)
+
+
+def images(n: int = 4, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (n, size, size, 3)).astype("float32")
+
+
+def test_the_model_is_flat_from_images_to_logits() -> None:
+    model = make("vgg16")
+    assert model.input.name == "images" and tuple(model.input.shape) == (None, 32, 32, 3)
+    assert tuple(model.output.shape) == (None, 3) and model.output.dtype == "float32"
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    assert {"preprocess", "block5_pool", "head_pool", "head_logits"} <= {
+        layer.name for layer in model.layers
+    }
+
+
+@pytest.mark.parametrize("name", ["tiny_vgg", "tiny_resnet", "vgg16"])
+def test_random_weights_are_a_function_of_the_seed_alone(name: str) -> None:
+    first, again, other = make(name, seed=1), make(name, seed=1), make(name, seed=2)
+    for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+
+
+def test_images_of_any_shape_are_accepted_down_to_the_smallest() -> None:
+    backbone = get_backbone("tiny_vgg")
+    options: dict[str, Any] = {"classes": 2, "head": "gap", "dropout": 0.0, "hidden_units": 0}
+    options |= {"norm": "none", "weights": None, "seed": 0}
+    model = build_model(backbone, image_size=(8, 20), **options)
+    assert tuple(model.input.shape) == (None, 8, 20, 3)
+    with pytest.raises(UsageError, match="at least 8 px, not 7x20"):
+        build_model(backbone, image_size=(7, 20), **options)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("stage", ["all", "block1", "block2", "block3", "head"])
+def test_tail_of_trunk_is_the_model(head: str, stage: str) -> None:
+    model, backbone = make("tiny_resnet", head=head, norm="batch"), get_backbone("tiny_resnet")
+    trunk, tail = cut_model(model, backbone, stage)
+    assert (trunk is None) == (stage in ("all", "block1"))
+    activation = images() if trunk is None else trunk(images(), training=False)
+    np.testing.assert_array_equal(
+        np.asarray(tail(activation, training=False)), np.asarray(model(images(), training=False))
+    )
+
+
+def test_training_the_tail_trains_the_model() -> None:
+    model, backbone = make("tiny_vgg"), get_backbone("tiny_vgg")
+    trunk, tail = cut_model(model, backbone, "block3")
+    assert trunk is not None
+    first, last = (model.get_layer(f"block{n}_conv1").get_weights()[0] for n in (1, 3))
+    tail.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    tail.fit(np.asarray(trunk(images())), np.array([0, 1, 2, 0]), verbose=0)
+    np.testing.assert_array_equal(model.get_layer("block1_conv1").get_weights()[0], first)
+    assert not np.array_equal(model.get_layer("block3_conv1").get_weights()[0], last)
+
+
+@pytest.mark.parametrize(
+    ("head", "norm", "layer"),
+    [
+        ("gap", "none", "head_pool"),
+        ("gap_max", "none", "head_pool"),
+        ("gap_conv", "none", "block3_pool"),
+        ("mlp", "batch", "head_pool"),
+        ("mlp", "instance", "block3_pool"),
+    ],
+)
+def test_the_head_is_cut_where_its_weights_begin(head: str, norm: str, layer: str) -> None:
+    model = make("tiny_vgg", head=head, norm=norm)
+    assert cut_layer(model, get_backbone("tiny_vgg"), "head") == layer
+
+
+@pytest.mark.parametrize(
+    ("stage", "trained"),
+    [
+        ("head", {"head_logits"}),
+        ("block3", {"block3_conv1", "head_logits"}),
+        ("block1", {"block1_conv1", "block2_conv1", "block3_conv1", "head_logits"}),
+        ("all", {"block1_conv1", "block2_conv1", "block3_conv1", "head_logits"}),
+    ],
+)
+def test_only_the_stage_and_what_follows_is_trained(stage: str, trained: set[str]) -> None:
+    model = make("tiny_vgg")
+    trainable_from(model, get_backbone("tiny_vgg"), "head")
+    trainable_from(model, get_backbone("tiny_vgg"), stage)
+    assert {weight.path.split("/")[0] for weight in model.trainable_weights} == trained
+
+
+@pytest.mark.parametrize("stage", ["all", "block2"])
+def test_batch_norm_is_trained_only_when_asked(stage: str) -> None:
+    model, backbone = make("tiny_resnet", head="mlp", norm="batch"), get_backbone("tiny_resnet")
+    trainable_from(model, backbone, stage)
+    assert not model.get_layer("block3_bn1").trainable
+    assert model.get_layer("head_norm").trainable
+    trainable_from(model, backbone, stage, train_batch_norm=True)
+    assert model.get_layer("block3_bn1").trainable
+    assert model.get_layer("block1_bn1").trainable == (stage == "all")
+
+
+def statistics(model: keras.Model) -> list[np.ndarray]:
+    return [np.asarray(w) for w in model.weights if "moving_" in w.path]
+
+
+def test_moving_statistics_do_not_move_while_resnet50_is_trained() -> None:
+    model, backbone = make("resnet50", 64), get_backbone("resnet50")
+    randomise_statistics(model)
+    trainable_from(model, backbone, "conv5")
+    before, kernel = statistics(model), model.get_layer("conv5_block1_1_conv").get_weights()[0]
+    model.compile(
+        keras.optimizers.SGD(1e-6), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    model.fit(images(4, 64), np.array([0, 1, 2, 0]), epochs=2, verbose=0)
+    assert all(map(np.array_equal, statistics(model), before))
+    after = model.get_layer("conv5_block1_1_conv").get_weights()[0]
+    assert np.isfinite(after).all() and not np.array_equal(after, kernel)
+
+
+@pytest.mark.parametrize("stage", ["conv5", "head"])
+def test_the_resnet50_trunk_answers_alike_in_training_and_inference(stage: str) -> None:
+    model, backbone = make("resnet50", 64), get_backbone("resnet50")
+    randomise_statistics(model)
+    trunk, _ = cut_model(model, backbone, stage)
+    assert trunk is not None
+    training, inference = (np.asarray(trunk(images(2, 64), training=t)) for t in (True, False))
+    np.testing.assert_array_equal(training, inference)
+    logits = [np.asarray(model(images(2, 64), training=t)) for t in (True, False)]
+    np.testing.assert_array_equal(logits[0], logits[1])
+
+
+def randomise_statistics(model: keras.Model) -> None:
+    """Give BatchNorm statistics other than batch statistics, or the test would prove nothing."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if "moving_" in weight.path:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+
+
+def test_batch_norm_learns_when_the_recipe_says_so() -> None:
+    model = make("tiny_resnet", train_batch_norm=True)
+    before = statistics(model)
+    model(images(), training=True)
+    assert not any(map(np.array_equal, statistics(model), before))
+
+
+def test_given_weights_are_loaded_and_the_head_is_new(tmp_path: Path) -> None:
+    first = make("tiny_vgg", seed=1)
+    first.save(tmp_path / "first.keras")
+    second = make("tiny_vgg", seed=2, classes=5, weights=tmp_path / "first.keras")
+    np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])
+    assert tuple(second.output.shape) == (None, 5)
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
+    make("tiny_resnet").save(tmp_path / "other.keras")
+    with pytest.raises(UsageError, match="do not fit tiny_vgg: layer 'block1_conv1'"):
+        make("tiny_vgg", weights=tmp_path / "other.keras")
+
+
+def test_a_saved_model_answers_the_same(tmp_path: Path) -> None:
+    model = make("resnet18")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(loaded(images())), np.asarray(model(images())))

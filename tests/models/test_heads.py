@@ -1,0 +1,85 @@
+"""Heads give float32 logits, seeded, under every norm and policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tltool.errors import UsageError
+from tltool.models.heads import HEADS, NORMS, attach_head
+
+
+def head(kind: str, **changes: Any) -> keras.Model:
+    features = keras.Input((4, 4, 6))
+    options: dict[str, Any] = {"classes": 3, "dropout": 0.5, "hidden_units": 12}
+    options |= {"norm": "none", "seed": 7, **changes}
+    return keras.Model(features, attach_head(features, kind=kind, **options))
+
+
+def maps() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(5, 4, 4, 6)).astype("float32")
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_head_ends_in_one_logit_per_class(kind: str) -> None:
+    model = head(kind)
+    logits = model(maps(), training=False)
+    assert tuple(logits.shape) == (5, 3) and logits.dtype == "float32"
+    assert model.layers[-1].name == "head_logits"
+    assert all(layer.name.startswith("head_") for layer in model.layers[1:])
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_weights_are_a_function_of_the_seed(kind: str) -> None:
+    first, again, other = (head(kind, seed=seed).get_weights()[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert head(kind)(maps()).dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_norm_tells_images_apart(norm: str) -> None:
+    logits = np.asarray(head("mlp", norm=norm)(maps(), training=True))
+    assert np.isfinite(logits).all()
+    assert logits.std(axis=0).min() > 1e-3
+
+
+@pytest.mark.parametrize(("kind", "width"), [("gap", 6), ("mlp", 6), ("gap_max", 12)])
+def test_the_pooled_vector_is_head_pool(kind: str, width: int) -> None:
+    model = head(kind)
+    pooled = keras.Model(model.input, model.get_layer("head_pool").output)
+    result = np.asarray(pooled(maps()))
+    np.testing.assert_allclose(result[:, :6], maps().mean(axis=(1, 2)), atol=1e-6)
+    assert result.shape == (5, width)
+
+
+def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
+    model = head("gap_conv")
+    kernel, bias = model.get_layer("head_conv").get_weights()
+    expected = maps().mean(axis=(1, 2)) @ kernel[0, 0] + bias
+    np.testing.assert_allclose(np.asarray(model(maps(), training=False)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "gap_mx"}, "Did you mean 'gap_max'"),
+        ({"kind": "mlp", "norm": "bach"}, "Did you mean 'batch'"),
+        ({"kind": "mlp", "hidden_units": 0}, "at least 1 hidden unit"),
+    ],
+)
+def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        head(**changes)
