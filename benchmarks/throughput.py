@@ -17,28 +17,28 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import keras
+import numpy as np
+import tensorflow as tf
 
-from tltool.augment.spec import AugmentSpec  # noqa: E402
-from tltool.data.decode import DecodeSpec  # noqa: E402
-from tltool.data.sources.folder import read_folder  # noqa: E402
-from tltool.events import SilentObserver  # noqa: E402
-from tltool.features.extract import Extractor  # noqa: E402
-from tltool.features.store import ActivationStore  # noqa: E402
-from tltool.features.views import PhotoSource  # noqa: E402
-from tltool.models.backbones import get_backbone  # noqa: E402
-from tltool.models.build import build_model  # noqa: E402
-from tltool.models.network import Network  # noqa: E402
-from tltool.training.best import BestModel  # noqa: E402
-from tltool.training.cached import finetune_data  # noqa: E402
-from tltool.training.live import live_data  # noqa: E402
-from tltool.training.loop import PhaseData, PhasePlan, Trainer  # noqa: E402
-from tltool.training.measure import HeadLogits, Pooling  # noqa: E402
-from tltool.training.optimizers import Group  # noqa: E402
-from tltool.training.precision import FLOAT32, Precision, choose_precision  # noqa: E402
-from tltool.training.schedules import Schedule  # noqa: E402
+from tltool.augment.spec import AugmentSpec
+from tltool.data.decode import DecodeSpec
+from tltool.data.sources.folder import read_folder
+from tltool.events import SilentObserver
+from tltool.features.extract import Extractor
+from tltool.features.store import ActivationStore
+from tltool.features.views import PhotoSource
+from tltool.models.backbones import get_backbone
+from tltool.models.build import build_model
+from tltool.models.network import Network
+from tltool.training.best import BestModel
+from tltool.training.cached import finetune_data
+from tltool.training.live import live_data
+from tltool.training.loop import PhaseData, PhasePlan, Trainer
+from tltool.training.measure import HeadLogits, Pooling
+from tltool.training.optimizers import Group
+from tltool.training.precision import FLOAT32, Precision, choose_precision
+from tltool.training.schedules import Schedule
 
 AUGMENT = AugmentSpec(flip="horizontal", crop=(0.6, 1.25))
 QUIET = SilentObserver()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tltool.augment.policy import augment_dataset
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
 from tltool.data.decode import DecodeSpec
@@ -46,6 +45,9 @@ class PhotoSource:
         """Return batches (index, images, labels) of one augmented view in its own random order."""
         if spec.identity:
             return self.plain(shuffled_order(len(self), seed=seed, epoch=epoch))
+        # keras-cv takes a second to import: only who augments pays for it
+        from tltool.augment.policy import augment_dataset
+
         photos = self.plain(shuffled_order(len(self), seed=seed, epoch=epoch)).unbatch()
         return augment_dataset(
             photos,

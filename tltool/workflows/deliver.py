@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,36 @@ from tltool.runs.manifest import versions
 from tltool.workflows.session import Session
 
 
+def parity_process(session: Session) -> AbstractContextManager[ParityChild | None]:
+    """Start the fresh process that will prove the export, so that it loads TensorFlow meanwhile.
+
+    Returns:
+        A context that ends it; of None when the recipe exports nothing.
+    """
+    return ParityChild() if session.recipe.export.enabled else nullcontext()
+
+
 def export_run(
-    session: Session, artifact: Artifact, sample: Catalog, saved_models: Path
+    session: Session,
+    artifact: Artifact,
+    sample: Catalog,
+    saved_models: Path,
+    *,
+    child: ParityChild | None,
 ) -> Path | None:
     """Write saved_models/<name>/<version>/ if the recipe wants an export.
 
-    The export appears only after a fresh process, which knows neither tltool nor Keras, gave the
+    The export appears only after ``child``, which knows neither tltool nor Keras, gave the
     model's answers for photos of ``sample``, as bytes and as arrays.
 
     Raises:
         GateError: the answers differ.
         EnvironmentProblem: the disk is full or not writable.
     """
-    settings = session.recipe.export
-    if not settings.enabled:
+    if child is None:
         return None
-    with session.phase("export"), ParityChild() as child:
+    settings = session.recipe.export
+    with session.phase("export"):
         contents = sample_bytes(sample, settings.parity_images)
         description = artifact.description
         images, _ = decode_batch(tf.constant(contents, tf.string), description.decode)

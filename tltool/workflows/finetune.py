@@ -28,7 +28,7 @@ from tltool.training.distribute import Device
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows import conclude, unpack
-from tltool.workflows.deliver import export_run
+from tltool.workflows.deliver import export_run, parity_process
 from tltool.workflows.learn import Learning, choose_cache
 from tltool.workflows.photos import Photos, open_photos, write_photos
 from tltool.workflows.session import Session, prepare_machine
@@ -90,9 +90,11 @@ def finetune(
             network = _build(session, len(data.catalog.class_names), stored)
         learning = _prepare(session, network, data)
         held_logits = learning.run()
-        with session.phase("evaluation"):
-            artifact, metrics = _conclude(learning, data, held_logits)
-        export = export_run(session, artifact, data.part("validation"), saved_models)
+        with parity_process(session) as child:
+            with session.phase("evaluation"):
+                artifact, metrics = _conclude(learning, data, held_logits)
+            sample = data.part("validation")
+            export = export_run(session, artifact, sample, saved_models, child=child)
     session.seconds["total"] = time.perf_counter() - started
     _write_manifest(session, data, stored, learning.cached)
     return FinetuneResult(session.run.folder, export, metrics, dict(session.seconds))
