@@ -106,4 +106,10 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         f"{rate['high']:.3f}, n = {metrics['n']}, {metrics['evaluated_on']})"
     )
     console.print(f"log-loss {metrics['log_loss']:.3f}\n")
+    if metrics["evaluated_on"] == "validation" and "best" in metrics:
+        console.print(
+            "[dim]These photos also chose the best epoch, so the figures are a little optimistic;\n"
+            "--test FOLDER or --set data.test_fraction=0.2 keeps photos apart for an honest "
+            "one.[/]\n"
+        )
     print_table(console, "", PER_CLASS_COLUMNS, per_class_rows(metrics))

@@ -23,6 +23,7 @@ from tltool.models.network import Network
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import create_run
+from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
 from tltool.training.distribute import Device
 from tltool.weights.sources import obtain
@@ -156,6 +157,7 @@ def _open_session(
     machine = prepare_machine(recipe, device)
     run = create_run(out, recipe.name, now=datetime.datetime.now(datetime.UTC))
     run.recipe.write_text(to_yaml(recipe), encoding="utf-8")
+    observer = LoggingObserver(run.log, observer)
     observer.on_message(f"{machine.told}; run folder {run.folder}")
     return Session(recipe, backbone, run, machine, observer)
 
