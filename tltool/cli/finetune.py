@@ -47,10 +47,12 @@ def finetune(
 ) -> None:
     """Train a classifier on a folder of photos and export it as a SavedModel."""
     from tltool.recipe.load import load_recipe
+    from tltool.workflows.recipes import check_names
 
-    shorthands = {"model.backbone": backbone, "name": name, "seed": seed}
+    shorthands = {"model.backbone": backbone, "name": name or backbone, "seed": seed}
     given = [f"{key}={value}" for key, value in shorthands.items() if value is not None]
     resolved = load_recipe(recipe, [*given, *(overrides or [])])
+    check_names(resolved)  # a typo costs no loading of TensorFlow
     if not debug:
         silence_native_logs()
     with Display(quiet=quiet) as display:

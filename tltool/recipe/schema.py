@@ -155,7 +155,7 @@ class FinetunePhaseSection(Section):
     """Most epochs; 0 skips the phase."""
     unfreeze: str = "last"
     """First stage that is trained, with everything above it: a stage name such as block5, `last`
-    for the backbone's last stage, or `all`."""
+    for the backbone's last stage, `all`, or `head` for nothing of the backbone."""
     learning_rate: Positive = 2e-4
     """Peak learning rate of the highest unfrozen stage and the head."""
     stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

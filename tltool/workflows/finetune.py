@@ -32,6 +32,7 @@ from tltool.workflows import conclude, unpack
 from tltool.workflows.deliver import export_run, parity_process
 from tltool.workflows.learn import Learning, choose_cache
 from tltool.workflows.photos import Photos, open_photos, write_photos
+from tltool.workflows.recipes import check_names
 from tltool.workflows.session import Session, prepare_machine
 
 
@@ -152,8 +153,8 @@ def _interruptions_explained(session: Session) -> Iterator[None]:
 def _open_session(
     recipe: Recipe, *, out: Path | None, device: Device, observer: Observer
 ) -> Session:
+    check_names(recipe)
     backbone = get_backbone(recipe.model.backbone)
-    unpack.first_trained_stage(recipe, backbone)  # a wrong stage is told before any work
     machine = prepare_machine(recipe, device)
     run = create_run(out, recipe.name, now=datetime.datetime.now(datetime.UTC))
     run.recipe.write_text(to_yaml(recipe), encoding="utf-8")

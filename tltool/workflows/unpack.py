@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tltool.augment.spec import AugmentSpec
-from tltool.data.decode import DecodeSpec
-from tltool.models.backbones import Backbone
-from tltool.recipe.schema import Recipe, TrainSection
+from tltool.models.backbones import HEAD_ONLY, WHOLE_NET, Backbone
+from tltool.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from tltool.data.decode import DecodeSpec
 
 
 def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
     """Return how photos become the network's input."""
+    # here, because a recipe is checked without TensorFlow
+    from tltool.data.decode import DecodeSpec
+
     side = recipe.data.image_size or backbone.image_size
     return DecodeSpec(side, side, recipe.data.resize)
 
@@ -32,21 +39,11 @@ def first_trained_stage(recipe: Recipe, backbone: Backbone) -> str | None:
     Raises:
         UsageError: the backbone has no such stage.
     """
-    if recipe.train.finetune.epochs == 0:
-        return None
     wanted = recipe.train.finetune.unfreeze
+    if recipe.train.finetune.epochs == 0 or wanted == HEAD_ONLY:
+        return None
     if wanted == "last":
         return backbone.stages[-1].name
-    if wanted == "all":
+    if wanted == WHOLE_NET:
         return backbone.stages[0].name
     return backbone.stage(wanted).name
-
-
-def trains_everything(recipe: Recipe, backbone: Backbone) -> bool:
-    """Whether no part of the backbone stays frozen in the fine-tune phase."""
-    return first_trained_stage(recipe, backbone) == backbone.stages[0].name
-
-
-def resolved(recipe: Recipe, *, train: TrainSection) -> Recipe:
-    """Return the recipe with the choices that the run made."""
-    return recipe.model_copy(update={"train": train})
