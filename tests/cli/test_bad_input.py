@@ -14,16 +14,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-TINY = (
-    "model.backbone=tiny_vgg",
-    "model.weights=random",
-    "train.finetune.unfreeze=block3",
-    "train.head.epochs=1",
-    "train.finetune.epochs=1",
-    "train.probe.folds=2",
-    "train.cache=on",
-)
-
 
 def damaged(path: Path, *, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
@@ -365,9 +355,11 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.mark.parametrize("size", ["8k", "64k", "160k"])
-def test_a_run_folder_on_a_full_disk(tltool, the_error, make_photos, small_disk, size, tmp_path):
-    folders = ("--out", small_disk(size) / "run", "--export-to", tmp_path / "exports")
-    result = tltool("finetune", make_photos(), *folders, settings=TINY)
+def test_a_run_folder_on_a_full_disk(
+    finetune_tiny, the_error, make_photos, small_disk, size, tmp_path
+):
+    out = ("--out", small_disk(size) / "run")
+    result = finetune_tiny(make_photos(), *out, settings=("export.enabled=true",))
     assert result.exit_code == 5
     assert "disk" in the_error(result)
     assert not (tmp_path / "exports").exists()

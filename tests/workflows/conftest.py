@@ -1,0 +1,99 @@
+"""One small run for all tests here that only look at what a run leaves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tltool.recipe.load import load_recipe
+from tltool.workflows.finetune import FinetuneResult, finetune
+
+TINY = (
+    "model.backbone=tiny_vgg",
+    "model.weights=random",
+    "train.finetune.unfreeze=block3",
+    "train.head.epochs=2",
+    "train.finetune.epochs=2",
+    "train.probe.folds=2",
+    "train.probe.strengths=[0.1, 1]",
+    "train.cache=on",
+    "export.enabled=false",
+)
+CLASSES = ("green apple", "kaki 柿", "plum")
+
+
+def write_fruit(root: Path, *, n: int, seed: int = 0) -> Path:
+    """Write ``n`` pictures of 40 x 40 pixels per class: colours that overlap, so errors happen."""
+    rng = np.random.default_rng(seed)
+    for hue, label in enumerate(CLASSES):
+        (root / label).mkdir(parents=True)
+        for number in range(n):
+            pixels = rng.integers(0, 200, (40, 40, 3)).astype(np.float32)
+            pixels[..., hue] += rng.normal(12, 10)
+            image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+            image.save(root / label / f"{seed}_{number:02d}.png")
+    return root
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below ``folder``."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: its photos, what ``finetune`` returned, and the photos' digests before."""
+
+    photos: Path
+    result: FinetuneResult
+    photos_before: dict[str, str]
+
+    @property
+    def run(self) -> Path:
+        return self.result.run
+
+    @property
+    def export(self) -> Path:
+        assert self.result.export is not None
+        return self.result.export
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Three classes, three phases, and an export."""
+    folder = tmp_path_factory.mktemp("trained")
+    photos = write_fruit(folder / "photos", n=14)
+    before = contents(photos)
+    recipe = load_recipe("vgg16", [*TINY, "name=fruit", "export.enabled=true"])
+    result = finetune(
+        photos, recipe=recipe, out=folder / "run", saved_models=folder / "saved_models"
+    )
+    return Trained(photos, result, before)
+
+
+@pytest.fixture
+def finetune_tiny(tmp_path: Path) -> Callable[..., FinetuneResult]:
+    """Train the tiny backbone on ``photos`` with ``settings`` added, and return the result."""
+
+    def run(photos: Path, *settings: str, **options: object) -> FinetuneResult:
+        recipe = load_recipe("vgg16", [*TINY, *settings])
+        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
+        return finetune(photos, recipe=recipe, out=out, **options)  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small class-per-folder tree of three classes."""
+    return write_fruit(tmp_path_factory.mktemp("fruit") / "photos", n=8, seed=1)

@@ -1,0 +1,264 @@
+"""The main job, end to end, on the tiny backbones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from tltool.models.heads import HEADS
+from tltool.recipe.load import load_recipe
+
+CLASSES = ["green apple", "kaki 柿", "plum"]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# what a run leaves ----------------------------------------------------------------------------
+
+
+def test_a_run_folder_holds_everything(trained):
+    names = {path.name for path in trained.run.iterdir()}
+    assert names >= {
+        "recipe.yaml",
+        "manifest.json",
+        "split.csv",
+        "data_issues.csv",
+        "history.csv",
+        "metrics.json",
+        "predictions.csv",
+        "plots",
+        "model.keras",
+        "artifact.json",
+    }
+    assert {path.name for path in (trained.run / "plots").iterdir()} == {
+        "confusion_matrix.png",
+        "history.png",
+    }
+    assert "cache" not in names
+
+
+def test_the_photos_stay_as_they_were(trained):
+    from hashlib import sha256
+
+    now = {
+        str(path.relative_to(trained.photos)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(trained.photos.rglob("*"))
+        if path.is_file()
+    }
+    assert now == trained.photos_before
+
+
+def test_the_recipe_in_the_run_folder_runs_again(trained):
+    text = (trained.run / "recipe.yaml").read_text("utf-8")
+    again = load_recipe(str(trained.run / "recipe.yaml"))
+    assert again.model_dump(mode="json") == yaml.safe_load(text)
+    assert (again.name, again.model.backbone) == ("fruit", "tiny_vgg")
+
+
+def test_the_manifest_names_data_weights_versions_machine_seed_and_times(trained):
+    manifest = json.loads((trained.run / "manifest.json").read_text("utf-8"))
+    assert len(manifest["data_digest"]) == 64
+    assert manifest["weights"]["source"] == "random"
+    assert manifest["versions"]["keras"] == keras.__version__
+    assert manifest["machine"]["cores"] >= 1
+    assert manifest["seed"] == 0
+    phases = {"audit", "model", "features", "probe", "head", "finetune", "evaluation", "export"}
+    assert set(manifest["seconds"]) == {*phases, "total"}
+    assert sum(manifest["seconds"][name] for name in phases) <= manifest["seconds"]["total"] * 1.01
+
+
+def test_every_photo_is_in_one_part_and_every_class_in_every_part(trained):
+    rows = rows_of(trained.run / "split.csv")
+    assert len(rows) == len(trained.photos_before)
+    for part in ("train", "validation"):
+        assert {row["label"] for row in rows if row["split"] == part} == set(CLASSES)
+
+
+def test_the_history_tells_all_three_phases(trained):
+    rows = rows_of(trained.run / "history.csv")
+    assert list(dict.fromkeys(row["phase"] for row in rows)) == ["probe", "head", "finetune"]
+    assert [row["epoch"] for row in rows if row["phase"] == "head"][0] == "1"
+
+
+def test_the_best_epoch_of_all_phases_is_what_is_kept(trained):
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    rows = rows_of(trained.run / "history.csv")
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert metrics["best"] == {"phase": best["phase"], "epoch": int(best["epoch"])}
+    assert metrics["validation"]["val_loss"] == pytest.approx(float(best["val_loss"]), rel=1e-4)
+
+
+def test_metrics_and_predictions_tell_the_same_story(trained):
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    rows = rows_of(trained.run / "predictions.csv")
+    assert metrics["n"] == len(rows) == int(np.sum(metrics["confusion_matrix"]))
+    assert metrics["evaluated_on"] == "validation"
+    assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
+    assert trained.result.metrics == metrics
+
+
+def test_the_model_file_is_plain_keras(trained):
+    model = keras.saving.load_model(trained.run / "model.keras", safe_mode=True)
+    logits = model(np.zeros((2, 32, 32, 3), np.float32))
+    assert logits.shape == (2, 3)
+    assert logits.dtype == "float32"
+
+
+def test_the_export_answers_in_a_process_of_plain_tensorflow(trained):
+    photo = next((trained.photos / "plum").iterdir())
+    program = (
+        "import sys, json, pathlib, tensorflow as tf\n"
+        "served = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
+        "good = pathlib.Path(sys.argv[2]).read_bytes()\n"
+        "answer = served(image_bytes=tf.constant([good, b'junk']))\n"
+        "assert 'tltool' not in sys.modules and 'keras_cv' not in sys.modules\n"
+        "print(json.dumps([answer['ok'].numpy().tolist(), answer['class_name'][0].numpy().decode(),"
+        " answer['probabilities'].numpy().tolist()]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(trained.export), str(photo)],
+        capture_output=True,
+        text=True,
+        cwd=trained.export,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    ok, name, probabilities = json.loads(done.stdout.splitlines()[-1])
+    assert ok == [True, False]
+    assert name in CLASSES
+    assert probabilities[1] == pytest.approx([1 / 3] * 3)
+    assert CLASSES[int(np.argmax(probabilities[0]))] == name
+
+
+# variants -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+@pytest.mark.parametrize("backbone", ["tiny_vgg", "tiny_resnet"])
+def test_every_head_learns_on_every_kind_of_backbone(finetune_tiny, fruit, backbone, head):
+    settings = (f"model.backbone={backbone}", f"model.head.kind={head}", "train.finetune.epochs=1")
+    result = finetune_tiny(fruit, *settings, "train.head.epochs=1")
+    phases = [row["phase"] for row in rows_of(result.run / "history.csv")]
+    assert set(phases) == {"probe", "head", "finetune"}
+    assert (result.run / "model.keras").is_file()
+    assert result.export is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("train.cache=off",),
+        ("train.cache=auto",),
+        ("train.cache.views=1",),
+        ("train.cache.ram_fraction=1e-12",),
+        ("train.finetune.epochs=0",),
+        ("train.finetune.epochs=0", "train.head.epochs=0"),
+        ("train.finetune.unfreeze=all", "train.cache=off", "train.probe.enabled=false"),
+        ("train.finetune.unfreeze=block2", "train.finetune.stage_decay=0.3"),
+        ("augment.mixup.alpha=0.4",),
+        ("augment.cutmix.alpha=1.0",),
+        ("augment.mixup.alpha=0.4", "augment.cutmix.alpha=1", "augment.cutout.size=0.5"),
+        ("augment.mixup.alpha=0.4", "augment.cutmix.alpha=1", "train.cache=off"),
+        ("augment.flip=none", "augment.crop=null"),
+        ("train.class_weights=balanced",),
+        ("train.schedule=plateau", "train.optimizer=sgd", "train.plateau_patience=1"),
+        ("train.schedule=constant", "train.ema=0", "train.weight_decay=0"),
+        ("train.ema=0.9", "train.label_smoothing=0.1"),
+        ("train.optimizer=sgd", "train.weight_decay=0"),
+        ("model.backbone=tiny_resnet", "model.batch_norm=train", "train.cache=off"),
+        ("model.head.kind=mlp", "model.head.norm=layer", "model.head.dropout=0.5"),
+        ("train.early_stopping.monitor=val_accuracy", "evaluate.calibrate=false"),
+        ("data.image_size=48", "data.resize=pad", "train.batch_size=5"),
+        ("data.resize=squash", "data.test_fraction=0.2", "train.precision=float32"),
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+def test_every_setting_trains(finetune_tiny, fruit, settings):
+    result = finetune_tiny(fruit, "train.head.epochs=1", "train.finetune.epochs=1", *settings)
+    rows = rows_of(result.run / "history.csv")
+    assert np.isfinite([float(row["val_loss"]) for row in rows]).all()
+    assert result.metrics["evaluated_on"] == (
+        "test" if "data.test_fraction=0.2" in settings else "validation"
+    )
+
+
+def test_the_same_recipe_gives_the_same_weights(finetune_tiny, fruit):
+    settings = ("augment.mixup.alpha=0.4", "train.precision=float32")
+    first, second = (finetune_tiny(fruit, *settings) for _ in range(2))
+    weights = [
+        keras.saving.load_model(result.run / "model.keras").get_weights()
+        for result in (first, second)
+    ]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert first.metrics == second.metrics
+
+
+def test_another_seed_gives_other_weights(finetune_tiny, fruit):
+    first, second = (finetune_tiny(fruit, f"seed={seed}") for seed in (0, 1))
+    kernels = [
+        keras.saving.load_model(result.run / "model.keras").get_weights()[0]
+        for result in (first, second)
+    ]
+    assert not np.array_equal(*kernels)
+
+
+def test_spilling_to_disk_changes_nothing(finetune_tiny, fruit):
+    in_memory = finetune_tiny(fruit)
+    on_disk = finetune_tiny(fruit, "train.cache.ram_fraction=1e-12")
+    assert in_memory.metrics["log_loss"] == on_disk.metrics["log_loss"]
+
+
+# ready splits ---------------------------------------------------------------------------------
+
+
+def split_folders(fruit: Path, root: Path, parts: dict[str, slice]) -> Path:
+    for part, numbers in parts.items():
+        for folder in fruit.iterdir():
+            (root / part / folder.name).mkdir(parents=True)
+            for photo in sorted(folder.iterdir())[numbers]:
+                shutil.copy(photo, root / part / folder.name)
+    return root
+
+
+def test_ready_train_val_and_test_folders_are_kept_as_they_are(finetune_tiny, fruit, tmp_path):
+    parts = {"train": slice(0, 4), "val": slice(4, 6), "test": slice(6, 8)}
+    result = finetune_tiny(split_folders(fruit, tmp_path / "ready", parts))
+    for row in rows_of(result.run / "split.csv"):
+        assert {"train": "train", "val": "validation", "test": "test"}[
+            Path(row["path"]).parts[0]
+        ] == row["split"]
+    assert result.metrics["evaluated_on"] == "test"
+    assert result.metrics["n"] == 6
+
+
+def test_a_separate_test_folder_is_used_only_for_the_last_evaluation(
+    finetune_tiny, fruit, tmp_path
+):
+    parts = {"mine": slice(0, 6), "later": slice(6, 8)}
+    root = split_folders(fruit, tmp_path / "both", parts)
+    result = finetune_tiny(root / "mine", test=root / "later")
+    assert result.metrics["evaluated_on"] == "test"
+    assert result.metrics["n"] == 6
+    names = {Path(row["path"]).name for row in rows_of(result.run / "predictions.csv")}
+    assert names == {path.name for path in (root / "later").rglob("*.png")}
+
+
+def test_every_export_gets_the_next_version(finetune_tiny, fruit, tmp_path):
+    settings = ("export.enabled=true", "name=fruit", "train.finetune.epochs=0")
+    exports = [
+        finetune_tiny(fruit, *settings, saved_models=tmp_path / "served").export for _ in range(2)
+    ]
+    assert [path.name for path in exports] == ["1", "2"]
+    assert sorted(path.name for path in (tmp_path / "served" / "fruit").iterdir()) == ["1", "2"]
