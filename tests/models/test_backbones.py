@@ -12,7 +12,8 @@ import pytest
 
 from tltool.errors import UsageError
 from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
-from tltool.models.build import build_model, cut_model
+from tltool.models.build import build_model
+from tltool.models.network import Network
 from tltool.weights.published import PUBLISHED
 
 SIZE = 64
@@ -50,14 +51,16 @@ def test_every_entry_tells_the_truth_and_is_cut_exactly_at_every_stage(name: str
         output = model.get_layer(stage.layer).output
         assert tuple(output.shape[1:]) == (side, side, stage.channels)
         check_cut(model, backbone, stage.name, x, logits)
-    check_cut(model, backbone, "head", x, logits)
 
 
 def check_cut(
     model: keras.Model, backbone: Backbone, stage: str, x: np.ndarray, logits: np.ndarray
 ) -> None:
-    trunk, tail = cut_model(model, backbone, stage)
-    activation = x if trunk is None else trunk(x, training=False)
+    if backbone.previous(stage) is None:
+        return
+    cut = Network(model, backbone, "gap").cut(stage)
+    trunk, tail = keras.Model(model.input, cut), keras.Model(cut, model.output)
+    activation = trunk(x, training=False)
     np.testing.assert_array_equal(np.asarray(tail(activation, training=False)), logits)
 
 
@@ -87,8 +90,7 @@ def test_an_unknown_stage_names_those_there_are() -> None:
 
 
 def test_the_cut_lies_before_the_stage_that_is_unfrozen() -> None:
-    backbone = get_backbone("vgg16")
-    cut = backbone.cut_stage("block5")
-    assert cut is not None and (cut.layer, cut.stride, cut.channels) == ("block4_pool", 16, 512)
-    assert backbone.cut_stage("head") == backbone.stages[-1]
-    assert backbone.cut_stage("block1") is backbone.cut_stage("all") is None
+    before = get_backbone("vgg16").previous("block5")
+    assert before is not None
+    assert (before.layer, before.stride, before.channels) == ("block4_pool", 16, 512)
+    assert get_backbone("vgg16").previous("block1") is None

@@ -11,8 +11,9 @@ import pytest
 
 from tltool.errors import UsageError
 from tltool.models.backbones import get_backbone
-from tltool.models.build import build_model, cut_layer, cut_model, trainable_from
-from tltool.models.heads import HEADS
+from tltool.models.build import build_model
+from tltool.models.heads import HEADS, NORMS
+from tltool.models.network import Network
 
 
 def make(name: str, size: int = 32, **changes: Any) -> keras.Model:
@@ -54,21 +55,44 @@ def test_images_of_any_shape_are_accepted_down_to_the_smallest() -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("stage", ["all", "block1", "block2", "block3", "head"])
+@pytest.mark.parametrize("stage", ["block2", "block3"])
 def test_tail_of_trunk_is_the_model(head: str, stage: str) -> None:
-    model, backbone = make("tiny_resnet", head=head, norm="batch"), get_backbone("tiny_resnet")
-    trunk, tail = cut_model(model, backbone, stage)
-    assert (trunk is None) == (stage in ("all", "block1"))
-    activation = images() if trunk is None else trunk(images(), training=False)
+    network = Network(
+        make("tiny_resnet", head=head, norm="batch"), get_backbone("tiny_resnet"), head
+    )
+    cut = network.cut(stage)
+    activation = keras.Model(network.images, cut)(images(), training=False)
+    tail = keras.Model(cut, network.model.output)
     np.testing.assert_array_equal(
-        np.asarray(tail(activation, training=False)), np.asarray(model(images(), training=False))
+        np.asarray(tail(activation, training=False)),
+        np.asarray(network.model(images(), training=False)),
+    )
+
+
+def test_there_is_no_cut_before_the_first_stage() -> None:
+    network = Network(make("tiny_vgg"), get_backbone("tiny_vgg"), "gap")
+    with pytest.raises(UsageError, match="'block1' is the first stage of tiny_vgg"):
+        network.cut("block1")
+
+
+@pytest.mark.parametrize(
+    ("head", "norm"), [*((head, "none") for head in HEADS), *(("mlp", norm) for norm in NORMS)]
+)
+def test_the_head_alone_gives_the_models_logits(head: str, norm: str) -> None:
+    network = Network(make("tiny_vgg", head=head, norm=norm), get_backbone("tiny_vgg"), head)
+    pooled = network.images_to_pooled(images(), training=False)
+    np.testing.assert_allclose(
+        np.asarray(network.pooled_to_logits(pooled, training=False)),
+        np.asarray(network.model(images(), training=False)),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
 def test_training_the_tail_trains_the_model() -> None:
-    model, backbone = make("tiny_vgg"), get_backbone("tiny_vgg")
-    trunk, tail = cut_model(model, backbone, "block3")
-    assert trunk is not None
+    network = Network(make("tiny_vgg"), get_backbone("tiny_vgg"), "gap")
+    model, cut = network.model, network.cut("block3")
+    trunk, tail = keras.Model(network.images, cut), keras.Model(cut, model.output)
     first, last = (model.get_layer(f"block{n}_conv1").get_weights()[0] for n in (1, 3))
     tail.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     tail.fit(np.asarray(trunk(images())), np.array([0, 1, 2, 0]), verbose=0)
@@ -76,46 +100,26 @@ def test_training_the_tail_trains_the_model() -> None:
     assert not np.array_equal(model.get_layer("block3_conv1").get_weights()[0], last)
 
 
-@pytest.mark.parametrize(
-    ("head", "norm", "layer"),
-    [
-        ("gap", "none", "head_pool"),
-        ("gap_max", "none", "head_pool"),
-        ("gap_conv", "none", "block3_pool"),
-        ("mlp", "batch", "head_pool"),
-        ("mlp", "instance", "block3_pool"),
-    ],
-)
-def test_the_head_is_cut_where_its_weights_begin(head: str, norm: str, layer: str) -> None:
-    model = make("tiny_vgg", head=head, norm=norm)
-    assert cut_layer(model, get_backbone("tiny_vgg"), "head") == layer
+def trained_layers(network: Network, stage: str) -> list[set[str]]:
+    groups = network.trained_from(stage)
+    return [{variable.path.split("/")[0] for variable in group} for group in groups]
 
 
-@pytest.mark.parametrize(
-    ("stage", "trained"),
-    [
-        ("head", {"head_logits"}),
-        ("block3", {"block3_conv1", "head_logits"}),
-        ("block1", {"block1_conv1", "block2_conv1", "block3_conv1", "head_logits"}),
-        ("all", {"block1_conv1", "block2_conv1", "block3_conv1", "head_logits"}),
-    ],
-)
-def test_only_the_stage_and_what_follows_is_trained(stage: str, trained: set[str]) -> None:
-    model = make("tiny_vgg")
-    trainable_from(model, get_backbone("tiny_vgg"), "head")
-    trainable_from(model, get_backbone("tiny_vgg"), stage)
-    assert {weight.path.split("/")[0] for weight in model.trainable_weights} == trained
+def test_only_the_stage_and_what_follows_is_trained_highest_first() -> None:
+    network = Network(make("tiny_vgg"), get_backbone("tiny_vgg"), "gap")
+    top = {"block3_conv1", "head_logits"}
+    assert trained_layers(network, "block3") == [top]
+    assert trained_layers(network, "block1") == [top, {"block2_conv1"}, {"block1_conv1"}]
+    assert {v.path.split("/")[0] for v in network.head_variables()} == {"head_logits"}
 
 
-@pytest.mark.parametrize("stage", ["all", "block2"])
-def test_batch_norm_is_trained_only_when_asked(stage: str) -> None:
-    model, backbone = make("tiny_resnet", head="mlp", norm="batch"), get_backbone("tiny_resnet")
-    trainable_from(model, backbone, stage)
-    assert not model.get_layer("block3_bn1").trainable
-    assert model.get_layer("head_norm").trainable
-    trainable_from(model, backbone, stage, train_batch_norm=True)
-    assert model.get_layer("block3_bn1").trainable
-    assert model.get_layer("block1_bn1").trainable == (stage == "all")
+@pytest.mark.parametrize("train_batch_norm", [False, True])
+def test_batch_norm_is_trained_only_when_asked(train_batch_norm: bool) -> None:
+    model = make("tiny_resnet", head="mlp", norm="batch", train_batch_norm=train_batch_norm)
+    network = Network(model, get_backbone("tiny_resnet"), "mlp")
+    trained = set().union(*trained_layers(network, "block2"))
+    assert ("block3_bn1" in trained) == train_batch_norm
+    assert "head_norm" in trained and "block1_bn1" not in trained
 
 
 def statistics(model: keras.Model) -> list[np.ndarray]:
@@ -125,7 +129,10 @@ def statistics(model: keras.Model) -> list[np.ndarray]:
 def test_moving_statistics_do_not_move_while_resnet50_is_trained() -> None:
     model, backbone = make("resnet50", 64), get_backbone("resnet50")
     randomise_statistics(model)
-    trainable_from(model, backbone, "conv5")
+    tuned = {id(v) for v in Network(model, backbone, "gap").trained_from("conv5")[0]}
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = any(id(v) in tuned for v in layer.trainable_variables)
     before, kernel = statistics(model), model.get_layer("conv5_block1_1_conv").get_weights()[0]
     model.compile(
         keras.optimizers.SGD(1e-6), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -136,12 +143,10 @@ def test_moving_statistics_do_not_move_while_resnet50_is_trained() -> None:
     assert np.isfinite(after).all() and not np.array_equal(after, kernel)
 
 
-@pytest.mark.parametrize("stage", ["conv5", "head"])
-def test_the_resnet50_trunk_answers_alike_in_training_and_inference(stage: str) -> None:
+def test_the_resnet50_trunk_answers_alike_in_training_and_inference() -> None:
     model, backbone = make("resnet50", 64), get_backbone("resnet50")
     randomise_statistics(model)
-    trunk, _ = cut_model(model, backbone, stage)
-    assert trunk is not None
+    trunk = keras.Model(model.input, Network(model, backbone, "gap").cut("conv5"))
     training, inference = (np.asarray(trunk(images(2, 64), training=t)) for t in (True, False))
     np.testing.assert_array_equal(training, inference)
     logits = [np.asarray(model(images(2, 64), training=t)) for t in (True, False)]

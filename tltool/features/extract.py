@@ -22,7 +22,7 @@ class Features:
     Attributes:
         index: position of each row's photo in its catalog, int64 [N].
         labels: one-hot or mixed labels, float32 [N, C].
-        pooled: input of the head's last layers, float32 [N, D].
+        pooled: input of the head, float32 [N, D] (or [N, h, w, C], see ``Network.pooled``).
         activations: output of the trunk at the cut, bfloat16 [N, h, w, c]; None without a cut.
     """
 
@@ -37,14 +37,14 @@ class Extractor:
 
     Args:
         images: symbolic input of the network.
-        pooled: symbolic pooled features [B, D].
+        pooled: symbolic input of the head, [B, D] or [B, h, w, C].
         cut: symbolic activation [B, h, w, c] at which the network is cut, or None.
     """
 
     def __init__(
         self, images: keras.KerasTensor, pooled: keras.KerasTensor, cut: keras.KerasTensor | None
     ) -> None:
-        self.pooled_width = int(pooled.shape[-1])
+        self.pooled_shape = tuple(int(side) for side in pooled.shape[1:])
         self.cut_shape = None if cut is None else tuple(int(side) for side in cut.shape[1:])
         # by name: Keras gives a bare tensor for a list of one output
         outputs_by_name = {"pooled": pooled} if cut is None else {"pooled": pooled, "cut": cut}
@@ -99,7 +99,7 @@ class Extractor:
         return Features(
             index=np.zeros(count, np.int64),
             labels=np.zeros((count, classes), np.float32),
-            pooled=np.zeros((count, self.pooled_width), np.float32),
+            pooled=np.zeros((count, *self.pooled_shape), np.float32),
             activations=None
             if self.cut_shape is None
             else store.allocate((count, *self.cut_shape)),

@@ -67,16 +67,6 @@ class Backbone:
         position = self._position(name)
         return self.stages[position - 1] if position else None
 
-    def cut_stage(self, unfreeze: str) -> Stage | None:
-        """Return the stage whose output is the cut when training starts at ``unfreeze``.
-
-        ``"head"`` trains nothing of the backbone, ``"all"`` everything; None means that no
-        stage is frozen.
-        """
-        if unfreeze == HEAD_ONLY:
-            return self.stages[-1]
-        return None if unfreeze == WHOLE_NET else self.previous(unfreeze)
-
     def _position(self, name: str) -> int:
         names = [stage.name for stage in self.stages]
         if name not in names:

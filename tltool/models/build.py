@@ -1,4 +1,4 @@
-"""Put preprocessing, backbone and head together as one flat model, and cut it at a stage."""
+"""Put preprocessing, backbone and head together as one flat model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tltool.errors import UsageError
-from tltool.models.backbones import HEAD_ONLY, Backbone
+from tltool.models.backbones import Backbone
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
@@ -75,56 +75,6 @@ def build_model(
     model = keras.Model(images, logits, name=f"{backbone.name}_classifier")
     _set_batch_norm(model, trainable=train_batch_norm)
     return model
-
-
-def cut_model(
-    model: keras.Model, backbone: Backbone, stage: str
-) -> tuple[keras.Model | None, keras.Model]:
-    """Cut a model of ``build_model`` where training from ``stage`` on begins.
-
-    Args:
-        model: of ``build_model``.
-        backbone: its registry entry.
-        stage: the first stage to be trained. ``"head"`` trains nothing of the backbone: the cut
-            is then the pooled vector, or the feature map where the head has weights before its
-            pooling. ``"all"`` and the first stage train everything.
-
-    Returns:
-        ``(trunk, tail)``: ``trunk`` maps images to the activation at the cut, ``tail`` that
-        activation to logits; both share the model's layers, and ``tail(trunk(x)) == model(x)``.
-        ``trunk`` is None, and ``tail`` the whole model, when nothing is frozen.
-    """
-    cut = cut_layer(model, backbone, stage)
-    if cut is None:
-        return None, model
-    activation = model.get_layer(cut).output
-    trunk = keras.Model(model.input, activation, name="trunk")
-    return trunk, keras.Model(activation, model.output, name="tail")
-
-
-def cut_layer(model: keras.Model, backbone: Backbone, stage: str) -> str | None:
-    """Return the name of the layer whose output is the cut of ``cut_model``, or None."""
-    names = {layer.name for layer in model.layers}
-    if stage == HEAD_ONLY and "head_pool" in names:
-        return "head_pool"
-    before = backbone.cut_stage(stage)
-    return before.layer if before else None
-
-
-def trainable_from(
-    model: keras.Model, backbone: Backbone, stage: str, *, train_batch_norm: bool = False
-) -> None:
-    """Freeze every layer before ``stage`` and let every layer from it on be trained.
-
-    The backbone's BatchNorm layers stay frozen, which in Keras also means inference mode, unless
-    ``train_batch_norm``. Recompile the model afterwards.
-    """
-    trunk, _ = cut_model(model, backbone, stage)
-    frozen = {layer.name for layer in trunk.layers} if trunk else set()
-    for layer in model.layers:
-        layer.trainable = layer.name not in frozen
-    if not train_batch_norm:
-        _set_batch_norm(model, trainable=False)
 
 
 def _backbone_output(backbone: Backbone, pixels: Any) -> Any:

@@ -32,11 +32,17 @@ class Network:
 
     @cached_property
     def pooled(self) -> keras.KerasTensor:
-        """Symbolic pooled features [B, D] from which the head computes logits."""
+        """Symbolic input of the head: pooled features [B, D].
+
+        A hidden layer with instance normalisation works before the pooling: there it is the
+        backbone's feature map [B, h, w, C].
+        """
         if self.head == "gap_conv":
             # convolution 1x1 and averaging commute: the head runs on the averaged features
             return keras.layers.GlobalAveragePooling2D(name="pooled")(self._features)
-        return self.model.get_layer("head_pool").output
+        if "head_pool" in {layer.name for layer in self._head_layers}:
+            return self.model.get_layer("head_pool").output
+        return self._features
 
     @cached_property
     def pooled_to_logits(self) -> keras.Model:

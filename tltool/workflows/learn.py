@@ -149,7 +149,7 @@ class Learning:
         if settings.enabled:
             labels = self.train.labels[plain.index]
             self.probe = fit_probe(
-                plain.pooled,
+                _vectors(plain.pooled),
                 labels,
                 classes=self.train.classes,
                 strengths=settings.strengths,
@@ -157,7 +157,7 @@ class Learning:
                 balanced=self.session.recipe.train.class_weights == "balanced",
                 seed=self.session.recipe.seed,
             )
-            measures = loss_and_accuracy(self.probe.logits(held.pooled), self.held.labels)
+            measures = loss_and_accuracy(self.probe.logits(_vectors(held.pooled)), self.held.labels)
             self._tell_probe(measures)
             if self.network.head != "mlp":
                 set_linear_head(self.network, self.probe)
@@ -250,6 +250,11 @@ class Learning:
             min_delta=train.early_stopping.min_delta,
             seed=self.session.recipe.seed,
         )
+
+
+def _vectors(pooled: np.ndarray) -> np.ndarray:
+    """Return the head's input as vectors [N, D]; feature maps are averaged."""
+    return pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
 
 
 def set_linear_head(network: Network, probe: Probe) -> None:
