@@ -224,7 +224,7 @@ class _SwappedWeights:
         self._live, self._averaged = live, averaged
 
     def __enter__(self) -> None:
-        self._kept = [np.array(variable) for variable in self._live]
+        self._kept = [keras.ops.convert_to_numpy(variable) for variable in self._live]
         for variable, value in zip(self._live, self._averaged, strict=True):
             variable.assign(value)
 
