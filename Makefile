@@ -1,21 +1,26 @@
-# Everything here needs Python 3.11 or later and make, nothing else.
+# Everything here needs Python 3.11, 3.12 or 3.13 and make, nothing else.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help venv demo test test-fast lint format lock docs bench clean
+.PHONY: help venv demo test test-fast lint format wheel lock docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-venv: $(STAMP) ## the virtual environment with tltool and its tools
+venv: $(STAMP) ## the virtual environment with tltool and its tools, from the lock
 
-$(STAMP): requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"tltool needs Python 3.11 or later, this is {v.major}.{v.minor}; say which with: make PYTHON=/path/to/python3")'
+# One environment for everything; it is touched again only when a lock or pyproject.toml changes.
+# The build tools come first and from their own lock, so that nothing unlocked is fetched to build
+# the one dependency without a wheel, or tltool.
+$(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tltool needs Python 3.11 to 3.13 and {sys.executable} is {v[0]}.{v[1]}; name another with: make PYTHON=/path/to/python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements/build.txt
+	$(PIP) --require-hashes --no-build-isolation -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## the main job on 1797 handwritten digits, start to end
@@ -27,7 +32,7 @@ test: $(STAMP) ## all tests
 test-fast: $(STAMP) ## the tests that need neither weights nor photos and take no time
 	$(BIN)/python -m pytest -m "not slow and not photos and not pretrained"
 
-lint: $(STAMP) ## ruff, mypy, layers, spelling, dependencies, dead code
+lint: $(STAMP) ## form, types, layers, spelling, dependencies, dead code, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -35,6 +40,7 @@ lint: $(STAMP) ## ruff, mypy, layers, spelling, dependencies, dead code
 	$(BIN)/typos
 	$(BIN)/deptry tltool
 	$(BIN)/vulture
+	[ ! -x $(BIN)/hadolint ] || $(BIN)/hadolint Dockerfile
 	$(BIN)/python docs/generate.py --check
 
 format: $(STAMP) ## put the code into the house's form
@@ -44,8 +50,11 @@ format: $(STAMP) ## put the code into the house's form
 docs: $(STAMP) ## write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py
 
+wheel: $(STAMP) ## dist/tltool-VERSION-py3-none-any.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
 lock: $(STAMP) ## resolve the requirements anew
-	for name in cpu gpu dev; do \
+	for name in build cpu gpu dev; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	    requirements/$$name.in -o requirements/$$name.txt || exit 1; done
@@ -54,4 +63,4 @@ bench: $(STAMP) ## measure against the usual way (needs TLTOOL_TEST_DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

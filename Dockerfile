@@ -1,0 +1,27 @@
+# tltool on CPUs.
+#   docker build -t tltool .
+#   docker run --rm -v "$PWD:/work" --user "$(id -u)" tltool finetune photos
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /source
+COPY requirements/build.txt requirements/cpu.txt requirements/
+RUN python3 -m venv /opt/tltool \
+    && /opt/tltool/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+    && /opt/tltool/bin/python -m pip install --no-cache-dir --require-hashes --no-build-isolation -r requirements/cpu.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY recipes recipes
+COPY tltool tltool
+RUN /opt/tltool/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM ${BASE_IMAGE}
+COPY --from=build /opt/tltool /opt/tltool
+# writable for any user id; mount a volume at /weights to keep what is fetched
+RUN mkdir /weights /work && chmod 0777 /weights /work
+ENV PATH=/opt/tltool/bin:$PATH \
+    TLTOOL_WEIGHTS_DIR=/weights \
+    MPLCONFIGDIR=/tmp/matplotlib
+WORKDIR /work
+USER 10001
+ENTRYPOINT ["tltool"]
+CMD ["--help"]
