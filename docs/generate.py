@@ -28,7 +28,7 @@ from tltool.weights.published import PUBLISHED, Download
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/backbones.md", "docs/cli.md", "docs/offline.md", "docs/recipes.md")
 PART = re.compile(
-    r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(?P<end><!-- end generated -->)",
+    r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end generated -->)",
     re.DOTALL,
 )
 
@@ -68,21 +68,19 @@ def _sentence(text: str) -> str:
     return " ".join(text.split())
 
 
-# The command line -----------------------------------------------------------------------------
-
-
 def _commands() -> Iterator[tuple[str, Any, typer.Context]]:
     """Yield (words after ``tltool``, command, context) of every command that does something."""
     yield from _leaves(typer.main.get_command(app), [], None)
 
 
 def _leaves(command: Any, words: list[str], parent: Any) -> Iterator[tuple[str, Any, Any]]:
-    context = typer.Context(command, info_name=words[-1] if words else "tltool", parent=parent)
+    name = words[-1] if words else "tltool"
+    context = typer.Context(command, info_name=name, parent=parent, **command.context_settings)
     if not hasattr(command, "list_commands"):
         yield " ".join(words), command, context
         return
-    for name in command.list_commands(context):
-        yield from _leaves(command.get_command(context, name), [*words, name], context)
+    for verb in command.list_commands(context):
+        yield from _leaves(command.get_command(context, verb), [*words, verb], context)
 
 
 def _verbs(link: str) -> str:
@@ -101,9 +99,6 @@ def _command_reference() -> str:
         text = get_docs_for_click(obj=command, ctx=context, indent=1, call_prefix=" ".join(before))
         sections.append(html.unescape(text).strip())
     return "\n\n".join(sections)
-
-
-# The recipe -----------------------------------------------------------------------------------
 
 
 def _recipes() -> str:
@@ -172,11 +167,16 @@ def _bounds(entry: Mapping[str, Any]) -> str:
     return f" {', '.join(bounds)}" if bounds else ""
 
 
-# Backbones and weights ------------------------------------------------------------------------
-
-
 def _backbones() -> str:
-    columns = ["backbone", "parameters", "trained at", "least size", "stages", "input", "paper"]
+    columns = [
+        "backbone",
+        "parameters",
+        "trained at",
+        "least size",
+        "stages",
+        "preprocessing",
+        "paper",
+    ]
     rows = [
         [
             f"`{backbone.name}`",
@@ -185,7 +185,7 @@ def _backbones() -> str:
             f"{backbone.min_size}",
             ", ".join(f"`{stage.name}`" for stage in backbone.stages),
             backbone.preprocessing,
-            "[{0}]({1})".format(*backbone.paper.split(", ")),
+            "[{}]({})".format(*backbone.paper.split(", ")),
         ]
         for backbone in listed_backbones()
     ]
