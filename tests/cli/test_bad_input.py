@@ -275,7 +275,6 @@ def test_an_output_folder_that_cannot_be_made(tltool, the_error, make_photos, tm
     assert "cannot be made" in the_error(result)
 
 
-@pytest.mark.xfail(strict=True, reason="the run folder is made before the photos are looked at")
 def test_the_same_command_works_after_a_typo_in_the_photos_folder(
     finetune_tiny, make_photos, tmp_path
 ):

@@ -1,0 +1,77 @@
+"""The recipes that ship: they load, they explain themselves, their commands parse."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from tltool.cli.main import app
+from tltool.errors import UsageError
+from tltool.models.backbones import get_backbone
+from tltool.recipe.library import copy_recipe, find, shipped
+from tltool.recipe.load import load_recipe
+from tltool.workflows.recipes import check_recipes
+from tltool.workflows.unpack import first_trained_stage
+
+NAMES = [name for name, _ in shipped()]
+
+
+def test_the_promised_recipes_ship():
+    assert set(NAMES) >= {"vgg16", "resnet50", "quick", "mixup_cutmix", "scratch"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_loads_under_its_own_name(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    first_trained_stage(recipe, get_backbone(recipe.model.backbone))
+    assert check_recipes([name]) == [(name, None)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_says_for_whom_and_gives_a_command_that_parses(
+    name, tmp_path, monkeypatch, make_photos
+):
+    header = [line for line in find(name).read_text("utf-8").splitlines() if line.startswith("#")]
+    assert any(line.startswith("# For: ") for line in header)
+    command = next(line for line in header if line.startswith("# Command: "))
+    program, *args = shlex.split(command.removeprefix("# Command: "))
+    assert program == "tltool"
+    assert args[args.index("--recipe") + 1] == name
+    # a folder that is not there is the first thing wrong: everything before it was understood
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*args, "--device", "nowhere"])
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
+    assert "No such option" not in result.stderr
+
+
+@pytest.mark.parametrize(("name", "summary"), shipped())
+def test_the_summary_is_one_sentence(name, summary):
+    assert summary.endswith(".")
+    assert 20 < len(summary) < 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_means_the_same(name, tmp_path):
+    copy_recipe(name, tmp_path / "mine.yaml")
+    assert load_recipe(str(tmp_path / "mine.yaml")) == load_recipe(name)
+
+
+def test_a_copy_never_overwrites(tmp_path):
+    (tmp_path / "mine.yaml").write_text("years of work")
+    with pytest.raises(UsageError, match="exists"):
+        copy_recipe("quick", tmp_path / "mine.yaml")
+    assert (tmp_path / "mine.yaml").read_text() == "years of work"
+
+
+def test_quick_is_a_probe_and_nothing_else():
+    train = load_recipe("quick").train
+    assert train.probe.enabled
+    assert (train.head.epochs, train.finetune.epochs) == (0, 0)
+
+
+def test_scratch_uses_no_pretraining():
+    assert load_recipe("scratch").model.weights == "random"

@@ -1,0 +1,176 @@
+"""What a finished run and its export answer, through the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tltool.cli.main import app
+
+
+def tltool(*args: object) -> Any:
+    result = CliRunner().invoke(app, [*map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four photos, a file of words and an empty one."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for number, photo in enumerate(sorted((trained.photos / "plum").iterdir())[:4]):
+        shutil.copy(photo, folder / f"{number}.png")
+    (folder / "words.jpg").write_text("these are words")
+    (folder / "nothing.png").touch()
+    return folder
+
+
+def test_run_and_export_give_the_same_answers(trained, mixed):
+    answers = [
+        json.loads(tltool("predict", model, mixed, "--top", 3, "--json").stdout)
+        for model in (trained.run, trained.export, trained.export.parent)
+    ]
+    for run, *exports in zip(*answers, strict=True):
+        for export in exports:
+            assert (run["path"], run["ok"]) == (export["path"], export["ok"])
+            ours = {row["class"]: row["probability"] for row in run["top"]}
+            theirs = {row["class"]: row["probability"] for row in export["top"]}
+            assert ours == pytest.approx(theirs, abs=0.02)  # the run may compute in bfloat16
+    assert answers[1] == answers[2]
+
+
+def test_a_bad_file_is_one_row_and_exit_code_3(trained, mixed):
+    result = tltool("predict", trained.run, mixed, "--json")
+    rows = {Path(row["path"]).name: row for row in json.loads(result.stdout)}
+    assert result.exit_code == 3
+    assert len(rows) == 6
+    for name in ("words.jpg", "nothing.png"):
+        assert not rows[name]["ok"]
+        assert rows[name]["error"]
+    for number in range(4):
+        assert rows[f"{number}.png"]["class"] in ("green apple", "kaki 柿", "plum")
+    assert "2 of 6 files could not be answered" in result.stderr
+
+
+def test_a_file_that_does_not_exist_is_a_row_too(trained, mixed):
+    result = tltool("predict", trained.run, mixed / "0.png", mixed / "gone.png", "--json")
+    assert result.exit_code == 3
+    assert [row["ok"] for row in json.loads(result.stdout)] == [True, False]
+
+
+def test_only_bad_files_are_still_answered(trained, mixed):
+    result = tltool("predict", trained.export, mixed / "words.jpg", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)[0]["ok"] is False
+
+
+def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
+    table = tltool("predict", trained.run, mixed / "0.png", "--top", 2)
+    assert table.exit_code == 0
+    assert "0.png" in table.stdout
+    assert "then" in table.stdout
+    tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--csv", tmp_path / "a.csv")
+    printed = tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--csv", "-").stdout
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
+    assert list(csv.DictReader(io.StringIO(printed))) == rows
+    assert list(rows[0]) == [
+        "path",
+        "error",
+        "class_1",
+        "probability_1",
+        "class_2",
+        "probability_2",
+    ]
+
+
+def test_the_runs_own_validation_part_gives_its_own_figures_again(trained):
+    result = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
+    again = json.loads(result.stdout)
+    told = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    assert again["n"] == told["n"]
+    assert again["accuracy"] == told["accuracy"]
+    assert again["log_loss"] == told["log_loss"]
+    assert again["confusion_matrix"] == told["confusion_matrix"]
+
+
+def test_a_copy_of_the_photos_is_matched_by_content(trained, tmp_path):
+    moved = shutil.copytree(trained.photos, tmp_path / "elsewhere")
+    for number, path in enumerate(sorted(moved.rglob("*.png"))):
+        path.rename(path.with_name(f"renamed-{number}.png"))
+    result = tltool("evaluate", trained.run, moved, "--split", "validation", "--json")
+    told = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    assert json.loads(result.stdout)["accuracy"] == told["accuracy"]
+
+
+def test_classes_are_matched_by_name_and_not_by_position(trained, tmp_path):
+    (tmp_path / "some").mkdir()
+    shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")
+    document = json.loads(tltool("evaluate", trained.export, tmp_path / "some", "--json").stdout)
+    support = {row["name"]: row["support"] for row in document["per_class"]}
+    assert support == {"green apple": 0, "kaki 柿": 0, "plum": 14}
+
+
+def test_a_class_that_the_model_does_not_know(trained, tmp_path):
+    shutil.copytree(trained.photos / "plum", tmp_path / "some" / "pear")
+    result = tltool("evaluate", trained.run, tmp_path / "some")
+    assert result.exit_code == 3
+    assert "pear" in result.stderr
+    assert "green apple, kaki 柿, plum" in result.stderr
+
+
+def test_photos_of_the_part_that_are_gone(trained, tmp_path):
+    (tmp_path / "some").mkdir()
+    shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")
+    result = tltool("evaluate", trained.run, tmp_path / "some", "--split", "validation")
+    assert result.exit_code == 3
+    assert "validation part" in result.stderr
+
+
+def test_an_export_has_no_split(trained):
+    result = tltool("evaluate", trained.export, trained.photos, "--split", "validation")
+    assert result.exit_code == 2
+    assert "--split" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_a_model_that_does_not_exist(trained, tmp_path, verb):
+    result = tltool(verb, tmp_path / "none", trained.photos)
+    assert result.exit_code == 2
+    assert "none" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_a_folder_that_is_no_model(trained, tmp_path, verb):
+    result = tltool(verb, tmp_path, trained.photos)
+    assert result.exit_code == 3
+    assert "neither a finished run nor an exported model" in result.stderr
+
+
+def test_a_damaged_model_file(trained, tmp_path):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    (run / "model.keras").write_bytes((run / "model.keras").read_bytes()[:2000])
+    result = tltool("predict", run, trained.photos / "plum")
+    assert result.exit_code == 3
+    assert "model.keras" in result.stderr
+
+
+def test_a_run_of_a_later_format(trained, tmp_path):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    document = json.loads((run / "artifact.json").read_text("utf-8"))
+    (run / "artifact.json").write_text(json.dumps({**document, "format_version": 99}))
+    result = tltool("predict", run, trained.photos / "plum")
+    assert result.exit_code == 3
+    assert "format 99" in result.stderr
+
+
+def test_a_folder_without_images_to_predict(trained, tmp_path):
+    result = tltool("predict", trained.run, tmp_path)
+    assert result.exit_code == 3
+    assert "no images" in result.stderr
