@@ -19,16 +19,22 @@ from tltool.errors import TltoolError
 P = ParamSpec("P")
 R = TypeVar("R")
 ACCENT = "cyan"
+_UNWRAPPED = 10_000
 
 
 def out() -> Console:
     """Return the console of results (stdout)."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=_width(sys.stdout.isatty()))
 
 
 def err() -> Console:
     """Return the console of talk (stderr)."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
+
+
+def _width(terminal: bool) -> int | None:
+    """Return None for the terminal's own width; a file or a pipe gets lines that never wrap."""
+    return None if terminal or "COLUMNS" in os.environ else _UNWRAPPED
 
 
 def print_json(document: Any) -> None:
@@ -53,9 +59,7 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    # a table that goes into a file or a pipe is as wide as it needs to be
-    width = None if console.is_terminal else max(console.width, 200)
-    console.print(table, width=width)
+    console.print(table)
 
 
 def _looks_numeric(cell: str) -> bool:

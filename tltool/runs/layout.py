@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,11 @@ def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLay
             hint="give another --out; nothing in it was touched",
         )
     return RunLayout(folder)
+
+
+def discard_run(run: RunLayout) -> None:
+    """Delete a folder that ``create_run`` made or found empty: all in it is the run's own."""
+    shutil.rmtree(run.folder, ignore_errors=True)
 
 
 def _unused(folder: Path) -> Path:

@@ -64,9 +64,7 @@ class BestModel:
         if not self._stopping.improves(measures):
             return False
         self.phase, self.epoch, self.measures = phase, epoch, dict(measures)
-        self._weights = [
-            keras.ops.convert_to_numpy(variable) for variable in self.model.weights
-        ]
+        self._weights = [keras.ops.convert_to_numpy(variable) for variable in self.model.weights]
         return True
 
     def restore(self) -> None:

@@ -10,6 +10,7 @@ from tltool.weights import store
 
 def backbone_rows() -> list[dict[str, Any]]:
     """Return one row per backbone: its registry entry, and whether its weights are at hand."""
+    at_hand = {stored.name for stored in store.listing()}
     return [
         {
             "name": backbone.name,
@@ -19,7 +20,7 @@ def backbone_rows() -> list[dict[str, Any]]:
             "preprocessing": backbone.preprocessing,
             "licence": backbone.licence,
             "paper": backbone.paper,
-            "weights_at_hand": store.find(backbone.name) is not None,
+            "weights_at_hand": backbone.name in at_hand,
         }
         for backbone in BACKBONES.values()
         if backbone.family != "test"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.workflows.finetune import finetune
 from tltool.workflows.predict import predict
-from tltool.workflows.samples import write_digits
+from tltool.workflows.samples import DIGITS, write_digits
 
 # digits have no mirror images, and 48 pixels show all that 8 x 8 hold
 _OVERRIDES = ("name=digits", "data.image_size=48", "data.test_fraction=0.2", "augment.flip=none")
@@ -53,22 +55,37 @@ class DemoResult:
 def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
     """Write the digits, train VGG16 on them in three phases, export, and ask the export.
 
+    Done again, it keeps the digits and adds a run and a version of the export.
+
     Raises:
-        UsageError: the digits of an earlier demo are still in ``folder``.
+        UsageError: something else than the digits stands in ``folder / "digits"``.
         EnvironmentProblem: the weights cannot be had.
     """
     digits = folder / "digits"
     observer.on_phase("samples", str(digits))
-    write_digits(digits)
+    if len(list(digits.glob("[0-9]/*.png"))) != DIGITS:
+        write_digits(digits)
     result = finetune(
         digits,
         recipe=load_recipe("vgg16", _OVERRIDES),
-        out=folder / "run",
+        out=_next_run(folder / "runs"),
         saved_models=folder / "saved_models",
         offline=offline,
         observer=observer,
     )
     assert result.export is not None
-    photo = sorted((digits / "7").iterdir())[0]
-    answer = predict(result.export.parent, [photo], observer=observer)[0]
+    photo = digits / _unseen(RunLayout(result.run))
+    answer = predict(result.export, [photo], observer=observer)[0]
     return DemoResult(digits, result.run, result.export, result.metrics, photo, answer.top[0])
+
+
+def _next_run(folder: Path) -> Path:
+    """Return folder/1, or the first higher number that is free."""
+    return next(run for n in itertools.count(1) if not (run := folder / str(n)).exists())
+
+
+def _unseen(run: RunLayout) -> str:
+    """Return one of the photos that the final evaluation opened first, relative to the digits."""
+    with run.predictions.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    return rows[len(rows) // 2]["path"]

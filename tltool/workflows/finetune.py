@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tltool.artifact import Artifact, is_artifact, save_artifact
-from tltool.errors import Interrupted
+from tltool.errors import Interrupted, TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.features.views import PhotoSource
 from tltool.models.backbones import Backbone, get_backbone
@@ -22,7 +22,7 @@ from tltool.models.build import build_model
 from tltool.models.network import Network
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.schema import Recipe
-from tltool.runs.layout import create_run
+from tltool.runs.layout import create_run, discard_run
 from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
 from tltool.training.distribute import Device
@@ -132,7 +132,7 @@ def _conclude(
 
 @contextmanager
 def _interruptions_explained(session: Session) -> Iterator[None]:
-    """Say what is kept when the user presses Ctrl-C, and free the disk of cached activations.
+    """Say what is kept when the user presses Ctrl-C, and leave nothing useless behind.
 
     Raises:
         Interrupted: the user pressed Ctrl-C.
@@ -146,6 +146,11 @@ def _interruptions_explained(session: Session) -> Iterator[None]:
             "no export was written",
             hint="start the same command again (with another --out, if you gave one)",
         ) from None
+    except TltoolError:
+        if "model" not in session.seconds:
+            # nothing was computed: the same command must work once the mistake is mended
+            discard_run(session.run)
+        raise
     finally:
         shutil.rmtree(session.run.cache, ignore_errors=True)
 

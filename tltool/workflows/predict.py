@@ -89,7 +89,7 @@ def _content(path: Path) -> bytes | str:
     try:
         return read_image_bytes(path)
     except TltoolError as error:
-        return error.message
+        return error.message.removeprefix(f"{path} ").removeprefix("is ")
     except FileNotFoundError:
         return "no such file"
     except OSError as error:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tltool.errors import EnvironmentProblem, UsageError
 
+DIGITS = 1797
 _ENLARGE = 4  # 8 x 8 pixels are too few for people and for most backbones
 
 

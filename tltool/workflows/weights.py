@@ -17,11 +17,12 @@ def weights_folder() -> Path:
 
 def weights_table() -> list[dict[str, Any]]:
     """Return one row per backbone that has published weights."""
+    at_hand = {stored.name: stored for stored in store.listing()}
     rows = []
     for backbone in BACKBONES.values():
         if backbone.family == "test":
             continue
-        stored = store.find(backbone.name)
+        stored = at_hand.get(backbone.name)
         rows.append(
             {
                 "name": backbone.name,
