@@ -1,0 +1,235 @@
+"""Augmentation: a pure function of (seed, epoch, item) that does what the papers say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tltool.augment.policy import augment_dataset
+from tltool.augment.spec import AugmentSpec
+
+SIZE = (32, 24)
+EVERYTHING = AugmentSpec("horizontal", (0.5, 1.5), 0.4, 0.4, 1.0)
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def noise(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (count, *size, 3)).astype(np.float32)
+
+
+def augmented(
+    images: np.ndarray,
+    spec: AugmentSpec,
+    *,
+    seed: int = 0,
+    epoch: int = 1,
+    labels: np.ndarray | None = None,
+    order: np.ndarray | None = None,
+    batch_size: int = 8,
+) -> Batch:
+    """Return (index [N], images [N, H, W, 3], labels [N, C]) of one epoch."""
+    count = len(images)
+    index = np.arange(count) if order is None else order
+    labels = np.eye(count, dtype=np.float32) if labels is None else labels
+    photos = tf.data.Dataset.from_tensor_slices((index.astype(np.int64), images[index], labels[index]))
+    batches = augment_dataset(
+        photos,
+        spec,
+        size=(images.shape[1], images.shape[2]),
+        seed=seed,
+        epoch=epoch,
+        batch_size=batch_size,
+    )
+    parts = list(batches.as_numpy_iterator())
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore
+
+
+def test_nothing_changes_when_all_is_off():
+    images = noise(5)
+    index, changed, labels = augmented(images, AugmentSpec())
+    np.testing.assert_array_equal(changed, images)
+    np.testing.assert_array_equal(labels, np.eye(5))
+    np.testing.assert_array_equal(index, np.arange(5))
+
+
+def test_the_same_seed_and_epoch_give_the_same_photos_and_labels():
+    images = noise(20)
+    for first, second in zip(*(augmented(images, EVERYTHING) for _ in range(2)), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 2}])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        AugmentSpec(flip="horizontal"),
+        AugmentSpec(crop=(0.5, 1.5)),
+        AugmentSpec(cutout=0.5),
+        AugmentSpec(mixup=0.4),
+        AugmentSpec(cutmix=1.0),
+    ],
+    ids=["flip", "crop", "cutout", "mixup", "cutmix"],
+)
+def test_another_seed_or_epoch_gives_other_photos(spec, change):
+    images = noise(12)
+    assert not np.array_equal(
+        augmented(images, spec)[1], augmented(images, spec, **change)[1]
+    )
+
+
+def test_photos_of_one_epoch_are_changed_independently():
+    images = np.repeat(noise(1), 16, axis=0)
+    changed = augmented(images, AugmentSpec(crop=(0.5, 1.5)))[1]
+    assert len({image.tobytes() for image in changed}) == 16
+
+
+def test_a_photos_own_change_does_not_depend_on_its_place_in_the_epoch():
+    images = noise(10)
+    spec = AugmentSpec("horizontal", (0.5, 1.5), 0.4)
+    order = np.random.default_rng(1).permutation(10)
+    index, shuffled, _ = augmented(images, spec, order=order)
+    np.testing.assert_array_equal(index, order)
+    np.testing.assert_array_equal(shuffled, augmented(images, spec)[1][order])
+
+
+@pytest.mark.parametrize(
+    ("mode", "ways"),
+    [
+        ("horizontal", [np.s_[:, ::-1]]),
+        ("vertical", [np.s_[::-1]]),
+        ("horizontal_and_vertical", [np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]]),
+    ],
+)
+def test_flip_only_flips_and_does_every_flip(mode, ways):
+    images = noise(64)
+    changed = augmented(images, AugmentSpec(flip=mode))[1]
+    seen = []
+    for before, after in zip(images, changed, strict=True):
+        candidates = [before, *(before[way] for way in ways)]
+        found = [k for k, one in enumerate(candidates) if np.array_equal(one, after)]
+        assert found
+        seen.append(found[0])
+    shares = np.bincount(seen, minlength=len(ways) + 1) / 64
+    assert (shares > 0.08).all()
+
+
+def positions(count: int, side: int = 64) -> np.ndarray:
+    """Photos that hold their own coordinates: red is x, green is y, both 0 to 1 times 255."""
+    ramp = (np.arange(side) + 0.5) / side * 255
+    image = np.stack(
+        [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.zeros((side, side))],
+        axis=-1,
+    )
+    return np.repeat(image[np.newaxis], count, axis=0).astype(np.float32)
+
+
+def crop_extents(changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return width and height of every crop as a share of the photo's, from the slopes."""
+    side = changed.shape[1]
+    middle = slice(side // 4, 3 * side // 4)
+    width = np.diff(changed[:, :, middle, 0], axis=2).mean(axis=(1, 2)) * side / 255
+    height = np.diff(changed[:, middle, :, 1], axis=1).mean(axis=(1, 2)) * side / 255
+    return width, height
+
+
+def test_crops_keep_the_area_and_aspect_that_the_recipe_allows():
+    changed = augmented(positions(200), AugmentSpec(crop=(0.5, 1.5)), batch_size=50)[1]
+    width, height = crop_extents(changed)
+    area, aspect = width * height, width / height
+    assert 0.45 < area.min() < 0.6
+    assert 0.85 < area.max() <= 1.03
+    assert 1 / 1.55 < aspect.min() < 0.8
+    assert 1.25 < aspect.max() < 1.55
+
+
+def test_area_and_aspect_of_crops_are_drawn_independently():
+    changed = augmented(positions(300), AugmentSpec(crop=(0.3, 1.2)), batch_size=50)[1]
+    width, height = crop_extents(changed)
+    correlation = np.corrcoef(width * height, np.log(width / height))[0, 1]
+    assert abs(correlation) < 0.2  # 0.116 is two standard errors of 300 draws
+    assert abs(np.log(width / height).mean()) < 0.03
+
+
+def test_crops_come_from_everywhere_in_the_photo():
+    changed = augmented(positions(200), AugmentSpec(crop=(0.3, 1.0)), batch_size=50)[1]
+    centre = changed[:, 32, 32, 0] / 255
+    assert centre.min() < 0.4
+    assert centre.max() > 0.6
+    assert abs(centre.mean() - 0.5) < 0.04
+
+
+def test_cutout_hides_at_most_the_rectangle_allowed():
+    images = np.full((100, 40, 40, 3), 200, np.float32)
+    changed = augmented(images, AugmentSpec(cutout=0.5))[1]
+    hidden = (changed != 200).any(axis=-1)
+    assert (changed[hidden] == 116).all()
+    shares = hidden.mean(axis=(1, 2))
+    assert shares.max() <= 0.25 + 1e-6
+    assert shares.max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "spec", [AugmentSpec(mixup=0.4), AugmentSpec(cutmix=1.0), AugmentSpec(mixup=0.2, cutmix=1.0)]
+)
+def test_blended_labels_are_probabilities(spec):
+    labels = augmented(noise(50), spec)[2]
+    assert (labels >= 0).all()
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+    assert ((labels > 0.01) & (labels < 0.99)).any()
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.2, 10])
+def test_mixup_blends_photos_exactly_as_it_blends_labels(alpha):
+    count = 40
+    images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *SIZE, 3))
+    _, changed, labels = augmented(images, AugmentSpec(mixup=alpha))
+    assert np.isfinite(changed).all()
+    expected = labels @ np.arange(count)
+    np.testing.assert_allclose(changed[:, 0, 0, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(changed, np.broadcast_to(expected[:, None, None, None], changed.shape), atol=1e-3)
+
+
+def test_mixup_with_alpha_1_draws_uniform_shares():
+    shares = augmented(noise(400, (4, 4)), AugmentSpec(mixup=1.0), batch_size=100)[2]
+    own = np.diagonal(shares)[(shares > 0).sum(axis=1) == 2]
+    assert abs(own.mean() - 0.5) < 0.06
+    assert abs(own.std() - 12**-0.5) < 0.04
+
+
+@pytest.mark.parametrize("size", [(32, 24), (33, 31), (5, 7)])
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_cutmix_labels_are_the_area_that_was_really_pasted(size, alpha):
+    count = 48
+    images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *size, 3))
+    _, changed, labels = augmented(images, AugmentSpec(cutmix=alpha))
+    for photo in range(count):
+        pixels = np.round(changed[photo, :, :, 0]).astype(int)
+        area = np.bincount(pixels.ravel(), minlength=count) / pixels.size
+        np.testing.assert_allclose(labels[photo], area, atol=1e-5)
+
+
+def test_with_both_kinds_every_batch_gets_one_of_them():
+    images = np.tile(np.arange(8, dtype=np.float32)[:, None, None, None], (30, *SIZE, 3))
+    _, changed, _ = augmented(images, AugmentSpec(mixup=1.0, cutmix=1.0))
+    whole = np.isclose(changed, np.round(changed), atol=1e-4).reshape(30, -1).all(axis=1)
+    assert 5 < whole.sum() < 25  # pasted pixels stay whole numbers, blended ones do not
+
+
+def test_the_last_and_smaller_batch_is_blended_too():
+    index, changed, labels = augmented(noise(9), AugmentSpec(mixup=0.4), batch_size=8)
+    assert len(index) == len(changed) == len(labels) == 9
+
+
+def test_all_of_it_works_under_determinism():
+    tf.config.experimental.enable_op_determinism()
+    changed = augmented(noise(4), EVERYTHING)[1]
+    assert np.isfinite(changed).all()
+
+
+def test_a_specification_is_named_by_its_content():
+    assert AugmentSpec(mixup=0.2).digest() == AugmentSpec(mixup=0.2).digest()
+    assert AugmentSpec(mixup=0.2).digest() != AugmentSpec(cutmix=0.2).digest()
+    assert AugmentSpec().identity
+    assert not AugmentSpec(flip="vertical").identity
