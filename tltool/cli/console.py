@@ -1,119 +1,110 @@
-"""Everything that is drawn in a terminal: results, tables, errors, JSON."""
+"""How things look in a terminal, a pipe or a file: text, tables, errors, JSON.
 
-import errno
-import functools
+Rich is imported inside the functions: it takes as long as all the rest of `tltool --help`.
+"""
+
 import json
 import os
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-from tltool.errors import TltoolError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 ACCENT = "cyan"
-_UNWRAPPED = 10_000
+_UNWRAPPED = 10_000  # columns
+_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))}
 
 
-def out() -> Console:
+def out() -> "Console":
     """Return the console of results (stdout)."""
-    return Console(highlight=False, width=_width(sys.stdout.isatty()))
+    return _console(stderr=False)
 
 
-def err() -> Console:
+def err() -> "Console":
     """Return the console of talk (stderr)."""
-    return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
+    return _console(stderr=True)
 
 
-def _width(terminal: bool) -> int | None:
-    """Return None for the terminal's own width; a file or a pipe gets lines that never wrap."""
-    return None if terminal or "COLUMNS" in os.environ else _UNWRAPPED
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    class Plain(Console):
+        """Takes text as it is and leaves a reader that has gone to the boundary."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    stream = sys.stderr if stderr else sys.stdout
+    # None is the terminal's own width; in a file or a pipe lines never wrap
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
+    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+def line(console: "Console", *parts: "str | tuple[str, str]", indent: int = 0) -> None:
+    """Print one paragraph of (text, style) parts, wrapped at words; paths are never broken."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    text = Text.assemble(*parts, overflow="ignore")
+    console.print(Padding(text, (0, 0, 0, indent), expand=False), crop=False)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    text = json.dumps(document, indent=2, ensure_ascii=encoding != "utf8", default=str)
+    sys.stdout.write(f"{text}\n")
 
 
 def print_table(
-    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    console: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = ""
 ) -> None:
     """Print an aligned table; columns that hold only numbers are right-aligned."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None)
-    table.pad_edge = False
+    table = _table(columns, rows)
+    if title:
+        line(console, (title, "bold"))
+    # rich fills every line up to the table's width: a copy or a diff should not see that
+    with console.capture() as captured:
+        console.print(table)
+    rendered = captured.get()
+    if not console.is_terminal:
+        rendered = "".join(f"{row.rstrip()}\n" for row in rendered.splitlines())
+    console.file.write(rendered)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for position, column in enumerate(columns):
-        cells = [row[position] for row in rows]
-        numeric = bool(cells) and all(_looks_numeric(cell) for cell in cells)
-        table.add_column(
-            column,
-            justify="right" if numeric else "left",
-            header_style="bold",
-            overflow="fold",
-        )
+        numeric = bool(rows) and all(_looks_numeric(row[position]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def printable(text: str) -> str:
+    """Return a name as a terminal may show it: a file name can hold control characters."""
+    return text.translate(_CONTROL)
 
 
 def _looks_numeric(cell: str) -> bool:
-    return bool(cell) and not any(letter.isalpha() for letter in cell)
-
-
-def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn what goes wrong in ``command`` into one sentence and a stable exit code."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        debug = bool(kwargs.get("debug"))
-        try:
-            return command(*args, **kwargs)
-        except TltoolError as error:
-            if debug:
-                traceback.print_exc()
-            fail(error.message, error.hint)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            fail("interrupted")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            # the reader of our output, such as `head`, has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
-        except (typer.Exit, typer.Abort):
-            raise
-        except Exception as error:
-            if debug:
-                traceback.print_exc()
-            raise typer.Exit(_explain_unexpected(error)) from None
-
-    return wrapped
-
-
-def _explain_unexpected(error: Exception) -> int:
-    """Say what an error that nobody raised on purpose means; return the exit code."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        fail(f"the disk is full: {error}", "free some space and start again")
-        return 5
-    first = (str(error).strip() or "no message").splitlines()[0]
-    fail(
-        f"internal error: {type(error).__name__}: {first}",
-        "this is a bug in tltool; run again with --debug and report what it prints",
-    )
-    return 1
+    return not any(letter.isalpha() for letter in cell)
 
 
 def fail(message: str, hint: str | None = None) -> None:
     """Say on stderr what is wrong and how to mend it."""
     console = err()
-    line = Text("error: ", style="bold red")
-    line.append(message.strip("\n"), style="not bold default")
-    console.print(line)
+    line(console, ("error: ", "bold red"), _lines(message.strip("\n")))
     if hint:
-        console.print(Text.assemble(("hint: ", f"bold {ACCENT}"), hint))
+        line(console, ("hint: ", f"bold {ACCENT}"), _lines(hint))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

@@ -1,15 +1,14 @@
 """tltool finetune."""
 
-from collections.abc import Mapping
+import json as jsonlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tltool.cli import options
-from tltool.cli.console import ACCENT, guarded, out, print_json, print_table
-from tltool.cli.display import Display
-from tltool.cli.native_logs import silence_native_logs
+from tltool.cli.boundary import guarded
+from tltool.cli.console import print_json
 
 
 @guarded
@@ -46,20 +45,17 @@ def finetune(
     debug: options.Debug = False,
 ) -> None:
     """Train a classifier on a folder of photos and export it as a SavedModel."""
+    from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.recipes import check_names
 
     shorthands = {"model.backbone": backbone, "name": name or backbone, "seed": seed}
-    given = [f"{key}={value}" for key, value in shorthands.items() if value is not None]
-    resolved = load_recipe(recipe, [*given, *(overrides or [])])
+    resolved = load_recipe(recipe, [*_settings(shorthands), *(overrides or [])])
     check_names(resolved)  # a typo costs no loading of TensorFlow
-    if not debug:
-        silence_native_logs()
-    with Display(quiet=quiet) as display:
-        display.on_phase("start", "loading TensorFlow")
-        from tltool.workflows import finetune as workflow
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.finetune import finetune as workflow
 
-        result = workflow.finetune(
+        result = workflow(
             photos,
             recipe=resolved,
             test=test,
@@ -70,48 +66,18 @@ def finetune(
             device=device,
             observer=display,
         )
-    document = {
-        "run": str(result.run),
-        "export": str(result.export) if result.export else None,
-        "metrics": result.metrics,
-        "seconds": result.seconds,
-    }
     if json:
-        print_json(document)
+        print_json(result.document())
     else:
-        show_result(document)
+        from tltool.cli.results import show_run
+
+        show_run(result.document())
 
 
-def show_result(document: Mapping[str, Any]) -> None:
-    """Print accuracy, the table of classes, and what to type next."""
-    console = out()
-    show_metrics(document["metrics"])
-    run, export = document["run"], document["export"]
-    console.print(f"\nrun     [bold]{run}[/]")
-    if export:
-        console.print(f"model   [bold]{export}[/]")
-    console.print(f"time    {document['seconds']['total']:.0f} s")
-    console.print("\nnext:")
-    model = str(Path(export).parent) if export else run
-    for command in (f"tltool predict {model} PHOTO.jpg", f"tltool evaluate {run} FOLDER"):
-        console.print(f"  [{ACCENT}]{command}[/]")
-
-
-def show_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print the figures of an evaluation."""
-    from tltool.evaluation.tables import PER_CLASS_COLUMNS, per_class_rows
-
-    console = out()
-    rate = metrics["accuracy"]
-    console.print(
-        f"\n[bold]accuracy {rate['value']:.3f}[/]  (95 % interval {rate['low']:.3f} to "
-        f"{rate['high']:.3f}, n = {metrics['n']}, {metrics['evaluated_on']})"
-    )
-    console.print(f"log-loss {metrics['log_loss']:.3f}\n")
-    if metrics["evaluated_on"] == "validation" and "best" in metrics:
-        console.print(
-            "[dim]These photos also chose the best epoch, so the figures are a little optimistic;\n"
-            "--test FOLDER or --set data.test_fraction=0.2 keeps photos apart for an honest "
-            "one.[/]\n"
-        )
-    print_table(console, "", PER_CLASS_COLUMNS, per_class_rows(metrics))
+def _settings(shorthands: dict[str, str | int | None]) -> list[str]:
+    """Return flags as recipe settings; as JSON, so that YAML takes a name like 007 for a text."""
+    return [
+        f"{key}={jsonlib.dumps(value, ensure_ascii=False)}"
+        for key, value in shorthands.items()
+        if value is not None
+    ]

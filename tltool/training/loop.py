@@ -174,7 +174,12 @@ class Trainer:
         start = 0
         for group, optimizer in zip(self.groups, self._optimizers, strict=True):
             stop = start + len(group.variables)
-            optimizer.apply(gradients[start:stop], list(group.variables))
+            part = gradients[start:stop]
+            if optimizer is not self._optimizers[0] and hasattr(optimizer, "dynamic_scale"):
+                # the loss was scaled by the first optimiser; each undoes its own scale
+                ratio = optimizer.dynamic_scale.value / self._optimizers[0].dynamic_scale.value
+                part = [gradient * ratio for gradient in part]
+            optimizer.apply(part, list(group.variables))
             start = stop
         for shadow, variable in zip(self._shadow, self._variables, strict=False):
             shadow.assign(self.plan.ema * shadow + (1 - self.plan.ema) * variable.value)
