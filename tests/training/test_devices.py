@@ -1,0 +1,72 @@
+"""Several devices train like one. Logical devices must exist before TensorFlow starts: a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from tltool.events import SilentObserver
+from tltool.training.best import BestModel
+from tltool.training.loop import PhaseData, PhasePlan, Trainer
+from tltool.training.optimizers import Group
+from tltool.training.precision import FLOAT32
+from tltool.training.schedules import Schedule
+
+rng = np.random.default_rng(0)
+images = rng.normal(0, 1, (17, 8, 8, 3)).astype(np.float32)
+labels = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 17)]
+
+def train(strategy, kind):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = keras.Sequential([
+            keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3),
+        ])
+    plan = PhasePlan("head", 2, 3, Schedule("constant", 0.05, 6, 0), kind, 1e-3, 0.1,
+                     np.array([1, 2, 0.5], np.float32), 0.5, 9, 0.0, 0)
+    history = []
+    trainer = Trainer(model, [Group(model.trainable_variables)], plan, strategy, FLOAT32, history)
+    def batches(epoch):
+        for start in range(0, 17, 8):  # the last batch has one photo: one device gets none
+            yield images[start:start + 8], labels[start:start + 8]
+    seen = []
+    def validate():
+        seen.append([np.array(keras.ops.convert_to_numpy(v)) for v in model.weights])
+        return {"val_loss": 1.0, "val_accuracy": 0.5}
+    best = BestModel(model, "val_loss")
+    trainer.run(PhaseData(batches, validate), best=best, observer=SilentObserver())
+    live = [keras.ops.convert_to_numpy(v) for v in model.weights]
+    best.restore()
+    return [*live, *seen[-1]], [(row["loss"], row["accuracy"]) for row in history]
+
+kind = sys.argv[1]
+one, told_one = train(tf.distribute.get_strategy(), kind)
+both = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+assert both.num_replicas_in_sync == 2
+two, told_two = train(both, kind)
+print(json.dumps({
+    "weights": max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)),
+    "told": float(np.abs(np.array(told_one) - np.array(told_two)).max()),
+}))
+"""
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_two_devices_give_the_weights_of_one(kind):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, kind], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    difference = json.loads(done.stdout.splitlines()[-1])
+    assert difference["told"] < 1e-4
+    assert difference["weights"] < 1e-3

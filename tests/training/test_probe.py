@@ -1,0 +1,97 @@
+"""The probe: a converged softmax regression with the standardisation folded in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tltool.training.measure import loss_and_accuracy
+from tltool.training.probe import Probe, fit_probe
+
+
+def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Return features [n, width] on very different scales, and labels [n] that overlap."""
+    rng = np.random.default_rng(classes)
+    labels = np.arange(n) % classes
+    features = rng.normal(0, 1, (n, width)) + rng.normal(0, 0.8, (classes, width))[labels]
+    scales = 10.0 ** np.arange(-2, width - 2)
+    return (features * scales + 5 * scales).astype(np.float32), labels
+
+
+def fit(features: np.ndarray, labels: np.ndarray, **changes: object) -> Probe:
+    options = {"classes": int(labels.max()) + 1, "strengths": [0.1], "folds": 3}
+    options |= {"balanced": False, "seed": 0} | changes
+    return fit_probe(features, labels, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_folded_probe_equals_regression_on_standardised_features(classes):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    features, labels = data(classes)
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    standard = scaler.transform(features.astype(np.float64))
+    reference = LogisticRegression(C=0.1, max_iter=2000, tol=1e-8).fit(standard, labels)
+    logits = fit(features, labels).logits(features)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, reference.predict_proba(standard), atol=3e-3)
+
+
+def test_two_classes_are_a_softmax_of_half_the_weights():
+    features, labels = data(2)
+    probe = fit(features, labels)
+    np.testing.assert_allclose(probe.kernel[:, 0], -probe.kernel[:, 1], rtol=1e-5)
+    assert probe.kernel.shape == (6, 2)
+    assert probe.bias.shape == (2,)
+
+
+def test_a_feature_that_never_changes_gets_no_weight():
+    features, labels = data(3)
+    features[:, 2] = 7.0
+    probe = fit(features, labels)
+    assert np.isfinite(probe.kernel).all()
+    np.testing.assert_array_equal(probe.kernel[2], 0)
+
+
+def test_features_without_any_content_give_the_shares_of_the_classes():
+    labels = np.array([0] * 30 + [1] * 10)
+    probe = fit(np.full((40, 4), 3.0, np.float32), labels)
+    logits = probe.logits(np.full((1, 4), 3.0, np.float32))[0]
+    assert 1 / (1 + np.exp(logits[0] - logits[1])) == pytest.approx(0.25, abs=0.01)
+
+
+def test_cross_validation_chooses_a_strong_penalty_for_noise():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(0, 1, (60, 50)).astype(np.float32), np.arange(60) % 2
+    assert fit(features, labels, strengths=[1e-4, 1.0, 100.0]).strength == 1e-4
+
+
+def test_cross_validation_tells_an_honest_accuracy():
+    features, labels = data(3)
+    probe = fit(features, labels, strengths=[0.01, 1.0], folds=5)
+    own = loss_and_accuracy(probe.logits(features), labels)
+    assert 0.4 < probe.accuracy <= own["val_accuracy"] + 0.05
+    assert own["val_loss"] < probe.loss < np.log(3)
+
+
+def test_balanced_weights_help_the_rare_class():
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 90 + [1] * 10)
+    features = (rng.normal(0, 1, (100, 3)) + labels[:, None]).astype(np.float32)
+    plain, balanced = (fit(features, labels, balanced=flag) for flag in (False, True))
+    rare = labels == 1
+    found = [(probe.logits(features).argmax(axis=1)[rare] == 1).mean() for probe in (plain, balanced)]
+    assert found[1] > found[0]
+
+
+def test_one_photo_per_class_is_enough_to_go_on():
+    features, labels = data(3, n=3)
+    assert np.isfinite(fit(features, labels).kernel).all()
+
+
+def test_the_same_seed_gives_the_same_probe():
+    features, labels = data(3)
+    first, second = (fit(features, labels, strengths=[0.01, 0.1, 1]) for _ in range(2))
+    np.testing.assert_array_equal(first.kernel, second.kernel)
