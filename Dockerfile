@@ -1,6 +1,6 @@
 # tltool on CPUs.
 #   docker build -t tltool .
-#   docker run --rm -v "$PWD:/work" --user "$(id -u)" tltool finetune photos
+#   docker run --rm -v "$PWD:/data" --user "$(id -u)" tltool finetune photos
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
@@ -17,11 +17,11 @@ RUN /opt/tltool/bin/python -m pip install --no-cache-dir --no-deps --no-build-is
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/tltool /opt/tltool
 # writable for any user id; mount a volume at /weights to keep what is fetched
-RUN mkdir /weights /work && chmod 0777 /weights /work
+RUN mkdir /data /weights && chmod 0777 /data /weights
 ENV PATH=/opt/tltool/bin:$PATH \
     TLTOOL_WEIGHTS_DIR=/weights \
     MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
+WORKDIR /data
 USER 10001
 ENTRYPOINT ["tltool"]
 CMD ["--help"]
