@@ -194,12 +194,17 @@ class Trainer:
             return self.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
         def step(inputs: Any, labels: Any) -> tf.Tensor:
-            parts = np.array_split(np.arange(len(labels)), replicas)
-            return everywhere(
+            size = len(labels)
+            parts, times = np.array_split(np.arange(size), replicas), 1
+            if size < replicas:
+                # no device can train on nothing: each gets the whole of so small a batch
+                parts, times = [np.arange(size)] * replicas, replicas
+            sums = everywhere(
                 _spread(self.strategy, inputs, parts),
                 _spread(self.strategy, labels, parts),
-                tf.constant(len(labels)),
+                tf.constant(size * times),
             )
+            return sums / times
 
         return step
 
