@@ -18,8 +18,11 @@ FROM ${BASE_IMAGE}
 COPY --from=build /opt/tltool /opt/tltool
 # writable for any user id; mount a volume at /weights to keep what is fetched
 RUN mkdir /data /weights && chmod 0777 /data /weights
+# a user without a name has no home folder: what libraries cache goes where anyone may write
 ENV PATH=/opt/tltool/bin:$PATH \
     TLTOOL_WEIGHTS_DIR=/weights \
+    HOME=/tmp \
+    XDG_CACHE_HOME=/tmp/.cache \
     MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /data
 USER 10001
