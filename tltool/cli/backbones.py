@@ -1,12 +1,13 @@
 """tltool backbones."""
 
 from tltool.cli import options
-from tltool.cli.console import guarded, out, print_json, print_table
+from tltool.cli.boundary import guarded
+from tltool.cli.console import out, print_json, print_table
 
 
 @guarded
 def backbones(json: options.Json = False, debug: options.Debug = False) -> None:
-    """List the backbones with their stages, sizes, licences and whether weights are at hand."""
+    """List the backbones: stages, sizes, licences, weights at hand."""
     from tltool.workflows.backbones import backbone_rows
 
     rows = backbone_rows()
@@ -25,4 +26,4 @@ def backbones(json: options.Json = False, debug: options.Debug = False) -> None:
         for row in rows
     ]
     columns = ["name", "parameters", "input", "stages", "weights", "licence"]
-    print_table(out(), "", columns, cells)
+    print_table(out(), columns, cells)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
 ACCENT = "cyan"
 _UNWRAPPED = 10_000  # columns
@@ -45,12 +44,21 @@ def _console(*, stderr: bool) -> "Console":
 
 
 def line(console: "Console", *parts: "str | tuple[str, str]", indent: int = 0) -> None:
-    """Print one paragraph of (text, style) parts, wrapped at words; paths are never broken."""
-    from rich.padding import Padding
+    """Print one paragraph of (text, style) parts, wrapped at words; paths are never broken.
+
+    Without parts it prints an empty line.
+    """
+    from rich.cells import cell_len
     from rich.text import Text
 
-    text = Text.assemble(*parts, overflow="ignore")
-    console.print(Padding(text, (0, 0, 0, indent), expand=False), crop=False)
+    text = Text.assemble(*parts)
+    width = console.width - indent
+    rows = [text]
+    if text and max(map(cell_len, text.plain.split()), default=0) <= width:
+        rows = list(text.wrap(console, width))
+    for row in rows:
+        row.rstrip()
+        console.print(Text(" " * indent) + row, no_wrap=True, overflow="ignore", crop=False)
 
 
 def print_json(document: Any) -> None:

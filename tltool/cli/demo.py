@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from tltool.cli import options
-from tltool.cli.console import guarded, out, print_json
-from tltool.cli.display import Display
-from tltool.cli.finetune import show_metrics
-from tltool.cli.native_logs import silence_native_logs
+from tltool.cli.boundary import guarded
+from tltool.cli.console import line, out, print_json
+from tltool.cli.results import show_fields, show_metrics, show_next
 
 
 @guarded
@@ -22,11 +21,10 @@ def demo(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Do the main job on 1797 handwritten digits: train, evaluate, export, predict."""
-    if not debug:
-        silence_native_logs()
-    with Display(quiet=quiet) as display:
-        display.on_phase("start", "loading TensorFlow")
+    """Do the main job on 1797 handwritten digits, start to end."""
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.demo import demo as workflow
 
         result = workflow(folder, offline=offline, observer=display)
@@ -34,8 +32,8 @@ def demo(
         print_json(result.document())
         return
     show_metrics(result.metrics)
-    console = out()
     name, share = result.answer
-    console.print(f"\nthe exported model calls {result.photo} a [bold]{name}[/] ({share:.3f})\n")
-    for what, path in result.paths().items():
-        console.print(f"{what:<8}{path}", soft_wrap=True)
+    line(out())
+    line(out(), f"the exported model calls {result.photo} a ", (name, "bold"), f" ({share:.3f})")
+    show_fields(result.paths())
+    show_next(["tltool", "predict", str(result.export.parent), str(result.photo.parent)])

@@ -1,28 +1,43 @@
-"""The live display of a long command: phases, bars, epochs."""
+"""The live display of a long command: phases, bars, epochs. All of it is talk, on stderr."""
 
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
 from typing import Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tltool.cli.console import ACCENT, err, print_table
+from tltool.cli import interrupts
+from tltool.cli.console import ACCENT, err, line, print_table, printable
+from tltool.cli.native_logs import silence_native_logs
+from tltool.cli.pace import Pace
+from tltool.cli.results import duration
 
-_PLAIN_INTERVAL = 15.0  # seconds between lines of progress where there is no terminal
+_REDRAW_SECONDS = 0.1
+_FIRST_LINE_SECONDS = 10.0  # of progress where there is no terminal; then ever rarer
+_LAST_LINE_SECONDS = 60.0
+
+_EPOCH_COLUMNS = (
+    ("loss", "loss", ".4f", 10),
+    ("accuracy", "accuracy", ".3f", 10),
+    ("val loss", "val_loss", ".4f", 10),
+    ("val accuracy", "val_accuracy", ".3f", 14),
+    ("images/s", "images_per_second", ",.0f", 10),
+)
 
 
-class _Rate(ProgressColumn):
-    """Units per second and the time left."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed or not task.total:
-            return Text("")
-        left = max(0.0, (task.total - task.completed) / speed)
-        return Text(f"{speed:,.0f}/s, {_duration(left)} left", style="dim")
+@contextmanager
+def shown(*, quiet: bool, debug: bool) -> Iterator["Display"]:
+    """Yield the display of a command that uses TensorFlow, which may now be imported."""
+    if not debug:
+        silence_native_logs()
+    # what libraries print must not get into the results
+    with redirect_stdout(sys.stderr), Display(quiet=quiet) as display:
+        display.on_phase("start", "TensorFlow loaded")
+        yield display
 
 
 class Display:
@@ -32,28 +47,30 @@ class Display:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console: Console = err()
+        self._console = err()
         self._quiet = quiet
-        self._live = self._console.is_terminal and not quiet
+        live = sys.stderr.isatty() and self._console.is_interactive and not quiet
         self._progress = Progress(
-            TextColumn(f"  [{ACCENT}]{{task.description}}"),
-            BarColumn(bar_width=24, complete_style=ACCENT, finished_style=ACCENT),
-            TextColumn("{task.fields[count]}"),
-            _Rate(),
+            TextColumn(f"  [{ACCENT}]{{task.description:<12}}", table_column=None),
+            BarColumn(bar_width=20, complete_style=ACCENT, finished_style=ACCENT),
+            TextColumn("{task.fields[told]}", style="default"),
             console=self._console,
             transient=True,
-            disable=not self._live,
+            refresh_per_second=5,
+            disable=not live,
         )
+        self._live = live
         self._task: TaskID | None = None
         self._phase = ""
         self._detail = ""
-        self._started = 0.0
-        self._done = 0
-        self._told = 0.0
-        self._header_shown = False
+        self._pace = Pace(0.0)
+        self._next_line = 0.0
+        self._rows_shown = False
+        self._utf8 = self._console.encoding.startswith("utf")
 
     def __enter__(self) -> "Display":
         self._progress.start()
+        interrupts.announce_with(lambda text: line(self._console, (text, "yellow")))
         return self
 
     def __exit__(
@@ -62,93 +79,93 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        interrupts.announce_with(None)
         self._finish(failed=kind is not None)
         self._progress.stop()
 
     def on_phase(self, name: str, detail: str = "") -> None:
         """Close the phase before and start this one."""
         self._finish()
-        self._phase, self._detail = name, detail
-        self._started = self._told = time.monotonic()
-        self._done = 0
-        self._header_shown = False
+        self._phase, self._detail = name, printable(detail)
+        self._pace = Pace(time.monotonic())
+        self._next_line = 0.0 if self._live else self._pace.started + _FIRST_LINE_SECONDS
+        self._rows_shown = False
         if self._live:
-            self._task = self._progress.add_task(f"{name:<10}", total=None, count="")
+            self._task = self._progress.add_task(name, total=None, told=self._detail)
 
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
-        """Move the bar."""
-        if unit != "steps":
-            self._done = max(done, self._done)
+        """Move the bar, or now and then print a line."""
+        now = time.monotonic()
+        self._pace.count(done, total, unit, now)
+        if self._quiet or not self._due(now):
+            return
+        told = self._pace.told(now)
         if self._task is not None:
-            self._progress.update(
-                self._task, completed=done, total=total, count=f"{done:,}/{total:,} {unit}"
-            )
-        elif not self._quiet and unit != "steps" and self._due():
-            self._line(f"  {self._phase:<10} {done:,}/{total:,} {unit}")
+            self._progress.update(self._task, completed=done, total=total, told=told)
+        else:
+            line(self._console, f"{self._phase}: {told}", indent=2)
 
     def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Print one line with the epoch's figures."""
+        """Print one row with the epoch's figures."""
+        self._pace.epoch_ended(epoch, epochs, time.monotonic())
         if self._quiet:
             return
-        figures = [
-            ("loss", metrics.get("loss"), ".4f"),
-            ("acc", metrics.get("accuracy"), ".3f"),
-            ("val loss", metrics.get("val_loss"), ".4f"),
-            ("val acc", metrics.get("val_accuracy"), ".3f"),
+        cells = [
+            (f"{metrics[key]:{form}}" if key in metrics else "", width)
+            for _, key, form, width in _EPOCH_COLUMNS
         ]
-        told = "  ".join(
-            f"{name} {value:{form}}" for name, value, form in figures if value is not None
-        )
-        which = f"epoch {epoch:>2}/{epochs:<2}" if epochs else "baseline   "
-        speed = metrics.get("images_per_second")
-        rate = f"  {speed:,.0f} images/s" if speed else ""
-        self._line(f"    {which} {told}{rate}", style="dim" if epochs else "")
+        row = "".join(f"{cell:>{width}}" for cell, width in cells)
+        if not self._rows_shown:
+            header = "".join(f"{name:>{width}}" for name, _, _, width in _EPOCH_COLUMNS)
+            line(self._console, (f"{self._phase:<9}", ACCENT), (header, "dim"), indent=2)
+            self._rows_shown = True
+        label = f"{epoch:>3}/{epochs}" if epochs else ""
+        line(self._console, f"{label:<9}{row}".rstrip(), indent=2)
 
     def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:
-        """Print a sentence; warnings also with --quiet."""
+        """Print a sentence."""
+        if self._quiet:
+            return
         if level == "warning":
-            self._console.print(Text.assemble(("warning: ", "bold yellow"), text))
-        elif not self._quiet:
-            self._line(f"  {text}")
+            line(self._console, ("warning: ", "bold yellow"), printable(text))
+        else:
+            line(self._console, printable(text), indent=2)
 
     def on_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table."""
         if not self._quiet:
-            print_table(self._console, f"\n{title}", columns, rows)
-            self._line("")
+            line(self._console)
+            print_table(self._console, columns, rows, title=title)
+            line(self._console)
 
     def _finish(self, *, failed: bool = False) -> None:
+        """Leave one line of the phase that ends."""
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
         if not self._phase or self._quiet:
             return
-        seconds = time.monotonic() - self._started
-        mark, style = ("×", "red") if failed else ("✓", ACCENT)
-        line = Text.assemble((f"{mark} ", style), (f"{self._phase:<10}", "bold"))
-        line.append(f"{_duration(seconds):>8}")
-        if self._done and seconds > 0.5:
-            line.append(f"  {self._done / seconds:>7,.1f} images/s", style="dim")
-        if self._detail:
-            line.append(f"  {self._detail}", style="dim")
-        self._console.print(line)
+        now = time.monotonic()
+        text = Text.assemble(
+            (self._mark(failed), "red" if failed else ACCENT),
+            (f" {self._phase:<12}", "bold"),
+            f"{duration(now - self._pace.started):>11}",
+            (f"{self._pace.rate(now):>17}  {self._detail}".rstrip(), "dim"),
+        )
+        self._console.print(text, no_wrap=True, overflow="ellipsis")
         self._phase = ""
 
-    def _due(self) -> bool:
-        now = time.monotonic()
-        if now - self._told < _PLAIN_INTERVAL:
+    def _mark(self, failed: bool) -> str:
+        if self._utf8:
+            return "×" if failed else "✓"
+        return "x" if failed else "+"
+
+    def _due(self, now: float) -> bool:
+        if now < self._next_line:
             return False
-        self._told = now
+        if self._live:
+            self._next_line = now + _REDRAW_SECONDS
+        else:
+            waited = now - self._pace.started
+            self._next_line = now + min(max(waited, _FIRST_LINE_SECONDS), _LAST_LINE_SECONDS)
         return True
-
-    def _line(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style=style))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-    )

@@ -6,16 +6,17 @@ from typing import Annotated, Literal
 import typer
 
 from tltool.cli import options
-from tltool.cli.console import guarded, print_json
-from tltool.cli.display import Display
-from tltool.cli.finetune import show_metrics
-from tltool.cli.native_logs import silence_native_logs
+from tltool.cli.boundary import guarded
+from tltool.cli.console import print_json
+from tltool.cli.results import show_metrics
 
 
 @guarded
 def evaluate(
     model: options.Model,
-    photos: Annotated[Path, typer.Argument(help="A folder with one folder of photos per class.")],
+    photos: Annotated[
+        Path, typer.Argument(metavar="PHOTOS", help="A folder with a folder of photos per class.")
+    ],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
         typer.Option(help="Only the photos that the run put into this part."),
@@ -24,14 +25,13 @@ def evaluate(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure a model on labelled photos; classes are matched by name."""
-    if not debug:
-        silence_native_logs()
-    with Display(quiet=quiet) as display:
-        display.on_phase("start", "loading TensorFlow")
-        from tltool.workflows import evaluate as workflow
+    """Measure a model on labelled photos; classes match by name."""
+    from tltool.cli.display import shown
 
-        metrics = workflow.evaluate(model, photos, split=split, observer=display)
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.evaluate import evaluate as workflow
+
+        metrics = workflow(model, photos, split=split, observer=display)
     if json:
         print_json(metrics)
     else:

@@ -9,12 +9,16 @@ import typer
 from tltool.cli import options
 from tltool.cli.boundary import guarded
 from tltool.cli.console import print_json
+from tltool.cli.results import show_run
 
 
 @guarded
 def finetune(
     photos: Annotated[
-        Path, typer.Argument(help="A folder with a folder of photos per class, or train/val/test.")
+        Path,
+        typer.Argument(
+            metavar="PHOTOS", help="A folder with a folder of photos per class, or train/val/test."
+        ),
     ],
     recipe: options.RecipeName = "vgg16",
     backbone: Annotated[
@@ -44,7 +48,7 @@ def finetune(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a classifier on a folder of photos and export it as a SavedModel."""
+    """Train a classifier on photos and export it as a SavedModel."""
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.recipes import check_names
@@ -66,12 +70,16 @@ def finetune(
             device=device,
             observer=display,
         )
+    document = {
+        "run": str(result.run),
+        "export": str(result.export) if result.export else None,
+        "metrics": result.metrics,
+        "seconds": result.seconds,
+    }
     if json:
-        print_json(result.document())
+        print_json(document)
     else:
-        from tltool.cli.results import show_run
-
-        show_run(result.document())
+        show_run(document)
 
 
 def _settings(shorthands: dict[str, str | int | None]) -> list[str]:

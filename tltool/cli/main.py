@@ -19,13 +19,13 @@ from tltool.cli import (
     samples,
     weights,
 )
-from tltool.cli.boundary import forget_output
+from tltool.cli.boundary import close_output
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double its 0.15 s
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Transfer learning for Keras: a folder of photos in, a classifier you can trust out.",
 )
 app.command("finetune")(finetune.finetune)
@@ -64,7 +64,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
-        forget_output()
+        close_output()
 
 
 def _open_streams() -> None:

@@ -1,14 +1,18 @@
 """tltool recipes."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tltool.cli import options
-from tltool.cli.console import guarded, out, print_json, print_table
+from tltool.cli.boundary import guarded
+from tltool.cli.console import fail, line, out, print_json, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Recipes: list, show, copy, validate.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Recipes: list, show, copy, validate."
+)
 Reference = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe or a file.")]
 
 
@@ -22,7 +26,7 @@ def list_recipes(json: options.Json = False, debug: options.Debug = False) -> No
     if json:
         print_json([{"name": name, "summary": summary} for name, summary in rows])
         return
-    print_table(out(), "", ["recipe", "what it does"], rows)
+    print_table(out(), ["recipe", "what it does"], rows)
 
 
 @app.command("show")
@@ -52,20 +56,24 @@ def show(
 @guarded
 def copy(
     recipe: Reference,
-    file: Annotated[Path, typer.Argument(help="Where to; must not exist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not exist.")],
+    json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Copy a shipped recipe to a file of your own."""
     from tltool.recipe.library import copy_recipe
 
     copy_recipe(recipe, file)
-    out().print(f"wrote {file}; use it with --recipe {file}")
+    if json:
+        print_json({"recipe": recipe, "file": str(file)})
+    else:
+        line(out(), f"wrote {file}; use it with: --recipe {shlex.quote(str(file))}")
 
 
 @app.command("validate")
 @guarded
 def validate(
-    files: Annotated[list[str], typer.Argument(help="Recipes or files.")],
+    files: Annotated[list[str], typer.Argument(metavar="RECIPE", help="Shipped recipes or files.")],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -76,9 +84,9 @@ def validate(
     if json:
         print_json([{"recipe": name, "problem": problem} for name, problem in problems])
     for name, problem in problems:
-        if problem is None and not json:
-            out().print(f"{name}: valid")
-        elif problem is not None:
-            typer.echo(problem, err=True)
+        if problem is not None:
+            fail(problem)
+        elif not json:
+            line(out(), f"{name}: valid")
     if any(problem for _, problem in problems):
         raise typer.Exit(2)

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from tltool.cli import options
-from tltool.cli.console import guarded, out
+from tltool.cli.boundary import guarded
+from tltool.cli.console import line, out, print_json
+from tltool.cli.results import show_next
 
-app = typer.Typer(no_args_is_help=True, help="Real images to try things on.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Real images to try things on.")
 
 
 @app.callback()
@@ -20,11 +22,15 @@ def samples() -> None:
 @guarded
 def digits(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write to, absent or empty.")],
+    json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Write scikit-learn's 1797 handwritten digits as one folder of PNG files per digit."""
     from tltool.workflows.samples import write_digits
 
     count = write_digits(out_folder)
-    out().print(f"wrote {count:,} images of 10 classes to {out_folder}")
-    out().print(f"next: tltool finetune {out_folder}")
+    if json:
+        print_json({"folder": str(out_folder), "images": count, "classes": 10})
+        return
+    line(out(), f"wrote {count:,} images of 10 classes to {out_folder}")
+    show_next(["tltool", "finetune", str(out_folder)])

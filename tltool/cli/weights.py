@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from tltool.cli import options
-from tltool.cli.console import guarded, out, print_json, print_table
-from tltool.cli.display import Display
-from tltool.cli.native_logs import silence_native_logs
+from tltool.cli.boundary import guarded
+from tltool.cli.console import line, out, print_json, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Pretrained weights: list, pull, import.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Pretrained weights: list, pull, import."
+)
 
 
 @app.command("list")
@@ -29,24 +30,25 @@ def list_weights(json: options.Json = False, debug: options.Debug = False) -> No
             "at hand" if row["at_hand"] else "not here",
             f"{row['megabytes']:.0f}" if row["megabytes"] else "",
             row["licence"],
-            row["source"] or "",
+            (row["source"] or "").partition(" (sha256")[0],  # --json has it whole
         ]
         for row in rows
     ]
     columns = ["name", "weights", "MB", "licence", "source"]
-    print_table(out(), f"Weights in {weights_folder()}", columns, cells)
+    print_table(out(), columns, cells, title=f"Weights in {weights_folder()}")
 
 
 @app.command("pull")
 @guarded
 def pull(
-    name: Annotated[str, typer.Argument(help="Backbone, such as vgg16.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Backbone, such as vgg16.")],
     offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Fetch pretrained weights into the store, checked."""
+    from tltool.cli.display import Display
     from tltool.workflows.weights import pull_weights
 
     with Display(quiet=quiet) as display:
@@ -58,14 +60,15 @@ def pull(
 @app.command("import")
 @guarded
 def import_weights(
-    name: Annotated[str, typer.Argument(help="Backbone, such as resnet50.")],
-    file: Annotated[Path, typer.Argument(help="Keras .h5/.keras, ONNX or safetensors file.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Backbone, such as resnet50.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Keras .h5/.keras, ONNX or safetensors file."),
+    ],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Take a weights file, fetched elsewhere, into the store."""
-    if not debug:
-        silence_native_logs()
     from tltool.workflows.weights import import_weights as take
 
     _tell(take(name, file), json=json)
@@ -76,4 +79,4 @@ def _tell(row: dict[str, object], *, json: bool) -> None:
         print_json(row)
         return
     for key in ("name", "path", "sha256", "source", "licence"):
-        out().print(f"{key:<8}{row[key]}", soft_wrap=True)
+        line(out(), (f"{key:<9}", "dim"), str(row[key]))

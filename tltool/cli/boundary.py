@@ -1,0 +1,114 @@
+"""The one place where what goes wrong becomes a sentence and an exit code."""
+
+import errno
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from tltool.cli import interrupts
+from tltool.errors import EnvironmentProblem, Interrupted, TltoolError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn what goes wrong in ``command`` into one sentence and a stable exit code.
+
+    With its option ``debug`` the traceback is shown too; with ``json`` the error is also the JSON
+    document that the command owes.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):
+            raise
+        except BrokenPipeError:
+            close_output()
+            raise typer.Exit(0) from None
+        except (Exception, KeyboardInterrupt) as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            problem = explained(error)
+            interrupts.answered()
+            tell(problem, json=bool(kwargs.get("json")))
+            raise typer.Exit(problem.exit_code) from None
+
+    return wrapped
+
+
+def tell(problem: TltoolError, *, json: bool = False) -> None:
+    """Say what is wrong on stderr, and with ``json`` on stdout as well."""
+    from tltool.cli.console import fail, print_json
+
+    fail(problem.message, problem.hint)
+    if json:
+        document = {"message": problem.message, "hint": problem.hint}
+        print_json({"error": {**document, "exit_code": problem.exit_code}})
+
+
+def explained(error: BaseException) -> TltoolError:
+    """Return the error to tell the user about when ``error`` has come up to the command line."""
+    if isinstance(error, Interrupted):
+        return error
+    # after Ctrl-C libraries fail in ways of their own, such as an import that says it is broken
+    if isinstance(error, KeyboardInterrupt) or interrupts.requested():
+        return Interrupted("interrupted", hint="nothing of this command was kept")
+    if isinstance(error, TltoolError):
+        return error
+    if any(map(_is_disk_full, _chain(error))):
+        return EnvironmentProblem(
+            f"the disk is full ({_first_line(error)})", hint="free some space and start again"
+        )
+    if any(isinstance(link, MemoryError) or _is_device_full(link) for link in _chain(error)):
+        return EnvironmentProblem(
+            f"the memory is full ({_first_line(error)})",
+            hint="smaller batches need less: --set train.batch_size=8",
+        )
+    return TltoolError(
+        f"internal error: {type(error).__name__}: {_first_line(error)}",
+        hint="this is a bug in tltool, please report it; run again with --debug for the details",
+    )
+
+
+def close_output() -> None:
+    """Send what is still to be written to nowhere: its reader, such as `head`, has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    # h5py and TensorFlow give the system's words without its number
+    told_by_system = isinstance(error, OSError) or type(error).__module__.startswith("tensorflow")
+    return told_by_system and os.strerror(errno.ENOSPC).lower() in str(error).lower()
+
+
+def _is_device_full(error: BaseException) -> bool:
+    """Whether TensorFlow found no memory; told by name, since its import takes seconds."""
+    return type(error).__name__ == "ResourceExhaustedError" and "OOM" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,86 @@
+"""What a command has found out, as text on stdout."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool.cli.console import ACCENT, line, out, print_table
+from tltool.runs.layout import RunLayout
+
+
+def show_run(document: Mapping[str, Any]) -> None:
+    """Print the figures of a training run, its files, and what to type next."""
+    show_metrics(document["metrics"])
+    run, export = Path(document["run"]), document["export"]
+    files = {"run": run, "model": export or run, "plots": RunLayout(run).plots}
+    show_fields({**files, "time": duration(document["seconds"]["total"])})
+    model = Path(export).parent if export else run
+    show_next(
+        ["tltool", "predict", str(model), "PHOTO.jpg"],
+        ["tltool", "evaluate", str(run), "FOLDER"],
+    )
+
+
+def show_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print the figures of an evaluation."""
+    from tltool.evaluation.tables import PER_CLASS_COLUMNS, per_class_rows
+
+    console = out()
+    rate = metrics["accuracy"]
+    low_high = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
+    line(console)
+    told = f"{low_high}{metrics['evaluated_on']})"
+    line(console, (f"accuracy {rate['value']:.3f}", "bold"), told)
+    line(console, f"log-loss {metrics['log_loss']:.3f}{_kept(metrics)}")
+    if metrics["evaluated_on"] == "validation" and "best" in metrics:
+        line(
+            console,
+            (
+                "These photos also chose the best epoch, so the figures are a little optimistic; "
+                "--test FOLDER or --set data.test_fraction=0.2 keeps photos apart for honest ones.",
+                "dim",
+            ),
+        )
+    line(console)
+    print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics))
+
+
+def show_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values below each other, after an empty line."""
+    console = out()
+    line(console)
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
+        line(console, (f"{name:<{width}}", "dim"), str(value))
+
+
+def show_next(*commands: Sequence[str]) -> None:
+    """Print commands to type next."""
+    console = out()
+    line(console)
+    line(console, "next:")
+    for command in commands:
+        line(console, (shlex.join(command), ACCENT), indent=2)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with the digits that matter, such as ``4 min 05 s``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _kept(metrics: Mapping[str, Any]) -> str:
+    """Return which epoch's model was kept, where a training run tells."""
+    best = metrics.get("best")
+    if not best or not best["phase"]:
+        return ""
+    epoch = f", epoch {best['epoch']}" if best["epoch"] else ""
+    return f"  (the model kept is that of phase {best['phase']}{epoch})"
