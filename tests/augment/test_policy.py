@@ -33,7 +33,9 @@ def augmented(
     count = len(images)
     index = np.arange(count) if order is None else order
     labels = np.eye(count, dtype=np.float32) if labels is None else labels
-    photos = tf.data.Dataset.from_tensor_slices((index.astype(np.int64), images[index], labels[index]))
+    photos = tf.data.Dataset.from_tensor_slices(
+        (index.astype(np.int64), images[index], labels[index])
+    )
     batches = augment_dataset(
         photos,
         spec,
@@ -74,9 +76,7 @@ def test_the_same_seed_and_epoch_give_the_same_photos_and_labels():
 )
 def test_another_seed_or_epoch_gives_other_photos(spec, change):
     images = noise(12)
-    assert not np.array_equal(
-        augmented(images, spec)[1], augmented(images, spec, **change)[1]
-    )
+    assert not np.array_equal(augmented(images, spec)[1], augmented(images, spec, **change)[1])
 
 
 def test_photos_of_one_epoch_are_changed_independently():
@@ -119,7 +119,11 @@ def positions(count: int, side: int = 64) -> np.ndarray:
     """Photos that hold their own coordinates: red is x, green is y, both 0 to 1 times 255."""
     ramp = (np.arange(side) + 0.5) / side * 255
     image = np.stack(
-        [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.zeros((side, side))],
+        [
+            np.broadcast_to(ramp, (side, side)),
+            np.broadcast_to(ramp[:, None], (side, side)),
+            np.zeros((side, side)),
+        ],
         axis=-1,
     )
     return np.repeat(image[np.newaxis], count, axis=0).astype(np.float32)
@@ -188,7 +192,9 @@ def test_mixup_blends_photos_exactly_as_it_blends_labels(alpha):
     assert np.isfinite(changed).all()
     expected = labels @ np.arange(count)
     np.testing.assert_allclose(changed[:, 0, 0, 0], expected, atol=1e-3)
-    np.testing.assert_allclose(changed, np.broadcast_to(expected[:, None, None, None], changed.shape), atol=1e-3)
+    np.testing.assert_allclose(
+        changed, np.broadcast_to(expected[:, None, None, None], changed.shape), atol=1e-3
+    )
 
 
 def test_mixup_with_alpha_1_draws_uniform_shares():

@@ -1,4 +1,4 @@
-"""Several devices train like one. Logical devices must exist before TensorFlow starts: a process."""
+"""Several devices train like one; a process each, since devices precede TensorFlow's start."""
 
 from __future__ import annotations
 
