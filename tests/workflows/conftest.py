@@ -81,6 +81,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(photos, result, before)
 
 
+@pytest.fixture(scope="session")
+def tiny_settings() -> tuple[str, ...]:
+    """Return the settings of every run here."""
+    return TINY
+
+
 @pytest.fixture
 def finetune_tiny(tmp_path: Path) -> Callable[..., FinetuneResult]:
     """Train the tiny backbone on ``photos`` with ``settings`` added, and return the result."""

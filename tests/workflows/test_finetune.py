@@ -18,16 +18,7 @@ from tltool.models.heads import HEADS
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
-BLENDED = (
-    "model.backbone=tiny_vgg",
-    "model.weights=random",
-    "train.finetune.unfreeze=block3",
-    "train.head.epochs=1",
-    "train.finetune.epochs=1",
-    "train.cache=on",
-    "export.enabled=false",
-    "augment.mixup.alpha=0.4",
-)
+BLENDED = ("train.head.epochs=1", "train.finetune.epochs=1", "augment.mixup.alpha=0.4")
 CLASSES = ["green apple", "kaki 柿", "plum"]
 
 
@@ -100,7 +91,7 @@ def test_every_photo_is_in_one_part_and_every_class_in_every_part(trained):
 def test_the_history_tells_all_three_phases(trained):
     rows = rows_of(trained.run / "history.csv")
     assert list(dict.fromkeys(row["phase"] for row in rows)) == ["probe", "head", "finetune"]
-    assert [row["epoch"] for row in rows if row["phase"] == "head"][0] == "1"
+    assert next(row["epoch"] for row in rows if row["phase"] == "head") == "1"
 
 
 def test_the_best_epoch_of_all_phases_is_what_is_kept(trained):
@@ -233,8 +224,10 @@ def weights_of(result: FinetuneResult) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def blended(fruit: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
-    recipe = load_recipe("vgg16", BLENDED)
+def blended(
+    fruit: Path, tiny_settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> FinetuneResult:
+    recipe = load_recipe("vgg16", [*tiny_settings, *BLENDED])
     return finetune(fruit, recipe=recipe, out=tmp_path_factory.mktemp("blended") / "run")
 
 
