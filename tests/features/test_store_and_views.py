@@ -31,9 +31,7 @@ def test_an_array_gives_back_what_was_written(tmp_path, fraction):
 
 
 def test_arrays_go_to_disk_only_beyond_the_budget(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})()
-    )
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
     store = ActivationStore(tmp_path / "cache", ram_fraction=0.5)  # 500 bytes
     store.allocate((100,))
     assert not store.spilled
