@@ -62,7 +62,7 @@ def explained(error: BaseException) -> TltoolError:
         return error
     # after Ctrl-C libraries fail in ways of their own, such as an import that says it is broken
     if isinstance(error, KeyboardInterrupt) or interrupts.requested():
-        return Interrupted("interrupted", hint="nothing of this command was kept")
+        return Interrupted("interrupted")
     if isinstance(error, TltoolError):
         return error
     if any(map(_is_disk_full, _chain(error))):

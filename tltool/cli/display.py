@@ -36,7 +36,7 @@ def shown(*, quiet: bool, debug: bool) -> Iterator["Display"]:
         silence_native_logs()
     # what libraries print must not get into the results
     with redirect_stdout(sys.stderr), Display(quiet=quiet) as display:
-        display.on_phase("start", "TensorFlow loaded")
+        display.on_phase("start", "TensorFlow")
         yield display
 
 
