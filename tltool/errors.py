@@ -52,7 +52,10 @@ class Interrupted(TltoolError):
     exit_code = 130
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``."""
+def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``.
+
+    ``prefix`` is put before the word suggested.
+    """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    return f" Did you mean '{prefix}{near[0]}'?" if near else ""

@@ -156,7 +156,7 @@ def test_a_test_folder_with_a_class_that_is_not_trained(
     ("text", "told"),
     [
         ("trian: {batch_size: 4}", "Did you mean 'train'?"),
-        ("train: {batchsize: 4}", "Did you mean 'batch_size'?"),
+        ("train: {batchsize: 4}", "Did you mean 'train.batch_size'?"),
         ("train: {batch_size: many}", "train.batch_size"),
         ("train: {batch_size: 0}", "train.batch_size"),
         ("train: {label_smoothing: 1.5}", "train.label_smoothing"),

@@ -69,7 +69,8 @@ def validate(tree: dict[str, Any], *, source: str) -> Recipe:
         lines = [_explain(dict(problem)) for problem in error.errors()]
         listed = lines[0] if len(lines) == 1 else "\n".join(["", *(f"  {line}" for line in lines)])
         raise UsageError(
-            f"recipe '{source}': {listed}", hint="`tltool recipes show vgg16` shows every key"
+            f"recipe '{source}': {listed}",
+            hint="`tltool recipes show vgg16 --resolved` shows every key",
         ) from None
 
 
@@ -157,7 +158,8 @@ def _explain(problem: dict[str, Any]) -> str:
     where = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = known_keys(location[:-1])
-        near = did_you_mean(location[-1], known) or _elsewhere(location[-1])
+        section = "".join(f"{part}." for part in location[:-1])
+        near = did_you_mean(location[-1], known, prefix=section) or _elsewhere(location[-1])
         return f"unknown key '{where}'.{near or ' Known here: ' + ', '.join(known) + '.'}"
     return f"{where}: {problem['msg']}, got {problem['input']!r}"
 

@@ -66,6 +66,7 @@ def open_photos(
     )
     photos = Photos(checked, split)
     _tell_counts(photos, observer)
+    _tell_passed_over(photos, observer)
     return photos
 
 
@@ -73,6 +74,17 @@ def write_photos(run: RunLayout, photos: Photos) -> None:
     """Write split.csv and data_issues.csv."""
     write_split(run.split, photos.catalog, photos.split)
     write_issues(run.issues, photos.audit.issues)
+
+
+def _tell_passed_over(photos: Photos, observer: Observer) -> None:
+    listing = photos.audit.listing
+    if listing.hidden:
+        observer.on_message(f"{listing.hidden} hidden files and folders skipped")
+    if listing.ignored:
+        kinds = ", ".join(
+            f"{count} {kind or 'without extension'}" for kind, count in listing.ignored.items()
+        )
+        observer.on_message(f"files that are no images left out: {kinds}")
 
 
 def _tell_counts(photos: Photos, observer: Observer) -> None:
