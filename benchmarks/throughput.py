@@ -1,6 +1,6 @@
 """How close the pieces come to what the bare network does, in one run.
 
-python benchmarks/throughput.py [--photos 96] [--rounds 3]
+python benchmarks/throughput.py [--photos 240] [--rounds 3]
 
 Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown with three ratios, each a median over
 alternating rounds: extraction with decoding and augmentation against the bare forward pass; a
@@ -175,7 +175,7 @@ def cached_against_live(network: Network, train: PhotoSource, precision: Precisi
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=96)
+    parser.add_argument("--photos", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     folder = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
