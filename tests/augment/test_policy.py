@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.augment.policy import augment_dataset
+from tltool.augment.policy import Augmenter
 from tltool.augment.spec import AugmentSpec
 
 SIZE = (32, 24)
@@ -36,14 +36,8 @@ def augmented(
     photos = tf.data.Dataset.from_tensor_slices(
         (index.astype(np.int64), images[index], labels[index])
     )
-    batches = augment_dataset(
-        photos,
-        spec,
-        size=(images.shape[1], images.shape[2]),
-        seed=seed,
-        epoch=epoch,
-        batch_size=batch_size,
-    )
+    augmenter = Augmenter(spec, (images.shape[1], images.shape[2]))
+    batches = augmenter.batches(photos, key=tf.constant([seed, epoch]), batch_size=batch_size)
     parts = list(batches.as_numpy_iterator())
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore
 

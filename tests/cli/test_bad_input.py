@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,42 @@ def test_a_folder_that_does_not_exist(finetune_tiny, the_error, tmp_path):
     result = finetune_tiny(tmp_path / "nowhere")
     assert result.exit_code == 3
     assert "nowhere" in the_error(result)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nowhere"],
+        ["photos", "--test", "nowhere"],
+        ["photos", "--out", "photos"],
+        ["photos", "--offline"],
+        ["photos", "--recipe", "nowhere"],
+        ["photos", "--set", "train.epochs=3"],
+        ["photos", "--backbone", "nowhere"],
+    ],
+)
+def test_what_is_known_at_once_is_told_before_tensorflow_is_loaded(
+    make_photos, tmp_path, arguments
+):
+    make_photos(n=1).rename(tmp_path / "photos")
+    program = (
+        "import sys\n"
+        "from tltool.cli.main import app\n"
+        "try: app(['finetune', *sys.argv[1:]])\n"
+        "except SystemExit as end: print(end.code, 'tensorflow' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "TLTOOL_WEIGHTS_DIR": str(tmp_path / "weights")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, loaded = result.stdout.split()
+    assert int(code) in (2, 3, 5)
+    assert loaded == "False"
+    assert result.stderr.startswith("error: ")
 
 
 def test_a_photos_argument_that_is_a_file(finetune_tiny, the_error, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,23 @@ from PIL import Image
 from tests.conftest import PhotoMaker, picture
 from tests.data.samples import SAMPLES, by_pillow, encode, see_through, tiles
 from tltool.data.audit import audit
+from tltool.data.catalog import Item
 from tltool.data.decode import DecodeSpec, decode_and_resize
-from tltool.data.pipeline import image_dataset
+from tltool.data.pipeline import image_dataset, image_files
 from tltool.data.sources.folder import read_folder
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError
 from tltool.events import SilentObserver
 
 SPEC = DecodeSpec(16, 16)
+
+
+def batches_of(
+    items: Sequence[Item], batch_size: int, order: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    order = np.arange(len(items)) if order is None else order
+    images = image_dataset(image_files(items), SPEC, order=tf.constant(order, tf.int64))
+    return list(images.batch(batch_size).as_numpy_iterator())
 
 
 def mixed_photos(make_photos: PhotoMaker) -> Path:
@@ -47,7 +57,7 @@ def test_images_are_those_of_the_decoder_bit_for_bit(
             observer=SilentObserver(),
         )
         items = checked.catalog.items
-    batches = list(image_dataset(items, SPEC, batch_size=4))
+    batches = batches_of(items, 4)
     assert [len(index) for index, _ in batches] == [4, 4, 3]
     images = np.concatenate([images for _, images in batches])
     expected = [decode_and_resize(read_image_bytes(item.path), SPEC) for item in items]
@@ -57,24 +67,25 @@ def test_images_are_those_of_the_decoder_bit_for_bit(
 def test_the_order_asked_for_is_kept(make_photos: PhotoMaker) -> None:
     items = read_folder(make_photos(n=20)).items
     order = np.random.default_rng(0).permutation(40)[:30]
-    batches = list(image_dataset(items, SPEC, batch_size=7, order=order))
+    batches = batches_of(items, 7, order)
     np.testing.assert_array_equal(np.concatenate([index for index, _ in batches]), order)
-    again = list(image_dataset(items, SPEC, batch_size=30, order=order))
+    again = batches_of(items, 30, order)
     np.testing.assert_array_equal(np.concatenate([x for _, x in batches]), again[0][1])
 
 
 def test_the_shapes_are_known_to_the_graph(make_photos: PhotoMaker) -> None:
     items = read_folder(make_photos(n=1)).items
-    index, images = image_dataset(items, SPEC, batch_size=4).element_spec
-    assert images == tf.TensorSpec([None, 16, 16, 3], tf.float32)
-    assert index == tf.TensorSpec([None], tf.int64)
+    order = tf.range(2, dtype=tf.int64)
+    index, image = image_dataset(image_files(items), SPEC, order=order).element_spec
+    assert image == tf.TensorSpec([16, 16, 3], tf.float32)
+    assert index == tf.TensorSpec([], tf.int64)
 
 
 def test_a_file_damaged_after_the_audit_is_an_error(make_photos: PhotoMaker) -> None:
     items = read_folder(make_photos(n=1)).items
     items[0].path.write_bytes(SAMPLES["jpeg"]()[:200])
     with pytest.raises(tf.errors.InvalidArgumentError):
-        list(image_dataset(items, SPEC, batch_size=4))
+        batches_of(items, 4)
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "JPEG2000", "PPM", "AVIF"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -12,88 +11,81 @@ from tltool.augment.spec import AugmentSpec
 
 _MIX_SALT = 7919  # keeps the draws of batches apart from those of items
 
+Photo = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # index, image and label of one photo or a batch
 
-def augment_dataset(
-    photos: tf.data.Dataset,
-    spec: AugmentSpec,
-    *,
-    size: tuple[int, int],
-    seed: int,
-    epoch: int,
-    batch_size: int,
-) -> tf.data.Dataset:
-    """Return batches of augmented photos.
+
+class Augmenter:
+    """Changes photos one by one, then blends those of a batch.
 
     Args:
-        photos: unbatched (index int64, image float32 [H, W, 3] in 0…255, label float32 [C]), in
-            the order of training.
         spec: what to change.
         size: height and width of the images.
-        seed: seed of the run.
-        epoch: number of the epoch or of the cached view.
-        batch_size: photos per batch; mixup and cutmix blend within a batch.
-
-    Returns:
-        Dataset of (index int64 [B], images float32 [B, H, W, 3], labels float32 [B, C]).
     """
-    key = tf.constant([seed, epoch], tf.int32)
-    changed = photos.map(_item_function(spec, size, key), num_parallel_calls=tf.data.AUTOTUNE)
-    batches = changed.batch(batch_size)
-    if spec.mixes:
-        numbered = batches.enumerate()
-        batches = numbered.map(_mix_function(spec, key), num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(2)
 
+    def __init__(self, spec: AugmentSpec, size: tuple[int, int]) -> None:
+        self._size = size
+        self._stream = layers.SeedStream()
+        self._steps = self._steps_of(spec)
+        self._kinds: list[Any] = []
+        if spec.mixup is not None:
+            self._kinds.append(layers.StreamMixUp(spec.mixup, self._stream))
+        if spec.cutmix is not None:
+            self._kinds.append(layers.StreamCutMix(spec.cutmix, self._stream))
 
-def _item_function(
-    spec: AugmentSpec, size: tuple[int, int], key: tf.Tensor
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Return the function that changes one photo."""
-    stream = layers.SeedStream()
-    steps: list[Any] = []
-    if spec.flip != "none":
-        steps.append(layers.flip(spec.flip, stream))
-    if spec.crop is not None:
-        area, aspect = spec.crop
-        steps.append(layers.crop_and_resize(size, min_area=area, max_aspect=aspect, stream=stream))
-    if spec.cutout is not None:
-        steps.append(layers.cutout(spec.cutout, stream))
+    def _steps_of(self, spec: AugmentSpec) -> list[Any]:
+        steps: list[Any] = []
+        if spec.flip != "none":
+            steps.append(layers.flip(spec.flip, self._stream))
+        if spec.crop is not None:
+            area, aspect = spec.crop
+            steps.append(
+                layers.crop_and_resize(
+                    self._size, min_area=area, max_aspect=aspect, stream=self._stream
+                )
+            )
+        if spec.cutout is not None:
+            steps.append(layers.cutout(spec.cutout, self._stream))
+        return steps
 
-    def change(
-        index: tf.Tensor, image: tf.Tensor, label: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        stream.begin(tf.random.experimental.stateless_fold_in(key, index))
-        for step in steps:
-            image = step(image)
-        return index, tf.ensure_shape(image, (*size, 3)), label
+    def batches(
+        self, photos: tf.data.Dataset, *, key: tf.Tensor, batch_size: int
+    ) -> tf.data.Dataset:
+        """Return batches of augmented photos; also inside a ``tf.function``.
 
-    return change
+        Args:
+            photos: unbatched (index int64, image float32 [H, W, 3] in 0…255, label float32 [C]),
+                in the order of training.
+            key: int32 [2], the seed of the run and the number of the epoch or cached view.
+            batch_size: photos per batch; mixup and cutmix blend within a batch.
 
+        Returns:
+            Dataset of (index int64 [B], images float32 [B, H, W, 3], labels float32 [B, C]).
+        """
 
-def _mix_function(
-    spec: AugmentSpec, key: tf.Tensor
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Return the function that blends the photos of one batch; with both kinds, one by a coin."""
-    stream = layers.SeedStream()
-    kinds: list[Any] = []
-    if spec.mixup is not None:
-        kinds.append(layers.StreamMixUp(spec.mixup, stream))
-    if spec.cutmix is not None:
-        kinds.append(layers.StreamCutMix(spec.cutmix, stream))
+        def change(index: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> Photo:
+            self._stream.begin(tf.random.experimental.stateless_fold_in(key, index))
+            for step in self._steps:
+                image = step(image)
+            return index, tf.ensure_shape(image, (*self._size, 3)), label
 
-    def mix(
-        number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        index, images, labels = batch
-        salted = tf.random.experimental.stateless_fold_in(key, _MIX_SALT)
-        stream.begin(tf.random.experimental.stateless_fold_in(salted, number))
-        coin = stream.uniform((), 0, len(kinds), tf.int32)
+        def mix(number: tf.Tensor, batch: Photo) -> Photo:
+            salted = tf.random.experimental.stateless_fold_in(key, _MIX_SALT)
+            self._stream.begin(tf.random.experimental.stateless_fold_in(salted, number))
+            return self._mixed(*batch)
+
+        changed = photos.map(change, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = changed.batch(batch_size)
+        if self._kinds:
+            batches = batches.enumerate().map(mix, num_parallel_calls=tf.data.AUTOTUNE)
+        return batches
+
+    def _mixed(self, index: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> Photo:
+        """Blend the photos of one batch; with both kinds, by one of them."""
+        coin = self._stream.uniform((), 0, len(self._kinds), tf.int32)
         # every kind is traced with its own draws; only the chosen one runs
-        branches = [lambda kind=kind: _blend(kind, images, labels) for kind in kinds]
+        branches = [lambda kind=kind: _blend(kind, images, labels) for kind in self._kinds]
         images, labels = tf.switch_case(coin, branches)
         return index, images, labels
-
-    return mix
 
 
 def _blend(kind: Any, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

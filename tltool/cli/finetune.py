@@ -1,6 +1,7 @@
 """tltool finetune."""
 
 import json as jsonlib
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,11 +52,12 @@ def finetune(
     """Train a classifier on photos and export it as a SavedModel."""
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.recipes import check_names
+    from tltool.workflows.preflight import check_first
 
+    started = time.perf_counter()
     shorthands = {"model.backbone": backbone, "name": name or backbone, "seed": seed}
     resolved = load_recipe(recipe, [*_settings(shorthands), *(overrides or [])])
-    check_names(resolved)  # a typo costs no loading of TensorFlow
+    check_first(resolved, photos, test=test, out=out_folder, weights=weights, offline=offline)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.finetune import finetune as workflow
 
@@ -74,7 +76,8 @@ def finetune(
         "run": str(result.run),
         "export": str(result.export) if result.export else None,
         "metrics": result.metrics,
-        "seconds": result.seconds,
+        # with the loading of TensorFlow, which the workflow does not see
+        "seconds": {**result.seconds, "total": time.perf_counter() - started},
     }
     if json:
         print_json(document)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -11,8 +12,11 @@ import tensorflow as tf
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
 from tltool.data.decode import DecodeSpec
-from tltool.data.pipeline import image_dataset
+from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image_files
 from tltool.features.extract import Features
+
+# The network is far slower than decoding: two batches ahead overlap fully and keep memory small.
+_BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -38,31 +42,59 @@ class PhotoSource:
 
     def plain(self, order: np.ndarray | None = None) -> tf.data.Dataset:
         """Return batches (index, images, one-hot labels) of the photos as they are."""
-        photos = image_dataset(self.items, self.decode, batch_size=self.batch_size, order=order)
-        return photos.map(self._with_label, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+        order = np.arange(len(self)) if order is None else order
+        return self._read(order, AugmentSpec(), key=(0, 0))
 
     def augmented(self, spec: AugmentSpec, *, seed: int, epoch: int) -> tf.data.Dataset:
         """Return batches (index, images, labels) of one augmented view in its own random order."""
-        if spec.identity:
-            return self.plain(shuffled_order(len(self), seed=seed, epoch=epoch))
+        order = shuffled_order(len(self), seed=seed, epoch=epoch)
+        return self._read(order, spec, key=(seed, epoch))
+
+    def _read(
+        self, order: np.ndarray, augment: AugmentSpec, *, key: tuple[int, int]
+    ) -> tf.data.Dataset:
+        one_pass = _traced(self.decode, augment, self.classes, self.batch_size)
+        with tf.device("/CPU:0"):
+            return one_pass(
+                self._files,
+                tf.constant(self.labels, tf.int64),
+                tf.constant(order, tf.int64),
+                tf.constant(key, tf.int32),
+            )
+
+    @cached_property
+    def _files(self) -> ImageFiles:
+        return image_files(self.items)
+
+
+# Tracing takes a second: all passes of a run share what differs only in photos, order and epoch.
+@lru_cache(maxsize=8)
+def _traced(
+    decode: DecodeSpec, augment: AugmentSpec, classes: int, batch_size: int
+) -> Callable[..., tf.data.Dataset]:
+    """Return a pass: (files of N photos, labels [N], order [M], key [2]) to batches."""
+    augmenter = None
+    if not augment.identity:
         # keras-cv takes a second to import: only who augments pays for it
-        from tltool.augment.policy import augment_dataset
+        from tltool.augment.policy import Augmenter
 
-        photos = self.plain(shuffled_order(len(self), seed=seed, epoch=epoch)).unbatch()
-        return augment_dataset(
-            photos,
-            spec,
-            size=(self.decode.height, self.decode.width),
-            seed=seed,
-            epoch=epoch,
-            batch_size=self.batch_size,
+        augmenter = Augmenter(augment, (decode.height, decode.width))
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def one_pass(
+        files: ImageFiles, labels: tf.Tensor, order: tf.Tensor, key: tf.Tensor
+    ) -> tf.data.Dataset:
+        images = image_dataset(files, decode, order=order)
+        photos = images.map(
+            lambda index, image: (index, image, tf.one_hot(tf.gather(labels, index), classes))
         )
+        if augmenter is None:
+            batches = photos.batch(batch_size)
+        else:
+            batches = augmenter.batches(photos, key=key, batch_size=batch_size)
+        return batches.prefetch(_BATCHES_AHEAD).with_options(fixed_options())
 
-    def _with_label(
-        self, index: tf.Tensor, images: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        numbers = tf.gather(tf.constant(self.labels), index)
-        return index, images, tf.one_hot(numbers, self.classes)
+    return one_pass
 
 
 def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -74,9 +74,8 @@ def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLay
         UsageError: ``out`` is a file or a folder that is not empty.
         EnvironmentProblem: it cannot be made.
     """
+    check_run_folder(out)
     folder = out or _unused(Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"'{folder}' is a file, not a folder", hint="choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,12 +83,24 @@ def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLay
             f"the run folder '{folder}' cannot be made: {error.strerror}",
             hint="choose a folder that you may write to with --out",
         ) from None
-    if any(folder.iterdir()):
+    return RunLayout(folder)
+
+
+def check_run_folder(out: Path | None) -> None:
+    """Refuse a folder for a new run that is in use.
+
+    Raises:
+        UsageError: ``out`` is a file or a folder that is not empty.
+    """
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"'{out}' is a file, not a folder", hint="choose another --out")
+    if any(out.iterdir()):
         raise UsageError(
-            f"the run folder '{folder}' exists and is not empty",
+            f"the run folder '{out}' exists and is not empty",
             hint="give another --out; nothing in it was touched",
         )
-    return RunLayout(folder)
 
 
 def discard_run(run: RunLayout) -> None:

@@ -28,7 +28,7 @@ class LoggingObserver:
     def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Log and pass on."""
         figures = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
-        self._write(f"epoch {epoch} of {epochs}: {figures}")
+        self._write(f"epoch {epoch} of {epochs}: {figures}" if epochs else figures)
         self._next.on_epoch(epoch, epochs, metrics)
 
     def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:

@@ -44,6 +44,17 @@ def obtain(name: str, *, offline: bool, observer: Observer) -> StoredWeights:
     return stored
 
 
+def check_obtainable(name: str, *, offline: bool) -> None:
+    """Check what can be known of ``obtain`` without a connection.
+
+    Raises:
+        UsageError: nothing is published under ``name``.
+        EnvironmentProblem: none are stored, and fetching them is forbidden.
+    """
+    if store.find(name) is None:
+        _check_may_fetch(get_published(name), offline=offline)
+
+
 def pull(name: str, *, offline: bool, observer: Observer) -> StoredWeights:
     """Like ``obtain``, but a damaged stored file is fetched again."""
     published = get_published(name)
@@ -74,8 +85,7 @@ def _intact(name: str) -> StoredWeights | None:
 
 
 def _fetch(published: Published, *, offline: bool, observer: Observer) -> StoredWeights:
-    if offline or is_offline():
-        raise _unavailable(published, "offline work was asked for and none are stored")
+    _check_may_fetch(published, offline=offline)
     reasons = []
     with store.partial_folder() as folder:
         for origin in published.origins:
@@ -84,6 +94,11 @@ def _fetch(published: Published, *, offline: bool, observer: Observer) -> Stored
             except (FetchError, UsageError) as error:
                 reasons.append(f"{_where(origin)}: {str(error).rstrip('.')}")
     raise _unavailable(published, "; ".join(reasons))
+
+
+def _check_may_fetch(published: Published, *, offline: bool) -> None:
+    if offline or is_offline():
+        raise _unavailable(published, "offline work was asked for and none are stored")
 
 
 def _store_from(

@@ -86,9 +86,10 @@ def finetune(
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     session = _open_session(recipe, out=out, device=device, observer=observer or SilentObserver())
     with _interruptions_explained(session):
+        with session.phase("weights", _weights_told(recipe, weights)):
+            stored = _find_weights(session, weights, offline=offline)
         data = _open_data(session, Path(photos), test)
         with session.phase("model", session.backbone.name):
-            stored = _find_weights(session, weights, offline=offline)
             network = _build(session, len(data.catalog.class_names), stored)
         learning = _prepare(session, network, data)
         held_logits = learning.run()
@@ -166,6 +167,10 @@ def _open_session(
     observer = LoggingObserver(run.log, observer)
     observer.on_message(f"{machine.told}; run folder {run.folder}")
     return Session(recipe, backbone, run, machine, observer)
+
+
+def _weights_told(recipe: Recipe, given: Path | None) -> str:
+    return f"{recipe.model.backbone}, {given or recipe.model.weights}"
 
 
 def _find_weights(

@@ -1,0 +1,32 @@
+"""What would stop a run, found within a moment: before TensorFlow takes its seconds to load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tltool.data.sources.folder import read_folder
+from tltool.recipe.schema import Recipe
+from tltool.runs.layout import check_run_folder
+from tltool.weights.sources import check_obtainable
+from tltool.workflows.recipes import check_names
+
+
+def check_first(
+    recipe: Recipe,
+    photos: Path,
+    *,
+    test: Path | None,
+    out: Path | None,
+    weights: Path | None,
+    offline: bool,
+) -> None:
+    """Check names, folders and weights as ``finetune`` will; opens no photo and no connection.
+
+    Raises:
+        UsageError, DataError, EnvironmentProblem: as ``finetune`` would.
+    """
+    check_names(recipe)
+    read_folder(photos, test=test)
+    check_run_folder(out)
+    if weights is None and recipe.model.weights == "imagenet":
+        check_obtainable(recipe.model.backbone, offline=offline)
