@@ -1,0 +1,321 @@
+"""What TensorBoard and MLflow are told of a run, read back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tltool.errors import EnvironmentProblem, Interrupted, UsageError
+from tltool.events import Observer, SilentObserver
+from tltool.recipe.load import load_recipe, to_yaml
+from tltool.runs.layout import RunLayout
+from tltool.tracking.mlflow_store import flattened
+from tltool.tracking.observer import check_trackers, final_figures, tracked
+
+SETTINGS = (
+    "name=two",
+    "model.backbone=tiny_vgg",
+    "model.weights=random",
+    "train.finetune.unfreeze=block3",
+    "train.head.epochs=2",
+    "train.finetune.epochs=1",
+    "train.probe.folds=2",
+    "train.probe.strengths=[0.1, 1]",
+    "train.cache=on",
+    "export.enabled=false",
+)
+MEASURES = ("accuracy", "images_per_second", "learning_rate", "loss", "val_accuracy", "val_loss")
+
+
+@dataclass
+class Hearing(SilentObserver):
+    """Remembers epochs and warnings."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def on_epoch(self, epoch, epochs, metrics):
+        self.epochs.append(dict(metrics))
+
+    def on_message(self, text, *, level="info"):
+        if level == "warning":
+            self.warnings.append(text)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Have MLflow keep its runs in a folder for these tests."""
+    uri = (tmp_path_factory.mktemp("mlflow") / "mlruns").as_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        for name in ("MLFLOW_EXPERIMENT_NAME", "TLTOOL_OFFLINE"):
+            patch.delenv(name, raising=False)
+        yield uri
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A real run that both trackers heard."""
+
+    run: RunLayout
+    metrics: dict
+    heard: Hearing
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, store: str) -> Tracked:
+    from tltool.workflows.finetune import finetune
+
+    folder = tmp_path_factory.mktemp("tracked")
+    for label, colour in {"red": (200, 30, 30), "green": (30, 200, 30)}.items():
+        (folder / "photos" / label).mkdir(parents=True)
+        for number in range(8):
+            shade = tuple(min(255, part + 3 * number) for part in colour)
+            Image.new("RGB", (40, 40), shade).save(folder / "photos" / label / f"{number}.png")
+    run, heard = RunLayout(folder / "run"), Hearing()
+    with tracked(run, heard, tensorboard=True, track=["mlflow"]) as observer:
+        result = finetune(
+            folder / "photos",
+            recipe=load_recipe("vgg16", SETTINGS),
+            out=run.folder,
+            observer=observer,
+        )
+    return Tracked(run, dict(result.metrics), heard)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunLayout:
+    """Return a run that has just started."""
+    layout = RunLayout(tmp_path / "run")
+    layout.folder.mkdir()
+    layout.recipe.write_text(to_yaml(load_recipe("quick")), encoding="utf-8")
+    return layout
+
+
+def tensorboard_of(run: RunLayout):
+    """Return what TensorBoard's own reader makes of the event files."""
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    accumulator = reading.EventAccumulator(str(run.folder / "tensorboard"))
+    return accumulator.Reload()
+
+
+def mlflow_of(run: RunLayout):
+    """Return MLflow's client and its record of the run."""
+    client = pytest.importorskip("mlflow").MlflowClient()
+    (experiment,) = client.search_experiments(filter_string="name = 'tltool'")
+    runs = client.search_runs([experiment.experiment_id])
+    (found,) = [one for one in runs if one.data.tags["tltool.run"] == str(run.folder)]
+    return client, found
+
+
+def steps_of(run: RunLayout, tag: str) -> list[int]:
+    return [event.step for event in tensorboard_of(run).Scalars(tag)]
+
+
+def mlflow_steps_of(run: RunLayout, name: str) -> list[int]:
+    client, found = mlflow_of(run)
+    return [metric.step for metric in client.get_metric_history(found.info.run_id, name)]
+
+
+def train(observer: Observer, epochs: range) -> None:
+    observer.on_phase("head")
+    for epoch in epochs:
+        observer.on_epoch(epoch, 9, {"loss": 1 / epoch})
+
+
+def test_the_trackers_of_a_real_run_give_no_warning(done: Tracked):
+    assert done.heard.warnings == []
+    assert len(done.heard.epochs) == 4
+
+
+def test_tensorboard_has_every_measure_of_every_epoch(done: Tracked):
+    tags = set(tensorboard_of(done.run).Tags()["scalars"])
+    assert {f"{phase}/{name}" for phase in ("head", "finetune") for name in MEASURES} <= tags
+    assert {"probe/val_loss", "probe/val_accuracy"} <= tags
+    assert steps_of(done.run, "probe/val_loss") == [0]
+    assert steps_of(done.run, "head/val_loss") == [1, 2]
+    assert steps_of(done.run, "finetune/val_loss") == [1]
+    values = [event.value for event in tensorboard_of(done.run).Scalars("head/val_loss")]
+    assert values == pytest.approx([epoch["val_loss"] for epoch in done.heard.epochs[1:3]])
+
+
+def test_tensorboard_has_the_final_figures_the_plots_and_the_recipe(done: Tracked):
+    found = tensorboard_of(done.run)
+    (accuracy,) = found.Scalars("final/accuracy")
+    assert accuracy.value == pytest.approx(done.metrics["accuracy"]["value"])
+    (plot,) = found.Images("plots/confusion_matrix")
+    path = done.run.plots / "confusion_matrix.png"
+    assert plot.encoded_image_string == path.read_bytes()
+    with Image.open(path) as image:
+        assert (plot.width, plot.height) == image.size
+    (recipe,) = found.Tensors("recipe")
+    assert b"    backbone: tiny_vgg\n" in recipe.tensor_proto.string_val[0]
+    assert found.SummaryMetadata("recipe").plugin_data.plugin_name == "text"
+
+
+def test_mlflow_has_the_recipe_as_parameters(done: Tracked):
+    _, found = mlflow_of(done.run)
+    assert found.data.params["model.backbone"] == "tiny_vgg"
+    assert found.data.params["train.head.epochs"] == "2"
+    assert found.data.params["augment.mixup"] == "null"
+
+
+def test_mlflow_has_every_epoch_and_the_end(done: Tracked):
+    client, found = mlflow_of(done.run)
+    history = client.get_metric_history(found.info.run_id, "head/val_loss")
+    assert [metric.step for metric in history] == [1, 2]
+    wanted = [epoch["val_loss"] for epoch in done.heard.epochs[1:3]]
+    assert [metric.value for metric in history] == pytest.approx(wanted)
+    assert found.data.metrics["final/accuracy"] == done.metrics["accuracy"]["value"]
+    assert found.data.metrics["final/accuracy_low"] == done.metrics["accuracy"]["low"]
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == done.run.folder.name
+
+
+def test_mlflow_has_the_files(done: Tracked):
+    client, found = mlflow_of(done.run)
+    names = {entry.path for entry in client.list_artifacts(found.info.run_id)}
+    assert names == {"recipe.yaml", "metrics.json", "history.csv", "plots"}
+    plots = {entry.path for entry in client.list_artifacts(found.info.run_id, "plots")}
+    assert plots == {f"plots/{path.name}" for path in done.run.plots.glob("*.png")}
+
+
+@pytest.mark.parametrize("track", [[], ["mlflow"]])
+def test_a_resumed_run_repeats_no_step(run: RunLayout, store: str, track: list[str]):
+    with tracked(run, SilentObserver(), tensorboard=True, track=track) as observer:
+        train(observer, range(1, 4))
+    (events,) = (run.folder / "tensorboard").iterdir()
+    # killed while writing: half a record at the end
+    events.write_bytes(events.read_bytes()[:-7])
+    with tracked(run, SilentObserver(), tensorboard=True, track=track) as observer:
+        train(observer, range(2, 6))
+    assert steps_of(run, "head/loss") == [1, 2, 3, 4, 5]
+    if track:
+        assert mlflow_steps_of(run, "head/loss") == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("socket_disabled")
+def test_no_connection_is_opened(run: RunLayout, store: str):
+    heard = Hearing()
+    with tracked(run, heard, tensorboard=True, track=["mlflow"]) as observer:
+        train(observer, range(1, 2))
+    assert heard.warnings == []
+    assert mlflow_steps_of(run, "head/loss") == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), "KILLED"), (OSError("disk"), "FAILED")]
+)
+def test_mlflow_hears_how_a_run_ended(
+    run: RunLayout, store: str, error: BaseException, status: str
+):
+    with (
+        pytest.raises(type(error)),
+        tracked(run, SilentObserver(), tensorboard=False, track=["mlflow"]) as observer,
+    ):
+        train(observer, range(1, 3))
+        raise error
+    assert mlflow_of(run)[1].info.status == status
+
+
+def test_nothing_is_written_for_a_run_that_computed_nothing(run: RunLayout, store: str):
+    before = sorted(run.folder.iterdir())
+    with (
+        pytest.raises(Interrupted),
+        tracked(run, SilentObserver(), tensorboard=True, track=["mlflow"]) as observer,
+    ):
+        observer.on_phase("audit")
+        raise Interrupted("stopped")
+    assert sorted(run.folder.iterdir()) == before
+
+
+def broken_tensorboard(run: RunLayout, patch: pytest.MonkeyPatch) -> None:
+    (run.folder / "tensorboard").write_text("in the way")
+
+
+def broken_mlflow(run: RunLayout, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("MLFLOW_TRACKING_URI", (run.recipe / "mlruns").as_uri())
+
+
+@pytest.mark.parametrize(
+    ("breaks", "title"), [(broken_tensorboard, "TensorBoard"), (broken_mlflow, "MLflow")]
+)
+def test_a_tracker_that_fails_is_told_of_once_and_the_run_goes_on(
+    run: RunLayout,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: Callable[[RunLayout, pytest.MonkeyPatch], None],
+    title: str,
+):
+    breaks(run, monkeypatch)
+    heard = Hearing()
+    with tracked(run, heard, tensorboard=True, track=["mlflow"]) as observer:
+        train(observer, range(1, 4))
+    assert len(heard.epochs) == 3
+    (warning,) = heard.warnings
+    assert warning.startswith(f"{title} hears no more of this run, which goes on: ")
+
+
+def test_no_tensorboard_means_none(run: RunLayout):
+    with tracked(run, SilentObserver(), tensorboard=False, track=[]) as observer:
+        train(observer, range(1, 3))
+    assert not (run.folder / "tensorboard").exists()
+
+
+def test_a_missing_mlflow_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(EnvironmentProblem) as problem:
+        check_trackers(["mlflow"], offline=False)
+    assert problem.value.hint == "pip install 'tltool[mlflow]'"
+
+
+def test_an_unknown_tracker_is_refused():
+    with pytest.raises(UsageError, match="Did you mean 'mlflow'"):
+        check_trackers(["mlfow"], offline=False)
+
+
+def test_a_server_is_refused_offline(monkeypatch: pytest.MonkeyPatch, store: str):
+    check_trackers(["mlflow"], offline=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
+    check_trackers(["mlflow"], offline=False)
+    with pytest.raises(UsageError, match="offline"):
+        check_trackers(["mlflow"], offline=True)
+
+
+def test_a_database_needs_the_whole_mlflow(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(EnvironmentProblem, match="sqlite"):
+        check_trackers(["mlflow"], offline=False)
+
+
+def test_figures_and_parameters_are_flat():
+    metrics = {"n": 3, "accuracy": {"value": 0.5, "low": 0.1}, "probe": None, "rows": [[1]]}
+    assert final_figures(metrics) == {
+        "final/n": 3.0,
+        "final/accuracy": 0.5,
+        "final/accuracy_low": 0.1,
+    }
+    settings = {"name": "a", "train": {"ema": 0.5, "probe": {"strengths": [1, 2], "on": True}}}
+    assert dict(flattened(settings)) == {
+        "name": "a",
+        "train.ema": "0.5",
+        "train.probe.strengths": "[1, 2]",
+        "train.probe.on": "true",
+    }
+
+
+def test_checking_trackers_loads_neither_tensorflow_nor_mlflow():
+    program = (
+        "import sys; from tltool.tracking.observer import check_trackers;"
+        "check_trackers(['mlflow'], offline=True);"
+        "sys.exit('tensorflow' in sys.modules or 'mlflow' in sys.modules)"
+    )
+    pytest.importorskip("mlflow")
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

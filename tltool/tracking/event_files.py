@@ -1,0 +1,111 @@
+"""TensorBoard's event files, written with TensorFlow alone: the package tensorboard only reads."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool.runs.layout import RunLayout
+
+FOLDER = "tensorboard"
+
+
+class EventFiles:
+    """Writes ``<run>/tensorboard/events.out.tfevents.…``.
+
+    Scalars are named ``PHASE/MEASURE`` and their step is the epoch within the phase, as in
+    history.csv, so that the same phase of two runs lies on top of each other; TensorBoard's
+    horizontal axis "Wall" shows the phases one behind the other.
+
+    A resumed run adds a file of its own and repeats no step that is already there.
+    """
+
+    title = "TensorBoard"
+
+    def __init__(self, run: RunLayout) -> None:
+        self._run, self._folder = run, run.folder / FOLDER
+        self._writer: Any = None
+        self._written: set[tuple[str, int]] = set()
+
+    def epoch(self, phase: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write a scalar for every figure."""
+        self._add(epoch, [_scalar(f"{phase}/{name}", value) for name, value in metrics.items()])
+
+    def results(self, figures: Mapping[str, float], plots: Sequence[Path]) -> None:
+        """Write the final figures as scalars and the plots as images, at step 0."""
+        scalars = [_scalar(name, value) for name, value in figures.items()]
+        self._add(0, [*scalars, *(_image(f"plots/{plot.stem}", plot) for plot in plots)])
+
+    def close(self, outcome: str) -> None:
+        """Close the file; how the run ended is not TensorBoard's business."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _add(self, step: int, values: Sequence[Any]) -> None:
+        import tensorflow as tf
+
+        self._open()
+        new = [value for value in values if (value.tag, step) not in self._written]
+        if not new:
+            return
+        with self._writer.as_default():
+            # tf.summary.scalar and its kin need the package tensorboard; this does not
+            summary = tf.compat.v1.Summary(value=new).SerializeToString()
+            tf.summary.experimental.write_raw_pb(summary, step=step)
+        self._writer.flush()
+        self._written.update((value.tag, step) for value in new)
+
+    def _open(self) -> None:
+        if self._writer is not None:
+            return
+        import tensorflow as tf
+
+        self._folder.mkdir(exist_ok=True)  # here, since TensorFlow's own complaint is unreadable
+        self._written = set(written_steps(self._folder))
+        self._writer = tf.summary.create_file_writer(str(self._folder))
+        recipe = self._run.recipe.read_text(encoding="utf-8")
+        self._add(0, [_text("recipe", textwrap.indent(recipe, "    "))])  # Markdown, as code
+
+
+def written_steps(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield (tag, step) of everything in the event files of ``folder``."""
+    import tensorflow as tf
+
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        try:
+            for record in tf.data.TFRecordDataset(str(path)):
+                event = tf.compat.v1.Event.FromString(record.numpy())
+                yield from ((value.tag, event.step) for value in event.summary.value)
+        except tf.errors.DataLossError:
+            continue  # a run that was killed leaves half a record at the end
+
+
+def _scalar(tag: str, value: float) -> Any:
+    import tensorflow as tf
+
+    return tf.compat.v1.Summary.Value(tag=tag, simple_value=value)
+
+
+def _text(tag: str, text: str) -> Any:
+    import tensorflow as tf
+
+    value = tf.compat.v1.Summary.Value(tag=tag, tensor=tf.make_tensor_proto(text))
+    value.metadata.plugin_data.plugin_name = "text"
+    return value
+
+
+def _image(tag: str, path: Path) -> Any:
+    import tensorflow as tf
+    from PIL import Image
+
+    with Image.open(path) as image:
+        width, height = image.size
+    kind = tf.compat.v1.Summary.Image
+    return tf.compat.v1.Summary.Value(
+        tag=tag,
+        image=kind(
+            width=width, height=height, colorspace=4, encoded_image_string=path.read_bytes()
+        ),
+    )
