@@ -15,7 +15,7 @@ from tltool.errors import EnvironmentProblem, Interrupted, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.runs.layout import RunLayout
-from tltool.tracking.mlflow_store import flattened
+from tltool.tracking.mlflow_store import flattened, public_uri
 from tltool.tracking.observer import check_trackers, final_figures, tracked
 
 SETTINGS = (
@@ -293,6 +293,13 @@ def test_a_database_needs_the_whole_mlflow(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(EnvironmentProblem, match="sqlite"):
         check_trackers(["mlflow"], offline=False)
+
+
+def test_a_password_in_the_address_stays_out_of_the_run_folder(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@tracking.example:5000/a")
+    assert public_uri() == "https://tracking.example:5000/a"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///data/mlruns")
+    assert public_uri() == "file:///data/mlruns"
 
 
 def test_figures_and_parameters_are_flat():

@@ -63,6 +63,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or (Path.cwd() / "mlruns").as_uri()
 
 
+def public_uri() -> str:
+    """Return the tracking URI as it may stand in a file: without a user's name and password."""
+    parts = urlsplit(tracking_uri())
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 class MlflowStore:
     """Logs one run to MLflow; ``<run>/mlflow.json`` names it there.
 
@@ -128,7 +134,7 @@ class MlflowStore:
         if not self._noted.is_file():
             return None
         noted = json.loads(self._noted.read_text(encoding="utf-8"))
-        return noted["run_id"] if noted["tracking_uri"] == tracking_uri() else None
+        return noted["run_id"] if noted["tracking_uri"] == public_uri() else None
 
     def _create(self, client: Any) -> str:
         from mlflow.entities import Param
@@ -144,7 +150,7 @@ class MlflowStore:
         settings = yaml.safe_load(self._run.recipe.read_text(encoding="utf-8"))
         params = [Param(key, value) for key, value in flattened(settings)]
         client.log_batch(made.info.run_id, params=params)
-        document = {"tracking_uri": tracking_uri(), "run_id": made.info.run_id}
+        document = {"tracking_uri": public_uri(), "run_id": made.info.run_id}
         self._noted.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         return str(made.info.run_id)
 
