@@ -149,6 +149,9 @@ def test_tensorboard_has_the_final_figures_the_plots_and_the_recipe(done: Tracke
     found = tensorboard_of(done.run)
     (accuracy,) = found.Scalars("final/accuracy")
     assert accuracy.value == pytest.approx(done.metrics["accuracy"]["value"])
+    (table,) = found.Tensors("final")
+    low = done.metrics["accuracy"]["low"]
+    assert f"| accuracy_low | {low:.6g} |" in table.tensor_proto.string_val[0].decode()
     (plot,) = found.Images("plots/confusion_matrix")
     path = done.run.plots / "confusion_matrix.png"
     assert plot.encoded_image_string == path.read_bytes()

@@ -10,6 +10,8 @@ from typing import Any
 from tltool.runs.layout import RunLayout
 
 FOLDER = "tensorboard"
+# every scalar is a chart of its own, and a chart of one point says little: the others are a table
+HEADLINES = ("final/accuracy", "final/log_loss", "final/ece", "final/macro_f1")
 
 
 class EventFiles:
@@ -34,9 +36,10 @@ class EventFiles:
         self._add(epoch, [_scalar(f"{phase}/{name}", value) for name, value in metrics.items()])
 
     def results(self, figures: Mapping[str, float], plots: Sequence[Path]) -> None:
-        """Write the final figures as scalars and the plots as images, at step 0."""
-        scalars = [_scalar(name, value) for name, value in figures.items()]
-        self._add(0, [*scalars, *(_image(f"plots/{plot.stem}", plot) for plot in plots)])
+        """Write the headlines as scalars, all figures as a table, and the plots as images."""
+        scalars = [_scalar(name, figures[name]) for name in HEADLINES if name in figures]
+        images = [_image(f"plots/{plot.stem}", plot) for plot in plots]
+        self._add(0, [*scalars, _text("final", _table(figures)), *images])
 
     def close(self, outcome: str) -> None:
         """Close the file; how the run ended is not TensorBoard's business."""
@@ -80,6 +83,12 @@ def written_steps(folder: Path) -> Iterator[tuple[str, int]]:
                 yield from ((value.tag, event.step) for value in event.summary.value)
         except tf.errors.DataLossError:
             continue  # a run that was killed leaves half a record at the end
+
+
+def _table(figures: Mapping[str, float]) -> str:
+    """Return the figures as a Markdown table."""
+    rows = [f"| {name.removeprefix('final/')} | {value:.6g} |" for name, value in figures.items()]
+    return "\n".join(["| figure | value |", "| --- | --- |", *rows])
 
 
 def _scalar(tag: str, value: float) -> Any:
