@@ -134,6 +134,15 @@ def test_the_trackers_of_a_real_run_give_no_warning(done: Tracked):
     assert len(done.heard.epochs) == 4
 
 
+def test_tracking_changes_no_number(done: Tracked):
+    from tltool.workflows.finetune import finetune
+
+    recipe = load_recipe(str(done.run.recipe))
+    folder = done.run.folder.parent
+    result = finetune(folder / "photos", recipe=recipe, out=folder / "untracked")
+    assert result.metrics == done.metrics
+
+
 def test_tensorboard_has_every_measure_of_every_epoch(done: Tracked):
     tags = set(tensorboard_of(done.run).Tags()["scalars"])
     assert {f"{phase}/{name}" for phase in ("head", "finetune") for name in MEASURES} <= tags
@@ -289,6 +298,9 @@ def test_a_server_is_refused_offline(monkeypatch: pytest.MonkeyPatch, store: str
     check_trackers(["mlflow"], offline=False)
     with pytest.raises(UsageError, match="offline"):
         check_trackers(["mlflow"], offline=True)
+    monkeypatch.setenv("TLTOOL_OFFLINE", "1")
+    with pytest.raises(UsageError, match="offline"):
+        check_trackers(["mlflow"], offline=False)
 
 
 def test_a_database_needs_the_whole_mlflow(monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,7 @@ from tltool.events import Observer
 from tltool.runs.layout import RunLayout
 from tltool.tracking.event_files import EventFiles
 from tltool.tracking.mlflow_store import MlflowStore, check_mlflow
+from tltool.weights.sources import is_offline
 
 Outcome = Literal["finished", "failed", "interrupted"]
 TRACKERS = ("mlflow",)
@@ -36,6 +37,10 @@ class Tracker(Protocol):
 def check_trackers(track: Sequence[str], *, offline: bool) -> None:
     """Refuse trackers that could not be used; loads none of them and opens no connection.
 
+    Args:
+        track: names out of ``TRACKERS``.
+        offline: open no connection; ``TLTOOL_OFFLINE=1`` says the same.
+
     Raises:
         UsageError: there is no such tracker, or it needs the network and ``offline`` forbids it.
         EnvironmentProblem: it is not installed.
@@ -46,7 +51,7 @@ def check_trackers(track: Sequence[str], *, offline: bool) -> None:
                 f"there is no tracker '{name}'.{did_you_mean(name, TRACKERS)}",
                 hint=f"known: {', '.join(TRACKERS)}; TensorBoard is on without being asked for",
             )
-        check_mlflow(offline=offline)
+        check_mlflow(offline=offline or is_offline())
 
 
 @contextmanager
