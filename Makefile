@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help venv demo test test-fast lint format wheel lock docs bench clean
+.PHONY: help venv demo test test-fast lint format wheel lock docs bench image-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ lock: $(STAMP) ## resolve the requirements anew
 
 bench: $(STAMP) ## measure against the usual way (needs TLTOOL_TEST_DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py
+
+image-check: ## build the image and prove a run in it to the bit; takes minutes
+	.ci/image_check.sh
 
 clean: ## remove the environment and what tools leave behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
