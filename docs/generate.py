@@ -2,7 +2,7 @@
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 and names every file that differs. A
 generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
-of each page is written by hand. TensorFlow is not imported, and the width or colour of the terminal
+of each page is written by hand. The JSON Schema of recipes is generated as a whole. TensorFlow is not imported, and the width or colour of the terminal
 changes nothing.
 """
 
@@ -21,12 +21,14 @@ from typer.cli import get_docs_for_click
 
 from tltool.cli.main import app
 from tltool.models.backbones import listed_backbones
+from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.schema import Recipe
 from tltool.weights.published import PUBLISHED, Download
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/backbones.md", "docs/cli.md", "docs/offline.md", "docs/recipes.md")
+SCHEMA = "recipes/recipe.schema.json"
 PART = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end generated -->)",
     re.DOTALL,
@@ -36,7 +38,7 @@ PART = re.compile(
 def main(arguments: Sequence[str]) -> int:
     """Write every page, or with ``--check`` only compare; return the exit code."""
     check = "--check" in arguments
-    stale = [name for name in PAGES if not _bring_up_to_date(ROOT / name, check=check)]
+    stale = [name for name in (*PAGES, SCHEMA) if not _bring_up_to_date(ROOT / name, check=check)]
     for name in stale if check else ():
         sys.stderr.write(f"{name} is not what the code says; write it with: make docs\n")
     return 1 if check and stale else 0
@@ -44,8 +46,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _bring_up_to_date(page: Path, *, check: bool) -> bool:
     """Return whether ``page`` was up to date; write it anew if it was not, unless ``check``."""
-    old = page.read_text(encoding="utf-8")
-    new = PART.sub(_with_fresh_body, old)
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    new = json_schema_text() if page == ROOT / SCHEMA else PART.sub(_with_fresh_body, old)
     if new != old and not check:
         page.write_text(new, encoding="utf-8")
     return new == old

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tltool.errors import UsageError
-from tltool.recipe.load import all_keys, load_recipe, to_yaml
+from tltool.recipe.keys import all_keys
+from tltool.recipe.load import load_recipe, to_yaml
 
 
 @pytest.fixture
@@ -66,8 +67,10 @@ def test_a_recipe_that_is_its_own_base(write):
     assert "circle" in problem(write("base: my.yaml"))
 
 
-def test_an_unknown_base(write):
-    assert "vgg16" in problem(write("base: vgg61"))
+def test_an_unknown_base_is_told_with_the_file_that_names_it(write):
+    message = problem(write("base: vgg61"))
+    assert "my.yaml', base:" in message
+    assert "Did you mean 'vgg16'?" in message
 
 
 def test_a_base_that_is_no_name(write):
@@ -93,7 +96,8 @@ def test_a_key_like_no_other_gets_the_list_of_known_ones(write):
 
 def test_a_key_that_stands_twice(write):
     message = problem(write("train:\n  ema: 0.1\n  ema: 0.2\n"))
-    assert "'ema' stands twice (line 3)" in message
+    assert "the key 'ema' stands twice" in message
+    assert "line 3" in message
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,9 @@ def test_a_key_that_stands_twice(write):
         ("a: b: c", "not valid YAML"),
         ("seed: !!python/object/apply:os.getcwd []", "not valid YAML"),
         ("--- 1\n--- 2", "not valid YAML"),
+        ("? [a, b]\n: 1", "not valid YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("seed: " + "9" * 5000, "not valid YAML"),
     ],
 )
 def test_a_file_that_is_no_recipe(write, text, told):
@@ -144,13 +151,25 @@ def test_overrides(override, path, value):
     assert found == value
 
 
-def test_the_later_override_wins():
-    assert load_recipe("vgg16", ["seed=1", "seed=2"]).seed == 2
-
-
 @pytest.mark.parametrize("override", ["seed", "=3", "train..ema=1", "train.ema.x=1", "seed="])
 def test_an_override_that_makes_no_sense(override):
     assert problem("vgg16", override)
+
+
+@pytest.mark.parametrize("text", ["on", "off", "yes", "no", "2026-01-31", "'007'"])
+def test_only_true_and_false_are_booleans_and_no_text_is_a_date(write, text):
+    assert load_recipe(write(f"model: {{backbone: {text}}}")).model.backbone == text.strip("'")
+
+
+@pytest.mark.parametrize("text", ["007", "1e3", "no", "[a", "2026-01-31", "'007'", "x: y"])
+def test_an_override_of_a_text_is_a_text(text):
+    weights = load_recipe("vgg16", [f"model.weights={text}"]).model.weights
+    assert weights == text.strip("'")
+
+
+@pytest.mark.parametrize(("word", "value"), [("no", False), ("off", False), ("yes", True)])
+def test_a_boolean_may_be_yes_or_no(write, word, value):
+    assert load_recipe(write(f"export: {{enabled: {word}}}")).export.enabled is value
 
 
 def test_yaml_1_1_booleans_in_a_file_mean_the_cache_modes(write):
@@ -161,6 +180,54 @@ def test_yaml_1_1_booleans_in_a_file_mean_the_cache_modes(write):
 def test_a_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "bom.yaml").write_text("seed: 4", encoding="utf-8-sig")
     assert load_recipe(str(tmp_path / "bom.yaml")).seed == 4
+
+
+def test_a_section_that_is_left_empty_is_told_plainly(write):
+    message = problem(write("train:\nseed: 1"))
+    assert "train: a map of keys to values is wanted, got null" in message
+    assert "batch_size" in message
+
+
+def test_an_anchor_does_not_tie_two_sections_together(write):
+    recipe = load_recipe(
+        write("augment: {mixup: &same {alpha: 0.4}, cutmix: *same}"), ["augment.mixup.alpha=1"]
+    )
+    assert (recipe.augment.mixup.alpha, recipe.augment.cutmix.alpha) == (1, 0.4)
+
+
+def test_a_recipe_from_a_later_version_is_refused_in_one_sentence(write):
+    message = problem(write("format: 2\ntrain: {new_idea: 3}"))
+    assert "comes from a later version of tltool" in message
+    assert "new_idea" not in message
+
+
+def test_a_base_from_a_later_version_is_refused_too(write):
+    write("format: 99", "parent.yaml")
+    assert "parent.yaml' comes from a later version" in problem(write("base: parent.yaml"))
+
+
+def test_a_resolved_recipe_says_its_format():
+    assert to_yaml(load_recipe("vgg16")).startswith("format: 1\n")
+
+
+def test_the_photos_of_a_recipe_lie_beside_it_and_those_of_an_override_here(write, tmp_path):
+    (tmp_path / "below").mkdir()
+    write("data: {source: photos}", "below/parent.yaml")
+    inherited = load_recipe(write("base: below/parent.yaml"))
+    assert inherited.data.source == str(tmp_path / "below" / "photos")
+    here = load_recipe("vgg16", ["data.source=photos"]).data.source
+    assert here == str(Path("photos").absolute())
+    assert load_recipe("vgg16", ["data.source=/photos"]).data.source == "/photos"
+    assert load_recipe("vgg16").data.source is None
+
+
+def test_the_folder_of_a_run_is_a_recipe(write, tmp_path):
+    write("seed: 8", "recipe.yaml")
+    assert load_recipe(str(tmp_path)).seed == 8
+
+
+def test_a_home_that_does_not_exist():
+    assert problem("~nobody-of-this-name/my.yaml")
 
 
 def test_a_resolved_recipe_shows_every_key():

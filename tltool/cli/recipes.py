@@ -2,18 +2,18 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tltool.cli import options
+from tltool.cli import options, training
 from tltool.cli.boundary import guarded
+from tltool.cli.commands import Commands
 from tltool.cli.console import fail, line, out, print_json, print_table
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Recipes: list, show, copy, validate."
-)
-Reference = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe or a file.")]
+app = Commands(help="Recipes: list, show, copy, validate, diff, run, schema.")
+_ANY = "A shipped recipe, a file, or the folder of a run."
+Reference = Annotated[str, typer.Argument(metavar="RECIPE", help=_ANY)]
 
 
 @app.command("list")
@@ -49,7 +49,7 @@ def show(
     elif resolved or overrides:
         typer.echo(to_yaml(load_recipe(recipe, overrides or [])), nl=False)
     else:
-        typer.echo(library.find(recipe).read_text(encoding="utf-8"), nl=False)
+        typer.echo(library.read_text(library.find(recipe)), nl=False)
 
 
 @app.command("copy")
@@ -73,7 +73,9 @@ def copy(
 @app.command("validate")
 @guarded
 def validate(
-    files: Annotated[list[str], typer.Argument(metavar="RECIPE", help="Shipped recipes or files.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="RECIPE", help="Shipped recipes, files, or runs.")
+    ],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -90,3 +92,96 @@ def validate(
             line(out(), f"{name}: valid")
     if any(problem for _, problem in problems):
         raise typer.Exit(2)
+
+
+@app.command("diff")
+@guarded
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help=_ANY)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare two recipes, bases and defaults filled in, key by key."""
+    from tltool.recipe.diff import differences
+    from tltool.recipe.load import load_recipe
+
+    found = differences(load_recipe(a), load_recipe(b))
+    if json:
+        rows = [{"key": each.key, "a": each.a, "b": each.b} for each in found]
+        print_json({"a": a, "b": b, "differences": rows})
+    elif found:
+        cells = [[each.key, *map(_cell, (each.a, each.b))] for each in found]
+        print_table(out(), ["key", a, b], cells)
+    else:
+        line(out(), "the same")
+
+
+@app.command("run")
+@guarded
+def run(
+    recipe: Reference,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="A folder of photos; by default `data.source`."),
+    ] = None,
+    overrides: options.Set = None,
+    test: training.Test = None,
+    out_folder: training.Out = None,
+    name: training.Name = None,
+    saved_models: training.SavedModels = training.EXPORTS,
+    weights: training.Weights = None,
+    device: training.Device = "auto",
+    seed: training.Seed = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train by a recipe: `tltool finetune` with the recipe first."""
+    from tltool.recipe.load import load_recipe
+    from tltool.workflows.recipes import photos_of
+
+    settings = training.settings_of(overrides, photos=data, name=name, seed=seed)
+    resolved = load_recipe(recipe, settings)
+    training.train(
+        resolved,
+        data or photos_of(resolved, told=recipe),
+        test=test,
+        out=out_folder,
+        saved_models=saved_models,
+        weights=weights,
+        device=device,
+        offline=offline,
+        json=json,
+        quiet=quiet,
+        debug=debug,
+    )
+
+
+@app.command("schema")
+@guarded
+def schema(
+    file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead.")
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    from tltool.recipe.json_schema import json_schema_text, write_json_schema
+
+    if file is None:
+        typer.echo(json_schema_text(), nl=False)
+        return
+    write_json_schema(file)
+    if json:
+        print_json({"file": str(file)})
+    else:
+        line(out(), f"wrote {file}; first line of a recipe: # yaml-language-server: $schema={file}")
+
+
+def _cell(value: Any) -> str:
+    from tltool.recipe.yaml_text import one_line
+
+    return value if isinstance(value, str) else one_line(value)

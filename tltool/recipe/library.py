@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tltool.errors import UsageError, did_you_mean
+from tltool.runs.layout import RunLayout
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -22,12 +23,12 @@ def shipped() -> list[tuple[str, str]]:
 
 
 def find(reference: str) -> Path:
-    """Return the file of a recipe given as a path or as the name of a shipped one.
+    """Return the file of a recipe: of a path, of a shipped recipe's name, of a run's folder.
 
     Raises:
-        UsageError: there is neither such a file nor such a shipped recipe.
+        UsageError: there is none of these.
     """
-    path = Path(reference).expanduser()
+    path = expanded(reference)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         if path.is_file():
             return path
@@ -38,11 +39,26 @@ def find(reference: str) -> Path:
     shipped_path = shipped_folder() / f"{reference}.yaml"
     if shipped_path.is_file() and shipped_path.parent == shipped_folder():
         return shipped_path
+    of_run = RunLayout(path).recipe
+    if reference and of_run.is_file():
+        return of_run
     names = [name for name, _ in shipped()]
     raise UsageError(
         f"there is no recipe '{reference}'.{did_you_mean(reference, names)}",
-        hint=f"shipped recipes: {', '.join(names)}; or give the path of a .yaml file",
+        hint=f"shipped recipes: {', '.join(names)}; or give a .yaml file, or a run's folder",
     )
+
+
+def read_text(path: Path) -> str:
+    """Return a recipe as it is written, without a byte order mark.
+
+    Raises:
+        UsageError: it cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe '{path}' cannot be read: {error}") from None
 
 
 def copy_recipe(reference: str, file: Path) -> None:
@@ -51,7 +67,7 @@ def copy_recipe(reference: str, file: Path) -> None:
     Raises:
         UsageError: no such recipe, or ``file`` exists or cannot be written.
     """
-    text = find(reference).read_text(encoding="utf-8")
+    text = read_text(find(reference))
     try:
         with file.open("x", encoding="utf-8") as target:
             target.write(text)
@@ -59,6 +75,14 @@ def copy_recipe(reference: str, file: Path) -> None:
         raise UsageError(f"'{file}' exists", hint="give another name; it was not touched") from None
     except OSError as error:
         raise UsageError(f"'{file}' cannot be written: {error.strerror}") from None
+
+
+def expanded(text: str) -> Path:
+    """Return a path with `~` resolved; that of a user who does not exist stays as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _summary(path: Path) -> str:

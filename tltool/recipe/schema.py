@@ -8,6 +8,8 @@ Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 
+FORMAT = 1  # of recipe files; a change that an older tltool would misread adds one
+
 
 class Section(BaseModel):
     """What all sections share: unknown keys are refused and values never change."""
@@ -20,6 +22,9 @@ class Section(BaseModel):
 class DataSection(Section):
     """How photos are read and divided."""
 
+    source: Annotated[str, Field(min_length=1)] | None = None
+    """The folder of photos, for `tltool recipes run` without one. A relative path starts at the
+    folder of the recipe file that says it; null means that the command names the photos."""
     image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
     """Side in pixels of the square the network sees; null means the backbone's own."""
     resize: Literal["squash", "crop", "pad"] = "crop"
@@ -114,12 +119,10 @@ class CacheSection(Section):
     views: Annotated[int, Field(ge=1, le=64)] = 2
     """Views of each training photo that are cached. The first is the plain photo, the others are
     augmented."""
-    ram_fraction: Annotated[float, Field(gt=0, le=0.9)] = 0.4
-    """Share of the free memory that cached activations may take; beyond it they go to disk."""
 
 
-def _cache_shorthand(value: Any) -> Any:
-    """Accept `cache: auto`, `cache: off` (which YAML reads as false) and `cache: on`."""
+def cache_shorthand(value: Any) -> Any:
+    """Return what `train.cache: auto | on | off` (or true, false) is short for."""
     if isinstance(value, bool):
         return {"mode": "on" if value else "off"}
     return {"mode": value} if isinstance(value, str) else value
@@ -200,8 +203,8 @@ class TrainSection(Section):
     """Arithmetic of training. auto: bfloat16 where the processor or GPU has it, else float32."""
     deterministic: bool = True
     """Same recipe, data and machine, same weights, to the bit."""
-    cache: Annotated[CacheSection, BeforeValidator(_cache_shorthand)] = CacheSection()
-    """What is computed once and kept."""
+    cache: Annotated[CacheSection, BeforeValidator(cache_shorthand)] = CacheSection()
+    """What is computed once and kept; auto, on or off is short for the mode alone."""
     probe: ProbeSection = ProbeSection()
     """First phase."""
     head: HeadPhaseSection = HeadPhaseSection()
@@ -235,8 +238,11 @@ class ExportSection(Section):
 class Recipe(Section):
     """A whole run: read from YAML by `tltool.recipe.load`, written resolved into the run folder."""
 
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
+    """Version of the recipe format. A recipe of a later version of tltool is refused."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "vgg16"
-    """Name of the run and of the exported model: letters, digits, dot, dash, underscore."""
+    """Name of the run and of the exported model: letters, digits, dot, dash, underscore. A recipe
+    file that says none is called after itself."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the split, the initial weights, the order and the augmentation."""
     data: DataSection = DataSection()

@@ -1,8 +1,9 @@
-"""Check recipes as far as that goes without data."""
+"""What can be known of a recipe without opening a photo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tltool.errors import UsageError
 from tltool.models.backbones import get_backbone
@@ -23,6 +24,24 @@ def check_names(recipe: Recipe) -> None:
         UsageError: an unknown backbone or stage.
     """
     first_trained_stage(recipe, get_backbone(recipe.model.backbone))
+
+
+def photos_of(recipe: Recipe, *, told: str) -> Path:
+    """Return the folder of photos that a recipe names.
+
+    Args:
+        recipe: the recipe.
+        told: what the user calls it.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if recipe.data.source is None:
+        raise UsageError(
+            f"the recipe '{told}' names no photos",
+            hint=f"tltool recipes run {told} PHOTOS, or set data.source in the recipe",
+        )
+    return Path(recipe.data.source)
 
 
 def _problem(reference: str) -> str | None:

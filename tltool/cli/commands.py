@@ -1,0 +1,35 @@
+"""Typer as tltool uses it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+
+class Command(TyperCommand):
+    """A command whose help names its arguments without Python's types, such as list[Path]."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters; the metavar of an argument says what it is."""
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if param.param_type_name == "argument":
+                param.display_type_rich = _no_type
+        return params
+
+
+class Commands(typer.Typer):
+    """A group of commands, its help drawn without rich, which would double the 0.15 s it takes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(no_args_is_help=True, rich_markup_mode=None, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        """Register a command, see ``typer.Typer.command``."""
+        return super().command(name, cls=Command, **settings)
+
+
+def _no_type(ctx: Any) -> str:
+    del ctx
+    return ""

@@ -1,0 +1,136 @@
+"""What the commands that train share: their options, and how a run is started and shown."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tltool.cli.console import print_json
+from tltool.cli.results import show_run
+
+if TYPE_CHECKING:
+    from tltool.recipe.overrides import Override
+    from tltool.recipe.schema import Recipe
+
+DeviceName = Literal["auto", "cpu", "gpu"]
+Test = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="A separate test folder, opened only at the end."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="The run folder, absent or empty; by default runs/NAME-UTC.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the run and of the exported model.")
+]
+SavedModels = Annotated[
+    Path, typer.Option("--export-to", metavar="FOLDER", help="Folder that gets NAME/VERSION/.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
+]
+Device = Annotated[DeviceName, typer.Option(metavar="auto|cpu|gpu", help="Where to train.")]
+Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
+EXPORTS = Path("saved_models")
+
+
+def settings_of(
+    settings: list[str] | None,
+    *,
+    photos: Path | None = None,
+    backbone: str | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+) -> list["Override"]:
+    """Return what the command line sets of a recipe: by ``--set`` or by a flag.
+
+    Without a name of its own, a run with another backbone is called after the backbone.
+
+    Raises:
+        UsageError: one of ``settings`` is not KEY=VALUE.
+    """
+    from tltool.recipe.overrides import Override, parse_override
+
+    flags = {
+        "--backbone": ("model.backbone", backbone),
+        "--name": ("name", name),
+        "--seed": ("seed", seed),
+        "the argument": ("data.source", _source(photos)),
+    }
+    given = [
+        *(
+            Override(key, value, f"{flag} {value}")
+            for flag, (key, value) in flags.items()
+            if value is not None
+        ),
+        *(parse_override(setting) for setting in settings or []),
+    ]
+    if backbone and all(override.key != "name" for override in given):
+        given.append(Override("name", backbone, f"--backbone {backbone}"))
+    return given
+
+
+def train(
+    recipe: "Recipe",
+    photos: Path,
+    *,
+    test: Path | None,
+    out: Path | None,
+    saved_models: Path,
+    weights: Path | None,
+    device: DeviceName,
+    offline: bool,
+    json: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Check what can be checked at once, train, and print the result."""
+    from tltool.cli.display import shown
+    from tltool.workflows.preflight import check_first
+
+    started = time.perf_counter()
+    check_first(recipe, photos, test=test, out=out, weights=weights, offline=offline)
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.finetune import finetune as workflow
+
+        result = workflow(
+            photos,
+            recipe=recipe,
+            test=test,
+            out=out,
+            saved_models=saved_models,
+            weights=weights,
+            offline=offline,
+            device=device,
+            observer=display,
+        )
+    document = {
+        "run": str(result.run),
+        "export": str(result.export) if result.export else None,
+        "metrics": result.metrics,
+        # with the loading of TensorFlow, which the workflow does not see
+        "seconds": {**result.seconds, "total": time.perf_counter() - started},
+    }
+    if json:
+        print_json(document)
+    else:
+        show_run(document)
+
+
+def _source(photos: Path | None) -> str | None:
+    """Return the folder for the recipe; None where its name is no text that YAML could hold."""
+    if photos is None:
+        return None
+    path = str(photos.absolute())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return None
+    return path

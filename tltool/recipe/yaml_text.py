@@ -1,0 +1,83 @@
+"""YAML as recipes use it: no duplicate keys, no tags, and only true and false are booleans."""
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from tltool.errors import UsageError
+
+# YAML 1.1 also takes on, off, yes and no for booleans, and 2026-01-31 for a date: in a recipe they
+# are texts, and the schema takes `no` for a boolean where it wants one
+_SURPRISES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys, which PyYAML would silently overwrite."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name and kind
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _SURPRISES]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem="a key is no word", problem_mark=key_node.start_mark)
+        if key in seen:
+            problem = f"the key '{key}' stands twice; keep one of them"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def read_yaml(text: str, *, told: str) -> Any:
+    """Return what a YAML text says.
+
+    Args:
+        text: the text.
+        told: where it comes from, for the error.
+
+    Raises:
+        UsageError: it is no YAML, or a key stands twice in one map.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{told} is not valid YAML: {_one_line(error)}") from None
+    except RecursionError:
+        raise UsageError(f"{told} is not valid YAML: it is nested too deeply") from None
+    except ValueError as error:  # such as an integer of 5000 digits
+        raise UsageError(f"{told} is not valid YAML: {error}") from None
+
+
+def write_yaml(document: Any) -> str:
+    """Return a document as YAML text, its keys in their order."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def one_line(value: Any) -> str:
+    """Return a value as YAML on one line, as it may stand behind ``--set KEY=``."""
+    text = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**31
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    problem = getattr(error, "problem", None) or str(error).split("\n", 1)[0]
+    if "'\\t'" in problem:
+        problem = "tabs are not allowed for indentation, use spaces"
+    return f"{problem}{where}"
