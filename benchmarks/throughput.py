@@ -34,9 +34,10 @@ from tltool.models.network import Network
 from tltool.training.best import BestModel
 from tltool.training.cached import finetune_data
 from tltool.training.live import live_data
-from tltool.training.loop import PhaseData, PhasePlan, Trainer
+from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.optimizers import Group
+from tltool.training.plan import PhaseData, PhasePlan
 from tltool.training.precision import FLOAT32, Precision, choose_precision
 from tltool.training.schedules import Schedule
 

@@ -15,6 +15,11 @@ from PIL import Image
 PhotoMaker = Callable[..., Path]
 
 
+def merged(*settings: str) -> list[str]:
+    """Return ``KEY=VALUE`` settings without contradictions: the last one of a key stands."""
+    return list({setting.partition("=")[0]: setting for setting in settings}.values())
+
+
 def picture(seed: int, size: tuple[int, int] = (48, 48), *, hue: int = 0) -> Image.Image:
     """Return a small RGB picture (width, height): a gradient in the colour ``hue`` plus noise.
 

@@ -14,10 +14,9 @@ from tltool.errors import DataError
 from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
 from tltool.models.backbones import get_backbone
 from tltool.models.network import Network
+from tltool.runs.layout import DESCRIPTION_FILE, MODEL_FILE
 
 FORMAT_VERSION = 1
-MODEL_FILE = "model.keras"
-DESCRIPTION_FILE = "artifact.json"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import merged
 from tltool.cli.main import app
 
 TINY = (
@@ -66,7 +67,7 @@ def finetune_tiny(tltool: Tltool, tmp_path: Path) -> Tltool:
 
     def run(photos: Path, *args: object, settings: tuple[str, ...] = ()) -> Any:
         folders = ("--out", tmp_path / "run", "--export-to", tmp_path / "exports")
-        every = (*TINY, "export.enabled=false", *settings)
+        every = tuple(merged(*TINY, "export.enabled=false", *settings))
         return tltool("finetune", photos, *folders, "--offline", *args, settings=every)
 
     return run

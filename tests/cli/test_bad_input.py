@@ -330,29 +330,33 @@ def test_a_gpu_that_is_not_there(finetune_tiny, the_error, make_photos, monkeypa
 
 
 def test_a_disk_without_room_for_the_cache(
-    finetune_tiny, the_error, make_photos, tmp_path, monkeypatch
+    finetune_tiny, the_error, make_photos, tmp_path, monkeypatch, tltool
 ):
     from tltool.features import store
 
     tight = store.shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda path: tight)
-    result = finetune_tiny(make_photos(), settings=("train.cache.ram_fraction=1e-12",))
+    result = finetune_tiny(make_photos())
     assert result.exit_code == 5
     assert "no room" in the_error(result)
-    assert not (tmp_path / "run" / "cache").exists()
+    assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
+    monkeypatch.undo()
+    assert tltool("runs", "resume", tmp_path / "run").exit_code == 0
 
 
 def test_a_disk_that_fills_up_while_the_cache_is_reserved(
-    finetune_tiny, the_error, make_photos, tmp_path, monkeypatch
+    finetune_tiny, the_error, make_photos, tmp_path, monkeypatch, tltool
 ):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    result = finetune_tiny(make_photos(), settings=("train.cache.ram_fraction=1e-12",))
+    result = finetune_tiny(make_photos())
     assert result.exit_code == 5
     assert "no room" in the_error(result)
-    assert not (tmp_path / "run" / "cache").exists()
+    assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
+    monkeypatch.undo()
+    assert tltool("runs", "resume", tmp_path / "run").exit_code == 0
 
 
 def test_a_disk_that_fills_up_during_the_export(
@@ -431,7 +435,7 @@ def test_a_model_below_the_recipes_bar_is_not_exported(
     "phase", ["audit", "model", "features", "probe", "head", "finetune", "evaluation", "export"]
 )
 def test_ctrl_c_in_each_phase_says_what_is_kept(
-    finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase
+    finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase, tltool
 ):
     from tltool.cli.display import Display
 
@@ -443,12 +447,13 @@ def test_ctrl_c_in_each_phase_says_what_is_kept(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Display, "on_phase", press_ctrl_c)
-    settings = ("export.enabled=true", "train.cache.ram_fraction=1e-12")
-    result = finetune_tiny(untouched(make_photos(n=4)), settings=settings)
+    photos = untouched(make_photos(n=4))
+    result = finetune_tiny(photos, settings=("export.enabled=true",))
     assert result.exit_code == 130
-    assert str(tmp_path / "run") in the_error(result)
-    assert "kept" in the_error(result)
-    assert not (tmp_path / "run" / "cache").exists()
+    assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
     assert not (tmp_path / "exports").exists()
     trained = (tmp_path / "run" / "model.keras").exists()
     assert trained == (phase == "export")
+    monkeypatch.undo()
+    assert tltool("runs", "resume", tmp_path / "run").exit_code == 0
+    assert (tmp_path / "run" / "model.keras").is_file()

@@ -1,63 +1,87 @@
-"""Cached activations in memory and on disk, and which view an epoch sees."""
+"""Cached features on disk, and which view an epoch sees."""
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import ml_dtypes
 import numpy as np
-import psutil
 import pytest
 
 from tltool.errors import EnvironmentProblem
-from tltool.features import store as store_module
 from tltool.features.extract import Features
-from tltool.features.store import BFLOAT16, ActivationStore, reserve
+from tltool.features.store import BFLOAT16, PassStore, reserve
 from tltool.features.views import rows_of_epoch, shuffled_order
 
-
-def values(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).normal(0, 100, shape).astype(ml_dtypes.bfloat16)
+COLUMNS = {"index": (np.dtype(np.int64), ()), "activations": (BFLOAT16, (3, 3, 5))}
 
 
-@pytest.mark.parametrize("fraction", [0.5, 1e-15], ids=["memory", "disk"])
-def test_an_array_gives_back_what_was_written(tmp_path, fraction):
-    store = ActivationStore(tmp_path / "cache", ram_fraction=fraction)
-    array = store.allocate((7, 3, 3, 5))
-    assert array.dtype == BFLOAT16
-    expected = values(array.shape)
-    for start in range(0, 7, 2):
-        array[start : start + 2] = expected[start : start + 2]
-    np.testing.assert_array_equal(array.view(np.uint16), expected.view(np.uint16))
-    assert store.spilled == (fraction < 0.1)
+def values(count: int) -> np.ndarray:
+    numbers = np.random.default_rng(0).normal(0, 100, (count, 3, 3, 5))
+    return numbers.astype(ml_dtypes.bfloat16)
 
 
-def test_arrays_go_to_disk_only_beyond_the_budget(tmp_path, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    store = ActivationStore(tmp_path / "cache", ram_fraction=0.5)  # 500 bytes
-    store.allocate((100,))
-    assert not store.spilled
-    store.allocate((200,))
-    assert store.spilled
-    store.allocate((150,))
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+def bits(array: np.ndarray) -> np.ndarray:
+    return array.view(np.uint16)
 
 
-def test_clearing_removes_the_files_and_leaves_the_arrays_usable(tmp_path):
-    store = ActivationStore(tmp_path / "cache", ram_fraction=1e-15)
-    array = store.allocate((10,))
-    array[:] = values((10,))
-    store.clear()
-    assert not (tmp_path / "cache").exists()
-    np.testing.assert_array_equal(array.view(np.uint16), values((10,)).view(np.uint16))
+def filled(folder, count: int, *, rows: int, commit: bool = True) -> PassStore:
+    store = PassStore(folder, count=count, columns=COLUMNS)
+    for start in range(store.rows, rows, 2):
+        part = slice(start, min(start + 2, rows))
+        store.append(index=np.arange(count)[part], activations=values(count)[part])
+    if commit:
+        store.commit()
+    return store
+
+
+def test_a_pass_gives_back_what_was_written(tmp_path):
+    columns = filled(tmp_path / "pass", 7, rows=7).columns
+    np.testing.assert_array_equal(columns["index"].read(0, 7), np.arange(7))
+    np.testing.assert_array_equal(bits(columns["activations"].read(2, 5)), bits(values(7)[2:5]))
+    np.testing.assert_array_equal(bits(columns["activations"].read(5, 99)), bits(values(7)[5:]))
+    chosen = [6, 0, 6, 3]
+    np.testing.assert_array_equal(
+        bits(columns["activations"].take(chosen)), bits(values(7)[chosen])
+    )
+
+
+def test_a_second_process_goes_on_after_the_last_committed_row(tmp_path):
+    filled(tmp_path / "pass", 7, rows=4)
+    store = filled(tmp_path / "pass", 7, rows=4, commit=False)
+    assert store.rows == 4
+    store.append(index=np.array([99]), activations=values(1))  # never committed: written again
+    again = filled(tmp_path / "pass", 7, rows=7)
+    np.testing.assert_array_equal(again.columns["index"].read(0, 7), np.arange(7))
+    assert PassStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 7
+
+
+@pytest.mark.parametrize("damage", ["{", '{"rows": 7}', "[]", ""])
+def test_damaged_or_foreign_progress_starts_the_pass_anew(tmp_path, damage):
+    filled(tmp_path / "pass", 7, rows=7)
+    (tmp_path / "pass" / "progress.json").write_text(damage)
+    assert PassStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 0
+
+
+def test_progress_of_another_shape_starts_the_pass_anew(tmp_path):
+    filled(tmp_path / "pass", 7, rows=7)
+    other = {**COLUMNS, "activations": (BFLOAT16, (3, 3, 4))}
+    assert PassStore(tmp_path / "pass", count=7, columns=other).rows == 0
+
+
+def test_progress_never_claims_more_rows_than_were_committed(tmp_path):
+    filled(tmp_path / "pass", 7, rows=6, commit=False)
+    assert not (tmp_path / "pass" / "progress.json").exists()
+    filled(tmp_path / "pass", 7, rows=2)
+    assert json.loads((tmp_path / "pass" / "progress.json").read_text())["rows"] == 2
 
 
 def test_no_room_on_the_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        store_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})()
-    )
-    store = ActivationStore(tmp_path / "cache", ram_fraction=1e-15)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})())
     with pytest.raises(EnvironmentProblem, match="no room"):
-        store.allocate((1000,))
-    assert list((tmp_path / "cache").iterdir()) == []
+        PassStore(tmp_path / "pass", count=1000, columns=COLUMNS)
+    assert list((tmp_path / "pass").iterdir()) == []
 
 
 def test_a_reserved_file_owns_its_blocks(tmp_path):

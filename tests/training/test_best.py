@@ -29,7 +29,7 @@ def value_of(model: keras.Model) -> float:
 
 def test_the_best_weights_of_all_phases_come_back():
     model = model_of(1.0)
-    best = BestModel(model, "val_loss")
+    best = BestModel(model.weights, "val_loss")
     assert best.offer(measures(0.5), phase="probe", epoch=0)
     set_all(model, 2.0)
     assert best.offer(measures(0.4), phase="head", epoch=3)
@@ -42,7 +42,7 @@ def test_the_best_weights_of_all_phases_come_back():
 
 def test_the_first_of_two_equals_is_kept():
     model = model_of(1.0)
-    best = BestModel(model, "val_loss")
+    best = BestModel(model.weights, "val_loss")
     best.offer(measures(0.5), phase="probe", epoch=0)
     set_all(model, 2.0)
     assert not best.offer(measures(0.5), phase="head", epoch=1)
@@ -52,7 +52,7 @@ def test_the_first_of_two_equals_is_kept():
 
 def test_kept_weights_do_not_change_with_the_model():
     model = model_of(1.0)
-    best = BestModel(model, "val_loss")
+    best = BestModel(model.weights, "val_loss")
     best.offer(measures(0.5), phase="probe", epoch=0)
     for value in (5.0, 6.0):
         set_all(model, value)
@@ -61,7 +61,7 @@ def test_kept_weights_do_not_change_with_the_model():
 
 
 def test_accuracy_is_better_when_higher():
-    best = BestModel(model_of(1.0), "val_accuracy")
+    best = BestModel(model_of(1.0).weights, "val_accuracy")
     assert best.offer(measures(0.1, 0.7), phase="head", epoch=1)
     assert not best.offer(measures(0.05, 0.6), phase="head", epoch=2)
     assert best.offer(measures(0.2, 0.8), phase="head", epoch=3)
@@ -69,12 +69,12 @@ def test_accuracy_is_better_when_higher():
 
 def test_nothing_offered_restores_nothing():
     model = model_of(4.0)
-    BestModel(model, "val_loss").restore()
+    BestModel(model.weights, "val_loss").restore()
     assert value_of(model) == 4.0
 
 
 def test_a_loss_that_is_no_number_is_never_the_best():
-    best = BestModel(model_of(1.0), "val_loss")
+    best = BestModel(model_of(1.0).weights, "val_loss")
     assert not best.offer(measures(float("nan")), phase="head", epoch=1)
     assert best.offer(measures(9.0), phase="head", epoch=2)
 
@@ -98,7 +98,7 @@ def test_an_improvement_below_min_delta_does_not_count():
 
 
 def test_every_phase_has_its_own_patience():
-    best = BestModel(model_of(1.0), "val_loss")
+    best = BestModel(model_of(1.0).weights, "val_loss")
     best.offer(measures(0.1), phase="probe", epoch=0)
     local = best.fresh(min_delta=0.0)
     assert not local.stale_after(measures(0.5), 1)  # worse than the probe, but this phase's first

@@ -16,7 +16,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import keras
 from tltool.events import SilentObserver
 from tltool.training.best import BestModel
-from tltool.training.loop import PhaseData, PhasePlan, Trainer
+from tltool.training.loop import Trainer
+from tltool.training.plan import PhaseData, PhasePlan
 from tltool.training.optimizers import Group
 from tltool.training.precision import FLOAT32
 from tltool.training.schedules import Schedule
@@ -43,7 +44,7 @@ def train(strategy, kind):
     def validate():
         seen.append([np.array(keras.ops.convert_to_numpy(v)) for v in model.weights])
         return {"val_loss": 1.0, "val_accuracy": 0.5}
-    best = BestModel(model, "val_loss")
+    best = BestModel(model.weights, "val_loss")
     trainer.run(PhaseData(batches, validate), best=best, observer=SilentObserver())
     live = [keras.ops.convert_to_numpy(v) for v in model.weights]
     best.restore()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import merged
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
@@ -74,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     photos = write_fruit(folder / "photos", n=14)
     before = contents(photos)
-    recipe = load_recipe("vgg16", [*TINY, "name=fruit", "export.enabled=true"])
+    recipe = load_recipe("vgg16", merged(*TINY, "name=fruit", "export.enabled=true"))
     result = finetune(
         photos, recipe=recipe, out=folder / "run", saved_models=folder / "saved_models"
     )
@@ -92,7 +93,7 @@ def finetune_tiny(tmp_path: Path) -> Callable[..., FinetuneResult]:
     """Train the tiny backbone on ``photos`` with ``settings`` added, and return the result."""
 
     def run(photos: Path, *settings: str, **options: object) -> FinetuneResult:
-        recipe = load_recipe("vgg16", [*TINY, *settings])
+        recipe = load_recipe("vgg16", merged(*TINY, *settings))
         out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
         return finetune(photos, recipe=recipe, out=out, **options)  # type: ignore[arg-type]
 

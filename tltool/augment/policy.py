@@ -48,7 +48,12 @@ class Augmenter:
         return steps
 
     def batches(
-        self, photos: tf.data.Dataset, *, key: tf.Tensor, batch_size: int
+        self,
+        photos: tf.data.Dataset,
+        *,
+        key: tf.Tensor,
+        batch_size: int,
+        first: tf.Tensor | int = 0,
     ) -> tf.data.Dataset:
         """Return batches of augmented photos; also inside a ``tf.function``.
 
@@ -57,6 +62,7 @@ class Augmenter:
                 in the order of training.
             key: int32 [2], the seed of the run and the number of the epoch or cached view.
             batch_size: photos per batch; mixup and cutmix blend within a batch.
+            first: number of the first batch, int64, which the draws of a blend depend on.
 
         Returns:
             Dataset of (index int64 [B], images float32 [B, H, W, 3], labels float32 [B, C]).
@@ -76,7 +82,7 @@ class Augmenter:
         changed = photos.map(change, num_parallel_calls=tf.data.AUTOTUNE)
         batches = changed.batch(batch_size)
         if self._kinds:
-            batches = batches.enumerate().map(mix, num_parallel_calls=tf.data.AUTOTUNE)
+            batches = batches.enumerate(first).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
         return batches
 
     def _mixed(self, index: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> Photo:

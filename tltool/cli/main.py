@@ -16,6 +16,7 @@ from tltool.cli import (
     native_logs,
     predict,
     recipes,
+    runs,
     samples,
     weights,
 )
@@ -33,6 +34,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("backbones")(backbones.backbones)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(runs.app, name="runs")
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")
 app.command("demo")(demo.demo)

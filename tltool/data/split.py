@@ -205,10 +205,11 @@ def write_split(path: Path, catalog: Catalog, split: Split) -> None:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for item, name in zip(catalog.items, split.names, strict=True):
-            writer.writerow([_shown(item.path, catalog.root), item.label, name, item.sha256])
+            writer.writerow([shown_path(item.path, catalog.root), item.label, name, item.sha256])
 
 
-def _shown(path: Path, root: Path) -> str:
+def shown_path(path: Path, root: Path) -> str:
+    """Return how split.csv names a file: relative to the photos where it lies inside."""
     return (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -10,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tltool.runs.durable import flush
 
 STAGING_PREFIX = ".tmp-"
 ABANDONED_AFTER = 24 * 3600.0  # seconds; no export takes that long
@@ -61,7 +62,7 @@ def publish(staged: Path, base_dir: Path) -> Path:
         OSError: it cannot be written.
     """
     for path in (staged, *staged.rglob("*")):
-        _flush(path)
+        flush(path)
     while True:
         target = base_dir / str(max(versions(base_dir), default=0) + 1)
         try:
@@ -70,7 +71,7 @@ def publish(staged: Path, base_dir: Path) -> Path:
             if not target.exists():
                 raise
             continue  # another export took the number in this moment
-        _flush(base_dir)
+        flush(base_dir)
         return target
 
 
@@ -87,13 +88,3 @@ def _remove_abandoned(base_dir: Path) -> None:
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a folder
-    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.features.store import ActivationStore
+from tltool.features.store import BFLOAT16, Column, PassStore
+
+# A shard is what a killed run computes again: some seconds of work.
+_SHARD_BATCHES = 8
 
 Forward = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
 
@@ -23,13 +27,14 @@ class Features:
         index: position of each row's photo in its catalog, int64 [N].
         labels: one-hot or mixed labels, float32 [N, C].
         pooled: input of the head, float32 [N, D] (or [N, h, w, C], see ``Network.pooled``).
-        activations: output of the trunk at the cut, bfloat16 [N, h, w, c]; None without a cut.
+        activations: output of the trunk at the cut, bfloat16 [N, h, w, c] in a file; None without
+            a cut.
     """
 
     index: np.ndarray
     labels: np.ndarray
     pooled: np.ndarray
-    activations: np.ndarray | None
+    activations: Column | None
 
 
 class Extractor:
@@ -62,45 +67,51 @@ class Extractor:
 
     def run(
         self,
-        batches: tf.data.Dataset,
+        batches_from: Callable[[int], tf.data.Dataset],
+        folder: Path,
         *,
         count: int,
         classes: int,
-        store: ActivationStore,
         observer: Observer,
     ) -> Features:
-        """Return the features of ``count`` photos.
+        """Return the features of ``count`` photos, going on where an earlier process was killed.
 
         Args:
-            batches: (index [B], images float32 [B, H, W, 3], labels float32 [B, classes]).
+            batches_from: batches (index [B], images float32 [B, H, W, 3], labels float32
+                [B, classes]) from a row of the pass on, always at the border of a batch.
+            folder: where the features are kept.
             count: photos in all.
             classes: number of classes.
-            store: where activations are kept.
             observer: told about the progress.
 
         Raises:
-            EnvironmentProblem: no room for the activations.
+            EnvironmentProblem: no room for the features.
         """
-        features = self._empty(count, classes, store)
-        done = 0
-        for index, images, labels in batches:
-            outputs = self.forward(images)
-            rows = slice(done, done + len(outputs[0]))
-            features.index[rows] = index.numpy()
-            features.labels[rows] = labels.numpy()
-            features.pooled[rows] = outputs[0].numpy()
-            if features.activations is not None:
-                features.activations[rows] = outputs[1].numpy()
-            done = rows.stop
-            observer.on_progress(done, count)
-        return features
-
-    def _empty(self, count: int, classes: int, store: ActivationStore) -> Features:
+        store = PassStore(folder, count=count, columns=self._columns(classes))
+        done = store.rows
+        if done < count:
+            for number, (index, images, labels) in enumerate(batches_from(done), start=1):
+                outputs = dict(zip(("pooled", "activations"), self.forward(images), strict=False))
+                values = {name: value.numpy() for name, value in outputs.items()}
+                store.append(index=index.numpy(), labels=labels.numpy(), **values)
+                done += len(values["pooled"])
+                if number % _SHARD_BATCHES == 0 or done == count:
+                    store.commit()
+                observer.on_progress(done, count)
+        columns = store.columns
         return Features(
-            index=np.zeros(count, np.int64),
-            labels=np.zeros((count, classes), np.float32),
-            pooled=np.zeros((count, *self.pooled_shape), np.float32),
-            activations=None
-            if self.cut_shape is None
-            else store.allocate((count, *self.cut_shape)),
+            index=columns["index"].read(0, count),
+            labels=columns["labels"].read(0, count),
+            pooled=columns["pooled"].read(0, count),
+            activations=columns.get("activations"),
         )
+
+    def _columns(self, classes: int) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+        columns: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
+            "index": (np.dtype(np.int64), ()),
+            "labels": (np.dtype(np.float32), (classes,)),
+            "pooled": (np.dtype(np.float32), self.pooled_shape),
+        }
+        if self.cut_shape is not None:
+            columns["activations"] = (BFLOAT16, self.cut_shape)
+        return columns

@@ -1,74 +1,173 @@
-"""Arrays for cached activations: in memory while the budget lasts, then memory-mapped."""
+"""The features of one pass in a folder: written shard by shard, so that a killed run goes on.
+
+Activations are never held in memory as a whole. They are read from the file row by row, and the
+operating system keeps of the file what its free memory allows: a cache larger than the memory
+costs reading, not failure.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import shutil
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-import psutil
 
 from tltool.errors import EnvironmentProblem
+from tltool.runs.durable import write_durably
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+FORMAT = 1
 _SPARE_BYTES = 256 * 2**20  # left free on the disk for logs, the model and the export
 
 
-class ActivationStore:
-    """Allocates bfloat16 arrays under one memory budget.
+class Column:
+    """Rows of one shape and type in a file.
 
     Args:
-        folder: where arrays beyond the budget are memory-mapped; made when needed.
-        ram_fraction: share of the memory free now that arrays may take together.
+        path: the file; it exists.
+        dtype: type of the elements.
+        shape: of one row.
+        count: rows in all.
     """
 
-    def __init__(self, folder: Path, *, ram_fraction: float) -> None:
-        self._folder = folder
-        self._budget = int(psutil.virtual_memory().available * ram_fraction)
-        self._files = 0
+    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...], count: int) -> None:
+        self._file = path.open("r+b", buffering=0)
+        weakref.finalize(self, self._file.close)
+        self.dtype, self.row_shape, self.count = dtype, shape, count
+        self.row_bytes = math.prod(shape) * dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.count
+
+    def write(self, start: int, rows: np.ndarray) -> None:
+        """Write ``rows`` [n, *row_shape] from row ``start`` on."""
+        self._file.seek(start * self.row_bytes)
+        rest = _bytes(np.ascontiguousarray(rows, self.dtype))
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return rows ``start`` to ``stop``, [stop - start, *row_shape]."""
+        rows = np.empty((max(0, min(stop, self.count) - start), *self.row_shape), self.dtype)
+        self._fill(rows, start)
+        return rows
+
+    def take(self, numbers: Sequence[int]) -> np.ndarray:
+        """Return the rows of these numbers, [n, *row_shape]."""
+        rows = np.empty((len(numbers), *self.row_shape), self.dtype)
+        for row, number in zip(rows, numbers, strict=True):
+            self._fill(row, number)
+        return rows
+
+    def sync(self) -> None:
+        """Wait until all that was written is on disk."""
+        os.fsync(self._file.fileno())
+
+    def _fill(self, target: np.ndarray, start: int) -> None:
+        self._file.seek(start * self.row_bytes)
+        rest = _bytes(target)
+        while rest:
+            got = self._file.readinto(rest)
+            if not got:
+                raise EOFError(f"{self._file.name} is shorter than {start + 1} rows")
+            rest = rest[got:]
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """Return the memory of a contiguous array, of any type."""
+    view: memoryview = array.reshape(-1).view(np.uint8).data
+    return view
+
+
+class PassStore:
+    """What one pass over ``count`` photos gives, column by column.
+
+    Args:
+        folder: made if absent; what a killed process left there is taken up again.
+        count: photos.
+        columns: type and shape of a row by name.
+
+    Attributes:
+        rows: how many rows are safely on disk.
+
+    Raises:
+        EnvironmentProblem: the disk has no room for all rows.
+    """
+
+    def __init__(
+        self, folder: Path, *, count: int, columns: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+    ) -> None:
+        self._folder, self.count = folder, count
+        self._made_for = {
+            "format": FORMAT,
+            "count": count,
+            "columns": {
+                name: [str(dtype), list(shape)] for name, (dtype, shape) in columns.items()
+            },
+        }
+        self.rows = self._rows_on_disk()
+        if not self.rows:
+            sizes = {
+                name: count * math.prod(shape) * dtype.itemsize
+                for name, (dtype, shape) in columns.items()
+            }
+            self._make(sizes)
+        self.columns = {
+            name: Column(self._path(name), dtype, shape, count)
+            for name, (dtype, shape) in columns.items()
+        }
+        self._written = self.rows
+
+    def append(self, **rows: np.ndarray) -> None:
+        """Write the next rows of every column; they are safe after the next ``commit``."""
+        for name, values in rows.items():
+            self.columns[name].write(self._written, values)
+        self._written += len(next(iter(rows.values())))
+
+    def commit(self) -> None:
+        """Wait until all rows are on disk and note how many there are."""
+        for column in self.columns.values():
+            column.sync()
+        self.rows = self._written
+        document = {**self._made_for, "rows": self.rows}
+        write_durably(self._progress, json.dumps(document).encode())
 
     @property
-    def spilled(self) -> bool:
-        """Whether an array had to go to disk."""
-        return self._files > 0
+    def _progress(self) -> Path:
+        return self._folder / "progress.json"
 
-    def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a writable bfloat16 array of ``shape``.
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.bin"
 
-        Raises:
-            EnvironmentProblem: neither memory nor disk has room for it.
-        """
-        size = math.prod(shape) * BFLOAT16.itemsize
-        if size <= self._budget:
-            self._budget -= size
-            return np.empty(shape, BFLOAT16)
-        return self._map(shape, size)
+    def _rows_on_disk(self) -> int:
+        try:
+            document = dict(json.loads(self._progress.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return 0
+        rows = int(document.pop("rows", 0))
+        return rows if document == self._made_for else 0
 
-    def _map(self, shape: tuple[int, ...], size: int) -> np.ndarray:
+    def _make(self, sizes: Mapping[str, int]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._folder).free
-        if free < size + _SPARE_BYTES:
-            raise disk_full(self._folder, size)
-        path = self._folder / f"activations-{self._files}.bin"
-        self._files += 1
-        reserve(path, size)
-        # numpy cannot map bfloat16 itself, so the same bits are mapped as uint16
-        return np.memmap(path, np.uint16, "r+", shape=shape).view(BFLOAT16)
-
-    def clear(self) -> None:
-        """Delete what was written to disk."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        total = sum(sizes.values())
+        if shutil.disk_usage(self._folder).free < total + _SPARE_BYTES:
+            raise disk_full(self._folder, total)
+        for name, size in sizes.items():
+            reserve(self._path(name), size)
 
 
 def reserve(path: Path, size: int) -> None:
-    """Make a file of ``size`` bytes whose blocks exist, so that writing to a map cannot fail.
+    """Make a file of ``size`` bytes whose blocks exist, so that writing to it cannot fail.
 
     Raises:
-        EnvironmentProblem: the disk is full. (Through a map that would be a bus error.)
+        EnvironmentProblem: the disk is full.
     """
     try:
         with path.open("wb") as file:
@@ -82,14 +181,14 @@ def reserve(path: Path, size: int) -> None:
 
 
 def _allocate_blocks(descriptor: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
+    if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
 
 
 def disk_full(folder: Path, size: int) -> EnvironmentProblem:
     """Return the error for a disk without room for ``size`` bytes."""
     return EnvironmentProblem(
-        f"the disk of '{folder}' has no room for {size / 2**30:.1f} GiB of cached activations",
+        f"the disk of '{folder}' has no room for {size / 2**20:,.0f} MiB of cached activations",
         hint="free some space, give another disk with --out, lower train.cache.views, "
         "or train without the cache: --set train.cache=off",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -40,27 +42,46 @@ class PhotoSource:
     def __len__(self) -> int:
         return len(self.items)
 
-    def plain(self, order: np.ndarray | None = None) -> tf.data.Dataset:
-        """Return batches (index, images, one-hot labels) of the photos as they are."""
-        order = np.arange(len(self)) if order is None else order
-        return self._read(order, AugmentSpec(), key=(0, 0))
+    def plain(self, *, start: int = 0) -> tf.data.Dataset:
+        """Return batches (index, images, one-hot labels) of the photos as they are.
 
-    def augmented(self, spec: AugmentSpec, *, seed: int, epoch: int) -> tf.data.Dataset:
-        """Return batches (index, images, labels) of one augmented view in its own random order."""
+        Args:
+            start: where to begin, a multiple of the batch size.
+        """
+        return self._read(np.arange(len(self)), AugmentSpec(), key=(0, 0), start=start)
+
+    def augmented(
+        self, spec: AugmentSpec, *, seed: int, epoch: int, start: int = 0
+    ) -> tf.data.Dataset:
+        """Return batches (index, images, labels) of one augmented view in its own random order.
+
+        Args:
+            spec: what to change.
+            seed: seed of the run.
+            epoch: number of the epoch or view.
+            start: where to begin, a multiple of the batch size.
+        """
         order = shuffled_order(len(self), seed=seed, epoch=epoch)
-        return self._read(order, spec, key=(seed, epoch))
+        return self._read(order, spec, key=(seed, epoch), start=start)
 
     def _read(
-        self, order: np.ndarray, augment: AugmentSpec, *, key: tuple[int, int]
+        self, order: np.ndarray, augment: AugmentSpec, *, key: tuple[int, int], start: int
     ) -> tf.data.Dataset:
         one_pass = _traced(self.decode, augment, self.classes, self.batch_size)
         with tf.device("/CPU:0"):
             return one_pass(
                 self._files,
                 tf.constant(self.labels, tf.int64),
-                tf.constant(order, tf.int64),
+                tf.constant(order[start:], tf.int64),
                 tf.constant(key, tf.int32),
+                tf.constant(start // self.batch_size, tf.int64),
             )
+
+    def digest(self) -> str:
+        """Return a SHA-256 (hex) over contents, labels, order and how they are read."""
+        rows = [(i.sha256, int(n)) for i, n in zip(self.items, self.labels, strict=True)]
+        described = [rows, self.classes, self.decode.to_json(), self.batch_size]
+        return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
     @cached_property
     def _files(self) -> ImageFiles:
@@ -72,7 +93,10 @@ class PhotoSource:
 def _traced(
     decode: DecodeSpec, augment: AugmentSpec, classes: int, batch_size: int
 ) -> Callable[..., tf.data.Dataset]:
-    """Return a pass: (files of N photos, labels [N], order [M], key [2]) to batches."""
+    """Return a pass: (files of N photos, labels [N], order [M], key [2], first) to batches.
+
+    ``first`` is the number of the first batch.
+    """
     augmenter = None
     if not augment.identity:
         # keras-cv takes a second to import: only who augments pays for it
@@ -82,7 +106,7 @@ def _traced(
 
     @tf.function(autograph=False, reduce_retracing=True)
     def one_pass(
-        files: ImageFiles, labels: tf.Tensor, order: tf.Tensor, key: tf.Tensor
+        files: ImageFiles, labels: tf.Tensor, order: tf.Tensor, key: tf.Tensor, first: tf.Tensor
     ) -> tf.data.Dataset:
         images = image_dataset(files, decode, order=order)
         photos = images.map(
@@ -91,7 +115,7 @@ def _traced(
         if augmenter is None:
             batches = photos.batch(batch_size)
         else:
-            batches = augmenter.batches(photos, key=key, batch_size=batch_size)
+            batches = augmenter.batches(photos, key=key, batch_size=batch_size, first=first)
         return batches.prefetch(_BATCHES_AHEAD).with_options(fixed_options())
 
     return one_pass

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import keras
+import numpy as np
 
 from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
@@ -89,6 +91,21 @@ class Network:
     def head_variables(self) -> list[keras.Variable]:
         """Return what is trained when only the head is."""
         return self._variables({layer.name for layer in self._head_layers})
+
+    def moving_statistics(self) -> list[keras.Variable]:
+        """Return the means and variances that batch normalisation may collect in training."""
+        norms = [x for x in self.model.layers if isinstance(x, keras.layers.BatchNormalization)]
+        return [one for norm in norms for one in (norm.moving_mean, norm.moving_variance)]
+
+    def digest(self, *, head: bool = True) -> str:
+        """Return a SHA-256 (hex) over all weights, or all but the head's, in the model's order."""
+        left_out = set() if head else {layer.name for layer in self._head_layers}
+        digest = hashlib.sha256()
+        for layer in self.model.layers:
+            for value in () if layer.name in left_out else layer.get_weights():
+                if np.issubdtype(value.dtype, np.floating):  # not the states of random generators
+                    digest.update(np.ascontiguousarray(value, np.float32).tobytes())
+        return digest.hexdigest()
 
     @property
     def _features(self) -> keras.KerasTensor:

@@ -117,16 +117,8 @@ def _explain(problem: dict[str, Any]) -> str:
         return f"unknown key '{where}'.{near or ' Known here: ' + ', '.join(known) + '.'}"
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
-        return f"{where}: a map of keys to values is wanted, got {_told(problem)} (keys: {keys})"
-    return f"{where}: {problem['msg']}, got {_told(problem)}"
-
-
-def _told(problem: dict[str, Any]) -> str:
-    """Return the value that was refused, as the user may have written it."""
-    try:
-        return one_line(problem["input"])
-    except Exception:  # a Python caller may pass what YAML has no words for
-        return repr(problem["input"])
+        return f"{where}: a map of keys to values is wanted, got {one_line(problem['input'])} (keys: {keys})"
+    return f"{where}: {problem['msg']}, got {one_line(problem['input'])}"
 
 
 def _elsewhere(leaf: str) -> str:

@@ -11,6 +11,7 @@ from tltool.errors import UsageError
 # YAML 1.1 also takes on, off, yes and no for booleans, and 2026-01-31 for a date: in a recipe they
 # are texts, and the schema takes `no` for a boolean where it wants one
 _SURPRISES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
+_LINE_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,6 +42,18 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that escapes Unicode's line breaks, which PyYAML writes but reads as blanks."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _LINE_BREAKS.search(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def read_yaml(text: str, *, told: str) -> Any:
     """Return what a YAML text says.
 
@@ -63,13 +76,19 @@ def read_yaml(text: str, *, told: str) -> Any:
 
 def write_yaml(document: Any) -> str:
     """Return a document as YAML text, its keys in their order."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def one_line(value: Any) -> str:
     """Return a value as YAML on one line, as it may stand behind ``--set KEY=``."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**31
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        sort_keys=False,
+        allow_unicode=True,
+        width=2**31,
     )
     return text.removesuffix("\n").removesuffix("\n...")
 

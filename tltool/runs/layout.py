@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tltool.errors import EnvironmentProblem, UsageError
 
+MODEL_FILE = "model.keras"
+DESCRIPTION_FILE = "artifact.json"
+
 
 @dataclass(frozen=True)
 class RunLayout:
@@ -60,6 +63,11 @@ class RunLayout:
     def cache(self) -> Path:
         """Folder of activations while training; removed at the end."""
         return self.folder / "cache"
+
+    @property
+    def state(self) -> Path:
+        """How far the run has come; removed at the end."""
+        return self.folder / "state"
 
     @property
     def log(self) -> Path:

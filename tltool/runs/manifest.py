@@ -2,54 +2,75 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import hashlib
 import json
-import os
-import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "tltool", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "scipy",
-    "scikit-learn", "pillow",
-)  # fmt: skip
+from tltool.errors import DataError
+from tltool.runs.durable import write_durably
+
+FORMAT = 1
+_DIGEST = "manifest_digest"
 
 
 def write_manifest(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write ``facts`` with the versions and the machine added."""
-    document = {**facts, "versions": versions(), "machine": machine()}
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write ``facts`` with a digest of themselves, whole or not at all."""
+    document = {"format": FORMAT, **facts}
+    document[_DIGEST] = _digest(document)
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_durably(path, text.encode())
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return what ``write_manifest`` wrote.
+
+    Raises:
+        DataError: there is none, it was changed by hand, or it is of a later tltool.
+    """
+    try:
+        return parse_manifest(path.read_bytes(), told=str(path))
+    except OSError as error:
+        raise DataError(
+            f"'{path.parent}' holds no run: {path.name} cannot be read ({error.strerror})",
+            hint="give the folder of a run; `tltool runs list` names them",
+        ) from None
 
 
-def machine() -> dict[str, Any]:
-    """Return what of the machine decides the numbers: system, processor, cores."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "byte_order": sys.byteorder,
-    }
+def parse_manifest(data: bytes, *, told: str) -> dict[str, Any]:
+    """Return the manifest in ``data``, which was read from ``told``.
+
+    Raises:
+        DataError: it was changed by hand, or it is of a later tltool.
+    """
+    try:
+        document = dict(json.loads(data))
+    except (ValueError, TypeError):
+        raise DataError(
+            f"'{told}' is no manifest of a run", hint="restore it from a copy"
+        ) from None
+    if document.get("format") != FORMAT:
+        raise DataError(
+            f"'{told}' is of format {document.get('format')}, this tltool reads {FORMAT}",
+            hint=f"use the tltool that wrote it ({_writer(document)})",
+        )
+    digest = document.pop(_DIGEST, None)
+    if digest != _digest(document):
+        raise DataError(
+            f"'{told}' was changed after the run wrote it: its digest does not fit",
+            hint="restore the file; what it says can no longer be trusted",
+        )
+    document.pop("format")
+    return document
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+def _writer(document: Mapping[str, Any]) -> str:
+    versions = document.get("versions")
+    found = versions.get("tltool") if isinstance(versions, dict) else None
+    return f"version {found}" if found else "a later version"
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

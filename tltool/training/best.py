@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,17 +41,21 @@ class BestModel:
     """Keeps a copy of the weights at the best validation measure of all phases.
 
     Attributes:
-        model: the whole classifier; its weights are copied.
+        variables: all that any phase may change.
         monitor: which measure decides.
+        phase: of the best state.
+        epoch: of the best state.
+        measures: of the best state.
+        weights: values of ``variables`` in the best state, in their order; none before the first.
     """
 
-    model: keras.Model
+    variables: Sequence[keras.Variable]
     monitor: Monitor
     phase: str = ""
     epoch: int = 0
     measures: dict[str, float] = field(default_factory=dict)
+    weights: list[np.ndarray] = field(default_factory=list)
     _stopping: EarlyStopping = field(init=False)
-    _weights: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stopping = EarlyStopping(self.monitor)
@@ -60,14 +65,26 @@ class BestModel:
         return EarlyStopping(self.monitor, min_delta)
 
     def offer(self, measures: dict[str, float], *, phase: str, epoch: int) -> bool:
-        """Keep the model's present weights if ``measures`` are the best so far."""
+        """Keep the present weights if ``measures`` are the best so far."""
         if not self._stopping.improves(measures):
             return False
-        self.phase, self.epoch, self.measures = phase, epoch, dict(measures)
-        self._weights = [keras.ops.convert_to_numpy(variable) for variable in self.model.weights]
+        weights = [keras.ops.convert_to_numpy(variable) for variable in self.variables]
+        self._keep(measures, weights, phase, epoch)
         return True
+
+    def resume(
+        self, measures: dict[str, float], weights: list[np.ndarray], *, phase: str, epoch: int
+    ) -> None:
+        """Take up the best state of an earlier process."""
+        self._stopping.improves(measures)
+        self._keep(measures, weights, phase, epoch)
 
     def restore(self) -> None:
         """Put the best weights back into the model."""
-        for variable, value in zip(self.model.weights, self._weights, strict=bool(self._weights)):
+        for variable, value in zip(self.variables, self.weights, strict=bool(self.weights)):
             variable.assign(value)
+
+    def _keep(
+        self, measures: dict[str, float], weights: list[np.ndarray], phase: str, epoch: int
+    ) -> None:
+        self.phase, self.epoch, self.measures, self.weights = phase, epoch, dict(measures), weights

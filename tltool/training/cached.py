@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from tltool.features.extract import Features
+from tltool.features.store import Column
 from tltool.features.views import rows_of_epoch
-from tltool.training.loop import Batch, PhaseData
-from tltool.training.measure import HeadLogits, Pooling, batched, loss_and_accuracy
+from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
+from tltool.training.plan import Batch, PhaseData
 
 
 def head_data(
@@ -23,7 +24,7 @@ def head_data(
 ) -> PhaseData:
     """Return the data of the head phase: pooled features of all views."""
     return PhaseData(
-        batches=_batches(views, lambda view: view.pooled, batch_size=batch_size, seed=seed),
+        batches=_batches(views, _pooled_rows, batch_size=batch_size, seed=seed),
         validate=lambda: loss_and_accuracy(head(held.pooled), held_labels),
     )
 
@@ -44,24 +45,35 @@ def finetune_data(
         return loss_and_accuracy(head(pooled_from_cut(held, to_pooled, batch_size)), held_labels)
 
     return PhaseData(
-        batches=_batches(views, _activations, batch_size=batch_size, seed=seed), validate=validate
+        batches=_batches(views, _activation_rows, batch_size=batch_size, seed=seed),
+        validate=validate,
     )
 
 
 def pooled_from_cut(features: Features, to_pooled: Pooling, batch_size: int) -> np.ndarray:
     """Return pooled features float32 [N, D] computed from cached activations."""
-    return np.concatenate([to_pooled(part) for part in batched(_activations(features), batch_size)])
+    column = _activations(features)
+    starts = range(0, len(column), batch_size)
+    return np.concatenate([to_pooled(column.read(at, at + batch_size)) for at in starts])
 
 
-def _activations(features: Features) -> np.ndarray:
+def _activations(features: Features) -> Column:
     if features.activations is None:
         raise ValueError("these features were extracted without a cut")
     return features.activations
 
 
+def _pooled_rows(features: Features, rows: Sequence[int]) -> np.ndarray:
+    return features.pooled[list(rows)]
+
+
+def _activation_rows(features: Features, rows: Sequence[int]) -> np.ndarray:
+    return _activations(features).take(rows)
+
+
 def _batches(
     views: Sequence[Features],
-    inputs: Callable[[Features], np.ndarray],
+    inputs: Callable[[Features, Sequence[int]], np.ndarray],
     *,
     batch_size: int,
     seed: int,
@@ -73,7 +85,7 @@ def _batches(
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             yield (
-                np.stack([inputs(views[view])[row] for view, row in part]),
+                np.concatenate([inputs(views[view], [row]) for view, row in part]),
                 np.stack([views[view].labels[row] for view, row in part]),
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import tensorflow as tf
@@ -48,3 +49,18 @@ def _grow_memory(gpu: tf.config.PhysicalDevice) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         return
+
+
+def gpu_facts() -> dict[str, object] | None:
+    """Return names, compute capabilities, driver and CUDA version of the GPUs in use, or None."""
+    gpus = tf.config.get_visible_devices("GPU")
+    if not gpus:
+        return None
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    driver = Path("/proc/driver/nvidia/version")
+    return {
+        "names": [str(one.get("device_name", "unknown")) for one in details],
+        "compute_capabilities": [list(one.get("compute_capability", ())) for one in details],
+        "driver": driver.read_text().splitlines()[0] if driver.is_file() else None,
+        "cuda": tf.sysconfig.get_build_info().get("cuda_version"),
+    }

@@ -8,8 +8,8 @@ import numpy as np
 
 from tltool.augment.spec import AugmentSpec
 from tltool.features.views import PhotoSource
-from tltool.training.loop import Batch, PhaseData
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
+from tltool.training.plan import Batch, PhaseData
 
 
 def live_data(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,60 +13,11 @@ import tensorflow as tf
 
 from tltool.errors import GateError
 from tltool.events import Observer
-from tltool.training.best import BestModel
+from tltool.training.best import BestModel, EarlyStopping
 from tltool.training.loss import weighted_cross_entropy
 from tltool.training.optimizers import Group, make_optimizer, set_rate
+from tltool.training.plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
-from tltool.training.schedules import Schedule
-
-Batch = tuple[Any, Any]  # inputs [B, ...] and labels float32 [B, C]; numpy arrays or tensors
-Row = dict[str, float | int | str]
-
-
-@dataclass(frozen=True)
-class PhasePlan:
-    """What one phase does.
-
-    Attributes:
-        name: head or finetune.
-        epochs: most epochs.
-        steps: steps of one epoch.
-        schedule: learning rates.
-        optimizer: adamw or sgd.
-        weight_decay: decoupled weight decay.
-        smoothing: label smoothing.
-        class_weights: float32 [C].
-        ema: momentum of the moving average of the weights, 0 for none.
-        patience: epochs without improvement of this phase before it ends.
-        min_delta: smallest improvement that counts.
-        seed: seed of dropout.
-    """
-
-    name: str
-    epochs: int
-    steps: int
-    schedule: Schedule
-    optimizer: Literal["adamw", "sgd"]
-    weight_decay: float
-    smoothing: float
-    class_weights: np.ndarray
-    ema: float
-    patience: int
-    min_delta: float
-    seed: int
-
-
-@dataclass
-class PhaseData:
-    """Where a phase's photos come from.
-
-    Attributes:
-        batches: batches of one epoch, by epoch number (from 1).
-        validate: measures of the network on the validation part: val_loss and val_accuracy.
-    """
-
-    batches: Callable[[int], Iterable[Batch]]
-    validate: Callable[[], dict[str, float]]
 
 
 @dataclass
@@ -80,6 +31,7 @@ class Trainer:
         strategy: devices.
         precision: arithmetic.
         history: rows of all phases; this phase appends its own.
+        changing: what the phase changes: the variables of ``groups``, and moving statistics.
     """
 
     network: keras.Model
@@ -88,32 +40,76 @@ class Trainer:
     strategy: tf.distribute.Strategy
     precision: Precision
     history: list[Row]
+    changing: Sequence[keras.Variable] = ()
     _shadow: list[tf.Variable] = field(default_factory=list)
 
-    def run(self, data: PhaseData, *, best: BestModel, observer: Observer) -> None:
-        """Run the phase; ``best`` hears of every epoch, and of nothing worse than it has."""
+    def run(
+        self,
+        data: PhaseData,
+        *,
+        best: BestModel,
+        observer: Observer,
+        before: PhaseState | None = None,
+        keep: Callable[[PhaseState], None] = lambda _: None,
+    ) -> None:
+        """Run the phase, or the rest of it.
+
+        Args:
+            data: where the photos come from.
+            best: hears of every epoch, and of nothing worse than it has.
+            observer: told about everything on the way.
+            before: how far an earlier process has come.
+            keep: called after every epoch with what a later process needs to go on.
+        """
         step_function = self._build()
         local = best.fresh(min_delta=self.plan.min_delta)
-        step = 0
-        for epoch in range(1, self.plan.epochs + 1):
+        done = self._resume(before, local) if before else 0
+        for epoch in range(done + 1, self.plan.epochs + 1):
             started = time.perf_counter()
             _reseed(self.network, self.plan.seed, epoch)
-            sums, step = self._epoch(step_function, data.batches(epoch), step, observer)
+            step = (epoch - 1) * self.plan.steps
+            sums = self._epoch(step_function, data.batches(epoch), step, observer)
             with self._averaged_weights():
                 measures = data.validate()
                 best.offer(measures, phase=self.plan.name, epoch=epoch)
-            row = self._row(epoch, sums, measures, step, time.perf_counter() - started)
+            row = self._row(epoch, sums, measures, time.perf_counter() - started)
             _check_finite(row)
             self.history.append(row)
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))
             self.plan.schedule.epoch_ended(measures["val_loss"])
-            if local.stale_after(measures, self.plan.patience):
+            stale = local.stale_after(measures, self.plan.patience)
+            finished = stale or epoch == self.plan.epochs
+            keep(self._state(epoch, local, finished=finished))
+            if finished:
                 break
+
+    def _state(self, epoch: int, local: EarlyStopping, *, finished: bool) -> PhaseState:
+        numbers = {
+            "schedule": self.plan.schedule.state(),
+            "stopping": {"value": local.value, "stale": local.stale},
+        }
+        if finished:  # what follows starts from the best state
+            return PhaseState(epoch, True, numbers, {})
+        arrays = {f"{kind}/{n}": _value(v) for kind, vs in self._kinds() for n, v in enumerate(vs)}
+        return PhaseState(epoch, False, numbers, arrays)
+
+    def _kinds(self) -> list[tuple[str, Sequence[Any]]]:
+        optimizers = [variable for one in self._optimizers for variable in one.variables]
+        return [("weight", self.changing), ("average", self._shadow), ("optimizer", optimizers)]
+
+    def _resume(self, before: PhaseState, local: EarlyStopping) -> int:
+        for kind, variables in self._kinds():
+            for number, variable in enumerate(variables):
+                variable.assign(before.arrays[f"{kind}/{number}"])
+        self.plan.schedule.resume(before.numbers["schedule"])
+        local.value = before.numbers["stopping"]["value"]
+        local.stale = before.numbers["stopping"]["stale"]
+        return before.epoch
 
     def _epoch(
         self, step_function: Any, batches: Iterable[Batch], step: int, observer: Observer
-    ) -> tuple[np.ndarray, int]:
-        """Return sums of (loss, hits, rows) over one epoch and the number of the next step."""
+    ) -> np.ndarray:
+        """Return sums of (loss, hits, rows) over one epoch that starts with step ``step``."""
         totals = []
         with self.precision.active():
             for done, (inputs, labels) in enumerate(batches, start=1):
@@ -123,7 +119,8 @@ class Trainer:
                 totals.append(step_function(inputs, labels))
                 step += 1
                 observer.on_progress(done, self.plan.steps, unit="steps")
-        return np.sum([total.numpy() for total in totals], axis=0), step
+        total: np.ndarray = np.sum([total.numpy() for total in totals], axis=0)
+        return total
 
     def _build(self) -> Any:
         """Return the compiled training step: (inputs, labels) to sums float32 [3]."""
@@ -211,9 +208,7 @@ class Trainer:
     def _averaged_weights(self) -> _SwappedWeights:
         return _SwappedWeights(self._variables if self._shadow else [], self._shadow)
 
-    def _row(
-        self, epoch: int, sums: np.ndarray, measures: dict[str, float], step: int, seconds: float
-    ) -> Row:
+    def _row(self, epoch: int, sums: np.ndarray, measures: dict[str, float], seconds: float) -> Row:
         loss, hits, rows = (float(value) for value in sums)
         return {
             "phase": self.plan.name,
@@ -221,7 +216,7 @@ class Trainer:
             "loss": loss / rows,
             "accuracy": hits / rows,
             **measures,
-            "learning_rate": self.plan.schedule.rate(step - 1),
+            "learning_rate": self.plan.schedule.rate(epoch * self.plan.steps - 1),
             "seconds": seconds,
             "images_per_second": rows / seconds,
         }
@@ -241,6 +236,10 @@ class _SwappedWeights:
     def __exit__(self, *_: object) -> None:
         for variable, value in zip(self._live, self._kept, strict=True):
             variable.assign(value)
+
+
+def _value(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def _spread(strategy: tf.distribute.Strategy, batch: Any, parts: Sequence[np.ndarray]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -54,9 +54,3 @@ def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float
     losses = log_sum - shifted[np.arange(len(labels)), labels]
     hits = logits.argmax(axis=1) == labels
     return {"val_loss": float(losses.mean()), "val_accuracy": float(hits.mean())}
-
-
-def batched(array: np.ndarray, size: int) -> Iterable[np.ndarray]:
-    """Yield ``array`` in pieces of at most ``size`` rows."""
-    for start in range(0, len(array), size):
-        yield array[start : start + size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -47,3 +48,12 @@ class Schedule:
         self.stale += 1
         if self.stale >= self.patience:
             self.factor, self.stale = self.factor / 10, 0
+
+    def state(self) -> dict[str, float]:
+        """Return what the epochs have changed."""
+        return {"factor": self.factor, "stale": self.stale, "lowest": self.lowest}
+
+    def resume(self, state: Mapping[str, float]) -> None:
+        """Take up what ``state`` returned in an earlier process."""
+        self.factor, self.lowest = state["factor"], state["lowest"]
+        self.stale = int(state["stale"])

@@ -14,7 +14,7 @@ from tltool.data.decode import decode_batch
 from tltool.data.transcode import read_image_bytes
 from tltool.export.parity import ParityChild, ParityResult, reference_probabilities
 from tltool.export.saved_model import export_saved_model
-from tltool.runs.manifest import versions
+from tltool.runs.environment import versions
 from tltool.workflows.session import Session
 
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
-from tltool.errors import UsageError
 from tltool.features.extract import Extractor, Features
-from tltool.features.store import ActivationStore
 from tltool.features.views import PhotoSource
 from tltool.models.network import Network
+from tltool.runs.state import StateFolder
 from tltool.training.best import BestModel
 from tltool.training.cached import finetune_data, head_data, pooled_from_cut
-from tltool.training.choose_cache import Workload, estimate, seconds_per_photo
 from tltool.training.live import live_data
-from tltool.training.loop import PhaseData, PhasePlan, Row, Trainer
+from tltool.training.loop import Trainer
 from tltool.training.loss import balanced_weights
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.optimizers import Group
+from tltool.training.plan import PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe, fit_probe
 from tltool.training.schedules import Schedule
+from tltool.workflows.passes import Passes
+from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
 
 
@@ -42,6 +43,7 @@ class Learning:
         augment: changes of training photos.
         stage: first stage of the fine-tune phase, or None without one.
         cached: whether phases run on cached features.
+        caches: folder of the features; runs that compute the same may share it.
     """
 
     session: Session
@@ -51,15 +53,25 @@ class Learning:
     augment: AugmentSpec
     stage: str | None
     cached: bool
+    caches: Path
     best: BestModel = field(init=False)
-    history: list[Row] = field(default_factory=list)
-    probe: Probe | None = None
+    progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
-        recipe = self.session.recipe
-        self.best = BestModel(self.network.model, recipe.train.early_stopping.monitor)
-        self.store = ActivationStore(
-            self.session.run.cache, ram_fraction=recipe.train.cache.ram_fraction
+        session, network = self.session, self.network
+        computes = (network.head, str(self.stage), network.digest(head=False))
+        self.passes = Passes(session, self.augment, computes, self.caches)
+        head = network.head_variables()
+        tail = [v for part in network.trained_from(self.stage) for v in part] if self.stage else []
+        known = {id(variable) for variable in head}
+        self._early = [*head, *network.moving_statistics()]
+        self._all = [*self._early, *(v for v in tail if id(v) not in known)]
+        self.best = BestModel(self._all, session.recipe.train.early_stopping.monitor)
+        self.progress = Progress(
+            StateFolder(session.run.state),
+            self.best,
+            early=len(self._early),
+            seconds=session.seconds,
         )
         self.head = HeadLogits(self.network.pooled_to_logits)
         self.images_to_pooled = Pooling(
@@ -68,26 +80,32 @@ class Learning:
 
     def run(self) -> np.ndarray:
         """Train all phases and return the best model's validation logits, float32 [V, C]."""
-        logits = self._run_cached() if self.cached else self._run_live()
-        self.store.clear()
-        return logits
+        return self._run_cached() if self.cached else self._run_live()
+
+    @property
+    def history(self) -> list[Row]:
+        """Rows of all phases."""
+        return self.progress.history
+
+    @property
+    def probe(self) -> Probe | None:
+        """The solved probe, if there is one."""
+        return self.progress.probe
 
     def _run_cached(self) -> np.ndarray:
-        recipe, session = self.session.recipe, self.session
+        session = self.session
         cut = self.network.cut(self.stage) if self.stage else None
         extractor = Extractor(self.network.images, self.network.pooled, cut)
         with session.phase("features", f"{len(self.held)} validation photos"):
-            held = self._extract(extractor, self.held.plain(), self.held)
+            held = self.passes.plain(extractor, self.held)
         with session.phase("features", f"{len(self.train)} training photos, as they are"):
-            views = [self._extract(extractor, self.train.plain(), self.train)]
-        with session.phase("probe"):
-            self._probe(views[0], held)
+            views = [self.passes.plain(extractor, self.train)]
+        self._phase_probe(views[0], held)
         for number in range(1, self._views_needed()):
             with session.phase(
                 "features", f"augmented view {number} of {self._views_needed() - 1}"
             ):
-                photos = self.train.augmented(self.augment, seed=recipe.seed, epoch=number)
-                views.append(self._extract(extractor, photos, self.train))
+                views.append(self.passes.augmented(extractor, self.train, view=number))
         self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))
         if cut is None:
             self.best.restore()
@@ -105,50 +123,46 @@ class Learning:
         if self.session.recipe.train.probe.enabled:
             extractor = Extractor(self.network.images, self.network.pooled, None)
             with self.session.phase("features", "for the probe"):
-                held = self._extract(extractor, self.held.plain(), self.held)
-                plain = self._extract(extractor, self.train.plain(), self.train)
-            with self.session.phase("probe"):
-                self._probe(plain, held)
-        data = partial(
-            self._live_data,
+                held = self.passes.plain(extractor, self.held)
+                plain = self.passes.plain(extractor, self.train)
+            self._phase_probe(plain, held)
+        self._phase_head(partial(self._live_data, "head"), live=True)
+        if self.stage:
+            self._phase_finetune(self.network.model, partial(self._live_data, "finetune"))
+        self.best.restore()
+        logits = [self.head(self.images_to_pooled(images)) for _, images, _ in self.held.plain()]
+        return np.concatenate(logits)
+
+    def _live_data(self, phase: str, *, batch_size: int, seed: int) -> PhaseData:
+        return live_data(
             self.train,
             self.held,
             augment=self.augment,
             to_pooled=self.images_to_pooled,
             head=self.head,
+            seed=seed,
+            first_epoch=sum(row["phase"] != phase for row in self.history),
         )
-        self._phase_head(data, live=True)
-        if self.stage:
-            self._phase_finetune(self.network.model, data)
-        self.best.restore()
-        logits = [self.head(self.images_to_pooled(images)) for _, images, _ in self.held.plain()]
-        return np.concatenate(logits)
-
-    def _live_data(self, *args: Any, batch_size: int, seed: int, **kwargs: Any) -> PhaseData:
-        epochs_before = len(self.history)
-        return live_data(*args, seed=seed, first_epoch=epochs_before, **kwargs)
 
     def _views_needed(self) -> int:
         train = self.session.recipe.train
         learning = train.head.epochs or train.finetune.epochs
         return train.cache.views if learning and not self.augment.identity else 1
 
-    def _extract(self, extractor: Extractor, photos: Any, source: PhotoSource) -> Features:
-        with self.session.machine.precision.active():
-            return extractor.run(
-                photos,
-                count=len(source),
-                classes=source.classes,
-                store=self.store,
-                observer=self.session.observer,
-            )
+    def _phase_probe(self, plain: Features, held: Features) -> None:
+        with self.session.phase("probe"):
+            if self.progress.reached("probe"):
+                self.best.restore()
+                return
+            self._probe(plain, held)
+            self.progress.keep("probe", PhaseState(0, True, {}, {}))
 
     def _probe(self, plain: Features, held: Features) -> None:
         """Fit the probe, check it against chance, and give its solution to the head."""
         settings = self.session.recipe.train.probe
         if settings.enabled:
             labels = self.train.labels[plain.index]
-            self.probe = fit_probe(
+            probe = self.progress.probe = fit_probe(
                 _vectors(plain.pooled),
                 labels,
                 classes=self.train.classes,
@@ -157,10 +171,10 @@ class Learning:
                 balanced=self.session.recipe.train.class_weights == "balanced",
                 seed=self.session.recipe.seed,
             )
-            measures = loss_and_accuracy(self.probe.logits(_vectors(held.pooled)), self.held.labels)
+            measures = loss_and_accuracy(probe.logits(_vectors(held.pooled)), self.held.labels)
             self._tell_probe(measures)
             if self.network.head != "mlp":
-                set_linear_head(self.network, self.probe)
+                set_linear_head(self.network, probe)
         self.offer(loss_and_accuracy(self.head(held.pooled), self.held.labels), "probe", 0)
 
     def _tell_probe(self, measures: dict[str, float]) -> None:
@@ -187,7 +201,7 @@ class Learning:
         groups = [Group(self.network.head_variables())]
         # alone, the head is so cheap that float32 costs nothing and keeps its digits
         precision = self.session.machine.precision if live else FLOAT32
-        self._train(network, groups, plan, data, precision=precision)
+        self._train(network, groups, plan, data, precision=precision, changing=self._early)
 
     def _phase_finetune(self, network: keras.Model, data: Callable[..., PhaseData]) -> None:
         settings = self.session.recipe.train.finetune
@@ -205,6 +219,7 @@ class Learning:
             plan,
             data,
             precision=self.session.machine.precision,
+            changing=self._all,
         )
 
     def _train(
@@ -215,14 +230,21 @@ class Learning:
         data: Callable[..., PhaseData],
         *,
         precision: Precision,
+        changing: Sequence[keras.Variable],
     ) -> None:
-        session = self.session
+        session, progress = self.session, self.progress
+        if progress.reached(plan.name):
+            return
         with session.phase(plan.name, _told_of(plan, groups)):
-            trainer = Trainer(
-                network, groups, plan, session.machine.strategy, precision, self.history
+            strategy = session.machine.strategy
+            trainer = Trainer(network, groups, plan, strategy, precision, self.history, changing)
+            trainer.run(
+                data(batch_size=self.train.batch_size, seed=session.recipe.seed),
+                best=self.best,
+                observer=session.observer,
+                before=progress.within(plan.name),
+                keep=partial(progress.keep, plan.name),
             )
-            photos = data(batch_size=self.train.batch_size, seed=session.recipe.seed)
-            trainer.run(photos, best=self.best, observer=session.observer)
 
     def _plan(self, name: str, epochs: int, learning_rate: float) -> PhasePlan:
         train = self.session.recipe.train
@@ -262,40 +284,6 @@ def set_linear_head(network: Network, probe: Probe) -> None:
     kernel, bias = network.head_variables()
     kernel.assign(probe.kernel.reshape(kernel.shape))
     bias.assign(probe.bias)
-
-
-def choose_cache(
-    session: Session, network: Network, *, stage: str | None, train: int, held: int
-) -> bool:
-    """Return whether to train on cached activations, and tell the user why."""
-    mode = session.recipe.train.cache.mode
-    if stage == session.backbone.stages[0].name:
-        if mode == "on":
-            raise UsageError(
-                "train.cache is on, but train.finetune.unfreeze leaves no frozen part to cache",
-                hint="--set train.cache=off, or unfreeze a later stage",
-            )
-        return False
-    if mode != "auto":
-        return mode == "on"
-    if stage is None:
-        return True
-    cut, precision = network.cut(stage), session.machine.precision
-    batch = 32 if session.machine.gpu else 4
-    recipe = session.recipe.train
-    choice = estimate(
-        Workload(train, held, recipe.cache.views, recipe.head.epochs, recipe.finetune.epochs),
-        trunk_seconds=seconds_per_photo(
-            keras.Model(network.images, cut), batch=batch, precision=precision
-        ),
-        tail_seconds=seconds_per_photo(
-            keras.Model(cut, network.pooled), batch=batch, precision=precision
-        ),
-        gpu=session.machine.gpu,
-    )
-    told = "caching activations" if choice.cached else "training on the photos directly"
-    session.observer.on_message(f"{told} ({choice.reason})")
-    return choice.cached
 
 
 def _told_of(plan: PhasePlan, groups: list[Group]) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tltool.events import Observer
 from tltool.models.backbones import Backbone
+from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
+from tltool.runs.environment import cores
 from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import write_manifest
 from tltool.training.distribute import Device, choose_devices
 from tltool.training.precision import Precision, choose_precision
 
@@ -35,15 +40,67 @@ class Machine:
         return f"{place}, {self.precision.arithmetic}"
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """What a run was called with, beside its recipe; kept in the manifest.
+
+    Attributes:
+        photos: folder of photos.
+        test: a separate test folder.
+        saved_models: where the export goes.
+        weights: a file of pretrained weights.
+        device: auto, cpu or gpu.
+    """
+
+    photos: Path
+    test: Path | None
+    saved_models: Path
+    weights: Path | None
+    device: Device
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Arguments:
+        """Return the arguments that ``to_json`` wrote."""
+        test, weights = document["test"], document["weights"]
+        return cls(
+            Path(document["photos"]),
+            Path(test) if test else None,
+            Path(document["saved_models"]),
+            Path(weights) if weights else None,
+            document["device"],
+        )
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return absolute paths, so that the run can be taken up from anywhere."""
+        return {
+            "photos": str(self.photos.absolute()),
+            "test": str(self.test.absolute()) if self.test else None,
+            "saved_models": str(self.saved_models.absolute()),
+            "weights": str(self.weights.absolute()) if self.weights else None,
+            "device": self.device,
+        }
+
+
 @dataclass
 class Session:
-    """One run: its recipe, folder, machine, and the seconds that each phase took."""
+    """One run: its recipe, folder, machine, and the seconds that each phase took.
+
+    Attributes:
+        recipe: what to do.
+        backbone: registry entry of the recipe's backbone.
+        run: folder of the run.
+        machine: devices and arithmetic.
+        observer: told about everything on the way.
+        facts: what manifest.json says.
+        seconds: wall seconds by phase.
+    """
 
     recipe: Recipe
     backbone: Backbone
     run: RunLayout
     machine: Machine
     observer: Observer
+    facts: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -53,6 +110,11 @@ class Session:
         started = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to manifest.json."""
+        self.facts |= facts
+        write_manifest(self.run.manifest, self.facts)
 
 
 def prepare_machine(recipe: Recipe, device: Device) -> Machine:
@@ -69,5 +131,9 @@ def prepare_machine(recipe: Recipe, device: Device) -> Machine:
 
 
 def _cores() -> str:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU with {count} cores"
+    return f"CPU with {cores()} cores"
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Return a SHA-256 (hex) over all settings of a resolved recipe."""
+    return hashlib.sha256(to_yaml(recipe).encode()).hexdigest()

@@ -1,0 +1,175 @@
+"""The saved state of a run: whole or not at all, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.runs import state as state_module
+from tltool.runs.durable import write_durably
+from tltool.runs.lock import is_locked, locked
+from tltool.runs.manifest import read_manifest, write_manifest
+from tltool.runs.state import RunState, StateFolder
+
+
+def state_of(number: int) -> RunState:
+    arrays = {"a/0": np.full((3, 2), number, np.float32), "a/1": np.array(number)}
+    return RunState({"epoch": number, "lowest": math.inf}, arrays)
+
+
+def saved(folder: Path, *numbers: int) -> StateFolder:
+    states = StateFolder(folder)
+    for number in numbers:
+        states.save(state_of(number))
+    return states
+
+
+def check(found: RunState | None, number: int) -> None:
+    assert found is not None
+    assert found.document == {"epoch": number, "lowest": math.inf}
+    np.testing.assert_array_equal(found.arrays["a/0"], state_of(number).arrays["a/0"])
+    assert found.arrays["a/1"] == number
+
+
+def test_the_newest_state_comes_back_and_the_old_one_goes(tmp_path):
+    states = saved(tmp_path / "state", 1, 2, 3)
+    check(states.load(), 3)
+    assert len(list((tmp_path / "state").iterdir())) == 1
+
+
+def test_no_state_is_none(tmp_path):
+    assert StateFolder(tmp_path / "state").load() is None
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace", "unlink"])
+def test_a_power_cut_at_any_moment_leaves_a_whole_state(tmp_path, moment):
+    """The process ends at once in the middle of the second ``save``."""
+    program = f"""
+import os, sys
+import numpy as np
+from pathlib import Path
+from tltool.runs import state
+from tests.runs.test_state import saved, state_of
+states = saved(Path(sys.argv[1]), 1)
+def cut(*_, **__): os._exit(9)
+moment = {moment!r}
+if moment == "write":
+    whole = np.savez
+    def half(file, **kw): file.write(b"PK" + bytes(50)); file.flush(); os._exit(9)
+    state.np.savez = half
+elif moment == "fsync": os.fsync = cut
+elif moment == "replace": Path.replace = cut
+else: Path.unlink = cut
+states.save(state_of(2))
+"""
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "state")], cwd=root, check=False
+    )
+    assert ended.returncode == 9
+    check(StateFolder(tmp_path / "state").load(), 2 if moment == "unlink" else 1)
+    check(saved(tmp_path / "state", 5).load(), 5)
+
+
+def test_a_full_disk_keeps_the_state_before_and_says_what_to_do(tmp_path, monkeypatch):
+    states = saved(tmp_path / "state", 1)
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(state_module.np, "savez", full)
+    with pytest.raises(EnvironmentProblem, match="no room") as caught:
+        states.save(state_of(2))
+    assert caught.value.exit_code == 5
+    check(states.load(), 1)
+
+
+def test_a_damaged_newest_state_falls_back_to_an_older_one(tmp_path):
+    states = saved(tmp_path / "state", 1)
+    (tmp_path / "state" / "state-000009.npz").write_bytes(b"PK half")
+    check(states.load(), 1)
+
+
+def test_only_damaged_states_are_an_error(tmp_path):
+    (tmp_path / "state-000001.npz").write_bytes(b"half")
+    with pytest.raises(DataError, match="damaged"):
+        StateFolder(tmp_path).load()
+
+
+def test_a_state_of_a_newer_tltool_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(state_module, "FORMAT", 2)
+    saved(tmp_path, 1)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="another version"):
+        StateFolder(tmp_path).load()
+
+
+def test_a_run_is_locked_while_it_is_worked_on(tmp_path):
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+        with pytest.raises(UsageError, match=str(os.getpid())), locked(tmp_path):
+            pass
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        pass
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path):
+    program = (
+        "import os, signal, sys; from pathlib import Path; from tltool.runs.lock import locked\n"
+        "with locked(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert not is_locked(tmp_path)
+
+
+def test_a_manifest_comes_back(tmp_path):
+    facts = {"name": "käse", "seconds": {"audit": 0.1}, "export": None}
+    write_manifest(tmp_path / "manifest.json", facts)
+    assert read_manifest(tmp_path / "manifest.json") == facts
+
+
+def test_a_manifest_edited_by_hand_is_refused(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_manifest(path, {"seed": 1})
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(DataError, match="changed after the run wrote it"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "null", "{"])
+def test_what_is_no_manifest_is_refused(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match="manifest"):
+        read_manifest(tmp_path / "manifest.json")
+
+
+def test_a_manifest_of_a_later_format_names_its_writer(tmp_path):
+    document = {"format": 2, "versions": {"tltool": "9.1"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(DataError) as caught:
+        read_manifest(tmp_path / "manifest.json")
+    assert "9.1" in str(caught.value.hint)
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_durably(path, b"before")
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        write_durably(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]

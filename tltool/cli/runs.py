@@ -1,0 +1,243 @@
+"""tltool runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tltool.cli import options
+from tltool.cli.boundary import guarded
+from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.results import duration, show_fields, show_metrics, show_next
+from tltool.cli.results import show_run as show_result
+
+if TYPE_CHECKING:
+    from tltool.workflows.finetune import FinetuneResult
+    from tltool.workflows.reproduce import Reproduction
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Training runs: list, show, resume, reproduce, pack.",
+)
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+
+
+@app.command("list")
+@guarded
+def list_runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="The folder that holds runs.")
+    ] = Path("runs"),
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """List runs with their status and accuracy."""
+    from tltool.workflows.runs import list_runs as listed
+
+    rows = listed(folder)
+    if json:
+        print_json(rows)
+        return
+    columns = ["run", "status", "started (UTC)", "backbone", "accuracy", "log-loss", "MB"]
+    print_table(out(), columns, [_cells(row) for row in rows])
+
+
+@app.command("show")
+@guarded
+def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> None:
+    """Show what a run was made of and what came out."""
+    from tltool.workflows.runs import show_run
+
+    facts = show_run(run)
+    if json:
+        print_json(facts)
+        return
+    if facts["metrics"]:
+        show_metrics(facts["metrics"])
+    show_fields({name: value for name, value in _told(facts).items() if value})
+    if facts["status"] == "interrupted":
+        show_next(["tltool", "runs", "resume", str(run)])
+
+
+@app.command("resume")
+@guarded
+def resume(
+    run: Run,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Finish a run that was killed or interrupted, to the bit as if it had never stopped."""
+    from tltool.cli.display import shown
+    from tltool.workflows.runs import show_run
+
+    show_run(run)  # a wrong folder costs no loading of TensorFlow
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.resume import resume as workflow
+
+        result = workflow(run, offline=offline, observer=display)
+    _show_finished(result, json=json)
+
+
+@app.command("reproduce")
+@guarded
+def reproduce(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a file of `runs pack`.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="The photos, where they lie elsewhere now.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="The separate test folder, where it lies elsewhere now.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file of pretrained weights for the backbone.")
+    ] = None,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the second run; by default runs/NAME-UTC."),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0, help="Largest difference of accuracy and log-loss that passes."),
+    ] = 0.02,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Do a finished run again and compare. Exit code 4 when the result differs."""
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.reproduce import reproduce as workflow
+
+        found = workflow(
+            run,
+            photos=data,
+            test=test,
+            weights=weights,
+            out=out_folder,
+            tolerance=tolerance,
+            offline=offline,
+            observer=display,
+        )
+    if json:
+        print_json(_document(found))
+    else:
+        _show_reproduction(found, tolerance)
+    if found.verdict == "differs":
+        raise typer.Exit(4)
+
+
+@app.command("pack")
+@guarded
+def pack(
+    run: Run,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="The file; by default RUN.tar.gz.")
+    ] = None,
+    model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Pack recipe, manifest, split, metrics and packages, for `runs reproduce` elsewhere."""
+    from tltool.workflows.pack import pack as workflow
+
+    file = workflow(run, out_file, model=model)
+    if json:
+        print_json({"file": str(file), "bytes": file.stat().st_size})
+        return
+    line(out(), f"{file}  ({file.stat().st_size / 1e6:.1f} MB)")
+    show_next(["tltool", "runs", "reproduce", str(file), "--data", "PHOTOS"])
+
+
+def _cells(row: dict[str, Any]) -> Sequence[str]:
+    def number(name: str) -> str:
+        value = row.get(name)
+        return "" if value is None else f"{value:.3f}"
+
+    return [
+        row["run"],
+        row["status"],
+        row.get("started", "").replace("T", " ").rstrip("Z"),
+        row.get("backbone") or "",
+        number("accuracy"),
+        number("log_loss"),
+        f"{row['bytes'] / 1e6:.0f}",
+    ]
+
+
+def _told(facts: dict[str, Any]) -> dict[str, Any]:
+    versions = facts["versions"]
+    seconds = facts.get("seconds", {}).get("total")
+    return {
+        "run": facts["run"],
+        "status": facts["status"],
+        "started": facts["started"],
+        "photos": facts["arguments"]["photos"],
+        "data": facts.get("data_digest"),
+        "weights": facts.get("weights_digest"),
+        "model": facts.get("model_digest"),
+        "export": facts.get("export"),
+        "seed": str(facts["seed"]),
+        "device": facts["device"],
+        "processor": facts["machine"]["processor"],
+        "tltool": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "container": facts["container"],
+        "time": duration(seconds) if seconds else None,
+    }
+
+
+def _show_finished(result: "FinetuneResult", *, json: bool) -> None:
+    document = {
+        "run": str(result.run),
+        "export": str(result.export) if result.export else None,
+        "metrics": result.metrics,
+        "seconds": result.seconds,
+    }
+    if json:
+        print_json(document)
+    else:
+        show_result(document)
+
+
+def _document(found: "Reproduction") -> dict[str, Any]:
+    return {
+        "verdict": found.verdict,
+        "run": str(found.run),
+        "weights_identical": found.weights_identical,
+        "largest_difference": found.largest,
+        "metrics": [{"name": n, "first": a, "second": b} for n, a, b in found.metrics],
+        "environment": [{"name": n, "first": a, "second": b} for n, a, b in found.environment],
+    }
+
+
+_MOST_ROWS = 20
+
+
+def _show_reproduction(found: "Reproduction", tolerance: float) -> None:
+    console = out()
+    line(console)
+    line(console, (found.verdict, "bold"))
+    if found.metrics:
+        line(
+            console,
+            f"largest difference of accuracy or log-loss {found.largest:.4g} "
+            f"(allowed {tolerance:g})",
+        )
+        rows = [[name, _text(a), _text(b)] for name, a, b in found.metrics[:_MOST_ROWS]]
+        print_table(console, ["figure", "first run", "this run"], rows)
+        if len(found.metrics) > _MOST_ROWS:
+            line(console, f"and {len(found.metrics) - _MOST_ROWS} more; --json lists all")
+    if found.environment:
+        print_table(console, ["around it", "first run", "this run"], found.environment)
+    show_fields({"run": found.run})
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

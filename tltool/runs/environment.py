@@ -1,0 +1,135 @@
+"""What of the surroundings decides the numbers of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "tltool", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "scipy",
+    "scikit-learn", "pillow",
+)  # fmt: skip
+_FLAGS = (
+    "TF_ENABLE_ONEDNN_OPTS", "TF_CPU_ALLOCATOR_USE_BFC", "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS", "TF_XLA_FLAGS",
+    "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "ONEDNN_MAX_CPU_ISA",
+)  # fmt: skip
+
+_CHECKOUT = Path(__file__).resolve().parents[2]  # of tltool itself, when it is no installed wheel
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine, flags, code and container, JSON-ready."""
+    return {
+        "versions": versions(),
+        "lock_digest": lock_digest(),
+        "machine": machine(),
+        "flags": {name: os.environ[name] for name in _FLAGS if name in os.environ},
+        "git_commit": _git_commit(Path.cwd()),
+        "tltool_commit": _git_commit(_CHECKOUT) if (_CHECKOUT / ".git").exists() else None,
+        "container": _container(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def installed() -> list[str]:
+    """Return ``name==version`` of every installed package, sorted."""
+    pairs = {
+        f"{one.metadata['Name'].lower()}=={one.version}"
+        for one in importlib.metadata.distributions()
+        if one.metadata["Name"]
+    }
+    return sorted(pairs)
+
+
+def lock_digest() -> str:
+    """Return a SHA-256 (hex) over ``installed``."""
+    return hashlib.sha256("\n".join(installed()).encode()).hexdigest()
+
+
+def machine() -> dict[str, Any]:
+    """Return what of the machine decides the numbers: system, processor, cores."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": cores(),
+        "byte_order": sys.byteorder,
+    }
+
+
+def cores() -> int:
+    """Return how many cores this process may use, which decides the order of sums."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (what, then, now) for everything in which two environments differ."""
+    before, after = dict(_flat(then)), dict(_flat(now))
+    names = [*before, *(name for name in after if name not in before)]
+    return [
+        (name, before.get(name, "-"), after.get(name, "-"))
+        for name in names
+        if before.get(name, "-") != after.get(name, "-")
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", str(value)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _git_commit(folder: Path) -> str | None:
+    """Return the commit of a checkout, with ``+`` when its files differ from it."""
+    command = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*command, "status", "--porcelain", "--untracked-files=no", "--", str(folder)],
+            capture_output=True, text=True, timeout=10, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _container() -> str | None:
+    """Return the name of the container image, ``unnamed`` inside one that does not tell."""
+    named = os.environ.get("TLTOOL_IMAGE")
+    if named:
+        return named
+    inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+    return "unnamed" if inside else None

@@ -1,0 +1,77 @@
+"""What a phase does, what it feeds on, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tltool.training.schedules import Schedule
+
+Batch = tuple[Any, Any]  # inputs [B, ...] and labels float32 [B, C]; numpy arrays or tensors
+Row = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """What one phase does.
+
+    Attributes:
+        name: head or finetune.
+        epochs: most epochs.
+        steps: steps of one epoch.
+        schedule: learning rates.
+        optimizer: adamw or sgd.
+        weight_decay: decoupled weight decay.
+        smoothing: label smoothing.
+        class_weights: float32 [C].
+        ema: momentum of the moving average of the weights, 0 for none.
+        patience: epochs without improvement of this phase before it ends.
+        min_delta: smallest improvement that counts.
+        seed: seed of dropout.
+    """
+
+    name: str
+    epochs: int
+    steps: int
+    schedule: Schedule
+    optimizer: Literal["adamw", "sgd"]
+    weight_decay: float
+    smoothing: float
+    class_weights: np.ndarray
+    ema: float
+    patience: int
+    min_delta: float
+    seed: int
+
+
+@dataclass
+class PhaseData:
+    """Where a phase's photos come from.
+
+    Attributes:
+        batches: batches of one epoch, by epoch number (from 1).
+        validate: measures of the network on the validation part: val_loss and val_accuracy.
+    """
+
+    batches: Callable[[int], Iterable[Batch]]
+    validate: Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """How far a phase has come, after an epoch.
+
+    Attributes:
+        epoch: the last finished epoch.
+        finished: whether the phase is over.
+        numbers: state of schedule and early stopping, JSON-ready.
+        arrays: everything that the steps change, by name.
+    """
+
+    epoch: int
+    finished: bool
+    numbers: dict[str, Any]
+    arrays: dict[str, np.ndarray]

@@ -1,0 +1,44 @@
+"""Choose whether to train on cached activations."""
+
+from __future__ import annotations
+
+import keras
+
+from tltool.errors import UsageError
+from tltool.models.network import Network
+from tltool.training.choose_cache import Workload, estimate, seconds_per_photo
+from tltool.workflows.session import Session
+
+
+def choose_cache(
+    session: Session, network: Network, *, stage: str | None, train: int, held: int
+) -> bool:
+    """Return whether to train on cached activations, and tell the user why."""
+    mode = session.recipe.train.cache.mode
+    if stage == session.backbone.stages[0].name:
+        if mode == "on":
+            raise UsageError(
+                "train.cache is on, but train.finetune.unfreeze leaves no frozen part to cache",
+                hint="--set train.cache=off, or unfreeze a later stage",
+            )
+        return False
+    if mode != "auto":
+        return mode == "on"
+    if stage is None:
+        return True
+    cut, precision = network.cut(stage), session.machine.precision
+    batch = 32 if session.machine.gpu else 4
+    recipe = session.recipe.train
+    choice = estimate(
+        Workload(train, held, recipe.cache.views, recipe.head.epochs, recipe.finetune.epochs),
+        trunk_seconds=seconds_per_photo(
+            keras.Model(network.images, cut), batch=batch, precision=precision
+        ),
+        tail_seconds=seconds_per_photo(
+            keras.Model(cut, network.pooled), batch=batch, precision=precision
+        ),
+        gpu=session.machine.gpu,
+    )
+    told = "caching activations" if choice.cached else "training on the photos directly"
+    session.observer.on_message(f"{told} ({choice.reason})")
+    return choice.cached

@@ -1,0 +1,118 @@
+"""The start of a training run: weights, photos, network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tltool.features.views import PhotoSource
+from tltool.models.build import build_model
+from tltool.models.network import Network
+from tltool.recipe.schema import Recipe
+from tltool.weights.sources import obtain
+from tltool.weights.store import StoredWeights
+from tltool.workflows import unpack
+from tltool.workflows.choose import choose_cache
+from tltool.workflows.expected import Expected
+from tltool.workflows.learn import Learning
+from tltool.workflows.photos import Photos, open_photos, write_photos
+from tltool.workflows.session import Arguments, Session
+
+
+def weights_told(recipe: Recipe, given: Path | None) -> str:
+    """Return backbone and source of its weights, for the user."""
+    return f"{recipe.model.backbone}, {given or recipe.model.weights}"
+
+
+def find_weights(
+    session: Session, given: Path | None, *, offline: bool
+) -> StoredWeights | Path | None:
+    """Return the pretrained weights that the recipe wants, fetched when they are not stored."""
+    wanted = session.recipe.model.weights
+    if given is not None:
+        return given
+    if wanted == "random":
+        return None
+    if wanted != "imagenet":
+        return Path(wanted)
+    return obtain(session.backbone.name, offline=offline, observer=session.observer)
+
+
+def build(session: Session, classes: int, stored: StoredWeights | Path | None) -> Network:
+    """Return the untrained classifier."""
+    recipe, backbone = session.recipe, session.backbone
+    spec = unpack.decode_spec(recipe, backbone)
+    with session.machine.strategy.scope(), session.machine.precision.building():
+        model = build_model(
+            backbone,
+            image_size=(spec.height, spec.width),
+            classes=classes,
+            head=recipe.model.head.kind,
+            dropout=recipe.model.head.dropout,
+            hidden_units=recipe.model.head.hidden_units,
+            norm=recipe.model.head.norm,
+            weights=stored.path if isinstance(stored, StoredWeights) else stored,
+            seed=recipe.seed,
+            train_batch_norm=recipe.model.batch_norm == "train",
+        )
+    return Network(model, backbone, recipe.model.head.kind)
+
+
+def prepare_learning(session: Session, network: Network, data: Photos, caches: Path) -> Learning:
+    """Return everything that training needs, the choice of the cache made."""
+    recipe, backbone = session.recipe, session.backbone
+    decode = unpack.decode_spec(recipe, backbone)
+    train = data.source("train", decode=decode, batch_size=recipe.train.batch_size)
+    held = data.source("validation", decode=decode, batch_size=recipe.train.batch_size)
+    stage = unpack.first_trained_stage(recipe, backbone)
+    if "cached" not in session.facts:  # the choice rests on timings: it is made once
+        choice = choose_cache(session, network, stage=stage, train=len(train), held=len(held))
+        session.note(cached=choice)
+    cached = session.facts["cached"]
+    augment = unpack.augment_spec(recipe)
+    return Learning(session, network, train, held, augment, stage, cached, caches)
+
+
+def test_part(learning: Learning, data: Photos) -> PhotoSource | None:
+    """Return the test part, None without one."""
+    if len(data.split.indices("test")) == 0:
+        return None
+    return data.source("test", decode=learning.train.decode, batch_size=learning.train.batch_size)
+
+
+def note_weights(
+    session: Session,
+    network: Network,
+    stored: StoredWeights | Path | None,
+    expected: Expected | None,
+) -> None:
+    """Note what training starts from; refuse other weights than those expected."""
+    digest = network.digest()
+    if expected:
+        expected.check_weights(digest)
+    weights = {"source": "random"} if stored is None else {"source": str(stored)}
+    if isinstance(stored, StoredWeights):
+        weights = {"source": stored.source, "sha256": stored.sha256, "licence": stored.licence}
+    backbone = session.backbone
+    session.note(
+        weights=weights,
+        weights_digest=digest,
+        backbone={"name": backbone.name, "preprocessing": backbone.preprocessing},
+    )
+
+
+def open_data(session: Session, arguments: Arguments, expected: Expected | None) -> Photos:
+    """Audit and divide the photos; refuse others than those expected."""
+    recipe, test = session.recipe, arguments.test
+    with session.phase("audit", str(arguments.photos)):
+        data = open_photos(
+            arguments.photos,
+            test=test,
+            settings=recipe.data,
+            seed=recipe.seed,
+            observer=session.observer,
+        )
+        if expected:
+            expected.check_data(data.catalog)
+        write_photos(session.run, data)
+        session.note(data_digest=data.catalog.digest(), photos=len(data.catalog))
+    return data

@@ -1,0 +1,79 @@
+"""The runs in a folder, and what is known of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tltool.errors import DataError, TltoolError
+from tltool.runs.layout import RunLayout
+from tltool.runs.lock import is_locked
+from tltool.runs.manifest import read_manifest
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """Return name, status, start, accuracy, log-loss and size of every run in ``folder``.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no folder '{folder}'",
+            hint="runs are kept in ./runs unless --out said otherwise; give their folder",
+        )
+    found = [path.parent for path in sorted(folder.glob("*/manifest.json"))]
+    if (folder / "manifest.json").is_file():
+        found = [folder]
+    return [_row(run) for run in found]
+
+
+def show_run(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run, with its status now and its metrics.
+
+    Raises:
+        DataError: the folder holds no run, or its manifest was changed by hand.
+    """
+    run = RunLayout(folder)
+    facts = read_manifest(run.manifest)
+    return {
+        "run": str(folder),
+        **facts,
+        "status": _status(folder, facts["status"]),
+        "metrics": _metrics(run),
+    }
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    run = RunLayout(folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    try:
+        facts = read_manifest(run.manifest)
+    except TltoolError as error:
+        return {"run": str(folder), "status": "unreadable", "error": error.message, "bytes": size}
+    metrics = _metrics(run) or {}
+    return {
+        "run": str(folder),
+        "status": _status(folder, facts["status"]),
+        "started": facts["started"],
+        "backbone": facts.get("backbone", {}).get("name"),
+        "accuracy": metrics.get("accuracy", {}).get("value"),
+        "log_loss": metrics.get("log_loss"),
+        "bytes": size,
+    }
+
+
+def _status(folder: Path, noted: str) -> str:
+    """Return the status as it is: a run that says it is running may have been killed."""
+    if noted == "running" and not is_locked(folder):
+        return "interrupted"
+    return noted
+
+
+def _metrics(run: RunLayout) -> Mapping[str, Any] | None:
+    try:
+        return dict(json.loads(run.metrics.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
