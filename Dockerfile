@@ -4,21 +4,25 @@
 #   docker build --build-arg WEIGHTS="vgg16 resnet50" .   other weights; WEIGHTS="" for none
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-FROM ${BASE_IMAGE} AS build
+# The environment is a stage that the others start from, so that no build ever copies its gigabytes:
+# it is made again when a lock changes, and an edit of tltool takes seconds.
+FROM ${BASE_IMAGE} AS environment
 ARG EXTRA=cpu
-WORKDIR /source
-COPY requirements/build.txt requirements/${EXTRA}.txt requirements/
-# Libraries' C++ headers and tests are 330 MB that nothing reads. tltool itself goes to a folder of
-# its own, which the .pth file names: an edit of tltool leaves this layer as it is.
+COPY requirements/build.txt requirements/${EXTRA}.txt /opt/requirements/
+# Libraries' C++ headers and tests are 330 MB that nothing reads. tltool itself will lie in a folder
+# of its own, which the .pth file names.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/venv \
-    && /opt/venv/bin/python -m pip install --require-hashes -r requirements/build.txt \
-    && /opt/venv/bin/python -m pip install --require-hashes --no-build-isolation -r "requirements/${EXTRA}.txt" \
+    && /opt/venv/bin/python -m pip install --require-hashes -r /opt/requirements/build.txt \
+    && /opt/venv/bin/python -m pip install --require-hashes --no-build-isolation -r "/opt/requirements/${EXTRA}.txt" \
     && site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && rm -rf "$site/tensorflow/include" \
     && find "$site" -type d -name tests -prune -exec rm -rf {} + \
     && echo /opt/tltool > "$site/tltool.pth"
+
+FROM environment AS build
+WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY recipes recipes
 COPY tltool tltool
@@ -35,10 +39,8 @@ RUN --mount=type=cache,target=/var/cache/weights \
          || exit 1; \
        done
 
-FROM ${BASE_IMAGE}
-# From what changes least to what changes most.
-COPY --from=build /opt/venv /opt/venv
-# /work and /weights, writable for any user id
+FROM environment
+# /weights and /work, writable for any user id; then what changes most
 COPY --from=build /image /
 COPY docker/healthcheck.py /opt/healthcheck.py
 COPY --from=build /opt/tltool /opt/tltool
