@@ -15,9 +15,10 @@ from tests.conftest import merged
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
-from tltool.recipe.schema import Recipe, Section
+from tltool.recipe.schema import Section
 
 NAMES = [name for name, _ in shipped()]
+EXPORTED = ("vgg16", "resnet50", "scratch", "docker_smoke")
 NOTHING_TRAINED = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
 
 
@@ -219,7 +220,10 @@ def test_the_photos_given_come_before_those_of_the_recipe(tltool, make_photos, t
 
 
 def tiny(name: str) -> list[str]:
-    """Return settings under which a shipped recipe takes seconds, its own ways kept."""
+    """Return settings under which a shipped recipe takes seconds, its own ways kept.
+
+    Of those that differ only in how VGG16 is trained, one is exported.
+    """
     train = load_recipe(name).train
     return [
         "data.image_size=32",
@@ -231,18 +235,19 @@ def tiny(name: str) -> list[str]:
         "train.probe.strengths=[0.01]",
         "train.probe.folds=2",
         "export.parity_images=2",
+        f"export.enabled={json.dumps(name in EXPORTED)}",
     ]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_recipe_trains_and_exports(tltool, make_photos, name):
+def test_a_shipped_recipe_runs_to_the_end(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))
     result = tltool("recipes", "run", name, photos, "--out", "run", "--offline", settings=settings)
     assert result.exit_code == 0, result.stderr
-    assert Path("saved_models", name, "1", "saved_model.pb").is_file()
+    assert Path("run", "model.keras").is_file()
+    assert Path("saved_models", name, "1", "saved_model.pb").is_file() == (name in EXPORTED)
     assert "accuracy" in result.stdout
-    assert isinstance(load_recipe("run"), Recipe)
 
 
 def test_the_smoke_recipe_does_everything_and_needs_no_weights():

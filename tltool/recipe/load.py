@@ -115,10 +115,11 @@ def _explain(problem: dict[str, Any]) -> str:
         section = "".join(f"{part}." for part in location[:-1])
         near = did_you_mean(location[-1], known, prefix=section) or _elsewhere(location[-1])
         return f"unknown key '{where}'.{near or ' Known here: ' + ', '.join(known) + '.'}"
+    got = one_line(problem["input"])
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
-        return f"{where}: a map of keys to values is wanted, got {one_line(problem['input'])} (keys: {keys})"
-    return f"{where}: {problem['msg']}, got {one_line(problem['input'])}"
+        return f"{where}: a map of keys to values is wanted, got {got} (its keys: {keys})"
+    return f"{where}: {problem['msg']}, got {got}"
 
 
 def _elsewhere(leaf: str) -> str:
