@@ -48,10 +48,12 @@ COPY --from=build /opt/tltool /opt/tltool
 ARG EXTRA=cpu
 ARG VERSION=0.1.0.dev0
 ARG REVISION=""
-# A user without a name has no home folder: what libraries cache goes to /tmp.
+# A user without a name has no home folder: what libraries cache goes to /tmp. Everything of the image
+# is compiled; bytecode of generated code would litter the working folder.
 ENV PATH=/opt/tltool/bin:/opt/venv/bin:$PATH \
     TLTOOL_WEIGHTS_DIR=/weights \
     TLTOOL_IMAGE=tltool:${VERSION}-${EXTRA} \
+    PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
     XDG_CACHE_HOME=/tmp/.cache \
     MPLCONFIGDIR=/tmp/matplotlib \

@@ -80,6 +80,9 @@ run -v "$BOX/photos:/work" --entrypoint sh -- -c \
 say "the health check passes while another command than serve runs"
 run --entrypoint python -- /opt/healthcheck.py
 
+say "the weights are inside"
+run -- weights pull vgg16
+
 say "recipe docker_smoke: no network, read-only root, user $USER_ID, photos read-only"
 run -v "$BOX/photos/digits:/data:ro" -v "$BOX/first:/work" -- \
   recipes run docker_smoke /data --out /work/run --offline
