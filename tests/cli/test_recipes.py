@@ -69,13 +69,6 @@ def test_no_framework_is_loaded(command):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("verb", ["list", "show", "copy", "validate", "diff", "run", "schema"])
-def test_help_names_arguments_without_types_of_python(tltool, verb):
-    text = tltool("recipes", verb, "--help").stdout
-    assert "<" not in text
-    assert "list[" not in text
-
-
 # diff ---------------------------------------------------------------------------------------
 
 

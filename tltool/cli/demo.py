@@ -14,7 +14,7 @@ from tltool.cli.results import show_fields, show_metrics, show_next
 @guarded
 def demo(
     folder: Annotated[
-        Path, typer.Option("--out", help="Folder for digits, run and export.")
+        Path, typer.Option("--out", metavar="FOLDER", help="Folder for digits, run and export.")
     ] = Path("tltool-demo"),
     offline: options.Offline = False,
     json: options.Json = False,

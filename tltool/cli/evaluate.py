@@ -19,7 +19,9 @@ def evaluate(
     ],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
-        typer.Option(help="Only the photos that the run put into this part."),
+        typer.Option(
+            metavar="train|validation|test", help="Only the photos that the run put into this part."
+        ),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -23,9 +23,12 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(metavar="PHOTO", help="Photos, or folders of photos.")
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name per photo.")] = 1,
+    top: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, help="How many classes to name per photo.")
+    ] = 1,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the answers to this file; - for stdout.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the answers to this file; - for stdout."),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

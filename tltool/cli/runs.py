@@ -8,6 +8,7 @@ import typer
 
 from tltool.cli import options
 from tltool.cli.boundary import guarded
+from tltool.cli.commands import Commands
 from tltool.cli.console import line, out, print_json, print_table
 from tltool.cli.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.results import show_run as show_result
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
     from tltool.workflows.reproduce import Reproduction
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Training runs: list, show, resume, reproduce, pack.",
-)
+app = Commands(help="Training runs: list, show, resume, reproduce, pack.")
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
@@ -28,7 +25,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")
 @guarded
 def list_runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="The folder that holds runs.")
+        Path, typer.Argument(metavar="FOLDER", help="The folder that holds runs.")
     ] = Path("runs"),
     json: options.Json = False,
     debug: options.Debug = False,
@@ -89,21 +86,30 @@ def reproduce(
         Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a file of `runs pack`.")
     ],
     data: Annotated[
-        Path | None, typer.Option(help="The photos, where they lie elsewhere now.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The photos, where they lie elsewhere now."),
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(help="The separate test folder, where it lies elsewhere now.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The separate test folder, where it lies elsewhere now."
+        ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A file of pretrained weights for the backbone.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
     ] = None,
     out_folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the second run; by default runs/NAME-UTC."),
+        typer.Option(
+            "--out", metavar="FOLDER", help="Folder of the second run; by default runs/NAME-UTC."
+        ),
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option(min=0, help="Largest difference of accuracy and log-loss that passes."),
+        typer.Option(
+            metavar="NUMBER", min=0, help="Largest difference of accuracy and log-loss that passes."
+        ),
     ] = 0.02,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -139,7 +145,7 @@ def reproduce(
 def pack(
     run: Run,
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="The file; by default RUN.tar.gz.")
+        Path | None, typer.Option("--out", metavar="FILE", help="The file; by default RUN.tar.gz.")
     ] = None,
     model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
     json: options.Json = False,

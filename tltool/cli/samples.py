@@ -7,10 +7,11 @@ import typer
 
 from tltool.cli import options
 from tltool.cli.boundary import guarded
+from tltool.cli.commands import Commands
 from tltool.cli.console import line, out, print_json
 from tltool.cli.results import show_next
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Real images to try things on.")
+app = Commands(help="Real images to try things on.")
 
 
 @app.callback()
@@ -21,7 +22,9 @@ def samples() -> None:
 @app.command("digits")
 @guarded
 def digits(
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write to, absent or empty.")],
+    out_folder: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Folder to write to, absent or empty.")
+    ],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -7,11 +7,10 @@ import typer
 
 from tltool.cli import options
 from tltool.cli.boundary import guarded
+from tltool.cli.commands import Commands
 from tltool.cli.console import line, out, print_json, print_table
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Pretrained weights: list, pull, import."
-)
+app = Commands(help="Pretrained weights: list, pull, import.")
 
 
 @app.command("list")

@@ -1,0 +1,34 @@
+"""What all commands have in common: how their help reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from tltool.cli.main import app
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command and of every group of commands."""
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(inner, (*words, name))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_help_tells_no_types_of_python(tltool, words):
+    result = tltool(*words, "--help")
+    assert result.exit_code == 0
+    assert "<" not in result.stdout
+    assert "[[" not in result.stdout
+
+
+def test_there_are_commands_to_look_at():
+    assert ("recipes", "diff") in set(commands())
