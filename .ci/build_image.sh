@@ -92,7 +92,8 @@ case ${1:-} in
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2 && exit 2 ;;
 esac
 check_machine
-mkdir -p "$STORE_HOME"
+export TMPDIR=$STORE_HOME/tmp # buildah's cache mounts lie there
+mkdir -p "$TMPDIR"
 driver=vfs
 ! grep -qw overlay /proc/filesystems || driver=overlay
 STORE=(--root "$STORE_HOME/store" --runroot "$STORE_HOME/run" --storage-driver "$driver")
