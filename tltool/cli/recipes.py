@@ -10,8 +10,9 @@ from tltool.cli import options, training
 from tltool.cli.boundary import guarded
 from tltool.cli.commands import Commands
 from tltool.cli.console import fail, line, out, print_json, print_table
+from tltool.cli.sweep import sweep
 
-app = Commands(help="Recipes: list, show, copy, validate, diff, run, schema.")
+app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
 _ANY = "A shipped recipe, a file, or the folder of a run."
 Reference = Annotated[str, typer.Argument(metavar="RECIPE", help=_ANY)]
 
@@ -133,6 +134,8 @@ def run(
     weights: training.Weights = None,
     device: training.Device = "auto",
     seed: training.Seed = None,
+    tensorboard: training.TensorBoard = True,
+    track: training.Track = None,
     offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -152,6 +155,8 @@ def run(
         saved_models=saved_models,
         weights=weights,
         device=device,
+        tensorboard=tensorboard,
+        track=track,
         offline=offline,
         json=json,
         quiet=quiet,
@@ -179,6 +184,9 @@ def schema(
         print_json({"file": str(file)})
     else:
         line(out(), f"wrote {file}; first line of a recipe: # yaml-language-server: $schema={file}")
+
+
+app.command("sweep")(sweep)
 
 
 def _cell(value: Any) -> str:

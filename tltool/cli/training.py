@@ -38,6 +38,14 @@ Weights = Annotated[
 ]
 Device = Annotated[DeviceName, typer.Option(metavar="auto|cpu|gpu", help="Where to train.")]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard logs into the run."),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="mlflow", help="Log the run to MLflow as well (extra 'mlflow')."),
+]
 EXPORTS = Path("saved_models")
 
 
@@ -86,6 +94,8 @@ def train(
     saved_models: Path,
     weights: Path | None,
     device: DeviceName,
+    tensorboard: bool,
+    track: list[str] | None,
     offline: bool,
     json: bool,
     quiet: bool,
@@ -96,7 +106,9 @@ def train(
     from tltool.workflows.preflight import check_first
 
     started = time.perf_counter()
-    check_first(recipe, photos, test=test, out=out, weights=weights, offline=offline)
+    check_first(
+        recipe, photos, test=test, out=out, weights=weights, track=track or (), offline=offline
+    )
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.finetune import finetune as workflow
 
@@ -109,6 +121,8 @@ def train(
             weights=weights,
             offline=offline,
             device=device,
+            tensorboard=tensorboard,
+            track=track or (),
             observer=display,
         )
     document = {

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PACKAGES = (
     "tltool", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "scipy",
     "scikit-learn", "pillow",
@@ -71,6 +73,7 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "processor": _processor(),
         "cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "byte_order": sys.byteorder,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tltool.runs.layout import RunLayout, create_run, discard_run
 from tltool.runs.lock import locked
 from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
+from tltool.tracking.observer import check_trackers, tracked
 from tltool.training.distribute import Device, gpu_facts
 from tltool.workflows import conclude
 from tltool.workflows.deliver import export_run, parity_process
@@ -68,6 +69,8 @@ def finetune(
     weights: Path | None = None,
     offline: bool = False,
     device: Device = "auto",
+    tensorboard: bool = True,
+    track: Sequence[str] = (),
     observer: Observer | None = None,
     expected: Expected | None = None,
     caches: Path | None = None,
@@ -84,6 +87,8 @@ def finetune(
         weights: a file of pretrained weights to use instead of the backbone's own.
         offline: open no network connection.
         device: auto uses GPUs where TensorFlow sees any.
+        tensorboard: write event files into the run folder.
+        track: where to log the run besides: mlflow.
         observer: told about everything on the way.
         expected: photos and weights that the run must find.
         caches: a folder of features that several runs share; by default the run's own, which is
@@ -94,11 +99,14 @@ def finetune(
     """
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     check_names(recipe)
+    check_trackers(track, offline=offline)
     now = datetime.datetime.now(datetime.UTC)
     run = create_run(out, recipe.name, now=now)
     with locked(run.folder):
         run.recipe.write_text(to_yaml(recipe), encoding="utf-8")
-        arguments = Arguments(Path(photos), test, saved_models, weights, device)
+        arguments = Arguments(
+            Path(photos), test, saved_models, weights, device, tensorboard, tuple(track)
+        )
         facts = {
             "name": recipe.name,
             "status": "running",
@@ -157,7 +165,13 @@ def carry_out(
         caches: folder of the features, by default the run's own.
     """
     recipe = session.recipe
-    with endings_explained(session):
+    tensorboard, track = arguments.tensorboard, arguments.track
+    with (
+        endings_explained(session),
+        tracked(
+            session.run, session.observer, tensorboard=tensorboard, track=track
+        ) as session.observer,
+    ):
         with session.phase("weights", weights_told(recipe, arguments.weights)):
             stored = find_weights(session, arguments.weights, offline=offline)
         data = open_data(session, arguments, expected)

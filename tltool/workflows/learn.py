@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -161,15 +162,20 @@ class Learning:
         """Fit the probe, check it against chance, and give its solution to the head."""
         settings = self.session.recipe.train.probe
         if settings.enabled:
-            labels = self.train.labels[plain.index]
-            probe = self.progress.probe = fit_probe(
-                _vectors(plain.pooled),
-                labels,
-                classes=self.train.classes,
-                strengths=settings.strengths,
-                folds=settings.folds,
-                balanced=self.session.recipe.train.class_weights == "balanced",
-                seed=self.session.recipe.seed,
+            recipe = self.session.recipe
+            how: dict[str, Any] = {
+                "classes": self.train.classes,
+                "strengths": list(settings.strengths),
+                "folds": settings.folds,
+                "balanced": recipe.train.class_weights == "balanced",
+                "seed": recipe.seed,
+            }
+            probe = self.progress.probe = self.passes.probe(
+                self.train.digest(),
+                how,
+                solve=lambda: fit_probe(
+                    _vectors(plain.pooled), self.train.labels[plain.index], **how
+                ),
             )
             measures = loss_and_accuracy(probe.logits(_vectors(held.pooled)), self.held.labels)
             self._tell_probe(measures)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tltool.augment.spec import AugmentSpec
 from tltool.features.extract import Extractor, Features
 from tltool.features.views import PhotoSource
+from tltool.runs.durable import write_durably
+from tltool.training.probe import Probe
 from tltool.workflows.session import Session
 
 
@@ -44,6 +50,27 @@ class Passes:
 
         return self._run(extractor, source, batches_from, [seed, view, asdict(self.augment)])
 
+    def probe(self, *made_of: object, solve: Callable[[], Probe]) -> Probe:
+        """Return the probe that ``solve`` finds, or that was found before.
+
+        Args:
+            made_of: everything that decides the solution, beside weights and arithmetic.
+            solve: fits the probe.
+        """
+        arithmetic = self.session.machine.precision.arithmetic
+        path = self.folder / f"probe-{_name([*made_of, self.computes, arithmetic])}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                numbers = (float(file[name]) for name in ("strength", "accuracy", "loss"))
+                return Probe(file["kernel"], file["bias"], *numbers)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            found = solve()
+        memory = io.BytesIO()
+        np.savez(memory, allow_pickle=False, **asdict(found))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, memory.getvalue())
+        return found
+
     def _run(
         self,
         extractor: Extractor,
@@ -60,12 +87,15 @@ class Passes:
             extractor.pooled_shape,
             extractor.cut_shape,
         ]
-        name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
         with precision.active():
             return extractor.run(
                 batches_from,
-                self.folder / name,
+                self.folder / _name(made_of),
                 count=len(source),
                 classes=source.classes,
                 observer=self.session.observer,
             )
+
+
+def _name(made_of: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.data.sources.folder import read_folder
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
+from tltool.tracking.observer import check_trackers
 from tltool.weights.sources import check_obtainable
 from tltool.workflows.recipes import check_names
 
@@ -18,6 +20,7 @@ def check_first(
     test: Path | None,
     out: Path | None,
     weights: Path | None,
+    track: Sequence[str],
     offline: bool,
 ) -> None:
     """Check names, folders and weights as ``finetune`` will; opens no photo and no connection.
@@ -26,6 +29,7 @@ def check_first(
         UsageError, DataError, EnvironmentProblem: as ``finetune`` would.
     """
     check_names(recipe)
+    check_trackers(track, offline=offline)
     read_folder(photos, test=test)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":

@@ -12,13 +12,18 @@ from tltool.runs.environment import differences, environment
 from tltool.runs.layout import RunLayout
 from tltool.runs.lock import locked
 from tltool.runs.manifest import read_manifest
+from tltool.tracking.observer import check_trackers
 from tltool.workflows.expected import Expected
 from tltool.workflows.finetune import FinetuneResult, carry_out, open_session
 from tltool.workflows.session import Arguments, recipe_digest
 
 
 def resume(
-    folder: Path, *, offline: bool = False, observer: Observer | None = None
+    folder: Path,
+    *,
+    offline: bool = False,
+    observer: Observer | None = None,
+    caches: Path | None = None,
 ) -> FinetuneResult:
     """Finish the run in ``folder``, to the bit as if it had never stopped.
 
@@ -26,6 +31,7 @@ def resume(
         folder: the run folder.
         offline: open no network connection.
         observer: told about everything on the way.
+        caches: the folder of features that the run shared with others, if it did.
 
     Raises:
         UsageError: the run is finished or failed, or another process works on it.
@@ -44,6 +50,7 @@ def resume(
                 f"tltool finetune {facts['arguments']['photos']} --recipe {run.recipe}",
             )
         arguments = Arguments.from_json(facts["arguments"])
+        check_trackers(arguments.track, offline=offline)
         expected = Expected(
             purpose="resume",
             data_digest=facts.get("data_digest"),
@@ -59,7 +66,7 @@ def resume(
                 "that of an uninterrupted run",
                 level="warning",
             )
-        return carry_out(session, arguments, offline=offline, expected=expected)
+        return carry_out(session, arguments, offline=offline, expected=expected, caches=caches)
 
 
 def _check_unfinished(run: RunLayout, status: str) -> None:

@@ -50,6 +50,8 @@ class Arguments:
         saved_models: where the export goes.
         weights: a file of pretrained weights.
         device: auto, cpu or gpu.
+        tensorboard: whether event files are written.
+        track: trackers beside TensorBoard.
     """
 
     photos: Path
@@ -57,6 +59,8 @@ class Arguments:
     saved_models: Path
     weights: Path | None
     device: Device
+    tensorboard: bool
+    track: tuple[str, ...]
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Arguments:
@@ -68,9 +72,11 @@ class Arguments:
             Path(document["saved_models"]),
             Path(weights) if weights else None,
             document["device"],
+            document["tensorboard"],
+            tuple(document["track"]),
         )
 
-    def to_json(self) -> dict[str, str | None]:
+    def to_json(self) -> dict[str, Any]:
         """Return absolute paths, so that the run can be taken up from anywhere."""
         return {
             "photos": str(self.photos.absolute()),
@@ -78,6 +84,8 @@ class Arguments:
             "saved_models": str(self.saved_models.absolute()),
             "weights": str(self.weights.absolute()) if self.weights else None,
             "device": self.device,
+            "tensorboard": self.tensorboard,
+            "track": list(self.track),
         }
 
 
