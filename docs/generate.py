@@ -2,8 +2,8 @@
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 and names every file that differs. A
 generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
-of each page is written by hand. The JSON Schema of recipes is generated as a whole. TensorFlow is not imported, and the width or colour of the terminal
-changes nothing.
+of each page is written by hand. The JSON Schema of recipes is generated as a whole. TensorFlow is
+not imported, and the width or colour of the terminal changes nothing.
 """
 
 from __future__ import annotations

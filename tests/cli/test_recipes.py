@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Section
 
 NAMES = [name for name, _ in shipped()]
-EXPORTED = ("vgg16", "resnet50", "scratch", "docker_smoke")
+EXPORTED = ("vgg16", "docker_smoke")
 NOTHING_TRAINED = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
 
 
@@ -174,6 +174,7 @@ def test_photos_that_a_recipe_names_and_that_are_not_there(tltool, the_error):
     assert str(Path("gone").absolute()) in the_error(result)
 
 
+@pytest.mark.slow
 def test_every_key_is_read_when_a_recipe_that_names_its_photos_runs(
     tltool, make_photos, tmp_path, monkeypatch
 ):
@@ -215,7 +216,7 @@ def test_the_photos_given_come_before_those_of_the_recipe(tltool, make_photos, t
 def tiny(name: str) -> list[str]:
     """Return settings under which a shipped recipe takes seconds, its own ways kept.
 
-    Of those that differ only in how VGG16 is trained, one is exported.
+    Of those that differ only in how a network is trained, one is exported.
     """
     train = load_recipe(name).train
     return [
@@ -232,6 +233,7 @@ def tiny(name: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_recipe_runs_to_the_end(tltool, make_photos, name):
     photos = make_photos(size=32)
