@@ -172,6 +172,10 @@ def test_a_boolean_may_be_yes_or_no(write, word, value):
     assert load_recipe(write(f"export: {{enabled: {word}}}")).export.enabled is value
 
 
+def test_a_base_is_no_setting():
+    assert "can only stand in a recipe file" in problem("vgg16", "base=quick")
+
+
 def test_yaml_1_1_booleans_in_a_file_mean_the_cache_modes(write):
     assert load_recipe(write("train: {cache: off}")).train.cache.mode == "off"
     assert load_recipe(write("train: {cache: on}")).train.cache.mode == "on"

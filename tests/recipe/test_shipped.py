@@ -19,7 +19,8 @@ NAMES = [name for name, _ in shipped()]
 
 
 def test_the_promised_recipes_ship():
-    assert set(NAMES) >= {"vgg16", "resnet50", "quick", "mixup_cutmix", "scratch"}
+    named = {"vgg16", "resnet50", "quick", "mixup_cutmix", "scratch"}
+    assert set(NAMES) == named | {"small_data", "fine_grained", "gpu", "docker_smoke"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,3 +76,19 @@ def test_quick_is_a_probe_and_nothing_else():
 
 def test_scratch_uses_no_pretraining():
     assert load_recipe("scratch").model.weights == "random"
+
+
+def test_what_the_others_are_made_for():
+    default = load_recipe("vgg16")
+    small, fine, gpu = map(load_recipe, ("small_data", "fine_grained", "gpu"))
+    assert small.train.cache.views > default.train.cache.views
+    assert small.train.finetune.learning_rate < default.train.finetune.learning_rate
+    assert fine.data.image_size > 224
+    assert fine.train.label_smoothing > 0
+    assert (gpu.train.cache.mode, gpu.train.precision) == ("off", "auto")
+    assert gpu.train.batch_size > default.train.batch_size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_recipe_names_no_photos(name):
+    assert load_recipe(name).data.source is None

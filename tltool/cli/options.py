@@ -14,7 +14,13 @@ Debug = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no network connection.")]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", "-r", metavar="NAME|FILE", help="A shipped recipe or a file.")
+    str,
+    typer.Option(
+        "--recipe",
+        "-r",
+        metavar="NAME|FILE",
+        help="A shipped recipe, a file, or the folder of a run.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -38,12 +38,17 @@ def parse_override(text: str) -> Override:
     """Return ``key=value`` as an override; the schema decides whether 007 is a text or a number.
 
     Raises:
-        UsageError: there is no key, or the value is no YAML.
+        UsageError: there is no key or one that only files have, or the value is no YAML.
     """
     key, sign, raw = text.partition("=")
     key = key.strip()
     if not sign or not key:
         raise UsageError(f"--set {text}: expected key=value", hint="such as train.head.epochs=3")
+    if key == "base":
+        raise UsageError(
+            f"--set {text}: a base can only stand in a recipe file",
+            hint=f"to start from another recipe: --recipe {raw}",
+        )
     return Override(key, _value(key, raw), f"--set {text}")
 
 
