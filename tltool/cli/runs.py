@@ -39,6 +39,9 @@ def list_runs(
         return
     columns = ["run", "status", "started (UTC)", "backbone", "accuracy", "log-loss", "MB"]
     print_table(out(), columns, [_cells(row) for row in rows])
+    for row in rows:
+        if "error" in row:
+            line(out(), (row["error"], "dim"))
 
 
 @app.command("show")
@@ -69,9 +72,11 @@ def resume(
 ) -> None:
     """Finish a run that was killed or interrupted, to the bit as if it had never stopped."""
     from tltool.cli.display import shown
-    from tltool.workflows.runs import show_run
+    from tltool.runs.layout import RunLayout
+    from tltool.workflows.runs import check_resumable, show_run
 
-    show_run(run)  # a wrong folder costs no loading of TensorFlow
+    # what is known at once costs no loading of TensorFlow
+    check_resumable(RunLayout(run), show_run(run)["status"])
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 

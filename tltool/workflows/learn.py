@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
+from tltool.evaluation.writers import write_history
 from tltool.features.extract import Extractor, Features
 from tltool.features.views import PhotoSource
 from tltool.models.network import Network
@@ -156,7 +157,7 @@ class Learning:
                 self.best.restore()
                 return
             self._probe(plain, held)
-            self.progress.keep("probe", PhaseState(0, True, {}, {}))
+            self._keep("probe", PhaseState(0, True, {}, {}))
 
     def _probe(self, plain: Features, held: Features) -> None:
         """Fit the probe, check it against chance, and give its solution to the head."""
@@ -249,8 +250,12 @@ class Learning:
                 best=self.best,
                 observer=session.observer,
                 before=progress.within(plan.name),
-                keep=partial(progress.keep, plan.name),
+                keep=partial(self._keep, plan.name),
             )
+
+    def _keep(self, phase: str, state: PhaseState) -> None:
+        self.progress.keep(phase, state)
+        write_history(self.session.run.history, self.history)
 
     def _plan(self, name: str, epochs: int, learning_rate: float) -> PhasePlan:
         train = self.session.recipe.train

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tltool.data.split import read_split
-from tltool.errors import DataError, UsageError
+from tltool.errors import DataError
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import differences, environment
@@ -15,6 +15,7 @@ from tltool.runs.manifest import read_manifest
 from tltool.tracking.observer import check_trackers
 from tltool.workflows.expected import Expected
 from tltool.workflows.finetune import FinetuneResult, carry_out, open_session
+from tltool.workflows.runs import check_resumable
 from tltool.workflows.session import Arguments, recipe_digest
 
 
@@ -41,7 +42,7 @@ def resume(
     run = RunLayout(folder)
     facts = read_manifest(run.manifest)
     with locked(folder):
-        _check_unfinished(run, facts["status"])
+        check_resumable(run, facts["status"])
         recipe = load_recipe(str(run.recipe))
         if recipe_digest(recipe) != facts["recipe_digest"]:
             raise DataError(
@@ -67,16 +68,3 @@ def resume(
                 level="warning",
             )
         return carry_out(session, arguments, offline=offline, expected=expected, caches=caches)
-
-
-def _check_unfinished(run: RunLayout, status: str) -> None:
-    if status == "finished":
-        raise UsageError(
-            f"the run '{run.folder}' is finished: there is nothing to resume",
-            hint=f"tltool evaluate {run.folder} FOLDER",
-        )
-    if status == "failed":
-        raise UsageError(
-            f"the run '{run.folder}' ended with an error that a second try would meet again",
-            hint=f"{run.log} tells which; start a new run",
-        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import DataError, TltoolError
+from tltool.errors import DataError, TltoolError, UsageError
 from tltool.runs.layout import RunLayout
 from tltool.runs.lock import is_locked
 from tltool.runs.manifest import read_manifest
@@ -44,6 +44,24 @@ def show_run(folder: Path) -> dict[str, Any]:
         "status": _status(folder, facts["status"]),
         "metrics": _metrics(run),
     }
+
+
+def check_resumable(run: RunLayout, status: str) -> None:
+    """Refuse to resume a run whose end is known.
+
+    Raises:
+        UsageError: it is finished, or it failed.
+    """
+    if status == "finished":
+        raise UsageError(
+            f"the run '{run.folder}' is finished: there is nothing to resume",
+            hint=f"tltool evaluate {run.folder} FOLDER",
+        )
+    if status == "failed":
+        raise UsageError(
+            f"the run '{run.folder}' ended with an error that a second try would meet again",
+            hint=f"{run.log} tells which; start a new run",
+        )
 
 
 def _row(folder: Path) -> dict[str, Any]:
