@@ -27,7 +27,7 @@ demo: $(STAMP) ## the main job on 1797 handwritten digits, start to end
 	$(BIN)/tltool demo
 
 test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-fast: $(STAMP) ## the tests that need neither weights nor photos and take no time
 	$(BIN)/python -m pytest -m "not slow and not photos and not pretrained"

@@ -20,7 +20,7 @@ from tltool.training.plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
 
 
-@dataclass
+@dataclass(repr=False)  # TensorFlow puts the repr into warnings, and this one holds all weights
 class Trainer:
     """Trains ``network`` (inputs to logits) in one phase.
 
