@@ -9,10 +9,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tltool.augment.spec import AugmentSpec
+from tltool.data.decode import DecodeSpec
+from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
 from tltool.features.store import BFLOAT16, PassStore, reserve
-from tltool.features.views import rows_of_epoch, shuffled_order
+from tltool.features.views import PhotoSource, rows_of_epoch, shuffled_order
 
 COLUMNS = {"index": (np.dtype(np.int64), ()), "activations": (BFLOAT16, (3, 3, 5))}
 
@@ -135,3 +138,17 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert sorted(first) == list(range(50))
     assert not np.array_equal(first, shuffled_order(50, seed=0, epoch=2))
     assert not np.array_equal(first, shuffled_order(50, seed=1, epoch=1))
+
+
+@pytest.mark.parametrize("start", [4, 8])
+def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_photos, start):
+    items = read_folder(make_photos(n=5, size=24)).items
+    labels = np.array([item.label == "dog" for item in items], np.int64)
+    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
+    spec = AugmentSpec("horizontal", (0.5, 1.5), 0.4, 0.4, 1.0)
+    whole = list(source.augmented(spec, seed=3, epoch=2).as_numpy_iterator())
+    rest = list(source.augmented(spec, seed=3, epoch=2, start=start).as_numpy_iterator())
+    assert len(rest) == len(whole) - start // 4
+    for one, other in zip(whole[start // 4 :], rest, strict=True):
+        for part, again in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, again)

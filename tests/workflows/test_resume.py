@@ -20,7 +20,13 @@ from tltool.workflows.finetune import FinetuneResult, finetune
 from tltool.workflows.resume import resume
 
 KILLS = 15  # per way of training, 30 in all
-SMALL_SHARDS = ("train.batch_size=2", "train.head.epochs=4", "train.finetune.epochs=4")
+SMALL_SHARDS = (
+    "train.batch_size=2",
+    "train.head.epochs=4",
+    "train.finetune.epochs=4",
+    "augment.flip=none",  # every child traces the augmentation anew, which takes seconds
+    "augment.crop=null",
+)
 WAYS = {
     "cached": ("augment.mixup.alpha=0.4", "train.schedule=plateau", "model.head.dropout=0.3"),
     "live": (
