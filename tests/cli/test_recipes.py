@@ -235,7 +235,7 @@ def tiny(name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_recipe_runs_to_the_end(tltool, make_photos, name):
+def test_a_shipped_recipe_runs_to_the_end_and_again_bit_for_bit(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))
     result = tltool("recipes", "run", name, photos, "--out", "run", "--offline", settings=settings)
@@ -243,6 +243,8 @@ def test_a_shipped_recipe_runs_to_the_end(tltool, make_photos, name):
     assert Path("run", "model.keras").is_file()
     assert Path("saved_models", name, "1", "saved_model.pb").is_file() == (name in EXPORTED)
     assert "accuracy" in result.stdout
+    again = tltool("runs", "reproduce", "run", "--out", "again", "--offline", "--json", "--quiet")
+    assert json.loads(again.stdout)["verdict"] == "bit-identical", again.stdout
 
 
 def test_the_smoke_recipe_does_everything_and_needs_no_weights():
