@@ -15,7 +15,7 @@ from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_mode
 from tltool.data.decode import decode_batch
 from tltool.errors import EnvironmentProblem, GateError
 from tltool.export.parity import reference_probabilities
-from tltool.export.saved_model import export_saved_model
+from tltool.export.saved_model import Contents, export_saved_model
 from tltool.export.warmup import WARMUP_FILE
 
 
@@ -196,10 +196,7 @@ def test_a_file_in_the_place_of_the_folder_is_said_plainly(
 def test_names_that_do_not_fit_the_model_are_refused(model: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         export_saved_model(
-            model,
-            class_names=["a", "b"],
-            decode=SPEC,
-            base_dir=tmp_path,
-            metadata={},
+            Contents(model, class_names=["a", "b"], decode=SPEC, metadata={}),
+            tmp_path,
             verify=lambda folder: None,
         )

@@ -65,9 +65,11 @@ def tensor_dependencies(file: Any) -> list[Any]:
 
 @pytest.mark.parametrize("images", [[b"one image"], [b"first" * 100, b"", b"\xff\x00" * 9000]])
 def test_the_request_reads_back(tmp_path: Path, prediction_log: Any, images: list[bytes]) -> None:
-    write_warmup(tmp_path, model_name="äpfel", signature="serving_default", images=images)
+    write_warmup(
+        tmp_path, model_name="äpfel", signature="serving_default", batches=[images, images * 8]
+    )
     records = list(tf.data.TFRecordDataset(str(tmp_path / WARMUP_FILE)).as_numpy_iterator())
-    assert len(records) == 1
+    assert len(records) == 2
     request = prediction_log.FromString(records[0]).predict_log.request
     assert request.model_spec.name == "äpfel"
     assert request.model_spec.signature_name == "serving_default"

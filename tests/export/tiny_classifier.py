@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tltool.data.decode import DecodeSpec
-from tltool.export.saved_model import export_saved_model
+from tltool.export.saved_model import Contents, export_saved_model
 
 SPEC = DecodeSpec(height=20, width=16)
 NAMES = ["ants", "köttbullar 寿司", 'a "b", c']
@@ -45,12 +45,12 @@ def export(
     verify: Callable[[Path], object] = lambda folder: None,
     temperature: float = 1.0,
 ) -> Path:
-    return export_saved_model(
+    contents = Contents(
         model,
         class_names=NAMES,
         decode=SPEC,
-        base_dir=base_dir,
         metadata={"run": "tiny-1", "licence": "none"},
-        verify=verify,
         temperature=temperature,
+        embed=lambda plain: plain.layers[-2].output,
     )
+    return export_saved_model(contents, base_dir, verify=verify)

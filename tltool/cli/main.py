@@ -11,6 +11,7 @@ from tltool.cli import (
     backbones,
     demo,
     evaluate,
+    export,
     finetune,
     interrupts,
     native_logs,
@@ -31,6 +32,7 @@ app = Commands(
 app.command("finetune")(finetune.finetune)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("backbones")(backbones.backbones)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")

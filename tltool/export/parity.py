@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import keras
@@ -19,11 +13,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
+from tltool.export.fresh import FreshProcess
 from tltool.export.saved_model import float32_model
 
-CHILD = Path(__file__).with_name("parity_child.py")
 TOLERANCE = 1e-5  # of a probability; float32 in another batch size differs by about 1e-6
-PATIENCE = 900.0  # seconds until a child that says nothing is given up
 REFERENCE_BATCH = 8
 
 
@@ -98,40 +91,8 @@ def reference_probabilities(
     return np.concatenate(parts)
 
 
-class ParityChild:
-    """The fresh process. Started early, it imports TensorFlow while the parent still saves.
-
-    Use it as a context manager: it is gone at the end, whatever happened.
-    """
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
-        self._said = Path(self._folder.name) / "said.txt"
-        with self._said.open("wb") as said:
-            self._process = subprocess.Popen(
-                [sys.executable, str(CHILD)],
-                stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=_environment(),
-                text=True,
-            )
-
-    def __enter__(self) -> ParityChild:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
-        self._folder.cleanup()
+class ParityChild(FreshProcess):
+    """The fresh process with TensorFlow alone, which judges a SavedModel."""
 
     def check(
         self,
@@ -145,54 +106,10 @@ class ParityChild:
         """Do what ``check_parity`` does; once per child."""
         if not len(images) == len(arrays) == len(expected) > 0:
             raise ValueError(f"{len(images)} images, {len(arrays)} arrays, {len(expected)} answers")
-        answers = self._ask(saved_model_dir, images, arrays)
+        answers = self.ask(saved_model_dir, images=images, arrays=arrays)
         result = _compare(answers, expected, tolerance)
         _judge(result, answers, tolerance)
         return result
-
-    def _ask(
-        self, saved_model_dir: Path, images: Sequence[bytes], arrays: NDArray[np.float32]
-    ) -> dict[str, NDArray[Any]]:
-        folder = Path(self._folder.name)
-        inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
-        np.savez(
-            inputs,
-            arrays=arrays,
-            contents=np.frombuffer(b"".join(images), np.uint8),
-            ends=np.cumsum([len(image) for image in images]),
-        )
-        request = {
-            "model": str(saved_model_dir.resolve()),
-            "inputs": str(inputs),
-            "outputs": str(outputs),
-        }
-        self._wait(json.dumps(request) + "\n")
-        if self._process.returncode != 0 or not outputs.is_file():
-            raise GateError(
-                "The exported model does not run in a fresh process with TensorFlow alone: "
-                f"{self._last_words()}",
-                hint="nothing was exported; if it happens again, report it with this message",
-            )
-        with np.load(outputs) as found:
-            return dict(found)
-
-    def _wait(self, request: str) -> None:
-        try:
-            self._process.communicate(request, timeout=PATIENCE)
-        except subprocess.TimeoutExpired as error:
-            raise GateError(
-                f"The exported model gave no answer within {PATIENCE:.0f} s in a fresh process."
-            ) from error
-
-    def _last_words(self) -> str:
-        """Return the last line that the child said, which is its error if it has raised one."""
-        lines = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit status {self._process.returncode}"
-
-
-def _environment() -> dict[str, str]:
-    # The parent has taken the memory of every GPU, and servers mostly run on the CPU.
-    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def _compare(

@@ -1,6 +1,6 @@
 """Write a trained model as a SavedModel that takes image bytes: decode, network and names in one.
 
-Every version folder holds two signatures with the same outputs:
+Every version folder holds three signatures, the first two with the same outputs:
 
 ``serving_default(image_bytes: string [N])``
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
@@ -8,17 +8,19 @@ Every version folder holds two signatures with the same outputs:
     ``ok`` false, ``class_name`` "", ``class_id`` -1, and 1/C as each probability and as
     confidence; the others in its batch are answered.
 ``images(images: float32 [N, H, W, 3])``
-    RGB in 0…255 at the model's size; the same outputs without ``ok``.
+    RGB in 0…255 of any size, resized in the graph as a decoded photo would be, and left alone to
+    the bit at the model's own size; the same outputs without ``ok``.
+``features(image_bytes: string [N])``
+    ``features`` float32 [N, D], the pooled features that the head works on, for search and for
+    watching drift, and ``ok`` bool [N]; zeros where an item cannot be decoded.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,41 +29,79 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.data.decode import DecodeSpec, decode_batch
-from tltool.errors import EnvironmentProblem, TltoolError
+from tltool.export.any_size import to_model_size
+from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.gates import check_no_random_op
+from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
 
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"
+FEATURES_SIGNATURE = "features"
 CLASS_NAMES_ASSET = "class_names.json"
 DECODE_ASSET = "decode.json"
 METADATA_ASSET = "metadata.json"
-SPARE_BYTES = 32 * 2**20  # what a version folder needs besides its weights
+WARMUP_BATCHES = (1, 8)
 
 
-def export_saved_model(
-    model: keras.Model,
-    *,
-    class_names: Sequence[str],
-    decode: DecodeSpec,
-    base_dir: Path,
-    metadata: Mapping[str, Any],
-    verify: Callable[[Path], object],
-    temperature: float = 1.0,
-) -> Path:
-    """Write ``base_dir/<next version>/``, or nothing at all.
+Embed = Callable[[keras.Model], Any]
+"""The float32 model to its symbolic features: [B, D], or [B, h, w, D] before pooling."""
 
-    Args:
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into a SavedModel.
+
+    Attributes:
         model: images float32 [B, H, W, 3] in 0…255 to logits [B, C]; of any dtype policy, the
             export is float32.
         class_names: the C names, in the order of the logits.
         decode: how bytes become the model's input.
-        base_dir: the folder of the versions; its name is the model's name in TensorFlow Serving.
         metadata: JSON-ready facts that travel along as an asset.
+        temperature: divides the logits before the softmax.
+        embed: finds the features in the float32 model; None gives no ``features`` signature.
+        assets: further files by name, such as the recipe and the golden set.
+    """
+
+    model: keras.Model
+    class_names: Sequence[str]
+    decode: DecodeSpec
+    metadata: Mapping[str, Any]
+    temperature: float = 1.0
+    embed: Embed | None = None
+    assets: Mapping[str, bytes] = field(default_factory=dict)
+
+    def documents(self) -> dict[str, bytes]:
+        """Return the content of every asset by name; the same for all formats."""
+        facts = {
+            **self.metadata,
+            "temperature": self.temperature,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        }
+        documents = {
+            CLASS_NAMES_ASSET: list(self.class_names),
+            DECODE_ASSET: self.decode.to_json(),
+            METADATA_ASSET: facts,
+        }
+        texts = {
+            name: json.dumps(document, ensure_ascii=False, indent=2).encode()
+            for name, document in documents.items()
+        }
+        return {**texts, **self.assets}
+
+
+def export_saved_model(
+    contents: Contents, base_dir: Path, *, verify: Callable[[Path], object]
+) -> Path:
+    """Write ``base_dir/<next version>/``, or nothing at all.
+
+    Args:
+        contents: what is exported.
+        base_dir: the folder of the versions; its name is the model's name in TensorFlow Serving.
         verify: called with the finished folder before it gets its number; what it raises stops
             the export.
-        temperature: divides the logits before the softmax.
 
     Returns:
         The version folder.
@@ -71,28 +111,33 @@ def export_saved_model(
         EnvironmentProblem: the disk is full or the folder not writable.
         ValueError: model, names and decode spec do not belong together.
     """
-    _check_shapes(model, class_names, decode)
-    module = _ServedModel(
-        float32_model(model), class_names=class_names, decode=decode, temperature=temperature
-    )
-    facts = {
-        **metadata,
-        "temperature": temperature,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }
-    with _disk_problems_explained(base_dir), staging(base_dir) as staged:
-        _check_space(base_dir, module)
-        _write(module, staged, class_names=class_names, decode=decode, metadata=facts)
-        write_warmup(
-            staged,
-            model_name=base_dir.resolve().name,
-            signature=BYTES_SIGNATURE,
-            images=[_sample_image()],
-        )
-        check_no_random_op(staged)
+    check_shapes(contents)
+    with disk_problems_explained(base_dir), staging(base_dir) as staged:
+        write_saved_model(contents, staged, base_dir)
         verify(staged)
+        write_seal(staged, {"format": "saved_model"})
         return publish(staged, base_dir)
+
+
+def write_saved_model(contents: Contents, folder: Path, base_dir: Path) -> None:
+    """Write the SavedModel into ``folder``, which is staged in ``base_dir``.
+
+    Raises:
+        GateError: the graph is random.
+        EnvironmentProblem: there is no room for it.
+        OSError: it cannot be written.
+    """
+    module = _ServedModel(contents)
+    check_space(base_dir, module.read_variables)
+    _write(module, folder, contents.documents())
+    sample = _sample_image()
+    write_warmup(
+        folder,
+        model_name=base_dir.resolve().name,
+        signature=BYTES_SIGNATURE,
+        batches=[[sample] * count for count in WARMUP_BATCHES],
+    )
+    check_no_random_op(folder)
 
 
 def float32_model(model: keras.Model) -> keras.Model:
@@ -115,42 +160,63 @@ def _float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 class _ServedModel(tf.Module):  # type: ignore[misc]
-    """Both signatures over one traced network; holds the variables that the network reads."""
+    """All signatures over one traced network; holds the variables that the network reads."""
 
-    def __init__(
-        self,
-        model: keras.Model,
-        *,
-        class_names: Sequence[str],
-        decode: DecodeSpec,
-        temperature: float,
-    ) -> None:
+    def __init__(self, contents: Contents) -> None:
         super().__init__(name="tltool")
-
-        pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, "images")
-
-        @tf.function(input_signature=[pixels], autograph=False)
-        def probabilities(images: tf.Tensor) -> tf.Tensor:
-            logits = tf.cast(model(images, training=False), tf.float32)
-            return tf.nn.softmax(logits / temperature)
-
-        # Traced once: both signatures call this very function, which halves graph and time.
-        network = probabilities.get_concrete_function()
+        spec, names = contents.decode, contents.class_names
+        # Traced once: all signatures call this very function, which halves graph and time.
+        network = _traced(contents)
         self.read_variables = list(network.graph.variables)
+        pixels = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 
         @tf.function(input_signature=[pixels], autograph=False)
         def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return _answers(network(images), class_names)
+            return _answers(network(to_model_size(images, spec))["probabilities"], names)
 
-        contents = tf.TensorSpec([None], tf.string, "image_bytes")
+        encoded = tf.TensorSpec([None], tf.string, "image_bytes")
 
-        @tf.function(input_signature=[contents], autograph=False)
+        @tf.function(input_signature=[encoded], autograph=False)
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            images, ok = decode_batch(image_bytes, decode)
-            return _with_ok(_answers(network(images), class_names), ok)
+            images, ok = decode_batch(image_bytes, spec)
+            return _with_ok(_answers(network(images)["probabilities"], names), ok)
 
-        self.from_images = from_images
-        self.from_bytes = from_bytes
+        @tf.function(input_signature=[encoded], autograph=False)
+        def features(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            images, ok = decode_batch(image_bytes, spec)
+            found = network(images)["features"]
+            return {
+                "features": tf.where(ok[:, tf.newaxis], found, tf.zeros_like(found)),
+                "ok": tf.identity(ok),
+            }
+
+        self.signatures_by_name = {BYTES_SIGNATURE: from_bytes, IMAGES_SIGNATURE: from_images}
+        if contents.embed is not None:
+            self.signatures_by_name[FEATURES_SIGNATURE] = features
+
+
+def _traced(contents: Contents) -> Any:
+    """Return the concrete function of images to ``probabilities`` and, if wanted, ``features``."""
+    model = float32_model(contents.model)
+    outputs = {"logits": model.output}
+    if contents.embed is not None:
+        outputs["features"] = contents.embed(model)
+    joint = keras.Model(model.input, outputs)
+    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, "images")
+
+    @tf.function(input_signature=[pixels], autograph=False)
+    def network(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = {name: tf.cast(x, tf.float32) for name, x in joint(images, training=False).items()}
+        answers = {"probabilities": tf.nn.softmax(found["logits"] / contents.temperature)}
+        if "features" in found:
+            answers["features"] = _pooled(found["features"])
+        return answers
+
+    return network.get_concrete_function()
+
+
+def _pooled(features: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(features, axis=(1, 2)) if features.shape.rank == 4 else features
 
 
 def _answers(probabilities: tf.Tensor, class_names: Sequence[str]) -> dict[str, tf.Tensor]:
@@ -175,31 +241,15 @@ def _with_ok(answers: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tenso
     }
 
 
-def _write(
-    module: _ServedModel,
-    folder: Path,
-    *,
-    class_names: Sequence[str],
-    decode: DecodeSpec,
-    metadata: Mapping[str, Any],
-) -> None:
-    documents = {
-        CLASS_NAMES_ASSET: list(class_names),
-        DECODE_ASSET: decode.to_json(),
-        METADATA_ASSET: dict(metadata),
-    }
-    signatures = {BYTES_SIGNATURE: module.from_bytes, IMAGES_SIGNATURE: module.from_images}
+def _write(module: _ServedModel, folder: Path, documents: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as sources:
-        module.documents = [
-            _asset(Path(sources) / name, document) for name, document in documents.items()
-        ]
-        tf.saved_model.save(module, str(folder), signatures=signatures)
-
-
-def _asset(path: Path, document: Any) -> tf.saved_model.Asset:
-    """Write ``document`` and return it as an asset, which stays with the model if re-saved."""
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=2), encoding="utf-8")
-    return tf.saved_model.Asset(str(path))
+        # assets stay with the model if it is saved again
+        module.documents = []
+        for name, document in documents.items():
+            path = Path(sources) / name
+            path.write_bytes(document)
+            module.documents.append(tf.saved_model.Asset(str(path)))
+        tf.saved_model.save(module, str(folder), signatures=module.signatures_by_name)
 
 
 def _sample_image() -> bytes:
@@ -209,42 +259,16 @@ def _sample_image() -> bytes:
     return content
 
 
-def _check_shapes(model: keras.Model, class_names: Sequence[str], decode: DecodeSpec) -> None:
+def check_shapes(contents: Contents) -> None:
+    """Refuse a model, names and a decode spec that do not belong together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    model, decode = contents.model, contents.decode
     size = (decode.height, decode.width, 3)
-    if tuple(model.input_shape[1:]) != size or model.output_shape[-1] != len(class_names):
+    if tuple(model.input_shape[1:]) != size or model.output_shape[-1] != len(contents.class_names):
         raise ValueError(
             f"model {model.input_shape} to {model.output_shape}, images {size} and "
-            f"{len(class_names)} class names do not belong together"
+            f"{len(contents.class_names)} class names do not belong together"
         )
-
-
-def _check_space(base_dir: Path, module: _ServedModel) -> None:
-    sizes = (v.shape.num_elements() * v.dtype.size for v in module.read_variables)
-    needed, free = sum(sizes) + SPARE_BYTES, shutil.disk_usage(base_dir).free
-    if free < needed:
-        raise _disk_full(base_dir, f"{free / 2**20:.0f} MB are free, {needed / 2**20:.0f} needed")
-
-
-def _disk_full(base_dir: Path, detail: str) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"The disk is full: the model cannot be written to {base_dir} ({detail}).",
-        hint=f"free some space there, or remove old versions in {base_dir}, and export again",
-    )
-
-
-@contextmanager
-def _disk_problems_explained(base_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except TltoolError:
-        raise
-    except (OSError, tf.errors.OpError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left on device" in str(error) or "quota exceeded" in str(error):
-            raise _disk_full(base_dir, "it filled up while writing") from error
-        if isinstance(error, OSError):
-            raise EnvironmentProblem(
-                f"The model cannot be written to {base_dir}: {error.strerror or error}.",
-                hint="choose a folder that you may write to",
-            ) from error
-        raise

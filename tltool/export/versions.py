@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tltool.errors import UsageError
 from tltool.runs.durable import flush
 
 STAGING_PREFIX = ".tmp-"
@@ -52,19 +53,41 @@ def staging(base_dir: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def publish(staged: Path, base_dir: Path) -> Path:
-    """Give what was ``staged`` the next version number, in one step that survives a power cut.
+def check_unused(base_dir: Path, version: int) -> None:
+    """Refuse a version number that is taken.
+
+    Raises:
+        UsageError: it is.
+    """
+    if (base_dir / str(version)).exists():
+        raise UsageError(
+            f"version {version} exists: '{base_dir / str(version)}'",
+            hint="versions are never overwritten; --version auto takes the next number",
+        )
+
+
+def publish(staged: Path, base_dir: Path, version: int | None = None) -> Path:
+    """Give what was ``staged`` a version number, in one step that survives a power cut.
+
+    Args:
+        staged: the whole version.
+        base_dir: the folder of the versions.
+        version: the number; by default the one after the highest.
 
     Returns:
         The version folder.
 
     Raises:
+        UsageError: the version exists.
         OSError: it cannot be written.
     """
     for path in (staged, *staged.rglob("*")):
         flush(path)
     while True:
-        target = base_dir / str(max(versions(base_dir), default=0) + 1)
+        if version is not None:
+            check_unused(base_dir, version)
+        number = version or max(versions(base_dir), default=0) + 1
+        target = base_dir / str(number)
         try:
             staged.rename(target)
         except OSError:
@@ -73,6 +96,29 @@ def publish(staged: Path, base_dir: Path) -> Path:
             continue  # another export took the number in this moment
         flush(base_dir)
         return target
+
+
+def prune(base_dir: Path, keep: int, *, never: Path) -> list[Path]:
+    """Remove all versions but the ``keep`` newest, by number.
+
+    Args:
+        base_dir: the folder of the versions.
+        keep: how many stay.
+        never: a version that stays in any case: the one just made.
+
+    Returns:
+        The folders that are gone.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    old = [base_dir / str(number) for number in versions(base_dir)[:-keep]]
+    gone = [folder for folder in old if folder != never]
+    for folder in gone:
+        hidden = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base_dir)) / "model"
+        folder.rename(hidden)  # in one step: no server sees half a version
+        shutil.rmtree(hidden.parent)
+    return gone
 
 
 def _make(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The request that TensorFlow Serving answers to itself before it takes any from outside.
+"""The requests that TensorFlow Serving answers to itself before it takes any from outside.
 
 Its messages come with the package tensorflow-serving-api, which drags in a TensorFlow of its own
 choice. Four of them, with nothing but nested messages and strings, are quicker written by hand.
@@ -6,6 +6,7 @@ choice. Four of them, with nothing but nested messages and strings, are quicker 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,24 +14,26 @@ import tensorflow as tf
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def write_warmup(folder: Path, *, model_name: str, signature: str, images: list[bytes]) -> None:
-    """Write one predict request with the bytes of ``images`` as its batch.
+def write_warmup(
+    folder: Path, *, model_name: str, signature: str, batches: Sequence[list[bytes]]
+) -> None:
+    """Write one predict request per batch.
 
     Args:
         folder: the SavedModel.
         model_name: under which it will be served.
         signature: whose only input is ``image_bytes`` string [N].
-        images: the N encoded images.
+        batches: the encoded images of each request.
 
     Raises:
         OSError: the file cannot be written.
     """
     path = folder / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
-    request = predict_request(model_name, signature, {"image_bytes": tf.constant(images)})
-    prediction_log = _field(6, _field(1, request))  # PredictionLog.predict_log.request
     with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(prediction_log)
+        for images in batches:
+            request = predict_request(model_name, signature, {"image_bytes": tf.constant(images)})
+            writer.write(_field(6, _field(1, request)))  # PredictionLog.predict_log.request
 
 
 def predict_request(model_name: str, signature: str, inputs: dict[str, tf.Tensor]) -> bytes:

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import Artifact
 from tltool.data.catalog import Catalog
-from tltool.data.decode import decode_batch
+from tltool.data.decode import DecodeSpec, decode_batch
 from tltool.data.transcode import read_image_bytes
+from tltool.export.golden import GOLDEN_ASSET, GOLDEN_IMAGES, Golden, golden_images
 from tltool.export.parity import ParityChild, ParityResult, reference_probabilities
-from tltool.export.saved_model import export_saved_model
+from tltool.export.saved_model import Contents, export_saved_model
+from tltool.models.network import Network
+from tltool.recipe.load import to_yaml
+from tltool.recipe.schema import Recipe
 from tltool.runs.environment import versions
 from tltool.workflows.session import Session
+
+RECIPE_ASSET = "recipe.yaml"
+_DECODED_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Photos that an export must answer as the trained model does.
+
+    Attributes:
+        images: encoded photos, and behind them the golden set's smaller copies of large ones.
+        arrays: the same, decoded: float32 [N, H, W, 3].
+        expected: the trained model's probabilities, float32 [N, C].
+        golden: those that travel with the export.
+    """
+
+    images: Sequence[bytes]
+    arrays: np.ndarray
+    expected: np.ndarray
+    golden: Golden
 
 
 def parity_process(session: Session) -> AbstractContextManager[ParityChild | None]:
@@ -48,34 +76,83 @@ def export_run(
         return None
     settings = session.recipe.export
     with session.phase("export"):
-        contents = sample_bytes(sample, settings.parity_images)
-        description = artifact.description
-        images, _ = decode_batch(tf.constant(contents, tf.string), description.decode)
-        arrays = np.asarray(images)
-        expected = reference_probabilities(
-            artifact.network.model, arrays, temperature=description.temperature
+        photos = sample_of(
+            artifact, sample_bytes(sample, max(settings.parity_images, GOLDEN_IMAGES))
         )
 
         def prove(folder: Path) -> ParityResult:
             result = child.check(
                 folder,
-                images=contents,
-                arrays=arrays,
-                expected=expected,
+                images=photos.images,
+                arrays=photos.arrays,
+                expected=photos.expected,
                 tolerance=settings.tolerance,
             )
             session.observer.on_message(_told(result))
             return result
 
-        return export_saved_model(
-            artifact.network.model,
-            class_names=description.class_names,
-            decode=description.decode,
-            base_dir=saved_models / session.recipe.name,
-            metadata={**description.to_json(), "run": session.run.folder.name, **versions()},
-            temperature=description.temperature,
-            verify=prove,
+        contents = contents_of(
+            artifact,
+            photos.golden,
+            recipe=session.recipe,
+            facts={**session.facts, "run": session.run.folder.name, **versions()},
         )
+        return export_saved_model(contents, saved_models / session.recipe.name, verify=prove)
+
+
+def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
+    """Decode encoded photos and ask the trained model; the golden set is taken from them."""
+    golden = golden_images(contents)
+    images = list(dict.fromkeys([*contents, *golden]))
+    arrays, _ = decoded(images, artifact.description.decode)
+    expected = reference_probabilities(
+        artifact.network.model, arrays, temperature=artifact.description.temperature
+    )
+    positions = [images.index(image) for image in golden]
+    return Sample(images, arrays, expected, Golden(tuple(golden), expected[positions]))
+
+
+def decoded(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return encoded photos as float32 [N, H, W, 3], and which of them are readable."""
+    parts = [
+        decode_batch(tf.constant(list(contents[start : start + _DECODED_AT_ONCE])), decode)
+        for start in range(0, len(contents), _DECODED_AT_ONCE)
+    ]
+    images, ok = zip(*parts, strict=True)
+    return np.concatenate(images), np.concatenate(ok)
+
+
+def contents_of(
+    artifact: Artifact, golden: Golden, *, recipe: Recipe | None, facts: Mapping[str, Any]
+) -> Contents:
+    """Return what goes into an export of ``artifact``.
+
+    Args:
+        artifact: the trained model.
+        golden: travels along.
+        recipe: travels along, but not where its photos lie.
+        facts: of the manifest and of the environment; what only this machine knows is left out.
+    """
+    network, description = artifact.network, artifact.description
+    known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
+    kept = {k: v for k, v in facts.items() if k in known or k in versions()}
+    assets = {GOLDEN_ASSET: golden.to_bytes()}
+    if recipe is not None:
+        data = recipe.data.model_copy(update={"source": None})
+        assets[RECIPE_ASSET] = to_yaml(recipe.model_copy(update={"data": data})).encode()
+
+    def embed(model: keras.Model) -> Any:
+        return Network(model, network.backbone, network.head).pooled
+
+    return Contents(
+        network.model,
+        class_names=description.class_names,
+        decode=description.decode,
+        metadata={**description.to_json(), **kept},
+        temperature=description.temperature,
+        embed=embed,
+        assets=assets,
+    )
 
 
 def sample_bytes(catalog: Catalog, count: int) -> list[bytes]:

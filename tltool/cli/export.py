@@ -1,0 +1,130 @@
+"""tltool export."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tltool.cli import options
+from tltool.cli.boundary import guarded
+from tltool.cli.console import line, out, print_json, print_table
+
+if TYPE_CHECKING:
+    from tltool.workflows.export import ExportResult
+
+
+@guarded
+def export(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="The folder of a finished run.")
+    ] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME,…",
+            help="saved_model, litert, litert-fp16, litert-int8, onnx, keras.",
+        ),
+    ] = "saved_model",
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FOLDER", help="Folder that gets NAME/VERSION/.")
+    ] = Path("saved_models"),
+    version: Annotated[
+        str, typer.Option(metavar="NUMBER|auto", help="The version; auto is the next one.")
+    ] = "auto",
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="RATE", help="Largest drop of the validation accuracy allowed."
+        ),
+    ] = 0.01,
+    prune: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Keep the newest K versions only.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the run's photos are now, or others like them."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="EXPORT", help="Export nothing; prove this export once more."),
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Export a run to other formats, each proved to answer like the trained model."""
+    from tltool.errors import UsageError
+    from tltool.export.formats import chosen_formats
+
+    if (run is None) == (check is None):
+        raise UsageError(
+            "give the folder of a run to export, or an export to --check, and not both",
+            hint="tltool export runs/NAME --format onnx",
+        )
+    chosen_formats(formats)  # a typing mistake is told before TensorFlow loads
+    if check is not None:
+        _check(check, json=json, quiet=quiet, debug=debug)
+        return
+    number = _number(version)
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.export import export as workflow
+
+        result = workflow(
+            run or Path(),
+            formats,
+            to=to,
+            version=number,
+            max_drop=max_drop,
+            keep=prune,
+            data=data,
+            observer=display,
+        )
+    if json:
+        print_json(result.to_json())
+    else:
+        _show(result)
+
+
+def _check(path: Path, *, json: bool, quiet: bool, debug: bool) -> None:
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.export import check as workflow
+
+        document = workflow(path, observer=display)
+    if json:
+        print_json(document)
+    else:
+        line(
+            out(),
+            f"{document['path']} is whole: {document['files']} files as they were exported, and "
+            f"{document['n']} golden images answered as then, to "
+            f"{document['max_difference']:.1g} (allowed {document['tolerance']:g}).",
+        )
+
+
+def _number(version: str) -> int | None:
+    from tltool.errors import UsageError
+
+    if version == "auto":
+        return None
+    if not (version.isascii() and version.isdecimal() and 0 < int(version) < 2**63):
+        raise UsageError(
+            f"'{version}' is no version number", hint="give a number from 1 up, or auto"
+        )
+    return int(version)
+
+
+def _show(result: "ExportResult") -> None:
+    from tltool.export.gate import COLUMNS
+
+    console = out()
+    print_table(console, COLUMNS, [one.row() for one in result.figures])
+    for folder in result.folders:
+        line(console, f"exported  {folder}")
+    for folder in result.pruned:
+        line(console, f"removed   {folder}")

@@ -1,0 +1,56 @@
+"""Images of any size brought to the model's size inside the graph, as decoding would."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tltool.data.decode import DecodeSpec
+
+
+def to_model_size(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
+    """Return ``images`` at the size of ``spec``; untouched, to the bit, where they have it.
+
+    The same steps as in `tltool.data.decode` for one decoded photo, here for a batch.
+
+    Args:
+        images: float32 [N, H, W, 3], H and W unknown until it runs.
+        spec: the target size, and how another aspect ratio is met.
+
+    Returns:
+        float32 [N, spec.height, spec.width, 3].
+    """
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    fits = (height == spec.height) & (width == spec.width)
+    resized = tf.cond(fits, lambda: images, lambda: _resized(images, spec))
+    return tf.ensure_shape(resized, [None, spec.height, spec.width, 3])
+
+
+def _resized(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    target = (spec.height, spec.width)
+    if spec.resize == "crop":
+        box = (
+            tf.minimum(height, _times(width, spec.height, spec.width)),
+            tf.minimum(width, _times(height, spec.width, spec.height)),
+        )
+        top, left = (height - box[0]) // 2, (width - box[1]) // 2
+        images = images[:, top : top + box[0], left : left + box[1]]
+    if spec.resize != "pad":
+        return _antialiased(images, list(target))
+    size = (
+        tf.minimum(spec.height, _times(height, spec.width, width)),
+        tf.minimum(spec.width, _times(width, spec.height, height)),
+    )
+    top, left = (spec.height - size[0]) // 2, (spec.width - size[1]) // 2
+    inside = _antialiased(images, tf.stack(size))
+    return tf.image.pad_to_bounding_box(inside, top, left, *target)
+
+
+def _antialiased(images: tf.Tensor, size: tf.Tensor | list[int]) -> tf.Tensor:
+    return tf.image.resize(images, size, method="bilinear", antialias=True)
+
+
+def _times(size: tf.Tensor, numerator: tf.Tensor | int, denominator: tf.Tensor | int) -> tf.Tensor:
+    """Return round(size * numerator / denominator), at least 1: int32 scalar."""
+    exact = tf.cast(size, tf.float64) * tf.cast(numerator, tf.float64)
+    return tf.maximum(tf.cast(tf.round(exact / tf.cast(denominator, tf.float64)), tf.int32), 1)

@@ -1,0 +1,144 @@
+"""The float-only endpoint of a model, and the files that other runtimes read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tltool.errors import GateError
+from tltool.export.formats import ExportFormat
+from tltool.export.saved_model import float32_model
+from tltool.models.preprocessing import Preprocess
+
+ONNX_OPSET = 17
+
+
+class FloatEndpoint(tf.Module):  # type: ignore[misc]
+    """Images float32 [N, H, W, 3] in 0…255 to probabilities [N, C], and nothing else.
+
+    Args:
+        model: images to logits; of any dtype policy.
+        temperature: divides the logits before the softmax.
+    """
+
+    def __init__(self, model: keras.Model, *, temperature: float) -> None:
+        super().__init__(name="tltool")
+        network = float32_model(model)
+        self.pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, "images")
+
+        @tf.function(input_signature=[self.pixels], autograph=False)
+        def probabilities(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            logits = tf.cast(network(images, training=False), tf.float32)
+            return {"probabilities": tf.nn.softmax(logits / temperature)}
+
+        self.probabilities = probabilities
+        self.concrete = probabilities.get_concrete_function()
+        self.read_variables = list(self.concrete.graph.variables)
+
+
+def write_converted(
+    path: Path,
+    known: ExportFormat,
+    model: keras.Model,
+    *,
+    temperature: float,
+    calibration: NDArray[np.float32] | None,
+) -> None:
+    """Write ``model`` as a file of the format ``known``.
+
+    Args:
+        path: the file.
+        known: any format but the SavedModel.
+        model: images to logits.
+        temperature: divides the logits before the softmax.
+        calibration: decoded training photos, float32 [N, H, W, 3]; litert-int8 needs them.
+
+    Raises:
+        GateError: the converter cannot do it.
+        OSError: the file cannot be written.
+    """
+    if known.runtime == "keras":
+        with_probabilities(float32_model(model), temperature).save(path)
+        return
+    endpoint = FloatEndpoint(model, temperature=temperature)
+    try:
+        content = (
+            _onnx(endpoint) if known.runtime == "onnx" else _litert(endpoint, known, calibration)
+        )
+    except OSError:
+        raise
+    except Exception as error:  # converters raise whatever they like
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise GateError(f"the model cannot be converted to {known.name}: {first}") from error
+    path.write_bytes(content)
+
+
+def _litert(
+    endpoint: FloatEndpoint, known: ExportFormat, calibration: NDArray[np.float32] | None
+) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([endpoint.concrete], endpoint)
+    if known.name == "litert-fp16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    if known.name == "litert-int8":
+        if calibration is None:
+            raise ValueError("no photos to calibrate on")
+        photos = _with_both_ends(calibration)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([photo[np.newaxis]] for photo in photos)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+        converter.inference_output_type = tf.uint8
+    content: bytes = converter.convert()
+    return content
+
+
+def _with_both_ends(photos: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make one corner black and one white, so that the input's scale is 1: bytes go in as read."""
+    photos = photos.copy()
+    photos[0, 0, 0], photos[0, -1, -1] = 0.0, 255.0
+    return photos
+
+
+def _onnx(endpoint: FloatEndpoint) -> bytes:
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    proto, _ = tf2onnx.convert.from_function(
+        endpoint.probabilities, input_signature=[endpoint.pixels], opset=ONNX_OPSET
+    )
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def with_probabilities(model: keras.Model, temperature: float) -> keras.Model:
+    """Return a float32 ``model`` with the softmax inside and of built-in layers only."""
+    plain = keras.models.clone_model(model, clone_function=_built_in_layer)
+    for old, new in zip(model.layers, plain.layers, strict=True):
+        if isinstance(old, Preprocess):
+            new.set_weights(_as_convolution(old))
+        else:
+            new.set_weights(old.get_weights())
+    logits = keras.layers.Rescaling(1.0 / temperature, name="temperature")(plain.output)
+    probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    return keras.Model(plain.inputs, probabilities, name=model.name)
+
+
+def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if isinstance(layer, Preprocess):
+        return keras.layers.Conv2D(3, 1, name=layer.name, dtype="float32", trainable=False)
+    return type(layer).from_config(layer.get_config())
+
+
+def _as_convolution(layer: Preprocess) -> list[Any]:
+    """Return kernel and bias of the 1x1 convolution that does what ``layer`` does to a pixel."""
+    pixels = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)]).astype(np.float32)
+    answers = np.asarray(layer(pixels[:, np.newaxis, np.newaxis]), np.float64)[:, 0, 0]
+    kernel = (answers[1:] - answers[0]) / 255.0
+    return [kernel[np.newaxis, np.newaxis].astype(np.float32), answers[0].astype(np.float32)]

@@ -1,0 +1,76 @@
+"""The golden set: a few photos with the right answers, which travel with every export."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tltool.data.decode import decode_image
+from tltool.errors import GateError
+
+GOLDEN_ASSET = "golden.npz"
+GOLDEN_IMAGES = 16
+LARGEST = 2**18  # bytes; a larger photo travels as a smaller copy
+_SMALL_SIDE = 640
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Encoded images and the probabilities that they must get, float32 [N, C]."""
+
+    images: tuple[bytes, ...]
+    probabilities: NDArray[np.float32]
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the asset."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            contents=np.frombuffer(b"".join(self.images), np.uint8),
+            ends=np.cumsum([len(image) for image in self.images]),
+            probabilities=self.probabilities,
+        )
+        return buffer.getvalue()
+
+
+def read_golden(folder: Path) -> Golden:
+    """Return the golden set of the export in ``folder``.
+
+    Raises:
+        GateError: it has none that can be read.
+    """
+    path = folder / "assets" / GOLDEN_ASSET
+    try:
+        with np.load(path) as found:
+            contents, ends = found["contents"].tobytes(), found["ends"].tolist()
+            probabilities = found["probabilities"].astype(np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise GateError(f"the golden set '{path}' cannot be read") from error
+    starts = [0, *ends[:-1]]
+    images = tuple(contents[start:end] for start, end in zip(starts, ends, strict=True))
+    return Golden(images, probabilities)
+
+
+def golden_images(contents: Sequence[bytes]) -> list[bytes]:
+    """Return up to ``GOLDEN_IMAGES`` of ``contents``, large ones as smaller copies."""
+    count = min(GOLDEN_IMAGES, len(contents))
+    chosen = np.unique(np.linspace(0, len(contents) - 1, count).astype(int))
+    return [_small(contents[position]) for position in chosen]
+
+
+def _small(content: bytes) -> bytes:
+    if len(content) <= LARGEST:
+        return content
+    with tf.device("/CPU:0"):
+        image = decode_image(tf.constant(content))
+        resized = tf.image.resize(
+            image, [_SMALL_SIDE, _SMALL_SIDE], preserve_aspect_ratio=True, antialias=True
+        )
+        encoded: bytes = tf.io.encode_jpeg(tf.cast(resized, tf.uint8), quality=90).numpy()
+    return encoded

@@ -1,0 +1,205 @@
+"""Export a trained run to one format or several, each proved equal before any of them exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tltool.artifact import Artifact, is_artifact, load_artifact
+from tltool.errors import DataError, UsageError
+from tltool.events import Observer, SilentObserver
+from tltool.export.check import check_export
+from tltool.export.convert import write_converted
+from tltool.export.disk import check_space, disk_problems_explained
+from tltool.export.formats import ExportFormat, chosen_formats
+from tltool.export.fresh import FreshProcess
+from tltool.export.gate import COLUMNS, Figures, Photos, measure, refuse_any
+from tltool.export.golden import GOLDEN_ASSET, Golden
+from tltool.export.saved_model import Contents, check_shapes, write_saved_model
+from tltool.export.seal import write_seal
+from tltool.export.versions import check_unused, prune, publish, staging
+from tltool.recipe.load import load_recipe
+from tltool.runs.environment import versions
+from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import read_manifest
+from tltool.workflows.deliver import Sample, contents_of, sample_of
+from tltool.workflows.export_photos import ExportPhotos, find_photos
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was exported.
+
+    Attributes:
+        folders: the version folder of each format.
+        figures: how each compares with the trained model, in the same order.
+        pruned: old versions that were removed.
+    """
+
+    folders: Sequence[Path]
+    figures: Sequence[Figures]
+    pruned: Sequence[Path]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        pairs = zip(self.folders, self.figures, strict=True)
+        return {
+            "exports": [{"path": str(folder), **one.to_json()} for folder, one in pairs],
+            "pruned": [str(folder) for folder in self.pruned],
+        }
+
+
+@dataclass(frozen=True)
+class _Staged:
+    known: ExportFormat
+    base_dir: Path
+    folder: Path
+
+
+def export(
+    run: Path | str,
+    formats: str = "saved_model",
+    *,
+    to: Path = Path("saved_models"),
+    version: int | None = None,
+    max_drop: float = 0.01,
+    keep: int | None = None,
+    data: Path | None = None,
+    observer: Observer | None = None,
+) -> ExportResult:
+    """Write <to>/<name>/<version>/, or <to>/<name>-<format>/<version>/ for other formats.
+
+    Every format answers the run's validation photos in a fresh process with its own runtime; all
+    of them pass, or nothing appears.
+
+    Args:
+        run: the folder of a finished run.
+        formats: names of ``tltool.export.formats``, separated by commas.
+        to: the folder of the models.
+        version: of every format; by default each one's next.
+        max_drop: largest drop of the accuracy on the validation part.
+        keep: how many versions stay; by default all.
+        data: where the photos are, when they moved.
+        observer: told about the progress.
+
+    Raises:
+        UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
+    """
+    observer = observer or SilentObserver()
+    wanted = chosen_formats(formats)
+    run = Path(run)
+    _check_run(run)
+    observer.on_phase("model", str(run))
+    artifact = load_artifact(run)
+    name = artifact.description.name
+    for known in wanted if version is not None else ():
+        check_unused(to / known.folder(name), version or 0)
+    observer.on_phase("photos")
+    found = find_photos(RunLayout(run), artifact.description, data, calibrate=_calibrates(wanted))
+    _tell_calibration(found, observer)
+    observer.on_phase("reference", f"{len(found.images)} photos")
+    sample = sample_of(artifact, found.images)
+    contents = _contents(RunLayout(run), artifact, sample.golden)
+    check_shapes(contents)
+    with disk_problems_explained(to), ExitStack() as stack:
+        staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
+        figures = [
+            _made(one, contents, sample, found, max_drop=max_drop, observer=observer)
+            for one in staged
+        ]
+        if any(one.problems for one in figures):
+            observer.on_table("Parity", COLUMNS, [one.row() for one in figures])
+        refuse_any(figures)
+        folders = [publish(one.folder, one.base_dir, version) for one in staged]
+        pruned = [
+            gone
+            for one, folder in zip(staged, folders, strict=True)
+            for gone in (prune(one.base_dir, keep, never=folder) if keep else ())
+        ]
+    return ExportResult(folders, figures, pruned)
+
+
+def check(path: Path | str, *, observer: Observer | None = None) -> dict[str, Any]:
+    """Prove an existing export again from its own golden set; see ``check_export``."""
+    observer = observer or SilentObserver()
+    observer.on_phase("check", str(path))
+    return check_export(Path(path))
+
+
+def _check_run(run: Path) -> None:
+    if not run.exists():
+        raise UsageError(
+            f"there is no run '{run}'", hint="give the folder of a run; `tltool runs list` has them"
+        )
+    if not is_artifact(run):
+        raise DataError(
+            f"'{run}' holds no trained model to export",
+            hint="give the folder of a finished run; `tltool runs resume RUN` finishes one",
+        )
+
+
+def _calibrates(formats: Sequence[ExportFormat]) -> bool:
+    return any(known.name == "litert-int8" for known in formats)
+
+
+def _tell_calibration(photos: ExportPhotos, observer: Observer) -> None:
+    if photos.calibration is not None:
+        observer.on_message(f"8-bit ranges from {len(photos.calibration)} training photos")
+
+
+def _contents(run: RunLayout, artifact: Artifact, golden: Golden) -> Contents:
+    facts = {**read_manifest(run.manifest), "run": run.folder.resolve().name, **versions()}
+    return contents_of(artifact, golden, recipe=load_recipe(str(run.recipe)), facts=facts)
+
+
+def _staged(known: ExportFormat, base_dir: Path, stack: ExitStack) -> _Staged:
+    return _Staged(known, base_dir, stack.enter_context(staging(base_dir)))
+
+
+def _made(
+    staged: _Staged,
+    contents: Contents,
+    sample: Sample,
+    found: ExportPhotos,
+    *,
+    max_drop: float,
+    observer: Observer,
+) -> Figures:
+    """Write one format into its staging folder, run it, and seal it."""
+    known, folder = staged.known, staged.folder
+    observer.on_phase(known.name)
+    labels = np.full(len(sample.images), -1, np.int64)
+    labels[: len(found.labels)] = found.labels  # golden copies of large photos stand behind
+    photos = Photos(sample.images, sample.arrays, labels, sample.expected)
+    with FreshProcess(known.runtime) as child:
+        if known.name == "saved_model":
+            write_saved_model(contents, folder, staged.base_dir)
+        else:
+            _write_converted(staged, contents, found.calibration)
+        figures = measure(folder, known, photos, max_drop=max_drop, child=child)
+    if known.name != "saved_model":
+        positions = [sample.images.index(image) for image in sample.golden.images]
+        own = Golden(sample.golden.images, figures.answers[positions])
+        (folder / "assets" / GOLDEN_ASSET).write_bytes(own.to_bytes())
+    write_seal(folder, {"format": known.name, "gate": figures.to_json()})
+    return figures
+
+
+def _write_converted(staged: _Staged, contents: Contents, calibration: np.ndarray | None) -> None:
+    check_space(staged.base_dir, contents.model.variables)
+    assets = staged.folder / "assets"
+    assets.mkdir(parents=True)
+    for name, document in contents.documents().items():
+        (assets / name).write_bytes(document)
+    write_converted(
+        staged.folder / staged.known.file,
+        staged.known,
+        contents.model,
+        temperature=contents.temperature,
+        calibration=calibration,
+    )
