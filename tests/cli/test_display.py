@@ -186,8 +186,8 @@ def test_a_second_count_in_one_phase_adds_up():
 def test_a_training_phase_tells_its_epochs():
     pace = Pace(0.0)
     pace.count(3, 8, "steps", 1.0)
-    assert pace.told(1.0) == "epoch 1, step 3/8"
+    assert pace.told(1.0) == "step 3/8"
     pace.epoch_ended(2, 10, 8.0)
     pace.count(1, 8, "steps", 8.5)
-    assert pace.told(8.5) == "epoch 3/10, at most 32 s left"
+    assert pace.told(8.5) == "epoch 3/10, at most 1 min 04 s left"
     assert pace.rate(9.0) == ""

@@ -24,6 +24,7 @@ class Pace:
     _first_counted: int = 0
     _epoch: int = 0
     _epochs: int = 0
+    _heard: int = 0
     _epoch_seconds: float = 0.0
 
     def count(self, done: int, total: int, unit: str, now: float) -> None:
@@ -36,7 +37,8 @@ class Pace:
     def epoch_ended(self, epoch: int, epochs: int, now: float) -> None:
         """Epoch ``epoch`` of at most ``epochs`` is over."""
         self._epoch, self._epochs = epoch, epochs
-        self._epoch_seconds = (now - self.started) / max(epoch, 1)
+        self._heard += 1  # of a resumed phase, the first epochs ran elsewhere
+        self._epoch_seconds = (now - self.started) / self._heard
         self._done = 0
 
     def told(self, now: float) -> str:
@@ -53,7 +55,7 @@ class Pace:
     def _told_of_epochs(self) -> str:
         """Return how far a training phase is; early stopping may end it sooner."""
         if not self._epochs:
-            return f"epoch 1, step {self._done}/{self._total}"
+            return f"step {self._done}/{self._total}"
         left = (self._epochs - self._epoch) * self._epoch_seconds
         return f"epoch {self._epoch + 1}/{self._epochs}, at most {duration(left)} left"
 
