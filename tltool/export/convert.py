@@ -127,7 +127,7 @@ def with_probabilities(model: keras.Model, temperature: float) -> keras.Model:
             new.set_weights(old.get_weights())
     logits = keras.layers.Rescaling(1.0 / temperature, name="temperature")(plain.output)
     probabilities = keras.layers.Softmax(name="probabilities")(logits)
-    return keras.Model(plain.inputs, probabilities, name=model.name)
+    return keras.Model(plain.input, probabilities, name=model.name)
 
 
 def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

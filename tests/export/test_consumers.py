@@ -1,0 +1,143 @@
+"""Exports in programs that nobody here wrote: saved_model_cli, LiteRT, ONNX Runtime, OpenVINO."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tests.export.tiny_classifier import tiny_model
+from tltool.export.convert import with_probabilities, write_converted
+from tltool.export.formats import FORMATS
+from tltool.export.parity import reference_probabilities
+from tltool.models.backbones import PreprocessMode
+from tltool.models.preprocessing import Preprocess
+
+TEMPERATURE = 1.7
+ARRAYS = np.random.default_rng(0).uniform(0, 255, (5, 20, 16, 3)).round().astype(np.float32)
+
+
+@pytest.fixture(scope="module", name="expected")
+def _expected() -> np.ndarray:
+    return reference_probabilities(tiny_model(), ARRAYS, temperature=TEMPERATURE)
+
+
+@pytest.fixture(scope="module", name="converted")
+def _converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("converted")
+
+    def write(name: str) -> Path:
+        path = folder / f"{name}-{FORMATS[name].file}"
+        if not path.exists():
+            write_converted(
+                path, FORMATS[name], tiny_model(), temperature=TEMPERATURE, calibration=ARRAYS
+            )
+        return path
+
+    return write
+
+
+def saved_model_cli(*arguments: str) -> str:
+    command = [
+        sys.executable, "-c", "from tensorflow.python.tools.saved_model_cli import main; main()",
+    ]  # fmt: skip
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_saved_model_cli_shows_and_runs_it(exported: Path, tmp_path: Path) -> None:
+    shown = saved_model_cli("show", "--dir", str(exported), "--all")
+    for name in ("serving_default", "images", "features"):
+        assert f"signature_def['{name}']" in shown
+    np.save(tmp_path / "images.npy", ARRAYS)
+    said = saved_model_cli(
+        "run", "--dir", str(exported), "--tag_set", "serve", "--signature_def", "images",
+        "--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path),
+    )  # fmt: skip
+    assert "probabilities" in said
+    expected = reference_probabilities(tiny_model(), ARRAYS)
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("litert", 1e-5), ("litert-fp16", 1e-3)])
+def test_litert_answers_one_photo_by_name(
+    converted: Callable[[str], Path], expected: np.ndarray, name: str, tolerance: float
+) -> None:
+    runner = interpreter(converted(name)).get_signature_runner()
+    for array, row in zip(ARRAYS, expected, strict=True):
+        said = runner(images=array[np.newaxis])["probabilities"][0]
+        np.testing.assert_allclose(said, row, atol=tolerance)
+
+
+def test_litert_int8_takes_bytes_as_a_decoder_gives_them(
+    converted: Callable[[str], Path], expected: np.ndarray
+) -> None:
+    model = interpreter(converted("litert-int8"))
+    entry, end = model.get_input_details()[0], model.get_output_details()[0]
+    assert entry["dtype"] == np.uint8 and entry["quantization"] == (1.0, 0)
+    assert end["dtype"] == np.uint8 and end["quantization"] == (1 / 256, 0)
+    kinds = {detail["dtype"] for detail in model.get_tensor_details()}
+    assert not kinds & {np.float32, np.float16}, "not in whole numbers throughout"
+    model.allocate_tensors()
+    for array, row in zip(ARRAYS, expected, strict=True):
+        model.set_tensor(entry["index"], array[np.newaxis].astype(np.uint8))
+        model.invoke()
+        np.testing.assert_allclose(model.get_tensor(end["index"])[0] / 256, row, atol=0.03)
+
+
+def interpreter(path: Path) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_path=str(path))
+
+
+def test_onnx_runtime_answers_any_batch(
+    converted: Callable[[str], Path], expected: np.ndarray
+) -> None:
+    import onnx
+    import onnxruntime
+
+    path = converted("onnx")
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [entry.name for entry in session.get_inputs()] == ["images"]
+    for count in (1, 5):
+        said = session.run(["probabilities"], {"images": ARRAYS[:count]})[0]
+        np.testing.assert_allclose(said, expected[:count], atol=1e-5)
+
+
+def test_openvino_reads_the_onnx_file(
+    converted: Callable[[str], Path], expected: np.ndarray
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # bfloat16 is its own choice where there is any
+    compiled = core.compile_model(core.read_model(str(converted("onnx"))), "CPU", precise)
+    said = compiled({"images": ARRAYS})["probabilities"]
+    np.testing.assert_allclose(said, expected, atol=1e-5)
+
+
+def test_the_keras_file_needs_no_layer_of_ours(
+    converted: Callable[[str], Path], expected: np.ndarray
+) -> None:
+    model = keras.saving.load_model(converted("keras"), compile=False, safe_mode=True)
+    np.testing.assert_allclose(model(ARRAYS, training=False), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch", "unit", "none"])
+def test_preprocessing_becomes_a_convolution(mode: PreprocessMode) -> None:
+    images = keras.Input((20, 16, 3))
+    flow = keras.layers.GlobalAveragePooling2D()(Preprocess(mode, name="preprocess")(images))
+    model = keras.Model(images, keras.layers.Dense(3)(flow))
+    plain = with_probabilities(model, 2.0)
+    assert not any(isinstance(layer, Preprocess) for layer in plain.layers)
+    wanted = reference_probabilities(model, ARRAYS, temperature=2.0)
+    np.testing.assert_allclose(plain(ARRAYS, training=False), wanted, atol=2e-5)

@@ -1,0 +1,108 @@
+"""What the SavedModel promises beyond its answers: any size, features, the CPU, the seal."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tests.export.tiny_classifier import SPEC, encoded
+from tltool.data.decode import Resize, decode_batch
+from tltool.errors import DataError, GateError
+from tltool.export.any_size import to_model_size
+from tltool.export.seal import SEAL_FILE, check_seal, write_seal
+from tltool.export.warmup import WARMUP_FILE
+
+# of the data set that decodes a batch; what runs inside it can only run on the CPU
+OUTER_OPS = ("TensorSliceDataset", "ParallelInterleaveDatasetV4", "DatasetToSingleElement")
+
+
+@pytest.fixture(scope="module", name="served")
+def _served(exported: Path) -> Any:
+    return tf.saved_model.load(str(exported))
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)), np.float32)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("size", [(50, 31), (7, 90), (16, 20), (1, 1)])
+def test_images_of_any_size_become_what_decoding_makes_of_them(
+    resize: Resize, size: tuple[int, int]
+) -> None:
+    spec = dataclasses.replace(SPEC, resize=resize)
+    contents = [encoded(seed, size=size) for seed in range(3)]
+    resized = tf.function(to_model_size)(np.stack([pixels(one) for one in contents]), spec)
+    np.testing.assert_array_equal(resized, decode_batch(tf.constant(contents), spec)[0])
+
+
+def test_images_of_the_models_size_are_left_alone_to_the_bit() -> None:
+    images = np.random.default_rng(0).normal(0, 1e3, (4, 20, 16, 3)).astype(np.float32)
+    unknown = tf.TensorSpec((None, None, None, 3), tf.float32)
+    resize = tf.function(lambda given: to_model_size(given, SPEC), input_signature=[unknown])
+    np.testing.assert_array_equal(resize(images), images)
+
+
+def test_the_array_signature_takes_any_size(served: Any) -> None:
+    contents = [encoded(seed, size=(64, 48)) for seed in range(2)]
+    from_images = served.signatures["images"](images=tf.stack([pixels(one) for one in contents]))
+    from_bytes = served.signatures["serving_default"](image_bytes=tf.constant(contents))
+    np.testing.assert_allclose(from_images["probabilities"], from_bytes["probabilities"], atol=1e-6)
+
+
+def test_features_are_what_the_head_works_on(served: Any, model: keras.Model) -> None:
+    contents = [encoded(1), b"junk", encoded(2)]
+    found = served.signatures["features"](image_bytes=tf.constant(contents))
+    assert found["ok"].numpy().tolist() == [True, False, True]
+    images, _ = decode_batch(tf.constant(contents), SPEC)
+    wanted = keras.Model(model.input, model.layers[-2].output)(images, training=False).numpy()
+    wanted[1] = 0
+    np.testing.assert_allclose(found["features"], wanted, atol=1e-5)
+
+
+def test_decoding_is_pinned_to_the_cpu(exported: Path) -> None:
+    document = saved_model_pb2.SavedModel()
+    document.ParseFromString((exported / "saved_model.pb").read_bytes())
+    functions = document.meta_graphs[0].graph_def.library.function
+    pipeline = [
+        node
+        for function in functions
+        for node in function.node_def
+        if node.op
+        in ("TensorSliceDataset", "ParallelInterleaveDatasetV4", "DatasetToSingleElement")
+    ]
+    outermost = [node for node in pipeline if node.op == "DatasetToSingleElement"]
+    assert len(outermost) >= 2  # in serving_default and in features
+    for node in pipeline:
+        assert "CPU:0" in node.device, node.name
+
+
+def test_warm_up_asks_for_one_image_and_for_eight(exported: Path) -> None:
+    records = list(tf.data.TFRecordDataset(str(exported / WARMUP_FILE)).as_numpy_iterator())
+    assert [record.count(b"\xff\xd8\xff") for record in records] == [1, 8]
+
+
+def test_the_seal_names_what_is_missing_changed_or_added(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    with pytest.raises(DataError, match="cannot be checked"):
+        check_seal(tmp_path)
+    write_seal(tmp_path, {"format": "litert"})
+    assert check_seal(tmp_path)["format"] == "litert"
+    (tmp_path / "a").unlink()
+    (tmp_path / "b").write_text("B")
+    (tmp_path / "d").write_text("d")
+    with pytest.raises(GateError, match=r"a is missing; b is not as .*; d was added"):
+        check_seal(tmp_path)
+    (tmp_path / SEAL_FILE).write_text("{}")
+    with pytest.raises(GateError, match="cannot be read"):
+        check_seal(tmp_path)
