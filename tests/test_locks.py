@@ -31,6 +31,13 @@ def test_the_locks_are_made_from_what_the_package_needs():
     assert requirements("runtime.in") == needed - tensorflow
 
 
+def test_the_locks_hold_what_the_server_needs():
+    wanted = set(declared()["optional-dependencies"]["serve"])
+    assert requirements("serve.in") == wanted
+    for name in ("cpu", "gpu", "dev"):
+        assert all(f"\n{package.split('>')[0]}==" in lock(name) for package in wanted)
+
+
 def test_development_tools_are_locked():
     assert set(declared()["optional-dependencies"]["dev"]) <= requirements("dev.in")
 

@@ -19,6 +19,7 @@ from tltool.cli import (
     recipes,
     runs,
     samples,
+    serve,
     weights,
 )
 from tltool.cli.boundary import close_output
@@ -38,6 +39,7 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 
 

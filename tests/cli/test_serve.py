@@ -1,0 +1,126 @@
+"""`tltool serve`: what it refuses before it listens, and how a process of it begins and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.export.tiny_classifier import encoded, export, tiny_model
+from tltool.runs.manifest import write_manifest
+
+pytestmark = pytest.mark.timeout(90)  # what should be refused would otherwise be served for ever
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tiny_model(), tmp_path_factory.mktemp("saved_models") / "tiny")
+
+
+def test_no_such_folder(tltool, the_error):
+    result = tltool("serve", "nowhere")
+    assert result.exit_code == 2
+    assert "there is no model 'nowhere'" in the_error(result)
+
+
+def test_no_model_at_all(tltool, the_error):
+    result = tltool("serve")
+    assert result.exit_code == 2
+    assert "no model in saved_models/" in the_error(result)
+
+
+def test_a_folder_without_versions(tltool, the_error, tmp_path):
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    result = tltool("serve", tmp_path / "model", "--port", 0)
+    assert result.exit_code == 3
+    assert "has no version to serve" in the_error(result)
+
+
+def test_a_port_in_use(tltool, the_error, exported):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = tltool("serve", exported.parent, "--port", port)
+    assert result.exit_code == 5
+    assert f"port {port} of 127.0.0.1 is in use" in the_error(result)
+    assert "--port 0" in result.stderr
+
+
+def test_no_such_host(tltool, the_error, exported):
+    result = tltool("serve", exported.parent, "--host", "not a host")
+    assert result.exit_code == 2
+    assert "no address 'not a host'" in the_error(result)
+
+
+def test_a_name_that_no_address_can_hold(tltool, the_error, exported):
+    result = tltool("serve", exported.parent, "--name", "a/b:c")
+    assert result.exit_code == 2
+    assert "'a/b:c' cannot be the name" in the_error(result)
+
+
+def test_a_damaged_export_is_named_and_not_served(tltool, the_error, tmp_path):
+    folder = export(tiny_model(), tmp_path / "tiny")
+    weights = folder / "variables" / "variables.data-00000-of-00001"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    result = tltool("serve", tmp_path / "tiny", "--port", 0)
+    assert result.exit_code == 4
+    assert "variables.data-00000-of-00001 is not as it was exported" in the_error(result)
+
+
+def test_a_run_without_an_export_names_the_command(tltool, the_error, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    write_manifest(run / "manifest.json", {"name": "tiny", "export": None})
+    result = tltool("serve", run)
+    assert result.exit_code == 3
+    assert "has no export to serve" in the_error(result)
+    assert f"tltool export {run}" in result.stderr
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[object]:
+    """Start `tltool serve` as a process of its own; return it and its address."""
+    processes = []
+
+    def start(*args: object) -> tuple[subprocess.Popen[str], str]:
+        program = "from tltool.cli.main import run; run()"
+        command = [sys.executable, "-c", program, "serve", *map(str, args), "--port", "0"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        processes.append(process)
+        for sentence in process.stderr:
+            found = re.search(r"page +(http://\S+)/", sentence)
+            if found:
+                return process, found[1]
+        raise AssertionError("it did not start")
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_good_end(started, exported, tmp_path, sent):
+    run = tmp_path / "run"
+    run.mkdir()
+    write_manifest(run / "manifest.json", {"name": "tiny", "export": str(exported)})
+    process, url = started(run)
+    request = urllib.request.Request(f"{url}/v1/classify", encoded(1))
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert json.load(response)["results"][0]["ok"]
+    os.kill(process.pid, sent)
+    began = time.monotonic()
+    assert process.wait(20) == 0
+    assert time.monotonic() - began < 10
+    assert "every request was answered" in process.stderr.read()

@@ -1,0 +1,43 @@
+"""One tiny export, and one server of it, for all tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from tests.export.tiny_classifier import export, tiny_model
+from tests.serving.live import Live, serving, versions_of
+from tltool.serving.settings import Limits, Settings
+
+LIMITS = Limits(body_bytes=2**20, pixels=1_000_000, body_seconds=2.0, header_seconds=1.0, photos=8)
+SETTINGS = Settings(limits=LIMITS, drain_seconds=0.0, poll_seconds=0.1)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of version 1."""
+    return export(tiny_model(), tmp_path_factory.mktemp("saved_models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def live(exported: Path) -> Iterator[Live]:
+    with serving(versions_of(exported.parent), SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def model(exported: Path) -> Callable[[list[bytes]], dict[str, Any]]:
+    """The same export asked without a server."""
+    loaded = tf.saved_model.load(str(exported))
+    ask = loaded.signatures["serving_default"]
+
+    def answers(contents: list[bytes]) -> dict[str, Any]:
+        found = ask(image_bytes=tf.constant(contents, tf.string))
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+    answers.kept = loaded  # type: ignore[attr-defined]
+    return answers

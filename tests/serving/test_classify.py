@@ -1,0 +1,119 @@
+"""Photos to classes, and what keeps a server whole when they are none."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tempfile
+import zlib
+
+import pytest
+from PIL import Image
+
+from tests.export.tiny_classifier import NAMES, encoded
+from tests.serving.live import b64, form
+from tltool.serving.classify import certainty
+
+
+def huge_png(side: int) -> bytes:
+    """Return a small file whose header claims ``side`` x ``side`` pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+def test_a_raw_body_is_one_photo(live, model):
+    photo = encoded(1, kind="JPEG")
+    answer = live.classify(photo, "image/jpeg")
+    assert answer.status == 200
+    (result,) = answer.json["results"]
+    expected = model([photo])
+    assert result["ok"]
+    assert result["class_id"] == expected["class_id"][0]
+    assert result["confidence"] == pytest.approx(float(expected["confidence"][0]), abs=1e-6)
+    assert result["certainty"] == certainty(result["confidence"])
+    assert result["top"][0]["class_name"] == result["class_name"]
+    assert sorted(one["class_name"] for one in result["top"]) == sorted(NAMES)
+
+
+def test_a_form_brings_several_photos_and_each_has_its_own_answer(live):
+    body, kind = form({"a.png": encoded(1), "note.txt": b"hello", "c.png": encoded(2), "d": b""})
+    results = live.classify(body, kind).json["results"]
+    assert [(one["name"], one["ok"]) for one in results] == [
+        ("a.png", True),
+        ("note.txt", False),
+        ("c.png", True),
+        ("d", False),
+    ]
+    assert results[1]["error"] == "not an image"
+    assert results[3]["error"] == "the file is empty"
+
+
+def test_top_says_how_many_classes(live):
+    assert len(live.classify(encoded(1), query="?top=2").json["results"][0]["top"]) == 2
+    assert live.classify(encoded(1), query="?top=0").status == 400
+    assert live.classify(encoded(1), query="?top=x").error.startswith("top: ")
+
+
+def test_formats_that_the_model_cannot_decode_are_turned_into_such(live):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(encoded(3))).save(buffer, "TIFF")
+    assert live.classify(buffer.getvalue()).json["results"][0]["ok"]
+
+
+def test_a_truncated_photo_is_no_answer(live):
+    (result,) = live.classify(encoded(1, size=(90, 90))[:500]).json["results"]
+    assert result == {"name": "", "ok": False, "error": "not an image, damaged or truncated"}
+
+
+def test_no_photo_is_a_bad_request(live):
+    assert live.classify(b"").status == 400
+    assert live.classify(b"", "multipart/form-data; boundary=x").status == 400
+    assert live.classify(b"junk", "multipart/form-data").status == 400
+    assert live.classify(b"junk", "multipart/form-data; boundary=x").status == 400
+    assert live.classify(*form({str(n): b"x" for n in range(9)})).status == 400
+
+
+def test_too_many_pixels_are_refused_unread(live):
+    huge = huge_png(30_000)
+    assert live.classify(huge).status == 413
+    body, kind = form({"huge.png": huge, "good.png": encoded(1)})
+    results = live.classify(body, kind).json["results"]
+    assert [one["ok"] for one in results] == [False, True]
+    assert "pixels" in results[0]["error"]
+    row = live.predict({"instances": [b64(huge), b64(encoded(1))]}).json["predictions"]
+    assert [one["ok"] for one in row] == [False, True]
+
+
+def test_too_large_a_request_is_refused(live):
+    answer = live.classify(b"x" * (2**20 + 1))
+    assert answer.status == 413
+    assert "larger than" in answer.error
+
+
+def test_uploads_never_touch_the_disk(live, monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a file")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", refuse)
+    body, kind = form({str(n): encoded(n) + bytes(400_000) for n in range(2)})
+    results = live.classify(body, kind).json["results"]
+    assert [one["ok"] for one in results] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "words"),
+    [(1.0, "almost certain"), (0.95, "very likely"), (0.7, "likely"), (0.2, "unsure")],
+)
+def test_confidence_in_words(confidence, words):
+    assert certainty(confidence) == words
+
+
+def test_answers_are_json_that_browsers_read(live):
+    text = live.classify(encoded(1)).body.decode()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))

@@ -1,0 +1,154 @@
+"use strict";
+
+const part = (id) => document.getElementById(id);
+const TOP = 5;
+const AT_ONCE = 8; // photos in one request
+
+function percent(share) {
+  const value = 100 * share;
+  if (share < 1 && value > 99.9) return "> 99.9 %";
+  if (share > 0 && value < 0.1) return "< 0.1 %";
+  return `${value.toFixed(1)} %`;
+}
+
+function tell(text, bad = false) {
+  part("status").textContent = text;
+  part("status").classList.toggle("bad", bad);
+}
+
+function quoted(name) {
+  return `'${name.replaceAll("'", "'\\''")}'`;
+}
+
+function showCall(name) {
+  const file = quoted(`photo=@${name || "photo.jpg"}`);
+  part("curl").textContent = `curl -F ${file} ${location.origin}/v1/classify`;
+  part("call").hidden = false;
+}
+
+function emptyResult(file) {
+  const item = part("result").content.cloneNode(true).firstElementChild;
+  const image = item.querySelector("img");
+  image.addEventListener("error", () => item.classList.add("blind"));
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+  image.alt = file.name;
+  image.src = URL.createObjectURL(file);
+  item.querySelector(".file").textContent = file.name;
+  item.querySelector(".answer").textContent = "…";
+  return item;
+}
+
+function bar(entry) {
+  const row = part("bar").content.cloneNode(true).firstElementChild;
+  const name = row.querySelector(".name");
+  name.textContent = entry.class_name;
+  name.title = entry.class_name;
+  row.querySelector("meter").value = entry.probability;
+  row.querySelector("meter").textContent = percent(entry.probability);
+  row.querySelector(".share").textContent = percent(entry.probability);
+  return row;
+}
+
+function fail(item, problem) {
+  item.classList.add("failed");
+  item.querySelector(".answer").textContent = problem;
+}
+
+function show(item, result) {
+  if (!result.ok) {
+    fail(item, result.error);
+    return;
+  }
+  const words = document.createElement("small");
+  words.textContent = ` ${result.certainty}, ${percent(result.confidence)}`;
+  item.querySelector(".answer").replaceChildren(result.class_name, words);
+  if (result.is_known === false) {
+    item.querySelector(".note").textContent = "Unlike the photos that the model has learned from.";
+  }
+  item.querySelector(".bars").replaceChildren(...result.top.map(bar));
+}
+
+async function ask(files) {
+  const form = new FormData();
+  for (const file of files) form.append("photo", file, file.name);
+  const response = await fetch(`/v1/classify?top=${TOP}`, { method: "POST", body: form });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error || `The server answers ${response.status}`);
+  return answer.results;
+}
+
+async function classify(files) {
+  if (!files.length) return;
+  part("drop").classList.add("narrowed");
+  const items = files.map(emptyResult);
+  part("results").prepend(...items);
+  let done = 0;
+  tell(`Looking at ${files.length === 1 ? "the photo" : `${files.length} photos`} …`);
+  for (let at = 0; at < files.length; at += AT_ONCE) {
+    const some = items.slice(at, at + AT_ONCE);
+    try {
+      const results = await ask(files.slice(at, at + AT_ONCE));
+      results.forEach((result, index) => show(some[index], result));
+      done += results.filter((result) => result.ok).length;
+    } catch (error) {
+      const gone = error instanceof TypeError;
+      some.forEach((item) => fail(item, gone ? "The server does not answer." : error.message));
+    }
+  }
+  const bad = files.length - done;
+  tell(bad ? `${done} of ${files.length} could be answered.` : "", bad > 0);
+  showCall(files[0].name);
+}
+
+function pictures(list) {
+  return [...list].filter((file) => file instanceof File);
+}
+
+async function introduce() {
+  const [model] = (await (await fetch("/v1/models")).json()).models;
+  part("model").textContent = model.name;
+  document.title = `${model.name} · tltool`;
+  const classes = model.class_names.length;
+  const names = model.class_names.slice(0, 6).join(", ") + (classes > 6 ? ", …" : "");
+  const count = classes ? ` · ${classes} classes: ${names}` : "";
+  part("about").textContent = `Version ${model.version}${count}`;
+  if (!model.takes_photos) {
+    part("drop").hidden = true;
+    tell("This model does not take image files; its API is at /v1/models.", true);
+  }
+}
+
+part("files").addEventListener("change", (event) => {
+  const files = pictures(event.target.files);
+  event.target.value = "";
+  classify(files);
+});
+window.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  part("drop").classList.add("over");
+});
+window.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) part("drop").classList.remove("over");
+});
+window.addEventListener("drop", (event) => {
+  event.preventDefault();
+  part("drop").classList.remove("over");
+  classify(pictures(event.dataTransfer.files));
+});
+window.addEventListener("paste", (event) => {
+  const files = pictures(event.clipboardData.files);
+  if (files.length) classify(files);
+});
+part("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(part("curl").textContent);
+    part("copy").textContent = "Copied";
+  } catch {
+    // without https only localhost may write to the clipboard
+    getSelection().selectAllChildren(part("curl"));
+    part("copy").textContent = "Selected";
+  }
+  setTimeout(() => { part("copy").textContent = "Copy"; }, 2000);
+});
+introduce().catch(() => tell("The server does not answer.", true));
+showCall("photo.jpg");

@@ -1,0 +1,172 @@
+"""TensorFlow Serving's REST API, the classification of photos, and what watches a server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from tltool.serving import documents
+from tltool.serving.answers import write_answer
+from tltool.serving.bodies import Bodies
+from tltool.serving.classify import results
+from tltool.serving.metrics import CONTENT_TYPE, Metrics
+from tltool.serving.model import IMAGE_INPUT, photos_array
+from tltool.serving.photos import examined, too_many_pixels, uploaded, within_pixels
+from tltool.serving.problems import ApiError, bad_request
+from tltool.serving.questions import Question, read_question
+from tltool.serving.repository import Repository, Serving
+from tltool.serving.settings import Limits
+
+_VERSION = re.compile(r"[0-9]{1,18}")
+
+
+class Routes:
+    """The answers to all addresses but the page's.
+
+    Args:
+        repository: the model.
+        limits: of requests.
+        metrics: that count.
+    """
+
+    def __init__(self, repository: Repository, limits: Limits, metrics: Metrics) -> None:
+        self._repository = repository
+        self._limits = limits
+        self._metrics = metrics
+        self._bodies = Bodies(limits)
+        self.draining = False
+
+    def router(self) -> APIRouter:
+        """Return the addresses with their documentation."""
+        router = APIRouter()
+        model, version = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
+        get, post = router.get, router.post
+        errors = documents.ERRORS
+        get("/v1/models", **documents.MODELS)(self.models)
+        post(f"{model}:predict", responses=errors, **documents.PREDICT)(self.predict)
+        post(f"{version}:predict", responses=errors, **documents.PREDICT)(self.predict_version)
+        get(f"{model}/metadata", responses=errors, **documents.METADATA)(self.metadata)
+        get(f"{version}/metadata", responses=errors, **documents.METADATA)(self.metadata_version)
+        get(model, responses=errors, **documents.STATUS)(self.status)
+        get(version, responses=errors, **documents.STATUS)(self.status_version)
+        post("/v1/classify", responses=errors, **documents.CLASSIFY)(self.classify)
+        get("/healthz", **documents.HEALTH)(self.healthz)
+        get("/readyz", **documents.READY)(self.readyz)
+        get("/metrics", **documents.METRICS)(self.counted)
+        return router
+
+    async def models(self) -> JSONResponse:
+        """Tell what is served."""
+        name = self._repository.source.name
+        current = self._repository.current.model
+        served = {
+            "name": name,
+            "version": str(current.version),
+            "signatures": sorted(current.signatures),
+            "class_names": list(current.class_names),
+            "takes_photos": current.takes_photos is not None,
+            "model_version_status": self._repository.states(name),
+        }
+        return JSONResponse({"models": [served]})
+
+    async def status(self, name: str) -> JSONResponse:
+        """Tell the state of all versions of a model."""
+        return self._status(name, None)
+
+    async def status_version(self, name: str, version: str) -> JSONResponse:
+        """Tell the state of one version of a model."""
+        return self._status(name, _number(version))
+
+    def _status(self, name: str, version: int | None) -> JSONResponse:
+        states = self._repository.states(name, version)
+        return JSONResponse({"model_version_status": states})
+
+    async def metadata(self, name: str) -> JSONResponse:
+        """Tell what a model takes and gives."""
+        return self._metadata(name, None)
+
+    async def metadata_version(self, name: str, version: str) -> JSONResponse:
+        """Tell what one version of a model takes and gives."""
+        return self._metadata(name, _number(version))
+
+    def _metadata(self, name: str, version: int | None) -> JSONResponse:
+        model = self._repository.named(name, version).model
+        signatures = {key: one.to_json() for key, one in model.signatures.items()}
+        spec = {"name": name, "signature_name": "", "version": str(model.version)}
+        nested = {"signature_def": {"signature_def": signatures}}
+        return JSONResponse({"model_spec": spec, "metadata": nested})
+
+    async def predict(self, name: str, request: Request) -> Response:
+        """Ask a signature of the newest version."""
+        return await self._predict(self._repository.named(name), request)
+
+    async def predict_version(self, name: str, version: str, request: Request) -> Response:
+        """Ask a signature of one version."""
+        return await self._predict(self._repository.named(name, _number(version)), request)
+
+    async def _predict(self, serving: Serving, request: Request) -> Response:
+        with serving.batcher.used():
+            async with self._bodies.of(request) as body:
+                question = await asyncio.to_thread(self._understood, body, serving)
+                outputs = await serving.batcher.ask(question)
+            self._count(outputs.get("ok"))
+            content = await asyncio.to_thread(write_answer, outputs, question)
+        return Response(content, media_type="application/json")
+
+    def _understood(self, body: bytes, serving: Serving) -> Question:
+        question = read_question(body, serving.model.signatures)
+        within_pixels(question.inputs, question.signature, self._limits)
+        return question
+
+    async def classify(self, request: Request, top: int = Query(5, ge=1, le=1000)) -> JSONResponse:
+        """Name what is on photos."""
+        serving = self._repository.current
+        signature = serving.model.takes_photos
+        if signature is None:
+            raise ApiError(501, "This model has no signature over the bytes of image files")
+        with serving.batcher.used():
+            async with self._bodies.of(request) as body:
+                files = await uploaded(body, request.headers, self._limits)
+                photos = await asyncio.to_thread(
+                    lambda: [examined(name, content, self._limits) for name, content in files]
+                )
+                if len(photos) == 1 and photos[0].too_large:
+                    raise too_many_pixels(self._limits)
+                array = photos_array([photo.content for photo in photos])
+                question = Question(signature, {IMAGE_INPUT: array}, len(photos), by_row=False)
+                outputs = await serving.batcher.ask(question)
+        self._count(outputs.get("ok"))
+        found = results(serving.model, photos, outputs, top=top)
+        about = {"model": serving.model.name, "version": str(serving.model.version)}
+        return JSONResponse({**about, "results": found})
+
+    def _count(self, ok: Any) -> None:
+        if ok is not None:
+            good = int(ok.sum())
+            self._metrics.items.labels("true").inc(good)
+            self._metrics.items.labels("false").inc(len(ok) - good)
+
+    async def healthz(self) -> JSONResponse:
+        """Tell that the process lives."""
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self) -> JSONResponse:
+        """Tell whether requests should be sent here."""
+        if self.draining:
+            raise ApiError(503, "The server is stopping")
+        version = self._repository.current.model.version
+        return JSONResponse({"status": "ready", "version": str(version)})
+
+    async def counted(self) -> Response:
+        """Return the counters in Prometheus' form."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _number(version: str) -> int:
+    if not _VERSION.fullmatch(version):
+        raise bad_request(f"Failed to convert version: {version[:40]} to numeric.")
+    return int(version)
