@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 def test_help_tells_no_types_of_python(tltool, words):
     result = tltool(*words, "--help")
     assert result.exit_code == 0
-    assert "<" not in result.stdout
+    assert not re.search(r"<[a-z]", result.stdout)
     assert "[[" not in result.stdout
 
 

@@ -36,7 +36,7 @@ def export(
     max_drop: Annotated[
         float,
         typer.Option(
-            min=0, metavar="RATE", help="Largest drop of the validation accuracy allowed."
+            min=0, max=1, metavar="RATE", help="Largest drop of the validation accuracy allowed."
         ),
     ] = 0.01,
     prune: Annotated[

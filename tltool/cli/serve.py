@@ -22,9 +22,11 @@ def serve(
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Interface; 0.0.0.0 lets other machines in.")
+        str, typer.Option(metavar="ADDRESS", help="Interface; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8501,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one.")
+    ] = 8501,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name in addresses.", show_default="the folder's"),
