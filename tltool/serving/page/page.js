@@ -43,8 +43,8 @@ function bar(entry) {
   const name = row.querySelector(".name");
   name.textContent = entry.class_name;
   name.title = entry.class_name;
-  row.querySelector("meter").value = entry.probability;
-  row.querySelector("meter").textContent = percent(entry.probability);
+  row.querySelector("progress").value = entry.probability;
+  row.querySelector("progress").textContent = percent(entry.probability);
   row.querySelector(".share").textContent = percent(entry.probability);
   return row;
 }
