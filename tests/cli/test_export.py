@@ -101,6 +101,50 @@ def test_a_damaged_export_is_named_by_its_file(
 
 
 @pytest.mark.slow
+def test_an_export_without_its_photos_is_whole_but_cannot_be_checked(
+    everything: tuple[dict[str, Any], Path],
+    tltool: Tltool,
+    the_error: Callable[[Any], str],
+    tmp_path: Path,
+) -> None:
+    from tltool.export.seal import check_seal
+
+    shutil.copytree(folder_of(everything[1], "saved_model"), tmp_path / "copy")
+    (tmp_path / "copy" / "assets" / "golden.npz").unlink()
+    assert check_seal(tmp_path / "copy")["format"] == "saved_model"
+    result = tltool("export", "--check", tmp_path / "copy")
+    assert result.exit_code == 3
+    assert "cannot be checked: it has no golden set" in the_error(result)
+
+
+@pytest.mark.slow
+def test_top_classes_are_as_many_as_the_recipe_says(
+    everything: tuple[dict[str, Any], Path],
+) -> None:
+    from tltool.serving.signatures import read_signatures
+
+    folder = folder_of(everything[1], "saved_model")
+    assert "top_k: 5" in (folder / "assets" / "recipe.yaml").read_text(encoding="utf-8")
+    names = json.loads((folder / "assets" / "class_names.json").read_text(encoding="utf-8"))
+    signatures = read_signatures(folder / "saved_model.pb")
+    for name in ("serving_default", "images"):
+        shape = signatures[name].outputs["top_class_names"].shape
+        assert shape == (-1, min(5, len(names)))
+
+
+@pytest.mark.slow
+def test_facts_of_the_photos_and_the_weights_travel_along(
+    everything: tuple[dict[str, Any], Path], places: Places
+) -> None:
+    manifest = json.loads((places[0] / "manifest.json").read_text(encoding="utf-8"))
+    for name in FORMATS:
+        assets = folder_of(everything[1], name) / "assets"
+        facts = json.loads((assets / "metadata.json").read_text(encoding="utf-8"))
+        assert facts["data_digest"] == manifest["data_digest"]
+        assert facts["licence"] and facts["temperature"] > 0
+
+
+@pytest.mark.slow
 def test_an_export_that_answers_otherwise_is_found(
     everything: tuple[dict[str, Any], Path],
     tltool: Tltool,
@@ -134,7 +178,14 @@ def test_no_export_holds_a_path_of_this_machine(
 def test_versions_count_up_and_old_ones_are_pruned(
     places: Places, tltool: Tltool, the_error: Callable[[Any], str], tmp_path: Path
 ) -> None:
-    command = ("export", places[0], "--format", "litert", "--to", tmp_path / "models")
+    command = (
+        "export",
+        places[0] / "model.keras",
+        "--format",
+        "litert",
+        "--to",
+        tmp_path / "models",
+    )
     base = tmp_path / "models" / "tiny-litert"
     assert tltool(*command).exit_code == 0
     assert tltool(*command, "--version", "9").exit_code == 0
@@ -204,6 +255,7 @@ def test_photos_that_moved_are_found_by_their_content(
         (("nothing", "-f", ","), 2, "no export format is named"),
         (("nothing",), 2, "there is no run 'nothing'"),
         (("empty",), 3, "holds no trained model"),
+        (("an_export",), 3, "is an export; other formats are made of the run"),
         (("empty", "--version", "new"), 2, "is no version number"),
         (("empty", "--version", "0"), 2, "is no version number"),
         ((), 2, "give the folder of a run"),
@@ -220,6 +272,8 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(
     words: str,
 ) -> None:
     Path("empty").mkdir()
+    Path("an_export/1").mkdir(parents=True)
+    Path("an_export/1/saved_model.pb").write_bytes(b"")
     result = tltool("export", *arguments)
     assert result.exit_code == code
     assert words in the_error(result)

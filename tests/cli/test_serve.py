@@ -39,6 +39,18 @@ def test_no_model_at_all(tltool, the_error):
     assert "no model in saved_models/" in the_error(result)
 
 
+def test_other_formats_are_not_taken_for_models(tltool, the_error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    litert = tmp_path / "saved_models" / "ants-litert" / "1"
+    litert.mkdir(parents=True)
+    (litert / "model.tflite").write_bytes(b"")
+    assert "no model in saved_models/" in the_error(tltool("serve"))
+    for name in ("ants", "bees"):
+        (tmp_path / "saved_models" / name / "1").mkdir(parents=True)
+        (tmp_path / "saved_models" / name / "1" / "saved_model.pb").write_bytes(b"")
+    assert "saved_models/ holds several models: ants, bees" in the_error(tltool("serve"))
+
+
 def test_a_folder_without_versions(tltool, the_error, tmp_path):
     (tmp_path / "model" / "1").mkdir(parents=True)
     result = tltool("serve", tmp_path / "model", "--port", 0)

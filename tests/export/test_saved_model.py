@@ -87,6 +87,26 @@ def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> N
     assert list(served.signatures["images"].structured_input_signature[1]) == ["images"]
 
 
+@pytest.mark.parametrize(("wanted", "given"), [(2, 2), (9, 3)])
+def test_the_best_classes_are_named_as_many_as_are_wanted(
+    model: keras.Model, tmp_path: Path, wanted: int, given: int
+) -> None:
+    served = tf.saved_model.load(str(export(model, tmp_path / "top", top_k=wanted)))
+    answers = ask(served, [encoded(1), b"junk", encoded(2)])
+    order = (-answers["probabilities"][[0, 2]]).argsort(axis=1, kind="stable")[:, :given]
+    names = [[NAMES[index].encode() for index in row] for row in order]
+    assert answers["top_class_names"][[0, 2]].tolist() == names
+    np.testing.assert_array_equal(
+        answers["top_probabilities"][[0, 2]],
+        np.take_along_axis(answers["probabilities"][[0, 2]], order, axis=1),
+    )
+    assert answers["top_class_names"][1].tolist() == [b""] * given
+    np.testing.assert_allclose(answers["top_probabilities"][1], 1 / 3)
+    pixels = decode_batch(tf.constant([encoded(1)]), SPEC)[0]
+    same = served.signatures["images"](images=pixels)["top_class_names"].numpy()
+    assert same.tolist() == names[:1]
+
+
 def test_names_decode_spec_and_facts_travel_along(exported: Path) -> None:
     found = {
         path.name: json.loads(path.read_text(encoding="utf-8"))

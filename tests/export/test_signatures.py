@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ from tltool.data.decode import Resize, decode_batch
 from tltool.errors import DataError, GateError
 from tltool.export.any_size import to_model_size
 from tltool.export.seal import SEAL_FILE, check_seal, write_seal
-from tltool.export.warmup import WARMUP_FILE
 
 # of the data set that decodes a batch; what runs inside it can only run on the CPU
 OUTER_OPS = ("TensorSliceDataset", "ParallelInterleaveDatasetV4", "DatasetToSingleElement")
@@ -74,11 +75,7 @@ def test_decoding_is_pinned_to_the_cpu(exported: Path) -> None:
     document.ParseFromString((exported / "saved_model.pb").read_bytes())
     functions = document.meta_graphs[0].graph_def.library.function
     pipeline = [
-        node
-        for function in functions
-        for node in function.node_def
-        if node.op
-        in ("TensorSliceDataset", "ParallelInterleaveDatasetV4", "DatasetToSingleElement")
+        node for function in functions for node in function.node_def if node.op in OUTER_OPS
     ]
     outermost = [node for node in pipeline if node.op == "DatasetToSingleElement"]
     assert len(outermost) >= 2  # in serving_default and in features
@@ -86,9 +83,29 @@ def test_decoding_is_pinned_to_the_cpu(exported: Path) -> None:
         assert "CPU:0" in node.device, node.name
 
 
-def test_warm_up_asks_for_one_image_and_for_eight(exported: Path) -> None:
-    records = list(tf.data.TFRecordDataset(str(exported / WARMUP_FILE)).as_numpy_iterator())
-    assert [record.count(b"\xff\xd8\xff") for record in records] == [1, 8]
+ALONE = """
+import sys
+import tensorflow as tf
+
+tf.config.set_soft_device_placement(False)
+model = tf.saved_model.load(sys.argv[1])
+photos = tf.constant([open(sys.argv[2], "rb").read(), b"junk"])
+# what is not pinned goes where the caller wants it: to a GPU if there is one
+device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+with tf.device(device):
+    for name in ("serving_default", "features"):
+        print(model.signatures[name](image_bytes=photos)["ok"].numpy().tolist())
+"""
+
+
+@pytest.mark.slow
+def test_it_runs_where_no_operation_may_move_to_another_device(
+    exported: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photo").write_bytes(encoded(1))
+    command = [sys.executable, "-c", ALONE, str(exported), str(tmp_path / "photo")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["[True, False]"] * 2, done.stderr
 
 
 def test_the_seal_names_what_is_missing_changed_or_added(tmp_path: Path) -> None:

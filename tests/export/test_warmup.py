@@ -63,6 +63,15 @@ def tensor_dependencies(file: Any) -> list[Any]:
     return [*found.values(), file]
 
 
+def images_of(record: bytes, prediction_log: Any) -> list[bytes]:
+    request = prediction_log.FromString(record).predict_log.request
+    assert request.model_spec.signature_name == "serving_default"
+    assert list(request.inputs) == ["image_bytes"]
+    tensor = tensor_pb2.TensorProto.FromString(request.inputs["image_bytes"].SerializeToString())
+    images: list[bytes] = tf.make_ndarray(tensor).tolist()
+    return images
+
+
 @pytest.mark.parametrize("images", [[b"one image"], [b"first" * 100, b"", b"\xff\x00" * 9000]])
 def test_the_request_reads_back(tmp_path: Path, prediction_log: Any, images: list[bytes]) -> None:
     write_warmup(
@@ -70,9 +79,18 @@ def test_the_request_reads_back(tmp_path: Path, prediction_log: Any, images: lis
     )
     records = list(tf.data.TFRecordDataset(str(tmp_path / WARMUP_FILE)).as_numpy_iterator())
     assert len(records) == 2
-    request = prediction_log.FromString(records[0]).predict_log.request
-    assert request.model_spec.name == "äpfel"
-    assert request.model_spec.signature_name == "serving_default"
-    assert list(request.inputs) == ["image_bytes"]
-    tensor = tensor_pb2.TensorProto.FromString(request.inputs["image_bytes"].SerializeToString())
-    assert tf.make_ndarray(tensor).tolist() == images
+    name = prediction_log.FromString(records[0]).predict_log.request.model_spec.name
+    assert name == "äpfel"
+    assert [images_of(record, prediction_log) for record in records] == [images, images * 8]
+
+
+def test_an_export_warms_up_with_one_image_and_with_eight(
+    exported: Path, prediction_log: Any
+) -> None:
+    records = tf.data.TFRecordDataset(str(exported / WARMUP_FILE)).as_numpy_iterator()
+    batches = [images_of(record, prediction_log) for record in records]
+    assert [len(images) for images in batches] == [1, 8]
+    served = tf.saved_model.load(str(exported))
+    for images in batches:
+        answers = served.signatures["serving_default"](image_bytes=tf.constant(images))
+        assert answers["ok"].numpy().all()

@@ -44,6 +44,7 @@ def export(
     *,
     verify: Callable[[Path], object] = lambda folder: None,
     temperature: float = 1.0,
+    top_k: int = 0,
 ) -> Path:
     contents = Contents(
         model,
@@ -52,5 +53,6 @@ def export(
         metadata={"run": "tiny-1", "licence": "none"},
         temperature=temperature,
         embed=lambda plain: plain.layers[-2].output,
+        top_k=top_k,
     )
     return export_saved_model(contents, base_dir, verify=verify)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 @guarded
 def export(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="The folder of a finished run.")
+        Path | None,
+        typer.Argument(
+            metavar="RUN|MODEL", help="The folder of a finished run, or the model.keras in it."
+        ),
     ] = None,
     formats: Annotated[
         str,
@@ -28,7 +31,12 @@ def export(
         ),
     ] = "saved_model",
     to: Annotated[
-        Path, typer.Option("--to", metavar="FOLDER", help="Folder that gets NAME/VERSION/.")
+        Path,
+        typer.Option(
+            "--to",
+            metavar="FOLDER",
+            help="Folder that gets NAME/VERSION/, or NAME-FORMAT/VERSION/.",
+        ),
     ] = Path("saved_models"),
     version: Annotated[
         str, typer.Option(metavar="NUMBER|auto", help="The version; auto is the next one.")

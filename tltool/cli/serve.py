@@ -9,6 +9,9 @@ import typer
 from tltool.cli import interrupts, options
 from tltool.cli.boundary import guarded
 from tltool.cli.console import err, line
+from tltool.serving.settings import MEBIBYTE, Settings
+
+_BATCHING, _LIMITS = Settings().batching, Settings().limits
 
 
 @guarded
@@ -32,22 +35,27 @@ def serve(
         typer.Option(metavar="NAME", help="Name in addresses.", show_default="the folder's"),
     ] = None,
     max_batch: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=1, help="Photos that run together.")
-    ] = None,
+        int,
+        typer.Option(metavar="NUMBER", min=1, help="Photos that run together."),
+    ] = _BATCHING.max_batch,
     max_delay: Annotated[
-        float | None,
+        float,
         typer.Option(metavar="MS", min=0, help="Milliseconds that a photo waits for others."),
-    ] = None,
+    ] = 1000 * _BATCHING.max_delay,
     max_queue: Annotated[
-        int | None,
+        int,
         typer.Option(metavar="NUMBER", min=1, help="Photos that may wait; more get 503."),
-    ] = None,
+    ] = _BATCHING.max_queue,
     max_megabytes: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=1, help="Size of a request; more gets 413.")
-    ] = None,
+        int,
+        typer.Option(metavar="NUMBER", min=1, help="Size of a request; more gets 413."),
+    ] = _LIMITS.body_bytes // MEBIBYTE,
     max_megapixels: Annotated[
-        float | None, typer.Option(metavar="NUMBER", min=0.01, help="Size of a photo.")
-    ] = None,
+        float,
+        typer.Option(
+            metavar="NUMBER", min=0.01, help="Size of a photo; a larger one is not answered."
+        ),
+    ] = _LIMITS.pixels / 1e6,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:

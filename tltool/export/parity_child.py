@@ -202,7 +202,7 @@ def batched(prefix: str, ask: Callable[[Any], dict[str, Any]], items: Any) -> di
     found = {
         f"{prefix}_{name}": np.concatenate([part[name].numpy() for part in parts])
         for name in parts[0]
-        if name != "class_name"  # of type object, which a plain .npz does not hold
+        if parts[0][name].dtype.name != "string"  # of type object, which a plain .npz does not hold
     }
     return {**found, f"{prefix}_seconds": np.float64(time.perf_counter() - started)}
 

@@ -4,9 +4,10 @@ Every version folder holds three signatures, the first two with the same outputs
 
 ``serving_default(image_bytes: string [N])``
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
-    ``probabilities`` float32 [N, C] and ``ok`` bool [N]. An item that cannot be decoded has
-    ``ok`` false, ``class_name`` "", ``class_id`` -1, and 1/C as each probability and as
-    confidence; the others in its batch are answered.
+    ``probabilities`` float32 [N, C] and ``ok`` bool [N]; where ``top_k`` asks for them, the K best
+    classes as ``top_class_names`` string [N, K] and ``top_probabilities`` float32 [N, K]. An item
+    that cannot be decoded has ``ok`` false, "" as names, ``class_id`` -1, and 1/C as each
+    probability and as confidence; the others in its batch are answered.
 ``images(images: float32 [N, H, W, 3])``
     RGB in 0…255 of any size, resized in the graph as a decoded photo would be, and left alone to
     the bit at the model's own size; the same outputs without ``ok``.
@@ -29,6 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.export.answers import named, with_ok
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.gates import check_no_random_op
@@ -61,6 +63,7 @@ class Contents:
         metadata: JSON-ready facts that travel along as an asset.
         temperature: divides the logits before the softmax.
         embed: finds the features in the float32 model; None gives no ``features`` signature.
+        top_k: how many of the best classes the signatures name besides; at most C are.
         assets: further files by name, such as the recipe and the golden set.
     """
 
@@ -70,6 +73,7 @@ class Contents:
     metadata: Mapping[str, Any]
     temperature: float = 1.0
     embed: Embed | None = None
+    top_k: int = 0
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
     def documents(self) -> dict[str, bytes]:
@@ -164,7 +168,7 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
 
     def __init__(self, contents: Contents) -> None:
         super().__init__(name="tltool")
-        spec, names = contents.decode, contents.class_names
+        spec, names, top_k = contents.decode, contents.class_names, contents.top_k
         # Traced once: all signatures call this very function, which halves graph and time.
         network = _traced(contents)
         self.read_variables = list(network.graph.variables)
@@ -172,14 +176,14 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
 
         @tf.function(input_signature=[pixels], autograph=False)
         def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return _answers(network(to_model_size(images, spec))["probabilities"], names)
+            return named(network(to_model_size(images, spec))["probabilities"], names, top_k=top_k)
 
         encoded = tf.TensorSpec([None], tf.string, "image_bytes")
 
         @tf.function(input_signature=[encoded], autograph=False)
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             images, ok = decode_batch(image_bytes, spec)
-            return _with_ok(_answers(network(images)["probabilities"], names), ok)
+            return with_ok(named(network(images)["probabilities"], names, top_k=top_k), ok)
 
         @tf.function(input_signature=[encoded], autograph=False)
         def features(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -217,28 +221,6 @@ def _traced(contents: Contents) -> Any:
 
 def _pooled(features: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(features, axis=(1, 2)) if features.shape.rank == 4 else features
-
-
-def _answers(probabilities: tf.Tensor, class_names: Sequence[str]) -> dict[str, tf.Tensor]:
-    class_id = tf.argmax(probabilities, axis=-1)
-    return {
-        "class_name": tf.gather(tf.constant(list(class_names), tf.string), class_id),
-        "class_id": class_id,
-        "confidence": tf.reduce_max(probabilities, axis=-1),
-        "probabilities": probabilities,
-    }
-
-
-def _with_ok(answers: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Replace the answers to what could not be decoded by such that say nothing."""
-    even = tf.ones_like(answers["probabilities"]) / answers["probabilities"].shape[-1]
-    return {
-        "class_name": tf.where(ok, answers["class_name"], ""),
-        "class_id": tf.where(ok, answers["class_id"], tf.constant(-1, tf.int64)),
-        "confidence": tf.where(ok, answers["confidence"], even[:, 0]),
-        "probabilities": tf.where(ok[:, tf.newaxis], answers["probabilities"], even),
-        "ok": tf.identity(ok),
-    }
 
 
 def _write(module: _ServedModel, folder: Path, documents: Mapping[str, bytes]) -> None:

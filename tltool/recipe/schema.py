@@ -233,6 +233,8 @@ class ExportSection(Section):
     """Photos on which the export must give the same answers as the model it came from."""
     tolerance: Positive = 1e-5
     """Largest difference of a probability that passes."""
+    top_k: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Best classes that the SavedModel names one by one, with their probabilities; 0 is none."""
 
 
 class Recipe(Section):

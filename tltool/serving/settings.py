@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 MEBIBYTE = 2**20
 
@@ -68,13 +66,13 @@ class Settings:
 
 def chosen(
     *,
-    max_batch: int | None,
-    max_delay: float | None,
-    max_queue: int | None,
-    max_megabytes: int | None,
-    max_megapixels: float | None,
+    max_batch: int,
+    max_delay: float,
+    max_queue: int,
+    max_megabytes: int,
+    max_megapixels: float,
 ) -> Settings:
-    """Return the settings with what a user has chosen; None leaves the default.
+    """Return the settings with what a user has chosen.
 
     Args:
         max_batch: items.
@@ -84,21 +82,17 @@ def chosen(
         max_megapixels: of a photo.
     """
     plain = Settings()
-    batching = {
-        "max_batch": max_batch,
-        "max_delay": None if max_delay is None else max_delay / 1000,
-        "max_queue": max_queue,
-    }
-    limits = {
-        "body_bytes": None if max_megabytes is None else max_megabytes * MEBIBYTE,
-        "pixels": None if max_megapixels is None else round(max_megapixels * 1e6),
-    }
     return replace(
         plain,
-        batching=replace(plain.batching, **_given(batching)),
-        limits=replace(plain.limits, **_given(limits)),
+        batching=replace(
+            plain.batching,
+            max_batch=max_batch,
+            max_delay=max_delay / 1000,
+            max_queue=max_queue,
+        ),
+        limits=replace(
+            plain.limits,
+            body_bytes=max_megabytes * MEBIBYTE,
+            pixels=round(max_megapixels * 1e6),
+        ),
     )
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

@@ -123,23 +123,21 @@ def decoded(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, 
 
 
 def contents_of(
-    artifact: Artifact, golden: Golden, *, recipe: Recipe | None, facts: Mapping[str, Any]
+    artifact: Artifact, golden: Golden, *, recipe: Recipe, facts: Mapping[str, Any]
 ) -> Contents:
     """Return what goes into an export of ``artifact``.
 
     Args:
         artifact: the trained model.
         golden: travels along.
-        recipe: travels along, but not where its photos lie.
+        recipe: travels along, but not where its photos lie; says how many classes are named.
         facts: of the manifest and of the environment; what only this machine knows is left out.
     """
     network, description = artifact.network, artifact.description
     known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
     kept = {k: v for k, v in facts.items() if k in known or k in versions()}
-    assets = {GOLDEN_ASSET: golden.to_bytes()}
-    if recipe is not None:
-        data = recipe.data.model_copy(update={"source": None})
-        assets[RECIPE_ASSET] = to_yaml(recipe.model_copy(update={"data": data})).encode()
+    data = recipe.data.model_copy(update={"source": None})
+    shared = to_yaml(recipe.model_copy(update={"data": data})).encode()
 
     def embed(model: keras.Model) -> Any:
         return Network(model, network.backbone, network.head).pooled
@@ -151,7 +149,8 @@ def contents_of(
         metadata={**description.to_json(), **kept},
         temperature=description.temperature,
         embed=embed,
-        assets=assets,
+        top_k=recipe.export.top_k,
+        assets={GOLDEN_ASSET: golden.to_bytes(), RECIPE_ASSET: shared},
     )
 
 

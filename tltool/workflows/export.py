@@ -20,12 +20,13 @@ from tltool.export.formats import ExportFormat, chosen_formats
 from tltool.export.fresh import FreshProcess
 from tltool.export.gate import COLUMNS, Figures, Photos, measure, refuse_any
 from tltool.export.golden import GOLDEN_ASSET, Golden
+from tltool.export.load import version_folder
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model
 from tltool.export.seal import write_seal
 from tltool.export.versions import check_unused, prune, publish, staging
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
-from tltool.runs.layout import RunLayout
+from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.deliver import Sample, contents_of, sample_of
 from tltool.workflows.export_photos import ExportPhotos, find_photos
@@ -78,7 +79,7 @@ def export(
     of them pass, or nothing appears.
 
     Args:
-        run: the folder of a finished run.
+        run: the folder of a finished run, or the model.keras in it.
         formats: names of ``tltool.export.formats``, separated by commas.
         to: the folder of the models.
         version: of every format; by default each one's next.
@@ -92,8 +93,7 @@ def export(
     """
     observer = observer or SilentObserver()
     wanted = chosen_formats(formats)
-    run = Path(run)
-    _check_run(run)
+    run = _checked_run(Path(run))
     observer.on_phase("model", str(run))
     artifact = load_artifact(run)
     name = artifact.description.name
@@ -131,16 +131,25 @@ def check(path: Path | str, *, observer: Observer | None = None) -> dict[str, An
     return check_export(Path(path))
 
 
-def _check_run(run: Path) -> None:
-    if not run.exists():
+def _checked_run(path: Path) -> Path:
+    """Return the folder of the run that ``path`` names: itself, or the model in it."""
+    if not path.exists():
         raise UsageError(
-            f"there is no run '{run}'", hint="give the folder of a run; `tltool runs list` has them"
+            f"there is no run '{path}'",
+            hint="give the folder of a run; `tltool runs list` has them",
         )
-    if not is_artifact(run):
+    run = path.parent if path.name == MODEL_FILE else path
+    if is_artifact(run):
+        return run
+    if version_folder(path) is not None:
         raise DataError(
-            f"'{run}' holds no trained model to export",
-            hint="give the folder of a finished run; `tltool runs resume RUN` finishes one",
+            f"'{path}' is an export; other formats are made of the run that it came from",
+            hint="give that run's folder; `tltool runs list` has them",
         )
+    raise DataError(
+        f"'{path}' holds no trained model to export",
+        hint="give the folder of a finished run; `tltool runs resume RUN` finishes one",
+    )
 
 
 def _calibrates(formats: Sequence[ExportFormat]) -> bool:

@@ -151,7 +151,7 @@ def _later_exports(name: object, run: str) -> Iterator[Path]:
 
 def _only_model() -> Path:
     entries = sorted(SAVED_MODELS.iterdir()) if SAVED_MODELS.is_dir() else []
-    found = [entry for entry in entries if versions(entry)]
+    found = [entry for entry in entries if Source(entry.name, entry).found()]
     if len(found) == 1:
         return found[0]
     if not found:
