@@ -93,6 +93,36 @@ def test_litert_int8_takes_bytes_as_a_decoder_gives_them(
         np.testing.assert_allclose(model.get_tensor(end["index"])[0] / 256, row, atol=0.03)
 
 
+@pytest.mark.parametrize("mode", ["caffe", "torch"])
+def test_int8_keeps_the_colours_that_preprocessing_turns_round(
+    tmp_path: Path, mode: PreprocessMode
+) -> None:
+    """A ReverseV2 in the graph came out with the wrong scale: every photo far too dark."""
+    generator = np.random.default_rng(2)
+    photos = np.clip(
+        generator.uniform(0, 255, (6, 1, 1, 3)) + generator.normal(0, 20, (6, 20, 16, 3)), 0, 255
+    ).astype(np.float32)
+    keras.utils.set_random_seed(3)
+    images = keras.Input((20, 16, 3))
+    flow = keras.layers.Conv2D(8, 3, activation="relu")(Preprocess(mode, name="preprocess")(images))
+    flow = keras.layers.GlobalAveragePooling2D()(flow)
+    scale = 0.02 if mode == "caffe" else 1.0
+    model = keras.Model(images, keras.layers.Dense(3)(keras.layers.Rescaling(scale)(flow)))
+    path = tmp_path / "model.tflite"
+    write_converted(path, FORMATS["litert-int8"], model, temperature=1.0, calibration=photos)
+    reader = interpreter(path)
+    reader.allocate_tensors()
+    entry, end = (
+        one[0]["index"] for one in (reader.get_input_details(), reader.get_output_details())
+    )
+    wanted = reference_probabilities(model, photos.round())
+    assert np.ptp(wanted, axis=0).max() > 0.3, "colours do not matter to this model"
+    for photo, row in zip(photos, wanted, strict=True):
+        reader.set_tensor(entry, photo[np.newaxis].round().astype(np.uint8))
+        reader.invoke()
+        np.testing.assert_allclose(reader.get_tensor(end)[0] / 256, row, atol=0.03)
+
+
 def interpreter(path: Path) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 

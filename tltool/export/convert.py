@@ -29,7 +29,8 @@ class FloatEndpoint(tf.Module):  # type: ignore[misc]
 
     def __init__(self, model: keras.Model, *, temperature: float) -> None:
         super().__init__(name="tltool")
-        network = float32_model(model)
+        # without ReverseV2, which the LiteRT converter gives another 8-bit scale than its input
+        network = of_built_in_layers(float32_model(model))
         self.pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, "images")
 
         @tf.function(input_signature=[self.pixels], autograph=False)
@@ -119,15 +120,19 @@ def _onnx(endpoint: FloatEndpoint) -> bytes:
 
 def with_probabilities(model: keras.Model, temperature: float) -> keras.Model:
     """Return a float32 ``model`` with the softmax inside and of built-in layers only."""
-    plain = keras.models.clone_model(model, clone_function=_built_in_layer)
-    for old, new in zip(model.layers, plain.layers, strict=True):
-        if isinstance(old, Preprocess):
-            new.set_weights(_as_convolution(old))
-        else:
-            new.set_weights(old.get_weights())
+    plain = of_built_in_layers(model)
     logits = keras.layers.Rescaling(1.0 / temperature, name="temperature")(plain.output)
     probabilities = keras.layers.Softmax(name="probabilities")(logits)
     return keras.Model(plain.input, probabilities, name=model.name)
+
+
+def of_built_in_layers(model: keras.Model) -> keras.Model:
+    """Return a float32 ``model`` whose preprocessing is a 1x1 convolution."""
+    plain = keras.models.clone_model(model, clone_function=_built_in_layer)
+    for old, new in zip(model.layers, plain.layers, strict=True):
+        weights = _as_convolution(old) if isinstance(old, Preprocess) else old.get_weights()
+        new.set_weights(weights)
+    return plain
 
 
 def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -3,6 +3,7 @@
 const part = (id) => document.getElementById(id);
 const TOP = 5;
 const AT_ONCE = 8; // photos in one request
+const BYTES_AT_ONCE = 8 * 2 ** 20; // so that eight photos of a good camera are not too large
 
 function percent(share) {
   const value = 100 * share;
@@ -31,7 +32,6 @@ function emptyResult(file) {
   const image = item.querySelector("img");
   image.addEventListener("error", () => item.classList.add("blind"));
   image.addEventListener("load", () => URL.revokeObjectURL(image.src));
-  image.alt = file.name;
   image.src = URL.createObjectURL(file);
   item.querySelector(".file").textContent = file.name;
   item.querySelector(".answer").textContent = "…";
@@ -44,7 +44,6 @@ function bar(entry) {
   name.textContent = entry.class_name;
   name.title = entry.class_name;
   row.querySelector("progress").value = entry.probability;
-  row.querySelector("progress").textContent = percent(entry.probability);
   row.querySelector(".share").textContent = percent(entry.probability);
   return row;
 }
@@ -72,36 +71,57 @@ async function ask(files) {
   const form = new FormData();
   for (const file of files) form.append("photo", file, file.name);
   const response = await fetch(`/v1/classify?top=${TOP}`, { method: "POST", body: form });
-  const answer = await response.json();
+  const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error || `The server answers ${response.status}`);
   return answer.results;
 }
 
+function groups(files) {
+  const found = [];
+  let size = Infinity;
+  for (const [index, file] of files.entries()) {
+    size += file.size;
+    if (size > BYTES_AT_ONCE || found.at(-1).length === AT_ONCE) {
+      found.push([]);
+      size = file.size;
+    }
+    found.at(-1).push(index);
+  }
+  return found;
+}
+
+function counted(number) {
+  return number === 1 ? "1 photo" : `${number} photos`;
+}
+
 async function classify(files) {
-  if (!files.length) return;
   part("drop").classList.add("narrowed");
   const items = files.map(emptyResult);
   part("results").prepend(...items);
   let done = 0;
-  tell(`Looking at ${files.length === 1 ? "the photo" : `${files.length} photos`} …`);
-  for (let at = 0; at < files.length; at += AT_ONCE) {
-    const some = items.slice(at, at + AT_ONCE);
+  tell(`Looking at ${counted(files.length)} …`);
+  for (const group of groups(files)) {
     try {
-      const results = await ask(files.slice(at, at + AT_ONCE));
-      results.forEach((result, index) => show(some[index], result));
+      const results = await ask(group.map((index) => files[index]));
+      results.forEach((result, place) => show(items[group[place]], result));
       done += results.filter((result) => result.ok).length;
     } catch (error) {
-      const gone = error instanceof TypeError;
-      some.forEach((item) => fail(item, gone ? "The server does not answer." : error.message));
+      const problem = error instanceof TypeError ? "The server does not answer." : error.message;
+      for (const index of group) fail(items[index], problem);
     }
   }
-  const bad = files.length - done;
-  tell(bad ? `${done} of ${files.length} could be answered.` : "", bad > 0);
+  const all = done === files.length;
+  tell(all ? `${counted(done)} answered.` : `${done} of ${counted(files.length)} answered.`, !all);
   showCall(files[0].name);
 }
 
-function pictures(list) {
-  return [...list].filter((file) => file instanceof File);
+function isFolder(item) {
+  return Boolean(item.webkitGetAsEntry && item.webkitGetAsEntry()?.isDirectory);
+}
+
+function dropped(transfer) {
+  const found = [...transfer.items].filter((item) => item.kind === "file" && !isFolder(item));
+  return found.map((item) => item.getAsFile());
 }
 
 async function introduce() {
@@ -119,9 +139,9 @@ async function introduce() {
 }
 
 part("files").addEventListener("change", (event) => {
-  const files = pictures(event.target.files);
+  const files = [...event.target.files];
   event.target.value = "";
-  classify(files);
+  if (files.length) classify(files);
 });
 window.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -133,10 +153,12 @@ window.addEventListener("dragleave", (event) => {
 window.addEventListener("drop", (event) => {
   event.preventDefault();
   part("drop").classList.remove("over");
-  classify(pictures(event.dataTransfer.files));
+  const files = dropped(event.dataTransfer);
+  if (files.length) classify(files);
+  else tell("Only files can be dropped here; folders and links are not read.", true);
 });
 window.addEventListener("paste", (event) => {
-  const files = pictures(event.clipboardData.files);
+  const files = [...event.clipboardData.files];
   if (files.length) classify(files);
 });
 part("copy").addEventListener("click", async () => {
