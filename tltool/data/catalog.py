@@ -22,6 +22,7 @@ class Item:
 
     ``width`` and ``height`` are those of the upright image (EXIF orientation applied), ``format``
     is a lower-case name such as ``"jpeg"``, and ``orientation`` the EXIF value 1 to 8 as stored.
+    ``perceptual_hash`` is that of ``tltool.data.perceptual``, None for an image without contrast.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Item:
     height: int = 0
     format: str = ""
     orientation: int = 1
+    perceptual_hash: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,34 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from tltool.data import transcode
+from tltool.data import perceptual, transcode
 from tltool.data.catalog import Item
 from tltool.errors import DataError
 
-Decoder = Callable[[bytes], tuple[int, int, int]]
-"""From the bytes of a file to upright height, upright width and EXIF orientation."""
+
+class Seen(NamedTuple):
+    """What decoding a file has shown.
+
+    Attributes:
+        height: of the upright image, in pixels.
+        width: of the upright image.
+        orientation: the EXIF value as stored.
+        thumbnail: the upright image averaged to float32 [32, 32, 3] in 0..255.
+    """
+
+    height: int
+    width: int
+    orientation: int
+    thumbnail: NDArray[np.float32]
+
+
+Decoder = Callable[[bytes], Seen]
 
 _EXTENSIONS = {
     "jpeg": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -76,16 +94,15 @@ def _inspect(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[N
         file.seek(0)
         data = file.read()
     stored = transcode.decodes_as_stored(data)
-    height, width, orientation = decode(
-        data if stored else transcode.transcode(data, name=item.path.name)
-    )
+    seen = decode(data if stored else transcode.transcode(data, name=item.path.name))
     checked = replace(
         item,
         sha256=hashlib.sha256(data).hexdigest(),
-        width=width,
-        height=height,
+        width=seen.width,
+        height=seen.height,
         format=image_format,
-        orientation=orientation,
+        orientation=seen.orientation,
+        perceptual_hash=perceptual.perceptual_hash(seen.thumbnail),
     )
     return checked, _notes(item.path, image_format, frames)
 
@@ -147,7 +164,7 @@ def _notes(path: Path, image_format: str, frames: int) -> list[Note]:
 
 @functools.cache  # building the graph takes longer than decoding a hundred photos
 def image_decoder() -> Decoder:
-    """Return a function from bytes to upright height, width and stored orientation."""
+    """Return a function that decodes the bytes of a file as training does."""
     import tensorflow as tf
 
     from tltool.data import exif
@@ -156,21 +173,27 @@ def image_decoder() -> Decoder:
     signature = [tf.TensorSpec([], tf.string)]
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         stored, orientation = decode_stored(data)
-        return tf.shape(exif.turn_upright(stored, orientation)), orientation
+        side = [perceptual.HASH_SIDE, perceptual.HASH_SIDE]
+        small = tf.image.resize(stored, side, method="area")
+        # turning the small copy is the same and costs nothing
+        return tf.shape(stored), orientation, exif.turn_upright(small, orientation)
 
     function = decode_all.get_concrete_function()
 
-    def decode(data: bytes) -> tuple[int, int, int]:
+    def decode(data: bytes) -> Seen:
         try:
             with tf.device("/CPU:0"):
-                shape, orientation = function(tf.constant(data))
+                shape, orientation, thumbnail = function(tf.constant(data))
         except tf.errors.ResourceExhaustedError:
             raise MemoryError from None
         except tf.errors.OpError:
             raise BadFileError("damaged", "it is truncated or damaged") from None
         height, width, _ = shape.numpy().tolist()
-        return height, width, int(orientation.numpy())
+        turned = int(orientation.numpy())
+        if turned >= 5:
+            height, width = width, height
+        return Seen(height, width, turned, thumbnail.numpy())
 
     return decode

@@ -1,0 +1,150 @@
+"""Near duplicates: copies of every usual kind are found, and different pictures are not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from tltool.data.audit import audit
+from tltool.data.catalog import Item
+from tltool.data.duplicates import find_clusters
+from tltool.data.perceptual import distance, near_pairs
+from tltool.data.sources.folder import read_folder
+from tltool.events import SilentObserver
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "exact": lambda image: image,
+    "half as large": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "larger": lambda image: image.resize((image.width * 3 // 2, image.height * 3 // 2)),
+    "recompressed": lambda image: recompressed(image, 40),
+    "cropped": lambda image: image.crop(
+        (
+            round(image.width * 0.03),
+            round(image.height * 0.02),
+            round(image.width * 0.97),
+            round(image.height * 0.98),
+        )
+    ),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.75),
+}
+
+
+def recompressed(image: Image.Image, quality: int) -> Image.Image:
+    output = io.BytesIO()
+    image.save(output, "JPEG", quality=quality)
+    return Image.open(output).convert("RGB")
+
+
+def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    """Return a picture with structure at every scale, as photos have."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Image.fromarray(rng.integers(0, 256, (3 * n, 4 * n, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        for n in (1, 2, 4, 8, 16)
+    ]
+    weights = np.array([0.35, 0.3, 0.2, 0.1, 0.05])
+    mixed = sum(w * np.asarray(layer, float) for w, layer in zip(weights, layers, strict=True))
+    return Image.fromarray(np.clip(1.6 * (mixed - 128) + 128, 0, 255).astype(np.uint8))
+
+
+def write(root: Path, images: dict[str, Image.Image]) -> tuple[Item, ...]:
+    """Write images as ROOT/<label>/<name> and audit them."""
+    for name, image in images.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(root / name, quality=90)
+    found = audit(
+        read_folder(root),
+        on_bad="fail",
+        max_bad_fraction=0,
+        max_pixels=10**8,
+        observer=SilentObserver(),
+    )
+    return found.catalog.items
+
+
+def names(items: tuple[Item, ...]) -> list[set[str]]:
+    return [{items[i].path.stem for i in c.members} for c in find_clusters(items)]
+
+
+def test_every_kind_of_copy_is_found_with_its_picture_and_nothing_else(tmp_path: Path) -> None:
+    images = {f"a/other{n}.jpg": scene(100 + n) for n in range(30)}
+    for n, (kind, copy) in enumerate(COPIES.items()):
+        images |= {f"a/{kind}.jpg": scene(n), f"b/{kind} copy.jpg": copy(scene(n))}
+    items = write(tmp_path, images)
+    assert sorted(names(items), key=str) == sorted(({k, f"{k} copy"} for k in COPIES), key=str)
+    exact = [items[c.members[0]].path.stem for c in find_clusters(items) if c.exact]
+    assert exact == ["exact"]
+
+
+def test_copies_of_copies_are_one_cluster(tmp_path: Path) -> None:
+    first = scene(1)
+    images = {"a/1.jpg": first, "b/0.jpg": scene(2)}
+    images |= {f"a/{n}.jpg": recompressed(first, 90 - 10 * n) for n in range(2, 6)}
+    assert names(write(tmp_path, images)) == [{"1", "2", "3", "4", "5"}]
+
+
+def test_a_turned_photo_is_found_by_what_it_shows(tmp_path: Path) -> None:
+    items = write(tmp_path, {"a/1.jpg": scene(1), "b/0.jpg": scene(2)})
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene(1).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a" / "2.jpg", exif=exif)
+    items = write(tmp_path, {})
+    assert names(items) == [{"1", "2"}]
+
+
+def test_images_without_contrast_are_not_taken_for_copies(tmp_path: Path) -> None:
+    images = {f"a/{n}.png": Image.new("RGB", (80, 80), (n, 9, 9)) for n in range(0, 200, 40)}
+    items = write(tmp_path, images | {"b/0.jpg": scene(0)})
+    assert not names(items)
+    assert [item.perceptual_hash is None for item in items] == [True] * 5 + [False]
+
+
+def test_pairs_are_found_across_the_blocks_in_which_they_are_searched() -> None:
+    rng = np.random.default_rng(0)
+    hashes = [int.from_bytes(rng.bytes(31), "big") << 1 for _ in range(4200)]
+    planted = [(3, 17), (5, 4000), (2047, 2048), (2100, 4199)]
+    for first, second in planted:
+        hashes[second] = hashes[first] ^ sum(1 << int(bit) for bit in rng.choice(255, 80, False))
+    found = np.concatenate(list(near_pairs(hashes)))
+    assert {tuple(pair) for pair in found.tolist()} == set(planted)
+    assert all(distance(hashes[a], hashes[b]) == 80 for a, b in planted)
+
+
+@pytest.mark.slow
+def test_digits_drawn_alike_are_not_taken_for_copies(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = {
+        f"{label}/{n}.png": Image.fromarray(np.round(grey * 255 / 16).astype(np.uint8)).resize(
+            (32, 32), Image.Resampling.BICUBIC
+        )
+        for n, (grey, label) in enumerate(zip(digits.images, digits.target, strict=True))
+    }
+    clusters = find_clusters(write(tmp_path, images))
+    assert sum(len(cluster.members) for cluster in clusters) < 0.01 * len(images)
+    assert max((len(cluster.members) for cluster in clusters), default=0) <= 3
+
+
+@pytest.mark.photos
+def test_distinct_photos_are_no_copies_and_planted_ones_are_found(
+    photos_dir: Path, tmp_path: Path
+) -> None:
+    paths = sorted((photos_dir / "hymenoptera").rglob("*.jp*g"))[:60]
+    kinds = list(COPIES.items())
+    images = {}
+    for n, path in enumerate(paths):
+        kind, copy = kinds[n % len(kinds)]
+        images[f"a/{n} {kind}.jpg"] = photo = Image.open(path).convert("RGB")
+        images[f"b/{n} {kind} copy.jpg"] = copy(photo)
+    found = names(write(tmp_path, images))
+    assert all(len({name.split()[0] for name in cluster}) == 1 for cluster in found)
+    assert len(found) >= 0.95 * len(paths)

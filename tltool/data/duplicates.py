@@ -1,0 +1,117 @@
+"""Images that show the same picture, as clusters that a split must not tear apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tltool.data import perceptual
+from tltool.data.catalog import Item
+
+_KEPT_LOOKS = 4096
+_MANY_PAIRS = 10_000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Positions of two or more items with the same picture, ascending.
+
+    ``exact`` tells that all have the same bytes.
+    """
+
+    members: tuple[int, ...]
+    exact: bool
+
+
+class Groups:
+    """Disjoint sets of numbers that can be joined (union-find)."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def find(self, number: int) -> int:
+        """Return the number that stands for the set of ``number``."""
+        parent = self._parent
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    def join(self, first: int, second: int) -> None:
+        """Make the sets of two numbers one."""
+        self._parent[self.find(second)] = self.find(first)
+
+
+def find_clusters(
+    items: Sequence[Item],
+    *,
+    look: Callable[[Path], perceptual.Grey | None] = perceptual.look,
+) -> tuple[Cluster, ...]:
+    """Return the clusters of exact and near duplicates among audited items.
+
+    Exact ones have the same SHA-256. Near ones are resized, recompressed, brighter or slightly
+    cropped copies: a perceptual hash proposes them, and a second look at both files decides.
+
+    Args:
+        items: items with ``sha256`` and ``perceptual_hash``; those without are in no cluster.
+        look: how a file is looked at again.
+
+    Returns:
+        clusters in the order of their first members; no item is in two.
+    """
+    groups = Groups(len(items))
+    firsts = _join_copies(items, groups)
+    hashed = [index for index in firsts if items[index].perceptual_hash is not None]
+    seen = lru_cache(_KEPT_LOOKS)(look)
+    for pairs in perceptual.near_pairs([items[index].perceptual_hash or 0 for index in hashed]):
+        for first, second in _still_apart(np.array(hashed)[pairs], groups):
+            if _same(items[first], items[second], seen):
+                groups.join(first, second)
+    return _clusters(items, groups)
+
+
+def _join_copies(items: Sequence[Item], groups: Groups) -> list[int]:
+    """Join items of the same bytes and return the position of the first of each content."""
+    first: dict[str, int] = {}
+    for index, item in enumerate(items):
+        if item.sha256:
+            groups.join(first.setdefault(item.sha256, index), index)
+    return list(first.values())
+
+
+def _still_apart(pairs: NDArray[np.int64], groups: Groups) -> Iterator[tuple[int, int]]:
+    """Yield the pairs that are not yet joined, be it through a third."""
+    if len(pairs) > _MANY_PAIRS:  # frames of a film: nearly all are joined already
+        numbers, places = np.unique(pairs, return_inverse=True)
+        found = np.array([groups.find(number) for number in numbers.tolist()])
+        found = found[places.reshape(pairs.shape)]
+        pairs = pairs[found[:, 0] != found[:, 1]]
+    for first, second in pairs.tolist():
+        if groups.find(first) != groups.find(second):
+            yield first, second
+
+
+def _same(first: Item, second: Item, seen: Callable[[Path], perceptual.Grey | None]) -> bool:
+    assert first.perceptual_hash is not None and second.perceptual_hash is not None
+    one, other = seen(first.path), seen(second.path)
+    if one is None or other is None:
+        return False
+    apart = perceptual.distance(first.perceptual_hash, second.perceptual_hash)
+    return perceptual.same_picture(one, other, apart)
+
+
+def _clusters(items: Sequence[Item], groups: Groups) -> tuple[Cluster, ...]:
+    members: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(items)):
+        members[groups.find(index)].append(index)
+    return tuple(
+        Cluster(tuple(found), exact=len({items[index].sha256 for index in found}) == 1)
+        for found in members.values()
+        if len(found) > 1
+    )
