@@ -197,6 +197,18 @@ def test_versions_count_up_and_old_ones_are_pruned(
 
 
 @pytest.mark.slow
+def test_a_place_that_cannot_be_written_is_told_before_the_work_begins(
+    places: Places, tltool: Tltool, the_error: Callable[[Any], str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    result = tltool("export", places[0], "-f", "keras", "--to", tmp_path / "file")
+    assert result.exit_code == 5
+    assert "cannot be written" in the_error(result)
+    assert "photos" not in result.stderr
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+@pytest.mark.slow
 def test_a_converter_that_lies_leaves_nothing(
     places: Places,
     tltool: Tltool,

@@ -45,6 +45,10 @@ def test_other_formats_are_not_taken_for_models(tltool, the_error, tmp_path, mon
     litert.mkdir(parents=True)
     (litert / "model.tflite").write_bytes(b"")
     assert "no model in saved_models/" in the_error(tltool("serve"))
+    for given in (litert, litert.parent):
+        refused = tltool("serve", given)
+        assert refused.exit_code == 3
+        assert "holds model.tflite; the server takes SavedModels" in the_error(refused)
     for name in ("ants", "bees"):
         (tmp_path / "saved_models" / name / "1").mkdir(parents=True)
         (tmp_path / "saved_models" / name / "1" / "saved_model.pb").write_bytes(b"")

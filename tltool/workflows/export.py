@@ -99,29 +99,40 @@ def export(
     name = artifact.description.name
     for known in wanted if version is not None else ():
         check_unused(to / known.folder(name), version or 0)
-    observer.on_phase("photos")
-    found = find_photos(RunLayout(run), artifact.description, data, calibrate=_calibrates(wanted))
-    _tell_calibration(found, observer)
-    observer.on_phase("reference", f"{len(found.images)} photos")
-    sample = sample_of(artifact, found.images)
-    contents = _contents(RunLayout(run), artifact, sample.golden)
-    check_shapes(contents)
-    with disk_problems_explained(to), ExitStack() as stack:
-        staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
-        figures = [
-            _made(one, contents, sample, found, max_drop=max_drop, observer=observer)
-            for one in staged
-        ]
-        if any(one.problems for one in figures):
-            observer.on_table("Parity", COLUMNS, [one.row() for one in figures])
-        refuse_any(figures)
-        folders = [publish(one.folder, one.base_dir, version) for one in staged]
-        pruned = [
-            gone
-            for one, folder in zip(staged, folders, strict=True)
-            for gone in (prune(one.base_dir, keep, never=folder) if keep else ())
-        ]
+    with ExitStack() as stack:
+        with disk_problems_explained(to):
+            staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
+        observer.on_phase("photos")
+        calibrate = _calibrates(wanted)
+        found = find_photos(RunLayout(run), artifact.description, data, calibrate=calibrate)
+        _tell_calibration(found, observer)
+        observer.on_phase("reference", f"{len(found.images)} photos")
+        sample = sample_of(artifact, found.images)
+        contents = _contents(RunLayout(run), artifact, sample.golden)
+        check_shapes(contents)
+        with disk_problems_explained(to):
+            figures = [
+                _made(one, contents, sample, found, max_drop=max_drop, observer=observer)
+                for one in staged
+            ]
+            if any(one.problems for one in figures):
+                observer.on_table("Parity", COLUMNS, [one.row() for one in figures])
+            refuse_any(figures)
+            folders, pruned = _published(staged, version, keep)
     return ExportResult(folders, figures, pruned)
+
+
+def _published(
+    staged: Sequence[_Staged], version: int | None, keep: int | None
+) -> tuple[list[Path], list[Path]]:
+    """Return the version folders of all formats, and the old ones that were removed."""
+    folders = [publish(one.folder, one.base_dir, version) for one in staged]
+    pruned = [
+        gone
+        for one, folder in zip(staged, folders, strict=True)
+        for gone in (prune(one.base_dir, keep, never=folder) if keep else ())
+    ]
+    return folders, pruned
 
 
 def check(path: Path | str, *, observer: Observer | None = None) -> dict[str, Any]:

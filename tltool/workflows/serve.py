@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.export.formats import FORMATS
 from tltool.export.versions import versions
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
@@ -108,6 +109,7 @@ def find_source(model: Path | None, *, name: str | None, say: Say) -> Source:
     if RunLayout(folder).manifest.is_file():
         folder = _export_of(folder)
         say(f"serving the export of the run: {folder}")
+    _check_format(folder)
     if (folder / SAVED_MODEL_FILE).is_file():
         pinned = int(folder.name) if re.fullmatch(r"[0-9]{1,18}", folder.name) else 1
         default = folder.parent.name if folder.name == str(pinned) else folder.name
@@ -120,6 +122,18 @@ def find_source(model: Path | None, *, name: str | None, say: Say) -> Source:
             hint="use letters and digits, no / or :",
         )
     return Source(chosen, folder, pinned)
+
+
+def _check_format(folder: Path) -> None:
+    """Refuse an export of another format than the SavedModel."""
+    inside = [folder, *(folder / str(number) for number in versions(folder))]
+    found = {path.name for one in inside for path in one.iterdir()}
+    others = [one for one in FORMATS.values() if one.file in found]
+    if others and SAVED_MODEL_FILE not in found:
+        raise DataError(
+            f"'{folder.name}' holds {others[0].file}; the server takes SavedModels",
+            hint="give the folder beside it, or make one: tltool export RUN",
+        )
 
 
 def _export_of(run: Path) -> Path:
