@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -14,8 +15,9 @@ from tltool.data.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
+from tltool.features.sampler import Sampler, shuffled_order
 from tltool.features.store import BFLOAT16, PassStore, reserve
-from tltool.features.views import PhotoSource, rows_of_epoch, shuffled_order
+from tltool.features.views import PhotoSource, rows_of_epoch
 
 COLUMNS = {"index": (np.dtype(np.int64), ()), "activations": (BFLOAT16, (3, 3, 5))}
 
@@ -107,12 +109,16 @@ def views_of(count: int, views: int) -> list[Features]:
     ]
 
 
+def each_once(count: int) -> Sampler:
+    return Sampler(np.zeros(count, np.int64), seed=0)
+
+
 @pytest.mark.parametrize("count", [1, 10, 101])
 @pytest.mark.parametrize("number", [1, 3])
 def test_every_photo_comes_once_per_epoch_in_one_view(count, number):
     views = views_of(count, number)
     for epoch in range(1, 5):
-        rows = rows_of_epoch(views, seed=0, epoch=epoch)
+        rows = rows_of_epoch(views, each_once(count), epoch)
         photos = [int(views[view].index[row]) for view, row in rows]
         assert sorted(photos) == list(range(count))
 
@@ -121,14 +127,14 @@ def test_every_photo_meets_all_its_views_in_turn():
     views = views_of(20, 4)
     seen: dict[int, set[int]] = {photo: set() for photo in range(20)}
     for epoch in range(1, 5):
-        for view, row in rows_of_epoch(views, seed=0, epoch=epoch):
+        for view, row in rows_of_epoch(views, each_once(20), epoch):
             seen[int(views[view].index[row])].add(view)
     assert all(met == {0, 1, 2, 3} for met in seen.values())
 
 
 def test_every_epoch_mixes_the_views():
     views = views_of(200, 4)
-    used = np.bincount([view for view, _ in rows_of_epoch(views, seed=0, epoch=1)], minlength=4)
+    used = np.bincount([view for view, _ in rows_of_epoch(views, each_once(200), 1)], minlength=4)
     assert used.min() > 25
 
 
@@ -152,3 +158,37 @@ def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_ph
     for one, other in zip(whole[start // 4 :], rest, strict=True):
         for part, again in zip(one, other, strict=True):
             np.testing.assert_array_equal(part, again)
+
+
+def test_a_photo_drawn_twice_in_an_epoch_is_changed_in_two_ways(make_photos):
+    items = read_folder(make_photos(n=5, size=24)).items
+    labels = np.array([0] * 9 + [1], np.int64)
+    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
+    spec = AugmentSpec(crop=(0.3, 1.5))
+
+    def drawn(sampler: Sampler) -> list[np.ndarray]:
+        batches = list(source.drawn(spec, sampler, epoch=1).as_numpy_iterator())
+        return [np.concatenate(part) for part in zip(*batches, strict=True)]
+
+    draws, images, one_hot = drawn(Sampler(labels, seed=0, balanced=True))
+    repeated = images[draws % 10 == 9]
+    assert len(repeated) == 5
+    assert len(np.unique(repeated, axis=0)) == 5
+    assert one_hot.sum(axis=0).tolist() == [5, 5]
+    # the first time it is as it would be without balance
+    _, once, _ = drawn(Sampler(labels, seed=0))
+    plain = {photo.tobytes() for photo in once}
+    assert sum(photo.tobytes() in plain for photo in repeated) == 1
+
+
+def test_weights_of_photos_come_with_their_labels_also_when_blended(make_photos):
+    items = read_folder(make_photos(n=4, size=24)).items
+    labels = np.array([0] * 4 + [1] * 4, np.int64)
+    weights = np.array([2] * 4 + [0.5] * 4, np.float32)
+    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=8, weights=weights)
+    for spec in (AugmentSpec(), AugmentSpec(mixup=1.0), AugmentSpec(cutmix=1.0)):
+        batches = source.augmented(spec, seed=0, epoch=1).as_numpy_iterator()
+        found = np.concatenate([batch[2] for batch in batches])
+        # each row's shares, the weights taken out again, sum to one
+        np.testing.assert_allclose(found @ [1 / 2, 1 / 0.5], 1, rtol=1e-5)
+    assert source.digest() != replace(source, weights=None).digest()

@@ -34,7 +34,7 @@ def train(strategy, kind):
             keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3),
         ])
     plan = PhasePlan("head", 2, 3, Schedule("constant", 0.05, 6, 0), kind, 1e-3, 0.1,
-                     np.array([1, 2, 0.5], np.float32), 0.5, 9, 0.0, 0)
+                     np.array([1, 2, 0.5], np.float32), 1.5, 0.5, 9, 0.0, 0)
     history = []
     trainer = Trainer(model, [Group(model.trainable_variables)], plan, strategy, FLOAT32, history)
     def batches(epoch):

@@ -9,52 +9,102 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.training.loss import balanced_weights, weighted_cross_entropy
+from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group, make_optimizer, set_rate
 from tltool.training.schedules import Schedule
 
 
-def loss_by_hand(labels, logits, weights, smoothing):
-    labels, logits = labels.astype(np.float64), logits.astype(np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    smooth = labels * (1 - smoothing) + smoothing / labels.shape[1]
-    return -(weights * smooth * log_p).sum(axis=1)
+def loss_by_hand(labels, logits, weights, smoothing, gamma):
+    """One row and one class after the other, in float64."""
+    found = []
+    for row, scores in zip(labels.astype(np.float64), logits.astype(np.float64), strict=True):
+        p = np.exp(scores - scores.max())
+        p /= p.sum()
+        share = sum(w * y for w, y in zip(weights, row, strict=True))
+        total = 0.0
+        for w, y, q in zip(weights, row, p, strict=True):
+            target = (1 - smoothing) * w * y + smoothing * share / len(row)
+            total -= target * (1 - q) ** gamma * math.log(q)
+        found.append(total)
+    return found
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("weights", [(1, 1, 1), (0.5, 1, 4)])
-def test_the_loss_of_soft_labels_is_the_formula(weights, smoothing):
+@pytest.mark.parametrize("weights", [None, (0.5, 1, 4)])
+def test_the_loss_of_soft_labels_is_the_formula(weights, smoothing, gamma):
     rng = np.random.default_rng(0)
     labels = rng.dirichlet((0.4, 0.4, 0.4), 50).astype(np.float32)
     logits = rng.normal(0, 5, (50, 3)).astype(np.float32)
-    weights = np.array(weights, np.float32)
-    found = weighted_cross_entropy(
-        tf.constant(labels), tf.constant(logits), class_weights=weights, smoothing=smoothing
+    found = classification_loss(
+        tf.constant(labels),
+        tf.constant(logits),
+        class_weights=None if weights is None else np.array(weights, np.float32),
+        smoothing=smoothing,
+        focal_gamma=gamma,
     )
-    np.testing.assert_allclose(
-        found, loss_by_hand(labels, logits, weights, smoothing), rtol=1e-5, atol=1e-6
-    )
+    by_hand = loss_by_hand(labels, logits, weights or (1, 1, 1), smoothing, gamma)
+    np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-5)
+
+
+def plain(labels, logits, weights=None, smoothing=0.0, gamma=0.0):
+    return classification_loss(
+        tf.constant(labels, tf.float32),
+        tf.constant(logits, tf.float32),
+        class_weights=None if weights is None else np.array(weights, np.float32),
+        smoothing=smoothing,
+        focal_gamma=gamma,
+    ).numpy()
+
+
+def test_the_focal_loss_is_that_of_keras():
+    rng = np.random.default_rng(1)
+    labels = rng.dirichlet((1, 1, 1), 20).astype(np.float32)
+    logits = rng.normal(0, 2, (20, 3)).astype(np.float32)
+    theirs = keras.losses.CategoricalFocalCrossentropy(
+        alpha=1.0, gamma=1.5, from_logits=True, label_smoothing=0.1, reduction=None
+    )(labels, logits)
+    np.testing.assert_allclose(plain(labels, logits, None, 0.1, 1.5), theirs, rtol=1e-4)
+
+
+def test_smoothing_does_not_make_a_small_class_likely_in_photos_of_a_large_one():
+    # the least loss of a photo is at its target: the smoothed label, whatever the weights
+    target = np.array([0.95, 0.05])
+    at_target = plain([[1, 0]], [np.log(target)], (0.505, 50.5), 0.1)[0]
+    for moved in ([0.9, 0.1], [0.97, 0.03], [0.5, 0.5]):
+        assert plain([[1, 0]], [np.log(moved)], (0.505, 50.5), 0.1)[0] > at_target
+
+
+def test_a_blend_counts_as_its_parts_each_with_its_own_weight():
+    logits, weights = [[0.3, -1.0, 0.2]], (0.5, 1, 4)
+    for gamma in (0.0, 2.0):
+        first = plain([[1, 0, 0]], logits, weights, gamma=gamma)
+        second = plain([[0, 0, 1]], logits, weights, gamma=gamma)
+        blend = plain([[0.7, 0, 0.3]], logits, weights, gamma=gamma)
+        np.testing.assert_allclose(blend, 0.7 * first + 0.3 * second, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])
+def test_a_photo_that_is_quite_sure_has_a_finite_gradient(gamma):
+    logits = tf.constant([[200.0, -200.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = classification_loss(
+            tf.constant([[0.9, 0.1]]), logits, class_weights=None, smoothing=0, focal_gamma=gamma
+        )
+    assert np.isfinite(tape.gradient(loss, logits)).all()
 
 
 def test_the_loss_of_huge_logits_is_finite_and_in_float32():
-    logits = tf.constant([[3e4, -3e4]], tf.float16)
-    found = weighted_cross_entropy(
-        tf.constant([[0.0, 1.0]]), logits, class_weights=tf.ones(2), smoothing=0.0
+    found = classification_loss(
+        tf.constant([[0.0, 1.0]]),
+        tf.constant([[3e4, -3e4]], tf.float16),
+        class_weights=np.ones(2, np.float32),
+        smoothing=0.0,
+        focal_gamma=0.0,
     )
     assert found.dtype == tf.float32
     assert found.numpy()[0] == pytest.approx(6e4, rel=1e-3)
-
-
-def test_balanced_weights_make_every_class_count_the_same():
-    labels = np.array([0] * 8 + [1] * 2 + [2] * 5)
-    weights = balanced_weights(labels, 3)
-    assert [weights[c] * (labels == c).sum() for c in range(3)] == pytest.approx([5, 5, 5])
-    assert weights[labels].mean() == pytest.approx(1)
-
-
-def test_balanced_weights_of_a_class_without_photos_are_finite():
-    assert np.isfinite(balanced_weights(np.array([0, 0, 2]), 3)).all()
 
 
 def rates(schedule: Schedule, steps: int) -> list[float]:

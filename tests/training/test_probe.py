@@ -20,7 +20,7 @@ def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.nda
 
 def fit(features: np.ndarray, labels: np.ndarray, **changes: object) -> Probe:
     options = {"classes": int(labels.max()) + 1, "strengths": [0.1], "folds": 3}
-    options |= {"balanced": False, "seed": 0} | changes
+    options |= {"weights": None, "seed": 0} | changes
     return fit_probe(features, labels, **options)  # type: ignore[arg-type]
 
 
@@ -80,11 +80,25 @@ def test_balanced_weights_help_the_rare_class():
     rng = np.random.default_rng(0)
     labels = np.array([0] * 90 + [1] * 10)
     features = (rng.normal(0, 1, (100, 3)) + labels[:, None]).astype(np.float32)
-    plain, balanced = (fit(features, labels, balanced=flag) for flag in (False, True))
+    weights = np.where(labels == 1, 5.0, 100 / 180)
+    plain, balanced = (fit(features, labels, weights=given) for given in (None, weights))
     rare = labels == 1
     chosen = [probe.logits(features[rare]).argmax(axis=1) for probe in (plain, balanced)]
     found = [(classes == 1).mean() for classes in chosen]
     assert found[1] > found[0]
+
+
+def test_a_photo_of_weight_two_counts_as_two_photos():
+    features, labels = data(2, n=20)
+    twice = np.concatenate([features, features[:5]]), np.concatenate([labels, labels[:5]])
+    # one strength, so that nothing but the fit is compared; it standardises by what it is given
+    strength = {"strengths": (0.1,), "folds": 2}
+    weights = np.where(np.arange(len(labels)) < 5, 2.0, 1.0)
+    weighted = fit(features, labels, weights=weights, **strength)
+    np.testing.assert_allclose(
+        weighted.logits(features), fit(*twice, **strength).logits(features), atol=0.15
+    )
+    assert not np.allclose(weighted.kernel, fit(features, labels, **strength).kernel, atol=1e-4)
 
 
 def test_one_photo_per_class_is_enough_to_go_on():

@@ -161,7 +161,9 @@ EPOCH = ("train.head.epochs=1", "train.finetune.epochs=1")
 
 # every head on both kinds of backbone, and every setting of training at least once
 VARIANTS = [
-    ("tiny_vgg", "gap", ("train.cache=auto", "train.class_weights=balanced")),
+    ("tiny_vgg", "gap", ("train.cache=auto", "train.imbalance=weights")),
+    ("tiny_vgg", "gap", ("train.imbalance=focal", "train.focal_gamma=1.5")),
+    ("tiny_vgg", "gap", ("train.imbalance=balanced_sampling", "augment.mixup.alpha=0.4")),
     ("tiny_vgg", "gap", ("train.head.epochs=0", "train.finetune.epochs=0")),
     ("tiny_vgg", "gap", ("train.finetune.epochs=0", "augment.flip=none", "augment.crop=null")),
     ("tiny_vgg", "gap", ("data.image_size=48", "data.resize=pad", "train.batch_size=5")),

@@ -28,7 +28,12 @@ SMALL_SHARDS = (
     "augment.crop=null",
 )
 WAYS = {
-    "cached": ("augment.mixup.alpha=0.4", "train.schedule=plateau", "model.head.dropout=0.3"),
+    "cached": (
+        "augment.mixup.alpha=0.4",
+        "train.schedule=plateau",
+        "train.imbalance=balanced_sampling",
+        "model.head.dropout=0.3",
+    ),
     "live": (
         "train.cache=off",
         "train.optimizer=sgd",

@@ -16,6 +16,9 @@ from tltool.data.catalog import Item
 from tltool.data.decode import DecodeSpec
 from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image_files
 from tltool.features.extract import Features
+from tltool.features.sampler import Sampler, shuffled_order
+
+Photo = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # number of the draw, image, label
 
 # The network is far slower than decoding: two batches ahead overlap fully and keep memory small.
 _BATCHES_AHEAD = 2
@@ -31,6 +34,7 @@ class PhotoSource:
         classes: number of classes.
         decode: how bytes become images.
         batch_size: photos per batch.
+        weights: how much each photo counts in the loss, float32 [N]; None where all count the same.
     """
 
     items: Sequence[Item]
@@ -38,6 +42,7 @@ class PhotoSource:
     classes: int
     decode: DecodeSpec
     batch_size: int
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -64,14 +69,32 @@ class PhotoSource:
         order = shuffled_order(len(self), seed=seed, epoch=epoch)
         return self._read(order, spec, key=(seed, epoch), start=start)
 
+    def drawn(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> tf.data.Dataset:
+        """Return batches (draw, images, labels) of what ``sampler`` draws in an epoch.
+
+        A photo drawn again in the same epoch is changed in another way.
+        """
+        photos, turns = sampler.draws(epoch)
+        first = np.full(len(self), np.iinfo(np.int64).max)
+        np.minimum.at(first, photos, turns)
+        draws = photos + len(self) * (turns - first[photos])
+        return self._read(draws, spec, key=(sampler.seed, epoch), start=0)
+
+    def expected_labels(self) -> np.ndarray:
+        """Return one-hot labels times the photos' weights, float32 [N, C]."""
+        one_hot = np.eye(self.classes, dtype=np.float32)[self.labels]
+        return one_hot if self.weights is None else one_hot * self.weights[:, None]
+
     def _read(
         self, order: np.ndarray, augment: AugmentSpec, *, key: tuple[int, int], start: int
     ) -> tf.data.Dataset:
         one_pass = _traced(self.decode, augment, self.classes, self.batch_size)
+        weights = np.ones(len(self)) if self.weights is None else self.weights
         with tf.device("/CPU:0"):
             return one_pass(
                 self._files,
                 tf.constant(self.labels, tf.int64),
+                tf.constant(weights, tf.float32),
                 tf.constant(order[start:], tf.int64),
                 tf.constant(key, tf.int32),
                 tf.constant(start // self.batch_size, tf.int64),
@@ -81,6 +104,8 @@ class PhotoSource:
         """Return a SHA-256 (hex) over contents, labels, order and how they are read."""
         rows = [(i.sha256, int(n)) for i, n in zip(self.items, self.labels, strict=True)]
         described = [rows, self.classes, self.decode.to_json(), self.batch_size]
+        if self.weights is not None:
+            described.append(self.weights.tolist())
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
     @cached_property
@@ -93,9 +118,10 @@ class PhotoSource:
 def _traced(
     decode: DecodeSpec, augment: AugmentSpec, classes: int, batch_size: int
 ) -> Callable[..., tf.data.Dataset]:
-    """Return a pass: (files of N photos, labels [N], order [M], key [2], first) to batches.
+    """Return a pass: (files, labels and weights of N photos, order [M], key [2], first) to batches.
 
-    ``first`` is the number of the first batch.
+    ``order`` holds numbers of photos, plus N for every time that a photo was drawn before: its
+    changes are drawn from the sum. ``first`` is the number of the first batch.
     """
     augmenter = None
     if not augment.identity:
@@ -106,12 +132,21 @@ def _traced(
 
     @tf.function(autograph=False, reduce_retracing=True)
     def one_pass(
-        files: ImageFiles, labels: tf.Tensor, order: tf.Tensor, key: tf.Tensor, first: tf.Tensor
+        files: ImageFiles,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        order: tf.Tensor,
+        key: tf.Tensor,
+        first: tf.Tensor,
     ) -> tf.data.Dataset:
-        images = image_dataset(files, decode, order=order)
-        photos = images.map(
-            lambda index, image: (index, image, tf.one_hot(tf.gather(labels, index), classes))
-        )
+        def labelled(draw: tf.Tensor, photo: tuple[tf.Tensor, tf.Tensor]) -> Photo:
+            index, image = photo
+            label = tf.one_hot(tf.gather(labels, index), classes) * tf.gather(weights, index)
+            return draw, image, label
+
+        images = image_dataset(files, decode, order=order % tf.shape(labels, tf.int64)[0])
+        photos = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(order), images)
+        photos = photos.map(labelled)
         if augmenter is None:
             batches = photos.batch(batch_size)
         else:
@@ -121,19 +156,13 @@ def _traced(
     return one_pass
 
 
-def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of epoch ``epoch``, int64 [count]: a function of (seed, epoch) only."""
-    return np.random.default_rng((seed, epoch, 1)).permutation(count).astype(np.int64)
+def rows_of_epoch(views: Sequence[Features], sampler: Sampler, epoch: int) -> list[tuple[int, int]]:
+    """Return (view, row) of every training step's photo in epoch ``epoch``.
 
-
-def rows_of_epoch(views: Sequence[Features], *, seed: int, epoch: int) -> list[tuple[int, int]]:
-    """Return (view, row) of every training step's photo in epoch ``epoch``, each photo once.
-
-    Photos start at different views and every photo meets its next view in the next epoch.
+    Photos start at different views and every photo meets its next view when it is drawn next.
     """
-    count = len(views[0].index)
     row_of = [np.argsort(view.index) for view in views]
-    offset = np.random.default_rng((seed, 2)).integers(0, len(views), count)
-    photos = shuffled_order(count, seed=seed, epoch=epoch)
-    chosen = (offset[photos] + epoch) % len(views)
+    offset = np.random.default_rng((sampler.seed, 2)).integers(0, len(views), len(sampler.labels))
+    photos, turns = sampler.draws(epoch)
+    chosen = (offset[photos] + turns) % len(views)
     return [(int(v), int(row_of[v][photo])) for v, photo in zip(chosen, photos, strict=True)]

@@ -194,8 +194,12 @@ class TrainSection(Section):
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: Fraction = 0.0
     """Share of each label spread over all classes (Szegedy et al. 2016)."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced: each class counts the same in the loss, however few photos it has."""
+    imbalance: Literal["none", "weights", "balanced_sampling", "focal"] = "none"
+    """What is done where classes differ in size. weights: each class counts the same in the loss.
+    balanced_sampling: each class comes equally often in every epoch. focal: photos that are already
+    told apart count less (Lin et al. 2017)."""
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    """How much less, with imbalance: focal; 0 is plain cross-entropy."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """Momentum per step of an exponential moving average of the weights, which is what is
     validated and kept; 0 is off."""

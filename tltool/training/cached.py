@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from tltool.features.extract import Features
+from tltool.features.sampler import Sampler
 from tltool.features.store import Column
 from tltool.features.views import rows_of_epoch
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
@@ -20,11 +21,11 @@ def head_data(
     *,
     head: HeadLogits,
     batch_size: int,
-    seed: int,
+    sampler: Sampler,
 ) -> PhaseData:
     """Return the data of the head phase: pooled features of all views."""
     return PhaseData(
-        batches=_batches(views, _pooled_rows, batch_size=batch_size, seed=seed),
+        batches=_batches(views, _pooled_rows, batch_size=batch_size, sampler=sampler),
         validate=lambda: loss_and_accuracy(head(held.pooled), held_labels),
     )
 
@@ -37,7 +38,7 @@ def finetune_data(
     to_pooled: Pooling,
     head: HeadLogits,
     batch_size: int,
-    seed: int,
+    sampler: Sampler,
 ) -> PhaseData:
     """Return the data of the fine-tune phase: activations of all views at the cut."""
 
@@ -45,7 +46,7 @@ def finetune_data(
         return loss_and_accuracy(head(pooled_from_cut(held, to_pooled, batch_size)), held_labels)
 
     return PhaseData(
-        batches=_batches(views, _activation_rows, batch_size=batch_size, seed=seed),
+        batches=_batches(views, _activation_rows, batch_size=batch_size, sampler=sampler),
         validate=validate,
     )
 
@@ -76,12 +77,12 @@ def _batches(
     inputs: Callable[[Features, Sequence[int]], np.ndarray],
     *,
     batch_size: int,
-    seed: int,
+    sampler: Sampler,
 ) -> Callable[[int], Iterable[Batch]]:
-    """Return the batches of an epoch; each photo comes once, in one of its views."""
+    """Return the batches of an epoch: photos as drawn, each draw in one of the photo's views."""
 
     def of_epoch(epoch: int) -> Iterable[Batch]:
-        rows = rows_of_epoch(views, seed=seed, epoch=epoch)
+        rows = rows_of_epoch(views, sampler, epoch)
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             yield (

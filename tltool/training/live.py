@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
+from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.plan import Batch, PhaseData
@@ -19,7 +20,7 @@ def live_data(
     augment: AugmentSpec,
     to_pooled: Pooling,
     head: HeadLogits,
-    seed: int,
+    sampler: Sampler,
     first_epoch: int,
 ) -> PhaseData:
     """Return the data of a live phase.
@@ -30,13 +31,12 @@ def live_data(
         augment: changes of the training photos.
         to_pooled: images to pooled features.
         head: pooled features to logits.
-        seed: seed of the run.
+        sampler: which photos an epoch takes.
         first_epoch: added to the phase's epochs, so that no two phases see the same draws.
     """
 
     def batches(epoch: int) -> Iterable[Batch]:
-        photos = train.augmented(augment, seed=seed, epoch=first_epoch + epoch)
-        for _, images, labels in photos:
+        for _, images, labels in train.drawn(augment, sampler, epoch=first_epoch + epoch):
             yield images, labels
 
     def validate() -> dict[str, float]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tltool.errors import GateError
 from tltool.events import Observer
 from tltool.training.best import BestModel, EarlyStopping
-from tltool.training.loss import weighted_cross_entropy
+from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group, make_optimizer, set_rate
 from tltool.training.plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
@@ -154,11 +154,12 @@ class Trainer:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             logits = self.network(tf.cast(inputs, tf.float32), training=True)
-            losses = weighted_cross_entropy(
+            losses = classification_loss(
                 labels,
                 logits,
-                class_weights=tf.constant(self.plan.class_weights),
+                class_weights=self.plan.class_weights,
                 smoothing=self.plan.smoothing,
+                focal_gamma=self.plan.focal_gamma,
             )
             loss = tf.reduce_sum(losses) / rows
             scaled = self._optimizers[0].scale_loss(loss)

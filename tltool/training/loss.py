@@ -1,27 +1,50 @@
-"""Cross-entropy with smoothing and class weights that stay right for soft labels."""
+"""Cross-entropy and focal loss, with smoothing and weights that stay right for soft labels."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
+_LEAST_UNSURE = 1e-7
 
-def weighted_cross_entropy(
-    labels: tf.Tensor, logits: tf.Tensor, *, class_weights: tf.Tensor, smoothing: float
+
+def classification_loss(
+    labels: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    class_weights: np.ndarray | None,
+    smoothing: float,
+    focal_gamma: float,
 ) -> tf.Tensor:
     """Return the loss of each row, float32 [B], in nats.
 
-    ``-sum_c w_c y_c log p_c`` with labels float32 [B, C] that may be mixed, so that the share of
-    each class in a blended photo carries that class's own weight. Smoothing as in Szegedy et al.
-    2016 (arXiv:1512.00567).
+    ``-sum_c t_c (1 - p_c)^gamma log p_c``. Without weights the target t is the smoothed label
+    (Szegedy et al. 2016, arXiv:1512.00567). It is linear in the label: a photo blended of two
+    counts as a share of the one and a share of the other, each with its own class's weight. What
+    smoothing spreads counts as much as the photo it is taken from; weighted by the classes that it
+    falls on, it would teach that photos of a large class are likely to be of a small one.
+
+    Args:
+        labels: float32 [B, C], one-hot or mixed, times the weights that photos have of their own.
+        logits: [B, C].
+        class_weights: float32 [C]; None where every label counts the same.
+        smoothing: share of each label spread over all classes.
+        focal_gamma: exponent of the focal loss (Lin et al. 2017, arXiv:1708.02002), 0 for none.
     """
     classes = tf.cast(tf.shape(labels)[-1], tf.float32)
-    smooth = labels * (1.0 - smoothing) + smoothing / classes
     log_probabilities = tf.nn.log_softmax(tf.cast(logits, tf.float32))
-    return -tf.reduce_sum(class_weights * smooth * log_probabilities, axis=-1)
+    if class_weights is None:
+        # times one: without it TensorFlow rewrites the graph, and the last digits are others
+        target = tf.ones(labels.shape[-1]) * (labels * (1.0 - smoothing) + smoothing / classes)
+    else:
+        weighted = labels * tf.constant(class_weights, tf.float32)
+        rows = tf.reduce_sum(weighted, axis=-1, keepdims=True)
+        target = weighted * (1.0 - smoothing) + rows * smoothing / classes
+    if focal_gamma:
+        target *= _unsure(log_probabilities) ** focal_gamma
+    return -tf.reduce_sum(target * log_probabilities, axis=-1)
 
 
-def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return class weights N / (C · n_c), float32 [C], so that each class counts the same."""
-    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-    return (len(labels) / (classes * counts)).astype(np.float32)
+def _unsure(log_probabilities: tf.Tensor) -> tf.Tensor:
+    """Return 1 - p, kept above zero, where a power below one has no finite slope."""
+    return tf.maximum(-tf.math.expm1(log_probabilities), _LEAST_UNSURE)

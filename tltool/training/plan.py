@@ -26,7 +26,8 @@ class PhasePlan:
         optimizer: adamw or sgd.
         weight_decay: decoupled weight decay.
         smoothing: label smoothing.
-        class_weights: float32 [C].
+        class_weights: float32 [C]; None where every label counts the same.
+        focal_gamma: exponent of the focal loss, 0 for plain cross-entropy.
         ema: momentum of the moving average of the weights, 0 for none.
         patience: epochs without improvement of this phase before it ends.
         min_delta: smallest improvement that counts.
@@ -40,7 +41,8 @@ class PhasePlan:
     optimizer: Literal["adamw", "sgd"]
     weight_decay: float
     smoothing: float
-    class_weights: np.ndarray
+    class_weights: np.ndarray | None
+    focal_gamma: float
     ema: float
     patience: int
     min_delta: float

@@ -42,10 +42,12 @@ def fit_probe(
     classes: int,
     strengths: Sequence[float],
     folds: int,
-    balanced: bool,
+    weights: np.ndarray | None,
     seed: int,
 ) -> Probe:
     """Fit the probe on pooled features [N, D] and class numbers [N].
+
+    With ``weights`` [N] photos count by them, in the fit and in the choice of the strength.
 
     Features are standardised; L-BFGS runs to convergence (scikit-learn). The L2 strength is the
     smallest C of ``strengths`` whose cross-validated log-loss is within one standard error of the
@@ -54,18 +56,17 @@ def fit_probe(
     mean, scale = pooled.mean(axis=0), pooled.std(axis=0)
     scale = np.where(scale > 1e-6 * max(1e-12, float(scale.max())), scale, np.inf)
     standard = ((pooled - mean) / scale).astype(np.float64)
-    weight = "balanced" if balanced else None
     scores = _cross_validate(
         standard,
         labels,
         classes=classes,
         strengths=strengths,
         folds=folds,
-        weight=weight,
+        weights=weights,
         seed=seed,
     )
     strength = _simplest(scores)
-    kernel, bias = _solve(standard, labels, classes=classes, strength=strength, weight=weight)
+    kernel, bias = _solve(standard, labels, classes=classes, strength=strength, weights=weights)
     folded = kernel / scale[:, None]
     return Probe(
         kernel=folded.astype(np.float32),
@@ -95,7 +96,7 @@ def _cross_validate(
     classes: int,
     strengths: Sequence[float],
     folds: int,
-    weight: str | None,
+    weights: np.ndarray | None,
     seed: int,
 ) -> dict[float, _Score]:
     """Return the score of every strength over stratified folds."""
@@ -103,6 +104,7 @@ def _cross_validate(
 
     rows = np.random.default_rng(seed).permutation(len(labels))[:_ROWS_FOR_SELECTION]
     features, targets = standard[rows], labels[rows]
+    counted = np.ones(len(rows)) if weights is None else weights[rows]
     smallest = int(np.bincount(targets, minlength=classes).min())
     if smallest < 2:
         # too few photos to choose by: a middling strength, and no figures
@@ -114,10 +116,14 @@ def _cross_validate(
         losses, hits = [], []
         for train, held in parts:
             kernel, bias = _solve(
-                features[train], targets[train], classes=classes, strength=strength, weight=weight
+                features[train],
+                targets[train],
+                classes=classes,
+                strength=strength,
+                weights=None if weights is None else counted[train],
             )
             loss, hit = _score(features[held] @ kernel + bias, targets[held])
-            losses.append(loss)
+            losses.append(loss * counted[held])
             hits.append(hit)
         every = np.concatenate(losses)
         scores[strength] = _Score(
@@ -132,7 +138,12 @@ def _cross_validate(
 
 
 def _solve(
-    features: np.ndarray, labels: np.ndarray, *, classes: int, strength: float, weight: str | None
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int,
+    strength: float,
+    weights: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return kernel [D, C] and bias [C] of softmax regression."""
     from sklearn.exceptions import ConvergenceWarning
@@ -142,8 +153,8 @@ def _solve(
     # matrices this small lose by threads: on two busy cores they took 35 times as long
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=strength, max_iter=300, tol=1e-4, class_weight=weight)
-        model.fit(features, labels)
+        model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
+        model.fit(features, labels, sample_weight=weights)
     kernel = np.zeros((features.shape[1], classes))
     bias = np.full(classes, -30.0)  # a class missing from the fold is never predicted
     if len(model.classes_) == 2:

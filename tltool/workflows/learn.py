@@ -14,6 +14,7 @@ import numpy as np
 from tltool.augment.spec import AugmentSpec
 from tltool.evaluation.writers import write_history
 from tltool.features.extract import Extractor, Features
+from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.models.network import Network
 from tltool.runs.state import StateFolder
@@ -21,16 +22,16 @@ from tltool.training.best import BestModel
 from tltool.training.cached import finetune_data, head_data, pooled_from_cut
 from tltool.training.live import live_data
 from tltool.training.loop import Trainer
-from tltool.training.loss import balanced_weights
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.optimizers import Group
 from tltool.training.plan import PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe, fit_probe
-from tltool.training.schedules import Schedule
+from tltool.workflows.balance import Balance
 from tltool.workflows.passes import Passes
 from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
+from tltool.workflows.unpack import phase_plan
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Learning:
         network: what learns.
         train: training photos.
         held: validation photos.
+        class_names: names of the classes.
         augment: changes of training photos.
         stage: first stage of the fine-tune phase, or None without one.
         cached: whether phases run on cached features.
@@ -52,6 +54,7 @@ class Learning:
     network: Network
     train: PhotoSource
     held: PhotoSource
+    class_names: Sequence[str]
     augment: AugmentSpec
     stage: str | None
     cached: bool
@@ -75,6 +78,7 @@ class Learning:
             early=len(self._early),
             seconds=session.seconds,
         )
+        self.balance = Balance(session, self.train, self.class_names)
         self.head = HeadLogits(self.network.pooled_to_logits)
         self.images_to_pooled = Pooling(
             self.network.images_to_pooled, self.session.machine.precision
@@ -108,6 +112,7 @@ class Learning:
                 "features", f"augmented view {number} of {self._views_needed() - 1}"
             ):
                 views.append(self.passes.augmented(extractor, self.train, view=number))
+        self.balance.settle(views)
         self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))
         if cut is None:
             self.best.restore()
@@ -128,6 +133,7 @@ class Learning:
                 held = self.passes.plain(extractor, self.held)
                 plain = self.passes.plain(extractor, self.train)
             self._phase_probe(plain, held)
+        self.balance.settle()
         self._phase_head(partial(self._live_data, "head"), live=True)
         if self.stage:
             self._phase_finetune(self.network.model, partial(self._live_data, "finetune"))
@@ -135,14 +141,14 @@ class Learning:
         logits = [self.head(self.images_to_pooled(images)) for _, images, _ in self.held.plain()]
         return np.concatenate(logits)
 
-    def _live_data(self, phase: str, *, batch_size: int, seed: int) -> PhaseData:
+    def _live_data(self, phase: str, *, batch_size: int, sampler: Sampler) -> PhaseData:
         return live_data(
             self.train,
             self.held,
             augment=self.augment,
             to_pooled=self.images_to_pooled,
             head=self.head,
-            seed=seed,
+            sampler=sampler,
             first_epoch=sum(row["phase"] != phase for row in self.history),
         )
 
@@ -168,14 +174,14 @@ class Learning:
                 "classes": self.train.classes,
                 "strengths": list(settings.strengths),
                 "folds": settings.folds,
-                "balanced": recipe.train.class_weights == "balanced",
                 "seed": recipe.seed,
             }
+            weights = self.balance.of_photos()
             probe = self.progress.probe = self.passes.probe(
                 self.train.digest(),
-                how,
+                {**how, "imbalance": recipe.train.imbalance},
                 solve=lambda: fit_probe(
-                    _vectors(plain.pooled), self.train.labels[plain.index], **how
+                    _vectors(plain.pooled), self.train.labels, weights=weights, **how
                 ),
             )
             measures = loss_and_accuracy(probe.logits(_vectors(held.pooled)), self.held.labels)
@@ -246,7 +252,7 @@ class Learning:
             strategy = session.machine.strategy
             trainer = Trainer(network, groups, plan, strategy, precision, self.history, changing)
             trainer.run(
-                data(batch_size=self.train.batch_size, seed=session.recipe.seed),
+                data(batch_size=self.train.batch_size, sampler=self.balance.sampler),
                 best=self.best,
                 observer=session.observer,
                 before=progress.within(plan.name),
@@ -258,30 +264,13 @@ class Learning:
         write_history(self.session.run.history, self.history)
 
     def _plan(self, name: str, epochs: int, learning_rate: float) -> PhasePlan:
-        train = self.session.recipe.train
-        steps = -(-len(self.train) // self.train.batch_size)
-        weights = np.ones(self.train.classes, np.float32)
-        if train.class_weights == "balanced":
-            weights = balanced_weights(self.train.labels, self.train.classes)
-        return PhasePlan(
-            name=name,
+        return phase_plan(
+            self.session.recipe,
+            name,
             epochs=epochs,
-            steps=steps,
-            schedule=Schedule(
-                kind=train.schedule,
-                peak=learning_rate,
-                steps=steps * epochs,
-                warmup=round(steps * train.warmup_epochs),
-                patience=train.plateau_patience,
-            ),
-            optimizer=train.optimizer,
-            weight_decay=train.weight_decay,
-            smoothing=train.label_smoothing,
-            class_weights=weights,
-            ema=train.ema,
-            patience=train.early_stopping.patience,
-            min_delta=train.early_stopping.min_delta,
-            seed=self.session.recipe.seed,
+            learning_rate=learning_rate,
+            steps=-(-len(self.train) // self.train.batch_size),
+            class_weights=self.balance.class_weights,
         )
 
 

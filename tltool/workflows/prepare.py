@@ -11,6 +11,7 @@ from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows import unpack
+from tltool.workflows.balance import hint_at_imbalance
 from tltool.workflows.choose import choose_cache
 from tltool.workflows.expected import Expected
 from tltool.workflows.learn import Learning
@@ -61,6 +62,7 @@ def prepare_learning(session: Session, network: Network, data: Photos, caches: P
     """Return everything that training needs, the choice of the cache made."""
     recipe, backbone = session.recipe, session.backbone
     decode = unpack.decode_spec(recipe, backbone)
+    hint_at_imbalance(session, data.part("train").counts())
     train = data.source("train", decode=decode, batch_size=recipe.train.batch_size)
     held = data.source("validation", decode=decode, batch_size=recipe.train.batch_size)
     stage = unpack.first_trained_stage(recipe, backbone)
@@ -69,7 +71,8 @@ def prepare_learning(session: Session, network: Network, data: Photos, caches: P
         session.note(cached=choice)
     cached = session.facts["cached"]
     augment = unpack.augment_spec(recipe)
-    return Learning(session, network, train, held, augment, stage, cached, caches)
+    names = data.catalog.class_names
+    return Learning(session, network, train, held, names, augment, stage, cached, caches)
 
 
 def test_part(learning: Learning, data: Photos) -> PhotoSource | None:

@@ -9,7 +9,10 @@ from tltool.models.backbones import HEAD_ONLY, WHOLE_NET, Backbone
 from tltool.recipe.schema import Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tltool.data.decode import DecodeSpec
+    from tltool.training.plan import PhasePlan
 
 
 def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
@@ -30,6 +33,52 @@ def augment_spec(recipe: Recipe) -> AugmentSpec:
         cutout=given.cutout.size if given.cutout else None,
         mixup=given.mixup.alpha if given.mixup else None,
         cutmix=given.cutmix.alpha if given.cutmix else None,
+    )
+
+
+def phase_plan(
+    recipe: Recipe,
+    name: str,
+    *,
+    epochs: int,
+    learning_rate: float,
+    steps: int,
+    class_weights: np.ndarray | None,
+) -> PhasePlan:
+    """Return what one phase does.
+
+    Args:
+        recipe: what the run does.
+        name: head or finetune.
+        epochs: most epochs.
+        learning_rate: the highest.
+        steps: steps of one epoch.
+        class_weights: float32 [C], or None.
+    """
+    from tltool.training.plan import PhasePlan
+    from tltool.training.schedules import Schedule
+
+    train = recipe.train
+    return PhasePlan(
+        name=name,
+        epochs=epochs,
+        steps=steps,
+        schedule=Schedule(
+            kind=train.schedule,
+            peak=learning_rate,
+            steps=steps * epochs,
+            warmup=round(steps * train.warmup_epochs),
+            patience=train.plateau_patience,
+        ),
+        optimizer=train.optimizer,
+        weight_decay=train.weight_decay,
+        smoothing=train.label_smoothing,
+        class_weights=class_weights,
+        focal_gamma=train.focal_gamma if train.imbalance == "focal" else 0.0,
+        ema=train.ema,
+        patience=train.early_stopping.patience,
+        min_delta=train.early_stopping.min_delta,
+        seed=recipe.seed,
     )
 
 
