@@ -18,7 +18,8 @@ _SEGMENT_HEAD = np.array(
     ],
     np.int64,
 )
-_NOT_FOUND = -1
+NOT_FOUND = -1
+"""The offset of what a file does not have."""
 
 
 def as_bytes(data: tf.Tensor) -> tf.Tensor:
@@ -37,35 +38,28 @@ def read_uint(
     Returns:
         int64 of the shape of ``at``.
     """
-    offsets = tf.cast(at, tf.int64)[..., tf.newaxis] + tf.range(size, dtype=tf.int64)
+    # Few ops: this is read some forty times, and the size of the graph is paid at every start.
     last = tf.size(buffer, out_type=tf.int64) - 1
-    found = tf.cast(tf.gather(buffer, tf.clip_by_value(offsets, 0, last)), tf.int64)
-    little = tf.constant([256**place for place in range(size)], tf.int64)
-    weights = tf.where(big_endian, little[::-1], little)
+    if size == 1:
+        offsets = tf.maximum(tf.minimum(tf.cast(at, tf.int64), last), 0)
+        return tf.cast(tf.gather(buffer, offsets), tf.int64)
+    offsets = tf.expand_dims(tf.cast(at, tf.int64), -1) + np.arange(size)
+    offsets = tf.maximum(tf.minimum(offsets, last), 0)
+    found = tf.cast(tf.gather(buffer, offsets), tf.int64)
+    little = np.array([256**place for place in range(size)], np.int64)
+    if isinstance(big_endian, bool):
+        weights = little[::-1] if big_endian else little
+    else:
+        weights = tf.where(big_endian, little[::-1], little)
     return tf.reduce_sum(found * weights, axis=-1)
-
-
-def jpeg_orientation(buffer: tf.Tensor) -> tf.Tensor:
-    """Return the EXIF orientation of a JPEG file, uint8 [length]: int64 scalar, 1 to 8."""
-    return _tiff_orientation(buffer, _find_in_jpeg(buffer))
-
-
-def png_orientation(buffer: tf.Tensor, exif_at: tf.Tensor) -> tf.Tensor:
-    """Return the orientation in the ``eXIf`` chunk whose data starts at ``exif_at``, else 1."""
-    return _tiff_orientation(buffer, exif_at)
-
-
-def webp_orientation(buffer: tf.Tensor) -> tf.Tensor:
-    """Return the EXIF orientation of a WebP file, uint8 [length]: int64 scalar, 1 to 8."""
-    return _tiff_orientation(buffer, _find_in_webp(buffer))
 
 
 def png_chunks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Walk the chunks of a PNG file.
 
     Returns:
-        whether it declares transparent colours (``tRNS``): bool scalar, and the offset of the
-        data of its ``eXIf`` chunk: int64 scalar, -1 without one.
+        the offset of the data of its ``eXIf`` chunk: int64 scalar, -1 without one, and whether
+        it declares transparent colours (``tRNS``): bool scalar.
     """
 
     def step(at: tf.Tensor, transparent: tf.Tensor, exif: tf.Tensor) -> list[tf.Tensor]:
@@ -76,11 +70,11 @@ def png_chunks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return [at + 12 + length, transparent, exif]
 
     size = tf.size(buffer, out_type=tf.int64)
-    start = [tf.constant(8, tf.int64), tf.constant(False), tf.constant(_NOT_FOUND, tf.int64)]
+    start = [tf.constant(8, tf.int64), tf.constant(False), tf.constant(NOT_FOUND, tf.int64)]
     _, transparent, exif = tf.while_loop(
         lambda at, *_: at + 12 <= size, step, start, maximum_iterations=_MAX_BLOCKS
     )
-    return transparent, exif
+    return exif, transparent
 
 
 def turn_upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -104,8 +98,8 @@ def _four(name: str) -> tf.Tensor:
     return tf.constant(int.from_bytes(name.encode(), "big"), tf.int64)
 
 
-def _find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
-    """Return the offset of the TIFF block in the first Exif APP1 segment, or -1."""
+def find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
+    """Return the offset of the TIFF block in the first Exif APP1 segment of a JPEG file, or -1."""
     size = tf.size(buffer, out_type=tf.int64)
 
     def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
@@ -120,17 +114,17 @@ def _find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
         )
         return [tf.where(ends, size, at + skipped), tf.where(is_exif, at + 10, found)]
 
-    start = [tf.constant(2, tf.int64), tf.constant(_NOT_FOUND, tf.int64)]
+    start = [tf.constant(2, tf.int64), tf.constant(NOT_FOUND, tf.int64)]
     return tf.while_loop(
-        lambda at, found: (at + 18 <= size) & tf.equal(found, _NOT_FOUND),
+        lambda at, found: (at + 18 <= size) & tf.equal(found, NOT_FOUND),
         step,
         start,
         maximum_iterations=_MAX_BLOCKS,
     )[1]
 
 
-def _find_in_webp(buffer: tf.Tensor) -> tf.Tensor:
-    """Return the offset of the TIFF block in the EXIF chunk of the RIFF container, or -1."""
+def find_in_webp(buffer: tf.Tensor) -> tf.Tensor:
+    """Return the offset of the TIFF block in the EXIF chunk of a WebP file, or -1."""
     size = tf.size(buffer, out_type=tf.int64)
 
     def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
@@ -141,15 +135,23 @@ def _find_in_webp(buffer: tf.Tensor) -> tf.Tensor:
         tiff = tf.where(prefix, at + 14, at + 8)
         return [at + 8 + length + length % 2, tf.where(is_exif, tiff, found)]
 
-    start = [tf.constant(12, tf.int64), tf.constant(_NOT_FOUND, tf.int64)]
-    goes_on = lambda at, found: (at + 8 <= size) & tf.equal(found, _NOT_FOUND)  # noqa: E731
+    start = [tf.constant(12, tf.int64), tf.constant(NOT_FOUND, tf.int64)]
+    goes_on = lambda at, found: (at + 8 <= size) & tf.equal(found, NOT_FOUND)  # noqa: E731
     return tf.while_loop(goes_on, step, start, maximum_iterations=_MAX_BLOCKS)[1]
 
 
-def _tiff_orientation(buffer: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """Return the orientation tag of the TIFF block at ``start``; 1 if absent or out of range."""
+def tiff_orientation(buffer: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """Return the orientation tag of the TIFF block at ``start``; 1 if absent or out of range.
+
+    Args:
+        buffer: uint8 [length], a file.
+        start: int64 scalar, ``NOT_FOUND`` without such a block.
+
+    Returns:
+        int64 scalar, 1 to 8.
+    """
     return tf.cond(
-        tf.equal(start, _NOT_FOUND),
+        tf.equal(start, NOT_FOUND),
         lambda: tf.constant(1, tf.int64),
         lambda: _read_orientation(buffer, start),
     )

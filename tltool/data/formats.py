@@ -17,7 +17,7 @@ JPEG_RATIOS = (1, 2, 4, 8)
 # AutoGraph finds nothing to convert here, and looking for it takes a second.
 as_written = tf.autograph.experimental.do_not_convert
 
-_UNKNOWN, _JPEG, _PNG, _GIF, _BMP, _WEBP = range(6)
+_UNKNOWN, _JPEG, _PNG, _WEBP, _GIF, _BMP = range(6)
 
 
 @as_written
@@ -34,19 +34,36 @@ def decode_stored(
     Returns:
         uint8 [H, W, 3] as stored and its EXIF orientation, int64 scalar.
     """
-    buffer = exif.as_bytes(data)
-    image, orientation = tf.switch_case(
-        _kind(data),
+    buffer, kind = exif.as_bytes(data), _kind(data)
+    exif_at, transparent = _declared(kind, buffer)
+    orientation = exif.tiff_orientation(buffer, exif_at)
+    image = tf.switch_case(
+        kind,
         {
-            _UNKNOWN: lambda: (_decode_any(data), _upright()),
-            _JPEG: lambda: _decode_jpeg(data, buffer, jpeg_ratio),
-            _PNG: lambda: _decode_png(data, buffer),
+            _UNKNOWN: lambda: _decode_any(data),
+            _JPEG: lambda: _decode_jpeg(data, orientation, jpeg_ratio),
+            _PNG: lambda: _decode_png(data, buffer, transparent),
             _GIF: lambda: _decode_gif(data, buffer),
             _BMP: lambda: _decode_bmp(data, buffer),
             _WEBP: lambda: _decode_webp(data, buffer),
         },
     )
     return tf.ensure_shape(image, [None, None, 3]), orientation
+
+
+def _declared(kind: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return where the EXIF block is, int64 scalar, and whether a PNG has transparent colours."""
+    no, nowhere = tf.constant(False), tf.constant(exif.NOT_FOUND, tf.int64)
+    return tf.switch_case(
+        kind,
+        {
+            _UNKNOWN: lambda: (nowhere, no),
+            _JPEG: lambda: (exif.find_in_jpeg(buffer), no),
+            _PNG: lambda: exif.png_chunks(buffer),
+            _WEBP: lambda: (exif.find_in_webp(buffer), no),
+        },
+        default=lambda: (nowhere, no),
+    )
 
 
 def _kind(data: tf.Tensor) -> tf.Tensor:
@@ -73,10 +90,6 @@ def _ends_with(head: tf.Tensor, sign: bytes) -> tf.Tensor:
     return tf.equal(tf.strings.substr(head, position, len(sign)), sign)
 
 
-def _upright() -> tf.Tensor:
-    return tf.constant(1, tf.int64)
-
-
 def _check_pixels(height: tf.Tensor, width: tf.Tensor) -> tf.Operation:
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     return tf.debugging.assert_less_equal(
@@ -91,16 +104,15 @@ def _decode_any(data: tf.Tensor) -> tf.Tensor:
 
 def _decode_jpeg(
     data: tf.Tensor,
-    buffer: tf.Tensor,
+    orientation: tf.Tensor,
     choose_ratio: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tf.Tensor:
     shape = tf.io.extract_jpeg_shape(data)
-    orientation = exif.jpeg_orientation(buffer)
     with tf.control_dependencies([_check_pixels(shape[0], shape[1])]):
         if choose_ratio is None:
-            return _jpeg_at(data, 1), orientation
+            return _jpeg_at(data, 1)
         branches = [lambda ratio=ratio: _jpeg_at(data, ratio) for ratio in JPEG_RATIOS]
-        return tf.switch_case(choose_ratio(shape, orientation), branches), orientation
+        return tf.switch_case(choose_ratio(shape, orientation), branches)
 
 
 def _jpeg_at(data: tf.Tensor, ratio: int) -> tf.Tensor:
@@ -108,19 +120,17 @@ def _jpeg_at(data: tf.Tensor, ratio: int) -> tf.Tensor:
     return tf.io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
 
-def _decode_png(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_png(data: tf.Tensor, buffer: tf.Tensor, declared: tf.Tensor) -> tf.Tensor:
     size = exif.read_uint(buffer, tf.constant([16, 20]), 4, big_endian=True)
     colour_type = _byte(buffer, 25)
-    declared, exif_at = exif.png_chunks(buffer)
     has_alpha = declared | tf.equal(colour_type, 4) | tf.equal(colour_type, 6)
     with tf.control_dependencies([_check_pixels(size[0], size[1])]):
         # Four channels only for real alpha: below 8 bits TensorFlow makes up one of 1 to 15.
-        image = tf.cond(
+        return tf.cond(
             has_alpha,
             lambda: _over_white(tf.io.decode_png(data, channels=4)),
             lambda: tf.io.decode_png(data, channels=3),
         )
-    return image, exif.png_orientation(buffer, exif_at)
 
 
 def _over_white(image: tf.Tensor) -> tf.Tensor:
@@ -130,11 +140,11 @@ def _over_white(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round((colour * alpha + 255.0 * (255.0 - alpha)) / 255.0), tf.uint8)
 
 
-def _decode_gif(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_gif(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
     size = exif.read_uint(buffer, tf.constant([6, 8]), 2, big_endian=False)
     with tf.control_dependencies([_check_pixels(size[0], size[1])]):
         white = _gif_over_white(data, buffer)
-        return tf.io.decode_image(white, channels=3, expand_animations=False), _upright()
+        return tf.io.decode_image(white, channels=3, expand_animations=False)
 
 
 def _gif_over_white(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
@@ -195,14 +205,13 @@ def _patched(data: tf.Tensor, at: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
     return tf.strings.join([tf.strings.substr(data, tf.zeros_like(at), at), patch, rest])
 
 
-def _decode_webp(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_webp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
     # Through DecodeImage, not DecodeWebP: an older server still loads the graph.
     with tf.control_dependencies([_check_pixels(*_webp_size(buffer))]):
         image = tf.io.decode_image(_safe_webp(data, buffer), expand_animations=False)
-    image = tf.cond(
+    return tf.cond(
         tf.equal(tf.shape(image)[-1], 4), lambda: _over_white(image), lambda: image[..., :3]
     )
-    return image, exif.webp_orientation(buffer)
 
 
 def _safe_webp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
@@ -229,7 +238,7 @@ def _webp_size(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return size[0], size[1]
 
 
-def _decode_bmp(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_bmp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
     header = exif.read_uint(buffer, 14, 4, big_endian=False)
     bits = exif.read_uint(buffer, 28, 2, big_endian=False)
     compression = exif.read_uint(buffer, 30, 4, big_endian=False)
@@ -244,12 +253,11 @@ def _decode_bmp(data: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     ]
     with tf.control_dependencies(checks):
         pixels = tf.io.decode_bmp(data)
-    image = tf.cond(
+    return tf.cond(
         tf.equal(bits, 8),
         lambda: _look_up(pixels, _bmp_palette(buffer, header)),
         lambda: pixels[..., :3],  # the fourth byte of a plain BMP is padding, not alpha
     )
-    return image, _upright()
 
 
 def _bmp_palette(buffer: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
