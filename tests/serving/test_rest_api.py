@@ -148,15 +148,16 @@ def test_wrong_pixels_are_refused(live, images):
     [
         ("GET", "/v1/models/nope", 404, "Could not find any versions of model nope"),
         ("GET", "/v1/models/tiny/versions/7", 404, "Could not find version 7"),
-        ("GET", "/v1/models/tiny/versions/x", 400, "to numeric"),
+        ("GET", "/v1/models/tiny/versions/x", 400, "Malformed request"),
         ("GET", f"/v1/models/tiny/versions/{'9' * 5000}", 400, "to numeric"),
         ("GET", "/v1/models/nope/metadata", 404, "Servable not found for request: Latest(nope)"),
         ("POST", "/v1/models/nope:predict", 404, "Servable not found for request: Latest(nope)"),
         ("POST", "/v1/models/tiny/versions/7:predict", 404, "Specific(tiny, 7)"),
-        ("POST", "/v1/models/tiny:explain", 405, "Method Not Allowed"),
+        ("POST", "/v1/models/tiny:explain", 400, "Malformed request"),
         ("GET", "/v1/nothing", 400, "Malformed request: GET /v1/nothing"),
         ("GET", "/nothing", 404, "Not Found"),
-        ("DELETE", "/v1/models/tiny", 405, "Method Not Allowed"),
+        ("DELETE", "/v1/models/tiny", 400, "Malformed request"),
+        ("DELETE", "/v1/classify", 405, "Method Not Allowed"),
     ],
 )
 def test_a_wrong_address_is_told_in_the_error_form(live, method, path, status, message):

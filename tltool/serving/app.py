@@ -81,7 +81,8 @@ def _answer_errors(app: FastAPI) -> None:
 
     async def http(request: Request, error: HTTPException) -> Response:
         path = request.url.path[:200]
-        if error.status_code == 404 and path.startswith("/v1/"):
+        unknown = error.status_code == 404 and path.startswith("/v1/")
+        if unknown or (error.status_code == 405 and path.startswith("/v1/models")):
             return told(400, f"Malformed request: {request.method} {path}")
         return told(error.status_code, str(error.detail), dict(error.headers or {}))
 

@@ -65,6 +65,8 @@ def read_question(body: bytes, signatures: Mapping[str, Signature]) -> Question:
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
+    if not body:
+        raise bad_request("JSON Parse error: The document is empty")
     try:
         document = json.loads(body)
     except json.JSONDecodeError as error:

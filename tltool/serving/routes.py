@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from tltool.serving import documents
 from tltool.serving.answers import write_answer
@@ -21,7 +22,8 @@ from tltool.serving.questions import Question, read_question
 from tltool.serving.repository import Repository, Serving
 from tltool.serving.settings import Limits
 
-_VERSION = re.compile(r"[0-9]{1,18}")
+_DIGITS = re.compile(r"[0-9]+")
+_MOST_DIGITS = 18  # of a version that fits into 64 bits
 
 
 class Routes:
@@ -82,6 +84,8 @@ class Routes:
         return self._status(name, _number(version))
 
     def _status(self, name: str, version: int | None) -> JSONResponse:
+        if ":" in name:  # GET of something that takes POST, such as :predict
+            raise HTTPException(404)
         states = self._repository.states(name, version)
         return JSONResponse({"model_version_status": states})
 
@@ -167,6 +171,8 @@ class Routes:
 
 
 def _number(version: str) -> int:
-    if not _VERSION.fullmatch(version):
+    if not _DIGITS.fullmatch(version):
+        raise HTTPException(404)  # not an address at all
+    if len(version) > _MOST_DIGITS:
         raise bad_request(f"Failed to convert version: {version[:40]} to numeric.")
     return int(version)

@@ -24,6 +24,7 @@ _CONNECTIONS = 1024
 _BACKLOG = 1024
 _LAST_PORT = 65535
 _KEEP_ALIVE = 15  # seconds that an idle connection stays open
+_LAST_REQUESTS = 0.2  # seconds for the requests of clients that were let in last
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -156,15 +157,22 @@ class Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let clients that are on their way come in and leave, then stop as uvicorn does."""
+        """Let clients that are on their way come in and leave, then stop as uvicorn does.
+
+        uvicorn closes every connection that waits for a request, also one that was let in a moment
+        ago and whose request has not been read yet; so the door is shut first.
+        """
         self._drain()
         await asyncio.sleep(self._drain_seconds)
+        for listener in self.servers:
+            listener.close()
+        await asyncio.sleep(_LAST_REQUESTS)
         await super().shutdown(sockets)
 
 
 def make_server(app: FastAPI, settings: Settings, drain: Callable[[], None]) -> Server:
     """Return a server for ``app``, to be run with a socket."""
-    for name in ("uvicorn", "uvicorn.error"):
+    for name in ("uvicorn", "uvicorn.error", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,

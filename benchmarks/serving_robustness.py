@@ -1,0 +1,353 @@
+"""What `tltool serve` does under requests as the world sends them, and when it is told to stop.
+
+python -m benchmarks.serving_robustness MODEL_BASE_DIR PHOTOS [--requests 10000] [--clients 16]
+
+5 % of the requests bring a damaged photo, 1 % are too large, 1 % hang up, 1 % trickle. Every answer
+is compared with the model's own, asked without a server. Then SIGTERM comes under full load. Prints
+Markdown; ends with exit status 1 if an answer was wrong, missing or a 5xx, or if memory grew.
+"""
+
+import argparse
+import asyncio
+import base64
+import itertools
+import json
+import os
+import random
+import signal
+import struct
+import time
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import psutil
+
+from benchmarks.loopback import Connection, post, served
+
+SHARES = {"damaged": 0.05, "too large": 0.01, "hang up": 0.01, "trickle": 0.01}
+TOLERANCE = 1e-5  # of a probability: the size of the batch changes the last digits
+TRICKLES = 32  # at a time
+GROWTH = 1.1  # of the memory after a tenth of the requests
+GONE = (OSError, EOFError)
+
+Truth = Mapping[bytes, tuple[bool, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request, and what must come back.
+
+    Attributes:
+        kind: a word for the table.
+        request: all its bytes.
+        statuses: of HTTP, one of which it must get.
+        check: says whether the body is right.
+    """
+
+    kind: str
+    request: bytes
+    statuses: tuple[int, ...] = (200,)
+    check: Callable[[bytes], bool] = lambda body: b"error" in body
+
+
+@dataclass
+class Tally:
+    """What came of it.
+
+    Attributes:
+        outcomes: how often each kind of request had each outcome.
+        wrong: what should not have happened, in words.
+        memory: MiB of the server, over time.
+    """
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+    def count(self, kind: str, outcome: str, *, right: bool, told: object = "") -> None:
+        """Count one request."""
+        self.outcomes[kind, outcome] += 1
+        if not right:
+            self.wrong.append(f"{kind}: {outcome} {told}")
+
+
+def bomb(side: int = 30_000) -> bytes:
+    """Return a small PNG whose header claims ``side`` x ``side`` pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+def damaged(photos: Sequence[bytes]) -> list[bytes]:
+    """Return what is sent as a photo and is none."""
+    noise = random.Random(0).randbytes(5000)
+    cut = [photo[: len(photo) // 3] for photo in photos[:3]]
+    return [b"no photo at all", noise, photos[0][:20] + noise, *cut]
+
+
+def _same(truth: tuple[bool, np.ndarray], ok: bool, class_id: int, confidence: float) -> bool:
+    known, expected = truth
+    if not (known and ok):
+        return known == ok
+    return class_id == int(expected.argmax()) and abs(confidence - expected.max()) <= TOLERANCE
+
+
+def classify_job(kind: str, contents: Sequence[bytes], truth: Truth) -> Job:
+    """Return an upload to ``/v1/classify``: one photo as it is, several in a form."""
+
+    def check(body: bytes) -> bool:
+        found = json.loads(body)["results"]
+        return len(found) == len(contents) and all(
+            _same(truth[one], item["ok"], item.get("class_id", -1), item.get("confidence", 0.0))
+            for one, item in zip(contents, found, strict=True)
+        )
+
+    if len(contents) == 1:
+        return Job(kind, post("/v1/classify", contents[0], "image/jpeg"), check=check)
+    parts = [
+        b'--edge\r\nContent-Disposition: form-data; name="photo"; filename="%d"\r\n\r\n%b\r\n'
+        % (number, content)
+        for number, content in enumerate(contents)
+    ]
+    body = b"".join([*parts, b"--edge--\r\n"])
+    return Job(kind, post("/v1/classify", body, "multipart/form-data; boundary=edge"), check=check)
+
+
+def predict_job(kind: str, contents: Sequence[bytes], truth: Truth, *, name: str, row: bool) -> Job:
+    """Return a request in TensorFlow Serving's form."""
+
+    def check(body: bytes) -> bool:
+        document = json.loads(body)
+        if row:
+            found = [(r["ok"], r["class_id"], r["confidence"]) for r in document["predictions"]]
+        else:
+            columns = document["outputs"]
+            wanted = (columns[key] for key in ("ok", "class_id", "confidence"))
+            found = list(zip(*wanted, strict=True))
+        return len(found) == len(contents) and all(
+            _same(truth[one], *item) for one, item in zip(contents, found, strict=True)
+        )
+
+    items = [{"b64": base64.b64encode(content).decode()} for content in contents]
+    asked = {"instances": items} if row else {"inputs": {"image_bytes": items}}
+    return Job(kind, post(f"/v1/models/{name}:predict", json.dumps(asked).encode()), check=check)
+
+
+def too_large(name: str, body_bytes: int) -> list[Job]:
+    """Return one request of every kind that must be refused for its size."""
+    body = bytes(body_bytes + 1)
+    announced = post("/v1/classify", body, "image/png")
+    head = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    predict = post(f"/v1/models/{name}:predict", body)
+    pixels = post("/v1/classify", bomb(), "image/png")
+    return [Job("too large", one, (413,)) for one in (announced, chunked, predict, pixels)]
+
+
+class Storm:
+    """Requests of all kinds, from many clients at once.
+
+    Args:
+        port, name: of the server and its model.
+        photos: that it can decode.
+        truth: what the model says of every content that is sent.
+        body_bytes: that a request may have.
+        seed: of the order.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        name: str,
+        photos: Sequence[bytes],
+        *,
+        truth: Truth,
+        body_bytes: int,
+        seed: int = 0,
+    ) -> None:
+        self.port, self.name, self.photos, self.truth = port, name, photos, truth
+        self.rng = random.Random(seed)
+        self.large = itertools.cycle(too_large(name, body_bytes))
+        self.bad = damaged(photos)
+        self.tally = Tally()
+
+    def job(self, kind: str) -> Job:
+        """Return a request that brings photos, whole or damaged."""
+        count = self.rng.choice((1, 1, 1, 2, 3))
+        contents = self.rng.choices(self.photos, k=count)
+        if kind == "damaged":  # among whole ones, which must be answered all the same
+            contents[self.rng.randrange(count)] = self.rng.choice(self.bad)
+        if self.rng.random() < 0.5:
+            return classify_job(kind, contents, self.truth)
+        row = self.rng.random() < 0.5
+        return predict_job(kind, contents, self.truth, name=self.name, row=row)
+
+    async def run(self, requests: int, clients: int, sample: Callable[[], float]) -> Tally:
+        """Send them all; ``sample`` is asked for the memory eleven times."""
+        kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * requests))]
+        kinds += ["whole"] * (requests - len(kinds))
+        self.rng.shuffle(kinds)
+        left, slow, gate = deque(kinds), [], asyncio.Semaphore(TRICKLES)
+        marks = {round(part * requests / 10) for part in range(1, 11)}
+
+        async def client() -> None:
+            while left:
+                async with Connection(self.port) as connection:
+                    while left:
+                        kind = left.popleft()
+                        if requests - len(left) in marks:
+                            self.tally.memory.append(sample())
+                        if kind == "trickle":
+                            slow.append(asyncio.create_task(self.trickle(len(slow), gate)))
+                        elif await self.one(kind, connection):
+                            break
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+        await asyncio.gather(*slow)
+        self.tally.memory.append(sample())
+        return self.tally
+
+    async def one(self, kind: str, connection: Connection) -> bool:
+        """Send one request; return whether the connection has ended."""
+        if kind == "hang up":
+            request = self.job(kind).request
+            until = self.rng.choice((len(request), self.rng.randrange(1, len(request))))
+            connection.writer.write(request[:until])
+            connection.writer.transport.abort()
+            self.tally.count(kind, "hung up", right=True)
+            return True
+        job = next(self.large) if kind == "too large" else self.job(kind)
+        try:
+            answer = await connection.ask(job.request)
+        except GONE as error:
+            self.tally.count(kind, "no answer", right=False, told=repr(error))
+            return True
+        right = answer.status in job.statuses and job.check(answer.body)
+        self.tally.count(kind, str(answer.status), right=right, told=answer.body[:200])
+        return answer.last
+
+    async def trickle(self, number: int, gate: asyncio.Semaphore) -> None:
+        """Send a byte now and then, of the head or of the body, until the server has enough."""
+        kind = ("trickle, head", "trickle, body")[number % 2]
+        request = self.job(kind).request
+        begin = 0 if kind == "trickle, head" else request.index(b"\r\n\r\n") + 4
+        async with gate, Connection(self.port) as connection:
+            connection.writer.write(request[:begin])
+            answer = asyncio.create_task(connection.answer())
+            for position in range(begin, len(request)):
+                connection.writer.write(request[position : position + 1])
+                done, _ = await asyncio.wait([answer], timeout=0.25)
+                if done:
+                    break
+            try:
+                outcome = str((await answer).status)
+            except GONE:
+                outcome = "closed"
+        self.tally.count(kind, outcome, right=outcome in ("closed", "408"))
+
+
+async def stopped_under_load(storm: Storm, stop: Callable[[], None], clients: int) -> Tally:
+    """Call ``stop`` while ``clients`` ask without a pause; half of them reconnect every time."""
+    tally, begun = Tally(), asyncio.Event()
+
+    async def client(keeps: bool) -> None:
+        while True:
+            connection = Connection(storm.port)
+            try:
+                await connection.__aenter__()
+            except OSError:
+                tally.count("stopping", "not let in", right=True)
+                return
+            try:
+                while await ask(connection) and keeps:
+                    pass
+            except GONE as error:
+                tally.count("stopping", "no answer", right=False, told=repr(error))
+            await connection.__aexit__(None, None, None)
+
+    async def ask(connection: Connection) -> bool:
+        job = storm.job("whole")
+        answer = await connection.ask(job.request)
+        right = answer.status in job.statuses and job.check(answer.body)
+        tally.count("stopping", str(answer.status), right=right, told=answer.body[:200])
+        if tally.outcomes.total() == 4 * clients:
+            begun.set()
+        return not answer.last
+
+    asked = [asyncio.create_task(client(number % 2 == 0)) for number in range(clients)]
+    await begun.wait()
+    stop()
+    await asyncio.gather(*asked)
+    return tally
+
+
+def flat(memory: Sequence[float]) -> bool:
+    """Return whether the memory stayed as it was after a tenth of the requests."""
+    return memory[-1] <= GROWTH * memory[0]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("photos_folder", type=Path)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--photos", type=int, default=64)
+    given = parser.parse_args()
+
+    from tltool.data.sources.folder import find_images
+    from tltool.export.load import load_exported
+    from tltool.serving.settings import Limits
+
+    photos = [path.read_bytes() for path in find_images(given.photos_folder)[: given.photos]]
+    exported = load_exported(given.model)
+    truth = {}
+    for content in [*photos, *damaged(photos)]:
+        probabilities, ok = exported.predict([content])
+        truth[content] = bool(ok[0]), probabilities[0]
+    with served(given.model) as server:
+        process = psutil.Process(server.process.pid)
+        options = {"truth": truth, "body_bytes": Limits().body_bytes}
+        storm = Storm(server.port, server.name, photos, **options)
+        began, handles = time.perf_counter(), process.num_fds()
+        memory = lambda: process.memory_info().rss / 2**20  # noqa: E731
+        tally = asyncio.run(storm.run(given.requests, given.clients, memory))
+        seconds = time.perf_counter() - began
+        report(tally, given, seconds, (handles, process.num_fds()))
+        stop = partial(server.process.send_signal, signal.SIGTERM)
+        ended = asyncio.run(stopped_under_load(storm, stop, given.clients))
+        status = server.process.wait(60)
+    counts = ", ".join(f"{n} {outcome}" for (_, outcome), n in sorted(ended.outcomes.items()))
+    print(f"\nSIGTERM under load of {given.clients} clients: {counts}; exit status {status}.")
+    wrong = [*tally.wrong, *ended.wrong]
+    for one in wrong[:20]:
+        print(f"wrong: {one}")
+    return int(bool(wrong) or status != 0 or not flat(tally.memory))
+
+
+def report(
+    tally: Tally, given: argparse.Namespace, seconds: float, handles: tuple[int, int]
+) -> None:
+    """Print what the storm did."""
+    print(f"{given.requests} requests from {given.clients} clients in {seconds:.0f} s.\n")
+    print("| request | outcome | times |\n|---|---|---|")
+    for (kind, outcome), times in sorted(tally.outcomes.items()):
+        print(f"| {kind} | {outcome} | {times} |")
+    told = ", ".join(f"{size:.0f}" for size in tally.memory)
+    print(f"\nWrong: {len(tally.wrong)}. Memory of the server (MiB): {told}.")
+    print(f"Open handles: {handles[0]} before, {handles[1]} after.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

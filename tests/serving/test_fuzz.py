@@ -1,0 +1,138 @@
+"""Requests that nobody would write: the server answers each of them and lives on."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from contextlib import suppress
+from unittest import SkipTest
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.export.tiny_classifier import encoded
+from tests.serving.live import form
+
+PHOTOS = [encoded(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "GIF", "BMP"))]
+FEW = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_requests_made_from_the_description(live, mode):
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{live.port}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) > 10
+    statuses = Counter(status for one in operations for status in _asked(one, mode))
+    assert statuses.total() > 50
+    if mode is GenerationMode.POSITIVE:
+        assert {200, 400, 404} <= statuses.keys()
+
+
+def _asked(operation: APIOperation, mode: GenerationMode) -> list[int]:
+    """Ask an address in many ways; return the statuses of the answers."""
+    statuses: list[int] = []
+
+    @settings(FEW, max_examples=20)
+    @given(operation.as_strategy(generation_mode=mode), st.booleans())
+    def ask(case: schemathesis.Case, known: bool) -> None:
+        if known:
+            there = {"name": "tiny", "version": "1"}
+            case.path_parameters = {key: there[key] for key in case.path_parameters}
+        statuses.append(case.call_and_validate(checks=CHECKS).status_code)
+
+    with suppress(Unsatisfiable, SkipTest):  # an address without parameters cannot be asked wrongly
+        ask()
+    return statuses
+
+
+@st.composite
+def spoiled(draw) -> bytes:
+    """Return an image file with some bytes changed, put in, taken out or cut off."""
+    content = bytearray(draw(st.sampled_from(PHOTOS)))
+    for _ in range(draw(st.integers(1, 8))):
+        at = draw(st.integers(0, max(0, len(content) - 1)))
+        piece = draw(st.binary(max_size=8))
+        content[at : at + draw(st.integers(0, 8))] = piece
+    return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.booleans()) else content)
+
+
+@settings(FEW)
+@given(spoiled())
+def test_a_spoiled_photo_is_answered_or_refused_by_classify(live, content):
+    for answer in (live.classify(content), live.classify(*form({"a": content, "b": PHOTOS[0]}))):
+        assert answer.status in (200, 400, 413)
+    if answer.status == 200:
+        assert answer.json["results"][1]["ok"]
+
+
+@settings(FEW)
+@given(spoiled())
+def test_a_spoiled_photo_fails_no_other_of_its_request(live, content):
+    texts = [base64.b64encode(one).decode() for one in (content, PHOTOS[0])]
+    answer = live.predict({"instances": [{"b64": text} for text in texts]})
+    assert answer.status == 200
+    assert answer.json["predictions"][1]["ok"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["b64", "image_bytes", "images", "x"]), inner)
+    ),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(["instances", "inputs", "signature_name"])
+
+
+@settings(FEW)
+@given(
+    st.dictionaries(KEYS, VALUES | st.sampled_from(["images", "features", "serving_default"])),
+    st.sampled_from(["images", "features", "serving_default"]),
+)
+def test_any_json_is_answered_or_refused(live, document, signature):
+    for asked in (document, {"signature_name": signature, **document}):
+        answer = live.predict(json.dumps(asked).encode())
+        assert answer.status in (200, 400, 413)
+
+
+@settings(FEW)
+@given(st.binary(max_size=200), st.binary(max_size=40))
+def test_any_body_is_answered_or_refused(live, body, head):
+    kind = "multipart/form-data; boundary=" + head.decode("latin-1").translate(_VISIBLE)
+    assert live.classify(body, kind).status in (200, 400, 413)
+    assert live.predict(body).status == 400
+
+
+_VISIBLE = {code: "-" for code in [*range(32), *range(127, 256)]}
+
+
+def test_after_all_that_the_server_lives(live):
+    assert live.get("/healthz").status == 200
+    assert live.classify(PHOTOS[0]).json["results"][0]["ok"]
+    assert live.thread.is_alive()
