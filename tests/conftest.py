@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,6 +53,14 @@ def write_photos(
             name = f"{seed}_{index:03d}{extension}"
             picture(10_000 * seed + 100 * hue + index, shape, hue=hue).save(folder / name)
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep unpacked sources out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLTOOL_DATA_DIR", str(tmp_path_factory.mktemp("data-cache")))
+        yield
 
 
 @pytest.fixture

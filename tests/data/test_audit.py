@@ -12,7 +12,7 @@ from PIL import Image
 from tests.conftest import PhotoMaker, picture
 from tests.data.samples import SAMPLES, tiles, with_orientation
 from tltool.data.audit import Audit, audit, write_issues
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.open import read_source
 from tltool.errors import DataError
 from tltool.events import SilentObserver
 
@@ -38,7 +38,7 @@ def run(
     observer: SilentObserver | None = None,
 ) -> Audit:
     return audit(
-        read_folder(root, test=test),
+        read_source(root, test=test),
         on_bad=on_bad,  # type: ignore[arg-type]
         max_bad_fraction=most,
         max_pixels=50_000_000,

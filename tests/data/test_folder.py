@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tltool.data.sources.folder import Listing, read_folder
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_source
 from tltool.errors import DataError
 
 
@@ -24,7 +25,7 @@ def labels(listing: Listing) -> list[tuple[str, str | None]]:
 
 
 def test_class_folders_give_labels_and_nested_files_belong_to_their_class(tmp_path: Path) -> None:
-    listing = read_folder(touch(tmp_path, "cat/a.jpg", "cat/more/deep/b.PNG", "dog/c.jpeg"))
+    listing = read_source(touch(tmp_path, "cat/a.jpg", "cat/more/deep/b.PNG", "dog/c.jpeg"))
     found = [(item.path.name, item.label, item.given_split) for item in listing.items]
     assert found == [("a.jpg", "cat", None), ("b.PNG", "cat", None), ("c.jpeg", "dog", None)]
 
@@ -35,25 +36,25 @@ def test_ready_splits_are_recognised_by_name(tmp_path: Path, train: str, validat
     splits = {train: "train", validation: "validation", "test": "test"}
     touch(tmp_path, *(f"{split}/{label}/1.jpg" for split in splits for label in ("a", "b")))
     wanted = sorted(((c, s) for s in splits.values() for c in ("a", "b")), key=str)
-    assert labels(read_folder(tmp_path)) == wanted
+    assert labels(read_source(tmp_path)) == wanted
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    listing = read_folder(touch(tmp_path, "train/1.jpg", "car/1.jpg", "bus/1.jpg"))
+    listing = read_source(touch(tmp_path, "train/1.jpg", "car/1.jpg", "bus/1.jpg"))
     assert [item.label for item in listing.items] == ["bus", "car", "train"]
 
 
 def test_a_separate_test_folder_marks_its_items(tmp_path: Path) -> None:
     touch(tmp_path / "photos", "cat/1.jpg", "dog/1.jpg")
     touch(tmp_path / "held", "cat/2.jpg")
-    listing = read_folder(tmp_path / "photos", test=tmp_path / "held")
+    listing = read_source(tmp_path / "photos", test=tmp_path / "held")
     assert labels(listing) == [("cat", "test"), ("cat", None), ("dog", None)]
 
 
 def test_hidden_files_are_counted_and_other_files_counted_by_extension(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.jpg", "cat/.hidden.jpg", "cat/Thumbs.db", "dog/1.jpg", "dog/notes.TXT")
     touch(tmp_path, ".git/x.jpg", "__MACOSX/cat/1.jpg", "dog/desktop.ini", "dog/LICENSE", "a.csv")
-    listing = read_folder(tmp_path)
+    listing = read_source(tmp_path)
     assert len(listing.items) == 2
     assert listing.hidden == 5
     assert listing.ignored == {"": 1, ".csv": 1, ".txt": 1}
@@ -61,7 +62,7 @@ def test_hidden_files_are_counted_and_other_files_counted_by_extension(tmp_path:
 
 def test_class_names_may_hold_spaces_and_unicode_and_are_normalised(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "Übung 猫")
-    listing = read_folder(touch(tmp_path, f"{decomposed}/1.jpg", "red fox/1.jpg"))
+    listing = read_source(touch(tmp_path, f"{decomposed}/1.jpg", "red fox/1.jpg"))
     assert {item.label for item in listing.items} == {"Übung 猫", "red fox"}
 
 
@@ -70,12 +71,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     photos = touch(tmp_path / "photos", "dog/1.jpg")
     (photos / "cat").symlink_to(tmp_path / "elsewhere")
     (photos / "dog" / "again").symlink_to(photos / "dog")
-    assert [item.label for item in read_folder(photos).items] == ["cat", "cat", "dog"]
+    assert [item.label for item in read_source(photos).items] == ["cat", "cat", "dog"]
 
 
 def test_empty_class_folders_and_stray_images_are_noted_but_no_classes(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.jpg", "dog/1.jpg", "stray.jpg", "bird/readme.txt")
-    listing = read_folder(tmp_path)
+    listing = read_source(tmp_path)
     assert {item.label for item in listing.items} == {"cat", "dog"}
     assert listing.stray == (tmp_path / "stray.jpg",)
     assert listing.empty_classes == (tmp_path / "bird",)
@@ -100,20 +101,20 @@ def test_an_unusable_folder_is_refused_in_one_clear_sentence(
     tmp_path: Path, files: list[str], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        read_folder(touch(tmp_path, *files))
+        read_source(touch(tmp_path, *files))
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
-        read_folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="is a file, not a folder"):
-        read_folder(touch(tmp_path, "file") / "file")
+        read_source(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="is a file, not"):
+        read_source(touch(tmp_path, "file") / "file")
 
 
 def test_a_test_folder_with_unknown_classes_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "held/bird/1.jpg")
     with pytest.raises(DataError, match=r"test photos have classes.*'bird'"):
-        read_folder(tmp_path / "photos", test=tmp_path / "held")
+        read_source(tmp_path / "photos", test=tmp_path / "held")
 
 
 def test_a_class_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
@@ -122,4 +123,4 @@ def test_a_class_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such name")
     with pytest.raises(DataError, match="not valid UTF-8"):
-        read_folder(touch(tmp_path, "cat/1.jpg", "dog/1.jpg"))
+        read_source(touch(tmp_path, "cat/1.jpg", "dog/1.jpg"))

@@ -1,6 +1,5 @@
 """tltool evaluate."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -15,7 +14,8 @@ from tltool.cli.results import show_metrics
 def evaluate(
     model: options.Model,
     photos: Annotated[
-        Path, typer.Argument(metavar="PHOTOS", help="A folder with a folder of photos per class.")
+        str,
+        typer.Argument(metavar="PHOTOS", help="Labelled photos: any source that finetune takes."),
     ],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
@@ -23,6 +23,8 @@ def evaluate(
             metavar="train|validation|test", help="Only the photos that the run put into this part."
         ),
     ] = None,
+    pixels: options.Pixels = None,
+    offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -33,7 +35,9 @@ def evaluate(
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.evaluate import evaluate as workflow
 
-        metrics = workflow(model, photos, split=split, observer=display)
+        metrics = workflow(
+            model, photos, split=split, pixels=pixels, offline=offline, observer=display
+        )
     if json:
         print_json(metrics)
     else:

@@ -51,8 +51,8 @@ def export(
         int | None, typer.Option(min=1, metavar="K", help="Keep the newest K versions only.")
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where the run's photos are now, or others like them."),
+        str | None,
+        typer.Option(metavar="SOURCE", help="Where the run's photos are now, or others like them."),
     ] = None,
     check: Annotated[
         Path | None,

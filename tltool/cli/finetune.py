@@ -1,6 +1,5 @@
 """tltool finetune."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +11,11 @@ from tltool.cli.boundary import guarded
 @guarded
 def finetune(
     photos: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="PHOTOS", help="A folder with a folder of photos per class, or train/val/test."
+            metavar="PHOTOS",
+            help="A folder with a folder of photos per class, or train/val/test; a zip or tar of "
+            "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels.",
         ),
     ],
     recipe: options.RecipeName = "vgg16",

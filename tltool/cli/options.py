@@ -26,6 +26,12 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated."),
 ]
+Pixels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HxW[x3]", help="Shape of the images in a table of pixels; by default square."
+    ),
+]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="The folder of a run, or of an exported model.")
 ]

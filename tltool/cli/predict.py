@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def predict(
     model: options.Model,
     images: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO", help="Photos, or folders of photos.")
+        list[str],
+        typer.Argument(metavar="PHOTO", help="Photos, folders, or any source that finetune takes."),
     ],
     top: Annotated[
         int, typer.Option(metavar="NUMBER", min=1, help="How many classes to name per photo.")
@@ -30,6 +31,8 @@ def predict(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write the answers to this file; - for stdout."),
     ] = None,
+    pixels: options.Pixels = None,
+    offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -41,7 +44,7 @@ def predict(
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.predict import predict as workflow
 
-        found = workflow(model, images, top=top, observer=display)
+        found = workflow(model, images, top=top, pixels=pixels, offline=offline, observer=display)
     if csv_file is not None:
         _write_csv(csv_file, found)
     if json:

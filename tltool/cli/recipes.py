@@ -123,8 +123,8 @@ def diff(
 def run(
     recipe: Reference,
     data: Annotated[
-        Path | None,
-        typer.Argument(metavar="DATA", help="A folder of photos; by default `data.source`."),
+        str | None,
+        typer.Argument(metavar="DATA", help="Photos; by default the recipe's `data.source`."),
     ] = None,
     overrides: options.Set = None,
     test: training.Test = None,

@@ -91,13 +91,13 @@ def reproduce(
         Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a file of `runs pack`.")
     ],
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The photos, where they lie elsewhere now."),
+        str | None,
+        typer.Option(metavar="SOURCE", help="The photos, where they lie elsewhere now."),
     ] = None,
     test: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FOLDER", help="The separate test folder, where it lies elsewhere now."
+            metavar="SOURCE", help="The separate test photos, where they lie elsewhere now."
         ),
     ] = None,
     weights: Annotated[

@@ -26,7 +26,9 @@ def sweep(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a recipe file.")
     ],
-    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photos.")],
+    photos: Annotated[
+        str, typer.Argument(metavar="PHOTOS", help="Photos: any source that finetune takes.")
+    ],
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=V,V,…", help="Values of a key to try; may be repeated."),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 DeviceName = Literal["auto", "cpu", "gpu"]
 Test = Annotated[
-    Path | None,
-    typer.Option(metavar="FOLDER", help="A separate test folder, opened only at the end."),
+    str | None,
+    typer.Option(metavar="SOURCE", help="Separate test photos, opened only at the end."),
 ]
 Out = Annotated[
     Path | None,
@@ -52,7 +52,7 @@ EXPORTS = Path("saved_models")
 def settings_of(
     settings: list[str] | None,
     *,
-    photos: Path | None = None,
+    photos: str | None = None,
     backbone: str | None = None,
     name: str | None = None,
     seed: int | None = None,
@@ -87,9 +87,9 @@ def settings_of(
 
 def train(
     recipe: "Recipe",
-    photos: Path,
+    photos: str,
     *,
-    test: Path | None,
+    test: str | None,
     out: Path | None,
     saved_models: Path,
     weights: Path | None,
@@ -138,13 +138,15 @@ def train(
         show_run(document)
 
 
-def _source(photos: Path | None) -> str | None:
-    """Return the folder for the recipe; None where its name is no text that YAML could hold."""
+def _source(photos: str | None) -> str | None:
+    """Return the source for the recipe; None where its name is no text that YAML could hold."""
+    from tltool.recipe.source_text import anchored
+
     if photos is None:
         return None
-    path = str(photos.absolute())
+    source = anchored(photos)
     try:
-        path.encode()
+        source.encode()
     except UnicodeEncodeError:
         return None
-    return path
+    return source

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tltool.data.catalog import Catalog, Item
 from tltool.data.inspection import BadFileError, Decoder, image_decoder, inspect_file
-from tltool.data.sources.folder import Listing
+from tltool.data.sources.listing import Listing
 from tltool.errors import DataError
 from tltool.events import Observer
 
@@ -120,7 +120,7 @@ def _check(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Iss
 def _check_classes(listing: Listing, items: Sequence[Item], bad: Sequence[Issue]) -> None:
     if not items:
         raise DataError(
-            f"none of the {len(listing.items)} images in {listing.root} can be read"
+            f"none of the {len(listing.items)} images in {listing.source} can be read"
             f" ({_described(bad)})"
         )
     lost = sorted({item.label for item in listing.items} - {item.label for item in items})

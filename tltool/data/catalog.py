@@ -18,17 +18,29 @@ SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image file. The fields after ``group`` are known once it was audited.
+    """One image file. The fields after ``fold`` are known once it was audited.
 
-    ``width`` and ``height`` are those of the upright image (EXIF orientation applied), ``format``
-    is a lower-case name such as ``"jpeg"``, and ``orientation`` the EXIF value 1 to 8 as stored.
-    ``perceptual_hash`` is that of ``tltool.data.perceptual``, None for an image without contrast.
+    Attributes:
+        path: the file.
+        label: name of its class.
+        given_split: the split that its source gave it.
+        group: images of one group share a split.
+        weight: what it counts in the training loss; 1 is usual.
+        fold: the part of a cross-validation that its source gave it, from 0.
+        sha256: of its bytes (hex).
+        width: of the upright image (EXIF orientation applied), in pixels.
+        height: of the upright image.
+        format: lower-case name such as ``"jpeg"``.
+        orientation: the EXIF value 1 to 8 as stored.
+        perceptual_hash: that of ``tltool.data.perceptual``, None for an image without contrast.
     """
 
     path: Path
     label: str
     given_split: SplitName | None = None
     group: str | None = None
+    weight: float = 1.0
+    fold: int | None = None
     sha256: str = ""
     width: int = 0
     height: int = 0

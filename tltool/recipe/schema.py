@@ -8,6 +8,8 @@ Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 
+PIXELS_PATTERN = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?$"
+
 FORMAT = 1  # of recipe files; a change that an older tltool would misread adds one
 
 
@@ -23,8 +25,12 @@ class DataSection(Section):
     """How photos are read and divided."""
 
     source: Annotated[str, Field(min_length=1)] | None = None
-    """The folder of photos, for `tltool recipes run` without one. A relative path starts at the
-    folder of the recipe file that says it; null means that the command names the photos."""
+    """The photos, for `tltool recipes run` without them: a folder, an archive or a table. A
+    relative path starts at the folder of the recipe file that says it; null means that the command
+    names the photos."""
+    pixels: Annotated[str, Field(pattern=PIXELS_PATTERN)] | None = None
+    """Height x width, or height x width x 3, of the images in a table of pixels; null means square,
+    grey or RGB, whichever fits the number of columns."""
     image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
     """Side in pixels of the square the network sees; null means the backbone's own."""
     resize: Literal["squash", "crop", "pad"] = "crop"

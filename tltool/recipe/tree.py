@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tltool.recipe.library import expanded
 from tltool.recipe.schema import cache_shorthand
+from tltool.recipe.source_text import anchored
 
 Tree = dict[str, Any]
 
@@ -46,5 +46,5 @@ def written_out(tree: Tree, *, folder: Path) -> Tree:
         own["train"] = {**train, "cache": cache_shorthand(train["cache"])}
     source = data.get("source") if isinstance(data, dict) else None
     if isinstance(data, dict) and isinstance(source, str) and source:
-        own["data"] = {**data, "source": str(folder.absolute() / expanded(source))}
+        own["data"] = {**data, "source": anchored(source, folder)}
     return own

@@ -10,7 +10,7 @@ import numpy as np
 
 from tltool.data.audit import audit
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.open import read_source
 from tltool.data.split import read_split
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, UsageError
@@ -26,15 +26,19 @@ def evaluate(
     photos: Path | str,
     *,
     split: SplitName | None = None,
+    pixels: str | None = None,
+    offline: bool = False,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Return the metrics document of ``model`` on labelled ``photos``; classes match by name.
 
     Args:
         model: a run folder or an exported model.
-        photos: one folder per class, or train, val and test folders of such.
+        photos: one folder per class, train, val and test folders of such, or any other source.
         split: only the photos that the run put into this part (its split.csv decides, by
             content); the run's own figures come out again.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
         observer: told about the progress.
 
     Raises:
@@ -45,27 +49,30 @@ def evaluate(
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
     observer.on_phase("audit", str(photos))
-    items = _audited(Path(photos), observer)
+    found = _audited(photos, pixels, offline=offline, observer=observer)
+    items: Sequence[Item] = found.items
     if split is not None:
         items = _of_split(items, RunLayout(Path(model)), split)
     _check_classes(items, opened)
-    catalog = Catalog(Path(photos), tuple(items), opened.class_names)
+    catalog = Catalog(found.root, tuple(items), opened.class_names)
     observer.on_phase("predict", f"{len(items)} photos")
     probabilities = _probabilities(opened, items, observer)
     metrics = compute_metrics(probabilities, catalog.labels(), opened.class_names)
     return {"evaluated_on": split or str(photos), **metrics}
 
 
-def _audited(photos: Path, observer: Observer) -> Sequence[Item]:
+def _audited(
+    photos: Path | str, pixels: str | None, *, offline: bool, observer: Observer
+) -> Catalog:
     settings = DataSection()
     checked = audit(
-        read_folder(photos, min_classes=1),
+        read_source(photos, min_classes=1, pixels=pixels, offline=offline, observer=observer),
         on_bad="skip",
         max_bad_fraction=1.0,
         max_pixels=settings.max_pixels,
         observer=observer,
     )
-    return checked.catalog.items
+    return checked.catalog
 
 
 def _of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[Item]:

@@ -70,7 +70,7 @@ def export(
     version: int | None = None,
     max_drop: float = 0.01,
     keep: int | None = None,
-    data: Path | None = None,
+    data: Path | str | None = None,
     observer: Observer | None = None,
 ) -> ExportResult:
     """Write <to>/<name>/<version>/, or <to>/<name>-<format>/<version>/ for other formats.

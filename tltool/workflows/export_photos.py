@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from tltool.artifact import Description
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.open import read_images, read_source
 from tltool.data.split import SplitRow, read_split
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError
+from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.deliver import decoded
@@ -47,7 +48,7 @@ class _Labelled:
 
 
 def find_photos(
-    run: RunLayout, description: Description, data: Path | None, *, calibrate: bool
+    run: RunLayout, description: Description, data: Path | str | None, *, calibrate: bool
 ) -> ExportPhotos:
     """Return photos of the run's own parts, or of ``data``.
 
@@ -62,13 +63,14 @@ def find_photos(
         DataError: the photos are gone, or unreadable, or of other classes.
     """
     rows = read_split(run.split)
+    pixels = load_recipe(str(run.recipe)).data.pixels
     held = [row for row in rows if row.split == "validation"]
     train = [row for row in rows if row.split == "train"]
     if data is None:
-        root = Path(read_manifest(run.manifest)["arguments"]["photos"])
+        root = _root_of(read_manifest(run.manifest)["arguments"]["photos"], pixels)
         parts = [_in_place(part, root) for part in (held, train if calibrate else [])]
     else:
-        parts = _given(data, held, train, description)
+        parts = _given(data, pixels, held, train, description)
     return _opened(_spread(parts[0], COMPARED), parts[1], description, calibrate=calibrate)
 
 
@@ -99,6 +101,13 @@ def _opened(
     )
 
 
+def _root_of(source: str, pixels: str | None) -> Path:
+    """Return the folder by which split.csv names the photos; a copy is made anew if it is gone."""
+    if Path(source).suffix and Path(source).is_file():
+        return read_images(source, pixels=pixels).root
+    return Path(source)
+
+
 def _in_place(rows: Sequence[SplitRow], root: Path) -> list[_Labelled]:
     found = [_Labelled(root / row.path, row.label) for row in rows]
     gone = [one for one in found if not one.path.is_file()]
@@ -112,10 +121,14 @@ def _in_place(rows: Sequence[SplitRow], root: Path) -> list[_Labelled]:
 
 
 def _given(
-    data: Path, held: Sequence[SplitRow], train: Sequence[SplitRow], description: Description
+    data: Path | str,
+    pixels: str | None,
+    held: Sequence[SplitRow],
+    train: Sequence[SplitRow],
+    description: Description,
 ) -> list[list[_Labelled]]:
     """Return what of the run's photos lies in ``data``, else all that does, in two halves."""
-    items = read_folder(data, min_classes=1).items
+    items = read_source(data, min_classes=1, pixels=pixels).items
     known = _by_content(item.path for item in items)
     parts = [
         [_Labelled(known[r.sha256], r.label) for r in p if r.sha256 in known] for p in (held, train)

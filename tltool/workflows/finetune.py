@@ -16,6 +16,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.models.backbones import get_backbone
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.schema import Recipe
+from tltool.recipe.source_text import anchored
 from tltool.runs.environment import environment
 from tltool.runs.layout import RunLayout, create_run, discard_run
 from tltool.runs.lock import locked
@@ -63,7 +64,7 @@ def finetune(
     photos: Path | str,
     *,
     recipe: Recipe | str = "vgg16",
-    test: Path | None = None,
+    test: Path | str | None = None,
     out: Path | None = None,
     saved_models: Path = Path("saved_models"),
     weights: Path | None = None,
@@ -79,9 +80,9 @@ def finetune(
 
     Args:
         photos: a folder with one folder of photos per class, or with train, val and test folders
-            of such.
+            of such; or any other source: docs/data.md names them.
         recipe: what to do: a recipe, or the name or file of one.
-        test: a separate folder of photos opened only by the final evaluation.
+        test: a separate source of photos opened only by the final evaluation.
         out: the run folder; by default runs/<name>-<UTC>. It must be empty or absent.
         saved_models: the export goes to <saved_models>/<name>/<version>.
         weights: a file of pretrained weights to use instead of the backbone's own.
@@ -105,7 +106,13 @@ def finetune(
     with locked(run.folder):
         run.recipe.write_text(to_yaml(recipe), encoding="utf-8")
         arguments = Arguments(
-            Path(photos), test, saved_models, weights, device, tensorboard, tuple(track)
+            anchored(photos),
+            anchored(test) if test else None,
+            saved_models,
+            weights,
+            device,
+            tensorboard,
+            tuple(track),
         )
         facts = {
             "name": recipe.name,
@@ -174,7 +181,7 @@ def carry_out(
     ):
         with session.phase("weights", weights_told(recipe, arguments.weights)):
             stored = find_weights(session, arguments.weights, offline=offline)
-        data = open_data(session, arguments, expected)
+        data = open_data(session, arguments, expected, offline=offline)
         with session.phase("model", session.backbone.name):
             network = build(session, len(data.catalog.class_names), stored)
             note_weights(session, network, stored, expected)

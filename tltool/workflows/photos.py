@@ -1,16 +1,15 @@
-"""Open a folder of photos: list, audit, split."""
+"""Open a source of photos: list, audit, split."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from tltool.data.audit import Audit, audit, write_issues
 from tltool.data.catalog import Catalog, SplitName
 from tltool.data.decode import DecodeSpec
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.open import read_source
 from tltool.data.split import Split, make_split, write_split
 from tltool.events import Observer
 from tltool.features.views import PhotoSource
@@ -43,14 +42,23 @@ class Photos:
 
 
 def open_photos(
-    folder: Path, *, test: Path | None, settings: DataSection, seed: int, observer: Observer
+    source: str,
+    *,
+    test: str | None,
+    settings: DataSection,
+    seed: int,
+    offline: bool,
+    observer: Observer,
 ) -> Photos:
-    """Return the audited and divided photos of ``folder``; bad files are named and left alone.
+    """Return the audited and divided photos of a source; bad files are named and left alone.
 
     Raises:
-        DataError: the folder, its classes or its files cannot be used.
+        DataError: the source, its classes or its files cannot be used.
+        EnvironmentProblem: what it must be unpacked or fetched into cannot be written.
     """
-    listing = read_folder(folder, test=test)
+    listing = read_source(
+        source, test=test, pixels=settings.pixels, offline=offline, observer=observer
+    )
     checked = audit(
         listing,
         on_bad=settings.on_bad,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.open import check_source
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
@@ -15,9 +15,9 @@ from tltool.workflows.recipes import check_names
 
 def check_first(
     recipe: Recipe,
-    photos: Path,
+    photos: str,
     *,
-    test: Path | None,
+    test: str | None,
     out: Path | None,
     weights: Path | None,
     track: Sequence[str],
@@ -30,7 +30,7 @@ def check_first(
     """
     check_names(recipe)
     check_trackers(track, offline=offline)
-    read_folder(photos, test=test)
+    check_source(photos, test=test)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":
         check_obtainable(recipe.model.backbone, offline=offline)

@@ -103,15 +103,18 @@ def note_weights(
     )
 
 
-def open_data(session: Session, arguments: Arguments, expected: Expected | None) -> Photos:
+def open_data(
+    session: Session, arguments: Arguments, expected: Expected | None, *, offline: bool
+) -> Photos:
     """Audit and divide the photos; refuse others than those expected."""
     recipe, test = session.recipe, arguments.test
-    with session.phase("audit", str(arguments.photos)):
+    with session.phase("audit", arguments.photos):
         data = open_photos(
             arguments.photos,
             test=test,
             settings=recipe.data,
             seed=recipe.seed,
+            offline=offline,
             observer=session.observer,
         )
         if expected:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tltool.errors import UsageError
 from tltool.models.backbones import get_backbone
@@ -26,8 +25,8 @@ def check_names(recipe: Recipe) -> None:
     first_trained_stage(recipe, get_backbone(recipe.model.backbone))
 
 
-def photos_of(recipe: Recipe, *, told: str) -> Path:
-    """Return the folder of photos that a recipe names.
+def photos_of(recipe: Recipe, *, told: str) -> str:
+    """Return the source of photos that a recipe names.
 
     Args:
         recipe: the recipe.
@@ -41,7 +40,7 @@ def photos_of(recipe: Recipe, *, told: str) -> Path:
             f"the recipe '{told}' names no photos",
             hint=f"tltool recipes run {told} PHOTOS, or set data.source in the recipe",
         )
-    return Path(recipe.data.source)
+    return recipe.data.source
 
 
 def _problem(reference: str) -> str | None:

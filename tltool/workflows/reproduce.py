@@ -49,8 +49,8 @@ class Reproduction:
 def reproduce(
     source: Path,
     *,
-    photos: Path | None = None,
-    test: Path | None = None,
+    photos: Path | str | None = None,
+    test: Path | str | None = None,
     weights: Path | None = None,
     out: Path | None = None,
     tolerance: float = 0.02,

@@ -45,8 +45,8 @@ class Arguments:
     """What a run was called with, beside its recipe; kept in the manifest.
 
     Attributes:
-        photos: folder of photos.
-        test: a separate test folder.
+        photos: source of photos, with an absolute path.
+        test: a separate source of test photos.
         saved_models: where the export goes.
         weights: a file of pretrained weights.
         device: auto, cpu or gpu.
@@ -54,8 +54,8 @@ class Arguments:
         track: trackers beside TensorBoard.
     """
 
-    photos: Path
-    test: Path | None
+    photos: str
+    test: str | None
     saved_models: Path
     weights: Path | None
     device: Device
@@ -65,10 +65,10 @@ class Arguments:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Arguments:
         """Return the arguments that ``to_json`` wrote."""
-        test, weights = document["test"], document["weights"]
+        weights = document["weights"]
         return cls(
-            Path(document["photos"]),
-            Path(test) if test else None,
+            document["photos"],
+            document["test"],
             Path(document["saved_models"]),
             Path(weights) if weights else None,
             document["device"],
@@ -79,8 +79,8 @@ class Arguments:
     def to_json(self) -> dict[str, Any]:
         """Return absolute paths, so that the run can be taken up from anywhere."""
         return {
-            "photos": str(self.photos.absolute()),
-            "test": str(self.test.absolute()) if self.test else None,
+            "photos": self.photos,
+            "test": self.test,
             "saved_models": str(self.saved_models.absolute()),
             "weights": str(self.weights.absolute()) if self.weights else None,
             "device": self.device,

@@ -75,13 +75,13 @@ class Sweep:
 
 def sweep(
     recipe: str,
-    photos: Path,
+    photos: str,
     *,
     grid: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
     settings: Sequence[str | Override] = (),
     budget: float | None = None,
-    test: Path | None = None,
+    test: str | None = None,
     out: Path,
     weights: Path | None = None,
     offline: bool = False,
@@ -175,7 +175,7 @@ def _recipe(
 
 
 def _metrics(
-    folder: Path, recipe: Recipe, photos: Path, *, observer: Observer, **how: Any
+    folder: Path, recipe: Recipe, photos: str, *, observer: Observer, **how: Any
 ) -> Mapping[str, Any]:
     """Return the metrics of one run: read, resumed, or trained."""
     manifest = RunLayout(folder).manifest

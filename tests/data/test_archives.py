@@ -1,0 +1,314 @@
+"""Zip and tar archives as sources: unpacked once, and nothing inside them is trusted."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tltool.data.sources.open import read_images, read_source
+from tltool.errors import DataError, EnvironmentProblem, TltoolError
+
+TREE = {"cat/1.jpg": b"c1", "cat/2.jpg": b"c2", "dog/1.jpg": b"d1"}
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, data
+
+
+def write_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for info, data in members:
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def tree_tar(path: Path, mode: str = "w", *more: tuple[tarfile.TarInfo, bytes]) -> Path:
+    return write_tar(path, *(member(name, data) for name, data in TREE.items()), *more, mode=mode)
+
+
+def found(source: Path, **how: object) -> list[tuple[str, str, bytes]]:
+    listing = read_source(source, **how)  # type: ignore[arg-type]
+    return [
+        (item.path.relative_to(listing.root).as_posix(), item.label, item.path.read_bytes())
+        for item in listing.items
+    ]
+
+
+EXPECTED = [(name, name.split("/")[0], data) for name, data in TREE.items()]
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "a.zip": lambda path: write_zip(path, TREE),
+    "a.tar": tree_tar,
+    "a.tar.gz": lambda path: tree_tar(path, "w:gz"),
+    "a.tgz": lambda path: tree_tar(path, "w:gz"),
+    "a.tar.bz2": lambda path: tree_tar(path, "w:bz2"),
+    "a.tar.xz": lambda path: tree_tar(path, "w:xz"),
+    "really a tar.zip": tree_tar,
+    "A.ZIP": lambda path: write_zip(path, TREE),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_archive_holds_what_a_folder_would(name: str, tmp_path: Path) -> None:
+    assert found(MAKERS[name](tmp_path / name)) == EXPECTED
+
+
+def test_ready_splits_inside_an_archive_are_recognised(tmp_path: Path) -> None:
+    files = {f"photos/{s}/{c}/1.jpg": b"x" for s in ("training", "valid") for c in "ab"}
+    listing = read_source(write_zip(tmp_path / "a.zip", files))
+    assert {item.given_split for item in listing.items} == {"train", "validation"}
+    assert (listing.root / "valid" / "a" / "1.jpg").is_file()
+
+
+@pytest.mark.parametrize("around", ["photos/", "a/b/", "./", "__MACOSX/x\0photos/"])
+def test_a_folder_around_everything_is_no_class(around: str, tmp_path: Path) -> None:
+    extra, _, prefix = around.rpartition("\0")
+    files = {f"{prefix}{name}": data for name, data in TREE.items()}
+    if extra:
+        files |= {"__MACOSX/photos/cat/._1.jpg": b"m", ".DS_Store": b"s"}
+    assert found(write_zip(tmp_path / "a.zip", files)) == EXPECTED
+
+
+def test_backslashes_of_windows_packers_part_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in TREE.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = name.replace("/", "\\")
+            archive.writestr(info, data)
+    assert found(path) == EXPECTED
+
+
+def test_an_archive_is_unpacked_once_and_again_when_its_copy_was_deleted(tmp_path: Path) -> None:
+    archive, cache = write_zip(tmp_path / "a.zip", TREE), tmp_path / "cache"
+    root = read_source(archive, cache=cache).root
+    first = (root / "cat/1.jpg").stat().st_mtime_ns
+    assert found(archive, cache=cache) == EXPECTED
+    assert (root / "cat/1.jpg").stat().st_mtime_ns == first
+    (root / "cat/1.jpg").unlink()
+    assert found(archive, cache=cache) == EXPECTED
+    shutil.rmtree(cache)
+    assert found(archive, cache=cache) == EXPECTED
+    assert [path.name[:6] for path in cache.iterdir()] == ["a.zip-"]
+
+
+def test_other_content_under_the_same_name_is_another_copy(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", TREE)
+    assert found(archive, cache=tmp_path / "cache") == EXPECTED
+    write_zip(archive, {**TREE, "cat/1.jpg": b"C1"})
+    assert found(archive, cache=tmp_path / "cache")[0][2] == b"C1"
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(EnvironmentProblem, match=r"a\.zip cannot be unpacked"):
+        read_source(write_zip(tmp_path / "a.zip", TREE), cache=tmp_path / "cache")
+
+
+# what is refused ------------------------------------------------------------------------------
+
+ESCAPES = ["../evil.jpg", "cat/../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg"]
+
+
+def refused(path: Path, message: str) -> None:
+    cache = path.parent / "cache"
+    with pytest.raises(DataError, match=message) as raised:
+        read_source(path, cache=cache)
+    assert path.name in raised.value.message
+    assert not cache.exists() or not list(cache.iterdir())  # no half-made copy stays
+    assert not list(path.parent.parent.glob("evil*"))
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_a_zip_that_names_files_outside_itself(name: str, tmp_path: Path) -> None:
+    refused(write_zip(tmp_path / "a.zip", {**TREE, name: b"evil"}), "outside itself")
+
+
+@pytest.mark.parametrize("name", ESCAPES[:3])
+def test_a_tar_that_names_files_outside_itself(name: str, tmp_path: Path) -> None:
+    refused(tree_tar(tmp_path / "a.tar", "w", member(name, b"evil")), "outside itself")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd"])
+def test_a_tar_with_a_link_to_the_outside(kind: bytes, target: str, tmp_path: Path) -> None:
+    link = member("cat/link.jpg", type=kind, linkname=target)
+    refused(tree_tar(tmp_path / "a.tar", "w", link), "outside itself")
+
+
+def test_a_file_behind_a_link_of_the_archive_stays_inside(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    link = member("cat/way", type=tarfile.SYMTYPE, linkname=str(out))
+    through = member("cat/way/evil.jpg", b"evil")
+    refused(tree_tar(tmp_path / "a.tar", "w", link, through), "outside itself")
+    assert not out.exists()
+
+
+def test_links_inside_a_tar_give_a_file_a_second_name(tmp_path: Path) -> None:
+    links = (
+        member("dog/2.jpg", type=tarfile.LNKTYPE, linkname="cat/1.jpg"),
+        member("dog/3.jpg", type=tarfile.SYMTYPE, linkname="../cat/2.jpg"),
+        member("dog/4.jpg", type=tarfile.SYMTYPE, linkname="nowhere.jpg"),
+    )
+    path = tree_tar(tmp_path / "a.tar", "w", *links)
+    more = [("dog/2.jpg", "dog", b"c1"), ("dog/3.jpg", "dog", b"c2")]
+    assert found(path) == [*EXPECTED, *more]
+    assert not any(item.path.is_symlink() for item in read_source(path).items)
+
+
+def test_devices_and_pipes_of_a_tar_are_not_made(tmp_path: Path) -> None:
+    pipe = member("cat/pipe.jpg", type=tarfile.FIFOTYPE)
+    assert found(tree_tar(tmp_path / "a.tar", "w", pipe)) == EXPECTED
+
+
+def test_a_zip_bomb(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"cat/{number}.jpg", bytes(60_000_000))
+    refused(path, "decompression bomb")
+
+
+def test_a_tar_bomb_is_noticed_before_it_is_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("cat/1.jpg")
+    info.size = 2**40
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf() + bytes(10_000_000)))
+    refused(path, "decompression bomb")
+
+
+def test_a_tar_header_of_absurd_size_is_not_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**33
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf() + bytes(1_000_000)))
+    refused(path, "absurd size")
+
+
+def test_a_sparse_file_in_a_tar_counts_what_it_unfolds_to(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("cat/1.jpg")
+    info.pax_headers = {
+        "GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,0",
+        "GNU.sparse.size": str(2**40), "GNU.sparse.name": "cat/1.jpg",
+    }  # fmt: skip
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info, io.BytesIO())
+    refused(path, "decompression bomb")
+
+
+def test_a_negative_size_in_a_tar_does_not_hang(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("cat/1.jpg")
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = tarfile.itn(-1024, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]
+    path = tmp_path / "a.tar"
+    path.write_bytes(bytes(512) * 0 + bytes(header) + bytes(2048))
+    refused(path, "no zip or tar archive")
+
+
+def test_an_encrypted_zip_is_named(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", TREE)
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = data.find(signature)
+        data[place + offset] |= 1
+    path.write_bytes(data)
+    refused(path, r"encrypted: 1 files \('cat/1\.jpg'\)")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz"])
+@pytest.mark.parametrize("content", [b"", b"PK", b"these are words", bytes(5000)])
+def test_a_file_that_is_no_archive(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"no zip or tar archive|holds no photos"):
+        read_source(path)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("a")])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.98])
+def test_a_truncated_archive_is_never_taken_for_a_whole_one(
+    name: str, kept: float, tmp_path: Path
+) -> None:
+    whole = MAKERS[name](tmp_path / name).read_bytes()
+    if name == "a.tar":
+        whole = whole[: 512 * 7]  # tarfile pads to 10 KB of zeros
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * kept)])
+    refused(tmp_path / name, "no zip or tar archive")
+
+
+def test_a_zstandard_archive_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(20))
+    refused(tmp_path / "a.tar.zst", "Zstandard")
+
+
+def test_an_archive_without_photos_is_named_instead_of_its_copy(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"readme.txt": b"x"})
+    with pytest.raises(DataError, match=r"a\.zip holds no photos") as raised:
+        read_source(path, cache=tmp_path / "cache")
+    assert "cache" not in raised.value.message
+
+
+@pytest.mark.parametrize("name", ["cat/" + "x" * 300 + ".jpg", "cat/1.jpg/2.jpg"])
+def test_names_that_cannot_be_written(name: str, tmp_path: Path) -> None:
+    refused(write_zip(tmp_path / "a.zip", {**TREE, name: b"x"}), "cannot be written")
+
+
+def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
+    path = tree_tar(tmp_path / "a.tar", "w", member("cat/caf\udce9.jpg", b"x"))
+    assert ("cat/caf\udce9.jpg", "cat", b"x") in found(path)
+
+
+# fuzz -----------------------------------------------------------------------------------------
+
+
+def seeds(folder: Path) -> list[bytes]:
+    return [make(folder / name).read_bytes() for name, make in MAKERS.items()]
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    return folder, seeds(folder)
+
+
+@settings(
+    max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_bytes_give_photos_or_one_sentence(
+    data: st.DataObject, fuzzed: tuple[Path, list[bytes]]
+) -> None:
+    folder, originals = fuzzed
+    content = bytearray(data.draw(st.sampled_from(originals)))
+    changes = data.draw(
+        st.lists(st.tuples(st.integers(0, 4000), st.binary(max_size=8)), max_size=6)
+    )
+    for place, patch in changes:
+        content[place % len(content) : place % len(content) + len(patch)] = patch
+    path = folder / data.draw(st.sampled_from(["fuzz.zip", "fuzz.tar.gz"]))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        read_images(path, cache=folder / "cache")
+    except TltoolError as error:
+        assert "\n" not in error.message

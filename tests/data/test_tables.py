@@ -1,0 +1,325 @@
+"""CSV, TSV and JSONL files as sources: of paths and of pixels."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tltool.data.catalog import Item
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_images, read_source
+from tltool.errors import DataError, TltoolError, UsageError
+from tltool.events import SilentObserver
+
+FILES = ("cat/1.jpg", "cat/2.jpg", "dog, big/1.jpg", "dog, big/2.jpg")
+
+
+class Listener(SilentObserver):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def on_message(self, text: str, *, level: str = "info") -> None:
+        self.messages.append(text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    return tmp_path
+
+
+def table(folder: Path, text: str, name: str = "data.csv", encoding: str = "utf-8") -> Path:
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+def read(path: Path, **how: Any) -> list[tuple[str, str]]:
+    listing = read_source(path, **how)
+    return [(listing.shown(item), item.label) for item in listing.items]
+
+
+GOOD = 'path,label\ncat/1.jpg,cat\n"dog, big/1.jpg",dog\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "encoding"),
+    [
+        ("data.csv", GOOD, "utf-8"),
+        ("data.CSV", GOOD, "utf-8-sig"),
+        ("data.csv", GOOD.replace("\n", "\r\n"), "utf-8"),
+        ("data.csv", GOOD.replace("path,label", " Path , LABEL").replace(",cat", ", cat"), "utf-8"),
+        ("data.csv", "\n" + GOOD + "\n\n", "utf-8"),
+        ("data.csv", "path;label\ncat/1.jpg;cat\ndog, big/1.jpg;dog\n", "utf-8-sig"),
+        ("data.tsv", "label\tpath\ncat\tcat/1.jpg\ndog\tdog, big/1.jpg\n", "utf-8"),
+        (
+            "data.jsonl",
+            '{"path": "cat/1.jpg", "label": "cat"}\n\n{"label":"dog","path":"dog, big/1.jpg"}',
+            "utf-8",
+        ),
+    ],
+)
+def test_paths_and_labels_in_every_form(folder: Path, name: str, text: str, encoding: str) -> None:
+    path = table(folder, text, name, encoding)
+    wanted = [("cat/1.jpg", "cat"), ("dog, big/1.jpg", "dog")]
+    assert read(path) == [(str(path / name), label) for name, label in wanted]
+    assert [item.path for item in read_source(path).items] == [folder / n for n, _ in wanted]
+
+
+def test_split_group_weight_and_fold_belong_to_a_photo(folder: Path) -> None:
+    path = table(
+        folder,
+        "path,label,split,group,weight,fold\n"
+        "cat/1.jpg,cat,Training,g1,2.5,0\n"
+        'cat/2.jpg,cat,valid,,,1\n"dog, big/1.jpg",dog,train,,,\n"dog, big/2.jpg",dog,,,1,\n',
+    )
+    assert [
+        (item.given_split, item.group, item.weight, item.fold) for item in read_source(path).items
+    ] == [
+        ("train", "g1", 2.5, 0),
+        ("validation", None, 1.0, 1),
+        ("train", None, 1.0, None),
+        (None, None, 1.0, None),
+    ]
+
+
+def test_photos_outside_the_folder_are_allowed_and_said(folder: Path, tmp_path: Path) -> None:
+    (folder / "lists").mkdir()
+    path = table(
+        folder / "lists", GOOD.replace("cat/1", f"{folder}/cat/1").replace("dog, ", "../dog, ")
+    )
+    listener = Listener()
+    listing = read_source(path, observer=listener)
+    assert [item.path.read_bytes() for item in listing.items] == [b"x", b"x"]
+    assert any("2 photos" in message and "outside" in message for message in listener.messages)
+
+
+def test_columns_that_mean_nothing_are_named(folder: Path) -> None:
+    listener = Listener()
+    read_source(table(folder, GOOD.replace("label", "label").replace("cat\n", "cat\n")))
+    text = 'path,label,Camera\ncat/1.jpg,cat,x\n"dog, big/1.jpg",dog,y\n'
+    read_source(table(folder, text), observer=listener)
+    assert listener.messages[0].endswith("that are not used: camera")
+
+
+def test_files_whose_names_are_not_utf8(folder: Path) -> None:
+    name = b"cat/caf\xe9.jpg"
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    (folder / "data.csv").write_bytes(b"path,label\n" + name + b",cat\ncat/1.jpg,dog\n")
+    assert read_source(folder / "data.csv").items[0].path.read_bytes() == b"x"
+    (folder / "data.csv").write_bytes(b"path,label\ncat/1.jpg,caf\xe9\n")
+    with pytest.raises(DataError, match=r"class in line 2.*not valid UTF-8"):
+        read_source(folder / "data.csv")
+
+
+def test_a_separate_test_table(folder: Path) -> None:
+    test = table(folder, "path,label\ncat/2.jpg,cat\n", "test.csv")
+    listing = read_source(table(folder, GOOD), test=test)
+    assert [item.given_split for item in listing.items] == [None, None, "test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("file,class\ncat/1.jpg,cat\n", "no column 'path', 'label'; its columns are 'file'"),
+        ("path,lable\ncat/1.jpg,cat\n", "Did you mean 'lable'"),
+        ("path,label,label\n", "2 columns called 'label'"),
+        ("path,label\n", "holds no photos"),
+        (GOOD + "cat/2.jpg,\n", r"the label is empty \(line 4\)"),
+        (GOOD + ",cat\n", r"the path is empty \(line 4\)"),
+        (GOOD + "cat/2.jpg,cat,x\n", "line 4: 3 cells, but there are 2 columns"),
+        (GOOD + "cat/../cat/1.jpg,cat\n", r"listed twice \(cat/../cat/1.jpg in lines 2 and 4\)"),
+        (GOOD + "a.jpg,cat\nb.jpg,cat\n", r"missing \(a.jpg in line 4, b.jpg in line 5\)"),
+        (GOOD + "a\0.jpg,cat\n", "files are missing"),
+        (GOOD.replace("dog\n", "cat\n"), "1 class only"),
+        ("path,label,split\ncat/1.jpg,cat,holdout\n", "the split is none of train.*'holdout'"),
+        ("path,label,split\ncat/1.jpg,cat,test\n", "no training photos"),
+        ("path,label,weight\ncat/1.jpg,cat,-1\n", "weight is no number above 0.*line 2: '-1'"),
+        ("path,label,weight\ncat/1.jpg,cat,nan\n", "weight is no number"),
+        ("path,label,fold\ncat/1.jpg,cat,1.5\n", "fold is no whole number"),
+        ('path,label\n"cat/1.jpg,cat\n' + "x" * 200_000, "is no table"),
+    ],
+)  # fmt: skip
+def test_a_bad_table_in_one_sentence(folder: Path, text: str, message: str) -> None:
+    path = table(folder, text)
+    with pytest.raises(DataError, match=message) as raised:
+        read_source(path)
+    assert "\n" not in raised.value.message
+    assert str(path) in raised.value.message
+    assert path.read_bytes() == text.encode()
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", "{", '{"path": ["a"]}', "[" * 100_000, '{"path": 1' + "0" * 5000 + "}"]
+)
+def test_bad_lines_of_jsonl(folder: Path, line: str) -> None:
+    text = '{"path": "cat/1.jpg", "label": "cat"}\n' + line
+    with pytest.raises(DataError, match="line 2: not a JSON object"):
+        read_source(table(folder, text, "data.jsonl"))
+
+
+def test_utf16_is_told(folder: Path) -> None:
+    with pytest.raises(DataError, match="UTF-16"):
+        read_source(table(folder, GOOD, encoding="utf-16"))
+
+
+def test_many_missing_files_are_counted(folder: Path) -> None:
+    text = "path,label\n" + "".join(f"{n}.jpg,cat\n" for n in range(100))
+    with pytest.raises(DataError, match=r"19\.jpg in line 21 and 80 more"):
+        read_source(table(folder, text))
+
+
+def test_prediction_needs_no_label(folder: Path) -> None:
+    listing = read_images(table(folder, "path\ncat/1.jpg\n"))
+    assert [item.path for item in listing.items] == [folder / "cat/1.jpg"]
+
+
+# pixels ---------------------------------------------------------------------------------------
+
+
+def pixels_csv(
+    path: Path, images: np.ndarray, labels: list[Any] | None, columns: str = "pixel{}"
+) -> Path:
+    rows = images.reshape(len(images), -1)
+    names = [columns.format(n) for n in range(rows.shape[1])]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(["label"] if labels else []), *names])
+        for number, row in enumerate(rows):
+            writer.writerow([*([labels[number]] if labels else []), *row])
+    return path
+
+
+def random_images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def shown_pixels(listing: Listing) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(item.path)) for item in listing.items])
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 5), (4, 6, 6, 3)])
+@pytest.mark.parametrize("columns", ["pixel{}", "{}"])
+def test_rows_of_pixels_are_images_grey_or_rgb(
+    tmp_path: Path, shape: tuple[int, ...], columns: str
+) -> None:
+    images = random_images(*shape)
+    listing = read_source(pixels_csv(tmp_path / "p.csv", images, [0, 1, 0, 1], columns))
+    np.testing.assert_array_equal(shown_pixels(listing), images)
+    assert [item.label for item in listing.items] == ["0", "1", "0", "1"]
+    assert listing.shown(listing.items[0]) == str(tmp_path / "p.csv" / "000001.png")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "shape"), [("2x8", (2, 8)), ("4x4x1", (4, 4)), ("2x3x3", (2, 3, 3))]
+)
+def test_a_stated_shape(tmp_path: Path, pixels: str, shape: tuple[int, ...]) -> None:
+    images = random_images(2, *shape)
+    listing = read_source(pixels_csv(tmp_path / "p.csv", images, ["a", "b"]), pixels=pixels)
+    np.testing.assert_array_equal(shown_pixels(listing), images)
+
+
+def test_the_same_rows_in_another_shape_are_another_copy(tmp_path: Path) -> None:
+    path = pixels_csv(tmp_path / "p.csv", random_images(2, 4, 4), ["a", "b"])
+    assert shown_pixels(read_source(path)).shape == (2, 4, 4)
+    assert shown_pixels(read_source(path, pixels="2x8")).shape == (2, 2, 8)
+
+
+def test_pixels_without_labels_are_for_prediction(tmp_path: Path) -> None:
+    path = pixels_csv(tmp_path / "test.csv", random_images(3, 4, 4), None)
+    assert len(read_images(path).items) == 3
+    with pytest.raises(DataError, match="no column 'label'"):
+        read_source(path)
+
+
+def test_other_columns_of_pixel_rows_are_kept(tmp_path: Path) -> None:
+    path = table(tmp_path, "split,label,pixel0,pixel1\nval,a,1,2\ntrain,a,3.0,4\ntrain,b,5,6\n")
+    items: tuple[Item, ...] = read_source(path, pixels="1x2").items
+    assert [(item.label, item.given_split) for item in items] == [
+        ("a", "validation"), ("a", "train"), ("b", "train"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,1,2,3,4\nb,1,2,3\n", "line 3: 4 cells, but there are 5 columns"),
+        ("a,1,2,3,256\n", "line 2: pixel 3 is '256'"),
+        ("a,1,2,-3,4\n", "line 2: pixel 2 is '-3'"),
+        ("a,1,0.5,3,4\n", "line 2: pixel 1 is '0.5'"),
+        ("a,1,2,x,4\n", "line 2: pixel 2 is 'x'"),
+        ("a,1,2,,4\n", "line 2: pixel 2 is ''"),
+        ("a,1,2,nan,4\n", "line 2: pixel 2 is 'nan'"),
+        (",1,2,3,4\nb,1,2,3,4\n", r"the label is empty \(line 2\)"),
+        ("", "holds no photos"),
+    ],
+)
+def test_bad_rows_of_pixels(tmp_path: Path, rows: str, message: str) -> None:
+    path = table(tmp_path, "label,pixel0,pixel1,pixel2,pixel3\n" + rows)
+    with pytest.raises(DataError, match=message):
+        read_source(path, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("header", "pixels", "message"),
+    [
+        ("label,pixel0,pixel1", None, "2 pixel columns, which make no square"),
+        ("label,pixel0,pixel1", "3x3", "2 pixel columns, but images of 3x3x1 have 9"),
+        ("label,pixel0,pixel1,camera", None, "the column 'camera' among its pixels"),
+    ],
+)
+def test_bad_columns_of_pixels(
+    tmp_path: Path, header: str, pixels: str | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_source(table(tmp_path, header + "\n"), pixels=pixels)
+
+
+@pytest.mark.parametrize("text", ["28", "0x3", "axb", "2x2x2", "2x2x3x4"])
+def test_a_shape_that_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="no shape of images"):
+        read_source(tmp_path, pixels=text)
+
+
+# fuzz -----------------------------------------------------------------------------------------
+
+
+@settings(
+    max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    text=st.one_of(
+        st.binary(max_size=300),
+        st.lists(
+            st.lists(
+                st.sampled_from(["path", "label", "pixel0", "1x1", "cat/1.jpg", "7", "", "a", '"']),
+                max_size=4,
+            ).map(",".join),
+            max_size=5,
+        ).map(lambda rows: "\n".join(rows).encode()),
+        st.recursive(st.none() | st.text(max_size=4), lambda x: st.lists(x)).map(
+            lambda value: repr(value).encode(errors="ignore")
+        ),
+    ),
+    name=st.sampled_from(["fuzz.csv", "fuzz.tsv", "fuzz.jsonl"]),
+)
+def test_any_text_gives_photos_or_one_sentence(folder: Path, text: bytes, name: str) -> None:
+    (folder / name).write_bytes(text)
+    for reader in (read_source, read_images):
+        try:
+            reader(folder / name, cache=folder / "cache")
+        except TltoolError as error:
+            assert "\n" not in error.message

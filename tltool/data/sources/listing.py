@@ -1,0 +1,109 @@
+"""What a source holds, before any file was opened, and whether classes can be learnt from it."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tltool.data.catalog import SPLIT_NAMES, Item, SplitName
+from tltool.errors import DataError
+
+SPLIT_WORDS: Mapping[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source.
+
+    Attributes:
+        source: as the user spelled it.
+        root: folder by which the paths are shown.
+        items: the images, each a file.
+        hidden: how many hidden files and folders were skipped.
+        ignored: how many files are no images, by lower-case extension (``""`` for none).
+        stray: images outside every class folder; they are no items.
+        empty_classes: class folders without an image; they are no classes.
+    """
+
+    source: str
+    root: Path
+    items: tuple[Item, ...]
+    hidden: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    stray: tuple[Path, ...] = ()
+    empty_classes: tuple[Path, ...] = ()
+
+    def shown(self, item: Item) -> str:
+        """Return how a person knows an item: its file, or its place in the source."""
+        if item.path.is_relative_to(self.root):
+            return str(Path(self.source) / item.path.relative_to(self.root))
+        return str(item.path)
+
+
+def split_named(text: str) -> SplitName | None:
+    """Return the split that a folder's or column's word means, None when it means none."""
+    return SPLIT_WORDS.get(text.lower())
+
+
+def class_name(text: str, *, told: str) -> str:
+    """Return the name of a class in Unicode normal form C.
+
+    Raises:
+        DataError: it is not valid UTF-8; ``told`` says whose name it is.
+    """
+    try:
+        os.fsencode(text).decode()
+    except UnicodeError:
+        raise DataError(
+            f"the name of {told} {os.fsencode(text)!r} is not valid UTF-8", hint="rename it"
+        ) from None
+    return unicodedata.normalize("NFC", text)
+
+
+def check_classes(listing: Listing, *, min_classes: int, hint: str | None) -> None:
+    """Refuse a listing that no classifier can be trained or measured with.
+
+    Raises:
+        DataError: it holds nothing, has too few classes, no training photos beside its other
+            parts, or classes that the training photos do not have.
+    """
+    if not listing.items:
+        raise DataError(f"{listing.source} holds no photos", hint=hint)
+    known = {item.label for item in listing.items if item.given_split in (None, "train")}
+    if not known:
+        given = next(item.given_split for item in listing.items)
+        raise DataError(f"{listing.source} has {given} photos, but no training photos")
+    _check_known(listing.items, known)
+    if len(known) < min_classes:
+        raise DataError(
+            f"{listing.source} holds photos of {len(known)} class only ({listed(sorted(known))});"
+            f" a classifier needs at least {min_classes}",
+            hint=hint,
+        )
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Return names in quotes, the first ``most`` of them."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _check_known(items: Sequence[Item], known: set[str]) -> None:
+    for split in SPLIT_NAMES[1:]:
+        unknown = sorted({i.label for i in items if i.given_split == split} - known)
+        if unknown:
+            raise DataError(
+                f"the {split} photos have classes that the training photos do not have:"
+                f" {listed(unknown)} (known: {listed(sorted(known))})",
+                hint="classes must have the same names in every split",
+            )

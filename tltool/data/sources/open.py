@@ -1,0 +1,189 @@
+"""Open any source by its spelling. Whatever it is, images are files afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tltool.data.catalog import Item
+from tltool.data.sources.archive import ARCHIVES, is_archive, unpacked
+from tltool.data.sources.folder import LAYOUT_HINT, find_images, read_folder
+from tltool.data.sources.listing import Listing, check_classes
+from tltool.data.sources.pixels import Shape, is_pixels, list_pixels, parse_shape
+from tltool.data.sources.rows import TABLES, is_table, open_table
+from tltool.data.sources.store import cache_folder
+from tltool.data.sources.table import list_table
+from tltool.errors import DataError, TltoolError
+from tltool.events import Observer, SilentObserver
+
+
+@dataclass(frozen=True)
+class Access:
+    """How sources are reached.
+
+    Attributes:
+        observer: hears the progress.
+        offline: whether connections are forbidden.
+        cache: folder of the copies of sources that are no folders.
+        pixels: shape of the images in a table of pixels; None means square.
+    """
+
+    observer: Observer
+    offline: bool
+    cache: Path
+    pixels: Shape | None
+
+
+def read_source(
+    source: str | Path,
+    *,
+    test: str | Path | None = None,
+    min_classes: int = 2,
+    pixels: str | None = None,
+    cache: Path | None = None,
+    offline: bool = False,
+    observer: Observer | None = None,
+) -> Listing:
+    """List the labelled images of a source.
+
+    Args:
+        source: a folder; a zip or tar of one; a CSV, TSV or JSONL file of paths or pixels.
+        test: a source of test images.
+        min_classes: fewer classes are an error.
+        pixels: shape of the images in a table of pixels, ``HxW`` or ``HxWxC``; None means square.
+        cache: folder of the copies; by default in the user's cache.
+        offline: open no network connection.
+        observer: hears the progress.
+
+    Raises:
+        DataError: a source does not exist, cannot be read or used.
+        EnvironmentProblem: its copy cannot be written.
+    """
+    access = _access(pixels, cache, offline, observer)
+    listing = _read(str(source), access)
+    if test is not None:
+        listing = _with_test(listing, _read(str(test), access))
+    hint = None if is_table(Path(listing.source)) else LAYOUT_HINT
+    check_classes(listing, min_classes=min_classes, hint=hint)
+    return listing
+
+
+def read_images(
+    source: str | Path,
+    *,
+    pixels: str | None = None,
+    cache: Path | None = None,
+    offline: bool = False,
+    observer: Observer | None = None,
+) -> Listing:
+    """List the images of a source as ``read_source`` does; it need not have labels.
+
+    Raises:
+        DataError: it does not exist, cannot be read or used.
+        EnvironmentProblem: its copy cannot be written.
+    """
+    return _read(str(source), _access(pixels, cache, offline, observer), labelled=False)
+
+
+def check_source(source: str | Path, *, test: str | Path | None) -> None:
+    """Find at once what is wrong with a source: all, or for what must be copied that it exists.
+
+    Raises:
+        DataError: as ``read_source`` would.
+    """
+    given = [Path(one) for one in (source, test) if one is not None]
+    if not any(map(_is_copied, given)):
+        read_source(source, test=test)
+
+
+def _is_copied(path: Path) -> bool:
+    if os.path.isdir(path) or not os.path.exists(path):  # noqa: PTH110, PTH112
+        return False
+    if is_archive(path):
+        return True
+    if not is_table(path):
+        return False
+    with open_table(path) as table:
+        return is_pixels(table)
+
+
+def is_source(source: str | Path) -> bool:
+    """Tell whether ``source`` stands for many images and not for one file."""
+    path = Path(source)
+    return os.path.isdir(path) or is_archive(path) or is_table(path)  # noqa: PTH112
+
+
+def _access(
+    pixels: str | None, cache: Path | None, offline: bool, observer: Observer | None
+) -> Access:
+    shape = parse_shape(pixels) if pixels else None
+    return Access(observer or SilentObserver(), offline, cache or cache_folder(), shape)
+
+
+def _read(source: str, access: Access, *, labelled: bool = True) -> Listing:
+    path = Path(source)
+    if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises without permission)
+        return _folder(path, labelled=labelled)
+    if not os.path.exists(path):  # noqa: PTH110
+        raise DataError(f"there is no folder or file {path}", hint="check the path for a typo")
+    if is_archive(path):
+        return _archive(path, access, labelled=labelled)
+    if is_table(path):
+        return _table(path, access, labelled=labelled)
+    raise DataError(
+        f"{path} is a file, not a folder of photos",
+        hint=f"photos may come as a folder, as {', '.join(ARCHIVES[:4])} … or as"
+        f" {', '.join(TABLES[:3])}",
+    )
+
+
+def _folder(path: Path, *, labelled: bool) -> Listing:
+    if labelled:
+        return read_folder(path)
+    items = tuple(Item(path=image, label="") for image in find_images(path))
+    return Listing(source=str(path), root=path, items=items)
+
+
+def _archive(path: Path, access: Access, *, labelled: bool) -> Listing:
+    root = unpacked(path, cache=access.cache, observer=access.observer)
+    try:
+        listing = _folder(root, labelled=labelled)
+    except TltoolError as error:  # the user knows the archive, not where it was unpacked
+        raise DataError(error.message.replace(str(root), str(path)), hint=error.hint) from None
+    return replace(listing, source=str(path))
+
+
+def _table(path: Path, access: Access, *, labelled: bool) -> Listing:
+    with open_table(path) as table:
+        if is_pixels(table):
+            return list_pixels(
+                table,
+                shape=access.pixels,
+                labelled=labelled,
+                cache=access.cache,
+                observer=access.observer,
+            )
+        return list_table(table, labelled=labelled, observer=access.observer)
+
+
+def _with_test(listing: Listing, test: Listing) -> Listing:
+    """Return ``listing`` with all images of another source as its test images."""
+    if any(item.given_split == "test" for item in listing.items):
+        raise DataError(
+            f"there are two test sets: {test.source} and the test part of {listing.source}",
+            hint="leave out --test, or the other test part",
+        )
+    if any(item.given_split in ("train", "validation") for item in test.items):
+        raise DataError(
+            f"{test.source} has parts of its own", hint="give its test photos alone to --test"
+        )
+    return replace(
+        listing,
+        items=listing.items + tuple(replace(item, given_split="test") for item in test.items),
+        hidden=listing.hidden + test.hidden,
+        ignored=dict(sorted((Counter(listing.ignored) + Counter(test.ignored)).items())),
+        stray=listing.stray + test.stray,
+        empty_classes=listing.empty_classes + test.empty_classes,
+    )

@@ -1,0 +1,203 @@
+"""A table of pixels, one image per row: the form of the Kaggle digit recogniser.
+
+The rows become PNG files in the cache, one by one, so that 42,000 of them need no memory and all
+that follows sees images like any others.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from tltool.data.sources.columns import META, Problems, described_item
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.rows import Table, open_table
+from tltool.data.sources.store import content_key, kept
+from tltool.errors import DataError, UsageError
+from tltool.events import Observer
+from tltool.recipe.schema import PIXELS_PATTERN
+
+_FORMAT = 1  # of the copies; another way to write them adds one
+_PIXEL = re.compile(r"(pixel)?\d+|\d+x\d+")
+_INDEX = "index.csv"
+_PROGRESS = 500
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Height, width and channels (1 grey, 3 RGB) of the images in a table of pixels."""
+
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers make an image."""
+        return self.height * self.width * self.channels
+
+
+def parse_shape(text: str) -> Shape:
+    """Return the shape that ``HxW`` or ``HxWxC`` names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if not re.fullmatch(PIXELS_PATTERN, text):
+        raise UsageError(
+            f"'{text}' is no shape of images", hint="height x width, such as 28x28 or 32x32x3"
+        )
+    height, width, *channels = (int(part) for part in text.split("x"))
+    return Shape(height, width, channels[0] if channels else 1)
+
+
+def is_pixels(table: Table) -> bool:
+    """Tell whether a table's columns are pixels."""
+    return sum(map(bool, map(_PIXEL.fullmatch, table.columns))) > 1
+
+
+def list_pixels(
+    table: Table,
+    *,
+    shape: Shape | None,
+    labelled: bool,
+    cache: Path,
+    observer: Observer,
+) -> Listing:
+    """List the images of a table of pixels; they become files in the cache.
+
+    Args:
+        table: ``label`` and maybe other columns of ``columns.META``, then the pixels row by row,
+            for RGB the three channels of a pixel side by side, each 0 to 255.
+        shape: of the images; None takes a square, grey or RGB, from the number of columns.
+        labelled: whether a label is wanted.
+        cache: folder of the copies.
+        observer: hears the progress.
+
+    Raises:
+        DataError: there is no label, the shape does not fit, or a row holds something else.
+        EnvironmentProblem: the copy cannot be written.
+    """
+    pixels = [n for n, name in enumerate(table.columns) if _PIXEL.fullmatch(name)]
+    _check_columns(table, pixels, labelled=labelled)
+    found = shape or _square(table, len(pixels))
+    if found.size != len(pixels):
+        told = f"{found.height}x{found.width}x{found.channels}"
+        raise DataError(
+            f"{table.path} has {len(pixels)} pixel columns, but images of {told} have {found.size}",
+            hint="set data.pixels to their height x width, or height x width x 3 for colours",
+        )
+    key = f"pixels {_FORMAT} {found} {content_key(table.path)}"
+
+    def make(folder: Path) -> None:
+        _write_images(table, pixels, found, folder, observer)
+
+    folder = kept(cache, table.path.name, key, make)
+    return _listing(table.path, folder, labelled=labelled)
+
+
+def _check_columns(table: Table, pixels: Sequence[int], *, labelled: bool) -> None:
+    if labelled and "label" not in table.columns:
+        raise DataError(
+            f"{table.path} has pixels, but no column 'label'",
+            hint="without labels it can only be used with tltool predict",
+        )
+    chosen = {table.columns[n] for n in pixels}
+    unknown = [name for name in table.columns if name not in chosen and name not in META]
+    if unknown:
+        raise DataError(
+            f"{table.path} has the column '{unknown[0][:40]}' among its pixels",
+            hint=f"beside pixel0, pixel1, … there may be {', '.join(META)}",
+        )
+
+
+def _square(table: Table, count: int) -> Shape:
+    for channels in (1, 3):
+        side = math.isqrt(count // channels)
+        if side * side * channels == count:
+            return Shape(side, side, channels)
+    raise DataError(
+        f"{table.path} has {count} pixel columns, which make no square image",
+        hint="set data.pixels to their height x width, or height x width x 3 for colours",
+    )
+
+
+def _write_images(
+    table: Table, pixels: Sequence[int], shape: Shape, folder: Path, observer: Observer
+) -> None:
+    """Write one PNG per row and an index of what the rows say beside their pixels."""
+    mode = "L" if shape.channels == 1 else "RGB"
+    first, end = pixels[0], pixels[-1] + 1
+    adjacent = end - first == len(pixels)
+    others = [n for n, name in enumerate(table.columns) if name in META]
+    with (folder / _INDEX).open("w", encoding="utf-8", errors="surrogateescape", newline="") as to:
+        index = csv.writer(to)
+        index.writerow(["line", *(table.columns[n] for n in others)])
+        for count, (line, cells) in enumerate(_cells(table), start=1):
+            row = cells[first:end] if adjacent else [cells[n] for n in pixels]
+            image = Image.frombytes(mode, (shape.width, shape.height), _bytes(row, line, table))
+            image.save(folder / image_name(count), compress_level=1)
+            index.writerow([line, *(cells[n] for n in others)])
+            if count % _PROGRESS == 0:
+                observer.on_progress(count, count, unit="rows")
+
+
+def image_name(count: int) -> str:
+    """Return the name of the image of row ``count``, the first being 1."""
+    return f"{count:06d}.png"
+
+
+def _cells(table: Table) -> Iterator[tuple[int, list[str]]]:
+    for line, row in table.rows:
+        assert isinstance(row, list)
+        yield line, row
+
+
+def _bytes(row: Sequence[str], line: int, table: Table) -> bytes:
+    """Return the pixels of a row, uint8; numbers such as 12.0 count as whole."""
+    try:
+        return bytes(map(int, row))
+    except ValueError:
+        pass
+    for position, text in enumerate(row):
+        if not _is_byte(text):
+            raise DataError(
+                f"{table.path}, line {line}: pixel {position} is {text[:20]!r}, no whole number"
+                " from 0 to 255",
+                hint="pixels are 0 (black) to 255 (white)",
+            )
+    return bytes(int(float(text)) for text in row)
+
+
+def _is_byte(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return 0 <= value <= 255 and value.is_integer()
+
+
+def _listing(source: Path, folder: Path, *, labelled: bool) -> Listing:
+    problems = Problems(source)
+    items = []
+    with open_table(folder / _INDEX) as index:
+        for count, (_, row) in enumerate(index.rows, start=1):
+            assert isinstance(row, list)
+            cells = dict(zip(index.columns, row, strict=True))
+            items.append(
+                described_item(
+                    folder / image_name(count),
+                    cells,
+                    line=int(cells["line"]),
+                    problems=problems,
+                    labelled=labelled,
+                )
+            )
+    problems.check()
+    return Listing(source=str(source), root=folder, items=tuple(items))

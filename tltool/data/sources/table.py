@@ -1,0 +1,83 @@
+"""A table of photos: CSV, TSV or JSONL with path and label, and maybe more of each photo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tltool.data.catalog import Item
+from tltool.data.sources.columns import META, Problems, described_item
+from tltool.data.sources.listing import Listing, listed
+from tltool.data.sources.rows import Table
+from tltool.errors import DataError, did_you_mean
+from tltool.events import Observer
+
+_HINT = "its first line names the columns: path,label and maybe split,group,weight,fold"
+
+
+def list_table(table: Table, *, labelled: bool, observer: Observer) -> Listing:
+    """List the photos that a table names.
+
+    Args:
+        table: with the columns ``path`` and ``label``, and maybe ``split``, ``group``, ``weight``
+            and ``fold``. Paths are relative to the table's folder.
+        labelled: False leaves labels alone, for prediction.
+        observer: hears of photos outside that folder and of columns that are not used.
+
+    Raises:
+        DataError: columns are missing; or labels or files, or files are listed twice: all named.
+    """
+    path = table.path
+    if table.columns:
+        _check_columns(table, labelled=labelled)
+    problems = Problems(path)
+    items: list[Item] = []
+    lines: dict[str, int] = {}
+    unused = set(table.columns)
+    for line, row in table.rows:
+        cells = row if isinstance(row, Mapping) else dict(zip(table.columns, row, strict=True))
+        unused |= cells.keys()
+        name = cells.get("path", "")
+        photo = path.parent / name
+        _check_file(name, photo, line, lines, problems)
+        items.append(described_item(photo, cells, line=line, problems=problems, labelled=labelled))
+    problems.check()
+    _tell(path, items, unused - {"path", *META}, observer)
+    return Listing(source=str(path), root=path.parent, items=tuple(items))
+
+
+def _check_columns(table: Table, *, labelled: bool) -> None:
+    wanted = ("path", "label") if labelled else ("path",)
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        near = did_you_mean(missing[0], table.columns)
+        raise DataError(
+            f"{table.path} has no column {listed(missing)}; its columns are"
+            f" {listed(table.columns)}.{near}",
+            hint=_HINT,
+        )
+
+
+def _check_file(
+    name: str, photo: Path, line: int, lines: dict[str, int], problems: Problems
+) -> None:
+    if not name:
+        problems.note("the path is empty", f"line {line}")
+        return
+    if not os.path.isfile(photo):  # noqa: PTH113  (Path.is_file raises on names that cannot be)
+        problems.note("files are missing", f"{name[:200]} in line {line}")
+    first = lines.setdefault(os.path.normpath(photo), line)
+    if first != line:
+        problems.note("files are listed twice", f"{name[:200]} in lines {first} and {line}")
+
+
+def _tell(path: Path, items: list[Item], unused: set[str], observer: Observer) -> None:
+    if unused:
+        observer.on_message(f"columns of {path} that are not used: {', '.join(sorted(unused))}")
+    folder = os.path.normpath(path.parent.absolute())
+    outside = sum(
+        not Path(os.path.normpath(item.path.absolute())).is_relative_to(folder) for item in items
+    )
+    if outside:
+        observer.on_message(f"{outside} photos that {path} names lie outside its folder")
