@@ -200,7 +200,7 @@ def test_a_tar_header_of_absurd_size_is_not_read(tmp_path: Path) -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**33
     path = tmp_path / "a.tar.gz"
-    path.write_bytes(gzip.compress(info.tobuf() + bytes(1_000_000)))
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1_000_000)))
     refused(path, "absurd size")
 
 

@@ -65,7 +65,7 @@ def check_cut(
 
 
 def test_tests_nets_are_not_listed() -> None:
-    assert [backbone.name for backbone in listed_backbones()] == list(PUBLISHED)
+    assert [b.name for b in listed_backbones() if b.licence] == list(PUBLISHED)
     assert len(listed_backbones(include_test=True)) == len(BACKBONES)
 
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tltool.data.sources.open import read_source
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.workflows.samples import write_digits
+from tltool.workflows.samples import write_digits, write_digits_csv
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,20 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         write_digits(tmp_path / "file" / "digits")
+
+
+def test_the_table_holds_the_same_digits(tmp_path):
+    assert write_digits_csv(tmp_path / "digits.csv") == 1797
+    listing = read_source(tmp_path / "digits.csv")
+    assert [item.label for item in listing.items] == [str(n) for n in load_digits().target]
+    image = np.asarray(Image.open(listing.items[7].path))
+    np.testing.assert_allclose(image, load_digits().images[7] * 255 / 16, atol=0.51)
+
+
+def test_a_table_is_written_over_nothing(tmp_path):
+    (tmp_path / "digits.csv").write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        write_digits_csv(tmp_path / "digits.csv")
+    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+        write_digits_csv(tmp_path / "nowhere" / "digits.csv")
+    assert (tmp_path / "digits.csv").read_text() == "mine"

@@ -1,5 +1,7 @@
 """tltool backbones."""
 
+from typing import Any
+
 from tltool.cli import options
 from tltool.cli.boundary import guarded
 from tltool.cli.console import out, print_json, print_table
@@ -20,10 +22,16 @@ def backbones(json: options.Json = False, debug: options.Debug = False) -> None:
             f"{row['parameters'] / 1e6:.1f} M",
             f"{row['image_size']}",
             f"{row['stages'][0]} … {row['stages'][-1]}",
-            "at hand" if row["weights_at_hand"] else "not here",
+            _weights(row),
             row["licence"],
         ]
         for row in rows
     ]
     columns = ["name", "parameters", "input", "stages", "weights", "licence"]
     print_table(out(), columns, cells)
+
+
+def _weights(row: dict[str, Any]) -> str:
+    if not row["licence"]:
+        return "none"
+    return "at hand" if row["weights_at_hand"] else "not here"

@@ -1,7 +1,7 @@
 """tltool samples."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,18 +22,30 @@ def samples() -> None:
 @app.command("digits")
 @guarded
 def digits(
-    out_folder: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="Folder to write to, absent or empty.")
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="PATH", help="Folder to write to, absent or empty; for csv a new file."
+        ),
     ],
+    form: Annotated[
+        Literal["folder", "csv"],
+        typer.Option(
+            "--format",
+            metavar="folder|csv",
+            help="A folder of PNG files per digit, or a table of pixels.",
+        ),
+    ] = "folder",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write scikit-learn's 1797 handwritten digits as one folder of PNG files per digit."""
-    from tltool.workflows.samples import write_digits
+    """Write scikit-learn's 1797 handwritten digits: a folder of PNG files per digit, or a CSV."""
+    from tltool.workflows.samples import write_digits, write_digits_csv
 
-    count = write_digits(out_folder)
+    count = write_digits(to) if form == "folder" else write_digits_csv(to)
     if json:
-        print_json({"folder": str(out_folder), "images": count, "classes": 10})
+        print_json({form if form == "folder" else "file": str(to), "images": count, "classes": 10})
         return
-    line(out(), f"wrote {count:,} images of 10 classes to {out_folder}")
-    show_next(["tltool", "finetune", str(out_folder)])
+    line(out(), f"wrote {count:,} images of 10 classes to {to}")
+    recipe = [] if form == "folder" else ["--recipe", "digit_recognizer"]
+    show_next(["tltool", "finetune", str(to), *recipe])

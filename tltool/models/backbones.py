@@ -10,7 +10,7 @@ from typing import Literal
 from tltool.errors import UsageError, did_you_mean
 
 PreprocessMode = Literal["caffe", "tf", "torch", "unit", "none"]
-Family = Literal["vgg", "resnet", "resnet_v2", "test"]
+Family = Literal["vgg", "resnet", "resnet_v2", "classic", "test"]
 
 WHOLE_NET = "all"
 HEAD_ONLY = "head"
@@ -43,7 +43,7 @@ class Backbone:
         preprocessing: what it expects of 0..255 RGB, see ``preprocessing.Preprocess``.
         stages: from the image side to the head; the last one ends in the backbone's output.
         parameters: all weights without the classifier, moving statistics included.
-        licence: of the published ImageNet weights.
+        licence: of the published ImageNet weights; empty where there are none.
         min_size: the smallest height or width that it accepts.
     """
 
@@ -121,6 +121,12 @@ def _basic_resnet(name: str, blocks: tuple[int, ...], parameters: int) -> Backbo
     )
 
 
+def _digits_cnn() -> Backbone:
+    stages = (Stage("conv1", "conv1_drop", 2, 8), Stage("conv2", "conv2_drop", 4, 16))
+    paper = "LeCun et al. 1998, https://doi.org/10.1109/5.726791"
+    return Backbone("digits_cnn", "classic", "digits_cnn", 28, "unit", stages, 1_776, "", paper, 8)
+
+
 def _tiny(name: str, preprocessing: PreprocessMode, parameters: int, end: str) -> Backbone:
     stages = tuple(Stage(f"block{n}", f"block{n}_{end}", 2**n, 4 * 2**n) for n in (1, 2, 3))
     licence, paper = "Apache-2.0", "ours, for tests; no pretrained weights exist"
@@ -138,6 +144,7 @@ _ENTRIES = (
     _resnet_v2("resnet50v2", "ResNet50V2", (3, 4, 6, 3), 23_564_800),
     _resnet_v2("resnet101v2", "ResNet101V2", (3, 4, 23, 3), 42_626_560),
     _resnet_v2("resnet152v2", "ResNet152V2", (3, 8, 36, 3), 58_331_648),
+    _digits_cnn(),
     _tiny("tiny_vgg", "unit", 6_032, "pool"),
     _tiny("tiny_resnet", "torch", 19_408, "out"),
 )

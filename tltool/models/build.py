@@ -12,6 +12,7 @@ import keras
 
 from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
+from tltool.models.classic import build_digits_cnn
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
@@ -20,6 +21,7 @@ from tltool.weights.convert import load_weights
 BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "resnet18": partial(build_resnet, 18),
     "resnet34": partial(build_resnet, 34),
+    "digits_cnn": build_digits_cnn,
     "tiny_vgg": build_tiny_vgg,
     "tiny_resnet": build_tiny_resnet,
 }

@@ -13,6 +13,7 @@ from keras import layers
 
 from tltool.errors import UsageError, did_you_mean
 
+LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max"})
 Norm = Literal["batch", "layer", "group", "instance", "none"]
 NORMS: tuple[Norm, ...] = ("batch", "layer", "group", "instance", "none")
 HEAD_PREFIX = "head_"
@@ -54,12 +55,12 @@ def attach_head(
         kind: a key of ``HEADS``.
         classes: how many logits.
         dropout: fraction dropped before the last layer with weights.
-        hidden_units: width of the hidden layer of ``mlp``; the others ignore it.
-        norm: one of ``NORMS``, for ``mlp`` only.
+        hidden_units: width of the hidden layer of ``mlp`` and ``flatten``; the others ignore it.
+        norm: one of ``NORMS``, of that hidden layer.
         seed: of the initial weights and of dropout.
 
-    Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp`` is the
-    output of ``head_pool``.
+    Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp``, and the
+    flat one of ``flatten``, is the output of ``head_pool``.
     """
     if kind not in HEADS:
         message = f"There is no head '{kind}'.{did_you_mean(kind, HEADS)}"
@@ -93,26 +94,38 @@ def _gap_conv(features: Any, settings: HeadSettings) -> Any:
 
 
 def _mlp(features: Any, settings: HeadSettings) -> Any:
-    if settings.hidden_units < 1:
-        raise UsageError(
-            f"The head 'mlp' needs at least 1 hidden unit, not {settings.hidden_units}.",
-            hint="set model.head.hidden_units, e.g. 256",
-        )
     # Instance norm is over positions; on a pooled vector it would make every number zero.
     if settings.norm == "instance":
         hidden = _norm_relu(_hidden_map(features, settings), settings)
         return _classify(_average(hidden, "head_pooled_map"), settings)
     pooled = _average(features, "head_pool")
+    return _classify(_norm_relu(_hidden_dense(pooled, settings), settings), settings)
+
+
+def _flatten(features: Any, settings: HeadSettings) -> Any:
+    """Every position has weights of its own, as in LeNet, AlexNet and VGG."""
+    if settings.norm == "instance":
+        raise UsageError(
+            "The head 'flatten' knows no instance normalisation: it has no positions to average.",
+            hint="set model.head.norm to batch, layer, group or none",
+        )
+    flat = layers.Flatten(name="head_pool", dtype="float32")(features)
+    return _classify(_norm_relu(_hidden_dense(flat, settings), settings), settings)
+
+
+def _hidden_dense(vector: Any, settings: HeadSettings) -> Any:
+    _check_hidden_units(settings)
     dense = layers.Dense(
         settings.hidden_units,
         kernel_initializer=keras.initializers.HeNormal(settings.seed + 1),
         name="head_dense",
         dtype="float32",
     )
-    return _classify(_norm_relu(dense(pooled), settings), settings)
+    return dense(vector)
 
 
 def _hidden_map(features: Any, settings: HeadSettings) -> Any:
+    _check_hidden_units(settings)
     conv = layers.Conv2D(
         settings.hidden_units,
         1,
@@ -121,6 +134,14 @@ def _hidden_map(features: Any, settings: HeadSettings) -> Any:
         dtype="float32",
     )
     return conv(features)
+
+
+def _check_hidden_units(settings: HeadSettings) -> None:
+    if settings.hidden_units < 1:
+        raise UsageError(
+            f"The head needs at least 1 hidden unit, not {settings.hidden_units}.",
+            hint="set model.head.hidden_units, e.g. 256",
+        )
 
 
 def _norm_relu(x: Any, settings: HeadSettings) -> Any:
@@ -169,5 +190,6 @@ HEADS: Mapping[str, HeadSpec] = MappingProxyType(
         "gap_conv": HeadSpec("dropout, 1x1 convolution to classes, mean over positions", _gap_conv),
         "gap_max": HeadSpec("mean and maximum over positions, dropout, one dense layer", _gap_max),
         "mlp": HeadSpec("mean over positions, hidden layer with norm, dropout, dense", _mlp),
+        "flatten": HeadSpec("all positions, hidden layer with norm, dropout, dense", _flatten),
     }
 )

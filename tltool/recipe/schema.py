@@ -53,16 +53,16 @@ class DataSection(Section):
 class HeadSection(Section):
     """The new classifier on top of the backbone."""
 
-    kind: Literal["gap", "gap_conv", "gap_max", "mlp"] = "gap"
+    kind: Literal["gap", "gap_conv", "gap_max", "mlp", "flatten"] = "gap"
     """gap: global average pooling, dropout, dense. gap_conv: 1x1 convolution to the classes, then
     global average pooling. gap_max: average and maximum pooling side by side. mlp: one hidden
-    layer."""
+    layer. flatten: one hidden layer on all positions, without pooling."""
     dropout: Fraction = 0.2
     """Share of the head's inputs dropped in training."""
     hidden_units: Annotated[int, Field(ge=1, le=65536)] = 256
-    """Width of the hidden layer of the mlp head."""
+    """Width of the hidden layer of the heads mlp and flatten."""
     norm: Literal["none", "batch", "layer", "instance", "group"] = "batch"
-    """Normalisation of the hidden layer of the mlp head."""
+    """Normalisation of the hidden layer of the heads mlp and flatten."""
 
 
 class ModelSection(Section):

@@ -16,6 +16,7 @@ from tltool.evaluation.writers import write_history
 from tltool.features.extract import Extractor, Features
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
+from tltool.models.heads import LINEAR_HEADS
 from tltool.models.network import Network
 from tltool.runs.state import StateFolder
 from tltool.training.best import BestModel
@@ -186,7 +187,7 @@ class Learning:
             )
             measures = loss_and_accuracy(probe.logits(_vectors(held.pooled)), self.held.labels)
             self._tell_probe(measures)
-            if self.network.head != "mlp":
+            if self.network.head in LINEAR_HEADS:
                 set_linear_head(self.network, probe)
         self.offer(loss_and_accuracy(self.head(held.pooled), self.held.labels), "probe", 0)
 

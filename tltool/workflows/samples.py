@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tltool.errors import EnvironmentProblem, UsageError
 
@@ -23,17 +25,15 @@ def write_digits(out: Path) -> int:
         EnvironmentProblem: it cannot be written.
     """
     from PIL import Image
-    from sklearn.datasets import load_digits
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             f"'{out}' exists and is not an empty folder", hint="give another folder with --out"
         )
-    digits = load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    grey, labels = _digits()
     side = grey.shape[1] * _ENLARGE
     try:
-        for number, (pixels, digit) in enumerate(zip(grey, digits.target, strict=True)):
+        for number, (pixels, digit) in enumerate(zip(grey, labels, strict=True)):
             folder = out / str(digit)
             folder.mkdir(parents=True, exist_ok=True)
             image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
@@ -41,3 +41,32 @@ def write_digits(out: Path) -> int:
     except OSError as error:
         raise EnvironmentProblem(f"the digits cannot be written to '{out}': {error}") from None
     return len(grey)
+
+
+def write_digits_csv(out: Path) -> int:
+    """Write the same digits as a table: label,pixel0…pixel63, 8x8 pixels a row; return how many.
+
+    Raises:
+        UsageError: ``out`` exists.
+        EnvironmentProblem: it cannot be written.
+    """
+    grey, labels = _digits()
+    rows = grey.reshape(len(grey), -1)
+    try:
+        with out.open("x", encoding="ascii", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["label", *(f"pixel{number}" for number in range(rows.shape[1]))])
+            writer.writerows([digit, *row] for digit, row in zip(labels, rows, strict=True))
+    except FileExistsError:
+        raise UsageError(f"'{out}' exists", hint="give another file with --out") from None
+    except OSError as error:
+        raise EnvironmentProblem(f"the digits cannot be written to '{out}': {error}") from None
+    return len(rows)
+
+
+def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images uint8 [1797, 8, 8] in 0…255 and their digits int64 [1797]."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tltool.events import Observer, SilentObserver
-from tltool.models.backbones import BACKBONES, get_backbone
+from tltool.models.backbones import get_backbone
 from tltool.weights import sources, store
+from tltool.weights.published import PUBLISHED
 
 
 def weights_folder() -> Path:
@@ -19,9 +20,7 @@ def weights_table() -> list[dict[str, Any]]:
     """Return one row per backbone that has published weights."""
     at_hand = {stored.name: stored for stored in store.listing()}
     rows = []
-    for backbone in BACKBONES.values():
-        if backbone.family == "test":
-            continue
+    for backbone in map(get_backbone, PUBLISHED):
         stored = at_hand.get(backbone.name)
         rows.append(
             {
