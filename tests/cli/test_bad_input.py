@@ -76,6 +76,43 @@ def test_a_photos_argument_that_is_a_file(finetune_tiny, the_error, tmp_path):
     assert "list.txt" in the_error(result)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("photos.zip", "these are words", "no zip or tar archive"),
+        ("data.csv", "path,label\na.jpg,cat\nb.jpg,dog\n", "a.jpg in line 2, b.jpg in line 3"),
+        ("data.csv", "file,class\n", "no column 'path', 'label'"),
+        (
+            "train.csv",
+            "label,pixel0,pixel1,pixel2,pixel3\n7,0,0,0,256\n",
+            "line 2: pixel 3 is '256'",
+        ),
+    ],
+)
+def test_other_sources_that_cannot_be_used(
+    tltool, the_error, tmp_path, untouched, name, content, told
+):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / name).write_text(content)
+    source = untouched(tmp_path / "given") / name
+    arguments = ("--recipe", "scratch", "--out", "run")
+    result = tltool("finetune", source, *arguments)
+    assert result.exit_code == 3
+    assert told in the_error(result)
+    assert name in the_error(result)
+
+
+def test_a_folder_that_may_not_be_read(finetune_tiny, the_error, make_photos):
+    if os.geteuid() == 0:
+        pytest.skip("nothing is forbidden to root")
+    photos = make_photos()
+    (photos / "cat").chmod(0)
+    result = finetune_tiny(photos)
+    (photos / "cat").chmod(0o755)
+    assert result.exit_code == 3
+    assert "may not be read" in the_error(result)
+
+
 def test_an_empty_folder(finetune_tiny, the_error, tmp_path):
     (tmp_path / "void").mkdir()
     result = finetune_tiny(tmp_path / "void")

@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Section
 
 NAMES = [name for name, _ in shipped()]
-EXPORTED = ("vgg16", "docker_smoke")
+EXPORTED = ("vgg16", "docker_smoke", "digit_recognizer")
 NOTHING_TRAINED = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
 
 

@@ -65,6 +65,13 @@ def test_the_pooled_vector_is_head_pool(kind: str, width: int) -> None:
     assert result.shape == (5, width)
 
 
+def test_flatten_gives_every_position_weights_of_its_own() -> None:
+    model, turned = head("flatten"), maps()[:, ::-1]
+    assert model.get_layer("head_dense").kernel.shape == (4 * 4 * 6, 12)
+    plain = np.asarray(model(maps(), training=False))
+    assert np.abs(plain - np.asarray(model(turned, training=False))).max() > 1e-2
+
+
 def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
     model = head("gap_conv")
     kernel, bias = model.get_layer("head_conv").get_weights()
@@ -78,6 +85,8 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
         ({"kind": "gap_mx"}, "Did you mean 'gap_max'"),
         ({"kind": "mlp", "norm": "bach"}, "Did you mean 'batch'"),
         ({"kind": "mlp", "hidden_units": 0}, "at least 1 hidden unit"),
+        ({"kind": "flatten", "hidden_units": 0}, "at least 1 hidden unit"),
+        ({"kind": "flatten", "norm": "instance"}, "knows no instance normalisation"),
     ],
 )
 def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:

@@ -15,7 +15,8 @@ def finetune(
         typer.Argument(
             metavar="PHOTOS",
             help="A folder with a folder of photos per class, or train/val/test; a zip or tar of "
-            "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels.",
+            "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels; "
+            "tfds:NAME; tfds-folder:DIR.",
         ),
     ],
     recipe: options.RecipeName = "vgg16",

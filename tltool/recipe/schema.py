@@ -25,9 +25,9 @@ class DataSection(Section):
     """How photos are read and divided."""
 
     source: Annotated[str, Field(min_length=1)] | None = None
-    """The photos, for `tltool recipes run` without them: a folder, an archive or a table. A
-    relative path starts at the folder of the recipe file that says it; null means that the command
-    names the photos."""
+    """The photos, for `tltool recipes run` without them: a folder, an archive, a table, or
+    tfds:NAME. A relative path starts at the folder of the recipe file that says it; null means that
+    the command names the photos."""
     pixels: Annotated[str, Field(pattern=PIXELS_PATTERN)] | None = None
     """Height x width, or height x width x 3, of the images in a table of pixels; null means square,
     grey or RGB, whichever fits the number of columns."""

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 from tltool.errors import Interrupted, UsageError, did_you_mean
 from tltool.events import Observer
 from tltool.runs.layout import RunLayout
+from tltool.runs.network import is_offline
 from tltool.tracking.event_files import EventFiles
 from tltool.tracking.mlflow_store import MlflowStore, check_mlflow
-from tltool.weights.sources import is_offline
 
 Outcome = Literal["finished", "failed", "interrupted"]
 TRACKERS = ("mlflow",)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import Observer
+from tltool.runs.network import is_offline
 from tltool.weights import store
 from tltool.weights.convert import convolutions
 from tltool.weights.download import FetchError, download
@@ -18,11 +18,6 @@ from tltool.weights.store import StoredWeights
 # Together under 15 s: without a network, the answer must not be a long wait.
 _WEB_ANSWER_SECONDS = 4.0
 _INDEX_ANSWER_SECONDS = 9.0
-
-
-def is_offline() -> bool:
-    """Tell whether ``TLTOOL_OFFLINE`` forbids the network."""
-    return os.environ.get("TLTOOL_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
 def obtain(name: str, *, offline: bool, observer: Observer) -> StoredWeights:

@@ -21,11 +21,11 @@ class Problems:
     """What is wrong with a table, told all at once.
 
     Attributes:
-        path: the table.
+        source: the table.
         found: what is wrong, to where it is.
     """
 
-    path: Path
+    source: Path | str
     found: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, where: str) -> None:
@@ -40,7 +40,7 @@ class Problems:
         """
         if self.found:
             told = [f"{what} ({_some(where)})" for what, where in self.found.items()]
-            raise DataError(f"{self.path}: {'; '.join(told)}", hint="mend these lines")
+            raise DataError(f"{self.source}: {'; '.join(told)}", hint="mend these lines")
 
 
 def _some(where: list[str]) -> str:
@@ -67,7 +67,7 @@ def described_item(
         problems.note("the label is empty", where)
     return Item(
         path=path,
-        label=class_name(label, told=f"the class in line {line} of {problems.path}"),
+        label=class_name(label, told=f"the class in line {line} of {problems.source}"),
         given_split=_split(cells.get("split", "").strip(), where, problems),
         group=cells.get("group", "").strip() or None,
         weight=_weight(cells.get("weight", "").strip(), where, problems),

@@ -17,6 +17,8 @@ from tltool.data.sources.store import cache_folder
 from tltool.data.sources.table import list_table
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer, SilentObserver
+from tltool.recipe.source_text import TFDS, TFDS_FOLDER
+from tltool.runs.network import is_offline
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def read_source(
     """List the labelled images of a source.
 
     Args:
-        source: a folder; a zip or tar of one; a CSV, TSV or JSONL file of paths or pixels.
+        source: a folder; a zip or tar of one; a CSV, TSV or JSONL file of paths or pixels;
+            ``tfds:NAME[:config][@split]`` or ``tfds-folder:DIR``.
         test: a source of test images.
         min_classes: fewer classes are an error.
         pixels: shape of the images in a table of pixels, ``HxW`` or ``HxWxC``; None means square.
@@ -93,12 +96,15 @@ def check_source(source: str | Path, *, test: str | Path | None) -> None:
     Raises:
         DataError: as ``read_source`` would.
     """
-    given = [Path(one) for one in (source, test) if one is not None]
+    given = [str(one) for one in (source, test) if one is not None]
     if not any(map(_is_copied, given)):
         read_source(source, test=test)
 
 
-def _is_copied(path: Path) -> bool:
+def _is_copied(source: str) -> bool:
+    if source.startswith((TFDS, TFDS_FOLDER)):
+        return True
+    path = Path(source)
     if os.path.isdir(path) or not os.path.exists(path):  # noqa: PTH110, PTH112
         return False
     if is_archive(path):
@@ -112,6 +118,8 @@ def _is_copied(path: Path) -> bool:
 def is_source(source: str | Path) -> bool:
     """Tell whether ``source`` stands for many images and not for one file."""
     path = Path(source)
+    if str(source).startswith((TFDS, TFDS_FOLDER)):
+        return True
     return os.path.isdir(path) or is_archive(path) or is_table(path)  # noqa: PTH112
 
 
@@ -119,10 +127,14 @@ def _access(
     pixels: str | None, cache: Path | None, offline: bool, observer: Observer | None
 ) -> Access:
     shape = parse_shape(pixels) if pixels else None
-    return Access(observer or SilentObserver(), offline, cache or cache_folder(), shape)
+    return Access(
+        observer or SilentObserver(), offline or is_offline(), cache or cache_folder(), shape
+    )
 
 
 def _read(source: str, access: Access, *, labelled: bool = True) -> Listing:
+    if source.startswith((TFDS, TFDS_FOLDER)):
+        return _tfds(source, access, labelled=labelled)
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises without permission)
         return _folder(path, labelled=labelled)
@@ -166,6 +178,18 @@ def _table(path: Path, access: Access, *, labelled: bool) -> Listing:
                 observer=access.observer,
             )
         return list_table(table, labelled=labelled, observer=access.observer)
+
+
+def _tfds(source: str, access: Access, *, labelled: bool) -> Listing:
+    # TensorFlow is loaded here and for no other source
+    from tltool.data.sources.tfds import list_dataset, list_prepared
+
+    cache, observer = access.cache, access.observer
+    if source.startswith(TFDS):
+        return list_dataset(source, offline=access.offline, cache=cache, observer=observer)
+    folder = Path(source.removeprefix(TFDS_FOLDER))
+    prepared = list_prepared(source, folder, cache=cache, observer=observer)
+    return prepared or replace(_folder(folder, labelled=labelled), source=source)
 
 
 def _with_test(listing: Listing, test: Listing) -> Listing:

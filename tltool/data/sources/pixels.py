@@ -15,9 +15,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from tltool.data.sources.columns import META, Problems, described_item
+from tltool.data.sources.columns import META
+from tltool.data.sources.indexed import INDEX, index_listing
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.rows import Table, open_table
+from tltool.data.sources.rows import Table
 from tltool.data.sources.store import content_key, kept
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
@@ -25,7 +26,6 @@ from tltool.recipe.schema import PIXELS_PATTERN
 
 _FORMAT = 1  # of the copies; another way to write them adds one
 _PIXEL = re.compile(r"(pixel)?\d+|\d+x\d+")
-_INDEX = "index.csv"
 _PROGRESS = 500
 
 
@@ -99,7 +99,7 @@ def list_pixels(
         _write_images(table, pixels, found, folder, observer)
 
     folder = kept(cache, table.path.name, key, make)
-    return _listing(table.path, folder, labelled=labelled)
+    return index_listing(str(table.path), folder, labelled=labelled)
 
 
 def _check_columns(table: Table, pixels: Sequence[int], *, labelled: bool) -> None:
@@ -136,21 +136,17 @@ def _write_images(
     first, end = pixels[0], pixels[-1] + 1
     adjacent = end - first == len(pixels)
     others = [n for n, name in enumerate(table.columns) if name in META]
-    with (folder / _INDEX).open("w", encoding="utf-8", errors="surrogateescape", newline="") as to:
+    with (folder / INDEX).open("w", encoding="utf-8", errors="surrogateescape", newline="") as to:
         index = csv.writer(to)
-        index.writerow(["line", *(table.columns[n] for n in others)])
+        index.writerow(["path", "line", *(table.columns[n] for n in others)])
         for count, (line, cells) in enumerate(_cells(table), start=1):
             row = cells[first:end] if adjacent else [cells[n] for n in pixels]
             image = Image.frombytes(mode, (shape.width, shape.height), _bytes(row, line, table))
-            image.save(folder / image_name(count), compress_level=1)
-            index.writerow([line, *(cells[n] for n in others)])
+            name = f"{count:06d}.png"
+            image.save(folder / name, compress_level=1)
+            index.writerow([name, line, *(cells[n] for n in others)])
             if count % _PROGRESS == 0:
                 observer.on_progress(count, count, unit="rows")
-
-
-def image_name(count: int) -> str:
-    """Return the name of the image of row ``count``, the first being 1."""
-    return f"{count:06d}.png"
 
 
 def _cells(table: Table) -> Iterator[tuple[int, list[str]]]:
@@ -181,23 +177,3 @@ def _is_byte(text: str) -> bool:
     except ValueError:
         return False
     return 0 <= value <= 255 and value.is_integer()
-
-
-def _listing(source: Path, folder: Path, *, labelled: bool) -> Listing:
-    problems = Problems(source)
-    items = []
-    with open_table(folder / _INDEX) as index:
-        for count, (_, row) in enumerate(index.rows, start=1):
-            assert isinstance(row, list)
-            cells = dict(zip(index.columns, row, strict=True))
-            items.append(
-                described_item(
-                    folder / image_name(count),
-                    cells,
-                    line=int(cells["line"]),
-                    problems=problems,
-                    labelled=labelled,
-                )
-            )
-    problems.check()
-    return Listing(source=str(source), root=folder, items=tuple(items))

@@ -1,0 +1,222 @@
+"""TensorFlow Datasets as sources: prepared ones, mocked ones, folders, and ones out of reach."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from tltool.data.sources.fetch import fetch_dataset
+from tltool.data.sources.open import read_source
+from tltool.data.sources.tfds import DatasetName, parse_name
+from tltool.errors import DataError, EnvironmentProblem
+from tltool.events import SilentObserver
+
+N = 4
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """Circles and squares, as a person would write a data set of her own."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name="jpeg"),
+        tfds.core.BuilderConfig(name="arrays"),
+        tfds.core.BuilderConfig(name="boxes"),
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        kind = self.builder_config.name
+        image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+        if kind == "arrays":
+            image = tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8)
+        features = {"image": image, "label": tfds.features.ClassLabel(names=["circle", "square"])}
+        if kind == "boxes":
+            features["label"] = tfds.features.Sequence(features["label"])
+        keys = None if kind == "boxes" else ("image", "label")
+        features = tfds.features.FeaturesDict(features)
+        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=keys)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {name: self._generate_examples(seed) for seed, name in enumerate(self.splits)}
+
+    splits = ("train", "test", "extra")
+
+    def _generate_examples(self, seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        rng = np.random.default_rng(seed)
+        for number in range(2 * N):
+            kind = self.builder_config.name
+            channels = 1 if kind == "arrays" else 3
+            pixels = rng.integers(0, 256, (8, 8, channels), np.uint8)
+            label = number % 2
+            yield number, {"image": pixels, "label": [label] if kind == "boxes" else label}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tfds")
+    for config in ("jpeg", "arrays", "boxes"):
+        tfds.disable_progress_bar()
+        Shapes(data_dir=folder, config=config).download_and_prepare()
+    return folder
+
+
+@pytest.fixture
+def at_home(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make ``prepared`` the folder in which data sets are looked for."""
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(prepared))
+    monkeypatch.setattr(tfds.core.constants, "_registered_data_dir", set())
+    return prepared
+
+
+@pytest.mark.parametrize(
+    ("spelling", "parts"),
+    [
+        ("tfds:mnist", ("mnist", None, None)),
+        ("tfds:oxford_iiit_pet@train+test", ("oxford_iiit_pet", None, "train+test")),
+        ("tfds:cifar10_corrupted:brightness_1", ("cifar10_corrupted", "brightness_1", None)),
+        ("tfds:a:b/1.0.0@train[:80%]", ("a", "b/1.0.0", "train[:80%]")),
+    ],
+)
+def test_names_in_their_parts(spelling: str, parts: tuple[str | None, ...]) -> None:
+    assert parse_name(spelling) == DatasetName(*parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("spelling", ["tfds:", "tfds:../x", "tfds:a b", "tfds:a@", "tfds:@train"])
+def test_what_names_no_data_set(spelling: str) -> None:
+    with pytest.raises(DataError, match="names no data set"):
+        read_source(spelling)
+
+
+def test_a_prepared_data_set_by_name_opens_no_connection(at_home: Path, tmp_path: Path) -> None:
+    listing = read_source("tfds:shapes:jpeg", offline=True, cache=tmp_path)
+    count = Counter((item.label, item.given_split) for item in listing.items)
+    assert count == {(c, s): N for c in ("circle", "square") for s in ("train", "test")}
+    # encoded bytes stay as they were stored
+    stored = tfds.load(
+        "shapes/jpeg",
+        split="train",
+        data_dir=at_home,
+        decoders={"image": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1),
+    )
+    files = [item.path for item in listing.items if item.given_split == "train"]
+    assert [path.read_bytes() for path in files] == [row["image"] for row in tfds.as_numpy(stored)]
+    assert {path.suffix for path in files} == {".jpg"}
+
+
+def test_a_part_of_a_data_set_is_divided_by_us(at_home: Path, tmp_path: Path) -> None:
+    listing = read_source("tfds:shapes:jpeg@train[:50%]+extra", offline=True, cache=tmp_path)
+    assert len(listing.items) == 3 * N
+    assert {item.given_split for item in listing.items} == {None}
+
+
+def test_images_stored_as_arrays_become_png(prepared: Path, tmp_path: Path) -> None:
+    listing = read_source(f"tfds-folder:{prepared / 'shapes' / 'arrays'}", cache=tmp_path)
+    first = next(item for item in listing.items if item.given_split == "train")
+    builder = Shapes(data_dir=prepared, config="arrays")
+    how = tfds.ReadConfig(interleave_cycle_length=1)
+    example = next(iter(tfds.as_numpy(builder.as_dataset(split="train", read_config=how))))
+    np.testing.assert_array_equal(np.asarray(Image.open(first.path)), example["image"][..., 0])
+
+
+def test_a_folder_of_several_data_sets(prepared: Path) -> None:
+    with pytest.raises(DataError, match=r"several data sets: 'arrays/1\.0\.0', 'boxes/1\.0\.0'"):
+        read_source(f"tfds-folder:{prepared / 'shapes'}")
+
+
+def test_an_image_folder_is_what_tensorflow_datasets_makes_of_it(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("ant", "bee"):
+            (tmp_path / "d" / split / label).mkdir(parents=True)
+            for n in range(2):
+                Image.new("RGB", (4, 4), (n, 0, 0)).save(
+                    tmp_path / "d" / split / label / f"{n}.png"
+                )
+    listing = read_source(f"tfds-folder:{tmp_path / 'd'}")
+    theirs = tfds.ImageFolder(str(tmp_path / "d"))
+    names = theirs.info.features["label"].names
+    for split in ("train", "test"):
+        rows = tfds.as_numpy(theirs.as_dataset(split=split))
+        expected = sorted((row["image/filename"].decode(), names[row["label"]]) for row in rows)
+        ours = [(str(i.path), i.label) for i in listing.items if i.given_split == split]
+        assert sorted(ours) == expected
+
+
+def test_a_mocked_data_set(prepared: Path, tmp_path: Path) -> None:
+    with tfds.testing.mock_data(num_examples=5, data_dir=str(prepared)):
+        listing = read_source("tfds:shapes:jpeg@train", cache=tmp_path)
+    assert len(listing.items) == 5
+    assert {item.label for item in listing.items} <= {"circle", "square"}
+    assert all(Image.open(item.path).size[0] > 0 for item in listing.items)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("tfds:tf_flower", "no data set 'tf_flower'. Did you mean 'tfds:tf_flowers'"),
+        ("tfds:shapes:round", "tfds:shapes/round.*'jpeg'"),
+        ("tfds:shapes:jpeg@holdout", "holdout.*train"),
+        ("tfds:shapes:boxes", "no data set of images with one label each: it has 'image', 'label'"),
+    ],
+)
+def test_a_wrong_name_in_one_sentence(
+    at_home: Path, tmp_path: Path, source: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as raised:
+        read_source(source, offline=True, cache=tmp_path)
+    assert "\n" not in raised.value.message
+
+
+def test_offline_only_prepared_data_sets_can_be_had(at_home: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("TLTOOL_OFFLINE", "1")
+    started = time.monotonic()
+    with pytest.raises(EnvironmentProblem, match="tf_flowers is not prepared in") as raised:
+        read_source("tfds:tf_flowers")
+    assert time.monotonic() - started < 20
+    assert "tfds build tf_flowers" in str(raised.value.hint)
+
+
+@pytest.fixture
+def silent_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A network that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, address)
+        monkeypatch.delenv("no_proxy", raising=False)
+        yield
+
+
+@pytest.mark.slow
+def test_a_network_that_never_answers_is_given_up(silent_proxy: None, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="nothing arrived for 2 s") as raised:
+        fetch_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=2)
+    assert "TFDS_DATA_DIR" in str(raised.value.hint)
+
+
+@pytest.mark.slow
+def test_a_refused_connection_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(EnvironmentProblem, match="cannot be fetched"):
+        fetch_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=60)
+
+
+def test_other_sources_load_no_tensorflow(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom tltool.data.sources.open import read_source\n"
+        "try: read_source('nowhere')\nexcept Exception as e: print(type(e).__name__)\n"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"DataError\n")

@@ -1,0 +1,109 @@
+"""Fetch a data set of TensorFlow Datasets in a process of its own, which can be given up.
+
+Without a network, its downloads wait for minutes and cannot be interrupted from within.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tltool.errors import EnvironmentProblem
+from tltool.events import Observer
+
+FIRST_BYTE_SECONDS = 30.0
+_STALLED_SECONDS = 300.0  # without a new byte, download or written
+_POLL_SECONDS = 0.2
+_PROGRAM = """
+import sys
+import tensorflow_datasets as tfds
+tfds.disable_progress_bar()
+builder = tfds.builder(sys.argv[1], data_dir=sys.argv[2])
+print("ready", flush=True)
+builder.download_and_prepare()
+"""
+
+
+def fetch_dataset(
+    name: str, root: Path, *, observer: Observer, first_byte: float = FIRST_BYTE_SECONDS
+) -> None:
+    """Download and prepare a data set.
+
+    Args:
+        name: its name, or name/config.
+        root: folder of all data sets.
+        observer: hears the progress.
+        first_byte: seconds to wait until anything arrives.
+
+    Raises:
+        EnvironmentProblem: nothing arrives, or it ends in an error.
+    """
+    observer.on_message(f"fetching {name} into {root}")
+    with tempfile.NamedTemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, name, str(root)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        )
+        heard = Path(said.name)
+        try:
+            problem = _watch(process, heard, root, name, first_byte, observer)
+        finally:
+            process.kill()
+            process.wait()
+        if problem is None and process.returncode != 0:
+            problem = _last_line(heard)
+    if problem:
+        raise EnvironmentProblem(
+            f"the data set {name} cannot be fetched ({problem})",
+            hint=f"on a machine with a network: tfds build {name}\n"
+            f"then copy its folder into {root} here (TFDS_DATA_DIR names another)",
+        )
+
+
+def _watch(
+    process: subprocess.Popen[bytes],
+    heard: Path,
+    root: Path,
+    name: str,
+    first_byte: float,
+    observer: Observer,
+) -> str | None:
+    """Wait for the process; return why it is given up, None when it has ended by itself."""
+    places = (root / "downloads", root / name.partition("/")[0])
+    start = size = _size(places)
+    since: float | None = None  # the time from which nothing has happened
+    while process.poll() is None:
+        time.sleep(_POLL_SECONDS)
+        if since is None:  # loading TensorFlow takes seconds and is no waiting for a network
+            since = time.monotonic() if heard.stat().st_size else None
+            continue
+        now = _size(places)
+        if now != size:
+            size, since = now, time.monotonic()
+            megabytes = max(0, size - start) >> 20
+            observer.on_progress(megabytes, megabytes, unit="MB")
+        patience = first_byte if size == start else _STALLED_SECONDS
+        if time.monotonic() - since > patience:
+            return f"nothing arrived for {patience:.0f} s"
+    return None
+
+
+def _size(places: tuple[Path, ...]) -> int:
+    return sum(
+        file.stat().st_size
+        for place in places
+        for file in place.rglob("*")
+        if file.is_file() and file.suffix != ".lock"
+    )
+
+
+def _last_line(heard: Path) -> str:
+    lines = heard.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it ended without a word"
