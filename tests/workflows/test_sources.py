@@ -102,8 +102,8 @@ def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
     assert document("finetune", sources["zip"], "--out", tmp_path / "run", *how)
     facts = read_manifest(tmp_path / "run" / "manifest.json")
     assert facts["arguments"]["photos"] == str(sources["zip"])
-    rows = list(csv.DictReader((tmp_path / "run" / "split.csv").open(encoding="utf-8")))
-    assert rows[0]["path"] == "green apple/0_00.png"
+    rows = (tmp_path / "run" / "split.csv").read_text("utf-8").splitlines()
+    assert rows[1].startswith("green apple/0_00.png,")
     shutil.rmtree(tmp_path / "cache")
     again = document(
         "runs", "reproduce", tmp_path / "run", "--out", tmp_path / "again", "--offline"

@@ -112,7 +112,7 @@ def _check_columns(table: Table, pixels: Sequence[int], *, labelled: bool) -> No
     unknown = [name for name in table.columns if name not in chosen and name not in META]
     if unknown:
         raise DataError(
-            f"{table.path} has the column '{unknown[0][:40]}' among its pixels",
+            f"{table.path} has the column {unknown[0][:40]!r} among its pixels",
             hint=f"beside pixel0, pixel1, … there may be {', '.join(META)}",
         )
 

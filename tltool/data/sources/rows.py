@@ -82,7 +82,7 @@ def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
         raise DataError(f"{path} is empty", hint="its first line names the columns: path,label")
     name, count = Counter(columns).most_common(1)[0]
     if count > 1:
-        raise DataError(f"{path} has {count} columns called '{name[:40]}'", hint="rename them")
+        raise DataError(f"{path} has {count} columns called {name[:40]!r}", hint="rename them")
 
 
 def _delimited_rows(

@@ -66,15 +66,19 @@ def _check_file(
         problems.note("the path is empty", f"line {line}")
         return
     if not os.path.isfile(photo):  # noqa: PTH113  (Path.is_file raises on names that cannot be)
-        problems.note("files are missing", f"{name[:200]} in line {line}")
+        problems.note("files are missing", f"{_printable(name)} in line {line}")
     first = lines.setdefault(os.path.normpath(photo), line)
     if first != line:
-        problems.note("files are listed twice", f"{name[:200]} in lines {first} and {line}")
+        problems.note("files are listed twice", f"{_printable(name)} in lines {first} and {line}")
+
+
+def _printable(name: str) -> str:
+    return name[:200] if name.isprintable() else ascii(name[:200])
 
 
 def _tell(path: Path, items: list[Item], unused: set[str], observer: Observer) -> None:
     if unused:
-        observer.on_message(f"columns of {path} that are not used: {', '.join(sorted(unused))}")
+        observer.on_message(f"columns of {path} that are not used: {listed(sorted(unused))}")
     folder = os.path.normpath(path.parent.absolute())
     outside = sum(
         not Path(os.path.normpath(item.path.absolute())).is_relative_to(folder) for item in items
