@@ -164,7 +164,7 @@ def test_a_mocked_data_set(prepared: Path, tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("tfds:tf_flower", "no data set 'tf_flower'. Did you mean 'tfds:tf_flowers'"),
-        ("tfds:shapes:round", "tfds:shapes/round.*'jpeg'"),
+        ("tfds:shapes:jpg", "shapes has no config 'jpg'. Did you mean 'jpeg'"),
         ("tfds:shapes:jpeg@holdout", "holdout.*train"),
         ("tfds:shapes:boxes", "no data set of images with one label each: it has 'image', 'label'"),
     ],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tltool.errors import UsageError
 from tltool.recipe.keys import all_keys
@@ -113,6 +116,7 @@ def test_a_key_that_stands_twice(write):
         ("? [a, b]\n: 1", "not valid YAML"),
         ("[" * 5000, "nested too deeply"),
         ("seed: " + "9" * 5000, "not valid YAML"),
+        ("seed: 0x" + "f" * 5000, "a number too long"),
     ],
 )
 def test_a_file_that_is_no_recipe(write, text, told):
@@ -249,3 +253,34 @@ def test_a_missing_file_and_a_missing_name(tmp_path):
 
 def test_a_folder_is_no_recipe(tmp_path):
     assert str(Path(tmp_path).name) in problem(str(tmp_path))
+
+
+def test_aliases_of_aliases_do_not_unfold(write):
+    lines = ["a: &a [x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]" for old, new in pairwise("abcdefghij")
+    ]
+    message = problem(write("\n".join([*lines, "model: {backbone: *j}"])))
+    assert len(message) < 5000
+    assert "model.backbone" in message
+
+
+WORDS = ("data", "train", "model", "base", "vgg16", "seed", "null", "1e3", "on", "0x1", "&a", "*a")
+MARKS = ("{", "}", "[", "]", ":", ",", "\n", "- ", "? ", "!!", "'", '"', "|", "#", " ", "<<")
+
+
+@settings(
+    max_examples=300, deadline=1000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    text=st.binary(max_size=80)
+    | st.lists(st.sampled_from(WORDS + MARKS), max_size=25).map(
+        lambda parts: "".join(parts).encode()
+    )
+)
+def test_any_text_is_a_recipe_or_one_error(tmp_path, text):
+    (tmp_path / "fuzz.yaml").write_bytes(text)
+    try:
+        load_recipe(str(tmp_path / "fuzz.yaml"))
+    except UsageError as error:
+        assert "fuzz.yaml" in error.message

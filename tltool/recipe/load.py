@@ -14,6 +14,8 @@ from tltool.recipe.schema import FORMAT, Recipe
 from tltool.recipe.tree import merged, written_out
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
+_MOST_SHOWN = 200  # characters of a wrong value
+
 
 def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Recipe:
     """Return the recipe named or filed as ``reference``, with ``key=value`` overrides applied.
@@ -115,11 +117,15 @@ def _explain(problem: dict[str, Any]) -> str:
         section = "".join(f"{part}." for part in location[:-1])
         near = did_you_mean(location[-1], known, prefix=section) or _elsewhere(location[-1])
         return f"unknown key '{where}'.{near or ' Known here: ' + ', '.join(known) + '.'}"
-    got = one_line(problem["input"])
+    got = _shortened(one_line(problem["input"]))
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
         return f"{where}: a map of keys to values is wanted, got {got} (its keys: {keys})"
     return f"{where}: {problem['msg']}, got {got}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _elsewhere(leaf: str) -> str:

@@ -11,6 +11,7 @@ from tltool.errors import UsageError
 # YAML 1.1 also takes on, off, yes and no for booleans, and 2026-01-31 for a date: in a recipe they
 # are texts, and the schema takes `no` for a boolean where it wants one
 _SURPRISES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
+_LONGEST_NUMBER = 100  # characters
 _LINE_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
@@ -36,6 +37,13 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
     return loader.construct_mapping(node, deep=True)
 
 
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > _LONGEST_NUMBER:  # 5000 hexadecimal digits are read, but cannot be shown
+        raise yaml.MarkedYAMLError(problem="a number too long", problem_mark=node.start_mark)
+    return int(loader.construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")

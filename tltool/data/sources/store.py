@@ -59,7 +59,7 @@ def kept(cache: Path, name: str, key: str, make: Callable[[Path], None]) -> Path
             _move(Path(partial), target)
     except OSError as error:
         raise EnvironmentProblem(
-            f"{name} cannot be unpacked in {cache}: {error.strerror or error}",
+            f"no copy of {name} can be made in {cache}: {error.strerror or error}",
             hint="free some space there, or set TLTOOL_DATA_DIR to another folder",
         ) from None
     return target / _FILES

@@ -125,7 +125,20 @@ def _builder(name: DatasetName) -> Any:
             hint="https://www.tensorflow.org/datasets/catalog lists them",
         ) from None
     except ValueError as error:
+        _check_config(name)
         raise _refused(f"{TFDS}{name.full}", error) from None
+
+
+def _check_config(name: DatasetName) -> None:
+    import tensorflow_datasets as tfds
+
+    known = list(tfds.builder_cls(name.name).builder_configs)
+    config = (name.config or "").partition("/")[0]
+    if config not in known:
+        raise DataError(
+            f"the data set {name.name} has no config '{config}'.{did_you_mean(config, known)}",
+            hint=f"it has {listed(known)}",
+        )
 
 
 @contextmanager
