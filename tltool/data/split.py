@@ -2,32 +2,48 @@
 
 A photo's place follows from a hash of the seed and its bytes alone: its number in [0, 1) falls
 below the test fraction, below test + validation, or above. That is stratified in expectation in
-every class. Only a class that would get nothing in a split has its nearest photo moved there.
+every class. Nothing that remembers no earlier split can be nearer to the fractions and still never
+move a photo: where a photo goes must not depend on what others there are.
+
+Three things move a photo all the same. A class that would get nothing in a split has its nearest
+photo moved there. Near duplicates share a place, that of one of them: a new near duplicate can
+bring another place to those that it joins. And so can a photo that joins a group.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
+from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
+from tltool.data.duplicates import Cluster
+from tltool.data.units import Bounds, placed, units_of
 from tltool.errors import DataError
 
-_COLUMNS = ("path", "label", "split", "sha256")
+COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
+_READ = ("path", "label", "split", "sha256")
 
 
 @dataclass(frozen=True)
 class Split:
-    """The split of every item of a catalog: ``names`` runs parallel to ``catalog.items``."""
+    """The split of every item of a catalog.
+
+    Attributes:
+        names: parallel to ``catalog.items``.
+        groups: what each item stays together with: its group, or a name for its copies and near
+            copies; empty where it is alone, or where its source gave the split.
+        folds: part of the cross-validation, from 0; None for test photos; empty without folds.
+    """
 
     names: tuple[SplitName, ...]
+    groups: tuple[str, ...]
+    folds: tuple[int | None, ...] = ()
 
     def indices(self, name: SplitName) -> NDArray[np.int64]:
         """Return the positions of the items of one split: int64 [n], ascending."""
@@ -44,20 +60,13 @@ class SplitRow:
     sha256: str
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Items that must stay together: the same content, or the same group."""
-
-    place: float
-    members: tuple[int, ...]
-    labels: frozenset[str]
-
-
-Bounds = Mapping[SplitName, tuple[float, float]]
-
-
 def make_split(
-    catalog: Catalog, *, validation_fraction: float, test_fraction: float, seed: int
+    catalog: Catalog,
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    clusters: Sequence[Cluster] = (),
 ) -> Split:
     """Split a catalog, respecting the splits that its source gave.
 
@@ -65,126 +74,98 @@ def make_split(
     test set, validation is drawn from the rest. With given training and validation sets nothing
     is drawn.
 
+    Args:
+        catalog: audited photos.
+        validation_fraction: share of all photos, 0 for no validation part.
+        test_fraction: share of all photos, 0 for no test part.
+        seed: of the places.
+        clusters: near duplicates, which stay together, by position in ``catalog.items``.
+
     Raises:
         DataError: a class has too few different images for the splits asked for.
     """
     given = {item.given_split for item in catalog.items}
     names: list[SplitName] = [item.given_split or "train" for item in catalog.items]
+    groups = [item.group or "" for item in catalog.items]
     if "validation" not in given:
         drawn = _bounds(validation_fraction, 0.0 if "test" in given else test_fraction)
         free = [i for i, item in enumerate(catalog.items) if item.given_split in (None, "train")]
-        for index, name in _draw(catalog.items, free, drawn, seed).items():
-            names[index] = name
+        units = units_of(catalog.items, free, seed=seed, clusters=clusters)
+        chosen = placed(units, drawn)
+        for unit, name in zip(units, chosen, strict=True):
+            for index in unit.members:
+                names[index], groups[index] = cast(SplitName, name), unit.name
     _check_every_class_has_training(catalog, names)
-    return Split(names=tuple(names))
+    return Split(names=tuple(names), groups=tuple(groups))
+
+
+def with_folds(
+    catalog: Catalog, split: Split, count: int, *, seed: int, clusters: Sequence[Cluster] = ()
+) -> Split:
+    """Return a split whose photos, test aside, are divided into ``count`` folds, also by content.
+
+    Raises:
+        DataError: a class has too few different images.
+    """
+    free = [index for index, name in enumerate(split.names) if name != "test"]
+    units = units_of(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
+    bounds = {f"fold {n}": (n / count, (n + 1) / count) for n in range(count)}
+    chosen = placed(units, bounds)
+    folds: list[int | None] = [None] * len(catalog)
+    groups = list(split.groups)
+    for unit, name in zip(units, chosen, strict=True):
+        for index in unit.members:
+            folds[index], groups[index] = int(name.removeprefix("fold ")), unit.name
+    return replace(split, groups=tuple(groups), folds=tuple(folds))
+
+
+def given_folds(catalog: Catalog, split: Split) -> Split:
+    """Return a split with the folds that the source gave.
+
+    Raises:
+        DataError: it gave none, not to all photos, or only one.
+    """
+    folds = tuple(
+        None if name == "test" else item.fold
+        for item, name in zip(catalog.items, split.names, strict=True)
+    )
+    known = {fold for fold in folds if fold is not None}
+    missing = sum(f is None and n != "test" for f, n in zip(folds, split.names, strict=True))
+    if missing or len(known) < 2:
+        told = f"{missing} photos are in no fold" if known and missing else "there are no folds"
+        raise DataError(
+            f"{catalog.root}: {told}",
+            hint="give a table with a column fold, or have folds drawn: --fold 0/5",
+        )
+    return replace(split, folds=folds)
+
+
+def held_out(catalog: Catalog, split: Split, fold: int) -> Split:
+    """Return a split with folds whose validation part is fold ``fold``, the other folds training.
+
+    Raises:
+        DataError: there is no such fold, or a class is only in it.
+    """
+    known = sorted({given for given in split.folds if given is not None})
+    if fold not in known:
+        raise DataError(f"there is no fold {fold}; the folds are {known[0]} to {known[-1]}")
+    names: list[SplitName] = [
+        name if name == "test" else ("validation" if given == fold else "train")
+        for name, given in zip(split.names, split.folds, strict=True)
+    ]
+    _check_every_class_has_training(catalog, names)
+    return replace(split, names=tuple(names))
 
 
 def _bounds(validation: float, test: float) -> Bounds:
     """Return the interval of [0, 1) of each split that is asked for, test first."""
-    ends: dict[SplitName, tuple[float, float]] = {}
+    ends: dict[str, tuple[float, float]] = {}
     if test > 0:
         ends["test"] = (0.0, test)
     if validation > 0:
         ends["validation"] = (test, test + validation)
     ends["train"] = (test + validation, 1.0)
     return ends
-
-
-def _draw(
-    items: Sequence[Item], free: Sequence[int], bounds: Bounds, seed: int
-) -> dict[int, SplitName]:
-    units = _units(items, free, seed)
-    _check_enough(items, units, bounds)
-    chosen = [_interval(unit.place, bounds) for unit in units]
-    for label in sorted({label for unit in units for label in unit.labels}):
-        _mend(label, units, chosen, bounds)
-    return {index: name for unit, name in zip(units, chosen, strict=True) for index in unit.members}
-
-
-def _interval(place: float, bounds: Bounds) -> SplitName:
-    return next(name for name, (low, high) in bounds.items() if low <= place < high)
-
-
-def _units(items: Sequence[Item], free: Sequence[int], seed: int) -> list[_Unit]:
-    """Join items by content and by group, transitively, and place each of these units."""
-    parent = {index: index for index in free}
-
-    def find(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    first: dict[str, int] = {}
-    for index in free:
-        for key in _keys(items[index]):
-            parent[find(index)] = find(first.setdefault(key, index))
-    joined: dict[int, list[int]] = defaultdict(list)
-    for index in free:
-        joined[find(index)].append(index)
-    return [_unit(items, members, seed) for members in joined.values()]
-
-
-def _keys(item: Item) -> list[str]:
-    group = [] if item.group is None else [f"group {item.group}"]
-    return [*group, f"sha256 {item.sha256 or item.path}"]
-
-
-def _unit(items: Sequence[Item], members: list[int], seed: int) -> _Unit:
-    # "group …" sorts before "sha256 …": a group keeps its place when it gains an image.
-    key = min(key for index in members for key in _keys(items[index]))
-    digest = hashlib.sha256(f"{seed}|{key}".encode(errors="surrogateescape")).digest()
-    place = (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # exact in a float, below 1
-    return _Unit(place, tuple(members), frozenset(items[index].label for index in members))
-
-
-def _check_enough(items: Sequence[Item], units: Sequence[_Unit], bounds: Bounds) -> None:
-    count = {label: 0 for label in sorted({items[i].label for unit in units for i in unit.members})}
-    for unit in units:
-        for label in unit.labels:
-            count[label] += 1
-    few = [f"{label!r} has {n}" for label, n in count.items() if n < len(bounds)]
-    if few:
-        wanted = " and ".join(name for name in SPLIT_NAMES if name in bounds)
-        raise DataError(
-            f"every class needs at least {len(bounds)} different images, one each for {wanted};"
-            f" {', '.join(few)}",
-            hint="add photos to these classes, or remove their folders",
-        )
-
-
-def _mend(label: str, units: Sequence[_Unit], chosen: list[SplitName], bounds: Bounds) -> None:
-    """Give ``label`` one unit in each split that has none, at the cost of the fewest moves."""
-    for name, (low, high) in bounds.items():
-        if any(label in unit.labels and chosen[i] == name for i, unit in enumerate(units)):
-            continue
-        movable = [
-            index
-            for index, unit in enumerate(units)
-            if label in unit.labels and _can_leave(index, units, chosen)
-        ]
-        if not movable:
-            raise DataError(
-                f"no image of class {label!r} is left for the {name} split, because its"
-                " duplicates or groups must stay together",
-                hint="add photos to this class",
-            )
-        nearest = min(movable, key=lambda index: _distance(units[index].place, low, high))
-        chosen[nearest] = name
-
-
-def _can_leave(index: int, units: Sequence[_Unit], chosen: Sequence[SplitName]) -> bool:
-    """Tell whether every class of a unit keeps another unit in the split that it would leave."""
-    others = [
-        unit.labels
-        for other, unit in enumerate(units)
-        if other != index and chosen[other] == chosen[index]
-    ]
-    return all(any(label in labels for labels in others) for label in units[index].labels)
-
-
-def _distance(place: float, low: float, high: float) -> float:
-    return max(low - place, place - high, 0.0)
 
 
 def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]) -> None:
@@ -199,13 +180,24 @@ def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]
         )
 
 
-def write_split(path: Path, catalog: Catalog, split: Split) -> None:
-    """Write ``split.csv``: path (relative to the photos), label, split, sha256; UTF-8."""
+def write_split(path: Path, catalog: Catalog, split: Split, *, root: Path | None = None) -> None:
+    """Write ``split.csv``: path, label, split, group, fold, sha256; UTF-8.
+
+    Args:
+        path: the file.
+        catalog: the photos.
+        split: their split.
+        root: what paths inside of it are relative to; by default the folder of the photos.
+    """
+    folds = split.folds or (None,) * len(catalog)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for item, name in zip(catalog.items, split.names, strict=True):
-            writer.writerow([shown_path(item.path, catalog.root), item.label, name, item.sha256])
+        writer.writerow(COLUMNS)
+        for item, name, group, fold in zip(
+            catalog.items, split.names, split.groups, folds, strict=True
+        ):
+            shown = shown_path(item.path, root or catalog.root)
+            writer.writerow([shown, item.label, name, group, fold, item.sha256])
 
 
 def shown_path(path: Path, root: Path) -> str:
@@ -225,7 +217,7 @@ def read_split(path: Path) -> tuple[SplitRow, ...]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, ValueError):
-        raise DataError(f"{path} is not a split.csv ({', '.join(_COLUMNS)})") from None
+        raise DataError(f"{path} is not a split.csv ({', '.join(_READ)})") from None
 
 
 def _row(row: Mapping[str, str]) -> SplitRow:
