@@ -6,6 +6,8 @@ import typer
 
 from tltool.cli import options, training
 from tltool.cli.boundary import guarded
+from tltool.cli.kfold import cross_validate
+from tltool.errors import UsageError
 
 
 @guarded
@@ -31,6 +33,17 @@ def finetune(
     weights: training.Weights = None,
     device: training.Device = "auto",
     seed: training.Seed = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I|I/K",
+            help="Validate on fold I of the table's column, or of K drawn ones, from 0.",
+        ),
+    ] = None,
+    kfold: Annotated[
+        int | None,
+        typer.Option(min=2, max=99, metavar="K", help="Train K folds in turn; exports nothing."),
+    ] = None,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
     offline: options.Offline = False,
@@ -42,8 +55,28 @@ def finetune(
     from tltool.recipe.load import load_recipe
 
     settings = training.settings_of(
-        overrides, photos=photos, backbone=backbone, name=name, seed=seed
+        overrides, photos=photos, backbone=backbone, name=name, seed=seed, fold=fold
     )
+    if kfold is not None:
+        if saved_models != training.EXPORTS:
+            raise UsageError("--kfold exports nothing", hint="leave out --export-to")
+        cross_validate(
+            recipe,
+            photos,
+            kfold,
+            settings=settings,
+            test=test,
+            out_folder=out_folder,
+            weights=weights,
+            device=device,
+            tensorboard=tensorboard,
+            track=track,
+            offline=offline,
+            json=json,
+            quiet=quiet,
+            debug=debug,
+        )
+        return
     training.train(
         load_recipe(recipe, settings),
         photos,

@@ -9,6 +9,7 @@ import typer
 from tltool import __version__
 from tltool.cli import (
     backbones,
+    data,
     demo,
     evaluate,
     export,
@@ -35,6 +36,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("backbones")(backbones.backbones)
+app.add_typer(data.app, name="data")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")
 app.add_typer(weights.app, name="weights")

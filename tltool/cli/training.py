@@ -56,6 +56,7 @@ def settings_of(
     backbone: str | None = None,
     name: str | None = None,
     seed: int | None = None,
+    fold: str | None = None,
 ) -> list["Override"]:
     """Return what the command line sets of a recipe: by ``--set`` or by a flag.
 
@@ -70,6 +71,7 @@ def settings_of(
         "--backbone": ("model.backbone", backbone),
         "--name": ("name", name),
         "--seed": ("seed", seed),
+        "--fold": ("data.fold", fold),
         "the argument": ("data.source", _source(photos)),
     }
     given = [

@@ -180,7 +180,14 @@ def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]
         )
 
 
-def write_split(path: Path, catalog: Catalog, split: Split, *, root: Path | None = None) -> None:
+def write_split(
+    path: Path,
+    catalog: Catalog,
+    split: Split,
+    *,
+    root: Path | None = None,
+    digests: bool = True,
+) -> None:
     """Write ``split.csv``: path, label, split, group, fold, sha256; UTF-8.
 
     Args:
@@ -188,16 +195,18 @@ def write_split(path: Path, catalog: Catalog, split: Split, *, root: Path | None
         catalog: the photos.
         split: their split.
         root: what paths inside of it are relative to; by default the folder of the photos.
+        digests: False leaves out sha256, which ``read_split`` needs and a table of photos does not.
     """
     folds = split.folds or (None,) * len(catalog)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(COLUMNS if digests else COLUMNS[:-1])
         for item, name, group, fold in zip(
             catalog.items, split.names, split.groups, folds, strict=True
         ):
             shown = shown_path(item.path, root or catalog.root)
-            writer.writerow([shown, item.label, name, group, fold, item.sha256])
+            row = [shown, item.label, name, group, fold, item.sha256]
+            writer.writerow(row if digests else row[:-1])
 
 
 def shown_path(path: Path, root: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.features.store import BFLOAT16, Column, PassStore
+from tltool.features.store import BFLOAT16, PassStore, Rows
 
 # A shard is what a killed run computes again: some seconds of work.
 _SHARD_BATCHES = 8
@@ -34,7 +34,7 @@ class Features:
     index: np.ndarray
     labels: np.ndarray
     pooled: np.ndarray
-    activations: Column | None
+    activations: Rows | None
 
 
 class Extractor:

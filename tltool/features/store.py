@@ -15,6 +15,7 @@ import shutil
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import ml_dtypes
 import numpy as np
@@ -25,6 +26,19 @@ from tltool.runs.durable import write_durably
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FORMAT = 1
 _SPARE_BYTES = 256 * 2**20  # left free on the disk for logs, the model and the export
+
+
+class Rows(Protocol):
+    """Rows of one shape and type that lie somewhere."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return rows ``start`` to ``stop``."""
+
+    def take(self, numbers: Sequence[int]) -> np.ndarray:
+        """Return the rows of these numbers."""
 
 
 class Column:

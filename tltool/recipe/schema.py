@@ -10,6 +10,8 @@ Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 PIXELS_PATTERN = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?$"
 
+FOLD_PATTERN = r"^[0-9]{1,6}(/([2-9]|[1-9][0-9]))?$"
+
 FORMAT = 1  # of recipe files; a change that an older tltool would misread adds one
 
 
@@ -19,6 +21,11 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+
+def fold_text(value: Any) -> Any:
+    """Return a number of a fold as the text that `data.fold` is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class DataSection(Section):
@@ -42,6 +49,10 @@ class DataSection(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
     """Share of the photos opened only once, by the final evaluation. With 0 and no test folder the
     validation part is reported, which is a little optimistic."""
+    fold: Annotated[str, BeforeValidator(fold_text), Field(pattern=FOLD_PATTERN)] | None = None
+    """Cross-validation: this fold is the validation part, all others train. `2` is fold 2 of the
+    table's column fold; `2/5` is fold 2 of 0 to 4, which are drawn like the split. Test photos are
+    in no fold."""
     on_bad: Literal["skip", "fail"] = "skip"
     """What to do with unreadable files: leave them out with a warning, or stop."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1

@@ -8,7 +8,7 @@ import numpy as np
 
 from tltool.features.extract import Features
 from tltool.features.sampler import Sampler
-from tltool.features.store import Column
+from tltool.features.store import Rows
 from tltool.features.views import rows_of_epoch
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.plan import Batch, PhaseData
@@ -58,7 +58,7 @@ def pooled_from_cut(features: Features, to_pooled: Pooling, batch_size: int) -> 
     return np.concatenate([to_pooled(column.read(at, at + batch_size)) for at in starts])
 
 
-def _activations(features: Features) -> Column:
+def _activations(features: Features) -> Rows:
     if features.activations is None:
         raise ValueError("these features were extracted without a cut")
     return features.activations

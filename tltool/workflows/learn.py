@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from tltool.augment.spec import AugmentSpec
 from tltool.evaluation.writers import write_history
 from tltool.features.extract import Extractor, Features
+from tltool.features.joined import joined
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.models.heads import LINEAR_HEADS
@@ -34,6 +35,8 @@ from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
 from tltool.workflows.unpack import phase_plan
 
+_VIEWS_AT_MOST = 64  # as the recipe has it
+
 
 @dataclass
 class Learning:
@@ -43,6 +46,7 @@ class Learning:
         session: the run.
         network: what learns.
         train: training photos.
+        blocks: the same in the pieces of which features are kept, by number: its folds, or one.
         held: validation photos.
         class_names: names of the classes.
         augment: changes of training photos.
@@ -54,6 +58,7 @@ class Learning:
     session: Session
     network: Network
     train: PhotoSource
+    blocks: Mapping[int, PhotoSource]
     held: PhotoSource
     class_names: Sequence[str]
     augment: AugmentSpec
@@ -106,13 +111,13 @@ class Learning:
         with session.phase("features", f"{len(self.held)} validation photos"):
             held = self.passes.plain(extractor, self.held)
         with session.phase("features", f"{len(self.train)} training photos, as they are"):
-            views = [self.passes.plain(extractor, self.train)]
+            views = [joined([self.passes.plain(extractor, one) for one in self.blocks.values()])]
         self._phase_probe(views[0], held)
         for number in range(1, self._views_needed()):
             with session.phase(
                 "features", f"augmented view {number} of {self._views_needed() - 1}"
             ):
-                views.append(self.passes.augmented(extractor, self.train, view=number))
+                views.append(joined(self._augmented(extractor, number)))
         self.balance.settle(views)
         self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))
         if cut is None:
@@ -126,6 +131,13 @@ class Learning:
         self._phase_finetune(tail, data)
         self.best.restore()
         return self.head(pooled_from_cut(held, to_pooled, self.train.batch_size))
+
+    def _augmented(self, extractor: Extractor, view: int) -> list[Features]:
+        """Return augmented view number ``view`` of each block; no two blocks share their draws."""
+        return [
+            self.passes.augmented(extractor, one, view=view + number * _VIEWS_AT_MOST)
+            for number, one in self.blocks.items()
+        ]
 
     def _run_live(self) -> np.ndarray:
         if self.session.recipe.train.probe.enabled:

@@ -10,11 +10,12 @@ from tltool.data.audit import Audit, audit, write_issues
 from tltool.data.catalog import Catalog, SplitName
 from tltool.data.decode import DecodeSpec
 from tltool.data.sources.open import read_source
-from tltool.data.split import Split, make_split, write_split
+from tltool.data.split import Split, write_split
 from tltool.events import Observer
 from tltool.features.views import PhotoSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
+from tltool.workflows.divide import divided
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,43 @@ class Photos:
         return self.audit.catalog
 
     def part(self, name: SplitName) -> Catalog:
-        """Return the photos of one part."""
-        return self.catalog.select(self.split.indices(name))
+        """Return the photos of one part; training photos fold by fold, where there are folds."""
+        indices = self.split.indices(name)
+        if name == "train" and self.split.folds:
+            folds = [self.split.folds[index] for index in indices]
+            indices = indices[np.argsort(np.array(folds, np.int64), kind="stable")]
+        return self.catalog.select(indices)
 
     def source(self, name: SplitName, *, decode: DecodeSpec, batch_size: int) -> PhotoSource:
         """Return one part ready to be read."""
-        part = self.part(name)
-        return PhotoSource(
-            part.items, part.labels(), len(part.class_names), decode, batch_size=batch_size
-        )
+        return _source(self.part(name), decode, batch_size)
+
+    def blocks(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, PhotoSource]:
+        """Return the training part in pieces that come together in other runs too: its folds."""
+        if not self.split.folds:
+            return {0: self.source("train", decode=decode, batch_size=batch_size)}
+        trained = zip(self.split.names, self.split.folds, strict=True)
+        folds = sorted({fold for name, fold in trained if name == "train" and fold is not None})
+        return {
+            fold: _source(
+                self.catalog.select(np.flatnonzero([given == fold for given in self.split.folds])),
+                decode,
+                batch_size,
+            )
+            for fold in folds
+        }
+
+
+def _source(part: Catalog, decode: DecodeSpec, batch_size: int) -> PhotoSource:
+    weights = np.array([item.weight for item in part.items], np.float32)
+    return PhotoSource(
+        part.items,
+        part.labels(),
+        len(part.class_names),
+        decode,
+        batch_size=batch_size,
+        weights=None if (weights == 1).all() else weights,
+    )
 
 
 def open_photos(
@@ -66,12 +95,7 @@ def open_photos(
         max_pixels=settings.max_pixels,
         observer=observer,
     )
-    split = make_split(
-        checked.catalog,
-        validation_fraction=settings.validation_fraction,
-        test_fraction=settings.test_fraction,
-        seed=seed,
-    )
+    split = divided(checked.catalog, settings=settings, seed=seed, observer=observer)
     photos = Photos(checked, split)
     _tell_counts(photos, observer)
     _tell_passed_over(photos, observer)

@@ -64,6 +64,7 @@ def prepare_learning(session: Session, network: Network, data: Photos, caches: P
     decode = unpack.decode_spec(recipe, backbone)
     hint_at_imbalance(session, data.part("train").counts())
     train = data.source("train", decode=decode, batch_size=recipe.train.batch_size)
+    blocks = data.blocks(decode=decode, batch_size=recipe.train.batch_size)
     held = data.source("validation", decode=decode, batch_size=recipe.train.batch_size)
     stage = unpack.first_trained_stage(recipe, backbone)
     if "cached" not in session.facts:  # the choice rests on timings: it is made once
@@ -72,7 +73,7 @@ def prepare_learning(session: Session, network: Network, data: Photos, caches: P
     cached = session.facts["cached"]
     augment = unpack.augment_spec(recipe)
     names = data.catalog.class_names
-    return Learning(session, network, train, held, names, augment, stage, cached, caches)
+    return Learning(session, network, train, blocks, held, names, augment, stage, cached, caches)
 
 
 def test_part(learning: Learning, data: Photos) -> PhotoSource | None:

@@ -126,7 +126,7 @@ def sweep(
             break
         observer.on_message(f"run {done + 1} of {len(plan)}: {_told(one.settings)}, seed {seed}")
         folder = out / f"{combinations.index(one) + 1:03d}-seed{seed}"
-        metrics = _metrics(
+        metrics = metrics_of(
             folder,
             resolved,
             photos,
@@ -174,7 +174,7 @@ def _recipe(
     )
 
 
-def _metrics(
+def metrics_of(
     folder: Path, recipe: Recipe, photos: str, *, observer: Observer, **how: Any
 ) -> Mapping[str, Any]:
     """Return the metrics of one run: read, resumed, or trained."""
@@ -183,7 +183,7 @@ def _metrics(
         return finetune(photos, recipe=recipe, out=folder, observer=observer, **how).metrics
     if read_manifest(manifest)["recipe_digest"] != recipe_digest(recipe):
         raise UsageError(
-            f"'{folder}' is a run of another sweep", hint="give another folder with --out"
+            f"'{folder}' is a run with other settings", hint="give another folder with --out"
         )
     known = show_run(folder)
     if known["status"] == "finished":

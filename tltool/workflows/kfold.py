@@ -1,0 +1,189 @@
+"""Train once per fold of a cross-validation, and say how far the folds differ."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tltool.data.sources.open import read_source
+from tltool.errors import UsageError
+from tltool.events import Observer, SilentObserver
+from tltool.recipe.load import load_recipe
+from tltool.recipe.overrides import Override
+from tltool.recipe.schema import Recipe
+from tltool.training.distribute import Device
+from tltool.workflows.sweep import metrics_of
+
+RESULT = "kfold.json"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What the run of one fold reached on it.
+
+    Attributes:
+        fold: as ``data.fold`` has it.
+        run: the run folder.
+        accuracy: on the fold's photos.
+        log_loss: on them, nats.
+        test_accuracy: on the test part, None without one.
+    """
+
+    fold: str
+    run: str
+    accuracy: float
+    log_loss: float
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over folds and its standard error; None for what was not measured."""
+
+    mean: float | None
+    standard_error: float | None
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The runs of all folds.
+
+    Attributes:
+        folder: of the runs and of kfold.json.
+        folds: one entry per fold.
+        accuracy: over the folds.
+        log_loss: over the folds.
+        test_accuracy: of the same models on the test part; None without one.
+    """
+
+    folder: Path
+    folds: tuple[Fold, ...]
+    accuracy: Mean
+    log_loss: Mean
+    test_accuracy: Mean
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document of kfold.json."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def cross_validate(
+    photos: str,
+    *,
+    recipe: str,
+    count: int,
+    settings: Sequence[str | Override] = (),
+    test: str | None = None,
+    out: Path,
+    weights: Path | None = None,
+    offline: bool = False,
+    device: Device = "auto",
+    tensorboard: bool = True,
+    track: Sequence[str] = (),
+    observer: Observer | None = None,
+) -> CrossValidation:
+    """Train a run per fold, each with that fold as its validation part. Nothing is exported.
+
+    The runs share features: what one fold's photos give is computed once. What ``out`` holds of the
+    same cross-validation is taken up: finished runs are read, interrupted ones resumed.
+
+    Args:
+        photos: the source.
+        recipe: name or file of the recipe.
+        count: number of folds; a source that gives folds must give as many.
+        settings: further settings of all runs.
+        test: a separate source of test photos, for the final evaluation of each run.
+        out: folder of the runs.
+        weights: a file of pretrained weights.
+        offline: open no network connection.
+        device: auto, cpu or gpu.
+        tensorboard: write event files into the runs.
+        track: where to log the runs besides: mlflow.
+        observer: told about everything on the way.
+
+    Raises:
+        UsageError: the source gives another number of folds.
+        DataError: a class has too few photos.
+    """
+    observer = observer or SilentObserver()
+    plain = load_recipe(recipe, settings)
+    names = _names(photos, count, plain, test=test, offline=offline, observer=observer)
+    resolved = [_recipe(recipe, settings, name) for name in names]
+    found = []
+    for number, (name, one) in enumerate(zip(names, resolved, strict=True)):
+        observer.on_message(f"run {number + 1} of {len(names)}: fold {name}")
+        run = out / f"fold-{name.partition('/')[0]}"
+        metrics = metrics_of(
+            run,
+            one,
+            photos,
+            observer=observer,
+            test=test,
+            weights=weights,
+            offline=offline,
+            device=device,
+            tensorboard=tensorboard,
+            track=track,
+            caches=out / "cache",
+        )
+        found.append(_fold(name, run, metrics))
+    result = _judged(out, found)
+    text = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+    (out / RESULT).write_text(f"{text}\n", encoding="utf-8")
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    return result
+
+
+def _names(photos: str, count: int, recipe: Recipe, *, test: str | None, **how: Any) -> list[str]:
+    """Return the folds as ``data.fold`` has them: those that the source gives, or drawn ones."""
+    listing = read_source(photos, test=test, pixels=recipe.data.pixels, **how)
+    given = sorted({item.fold for item in listing.items if item.fold is not None})
+    if not given:
+        return [f"{fold}/{count}" for fold in range(count)]
+    if len(given) != count:
+        raise UsageError(
+            f"--kfold {count}: {photos} gives {len(given)} folds of its own",
+            hint=f"--kfold {len(given)}, or a source without a column fold",
+        )
+    return [str(fold) for fold in given]
+
+
+def _recipe(reference: str, settings: Sequence[str | Override], fold: str) -> Recipe:
+    own = {"data.fold": fold, "export.enabled": False}
+    added = [Override(key, value, f"the cross-validation's {key}") for key, value in own.items()]
+    return load_recipe(reference, [*settings, *added])
+
+
+def _fold(name: str, run: Path, metrics: Mapping[str, Any]) -> Fold:
+    held = metrics["validation"]
+    tested = metrics["accuracy"]["value"] if metrics["evaluated_on"] == "test" else None
+    return Fold(name, str(run), held["val_accuracy"], held["val_loss"], tested)
+
+
+def _judged(out: Path, found: Sequence[Fold]) -> CrossValidation:
+    tested = [one.test_accuracy for one in found if one.test_accuracy is not None]
+    return CrossValidation(
+        out,
+        tuple(found),
+        accuracy=mean_over([one.accuracy for one in found]),
+        log_loss=mean_over([one.log_loss for one in found]),
+        test_accuracy=mean_over(tested),
+    )
+
+
+def mean_over(values: Sequence[float]) -> Mean:
+    """Return mean and standard error: the deviation of the folds over the root of their number.
+
+    Folds share training photos, so that this is no interval of the mean: it understates the spread
+    (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold
+    cross-validation").
+    """
+    if len(values) < 2:
+        return Mean(values[0] if values else None, None)
+    return Mean(statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)))
