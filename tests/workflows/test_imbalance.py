@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -76,3 +77,19 @@ def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
     assert [text for text in told if "as many training photos as 'dog'" in text]
     _, told = trained(fruit, tmp_path / "even", tiny_settings)
     assert not [text for text in told if "as many training photos" in text]
+
+
+def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path, tiny_settings):
+    photos = sorted(uneven.rglob("*.jpg"))
+    measured = {}
+    for weight in (1, 4):
+        lines = [f"{p},{p.parent.name},{weight if p.parent.name == 'dog' else 1}" for p in photos]
+        table = tmp_path / f"{weight}.csv"
+        table.write_text("\n".join(["path,label,weight", *lines]) + "\n")
+        run, _ = trained(table, tmp_path / f"run{weight}", tiny_settings)
+        measured[weight] = json.loads((run / "metrics.json").read_text())["validation"]
+    counts = train_counts(run)
+    mean = (counts["cat"] + 4 * counts["dog"]) / sum(counts.values())
+    weights = read_manifest(run / "manifest.json")["class_weights"]
+    assert weights == {name: pytest.approx(1 / mean) for name in ("cat", "dog")}
+    assert measured[1] != measured[4]

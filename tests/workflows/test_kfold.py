@@ -108,10 +108,10 @@ def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short
     assert done.exit_code == 0, done.stderr
     assert "± s.e." in done.stdout
     assert "test accuracy" in done.stdout
-    planned = {Path(row["path"]).name: row for row in rows(tmp_path / "split")}
+    planned = {(row["label"], Path(row["path"]).name): row for row in rows(tmp_path / "split")}
     for fold in range(2):
         for row in rows(tmp_path / "out" / f"fold-{fold}"):
-            plan = planned[Path(row["path"]).name]
+            plan = planned[row["label"], Path(row["path"]).name]
             held = "validation" if plan["fold"] == str(fold) else "train"
             assert row["split"] == ("test" if plan["split"] == "test" else held)
     wrong = runner.invoke(app, ["finetune", file, "--kfold", "3", *settings])
