@@ -49,7 +49,7 @@ class DataSection(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
     """Share of the photos opened only once, by the final evaluation. With 0 and no test folder the
     validation part is reported, which is a little optimistic."""
-    fold: Annotated[str, BeforeValidator(fold_text), Field(pattern=FOLD_PATTERN)] | None = None
+    fold: Annotated[str, Field(pattern=FOLD_PATTERN), BeforeValidator(fold_text)] | None = None
     """Cross-validation: this fold is the validation part, all others train. `2` is fold 2 of the
     table's column fold; `2/5` is fold 2 of 0 to 4, which are drawn like the split. Test photos are
     in no fold."""

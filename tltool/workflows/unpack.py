@@ -74,7 +74,7 @@ def phase_plan(
         weight_decay=train.weight_decay,
         smoothing=train.label_smoothing,
         class_weights=class_weights,
-        focal_gamma=train.focal_gamma if train.imbalance == "focal" else 0.0,
+        focal_gamma=train.focal_gamma * (train.imbalance == "focal"),
         ema=train.ema,
         patience=train.early_stopping.patience,
         min_delta=train.early_stopping.min_delta,
