@@ -162,7 +162,8 @@ EPOCH = ("train.head.epochs=1", "train.finetune.epochs=1")
 # every head on both kinds of backbone, and every setting of training at least once
 VARIANTS = [
     ("tiny_vgg", "gap", ("train.cache=auto", "train.imbalance=weights")),
-    ("tiny_vgg", "gap", ("train.imbalance=focal", "train.focal_gamma=1.5")),
+    ("tiny_vgg", "flatten", ("train.imbalance=focal", "train.focal_gamma=1.5")),
+    ("tiny_resnet", "flatten", ("train.finetune.epochs=0",)),
     ("tiny_vgg", "gap", ("train.imbalance=balanced_sampling", "augment.mixup.alpha=0.4")),
     ("tiny_vgg", "gap", ("train.head.epochs=0", "train.finetune.epochs=0")),
     ("tiny_vgg", "gap", ("train.finetune.epochs=0", "augment.flip=none", "augment.crop=null")),
