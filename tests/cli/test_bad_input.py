@@ -102,6 +102,18 @@ def test_other_sources_that_cannot_be_used(
     assert name in the_error(result)
 
 
+def test_a_group_column_that_makes_a_split_impossible(finetune_tiny, the_error, make_photos):
+    photos = make_photos(n=4)
+    rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in photos.rglob("*.jpg")]
+    table = photos / "data.csv"
+    groups = ["one" if row.endswith("cat") else f"dog {n}" for n, row in enumerate(rows)]
+    lines = [f"{row},{group}" for row, group in zip(rows, groups, strict=True)]
+    table.write_text("\n".join(["path,label,group", *lines]))
+    result = finetune_tiny(table)
+    assert result.exit_code == 3
+    assert "'cat' has 1" in the_error(result)
+
+
 def test_a_folder_that_may_not_be_read(finetune_tiny, the_error, make_photos):
     if os.geteuid() == 0:
         pytest.skip("nothing is forbidden to root")
