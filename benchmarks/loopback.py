@@ -1,11 +1,12 @@
 """`tltool serve` as a process, and HTTP connections to it that count every byte."""
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,14 @@ class Served:
 
 
 @contextmanager
-def served(model: Path, options: Sequence[str] = ()) -> Iterator[Served]:
-    """Run `tltool serve` until the context ends."""
+def served(
+    model: Path, options: Sequence[str] = (), *, env: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """Run `tltool serve` until the context ends; ``env`` adds to its environment."""
     program = "from tltool.cli.main import run; run()"
     command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    whole = {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=whole) as process:
         for line in process.stderr:
             found = re.search(r"http://[^:]+:(\d+)/v1/models/(\S+):predict", line)
             if found:
