@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -102,9 +103,42 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
 }
 
 
+EXTENSIONS = {"jpeg": ".jpg", "png": ".png", "gif": ".gif", "bmp": ".bmp", "webp": ".webp"}
+
+
+def deep_rgb_png(width: int = 80, height: int = 60) -> bytes:
+    """Return a PNG of 16 bits for each of red, green and blue, which Pillow cannot write."""
+    levels = np.random.default_rng(0).integers(0, 2**16, (height, width, 3)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in levels)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def good_files() -> dict[str, bytes]:
+    """Return a file of every format and mode that must be accepted."""
+    files = {f"{name}{EXTENSIONS[name.split()[0]]}": make() for name, make in SAMPLES.items()}
+    for orientation in range(1, 9):
+        files[f"turned {orientation}.jpg"] = with_orientation(tiles(seed=9), "JPEG", orientation)
+    levels = (np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16)
+    files["grey 16.png"] = encode(Image.fromarray(levels), "PNG")
+    files["grey 16.tif"] = encode(Image.fromarray(levels), "TIFF")
+    files["colour 16.png"] = deep_rgb_png()
+    files["pa.tif"] = encode(see_through(tiles()).convert("PA"), "TIFF")
+    for mode in ("RGB", "L", "LA", "RGBA", "P", "1", "CMYK"):
+        image = see_through(tiles()).convert("RGBA").convert(mode)
+        files[f"{mode}.tif"] = encode(image, "TIFF")
+    return files
+
+
 def by_pillow(data: bytes) -> NDArray[np.int64]:
     """Return what Pillow decodes: first frame, upright, over white; int64 [H, W, 3]."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    if image.mode.startswith("I;16"):  # Pillow would cut it off at 255
+        image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -15,8 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.samples import SAMPLES, by_pillow, encode, see_through, tiles, with_orientation
+from tests.data.samples import (
+    SAMPLES,
+    by_pillow,
+    encode,
+    good_files,
+    see_through,
+    tiles,
+    with_orientation,
+)
+from tltool.data.catalog import Item
 from tltool.data.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
+from tltool.data.pipeline import image_dataset, image_files
+from tltool.data.transcode import read_image_bytes
 
 SPEC = DecodeSpec(20, 30)
 decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])
@@ -41,6 +52,15 @@ def test_every_format_is_decoded_as_pillow_decodes_it(name: str) -> None:
     expected = by_pillow(data)
     assert decoded(data).shape == expected.shape
     assert np.abs(decoded(data) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", sorted(good_files()))
+def test_every_file_that_is_taken_looks_as_pillow_shows_it(name: str, tmp_path: Path) -> None:
+    data = good_files()[name]
+    (tmp_path / name).write_bytes(data)
+    found, expected = decoded(read_image_bytes(tmp_path / name)), by_pillow(data)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() <= 2
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
@@ -148,10 +168,12 @@ def test_random_bytes_never_fail_a_batch(junk: list[bytes], start: bytes) -> Non
 @settings(max_examples=100, deadline=None)
 def test_changed_bytes_in_a_file_never_fail_a_batch(data: st.DataObject, name: str) -> None:
     changed = bytearray(SAMPLES[name]())
+    last = data.draw(st.sampled_from([30, 400, len(changed) - 1]), label="last place")
     for _ in range(data.draw(st.integers(1, 4))):
-        changed[data.draw(st.integers(0, min(len(changed) - 1, 400)))] = data.draw(
+        changed[data.draw(st.integers(0, min(len(changed) - 1, last)))] = data.draw(
             st.integers(0, 255)
         )
+    del changed[data.draw(st.sampled_from([len(changed), len(changed) // 2, 40]), label="end") :]
     _, ok = batch(tf.constant([bytes(changed), SAMPLES["png"]()]))
     assert ok.numpy()[1]
 
@@ -163,8 +185,12 @@ def test_an_opaque_animation_cannot_overwrite_memory() -> None:
         assert decoded(data).shape == (60, 80, 3)
 
 
-def test_the_exported_function_answers_the_same_in_a_fresh_process(tmp_path: Path) -> None:
-    items = [SAMPLES["jpeg"](), b"junk", SAMPLES["png alpha"](), SAMPLES["webp"]()]
+def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name, data in good_files().items():
+        (tmp_path / "photos" / name).write_bytes(data)
+    files = [Item(path, "x") for path in sorted((tmp_path / "photos").iterdir())]
+    items = [*(read_image_bytes(file.path) for file in files), b"junk"]
     module = tf.Module()
     module.batch = batch
     tf.saved_model.save(module, str(tmp_path / "saved"))
@@ -179,10 +205,13 @@ def test_the_exported_function_answers_the_same_in_a_fresh_process(tmp_path: Pat
         "np.savez(sys.argv[1] + '/found.npz', images=images, ok=ok)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=tmp_path)
-    found = np.load(tmp_path / "found.npz")
-    images, ok = batch(tf.constant(items))
-    np.testing.assert_array_equal(found["images"], images)
-    assert found["ok"].tolist() == ok.numpy().tolist() == [True, False, True, True]
+    exported = np.load(tmp_path / "found.npz")
+    predicted, ok = batch(tf.constant(items))
+    np.testing.assert_array_equal(exported["images"], predicted)
+    assert exported["ok"].tolist() == ok.numpy().tolist() == [True] * len(files) + [False]
+    order = tf.range(len(files), dtype=tf.int64)
+    trained = image_dataset(image_files(files), SPEC, order=order).as_numpy_iterator()
+    np.testing.assert_array_equal(np.stack([image for _, image in trained]), predicted[:-1])
 
 
 def test_squash_stretches_to_the_size() -> None:

@@ -8,10 +8,11 @@ import typer
 from tltool.cli import options
 from tltool.cli.boundary import guarded
 from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.results import show_next
+from tltool.cli.console import fail, line, out, print_json, print_table, printable
+from tltool.cli.results import show_fields, show_next
 
 if TYPE_CHECKING:
+    from tltool.workflows.check import Checked
     from tltool.workflows.split import Division
 
 app = Commands(help="Look at photos and divide them, before any training.")
@@ -20,6 +21,55 @@ app = Commands(help="Look at photos and divide them, before any training.")
 @app.callback()
 def data() -> None:
     """Look at photos and divide them, before any training."""
+
+
+@app.command("check")
+@guarded
+def check(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="Labelled photos: any source that finetune takes."),
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FOLDER", help="Where the report goes; else data_check/NAME."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
+    ] = 224,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
+    ] = False,
+    pixels: options.Pixels = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Find what ruins models: bad files, duplicates, leaks, label conflicts, shortcuts."""
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.check import check as workflow
+
+        found = workflow(
+            source,
+            report=report,
+            image_size=image_size,
+            pixels=pixels,
+            offline=offline,
+            observer=display,
+        )
+    if json:
+        print_json(found.to_json())
+    else:
+        _show_check(found)
+    serious = found.result.count("serious")
+    if strict and serious:
+        fail(f"{serious} serious findings in {source}", f"see {found.issues}")
+        raise typer.Exit(3)
 
 
 @app.command("split")
@@ -90,10 +140,26 @@ def split(
         written = str(found.written) if found.written else None
         print_json({"photos": len(found.catalog), "classes": found.counts(), "written": written})
     else:
-        _show(found, source, how)
+        _show_split(found, source, how)
 
 
-def _show(found: "Division", source: str, how: str) -> None:
+def _show_check(found: "Checked") -> None:
+    from tltool.data.checks.result import summary
+
+    console, result = out(), found.result
+    line(console)
+    counts = f"{result.images:,} images, {len(result.items):,} usable, {result.bytes / 1e6:,.1f} MB"
+    line(console, (printable(result.source), "bold"), f"  {counts}")
+    line(console)
+    rows = [(each.what, each.verdict, each.told) for each in summary(result)]
+    print_table(console, ("check", "verdict", "found"), rows)
+    show_fields({"report": found.report, "issues": found.issues})
+    if result.shape is not None:
+        setting = f"data.resize={result.shape.recommended}"
+        show_next(["tltool", "finetune", result.source, "--set", setting])
+
+
+def _show_split(found: "Division", source: str, how: str) -> None:
     from tltool.workflows.split import FILE, counts_rows
 
     console = out()

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from tltool.data.catalog import Catalog, Item
-from tltool.data.inspection import BadFileError, Decoder, image_decoder, inspect_file
+from tltool.data.headers import BadFileError
+from tltool.data.inspection import Decoder, image_decoder, inspect_file
 from tltool.data.sources.listing import Listing
 from tltool.errors import DataError
 from tltool.events import Observer
@@ -111,10 +112,10 @@ def _checked(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, lis
 
 def _check(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Issue]]:
     try:
-        checked, notes = inspect_file(item, max_pixels=max_pixels, decode=decode)
+        found = inspect_file(item, max_pixels=max_pixels, decode=decode)
     except BadFileError as bad:
         return item, [Issue(item.path, bad.kind, bad.detail, bad=True)]
-    return checked, [Issue(item.path, note.kind, note.detail, bad=False) for note in notes]
+    return found.item, [Issue(item.path, n.kind, n.detail, bad=False) for n in found.notes]
 
 
 def _check_classes(listing: Listing, items: Sequence[Item], bad: Sequence[Issue]) -> None:

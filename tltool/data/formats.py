@@ -110,9 +110,15 @@ def _decode_jpeg(
     shape = tf.io.extract_jpeg_shape(data)
     with tf.control_dependencies([_check_pixels(shape[0], shape[1])]):
         if choose_ratio is None:
-            return _jpeg_at(data, 1)
+            return decode_jpeg(data)
         branches = [lambda ratio=ratio: _jpeg_at(data, ratio) for ratio in JPEG_RATIOS]
         return tf.switch_case(choose_ratio(shape, orientation), branches)
+
+
+@as_written
+def decode_jpeg(data: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG at full size, as stored: uint8 [H, W, 3]."""
+    return _jpeg_at(data, 1)
 
 
 def _jpeg_at(data: tf.Tensor, ratio: int) -> tf.Tensor:

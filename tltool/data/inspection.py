@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from tltool.data import perceptual, transcode
 from tltool.data.catalog import Item
+from tltool.data.headers import BadFileError, Header, read_header
 from tltool.errors import DataError
 
 
@@ -55,26 +56,32 @@ class Note:
     detail: str
 
 
-class BadFileError(Exception):
-    """A file that cannot be used: kind and detail of its issue."""
+@dataclass(frozen=True)
+class Inspected:
+    """A file that can be used: the item with what is now known, and what is odd about it."""
 
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
+    item: Item
+    notes: list[Note]
+    header: Header
+    seen: Seen
+    size: int
 
 
-def inspect_file(item: Item, *, max_pixels: int, decode: Decoder) -> tuple[Item, list[Note]]:
+def inspect_file(item: Item, *, max_pixels: int, decode: Decoder) -> Inspected:
     """Open, measure, hash and fully decode one file.
-
-    Returns:
-        the item with what is now known of it, and what is odd but does no harm.
 
     Raises:
         BadFileError: it cannot be used.
     """
-    try:
+    with named_problems():
         return _inspect(item, max_pixels, decode)
+
+
+@contextmanager
+def named_problems() -> Iterator[None]:
+    """Turn what reading a file can raise into ``BadFileError``."""
+    try:
+        yield
     except DataError as error:
         raise BadFileError("unsupported", error.message) from None
     except OSError as error:
@@ -83,16 +90,26 @@ def inspect_file(item: Item, *, max_pixels: int, decode: Decoder) -> tuple[Item,
         raise BadFileError("too large", "it does not fit into memory") from None
 
 
-def _inspect(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Note]]:
-    status = item.path.stat()
+def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
+    """Return header and bytes of a file; one that claims too many pixels is not read.
+
+    Raises:
+        BadFileError: it is empty, no regular file or no whole image header.
+        OSError: the disk's own error.
+    """
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
         raise BadFileError("unreadable", "it is not a regular file")
     if status.st_size == 0:
         raise BadFileError("empty", "0 bytes")
-    with item.path.open("rb") as file:
-        image_format, frames = _read_header(file, max_pixels)
+    with path.open("rb") as file:
+        header = read_header(file, max_pixels)
         file.seek(0)
-        data = file.read()
+        return header, file.read()
+
+
+def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
+    header, data = read_file(item.path, max_pixels)
     stored = transcode.decodes_as_stored(data)
     seen = decode(data if stored else transcode.transcode(data, name=item.path.name))
     checked = replace(
@@ -100,64 +117,24 @@ def _inspect(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[N
         sha256=hashlib.sha256(data).hexdigest(),
         width=seen.width,
         height=seen.height,
-        format=image_format,
+        format=header.format,
         orientation=seen.orientation,
-        perceptual_hash=perceptual.perceptual_hash(seen.thumbnail),
+        perceptual_hash=perceptual.perceptual_hashes(seen.thumbnail[np.newaxis])[0],
     )
-    return checked, _notes(item.path, image_format, frames)
+    return Inspected(checked, odd_notes(item.path, header), header, seen, len(data))
 
 
-def _read_header(file: BinaryIO, max_pixels: int) -> tuple[str, int]:
-    """Return format and number of frames; nothing is decoded yet."""
-    start = file.read(64)
-    file.seek(0)
-    try:
-        with Image.open(file) as image:
-            _check_pixels(image.size, max_pixels)
-            name = image.format or "image"
-            frames = getattr(image, "n_frames", 1) if name in ("GIF", "PNG", "WEBP") else 1
-            return transcode.FORMATS.get(name, name.lower()), frames
-    except Image.DecompressionBombError:
-        raise BadFileError("too many pixels", f"more than {2 * _pillow_limit():,}") from None
-    except UnidentifiedImageError:
-        raise _unidentified(start) from None
-    except (SyntaxError, ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's error, not Pillow's about the content
-        raise BadFileError("damaged", f"its header is broken: {error}") from None
-
-
-def _pillow_limit() -> int:
-    return Image.MAX_IMAGE_PIXELS or transcode.MAX_PIXELS
-
-
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise BadFileError(
-            "too many pixels", f"{width} x {height}, over the limit of {max_pixels:,} pixels"
-        )
-
-
-def _unidentified(start: bytes) -> BadFileError:
-    if transcode.decodes_as_stored(start):
-        return BadFileError("damaged", "it is truncated or damaged: its header is broken")
-    error = transcode.not_an_image(start, "the file")
-    if error.hint:
-        return BadFileError("unsupported", f"{error.message}; {error.hint}")
-    return BadFileError("not an image", "its content is of no known image format")
-
-
-def _notes(path: Path, image_format: str, frames: int) -> list[Note]:
-    notes = []
+def odd_notes(path: Path, header: Header) -> list[Note]:
+    """Return what is odd about a file, but does no harm to it."""
+    notes, image_format = [], header.format
     extension = path.suffix.lower()
     known = {name for names in _EXTENSIONS.values() for name in names}
     expected = _EXTENSIONS.get(image_format, set())
     if extension not in expected and (expected or extension in known):
         detail = f"it is a {image_format.upper()} file; used all the same"
         notes.append(Note("wrong extension", detail))
-    if frames > 1:
-        detail = f"only the first of its {frames} frames is used"
+    if header.frames > 1:
+        detail = f"only the first of its {header.frames} frames is used"
         notes.append(Note("animated", detail))
     return notes
 

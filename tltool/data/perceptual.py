@@ -38,21 +38,25 @@ _FARTHEST = 0.15  # of a side, for shift and change of size
 _BLOCK = 2048
 
 
-def perceptual_hash(thumbnail: NDArray[np.float32]) -> int | None:
-    """Return ``HASH_BITS`` bits that a resized, recompressed or brighter copy shares.
+def perceptual_hashes(thumbnails: NDArray[np.float32]) -> list[int | None]:
+    """Return ``HASH_BITS`` bits for each image, which copies of it mostly share.
 
     Args:
-        thumbnail: the upright image, float32 [32, 32, 3] in 0..255.
+        thumbnails: the upright images, float32 [N, 32, 32, 3] in 0..255.
 
     Returns:
-        the hash, or None for an image without contrast.
+        the hashes, with None for an image without contrast.
     """
-    grey = thumbnail @ _LUMA
-    if grey.std() < _FLAT:
-        return None
-    low = (_BASIS @ grey @ _BASIS.T).ravel()[1:]  # without the mean brightness
-    middle = np.partition(low, HASH_BITS // 2)[HASH_BITS // 2]
-    return int.from_bytes(np.packbits(low > middle).tobytes(), "big")
+    grey = thumbnails @ _LUMA
+    frequencies = (_BASIS @ grey @ _BASIS.T).reshape(len(grey), -1)
+    low = frequencies[:, 1:]  # without the mean brightness
+    middle = np.partition(low, HASH_BITS // 2, axis=1)[:, HASH_BITS // 2]
+    packed = np.packbits(low > middle[:, np.newaxis], axis=1)
+    flat = grey.std(axis=(1, 2)) < _FLAT
+    return [
+        None if without else int.from_bytes(bits.tobytes(), "big")
+        for bits, without in zip(packed, flat, strict=True)
+    ]
 
 
 def near_pairs(hashes: Sequence[int]) -> Iterator[NDArray[np.int64]]:

@@ -1,0 +1,228 @@
+"""What `tltool data check` costs, and what its search for copies finds.
+
+python benchmarks/data_check.py speed [--rounds 5]
+python benchmarks/data_check.py memory [--files 100000]
+python benchmarks/data_check.py copies
+
+Reads flowers128 and hymenoptera from TLTOOL_TEST_DATA. `speed` compares, in alternating rounds of
+one process, the whole check with one plain decode of all files by TensorFlow, and in fresh
+processes the command with a program that does nothing but that decode. `memory` checks generated
+JPEG files of 32 pixels. `copies` plants changed copies of each kind.
+"""
+
+import argparse
+import io
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+PHOTOS = Path(os.environ.get("TLTOOL_TEST_DATA", "."))
+PLAIN = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+paths = sorted(str(path) for path in Path(sys.argv[1]).rglob("*.jpg"))
+for _ in tf.data.Dataset.from_tensor_slices(paths).map(
+    lambda path: tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False),
+    num_parallel_calls=tf.data.AUTOTUNE,
+):
+    pass
+"""
+
+
+def clock(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def plain_images(paths: list[str]) -> None:
+    """Decode every file and hand each image to Python."""
+    for _ in _decoded(paths, lambda image: image):
+        pass
+
+
+def plain_shapes(paths: list[str]) -> None:
+    """Decode every file and hand only shapes to Python, 64 at a time: the least there is."""
+    import tensorflow as tf
+
+    for _ in _decoded(paths, tf.shape).batch(64):
+        pass
+
+
+def _decoded(paths: list[str], kept: Callable):
+    import tensorflow as tf
+
+    def decode(path):
+        return kept(tf.io.decode_image(tf.io.read_file(path), 3, expand_animations=False))
+
+    files = tf.data.Dataset.from_tensor_slices(paths)
+    return files.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def speed(rounds: int) -> None:
+    from tltool.data.checks.scan import scan
+    from tltool.data.sources.folder import read_folder
+    from tltool.events import SilentObserver
+    from tltool.workflows.check import check
+
+    folder = PHOTOS / "flowers128"
+    listing = read_folder(folder)
+    paths = [str(item.path) for item in listing.items]
+    quiet = SilentObserver()
+    out = tempfile.mkdtemp()
+    ways = {
+        "plain decode, images": lambda: plain_images(paths),
+        "plain decode, shapes in batches": lambda: plain_shapes(paths),
+        "the pass over the files": lambda: scan(
+            listing.items, max_pixels=10**8, image_size=224, observer=quiet
+        ),
+        "the whole check with its report": lambda: check(folder, report=out),
+    }
+    for work in ways.values():
+        work()
+    found = [{name: clock(work) for name, work in ways.items()} for _ in range(rounds)]
+    images, shapes = list(ways)[:2]
+    print(f"{len(paths)} files, {rounds} alternating rounds\n")
+    print("| what | median s | against images | against shapes |\n|---|---|---|---|")
+    for name in ways:
+        ratios = [statistics.median(r[name] / r[base] for r in found) for base in (images, shapes)]
+        middle = statistics.median(r[name] for r in found)
+        print(f"| {name} | {middle:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+    commands = {
+        "process: plain decode, images": [sys.executable, "-c", PLAIN, str(folder)],
+        "process: tltool data check": ["tltool", "data", "check", str(folder), "--report", out],
+    }
+    took = [
+        {
+            name: clock(lambda command=command: subprocess.run(command, check=True, stdout=-3))
+            for name, command in commands.items()
+        }
+        for _ in range(min(rounds, 3))
+    ]
+    first, _ = commands
+    for name in commands:
+        ratio = statistics.median(each[name] / each[first] for each in took)
+        print(f"| {name} | {statistics.median(each[name] for each in took):.2f} | {ratio:.2f} | |")
+
+
+def memory(files: int) -> None:
+    """Check more and more files, each count in a process of its own."""
+    print("| files | seconds | peak MiB |\n|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        written = 0
+        for count in sorted({1000, 10_000, files}):
+            for number in range(written, count):
+                path = Path(folder) / "photos" / f"c{number % 10}" / f"{number // 1000}"
+                path.mkdir(parents=True, exist_ok=True)
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(path / f"{number}.jpg", quality=80)
+            written = count
+            command = [sys.executable, __file__, "one", f"{folder}/photos", f"{folder}/report"]
+            print(
+                subprocess.run(command, check=True, capture_output=True, text=True).stdout, end=""
+            )
+
+
+def one(folder: str, report: str) -> None:
+    from tltool.workflows.check import check
+
+    started = time.perf_counter()
+    result = check(folder, report=report).result
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds = time.perf_counter() - started
+    print(f"| {result.images} | {seconds:.1f} | {peak:.0f} |", flush=True)
+
+
+def copies(per_kind: int = 200) -> None:
+    print("| photos | copy | found |\n|---|---|---|")
+    for name in ("hymenoptera", "flowers128"):
+        paths = sorted((PHOTOS / name).rglob("*.jp*g"))
+        chosen = np.random.default_rng(0).choice(len(paths), per_kind, replace=False)
+        for kind, change in KINDS.items():
+            found = planted(paths, chosen, change)
+            print(f"| {name} | {kind} | {found} of {per_kind} |")
+
+
+def planted(paths: list[Path], chosen: np.ndarray, change: Callable) -> int:
+    """Return how many changed copies are found with the photo that they come from."""
+    from tltool.data.checks.scan import scan
+    from tltool.data.duplicates import find_clusters
+    from tltool.data.sources.folder import read_folder
+    from tltool.events import SilentObserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number in chosen:
+            image = Image.open(paths[number]).convert("RGB")
+            for label, kept in (("a", image), ("b", change(image))):
+                (Path(folder) / label).mkdir(exist_ok=True)
+                kept.save(Path(folder) / label / f"{number}.jpg", quality=90)
+        items = read_folder(Path(folder)).items
+        found = scan(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
+        together = [{found[i].path.name for i in c.members} for c in find_clusters(found)]
+    return sum(len(names) == 1 for names in together)
+
+
+def recompressed(image: Image.Image, quality: int) -> Image.Image:
+    output = io.BytesIO()
+    image.save(output, "JPEG", quality=quality)
+    return Image.open(output).convert("RGB")
+
+
+def cropped(image: Image.Image, share: float) -> Image.Image:
+    width, height = image.size
+    return image.crop(
+        (
+            round(width * share),
+            round(height * share),
+            round(width * (1 - share)),
+            round(height * (1 - share)),
+        )
+    )
+
+
+KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "half as large": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "1.5 times as large": lambda image: image.resize((image.width * 3 // 2, image.height * 3 // 2)),
+    "JPEG quality 40": lambda image: recompressed(image, 40),
+    "JPEG quality 15": lambda image: recompressed(image, 15),
+    "2 % cut off each side": lambda image: cropped(image, 0.02),
+    "3 % cut off each side": lambda image: cropped(image, 0.03),
+    "5 % cut off each side": lambda image: cropped(image, 0.05),
+    "20 % darker": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+    "20 % brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
+    "40 % brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.4),
+    "30 % more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.3),
+}
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["one"]:
+        return one(*sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("speed", "memory", "copies"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--files", type=int, default=100_000)
+    given = parser.parse_args()
+    work = {
+        "speed": lambda: speed(given.rounds),
+        "memory": lambda: memory(given.files),
+        "copies": copies,
+    }
+    return work[given.what]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""tltool data check: a messy corpus with every kind of trouble, and a clean one without any."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import PhotoMaker
+from tests.data.samples import EXTENSIONS, SAMPLES, encode, good_files, tiles
+from tests.data.test_duplicates import COPIES, scene
+
+
+def found(result: Any) -> dict[str, set[str]]:
+    """Return the kinds of findings by file name, from the JSON document."""
+    kinds: dict[str, set[str]] = {}
+    for finding in json.loads(result.stdout)["findings"]:
+        for path in (finding["path"], *finding["related"]):
+            kinds.setdefault(Path(path).name if path else "", set()).add(finding["kind"])
+    return kinds
+
+
+def write(root: Path, label: str, files: dict[str, bytes]) -> None:
+    (root / label).mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (root / label / name).write_bytes(data)
+
+
+def test_every_bad_file_is_found_and_no_good_one_refused(
+    tltool: Callable[..., Any], tmp_path: Path, untouched: Callable[[Path], Path]
+) -> None:
+    root = tmp_path / "photos"
+    good = good_files()
+    write(root, "a", {name: data for n, (name, data) in enumerate(good.items()) if n % 2})
+    write(root, "b", {name: data for n, (name, data) in enumerate(good.items()) if not n % 2})
+    bad = {"zero.jpg": b"", "text.png": b"no image at all " * 9}
+    for kind in ("jpeg", "png", "gif", "webp", "bmp", "jpeg progressive"):
+        whole = SAMPLES[kind]()
+        for tenth in range(10):
+            name = f"cut {kind} {tenth}{EXTENSIONS[kind.split()[0]]}"
+            bad[name] = whole[: int(len(whole) * tenth / 10)]
+    write(root, "a", bad)
+    result = tltool("data", "check", untouched(root), "--json", "--report", tmp_path / "report")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    serious = {
+        Path(finding["path"]).name
+        for finding in document["findings"]
+        if finding["severity"] == "serious" and finding["path"] and not finding["related"]
+    }
+    assert serious == set(bad)
+    assert document["usable"] == len(good)
+    kinds = found(result)
+    assert kinds["zero.jpg"] == {"empty"}
+    assert kinds["text.png"] == {"not an image"}
+    for name in ("jpeg cmyk.jpg", "jpeg ycck.jpg", "CMYK.tif"):
+        assert "CMYK" in kinds[name]
+    for name in ("grey 16.png", "grey 16.tif", "colour 16.png"):
+        assert "16 bit" in kinds[name]
+    for name in ("png alpha.png", "LA.tif", "pa.tif", "webp alpha.webp", "gif transparent.gif"):
+        assert "transparent" in kinds[name]
+    assert {"turned by EXIF" in kinds.get(f"turned {n}.jpg", set()) for n in range(2, 9)} == {True}
+    assert "turned by EXIF" not in kinds.get("turned 1.jpg", set())
+    assert "animated" in kinds["gif animated.gif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("png.jpg", lambda: SAMPLES["png"](), "wrong extension"),
+        ("wide.png", lambda: encode(tiles(400, 60), "PNG"), "extreme aspect"),
+        ("icon.png", lambda: encode(tiles(40, 40), "PNG"), "tiny"),
+        ("large.png", lambda: encode(Image.new("L", (5000, 4100)), "PNG"), "huge"),
+        ("bomb.png", lambda: encode(Image.new("1", (20_000, 20_000)), "PNG"), "too many pixels"),
+    ],
+)
+def test_odd_files_are_named(
+    name: str,
+    data: Callable[[], bytes],
+    kind: str,
+    tltool: Callable[..., Any],
+    make_photos: PhotoMaker,
+) -> None:
+    root = make_photos(n=3, size=80)
+    (root / "cat" / name).write_bytes(data())
+    kinds = found(tltool("data", "check", root, "--json"))
+    assert kind in kinds[name]
+    assert set(kinds) <= {name, ""}
+
+
+def planted(root: Path) -> dict[str, str]:
+    """Write 60 scenes with a copy each: in its class, in another, and in another split."""
+    places = {"near": "train/a", "conflict": "train/b", "leak": "val/a"}
+    images, expected = {}, {}
+    kinds = [kind for kind in COPIES if kind != "exact"] + ["exact"]
+    for n in range(60):
+        what = list(places)[n % 3]
+        kind = kinds[n // 3 % len(kinds)]
+        images[f"train/a/{n}.jpg"] = scene(n)
+        images[f"{places[what]}/{n} {kind}.jpg"] = COPIES[kind](scene(n))
+        expected[f"{n} {kind}.jpg"] = what
+    images["val/b/x.jpg"], images["train/b/y.jpg"] = scene(1000), scene(1001)
+    for name, image in images.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(root / name, quality=90)
+    return expected
+
+
+def test_planted_duplicates_conflicts_and_leaks_are_found(
+    tltool: Callable[..., Any], tmp_path: Path
+) -> None:
+    expected = planted(tmp_path / "photos")
+    result = tltool("data", "check", tmp_path / "photos", "--json", "--strict")
+    assert result.exit_code == 3
+    kinds = found(result)
+    told = {
+        "near": {"near duplicate", "exact duplicate"},
+        "conflict": {"label conflict"},
+        "leak": {"leak across splits"},
+    }
+    right = [name for name, what in expected.items() if kinds.get(name, set()) & told[what]]
+    assert len(right) >= 0.95 * len(expected), sorted(set(expected) - set(right))
+    for cluster in json.loads(result.stdout)["duplicates"]:
+        assert len({Path(name).stem.split()[0] for name in cluster["files"]}) == 1
+
+
+def differing(root: Path, *, quality: int, n: int = 40) -> Path:
+    """Write two classes of the same scenes that differ in the JPEG quality of their files."""
+    for seed in range(2 * n):
+        label, chosen = ("cat", 95) if seed % 2 else ("dog", quality)
+        path = root / label / f"{seed}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scene(seed, (96, 96)).save(path, quality=chosen)
+    return root
+
+
+def test_a_property_that_tells_the_class_is_named(
+    tltool: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = differing(tmp_path / "photos", quality=50)
+    result = tltool("data", "check", root, "--json")
+    document = json.loads(result.stdout)
+    named = {each["name"]: each for each in document["shortcuts"]}
+    assert named["JPEG quality"]["found"]
+    assert named["JPEG quality"]["accuracy"] == 1
+    assert named["JPEG quality"]["p_value"] == 0.01
+    assert not named["mean colour"]["found"]
+    assert "width" not in named
+    assert "the model may learn the JPEG quality instead of the object" in result.stdout
+
+
+def test_properties_alike_in_all_classes_are_no_shortcut(
+    tltool: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = differing(tmp_path / "photos", quality=95)
+    result = tltool("data", "check", root, "--strict")
+    assert result.exit_code == 0, result.stdout
+    assert "shortcuts            ok" in result.stdout
+
+
+def test_classes_that_are_odd_are_named(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(classes=("red deer", "Red_Deer", "fox"), n=24)
+    make_photos(root, classes=("owl",), n=2, seed=1)
+    make_photos(root, classes=("bat",), n=8, seed=2)
+    (root / "elk").mkdir()
+    (root / "elk" / "x.jpg").write_bytes(b"")
+    document = json.loads(tltool("data", "check", root, "--json").stdout)
+    told = {finding["kind"]: finding["detail"] for finding in document["findings"]}
+    assert told["same class name"].startswith("classes 'Red_Deer' and 'red deer'")
+    assert "'owl' has 2 different images" in told["class too small"]
+    assert "'bat' has only 8" in told["small class"]
+    assert "12.0 times" in told["uneven classes"]
+    assert "'elk'" in told["class without images"]
+    assert document["classes"]["counts"] == {
+        "Red_Deer": 24,
+        "fox": 24,
+        "red deer": 24,
+        "bat": 8,
+        "owl": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "recommended"), [((64, 64), "squash"), ((96, 72), "crop"), ((144, 60), "pad")]
+)
+def test_the_shape_decides_the_recommendation(
+    size: tuple[int, int], recommended: str, tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=3, size=size)
+    result = tltool("data", "check", root)
+    assert f"--set data.resize={recommended}" in result.stdout
+
+
+def test_the_report_is_one_file_and_the_table_has_a_row_for_each_finding(
+    tltool: Callable[..., Any], tmp_path: Path, make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=24, size=80)
+    (root / "cat" / "<b>evil, one.jpg").write_bytes(b"")
+    (root / "dog" / "copy.jpg").write_bytes((root / "cat" / "0_000.jpg").read_bytes())
+    result = tltool("data", "check", root)
+    assert result.exit_code == 0
+    page = Path("data_check/photos/data_report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;evil" in page
+    assert "<b>evil" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/jpeg;base64,") >= 2
+    with Path("data_check/photos/data_issues.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(Path(row["file"]).name, row["kind"]) for row in rows[:2]] == [
+        ("<b>evil, one.jpg", "empty"),
+        ("0_000.jpg", "label conflict"),
+    ]
+    assert all(row["detail"] and row["suggestion"] for row in rows)
+
+
+def test_the_report_never_lies_among_the_photos(
+    tltool: Callable[..., Any],
+    make_photos: PhotoMaker,
+    the_error: Callable[[Any], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = make_photos(n=2)
+    result = tltool("data", "check", root, "--report", root / "report")
+    assert result.exit_code == 2
+    assert "among the photos" in the_error(result)
+    monkeypatch.chdir(root)
+    assert tltool("data", "check", ".").exit_code == 2
+    assert sorted(path.name for path in root.iterdir()) == ["cat", "dog"]
+
+
+def test_a_folder_without_one_readable_photo_is_told_like_any_other(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=2)
+    for path in root.rglob("*.jpg"):
+        path.write_bytes(b"")
+    result = tltool("data", "check", root, "--strict")
+    assert result.exit_code == 3
+    assert "4 empty" in result.stdout
+    assert "no usable image" in result.stdout
+
+
+def test_a_place_without_photos_is_one_sentence(
+    tltool: Callable[..., Any], tmp_path: Path, the_error: Callable[[Any], str]
+) -> None:
+    result = tltool("data", "check", tmp_path / "nowhere", "--json")
+    assert result.exit_code == 3
+    assert "there is no folder" in the_error(result)
+
+
+@pytest.mark.photos
+def test_real_photos_have_no_shortcut_and_the_copies_that_are_known(
+    tltool: Callable[..., Any], photos_dir: Path
+) -> None:
+    bees = json.loads(tltool("data", "check", photos_dir / "hymenoptera", "--json").stdout)
+    assert bees["counts"]["serious"] == 0
+    assert not bees["duplicates"]
+    flowers = json.loads(tltool("data", "check", photos_dir / "flowers128", "--json").stdout)
+    assert not any(each["found"] for each in flowers["shortcuts"])
+    # looked at one by one: all 35 clusters are copies or edits of one picture
+    assert len(flowers["duplicates"]) == 35
+    assert sum(cluster["exact"] for cluster in flowers["duplicates"]) == 6
+    assert {f["kind"] for f in flowers["findings"] if f["severity"] == "serious"} == {
+        "label conflict"
+    }

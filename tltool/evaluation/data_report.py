@@ -1,0 +1,201 @@
+"""``data_report.html``: what a check of the data has found, with the pictures concerned.
+
+It lives with the other reports and not beside the checks, because the room of the data knows
+nothing of HTML. The page is one file that needs nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image, ImageOps
+
+from tltool.data.checks.findings import Finding
+from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
+from tltool.data.split import shown_path
+
+_THUMBNAIL = 168  # pixels
+_SHOWN_PER_KIND = 24
+_SHOWN_PER_CLUSTER = 6
+_SHOWN_BAD = 100
+_PICTURE_KINDS = ("label conflict", "leak across splits", "exact duplicate", "near duplicate")
+_WAYS = ("squash", "crop", "pad")
+_EXPLAINED = {
+    "label conflict": "The same picture lies in more than one class. A model cannot learn both.",
+    "leak across splits": "The same picture is trained on and measured on: scores come out too"
+    " good.",
+    "exact duplicate": "Files with the same bytes.",
+    "near duplicate": "Resized, recompressed, brighter or slightly cropped copies.",
+}
+
+
+def write_data_report(path: Path, result: CheckResult) -> None:
+    """Write the page.
+
+    Args:
+        path: the HTML file.
+        result: what was found.
+    """
+    page = _environment().get_template("data_report.html.j2")
+    path.write_text(page.render(_content(result, result.root)), "utf-8", errors="backslashreplace")
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("tltool.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _content(result: CheckResult, root: Path) -> dict[str, Any]:
+    kinds = list(dict.fromkeys(finding.kind for finding in result.findings))
+    labels = {item.path: (item.label, item.given_split) for item in result.items}
+    grouped = {kind: [f for f in result.findings if f.kind == kind] for kind in kinds}
+    return {
+        "result": result,
+        "lines": summary(result),
+        "serious": result.count("serious"),
+        "warnings": result.count("warning"),
+        "pictures": [
+            _pictures(kind, grouped[kind], labels, root)
+            for kind in _PICTURE_KINDS
+            if kind in grouped
+        ],
+        "files": [
+            _files(kind, found, labels, root)
+            for kind, found in grouped.items()
+            if kind not in (*_PICTURE_KINDS, *BAD_KINDS) and found[0].path is not None
+        ],
+        "bad": _bad([f for f in result.findings if f.kind in BAD_KINDS], root),
+        "general": [finding for finding in result.findings if finding.path is None],
+        "classes": _classes(result),
+        "shapes": list(_shapes(result)),
+        "ways": _WAYS,
+    }
+
+
+Labels = Mapping[Path, tuple[str, str | None]]
+
+
+def _pictures(kind: str, found: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
+    """Return one section of clusters, each a row of pictures."""
+    shown = found[:_SHOWN_PER_KIND]
+    clusters = []
+    for finding in shown:
+        paths = [path for path in (finding.path, *finding.related) if path is not None]
+        pictures = [_picture(path, labels, root) for path in paths[:_SHOWN_PER_CLUSTER]]
+        clusters.append({"pictures": pictures, "more": len(paths) - len(pictures)})
+    return {
+        "kind": kind,
+        "severity": found[0].severity,
+        "count": len(found),
+        "more": len(found) - len(shown),
+        "explained": _EXPLAINED[kind],
+        "suggestion": found[0].suggestion,
+        "clusters": clusters,
+    }
+
+
+def _files(kind: str, found: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
+    """Return one section of single files."""
+    shown = found[:_SHOWN_PER_KIND]
+    return {
+        "kind": kind,
+        "severity": found[0].severity,
+        "count": len(found),
+        "more": len(found) - len(shown),
+        "suggestion": found[0].suggestion,
+        "rows": [
+            {**_picture(each.path, labels, root), "detail": each.detail}
+            for each in shown
+            if each.path is not None
+        ],
+    }
+
+
+def _bad(found: Sequence[Finding], root: Path) -> dict[str, Any]:
+    """Return the table of the files that cannot be used."""
+    shown = found[:_SHOWN_BAD]
+    named = [{"name": shown_path(f.path, root), "finding": f} for f in shown if f.path is not None]
+    return {"count": len(found), "more": len(found) - len(shown), "rows": named}
+
+
+def _picture(path: Path, labels: Labels, root: Path) -> dict[str, Any]:
+    label, split = labels.get(path, (None, None))
+    image = _opened(path) if label is not None else None
+    return {
+        "name": shown_path(path, root),
+        "label": label,
+        "detail": "",
+        "split": split,
+        "source": None if image is None else _as_uri(_contained(image)),
+    }
+
+
+def _classes(result: CheckResult) -> list[dict[str, Any]]:
+    if result.balance is None:
+        return []
+    most = max(result.balance.counts.values())
+    return [
+        {
+            "name": name,
+            "count": count,
+            "different": result.balance.different[name],
+            "share": 100 * count / most,
+        }
+        for name, count in result.balance.counts.items()
+    ]
+
+
+def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
+    """Yield a tall, a usual and a wide photo in each way of making them square."""
+    ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
+    for share in (0.05, 0.5, 0.95) if ordered else ():
+        item = ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+        image = _opened(item.path)
+        if image is not None:
+            yield {
+                "size": f"{item.width} × {item.height}",
+                "sources": [_as_uri(_squared(image, way)) for way in _WAYS],
+            }
+
+
+def _opened(path: Path) -> Image.Image | None:
+    """Return a small upright copy over white; None where Pillow cannot read the file."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
+            upright = ImageOps.exif_transpose(image)
+            upright.thumbnail((2 * _THUMBNAIL, 2 * _THUMBNAIL))
+            colours = upright.convert("RGBA")
+            white = Image.new("RGBA", colours.size, "white")
+            return Image.alpha_composite(white, colours).convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return None
+
+
+def _contained(image: Image.Image) -> Image.Image:
+    small = image.copy()
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return small
+
+
+def _squared(image: Image.Image, way: str) -> Image.Image:
+    size = (_THUMBNAIL * 2 // 3, _THUMBNAIL * 2 // 3)
+    if way == "squash":
+        return image.resize(size)
+    return ImageOps.fit(image, size) if way == "crop" else ImageOps.pad(image, size)
+
+
+def _as_uri(image: Image.Image) -> str:
+    output = io.BytesIO()
+    image.save(output, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(output.getvalue()).decode()}"

@@ -1,0 +1,142 @@
+"""Look a data set over before training: files, duplicates, classes, shortcuts, shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
+from tltool.data.checks.balance import class_findings, measure_balance
+from tltool.data.checks.copies import copies
+from tltool.data.checks.files import beside_the_photos
+from tltool.data.checks.findings import SEVERITIES, write_findings
+from tltool.data.checks.result import CheckResult
+from tltool.data.checks.scan import FEATURES, Scan, scan
+from tltool.data.checks.shape import measure_shape
+from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
+from tltool.data.duplicates import find_clusters
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_source
+from tltool.errors import EnvironmentProblem, UsageError
+from tltool.evaluation.data_report import write_data_report
+from tltool.events import Observer, SilentObserver
+from tltool.recipe.schema import DataSection
+
+REPORT_FILE = "data_report.html"
+ISSUES_FILE = "data_issues.csv"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found, and where it is written."""
+
+    result: CheckResult
+    report: Path
+    issues: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready document."""
+        files = {"report": str(self.report), "issues": str(self.issues)}
+        return {**self.result.to_json(), **files}
+
+
+def check(
+    source: Path | str,
+    *,
+    report: Path | str | None = None,
+    image_size: int = 224,
+    pixels: str | None = None,
+    offline: bool = False,
+    observer: Observer | None = None,
+) -> Checked:
+    """Check the photos of ``source`` and write ``data_report.html`` and ``data_issues.csv``.
+
+    Args:
+        source: one folder per class, train, val and test folders of such, or any other source.
+        report: folder for both files; None is ``data_check/NAME`` in the current folder.
+        image_size: side in pixels of the square that the model will see.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
+        observer: told about the progress.
+
+    Raises:
+        DataError: there are no photos.
+        UsageError: the report would lie among the photos.
+        EnvironmentProblem: the report cannot be written.
+    """
+    observer = observer or SilentObserver()
+    folder = _report_folder(str(source), report)
+    observer.on_phase("source", str(source))
+    listing = read_source(source, min_classes=1, pixels=pixels, offline=offline, observer=observer)
+    observer.on_phase("files", f"{len(listing.items):,} images")
+    found = scan(
+        listing.items,
+        max_pixels=DataSection().max_pixels,
+        image_size=image_size,
+        observer=observer,
+    )
+    result = _judged(listing, found, observer)
+    observer.on_phase("report", str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_findings(folder / ISSUES_FILE, result.findings, shown=result.shown)
+        write_data_report(folder / REPORT_FILE, result)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the report cannot be written to '{folder}': {error.strerror or error}",
+            hint="give another folder with --report",
+        ) from None
+    return Checked(result, folder / REPORT_FILE, folder / ISSUES_FILE)
+
+
+def _report_folder(source: str, report: Path | str | None) -> Path:
+    name = re.sub(r"[^\w.-]+", "_", Path(source).resolve().name) or "photos"
+    folder = Path(report) if report else Path("data_check") / name
+    if Path(source).is_dir() and folder.resolve().is_relative_to(Path(source).resolve()):
+        raise UsageError(
+            f"the report would be written to '{folder}', among the photos",
+            hint="give a folder outside of them with --report",
+        )
+    return folder
+
+
+def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:
+    observer.on_phase("duplicates", "perceptual hashes")
+    clusters = find_clusters(found.items)
+    observer.on_phase("shortcuts", "a tree per property")
+    shortcuts = _shortcuts(listing, found)
+    telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
+    aspects = found.features[:, FEATURES.index("aspect")]
+    balance = measure_balance(found.items, clusters) if found.items else None
+    findings = [*beside_the_photos(listing), *found.findings]
+    findings += copies(listing.root, found.items, clusters)
+    findings += class_findings(balance, _lost(listing, found.items)) if balance else []
+    findings += shortcut_findings(shortcuts)
+    given = {item.given_split for item in found.items}
+    return CheckResult(
+        source=listing.source,
+        root=listing.root,
+        images=len(listing.items),
+        bytes=found.bytes,
+        items=found.items,
+        findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
+        clusters=clusters,
+        balance=balance,
+        shape=measure_shape(aspects, tells_class=telling) if found.items else None,
+        shortcuts=shortcuts,
+        given_splits=[name for name in SPLIT_NAMES if name in given],
+    )
+
+
+def _shortcuts(listing: Listing, found: Scan) -> list[Shortcut]:
+    names = sorted({item.label for item in found.items})
+    labels = Catalog(listing.root, tuple(found.items), tuple(names)).labels()
+    columns = dict(zip(FEATURES, found.features.T, strict=True))
+    return find_shortcuts(columns, found.cameras, labels) if len(names) > 1 else []
+
+
+def _lost(listing: Listing, usable: Sequence[Item]) -> list[str]:
+    return sorted({item.label for item in listing.items} - {item.label for item in usable})
