@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import Description
+from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.decode import DecodeSpec
 from tltool.errors import GateError
-from tltool.evaluation.metrics import compute_metrics
+from tltool.evaluation.evaluated import Evaluated
+from tltool.evaluation.metrics import compute_metrics, log_loss
 from tltool.evaluation.plots import plot_confusion, plot_history
 from tltool.evaluation.temperature import fit_temperature
 from tltool.evaluation.writers import write_history, write_predictions
@@ -22,63 +23,91 @@ from tltool.inference import Classifier, softmax
 from tltool.training.measure import loss_and_accuracy
 from tltool.workflows.learn import Learning
 from tltool.workflows.photos import Photos
+from tltool.workflows.prepare import test_part
 from tltool.workflows.session import Session
 
 
-def temperature_of(session: Session, logits: np.ndarray, labels: np.ndarray) -> float:
+def conclude(
+    learning: Learning, photos: Photos, held_logits: np.ndarray
+) -> tuple[Artifact, dict[str, Any]]:
+    """Calibrate, evaluate, write the results, keep the artifact; refuse a model below the bar.
+
+    Args:
+        learning: the trained network.
+        photos: all parts.
+        held_logits: of the validation photos, float32 [V, C].
+
+    Returns:
+        What is exported, and the document of metrics.json.
+
+    Raises:
+        GateError: the model is not as good as the recipe wants.
+    """
+    session = learning.session
+    temperature = _temperature(session, held_logits, learning.held.labels)
+    evaluated = _evaluated(learning, photos, held_logits, temperature)
+    metrics = _metrics(learning, evaluated, held_logits, temperature)
+    _write_results(learning, evaluated, metrics)
+    names, decode = photos.catalog.class_names, learning.train.decode
+    artifact = Artifact(
+        learning.network, _description(learning, names, decode, temperature=temperature)
+    )
+    save_artifact(session.run.folder, artifact)
+    _check_accuracy(session, metrics)
+    return artifact, metrics
+
+
+def _temperature(session: Session, logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature fitted on the validation part, or 1 if the recipe wants none."""
     return fit_temperature(logits, labels) if session.recipe.evaluate.calibrate else 1.0
 
 
-def evaluate_run(
-    learning: Learning,
-    photos: Photos,
-    held_logits: np.ndarray,
-    *,
-    temperature: float,
-    test: PhotoSource | None,
-) -> dict[str, Any]:
-    """Evaluate the best model on the test part, or on validation without one; write the results.
+def _evaluated(
+    learning: Learning, photos: Photos, held_logits: np.ndarray, temperature: float
+) -> Evaluated:
+    """Return the best model's answers to the test part, or to validation without one."""
+    test = test_part(learning, photos)
+    if test is None:
+        part, logits = photos.part("validation"), held_logits
+    else:
+        part, logits = photos.part("test"), _logits_of(learning, test)
+    name = "validation" if test is None else "test"
+    return Evaluated(name, part, softmax(logits, temperature), uncalibrated=softmax(logits))
 
-    Returns:
-        The document of metrics.json.
-    """
-    session, name = learning.session, "validation"
-    logits, source = held_logits, learning.held
-    if test is not None:
-        name, source = "test", test
-        logits = _logits_of(learning, test)
-    probabilities = softmax(logits, temperature)
-    part = photos.part("test" if test is not None else "validation")
-    metrics: dict[str, Any] = {
-        "evaluated_on": name,
-        **compute_metrics(probabilities, source.labels, part.class_names),
-        "log_loss_uncalibrated": loss_and_accuracy(logits, source.labels)["val_loss"],
+
+def _metrics(
+    learning: Learning, evaluated: Evaluated, held_logits: np.ndarray, temperature: float
+) -> dict[str, Any]:
+    """Return the document of metrics.json."""
+    probabilities, labels = evaluated.probabilities, evaluated.photos.labels()
+    return {
+        "evaluated_on": evaluated.name,
+        **compute_metrics(probabilities, labels, evaluated.photos.class_names),
+        "log_loss_uncalibrated": log_loss(evaluated.uncalibrated, labels),
         "temperature": temperature,
         "validation": loss_and_accuracy(held_logits, learning.held.labels),
         "best": {"phase": learning.best.phase, "epoch": learning.best.epoch},
-        "arithmetic": session.machine.precision.arithmetic,
+        "arithmetic": learning.session.machine.precision.arithmetic,
         "probe": _probe_figures(learning),
     }
-    run = session.run
+
+
+def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
+    run, photos = learning.session.run, evaluated.photos
     run.metrics.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    paths = [_relative(item.path, photos.root) for item in photos.items]
     write_predictions(
-        run.predictions,
-        [_relative(item.path, photos.catalog.root) for item in part.items],
-        source.labels,
-        probabilities,
-        part.class_names,
+        run.predictions, paths, photos.labels(), evaluated.probabilities, photos.class_names
     )
     write_history(run.history, learning.history)
     run.plots.mkdir(exist_ok=True)
-    plot_confusion(
-        run.plots / "confusion_matrix.png", metrics["confusion_matrix"], part.class_names
-    )
+    matrix = metrics["confusion_matrix"]
+    plot_confusion(run.plots / "confusion_matrix.png", matrix, photos.class_names)
     plot_history(run.plots / "history.png", learning.history, best=_best_row(learning))
-    return metrics
 
 
-def check_accuracy(session: Session, metrics: Mapping[str, Any]) -> None:
+def _check_accuracy(session: Session, metrics: Mapping[str, Any]) -> None:
     """Refuse a model below the recipe's evaluate.min_accuracy.
 
     Raises:
@@ -94,7 +123,7 @@ def check_accuracy(session: Session, metrics: Mapping[str, Any]) -> None:
         )
 
 
-def describe(
+def _description(
     learning: Learning, class_names: tuple[str, ...], decode: DecodeSpec, *, temperature: float
 ) -> Description:
     """Return what must travel with the model."""

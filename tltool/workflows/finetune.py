@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tltool.artifact import Artifact, save_artifact
 from tltool.errors import TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbones import get_backbone
@@ -24,19 +21,16 @@ from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
 from tltool.tracking.observer import check_trackers, tracked
 from tltool.training.distribute import Device, gpu_facts
-from tltool.workflows import conclude
+from tltool.workflows.conclude import conclude
 from tltool.workflows.deliver import export_run, parity_process
 from tltool.workflows.endings import endings_explained
 from tltool.workflows.expected import Expected
-from tltool.workflows.learn import Learning
-from tltool.workflows.photos import Photos
 from tltool.workflows.prepare import (
     build,
     find_weights,
     note_weights,
     open_data,
     prepare_learning,
-    test_part,
     weights_told,
 )
 from tltool.workflows.recipes import check_names
@@ -189,7 +183,7 @@ def carry_out(
         held_logits = learning.run()
         with parity_process(session) as child:
             with session.phase("evaluation"):
-                artifact, metrics = _conclude(learning, data, held_logits)
+                artifact, metrics = conclude(learning, data, held_logits)
             sample = data.part("validation")
             export = export_run(session, artifact, sample, arguments.saved_models, child=child)
         session.seconds["total"] = sum(session.seconds.values())
@@ -200,21 +194,3 @@ def carry_out(
             seconds={name: round(value, 3) for name, value in session.seconds.items()},
         )
     return FinetuneResult(session.run.folder, export, metrics, dict(session.seconds))
-
-
-def _conclude(
-    learning: Learning, data: Photos, held_logits: np.ndarray
-) -> tuple[Artifact, dict[str, Any]]:
-    """Calibrate, evaluate, keep the artifact, and refuse a model below the recipe's bar."""
-    session = learning.session
-    temperature = conclude.temperature_of(session, held_logits, learning.held.labels)
-    metrics = conclude.evaluate_run(
-        learning, data, held_logits, temperature=temperature, test=test_part(learning, data)
-    )
-    description = conclude.describe(
-        learning, data.catalog.class_names, learning.train.decode, temperature=temperature
-    )
-    artifact = Artifact(learning.network, description)
-    save_artifact(session.run.folder, artifact)
-    conclude.check_accuracy(session, metrics)
-    return artifact, metrics

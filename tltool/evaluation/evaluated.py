@@ -1,0 +1,28 @@
+"""What every part of an evaluation starts from: photos, labels, and the model's answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tltool.data.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Photos with their labels and a model's answers to them.
+
+    Attributes:
+        name: what the photos are: ``validation``, ``test``, or where they lie.
+        photos: the N photos; ``class_names`` in the order of the columns below.
+        probabilities: float32 [N, C], as the model gives them.
+        uncalibrated: the same without the temperature, float32 [N, C].
+    """
+
+    name: str
+    photos: Catalog
+    probabilities: NDArray[np.floating[Any]]
+    uncalibrated: NDArray[np.floating[Any]]
