@@ -9,12 +9,13 @@ and served rounds alternate; everything goes over the loopback interface.
 import argparse
 import asyncio
 import base64
+import itertools
 import json
 import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -79,9 +80,9 @@ def closed_loop(ports: Sequence[int], requests: Sequence[bytes], clients: int) -
     return [seconds for some in asyncio.run(all_of_them()) for seconds in some]
 
 
-def at_random(port: int, requests: Sequence[bytes], rate: float) -> list[float]:
-    """Ask at random moments, ``rate`` times a second on average, whatever is unanswered."""
-    rng, latencies = random.Random(0), []
+def open_loop(port: int, requests: Sequence[bytes], pauses: Iterable[float]) -> list[float]:
+    """Ask after each pause, whatever is unanswered; return the seconds since each was due."""
+    latencies = []
 
     async def one(request: bytes, due: float) -> None:
         async with Connection(port) as connection:
@@ -90,31 +91,11 @@ def at_random(port: int, requests: Sequence[bytes], rate: float) -> list[float]:
 
     async def all_of_them() -> None:
         due, tasks = time.perf_counter(), []
-        for request in requests:
-            due += rng.expovariate(rate)
+        for request, pause in zip(requests, pauses, strict=False):
+            due += pause
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             tasks.append(asyncio.create_task(one(request, due)))
         await asyncio.gather(*tasks)
-
-    asyncio.run(all_of_them())
-    return latencies
-
-
-def paced(port: int, requests: Sequence[bytes], rate: float, clients: int) -> list[float]:
-    """Each client asks at even intervals, ``rate`` times a second together."""
-    rng, latencies, pause = random.Random(0), [], clients / rate
-
-    async def one(mine: Sequence[bytes]) -> None:
-        async with Connection(port) as connection:
-            due = time.perf_counter() + pause * rng.random()
-            for request in mine:
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                await ask(connection, request)
-                latencies.append(time.perf_counter() - due)
-                due += pause
-
-    async def all_of_them() -> None:
-        await asyncio.gather(*(one(requests[n::clients]) for n in range(clients)))
 
     asyncio.run(all_of_them())
     return latencies
@@ -140,8 +121,10 @@ def through_the_server(exported: ExportedModel, photos: list[bytes], given) -> N
             ]
             alone += closed_loop(ports, requests[:16], 1)
         rate = median(through) / 2
-        even = paced(server.port, requests * 2, rate, given.clients)
-        late = at_random(server.port, requests * 2, rate)
+        rng = random.Random(0)
+        at_random = (rng.expovariate(rate) for _ in itertools.count())
+        even = open_loop(server.port, requests, itertools.repeat(1 / rate))
+        late = open_loop(server.port, requests * 2, at_random)
     row(
         f"{given.clients} clients against the bare model in batches of {BATCH} (n = {n} photos, "
         f"{given.rounds} rounds)",
@@ -153,7 +136,7 @@ def through_the_server(exported: ExportedModel, photos: list[bytes], given) -> N
         f"{1e3 * median(alone):.1f} against {1e3 * median(single):.1f} ms",
         f"{median(alone) / median(single):.2f}",
     )
-    for how, found in (("in even steps of each client", even), ("at random moments", late)):
+    for how, found in (("in even steps", even), ("at random moments", late)):
         worst = float(np.percentile(found, 99))
         row(
             f"p99 at half load, {rate:.1f} photos/s {how} (n = {len(found)}, median "

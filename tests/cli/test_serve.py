@@ -14,9 +14,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.export.tiny_classifier import encoded, export, tiny_model
+from tltool.export.golden import GOLDEN_ASSET, Golden
+from tltool.export.seal import write_seal
 from tltool.runs.manifest import write_manifest
 
 pytestmark = pytest.mark.timeout(90)  # what should be refused would otherwise be served for ever
@@ -91,6 +94,17 @@ def test_a_damaged_export_is_named_and_not_served(tltool, the_error, tmp_path):
     result = tltool("serve", tmp_path / "tiny", "--port", 0)
     assert result.exit_code == 4
     assert "variables.data-00000-of-00001 is not as it was exported" in the_error(result)
+
+
+def test_an_export_that_answers_otherwise_is_not_served(tltool, the_error, tmp_path):
+    folder = export(tiny_model(), tmp_path / "tiny")
+    other = Golden((encoded(1), encoded(2)), np.full((2, 3), 1 / 3, np.float32))
+    (folder / "assets" / GOLDEN_ASSET).write_bytes(other.to_bytes())
+    write_seal(folder, {"format": "saved_model"})
+    result = tltool("serve", tmp_path / "tiny", "--port", 0)
+    assert result.exit_code == 4
+    assert "does not answer as it did" in the_error(result)
+    assert "a probability differs by 0.5" in the_error(result)
 
 
 def test_a_run_without_an_export_names_the_command(tltool, the_error, tmp_path):

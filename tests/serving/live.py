@@ -38,12 +38,12 @@ class Answer:
 
 @dataclass
 class Live:
-    """A server that runs, and what it has said."""
+    """A server that runs, in a thread or elsewhere, and what it has said."""
 
     port: int
     name: str
-    server: Any
-    thread: threading.Thread
+    server: Any = None
+    thread: threading.Thread | None = None
     said: list[str] = field(default_factory=list)
 
     def ask(
@@ -74,6 +74,7 @@ class Live:
             time.sleep(0.02)
 
     def stop(self) -> None:
+        assert self.thread
         self.server.should_exit = True
         self.thread.join(30)
         assert not self.thread.is_alive()

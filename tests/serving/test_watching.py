@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import statistics
+import time
 
 import pytest
 
@@ -52,3 +55,16 @@ def test_no_answer_names_a_folder_of_the_server(live, exported):
     paths = ["/v1/models", "/v1/models/tiny", "/v1/models/tiny/metadata", "/metrics", "/nothing"]
     for path in [*paths, "/../../etc/passwd", "/page.js/../x"]:
         assert str(exported.parent.parent).encode() not in live.get(path).body
+
+
+def test_a_kept_connection_waits_for_no_acknowledgement(live):
+    """Head and body of an answer are two packets; Nagle's algorithm would hold the second 40 ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
+    seconds = []
+    for _ in range(15):
+        began = time.perf_counter()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - began)
+    connection.close()
+    assert statistics.median(seconds) < 0.03

@@ -103,7 +103,7 @@ def _document(folder: Path, name: str) -> Any:
 def _load(folder: Path) -> Any:
     try:
         return tf.saved_model.load(str(folder))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+    except Exception as error:  # TensorFlow raises whatever it likes on damaged files
         raise DataError(
             f"The SavedModel {folder} is damaged and cannot be loaded.",
             hint="export it again, or restore the folder from a copy",

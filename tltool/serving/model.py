@@ -78,7 +78,7 @@ def load_version(name: str, version: int, folder: Path) -> ServedModel:
     try:
         signatures = read_signatures(folder / SAVED_MODEL_FILE)
         loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+    except Exception as error:  # TensorFlow raises whatever it likes on damaged files
         raise DataError(
             f"the SavedModel '{folder}' cannot be loaded: it is damaged or not whole",
             hint="export it again, or restore the folder from a copy",
