@@ -206,8 +206,10 @@ def test_a_network_that_never_answers_is_given_up(silent_proxy: None, tmp_path: 
 
 @pytest.mark.slow
 def test_a_refused_connection_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(EnvironmentProblem, match="cannot be fetched"):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(EnvironmentProblem, match=r"cannot be fetched \(Connection refused\)"):
         fetch_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=60)
 
 

@@ -66,9 +66,8 @@ def check(
         print_json(found.to_json())
     else:
         _show_check(found)
-    serious = found.result.count("serious")
-    if strict and serious:
-        fail(f"{serious} serious findings in {source}", f"see {found.issues}")
+    if strict and found.result.count("serious"):
+        fail(f"{found.result.told_serious()} in {source}", f"see {found.issues}")
         raise typer.Exit(3)
 
 
@@ -154,7 +153,10 @@ def _show_check(found: "Checked") -> None:
     rows = [(each.what, each.verdict, each.told) for each in summary(result)]
     print_table(console, ("check", "verdict", "found"), rows)
     show_fields({"report": found.report, "issues": found.issues})
-    if result.shape is not None:
+    if result.count("serious"):
+        line(console)
+        line(console, f"{result.told_serious()}: mend what is wrong before training.")
+    elif result.shape is not None:
         setting = f"data.resize={result.shape.recommended}"
         show_next(["tltool", "finetune", result.source, "--set", setting])
 

@@ -63,7 +63,7 @@ def read_header(file: BinaryIO, max_pixels: int) -> Header:
     start = file.read(64)
     file.seek(0)
     try:
-        with Image.open(file) as image:
+        with transcode.open_image(file) as image:
             _check_pixels(image.size, max_pixels)
             return _header(image)
     except Image.DecompressionBombError:

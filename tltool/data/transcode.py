@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -17,6 +18,7 @@ MAX_PIXELS = 178_956_970
 # The name by Pillow -> ours. MPO is what many phones write: a JPEG with a second one behind it.
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
+_LOADED_FROM_THE_START = frozenset({b"\xff\xd8", b"\x89P", b"GI", b"BM"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
 # Pixels are counted here before anything is decoded; Pillow's warning would only be noise.
@@ -38,6 +40,22 @@ def read_image_bytes(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     return data if decodes_as_stored(data) else transcode(data, name=str(path))
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """Open an image through Pillow, safely in several threads.
+
+    Pillow loads its rarer formats when one is first met, and while one thread does so, another
+    may be told that its file is no image.
+
+    Raises:
+        Exception: as ``PIL.Image.open``.
+    """
+    start = file.read(2)
+    file.seek(0)
+    if start not in _LOADED_FROM_THE_START:
+        Image.init()
+    return Image.open(file)
 
 
 def decodes_as_stored(data: bytes) -> bool:
@@ -67,7 +85,7 @@ def transcode(data: bytes, *, name: str) -> bytes:
         DataError: not an image, damaged, a format that is not supported, or too many pixels.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data)) as image:
             _check_pixels(image, name)
             upright = ImageOps.exif_transpose(image)
             output = io.BytesIO()

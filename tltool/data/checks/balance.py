@@ -72,10 +72,14 @@ def class_findings(balance: Balance, lost: Sequence[str]) -> Iterator[Finding]:
 
 def _small(label: str, count: int) -> Finding:
     if count < FEWEST:
-        detail = f"class {label!r} has {count} different images, too few for three splits"
+        detail = f"class {label!r} has {_images(count)}, too few for three splits"
         return Finding(None, "class too small", detail, "add photos or remove it", "serious")
-    detail = f"class {label!r} has only {count} different images"
+    detail = f"class {label!r} has only {_images(count)}"
     return Finding(None, "small class", detail, "add photos: its figures will be vague", "warning")
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} different images"
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:

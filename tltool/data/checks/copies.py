@@ -32,7 +32,7 @@ def copies(root: Path, items: Sequence[Item], clusters: Sequence[Cluster]) -> It
             yield Finding(path, "label conflict", detail, suggestion, "serious", related)
         if len(splits) > 1:
             detail = f"{told}; in {' and '.join(splits)}"
-            suggestion = "keep it in one split, or scores will be too good"
+            suggestion = "keep it in one split"
             yield Finding(path, "leak across splits", detail, suggestion, "serious", related)
         if len(labels) == len(splits) == 1:
             kind = "exact duplicate" if cluster.exact else "near duplicate"

@@ -45,7 +45,7 @@ _TRAITS = (
         "note",
         lambda h: h.mode == "CMYK",
         lambda h: "colours for print, turned into RGB",
-        "nothing to do, if its colours look right in the report",
+        "nothing, if its colours look right in the report",
     ),
     _Trait(
         "16 bit",
@@ -59,7 +59,7 @@ _TRAITS = (
         "note",
         lambda h: h.transparent,
         lambda h: "transparent parts are laid over white",
-        "nothing to do, unless only one class has such files",
+        "nothing, unless only one class has such files",
     ),
     _Trait(
         "extreme aspect",
@@ -102,7 +102,7 @@ def odd_file(item: Item, header: Header, *, image_size: int) -> Iterator[Finding
     orientation = max(item.orientation, header.orientation)
     if orientation > 1:
         detail = f"stored with EXIF orientation {orientation}, turned upright when read"
-        yield Finding(path, "turned by EXIF", detail, "nothing to do", "note")
+        yield Finding(path, "turned by EXIF", detail, "nothing", "note")
     if min(header.width, header.height) < image_size / 4:
         detail = f"{header.width} x {header.height} pixels for a model that sees {image_size}"
         suggestion = "find a larger copy, or train with a smaller data.image_size"
@@ -118,9 +118,14 @@ def beside_the_photos(listing: Listing) -> Iterator[Finding]:
         detail = "it holds no image and is no class"
         yield Finding(path, "empty class folder", detail, "fill it or remove it", "warning")
     for extension, count in listing.ignored.items():
-        detail = f"{count} files {extension or 'without extension'}"
-        suggestion = "nothing to do, unless they are photos: then convert them"
+        detail = f"{count:,} {_file(count)} {extension or 'without extension'}"
+        suggestion = "nothing, unless they are photos: then convert them"
         yield Finding(None, "ignored files", detail, suggestion, "note")
     if listing.hidden:
-        detail = f"{listing.hidden} hidden files and folders, such as .ipynb_checkpoints"
-        yield Finding(None, "hidden files", detail, "nothing to do: they are skipped", "note")
+        entries = "file or folder" if listing.hidden == 1 else "files and folders"
+        detail = f"{listing.hidden:,} hidden {entries}, as .ipynb_checkpoints is one"
+        yield Finding(None, "hidden files", detail, "nothing: hidden ones are skipped", "note")
+
+
+def _file(count: int) -> str:
+    return "file" if count == 1 else "files"

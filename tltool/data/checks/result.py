@@ -73,6 +73,11 @@ class CheckResult:
         """Return the number of findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
+    def told_serious(self) -> str:
+        """Return how many serious findings there are, in words."""
+        count = self.count("serious")
+        return f"{count:,} serious finding{'s' * (count != 1)}"
+
     def shown(self, path: Path) -> str:
         """Return how a person knows a file: as it is spelled, or by its place in the source."""
         inside = path.is_relative_to(self.root)
@@ -144,14 +149,14 @@ def _told(result: CheckResult, what: str, kinds: Sequence[str], *, none: str) ->
 
 def _conflicts(result: CheckResult) -> Line:
     found = _of(result, ("label conflict",))
-    told = f"{len(found):,} pictures are in more than one class"
+    told = f"{_pictures(len(found))} in more than one class"
     return Line("label conflicts", _verdict(found), told if found else "none")
 
 
 def _leaks(result: CheckResult) -> Line:
     found = _of(result, ("leak across splits",))
     if found:
-        told = f"{len(found):,} pictures are in more than one split"
+        told = f"{_pictures(len(found))} in more than one split"
     elif len(result.given_splits) > 1:
         told = f"no picture is in two of {', '.join(result.given_splits)}"
     else:
@@ -162,9 +167,13 @@ def _leaks(result: CheckResult) -> Line:
 def _duplicates(result: CheckResult) -> Line:
     exact = sum(cluster.exact for cluster in result.clusters)
     near = len(result.clusters) - exact
-    told = f"{exact:,} pictures exactly, {near:,} nearly twice or more"
+    told = f"{_pictures(exact + near)} there more than once: {exact:,} exactly, {near:,} nearly"
     found = bool(result.clusters)
     return Line("duplicates", "look" if found else "ok", told if found else "none")
+
+
+def _pictures(count: int) -> str:
+    return "1 picture is" if count == 1 else f"{count:,} pictures are"
 
 
 def _classes(result: CheckResult) -> Line:

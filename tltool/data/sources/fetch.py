@@ -6,6 +6,7 @@ Without a network, its downloads wait for minutes and cannot be interrupted from
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,9 +19,12 @@ from tltool.events import Observer
 FIRST_BYTE_SECONDS = 30.0
 _STALLED_SECONDS = 300.0  # without a new byte, download or written
 _POLL_SECONDS = 0.2
+# ten tries, as TensorFlow Datasets has it, take 200 s to tell that a connection is refused
 _PROGRAM = """
 import sys
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
+downloader.MAX_RETRIES = 4
 tfds.disable_progress_bar()
 builder = tfds.builder(sys.argv[1], data_dir=sys.argv[2])
 print("ready", flush=True)
@@ -106,4 +110,7 @@ def _size(places: tuple[Path, ...]) -> int:
 
 def _last_line(heard: Path) -> str:
     lines = heard.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it ended without a word"
+    if not lines:
+        return "it ended without a word"
+    reasons = re.findall(r"\[Errno -?\d+\] ([^'\")]+)", lines[-1])  # inside four other errors
+    return reasons[-1] if reasons else lines[-1][:300]
