@@ -60,6 +60,12 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities [N, C] as they would be without the temperature, float32."""
+    tiny = np.finfo(np.float32).tiny
+    return softmax(np.log(np.maximum(probabilities.astype(np.float64), tiny)), 1 / temperature)
+
+
 def _batched(contents: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     for content in contents:

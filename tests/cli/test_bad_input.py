@@ -477,6 +477,43 @@ def test_a_model_below_the_recipes_bar_is_not_exported(
     assert not (tmp_path / "exports").exists()
 
 
+def test_a_model_against_its_conditions_is_not_exported(
+    finetune_tiny, the_error, make_photos, tmp_path
+):
+    conditions = ("--assert", "accuracy>=0", "--assert", "recall[dog]>1")
+    result = finetune_tiny(make_photos(n=8), *conditions, settings=("export.enabled=true",))
+    assert result.exit_code == 4
+    assert "recall[dog]>1 is not met" in the_error(result)
+    assert not (tmp_path / "exports").exists()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
+    assert [row["passed"] for row in metrics["asserts"]] == [True, False]
+    assert "recall[dog]>1" in (tmp_path / "run" / "recipe.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("acuracy>=0.9", "Did you mean 'accuracy'?"),
+        ("recall[dgo]>=0.9", "Did you mean 'dog'?"),
+        ("accuracy", "no condition"),
+    ],
+)
+def test_a_wrong_condition_is_told_before_training(
+    finetune_tiny, the_error, make_photos, tmp_path, condition, told
+):
+    result = finetune_tiny(make_photos(), "--assert", condition)
+    assert result.exit_code == 2
+    assert told in the_error(result)
+    assert "probe" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_strict_without_a_condition(finetune_tiny, the_error, make_photos):
+    result = finetune_tiny(make_photos(), "--strict")
+    assert result.exit_code == 2
+    assert "evaluate.asserts" in the_error(result)
+
+
 # Ctrl-C -------------------------------------------------------------------------------------
 
 

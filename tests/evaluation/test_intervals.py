@@ -1,8 +1,9 @@
-"""Wilson's interval against published figures and at its edges."""
+"""Wilson's interval against published figures, the bootstrap against theory, and their edges."""
 
+import numpy as np
 import pytest
 
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for, wilson
 
 
 def test_wilson_gives_the_published_figures() -> None:
@@ -30,3 +31,41 @@ def test_more_confidence_is_a_wider_interval() -> None:
 def test_impossible_counts_are_refused(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match="no such rate"):
         wilson(successes, n)
+
+
+def means(values: np.ndarray, replicates: int, seed: int = 0) -> np.ndarray:
+    """Return the mean of photos drawn with replacement, again and again."""
+    found = bootstrap(
+        lambda draws: values[draws].mean(axis=1)[:, None],
+        len(values),
+        replicates=replicates,
+        seed=seed,
+    )
+    return found[:, 0]
+
+
+def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    low, high = bootstrap_interval(values.mean(), means(values, 1000))
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - half, abs=0.05)
+    assert high == pytest.approx(values.mean() + half, abs=0.05)
+
+
+def test_the_same_seed_gives_the_same_replicates_and_another_one_others() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    assert (means(values, 300) == means(values, 300)).all()
+    assert (means(values, 300) != means(values, 300, seed=1)).any()
+
+
+def test_an_interval_of_biased_replicates_is_moved_back_and_holds_the_value() -> None:
+    drawn = np.random.default_rng(0).normal(0.06, 0.01, 1000)  # as for a calibration error
+    low, high = bootstrap_interval(0.05, drawn)
+    assert low <= 0.05 <= high < np.quantile(drawn, 0.975) - 0.015
+    assert bootstrap_interval(0.05, np.full(10, np.nan)) == [0.05, 0.05]
+
+
+def test_many_photos_get_fewer_replicates_and_a_costly_figure_may_get_none() -> None:
+    assert replicates_for(153) == 1000
+    assert replicates_for(1_000_000) == 200
+    assert replicates_for(1_000_000, cost=10) == 0

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tltool.errors import DataError, GateError
 from tltool.evaluation.metrics import compute_metrics, expected_calibration_error, log_loss
@@ -115,3 +117,102 @@ def test_the_table_shows_a_dash_for_what_is_unknown() -> None:
     assert rows[1] == ("bees", "0", "–", "–", "–", "–")
     assert len(rows[0]) == len(PER_CLASS_COLUMNS)
     assert format_rate(metrics["accuracy"]) == "1.000 [0.342, 1.000]"
+
+
+@st.composite
+def many_answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Draw probabilities with ties and labels that may leave classes out."""
+    classes = draw(st.integers(2, 5))
+    n = draw(st.integers(2, 40))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = random.integers(0, draw(st.integers(1, classes)), n)
+    scores = random.integers(1, draw(st.sampled_from([3, 1000])), (n, classes)).astype(float)
+    return scores / scores.sum(axis=1, keepdims=True), labels, [f"c{k}" for k in range(classes)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(many_answers())
+def test_any_answers_give_scikit_learns_figures(
+    case: tuple[np.ndarray, np.ndarray, list[str]],
+) -> None:
+    from sklearn import metrics as reference
+
+    probabilities, labels, names = case
+    ours = compute_metrics(probabilities, labels, names)
+    json.dumps(ours, allow_nan=False)
+    present, predicted = np.unique(labels), probabilities.argmax(axis=1)
+    for average in ("macro", "weighted"):
+        expected = reference.precision_recall_fscore_support(
+            labels, predicted, labels=present, average=average, zero_division=0
+        )
+        found = [ours[average][key] for key in ("precision", "recall", "f1")]
+        assert found == pytest.approx(list(expected[:3]))
+    one_hot = np.eye(len(names))[labels]
+    assert ours["brier"] == pytest.approx(((probabilities - one_hot) ** 2).sum(axis=1).mean())
+    assert ours["balanced_accuracy"]["value"] == pytest.approx(ours["macro"]["recall"])
+    for number, row in enumerate(ours["per_class"]):
+        truth, scores = one_hot[:, number], probabilities[:, number]
+        if 0 < truth.sum() < len(labels):
+            assert row["roc_auc"] == pytest.approx(reference.roc_auc_score(truth, scores))
+            average = reference.average_precision_score(truth, scores)
+            assert row["average_precision"] == pytest.approx(average)
+        else:
+            assert row["roc_auc"] is None and row["average_precision"] is None
+    defined = [row["roc_auc"] for row in ours["per_class"] if row["roc_auc"] is not None]
+    assert ours["roc_auc"] == (pytest.approx(np.mean(defined)) if defined else None)
+
+
+@settings(max_examples=30, deadline=None)
+@given(many_answers())
+def test_every_interval_holds_its_value(case: tuple[np.ndarray, np.ndarray, list[str]]) -> None:
+    metrics = compute_metrics(*case)
+    places = [metrics, metrics["macro"], metrics["weighted"], *metrics["per_class"]]
+    found = 0
+    for place in places:
+        for key in [key for key in place if key.endswith("_interval")]:
+            value, interval = place[key.removesuffix("_interval")], place[key]
+            assert (value is None) == (interval is None)
+            if value is not None:
+                assert interval[0] <= value <= interval[1]
+                found += 1
+    assert found >= 9
+
+
+def test_a_class_alone_has_no_ranking() -> None:
+    metrics = compute_metrics(np.eye(2)[[0, 0, 1]], np.array([0, 0, 0]), ["ants", "bees"])
+    assert metrics["roc_auc"] is None and metrics["average_precision"] is None
+    assert metrics["absent_classes"] == ["bees"]
+
+
+def test_recall_of_a_model_that_always_says_the_same_is_chance() -> None:
+    same = compute_metrics(np.eye(2)[[0] * 40], np.arange(40) % 2, ["ants", "bees"])
+    assert same["not_above_chance"] == ["ants", "bees"]
+    right = compute_metrics(np.eye(2)[np.arange(40) % 2], np.arange(40) % 2, ["ants", "bees"])
+    assert right["not_above_chance"] == []
+
+
+def test_a_perfect_recall_on_few_photos_may_still_be_chance() -> None:
+    few, more = np.array([0, 1, 1]), np.arange(40) % 2
+    metrics = compute_metrics(np.eye(2)[few], few, ["ants", "bees"])
+    assert metrics["per_class"][0]["recall"] == 1
+    assert metrics["per_class"][0]["chance"] == pytest.approx(1 / 3)
+    assert metrics["not_above_chance"] == ["ants", "bees"]
+    assert compute_metrics(np.eye(2)[more], more, ["ants", "bees"])["not_above_chance"] == []
+
+
+def test_figures_before_calibration_are_told_beside_those_after() -> None:
+    sure = np.tile(np.array([[0.99, 0.01]]), (100, 1))
+    honest = np.tile(np.array([[0.75, 0.25]]), (100, 1))
+    labels = (np.arange(100) % 4 == 3).astype(np.int64)
+    metrics = compute_metrics(honest, labels, NAMES[:2], uncalibrated=sure)
+    assert metrics["ece"] == pytest.approx(0, abs=1e-9)
+    assert metrics["ece_uncalibrated"] == pytest.approx(0.24)
+    assert metrics["log_loss"] < metrics["log_loss_uncalibrated"]
+
+
+def test_many_probabilities_get_no_interval_of_the_ranking() -> None:
+    random = np.random.default_rng(0)
+    rows = random.dirichlet(np.ones(200), 800)
+    metrics = compute_metrics(rows, np.arange(800) % 200, [str(n) for n in range(200)])
+    assert metrics["roc_auc"] is not None and metrics["roc_auc_interval"] is None
+    assert metrics["log_loss_interval"][0] < metrics["log_loss"]

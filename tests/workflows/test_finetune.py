@@ -122,6 +122,16 @@ def test_metrics_and_predictions_tell_the_same_story(trained):
     assert trained.result.metrics == metrics
 
 
+def test_baselines_stand_beside_the_model(trained):
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    baselines = metrics["baselines"]
+    rows = rows_of(trained.run / "predictions.csv")
+    share = sum(row["label"] == baselines["majority"]["class"] for row in rows) / len(rows)
+    assert baselines["majority"]["accuracy"]["value"] == pytest.approx(share)
+    probe = next(row for row in rows_of(trained.run / "history.csv") if row["phase"] == "probe")
+    assert baselines["probe"]["accuracy"]["value"] == pytest.approx(float(probe["val_accuracy"]))
+
+
 def test_the_model_file_is_plain_keras(trained):
     model = keras.saving.load_model(trained.run / "model.keras", safe_mode=True)
     logits = model(np.zeros((2, 32, 32, 3), np.float32))

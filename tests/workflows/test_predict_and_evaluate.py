@@ -125,6 +125,81 @@ def test_a_class_that_the_model_does_not_know(trained, tmp_path):
     assert "green apple, kaki 柿, plum" in result.stderr
 
 
+def test_other_classes_are_named_with_those_that_have_no_photos(trained, tmp_path):
+    shutil.copytree(trained.photos / "plum", tmp_path / "some" / "pear")
+    result = tltool("evaluate", trained.run, tmp_path / "some")
+    assert "there are no photos of green apple, kaki 柿, plum" in result.stderr
+
+
+def test_one_class_only_is_measured_and_said(trained, tmp_path):
+    shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")
+    result = tltool("evaluate", trained.run, tmp_path / "some", "--json")
+    assert result.exit_code == 0
+    assert "all photos are of one class, plum" in result.stderr
+    document = json.loads(result.stdout)
+    assert document["absent_classes"] == ["green apple", "kaki 柿"]
+    assert document["roc_auc"] is None and document["accuracy"]["value"] is not None
+
+
+def test_an_empty_test_part(trained):
+    result = tltool("evaluate", trained.run, trained.photos, "--split", "test")
+    assert result.exit_code == 2
+    assert "has no test part" in result.stderr and "data.test_fraction" in result.stderr
+
+
+def test_evaluate_tells_baselines_calibration_and_conditions(trained):
+    given = ("--assert", "accuracy>=0.01", "--assert", "recall[plum]<=1")
+    result = tltool("evaluate", trained.export, trained.photos, *given)
+    assert result.exit_code == 0, result.stderr
+    assert "For comparison: always naming green apple reaches 0.333" in result.stdout
+    assert "calibration error" in result.stdout and "ROC-AUC" in result.stdout
+    assert result.stdout.count("met      ") == 2
+
+
+def test_run_and_export_agree_on_what_calibration_changed(trained):
+    documents = [
+        json.loads(tltool("evaluate", model, trained.photos, "--json").stdout)
+        for model in (trained.run, trained.export)
+    ]
+    for key in ("log_loss", "log_loss_uncalibrated", "ece", "ece_uncalibrated", "brier"):
+        values = [document[key] for document in documents]
+        assert values[0] == pytest.approx(values[1], abs=0.05), key
+
+
+def test_a_condition_that_is_not_met_is_exit_code_4_with_all_figures(trained):
+    wrong = ("--assert", "ece<=0", "--assert", "accuracy>0")
+    result = tltool("evaluate", trained.run, trained.photos, *wrong, "--json")
+    assert result.exit_code == 4
+    assert "ece<=0 is not met" in result.stderr
+    document = json.loads(result.stdout)
+    assert [row["passed"] for row in document["asserts"]] == [False, True]
+    strict = tltool(
+        "evaluate", trained.run, trained.photos, "--assert", "accuracy>=0.9", "--strict"
+    )
+    assert strict.exit_code == 4
+    assert "not met strictly" in strict.stderr
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("recal[plum]>=0.5", "Did you mean 'recall'?"),
+        ("recall[plump]>=0.5", "Did you mean 'plum'?"),
+    ],
+)
+def test_a_condition_on_an_unknown_metric_or_class(trained, condition, told):
+    result = tltool("evaluate", trained.run, trained.photos, "--assert", condition)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "predict" not in result.stderr
+
+
+def test_strict_without_a_condition(trained):
+    result = tltool("evaluate", trained.run, trained.photos, "--strict")
+    assert result.exit_code == 2
+    assert "--assert" in result.stderr
+
+
 def test_photos_of_the_part_that_are_gone(trained, tmp_path):
     (tmp_path / "some").mkdir()
     shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")

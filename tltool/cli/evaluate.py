@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
+from tltool.cli import options, training
+from tltool.cli.boundary import guarded, tell
 from tltool.cli.console import print_json
 from tltool.cli.results import show_metrics
+from tltool.errors import GateError, UsageError
 
 
 @guarded
@@ -23,6 +24,8 @@ def evaluate(
             metavar="train|validation|test", help="Only the photos that the run put into this part."
         ),
     ] = None,
+    asserts: training.Asserts = None,
+    strict: training.Strict = False,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -31,14 +34,31 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled photos; classes match by name."""
     from tltool.cli.display import shown
+    from tltool.evaluation.asserts import check_asserts, require
 
+    conditions = asserts or []
+    check_asserts(conditions)
+    if strict and not conditions:
+        raise UsageError("--strict needs --assert", hint="such as --assert 'accuracy>=0.9'")
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.evaluate import evaluate as workflow
 
         metrics = workflow(
-            model, photos, split=split, pixels=pixels, offline=offline, observer=display
+            model,
+            photos,
+            split=split,
+            asserts=conditions,
+            strict=strict,
+            pixels=pixels,
+            offline=offline,
+            observer=display,
         )
     if json:
         print_json(metrics)
     else:
         show_metrics(metrics)
+    try:
+        require(metrics["asserts"])
+    except GateError as problem:  # the one JSON document is printed already
+        tell(problem)
+        raise typer.Exit(problem.exit_code) from None

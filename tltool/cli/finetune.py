@@ -44,6 +44,8 @@ def finetune(
         int | None,
         typer.Option(min=2, max=99, metavar="K", help="Train K folds in turn; exports nothing."),
     ] = None,
+    asserts: training.Asserts = None,
+    strict: training.Strict = False,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
     offline: options.Offline = False,
@@ -55,7 +57,14 @@ def finetune(
     from tltool.recipe.load import load_recipe
 
     settings = training.settings_of(
-        overrides, photos=photos, backbone=backbone, name=name, seed=seed, fold=fold
+        overrides,
+        photos=photos,
+        backbone=backbone,
+        name=name,
+        seed=seed,
+        fold=fold,
+        asserts=asserts,
+        strict=strict,
     )
     if kfold is not None:
         if saved_models != training.EXPORTS:

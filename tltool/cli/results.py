@@ -1,11 +1,11 @@
 """What a command has found out, as text on stdout."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tltool.cli.console import ACCENT, line, out, print_table
+from tltool.cli.console import ACCENT, line, out, print_table, printable
 from tltool.runs.layout import RunLayout
 
 
@@ -24,15 +24,16 @@ def show_run(document: Mapping[str, Any]) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
-    from tltool.evaluation.tables import PER_CLASS_COLUMNS, per_class_rows
+    from tltool.evaluation.tables import PER_CLASS_COLUMNS, asserts_told, per_class_rows, remarks
 
     console = out()
     rate = metrics["accuracy"]
     low_high = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
     line(console)
-    told = f"{low_high}{metrics['evaluated_on']})"
+    told = f"{low_high}{printable(metrics['evaluated_on'])})"
     line(console, (f"accuracy {rate['value']:.3f}", "bold"), told)
-    line(console, f"log-loss {metrics['log_loss']:.3f}{_kept(metrics)}")
+    for text in (*_figures(metrics), *remarks(metrics)):
+        line(console, printable(text))
     if metrics["evaluated_on"] == "validation" and "best" in metrics:
         line(
             console,
@@ -44,6 +45,23 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         )
     line(console)
     print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics))
+    if metrics["asserts"]:
+        line(console)
+    for passed, text in asserts_told(metrics["asserts"]):
+        mark = ("met      ", "green") if passed else ("not met  ", "red")
+        line(console, mark, printable(text))
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield f"log-loss {metrics['log_loss']:.3f}{_kept(metrics)}"
+    before = metrics["ece_uncalibrated"]
+    changed = "" if abs(before - metrics["ece"]) < 5e-4 else f" ({before:.3f} before calibration)"
+    auc = metrics["roc_auc"]
+    yield (
+        f"balanced accuracy {metrics['balanced_accuracy']['value']:.3f}, "
+        f"ROC-AUC {'–' if auc is None else f'{auc:.3f}'}, "
+        f"calibration error {metrics['ece']:.3f}{changed}"
+    )
 
 
 def show_fields(fields: Mapping[str, object]) -> None:

@@ -46,6 +46,19 @@ Track = Annotated[
     list[str] | None,
     typer.Option(metavar="mlflow", help="Log the run to MLflow as well (extra 'mlflow')."),
 ]
+Asserts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assert",
+        metavar="METRIC>=NUMBER",
+        help="Fail with exit code 4 unless this holds, such as 'recall[bees]>=0.85'; may be "
+        "repeated.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Hold --assert against the worse end of the 95 % interval."),
+]
 EXPORTS = Path("saved_models")
 
 
@@ -57,6 +70,8 @@ def settings_of(
     name: str | None = None,
     seed: int | None = None,
     fold: str | None = None,
+    asserts: list[str] | None = None,
+    strict: bool = False,
 ) -> list["Override"]:
     """Return what the command line sets of a recipe: by ``--set`` or by a flag.
 
@@ -73,6 +88,8 @@ def settings_of(
         "--seed": ("seed", seed),
         "--fold": ("data.fold", fold),
         "the argument": ("data.source", _source(photos)),
+        "--assert": ("evaluate.asserts", asserts or None),
+        "--strict": ("evaluate.strict", strict or None),
     }
     given = [
         *(

@@ -32,6 +32,10 @@ class Item:
         height: of the upright image.
         format: lower-case name such as ``"jpeg"``.
         orientation: the EXIF value 1 to 8 as stored.
+        brightness: mean grey level, 0 … 255.
+        sharpness: variance of the Laplacian of the image brought to 128 x 128 pixels, in grey
+            levels squared; a blurred photo has little.
+        columns: what a table says of it beside the columns that tltool uses, as (column, cell).
         perceptual_hash: that of ``tltool.data.perceptual``, None for an image without contrast.
     """
 
@@ -46,6 +50,9 @@ class Item:
     height: int = 0
     format: str = ""
     orientation: int = 1
+    brightness: float = 0.0
+    sharpness: float = 0.0
+    columns: tuple[tuple[str, str], ...] = ()
     perceptual_hash: int | None = None
 
 

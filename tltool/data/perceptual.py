@@ -38,6 +38,11 @@ _FARTHEST = 0.15  # of a side, for shift and change of size
 _BLOCK = 2048
 
 
+def luma(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the luma (ITU-R BT.601) of RGB [..., 3], in the same unit."""
+    return image @ _LUMA
+
+
 def perceptual_hashes(thumbnails: NDArray[np.float32]) -> list[int | None]:
     """Return ``HASH_BITS`` bits for each image, which copies of it mostly share.
 
@@ -47,12 +52,12 @@ def perceptual_hashes(thumbnails: NDArray[np.float32]) -> list[int | None]:
     Returns:
         the hashes, with None for an image without contrast.
     """
-    grey = thumbnails @ _LUMA
-    frequencies = (_BASIS @ grey @ _BASIS.T).reshape(len(grey), -1)
+    greys = luma(thumbnails)
+    frequencies = (_BASIS @ greys @ _BASIS.T).reshape(len(greys), -1)
     low = frequencies[:, 1:]  # without the mean brightness
     middle = np.partition(low, HASH_BITS // 2, axis=1)[:, HASH_BITS // 2]
     packed = np.packbits(low > middle[:, np.newaxis], axis=1)
-    flat = grey.std(axis=(1, 2)) < _FLAT
+    flat = greys.std(axis=(1, 2)) < _FLAT
     return [
         None if without else int.from_bytes(bits.tobytes(), "big")
         for bits, without in zip(packed, flat, strict=True)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import DataError, GateError
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.confusion import confusion_matrix, matrix_figures
+from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for, wilson
+from tltool.evaluation.ranking import ranking_figures
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -19,22 +21,33 @@ CALIBRATION_BINS = 15
 
 
 def compute_metrics(
-    probabilities: Floats, labels: Integers, class_names: Sequence[str]
+    probabilities: Floats,
+    labels: Integers,
+    class_names: Sequence[str],
+    *,
+    uncalibrated: Floats | None = None,
 ) -> dict[str, Any]:
     """Return every figure of an evaluation as a document that ``json.dumps`` takes as it is.
+
+    Rates have Wilson's 95 % interval, everything else that of a bootstrap over the photos with a
+    fixed seed. A figure without a denominator is ``None``, never NaN: the recall of a class
+    without photos, the precision of a class never predicted, the ROC-AUC of a class alone.
+    docs/evaluation.md says what each means.
 
     Args:
         probabilities: float [N, C], rows sum to 1.
         labels: int [N], the true class of each row, 0 … C-1.
         class_names: the C names, in the order of the columns.
+        uncalibrated: probabilities without the temperature, for the figures "before".
 
     Returns:
-        ``n``; ``accuracy`` and each ``top_k`` entry (only k < C) as ``{value, low, high}`` with
-        the Wilson 95 % interval; ``log_loss`` in nats; ``ece``; ``macro`` (mean over the classes
-        that have images) ``{precision, recall, f1}``; ``per_class`` ``[{name, precision,
-        precision_interval, recall, recall_interval, f1, support}]``; ``confusion_matrix``
-        [C][C], rows true. A rate without a denominator is ``None``: the recall of a class
-        without images, the precision of a class never predicted.
+        ``n``; ``accuracy``, ``balanced_accuracy`` and each ``top_k`` entry (only k < C) as
+        ``{value, low, high}``; ``log_loss`` in nats, ``brier`` (0 … 2), ``ece``, ``roc_auc`` and
+        ``average_precision``, each with ``…_interval``; ``log_loss_uncalibrated`` and
+        ``ece_uncalibrated`` where they are known; ``macro``, ``weighted``, ``per_class``,
+        ``absent_classes``, ``not_above_chance``; ``confusion_matrix`` [C][C], rows true;
+        ``reliability`` and ``reliability_uncalibrated``, the bins of ``ece``, each
+        ``{confidence, accuracy, n}``.
 
     Raises:
         DataError: there is nothing to evaluate.
@@ -44,23 +57,21 @@ def compute_metrics(
     _check(probabilities, labels, class_names)
     predicted = probabilities.argmax(axis=1)
     matrix = confusion_matrix(labels, predicted, classes=len(class_names))
-    per_class = [_class_row(name, matrix, index) for index, name in enumerate(class_names)]
+    of_matrix = matrix_figures(matrix, class_names)
+    ranking, ranking_by_class = ranking_figures(probabilities, labels)
+    rows = zip(of_matrix["per_class"], ranking_by_class, strict=True)
     return {
         "n": len(labels),
         "accuracy": _rate(int(np.trace(matrix)), len(labels)),
-        "log_loss": log_loss(probabilities, labels),
         "top_k": _top_k(probabilities, labels),
-        "ece": expected_calibration_error(probabilities, labels),
-        "macro": _macro(per_class),
-        "per_class": per_class,
+        **_of_confidence(probabilities, labels),
+        **_before(uncalibrated, labels),
+        "reliability": reliability(probabilities, labels),
+        **ranking,
+        **of_matrix,
+        "per_class": [{**row, **more} for row, more in rows],
         "confusion_matrix": matrix.tolist(),
     }
-
-
-def confusion_matrix(labels: Integers, predicted: Integers, *, classes: int) -> Integers:
-    """Count the pairs (true, predicted): int64 [C, C], rows are the true classes."""
-    pairs = labels.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def log_loss(probabilities: Floats, labels: Integers) -> float:
@@ -69,9 +80,18 @@ def log_loss(probabilities: Floats, labels: Integers) -> float:
     Probabilities come from a float32 softmax, so they are clipped at float32's epsilon: one
     image that is wrong with "certainty" costs 15.9, not infinity.
     """
+    return float(_surprise(probabilities.astype(np.float64), labels).mean())
+
+
+def brier_scores(probabilities: Floats, labels: Integers) -> Floats:
+    """Return the squared distance of each row from the truth, float64 [N], 0 … 2.
+
+    Reference:
+        Brier, "Verification of forecasts expressed in terms of probability", 1950.
+    """
     rows = probabilities.astype(np.float64)
-    true = rows[np.arange(len(labels)), labels] / rows.sum(axis=1)
-    return float(-np.log(np.clip(true, np.finfo(np.float32).eps, 1.0)).mean())
+    true = rows[np.arange(len(labels)), labels]
+    return np.asarray((rows**2).sum(axis=1) - 2 * true + 1)
 
 
 def expected_calibration_error(
@@ -83,14 +103,32 @@ def expected_calibration_error(
         Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015;
         equal-mass bins as in Nixon et al., "Measuring calibration in deep learning", 2019.
     """
+    rows = reliability(probabilities, labels, bins=bins)
+    gaps = [abs(row["accuracy"] - row["confidence"]) * row["n"] for row in rows]
+    return float(sum(gaps) / len(labels))
+
+
+def reliability(
+    probabilities: Floats, labels: Integers, *, bins: int = CALIBRATION_BINS
+) -> list[dict[str, Any]]:
+    """Return ``{confidence, accuracy, n}`` of bins with equally many photos, the least sure first.
+
+    Photos of the same confidence share their accuracy: a border inside of such a tie must not
+    depend on the order of files.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    # Saturated confidences tie, and a bin border inside a tie must not depend on file order.
     _, group = np.unique(confidence, return_inverse=True)
     shared = np.bincount(group, weights=correct) / np.bincount(group)
-    gap = (shared[group] - confidence)[np.argsort(confidence, kind="stable")]
-    parts = np.array_split(gap, min(bins, len(gap)))
-    return float(sum(abs(part.sum()) for part in parts) / len(gap))
+    order = np.argsort(confidence, kind="stable")
+    return [
+        {
+            "confidence": float(confidence[part].mean()),
+            "accuracy": float(shared[group[part]].mean()),
+            "n": len(part),
+        }
+        for part in np.array_split(order, min(bins, len(order)))
+    ]
 
 
 def _check(probabilities: Floats, labels: Integers, class_names: Sequence[str]) -> None:
@@ -113,6 +151,12 @@ def _check(probabilities: Floats, labels: Integers, class_names: Sequence[str]) 
         )
 
 
+def _surprise(rows: Floats, labels: Integers) -> Floats:
+    """Return the negative log-probability of the true class, float64 [N]."""
+    true = rows[np.arange(len(labels)), labels] / rows.sum(axis=1)
+    return np.asarray(-np.log(np.clip(true, np.finfo(np.float32).eps, 1.0)))
+
+
 def _rate(successes: int, n: int) -> dict[str, float]:
     low, high = wilson(successes, n)
     return {"value": successes / n, "low": low, "high": high}
@@ -129,24 +173,37 @@ def _top_k(probabilities: Floats, labels: Integers) -> dict[str, dict[str, float
     return {str(k): _rate(int((rank < k).sum()), len(labels)) for k in known}
 
 
-def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
-    hits = int(matrix[index, index])
-    support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
-    return {
-        "name": name,
-        "precision": hits / predicted if predicted else None,
-        "precision_interval": list(wilson(hits, predicted)) if predicted else None,
-        "recall": hits / support if support else None,
-        "recall_interval": list(wilson(hits, support)) if support else None,
-        "f1": 2 * hits / (support + predicted) if support + predicted else None,
-        "support": support,
+def _of_confidence(probabilities: Floats, labels: Integers) -> dict[str, Any]:
+    """Return log-loss, Brier score and calibration error with their intervals."""
+    values = {
+        "log_loss": log_loss(probabilities, labels),
+        "brier": float(brier_scores(probabilities, labels).mean()),
+        "ece": expected_calibration_error(probabilities, labels),
     }
+    order = np.argsort(probabilities.max(axis=1), kind="stable")
+    rows, true = probabilities[order].astype(np.float64), labels[order]
+    means = np.stack([_surprise(rows, true), brier_scores(rows, true)], axis=1)
+    gap = (rows.argmax(axis=1) == true) - rows.max(axis=1)
+    n = len(labels)
+    starts = np.unique([part[0] for part in np.array_split(np.arange(n), min(CALIBRATION_BINS, n))])
+
+    def statistics(draws: Integers) -> Floats:
+        ece = np.abs(np.add.reduceat(gap[draws], starts, axis=1)).sum(axis=1) / n
+        return np.column_stack([means[draws].mean(axis=1), ece])
+
+    drawn = bootstrap(statistics, n, replicates=replicates_for(n))
+    intervals = {
+        f"{name}_interval": bootstrap_interval(value, drawn[:, position])
+        for position, (name, value) in enumerate(values.items())
+    }
+    return {**values, **intervals}
 
 
-def _macro(per_class: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Average over the classes that have images; a class never predicted has precision 0."""
-    present = [row for row in per_class if row["support"]]
+def _before(uncalibrated: Floats | None, labels: Integers) -> dict[str, Any]:
+    if uncalibrated is None:
+        return {}
     return {
-        key: float(np.mean([row[key] or 0.0 for row in present]))
-        for key in ("precision", "recall", "f1")
+        "log_loss_uncalibrated": log_loss(uncalibrated, labels),
+        "ece_uncalibrated": expected_calibration_error(uncalibrated, labels),
+        "reliability_uncalibrated": reliability(uncalibrated, labels),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PER_CLASS_COLUMNS = ("class", "images", "precision", "recall", "recall 95 %", "F1")
@@ -30,6 +30,50 @@ def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )
         for row in metrics["per_class"]
     ]
+
+
+def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence each on the baselines, on classes that cannot be judged, and on weak slices.
+
+    Args:
+        metrics: the document of metrics.json.
+    """
+    yield _baselines(metrics["baselines"])
+    unclear = metrics["not_above_chance"]
+    if unclear:
+        yield (f"Recall that cannot be told apart from chance with so few photos: {_some(unclear)}")
+    for row in metrics["slices"]:
+        if row["worse"]:
+            yield (
+                f"Worse than elsewhere: {row['by']} {row['value']}, accuracy "
+                f"{format_rate(row['accuracy'])}, n = {row['n']}"
+            )
+
+
+def asserts_told(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, str]]:
+    """Return (whether it is met, what is known) of each condition checked."""
+    return [
+        (
+            result["passed"],
+            f"{result['assert']}  ({_number(result['value'])}, 95 % "
+            f"{_interval(result['interval'])}{', strict' if result['strict'] else ''})",
+        )
+        for result in results
+    ]
+
+
+def _baselines(baselines: Mapping[str, Any]) -> str:
+    majority, probe = baselines["majority"], baselines["probe"]
+    told = f"always naming {majority['class']} reaches {majority['accuracy']['value']:.3f}"
+    if probe is not None:
+        place = f" on the {probe['evaluated_on']} photos"
+        told += f", the linear probe {probe['accuracy']['value']:.3f}{place}"
+    return f"For comparison: {told}"
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def _number(value: float | None) -> str:

@@ -243,6 +243,11 @@ class EvaluateSection(Section):
     """Fit a temperature on the validation part (Guo et al. 2017) and keep it in the model."""
     min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fail (exit code 4) and export nothing when the accuracy is lower."""
+    asserts: Annotated[tuple[str, ...], Field(min_length=0, max_length=64)] = ()
+    """Conditions that the model must meet, or the run fails (exit code 4) and exports nothing:
+    accuracy>=0.9, recall[CLASS]>=0.85, ece<=0.05 and the like; docs/evaluation.md lists them."""
+    strict: bool = False
+    """Hold asserts against the worse end of the 95 % interval instead of the figure itself."""
 
 
 class ExportSection(Section):

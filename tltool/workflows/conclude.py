@@ -13,8 +13,10 @@ import tensorflow as tf
 from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.decode import DecodeSpec
 from tltool.errors import GateError
+from tltool.evaluation.asserts import checked, require
+from tltool.evaluation.baselines import baselines
 from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.metrics import compute_metrics, log_loss
+from tltool.evaluation.measure import measured
 from tltool.evaluation.plots import plot_confusion, plot_history
 from tltool.evaluation.temperature import fit_temperature
 from tltool.evaluation.writers import write_history, write_predictions
@@ -53,7 +55,7 @@ def conclude(
         learning.network, _description(learning, names, decode, temperature=temperature)
     )
     save_artifact(session.run.folder, artifact)
-    _check_accuracy(session, metrics)
+    _check_gates(session, metrics)
     return artifact, metrics
 
 
@@ -79,17 +81,23 @@ def _metrics(
     learning: Learning, evaluated: Evaluated, held_logits: np.ndarray, temperature: float
 ) -> dict[str, Any]:
     """Return the document of metrics.json."""
-    probabilities, labels = evaluated.probabilities, evaluated.photos.labels()
-    return {
-        "evaluated_on": evaluated.name,
-        **compute_metrics(probabilities, labels, evaluated.photos.class_names),
-        "log_loss_uncalibrated": log_loss(evaluated.uncalibrated, labels),
+    recipe = learning.session.recipe
+    metrics = {
+        **measured(evaluated),
+        "baselines": baselines(
+            evaluated.photos,
+            training=learning.train.labels,
+            probe=learning.probe_logits,
+            held=learning.held.labels,
+        ),
         "temperature": temperature,
         "validation": loss_and_accuracy(held_logits, learning.held.labels),
         "best": {"phase": learning.best.phase, "epoch": learning.best.epoch},
         "arithmetic": learning.session.machine.precision.arithmetic,
         "probe": _probe_figures(learning),
     }
+    asserts = checked(recipe.evaluate.asserts, metrics, strict=recipe.evaluate.strict)
+    return {**metrics, "asserts": asserts}
 
 
 def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[str, Any]) -> None:
@@ -107,11 +115,11 @@ def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[st
     plot_history(run.plots / "history.png", learning.history, best=_best_row(learning))
 
 
-def _check_accuracy(session: Session, metrics: Mapping[str, Any]) -> None:
-    """Refuse a model below the recipe's evaluate.min_accuracy.
+def _check_gates(session: Session, metrics: Mapping[str, Any]) -> None:
+    """Refuse a model below the recipe's evaluate.min_accuracy or against its evaluate.asserts.
 
     Raises:
-        GateError: the accuracy is lower.
+        GateError: it is.
     """
     wanted = session.recipe.evaluate.min_accuracy
     reached = metrics["accuracy"]["value"]
@@ -121,6 +129,10 @@ def _check_accuracy(session: Session, metrics: Mapping[str, Any]) -> None:
             f"evaluate.min_accuracy {wanted}; nothing was exported",
             hint=f"the run is kept in {session.run.folder}",
         )
+    require(
+        metrics["asserts"],
+        hint=f"nothing was exported; the run is kept in {session.run.folder}",
+    )
 
 
 def _description(

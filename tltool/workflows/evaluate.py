@@ -14,8 +14,12 @@ from tltool.data.sources.open import read_source
 from tltool.data.split import read_split
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, UsageError
-from tltool.evaluation.metrics import compute_metrics
+from tltool.evaluation.asserts import check_asserts, checked
+from tltool.evaluation.baselines import baselines
+from tltool.evaluation.evaluated import Evaluated
+from tltool.evaluation.measure import measured
 from tltool.events import Observer, SilentObserver
+from tltool.inference import without_temperature
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.models import OpenModel, open_model
@@ -26,39 +30,48 @@ def evaluate(
     photos: Path | str,
     *,
     split: SplitName | None = None,
+    asserts: Sequence[str] = (),
+    strict: bool = False,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Return the metrics document of ``model`` on labelled ``photos``; classes match by name.
 
+    Whether ``asserts`` hold stands in the document; ``evaluation.asserts.require`` raises.
+
     Args:
         model: a run folder or an exported model.
         photos: one folder per class, train, val and test folders of such, or any other source.
         split: only the photos that the run put into this part (its split.csv decides, by
             content); the run's own figures come out again.
+        asserts: conditions to check, such as ``accuracy>=0.9`` and ``recall[bees]>=0.85``.
+        strict: check them at the worse end of the 95 % interval.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about the progress.
 
     Raises:
-        UsageError: no such model, or ``split`` with a model that is no run.
+        UsageError: no such model, ``split`` with a model that is no run or has no such part, or a
+            condition with an unknown metric or class.
         DataError: the photos cannot be used, or have classes that the model does not know.
     """
     observer = observer or SilentObserver()
+    check_asserts(asserts)
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
+    check_asserts(asserts, opened.class_names)
     observer.on_phase("audit", str(photos))
     found = _audited(photos, pixels, offline=offline, observer=observer)
     items: Sequence[Item] = found.items
     if split is not None:
         items = _of_split(items, RunLayout(Path(model)), split)
-    _check_classes(items, opened)
+    _check_classes(items, opened, observer)
     catalog = Catalog(found.root, tuple(items), opened.class_names)
     observer.on_phase("predict", f"{len(items)} photos")
-    probabilities = _probabilities(opened, items, observer)
-    metrics = compute_metrics(probabilities, catalog.labels(), opened.class_names)
-    return {"evaluated_on": split or str(photos), **metrics}
+    evaluated = _answered(opened, catalog, name=split or str(photos), observer=observer)
+    metrics = {**measured(evaluated), "baselines": baselines(catalog)}
+    return {**metrics, "asserts": checked(asserts, metrics, strict=strict)}
 
 
 def _audited(
@@ -82,6 +95,11 @@ def _of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[I
             hint="leave --split out, or give the folder of the run",
         )
     rows = [row for row in read_split(run.split) if row.split == split]
+    if not rows:
+        raise UsageError(
+            f"the run '{run.folder}' has no {split} part",
+            hint="leave --split out, or train with --test FOLDER or --set data.test_fraction=0.2",
+        )
     by_content: dict[str, list[Item]] = {}
     for item in items:
         by_content.setdefault(item.sha256, []).append(item)
@@ -101,23 +119,35 @@ def _nearest(path: Path, same_content: Sequence[Item]) -> Item | None:
     return next(iter([*ending, *same_content]), None)
 
 
-def _check_classes(items: Sequence[Item], opened: OpenModel) -> None:
-    unknown = sorted({item.label for item in items} - set(opened.class_names))
-    if unknown:
+def _check_classes(items: Sequence[Item], opened: OpenModel, observer: Observer) -> None:
+    """Compare the names of the classes; say which ones the photos do not show."""
+    known = set(opened.class_names)
+    found = {item.label for item in items}
+    missing = [name for name in opened.class_names if name not in found]
+    if found - known:
+        unknown = sorted(found - known)
+        without = f"; there are no photos of {', '.join(missing)}" if missing else ""
         raise DataError(
             f"the model does not know the class{'es' if len(unknown) > 1 else ''} "
-            f"{', '.join(unknown)}; it knows {', '.join(opened.class_names)}",
+            f"{', '.join(unknown)}; it knows {', '.join(opened.class_names)}{without}",
             hint="rename the folders to the model's class names, or leave these photos out",
         )
+    if len(found) == 1:
+        observer.on_message(
+            f"all photos are of one class, {min(found)}: how often the model names it wrongly on "
+            "others cannot be told",
+            level="warning",
+        )
+    elif missing:
+        observer.on_message(f"no photos of {', '.join(missing)}: not measured", level="warning")
 
 
-def _probabilities(opened: OpenModel, items: Sequence[Item], observer: Observer) -> np.ndarray:
+def _answered(opened: OpenModel, photos: Catalog, *, name: str, observer: Observer) -> Evaluated:
     parts: list[np.ndarray] = []
-    done = 0
-    for start in range(0, len(items), opened.batch_size):
-        batch = items[start : start + opened.batch_size]
+    for start in range(0, len(photos), opened.batch_size):
+        batch = photos.items[start : start + opened.batch_size]
         probabilities, _ = opened.predict([read_image_bytes(item.path) for item in batch])
         parts.append(probabilities)
-        done += len(batch)
-        observer.on_progress(done, len(items))
-    return np.concatenate(parts)
+        observer.on_progress(start + len(batch), len(photos))
+    answers = np.concatenate(parts)
+    return Evaluated(name, photos, answers, without_temperature(answers, opened.temperature))

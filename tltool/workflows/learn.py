@@ -53,6 +53,7 @@ class Learning:
         stage: first stage of the fine-tune phase, or None without one.
         cached: whether phases run on cached features.
         caches: folder of the features; runs that compute the same may share it.
+        probe_logits: of the probe for the validation photos, float32 [V, C]; None without one.
     """
 
     session: Session
@@ -67,6 +68,7 @@ class Learning:
     caches: Path
     best: BestModel = field(init=False)
     progress: Progress = field(init=False)
+    probe_logits: np.ndarray | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         session, network = self.session, self.network
@@ -174,9 +176,11 @@ class Learning:
         with self.session.phase("probe"):
             if self.progress.reached("probe"):
                 self.best.restore()
-                return
-            self._probe(plain, held)
-            self._keep("probe", PhaseState(0, True, {}, {}))
+            else:
+                self._probe(plain, held)
+                self._keep("probe", PhaseState(0, True, {}, {}))
+            if self.probe is not None:
+                self.probe_logits = self.probe.logits(_vectors(held.pooled))
 
     def _probe(self, plain: Features, held: Features) -> None:
         """Fit the probe, check it against chance, and give its solution to the head."""

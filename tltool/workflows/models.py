@@ -30,11 +30,13 @@ class OpenModel:
         class_names: in the order of the probabilities.
         batch_size: photos per call.
         predict: encoded photos to probabilities and ok.
+        temperature: by which the model divides its logits.
     """
 
     class_names: tuple[str, ...]
     batch_size: int
     predict: Predict
+    temperature: float
 
 
 def open_model(path: Path) -> OpenModel:
@@ -53,7 +55,8 @@ def open_model(path: Path) -> OpenModel:
         return _open_run(path)
     if path.is_dir() and version_folder(path) is not None:
         exported = load_exported(path)
-        return OpenModel(exported.class_names, _SERVED_BATCH, exported.predict)
+        temperature = float(exported.metadata["temperature"])
+        return OpenModel(exported.class_names, _SERVED_BATCH, exported.predict, temperature)
     raise DataError(
         f"'{path}' holds neither a finished run nor an exported model",
         hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
@@ -76,7 +79,9 @@ def _open_run(path: Path) -> OpenModel:
         probabilities[~ok] = 1.0 / len(description.class_names)
         return probabilities, ok
 
-    return OpenModel(description.class_names, description.batch_size, predict)
+    return OpenModel(
+        description.class_names, description.batch_size, predict, description.temperature
+    )
 
 
 def _same_precision(arithmetic: str) -> Precision:

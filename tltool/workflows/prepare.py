@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tltool.evaluation.asserts import check_asserts
 from tltool.features.views import PhotoSource
 from tltool.models.build import build_model
 from tltool.models.network import Network
@@ -107,7 +108,11 @@ def note_weights(
 def open_data(
     session: Session, arguments: Arguments, expected: Expected | None, *, offline: bool
 ) -> Photos:
-    """Audit and divide the photos; refuse others than those expected."""
+    """Audit and divide the photos; refuse others than those expected, and unknown classes.
+
+    Raises:
+        UsageError: a condition of the recipe names a class that the photos do not have.
+    """
     recipe, test = session.recipe, arguments.test
     with session.phase("audit", arguments.photos):
         data = open_photos(
@@ -120,6 +125,7 @@ def open_data(
         )
         if expected:
             expected.check_data(data.catalog)
+        check_asserts(recipe.evaluate.asserts, data.catalog.class_names)
         write_photos(session.run, data)
         session.note(data_digest=data.catalog.digest(), photos=len(data.catalog))
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tltool.errors import UsageError
+from tltool.evaluation.asserts import check_asserts
 from tltool.models.backbones import get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
@@ -20,9 +21,15 @@ def check_names(recipe: Recipe) -> None:
     """Check the names that a recipe gives of things outside it, without TensorFlow.
 
     Raises:
-        UsageError: an unknown backbone or stage.
+        UsageError: an unknown backbone, stage or metric.
     """
+    if recipe.evaluate.strict and not recipe.evaluate.asserts:
+        raise UsageError(
+            "evaluate.strict is set without a condition in evaluate.asserts",
+            hint="add one, such as --assert 'accuracy>=0.9', or leave out --strict",
+        )
     first_trained_stage(recipe, get_backbone(recipe.model.backbone))
+    check_asserts(recipe.evaluate.asserts)
 
 
 def photos_of(recipe: Recipe, *, told: str) -> str:

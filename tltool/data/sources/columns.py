@@ -56,7 +56,7 @@ def described_item(
 
     Args:
         path: the image.
-        cells: by column; columns that are no part of ``META`` are ignored.
+        cells: by column; those that are no part of ``META`` only slice an evaluation.
         line: number of the row's line.
         problems: hears of wrong cells.
         labelled: whether a label is wanted.
@@ -72,6 +72,7 @@ def described_item(
         group=cells.get("group", "").strip() or None,
         weight=_weight(cells.get("weight", "").strip(), where, problems),
         fold=_fold(cells.get("fold", "").strip(), where, problems),
+        columns=tuple((k, v.strip()) for k, v in cells.items() if k not in ("path", "line", *META)),
     )
 
 

@@ -23,7 +23,7 @@ def list_table(table: Table, *, labelled: bool, observer: Observer) -> Listing:
         table: with the columns ``path`` and ``label``, and maybe ``split``, ``group``, ``weight``
             and ``fold``. Paths are relative to the table's folder.
         labelled: False leaves labels alone, for prediction.
-        observer: hears of photos outside that folder and of columns that are not used.
+        observer: hears of photos outside that folder and of columns that training does not use.
 
     Raises:
         DataError: columns are missing; or labels or files, or files are listed twice: all named.
@@ -34,16 +34,16 @@ def list_table(table: Table, *, labelled: bool, observer: Observer) -> Listing:
     problems = Problems(path)
     items: list[Item] = []
     lines: dict[str, int] = {}
-    unused = set(table.columns)
+    others = set(table.columns)
     for line, row in table.rows:
         cells = row if isinstance(row, Mapping) else dict(zip(table.columns, row, strict=True))
-        unused |= cells.keys()
+        others |= cells.keys()
         name = cells.get("path", "")
         photo = path.parent / name
         _check_file(name, photo, line, lines, problems)
         items.append(described_item(photo, cells, line=line, problems=problems, labelled=labelled))
     problems.check()
-    _tell(path, items, unused - {"path", *META}, observer)
+    _tell(path, items, others - {"path", *META}, observer)
     return Listing(source=str(path), root=path.parent, items=tuple(items))
 
 
@@ -76,9 +76,11 @@ def _printable(name: str) -> str:
     return name[:200] if name.isprintable() else ascii(name[:200])
 
 
-def _tell(path: Path, items: list[Item], unused: set[str], observer: Observer) -> None:
-    if unused:
-        observer.on_message(f"columns of {path} that are not used: {listed(sorted(unused))}")
+def _tell(path: Path, items: list[Item], others: set[str], observer: Observer) -> None:
+    if others:
+        observer.on_message(
+            f"columns of {path} that only slice the evaluation: {listed(sorted(others))}"
+        )
     folder = os.path.normpath(path.parent.absolute())
     outside = sum(
         not Path(os.path.normpath(item.path.absolute())).is_relative_to(folder) for item in items

@@ -1,0 +1,93 @@
+"""Conditions on a metrics document: read, refused, met and not met."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tltool.errors import GateError, UsageError
+from tltool.evaluation.asserts import METRICS, check_asserts, checked, require
+from tltool.evaluation.metrics import compute_metrics
+
+NAMES = ["ants", "bees [small]", "wasps"]
+
+
+@pytest.fixture(name="metrics", scope="module")
+def _metrics() -> dict[str, Any]:
+    """Return figures of 30 photos, of which 3 are wrong."""
+    labels = np.arange(30) % 3
+    named = np.where(np.arange(30) % 10 == 0, (labels + 1) % 3, labels)
+    return compute_metrics(np.eye(3)[named] * 0.7 + 0.1, labels, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        ("accuracy>=0.9", True),
+        ("accuracy > 0.9", False),
+        ("recall[bees [small]]>=0.85", True),
+        ("recall[bees [small]]>=9.5e-1", False),
+        ("ece<=0.11", True),
+        ("ece<0.01", False),
+        ("f1>=0.85", True),
+        ("weighted_f1>=0.95", False),
+        ("top_2>=0.9", True),
+    ],
+)
+def test_a_condition_is_met_or_not(metrics: dict[str, Any], text: str, passed: bool) -> None:
+    check_asserts([text], NAMES)
+    (result,) = checked([text], metrics, strict=False)
+    assert result["passed"] is passed
+    if not passed:
+        with pytest.raises(GateError, match="is not met: it is 0"):
+            require([result])
+
+
+def test_every_metric_can_be_asked_for(metrics: dict[str, Any]) -> None:
+    texts = [f"{name}>=-1" for name in METRICS if name not in ("top_3", "top_5")]
+    for strict in (False, True):
+        results = checked(texts, metrics, strict=strict)
+        assert [result["passed"] for result in results] == [True] * len(texts)
+        assert all(low <= r["value"] <= high for r in results for low, high in [r["interval"]])
+
+
+@pytest.mark.parametrize("text", ["accuracy>=0.85", "ece<=0.11", "recall[ants]>0.8"])
+def test_strict_asks_the_worse_end_of_the_interval(metrics: dict[str, Any], text: str) -> None:
+    assert checked([text], metrics, strict=False)[0]["passed"]
+    with pytest.raises(GateError, match=r"not met strictly: .* interval 0"):
+        require(checked([text], metrics, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("acuracy>=0.9", "Did you mean 'accuracy'?"),
+        ("accuracy[ants]>=0.9", "no metric of a single class"),
+        ("recall[ant]>=0.9", "Did you mean 'ants'?"),
+        ("recall[]>=0.9", "there is no class ''"),
+        ("accuracy=0.9", "no condition"),
+        ("accuracy>=high", "no condition"),
+        ("accuracy>=1e", "no condition"),
+        ("", "no condition"),
+        ("top_5>=0.9", "with 3 classes there is no top_5"),
+    ],
+)
+def test_a_condition_that_can_never_be_checked_is_refused(text: str, told: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        check_asserts([text], NAMES)
+    assert told in raised.value.message
+
+
+def test_all_that_is_not_met_is_named_at_once(metrics: dict[str, Any]) -> None:
+    with pytest.raises(GateError) as raised:
+        require(checked(["accuracy>=1", "ece<=0", "accuracy>0"], metrics, strict=False))
+    assert "accuracy>=1" in raised.value.message and "ece<=0" in raised.value.message
+    assert "accuracy>0" not in raised.value.message
+
+
+def test_what_no_photo_decides_is_not_met() -> None:
+    metrics = compute_metrics(np.eye(2)[[0, 0]], np.array([0, 0]), ["ants", "bees"])
+    with pytest.raises(GateError, match="no photo decides it"):
+        require(checked(["recall[bees]>=0"], metrics, strict=False))

@@ -1,0 +1,170 @@
+"""Conditions that a model must meet: ``accuracy>=0.9``, ``recall[bees]>=0.85``, ``ece<=0.05``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.errors import GateError, UsageError, did_you_mean
+
+RATES = ("accuracy", "balanced_accuracy")
+TOP_K = {"top_2": "2", "top_3": "3", "top_5": "5"}
+FIGURES = ("log_loss", "brier", "ece", "roc_auc", "average_precision")
+MEANS = ("precision", "recall", "f1")  # of all classes without [class], the macro mean
+OF_CLASS = (*MEANS, "roc_auc", "average_precision")
+METRICS = (*RATES, *TOP_K, *FIGURES, *MEANS, *(f"weighted_{name}" for name in MEANS))
+
+_COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_FORM = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_HINT = "write METRIC>=NUMBER or METRIC[CLASS]>=NUMBER, such as 'recall[bees]>=0.85'"
+
+
+@dataclass(frozen=True)
+class Assert:
+    """One condition.
+
+    Attributes:
+        text: as the user wrote it.
+        metric: one of ``METRICS``.
+        class_name: of one class only, None for all.
+        comparison: one of >=, <=, >, <.
+        bound: what the figure is compared with.
+    """
+
+    text: str
+    metric: str
+    class_name: str | None
+    comparison: str
+    bound: float
+
+
+def parse_assert(text: str) -> Assert:
+    """Return the condition that ``text`` says.
+
+    Raises:
+        UsageError: it is none, or its metric is unknown.
+    """
+    found = _FORM.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError
+        metric, class_name, comparison, bound = found.groups()
+        number = float(bound)
+    except ValueError:
+        raise UsageError(f"'{text}' is no condition", hint=_HINT) from None
+    known = METRICS if class_name is None else OF_CLASS
+    if metric not in known:
+        told = "no metric" if class_name is None else "no metric of a single class"
+        raise UsageError(
+            f"'{text}': '{metric}' is {told}.{did_you_mean(metric, known)}",
+            hint=f"there are {', '.join(known)}",
+        )
+    return Assert(text, metric, class_name, comparison, number)
+
+
+def check_asserts(texts: Sequence[str], class_names: Sequence[str] | None = None) -> None:
+    """Refuse conditions that can never be checked.
+
+    Args:
+        texts: the conditions.
+        class_names: those of the model; None while they are not known.
+
+    Raises:
+        UsageError: a condition is malformed, or names an unknown metric or class.
+    """
+    for condition in map(parse_assert, texts):
+        if class_names is not None:
+            _check_classes(condition, class_names)
+
+
+def checked(
+    texts: Sequence[str], metrics: Mapping[str, Any], *, strict: bool
+) -> list[dict[str, Any]]:
+    """Return ``[{assert, value, interval, strict, passed}]`` for conditions on a metrics document.
+
+    Args:
+        texts: the conditions, which ``check_asserts`` has accepted.
+        metrics: the document of ``compute_metrics``.
+        strict: compare the worse end of the 95 % interval: the lower one with >= and >.
+    """
+    return [_checked(parse_assert(text), metrics, strict) for text in texts]
+
+
+def require(results: Sequence[Mapping[str, Any]], *, hint: str | None = None) -> None:
+    """Refuse a model that does not meet all conditions.
+
+    Raises:
+        GateError: names every condition that is not met.
+    """
+    failed = [_told(result) for result in results if not result["passed"]]
+    if failed:
+        raise GateError("; ".join(failed), hint=hint)
+
+
+def _check_classes(condition: Assert, class_names: Sequence[str]) -> None:
+    name = condition.class_name
+    if name is not None and name not in class_names:
+        raise UsageError(
+            f"'{condition.text}': there is no class '{name}'.{did_you_mean(name, class_names)}",
+            hint=f"the classes are {', '.join(class_names)}",
+        )
+    k = TOP_K.get(condition.metric)
+    if k is not None and int(k) >= len(class_names):
+        raise UsageError(
+            f"'{condition.text}': with {len(class_names)} classes there is no {condition.metric}",
+            hint="use accuracy",
+        )
+
+
+def _checked(condition: Assert, metrics: Mapping[str, Any], strict: bool) -> dict[str, Any]:
+    value, interval = _figure(condition, metrics)
+    judged = value
+    if strict and value is not None:
+        worse = 0 if condition.comparison.startswith(">") else 1
+        judged = interval[worse] if interval else None
+    compare = _COMPARISONS[condition.comparison]
+    return {
+        "assert": condition.text,
+        "value": value,
+        "interval": interval,
+        "strict": strict,
+        "passed": judged is not None and bool(compare(judged, condition.bound)),
+    }
+
+
+def _figure(
+    condition: Assert, metrics: Mapping[str, Any]
+) -> tuple[float | None, list[float] | None]:
+    """Return a figure and its interval; None for what is not defined."""
+    metric = condition.metric
+    if metric in RATES or metric in TOP_K:
+        rate = metrics["top_k"][TOP_K[metric]] if metric in TOP_K else metrics[metric]
+        return rate["value"], [rate["low"], rate["high"]]
+    place: Mapping[str, Any] = metrics
+    if condition.class_name is not None:
+        place = next(r for r in metrics["per_class"] if r["name"] == condition.class_name)
+    elif metric in MEANS:
+        place = metrics["macro"]
+    elif metric.startswith("weighted_"):
+        place, metric = metrics["weighted"], metric.removeprefix("weighted_")
+    return place[metric], place[f"{metric}_interval"]
+
+
+def _told(result: Mapping[str, Any]) -> str:
+    value, interval = result["value"], result["interval"]
+    if value is None:
+        return f"{result['assert']} cannot be told: no photo decides it"
+    if not result["strict"]:
+        return f"{result['assert']} is not met: it is {value:.4f}"
+    if interval is None:
+        return (
+            f"{result['assert']} cannot be told strictly: with so many photos no interval is made"
+        )
+    low, high = interval
+    return (
+        f"{result['assert']} is not met strictly: it is {value:.4f}, interval {low:.4f} to "
+        f"{high:.4f}"
+    )

@@ -1,0 +1,146 @@
+"""Everything that the confusion matrix says: per class, averaged, and against chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tltool.evaluation.intervals import REPLICATES, bootstrap_interval, wilson
+
+Integers = NDArray[np.integer[Any]]
+Floats = NDArray[np.floating[Any]]
+
+RATES = ("precision", "recall", "f1")
+_AT_ONCE = 2_000_000  # counts drawn per step, which bounds the memory
+
+
+def confusion_matrix(labels: Integers, predicted: Integers, *, classes: int) -> Integers:
+    """Count the pairs (true, predicted): int64 [C, C], rows are the true classes."""
+    pairs = labels.astype(np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def matrix_figures(matrix: Integers, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return what follows from a confusion matrix alone.
+
+    Args:
+        matrix: int [C, C], rows are the true classes; at least one photo.
+        class_names: the C names.
+
+    Returns:
+        ``balanced_accuracy`` ``{value, low, high}``; ``macro`` and ``weighted`` (by photos) means
+        of precision, recall and F1 with their ``…_interval``, over the classes that have photos;
+        ``per_class``; ``absent_classes`` without photos; ``not_above_chance``.
+    """
+    rates = _Rates.of(matrix[None])
+    drawn = _resampled(matrix)
+    rows = [_class_row(name, matrix, n, drawn) for n, name in enumerate(class_names)]
+    macro, weighted = (
+        _averages(rates, drawn, weighted=False),
+        _averages(rates, drawn, weighted=True),
+    )
+    low, high = macro["recall_interval"]
+    return {
+        "balanced_accuracy": {"value": macro["recall"], "low": low, "high": high},
+        "macro": macro,
+        "weighted": weighted,
+        "per_class": rows,
+        "absent_classes": [row["name"] for row in rows if not row["support"]],
+        "not_above_chance": [row["name"] for row in rows if row["above_chance"] is False],
+    }
+
+
+class _Rates:
+    """Rates of each class in B confusion matrices; NaN without a denominator.
+
+    Attributes:
+        support: photos of each class, int [B, C].
+        precision: float64 [B, C]; so are recall and f1.
+    """
+
+    def __init__(self, hits: Integers, support: Integers, predicted: Integers) -> None:
+        self.support = support
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.precision = hits / predicted
+            self.recall = hits / support
+            self.f1 = 2 * hits / (support + predicted)
+
+    @classmethod
+    def of(cls, matrices: Integers) -> _Rates:
+        """Return the rates of matrices [B, C, C]."""
+        hits = matrices.diagonal(axis1=1, axis2=2)
+        return cls(hits, matrices.sum(axis=2), matrices.sum(axis=1))
+
+    def average(self, name: str, *, weighted: bool) -> Floats:
+        """Return the mean over the classes with photos, float64 [B]; never predicted is 0."""
+        values = np.nan_to_num(getattr(self, name))
+        weights = self.support if weighted else (self.support > 0)
+        return np.asarray((values * weights).sum(axis=1) / weights.sum(axis=1))
+
+
+def _resampled(matrix: Integers) -> _Rates:
+    """Return the rates of matrices of photos drawn with replacement.
+
+    Such a matrix is multinomial over the cells that are not empty, so no photo need be drawn.
+    """
+    true, predicted = np.nonzero(matrix)
+    cells = matrix[true, predicted]
+    n, classes = int(cells.sum()), len(matrix)
+    random = np.random.default_rng(0)
+    step = max(1, _AT_ONCE // max(len(cells), classes))
+    parts = []
+    for start in range(0, REPLICATES, step):
+        rows = min(step, REPLICATES - start)
+        counts = random.multinomial(n, cells / n, size=rows)
+        totals = [
+            _summed(counts[:, mask], where[mask], classes)
+            for mask, where in (
+                (true == predicted, true),
+                (true >= 0, true),
+                (true >= 0, predicted),
+            )
+        ]
+        parts.append(totals)
+    hits, support, named = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _Rates(hits, support, named)
+
+
+def _summed(counts: Integers, where: Integers, classes: int) -> Integers:
+    """Add up columns of counts [B, K] by the class ``where`` [K] of each: int64 [B, C]."""
+    found = np.zeros((classes, len(counts)), np.int64)
+    np.add.at(found, where, counts.T)
+    return found.T
+
+
+def _averages(rates: _Rates, drawn: _Rates, *, weighted: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in RATES:
+        value = float(rates.average(name, weighted=weighted)[0])
+        found[name] = value
+        replicates = drawn.average(name, weighted=weighted)
+        found[f"{name}_interval"] = bootstrap_interval(value, replicates)
+    return found
+
+
+def _class_row(name: str, matrix: Integers, index: int, drawn: _Rates) -> dict[str, Any]:
+    hits = int(matrix[index, index])
+    support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
+    f1 = 2 * hits / (support + predicted) if support + predicted else None
+    recall = wilson(hits, support)
+    chance = predicted / int(matrix.sum())
+    return {
+        "name": name,
+        "precision": hits / predicted if predicted else None,
+        "precision_interval": list(wilson(hits, predicted)) if predicted else None,
+        "recall": hits / support if support else None,
+        "recall_interval": list(recall) if support else None,
+        "f1": f1,
+        "f1_interval": None if f1 is None else bootstrap_interval(f1, drawn.f1[:, index]),
+        "support": support,
+        # what the recall would be if the answers had nothing to do with the photos
+        "chance": chance,
+        "above_chance": recall[0] > chance if support else None,
+    }

@@ -1,0 +1,24 @@
+"""All figures of one evaluation: of the answers, and of slices of the photos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tltool.evaluation.evaluated import Evaluated
+from tltool.evaluation.metrics import compute_metrics
+from tltool.evaluation.slices import sliced
+
+
+def measured(evaluated: Evaluated) -> dict[str, Any]:
+    """Return the document of ``compute_metrics`` with ``evaluated_on`` and ``slices``.
+
+    Raises:
+        DataError, GateError: as ``compute_metrics`` does.
+    """
+    photos, probabilities = evaluated.photos, evaluated.probabilities
+    labels = photos.labels()
+    figures = compute_metrics(
+        probabilities, labels, photos.class_names, uncalibrated=evaluated.uncalibrated
+    )
+    slices = sliced(photos, probabilities.argmax(axis=1) == labels)
+    return {"evaluated_on": evaluated.name, **figures, "slices": slices}
