@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.cli.conftest import TINY, Tltool
@@ -62,6 +63,27 @@ def test_an_old_run_is_exported_to_every_format(
     assert names == {
         "class_names.json", "decode.json", "metadata.json", "recipe.yaml", "golden.npz"
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_only_the_keras_file_is_explained_and_like_its_run(
+    everything: tuple[dict[str, Any], Path], places: Places, tltool: Tltool, tmp_path: Path
+) -> None:
+    run, photos = places
+    photo = sorted(photos.rglob("*.jpg"))[0]
+    file = folder_of(everything[1], "keras") / "model.keras"
+    pictures = []
+    for number, model in enumerate((run, file, file.parent.parent)):
+        to = tmp_path / str(number)
+        assert tltool("explain", model, photo, "--to", to).exit_code == 0
+        with Image.open(next(to.iterdir())) as picture:
+            pictures.append(np.asarray(picture, np.int16))
+    for picture in pictures[1:]:
+        assert np.abs(picture - pictures[0]).mean() < 2  # the run may compute in bfloat16
+    for name in set(FORMATS) - {"keras"}:
+        result = tltool("explain", folder_of(everything[1], name).parent, photo)
+        assert result.exit_code == 2
+        assert "layers cannot be looked into" in result.stderr
 
 
 @pytest.mark.slow

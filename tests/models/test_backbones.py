@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
+from tltool.evaluation.explain import Explainer
 from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
 from tltool.models.build import build_model
 from tltool.models.network import Network
@@ -51,6 +52,7 @@ def test_every_entry_tells_the_truth_and_is_cut_exactly_at_every_stage(name: str
         output = model.get_layer(stage.layer).output
         assert tuple(output.shape[1:]) == (side, side, stage.channels)
         check_cut(model, backbone, stage.name, x, logits)
+    check_explained(Network(model, backbone, "gap"), x, logits)
 
 
 def check_cut(
@@ -62,6 +64,13 @@ def check_cut(
     trunk, tail = keras.Model(model.input, cut), keras.Model(cut, model.output)
     activation = trunk(x, training=False)
     np.testing.assert_array_equal(np.asarray(tail(activation, training=False)), logits)
+
+
+def check_explained(network: Network, x: np.ndarray, logits: np.ndarray) -> None:
+    found = Explainer(network, "grad-cam++")(x, [0, 2])
+    assert min(found.maps.shape[1:]) > 1, "Grad-CAM needs positions"
+    assert found.maps.max() == 1
+    np.testing.assert_allclose(found.logits, logits, rtol=1e-3)
 
 
 def test_tests_nets_are_not_listed() -> None:

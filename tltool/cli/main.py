@@ -12,6 +12,7 @@ from tltool.cli import (
     data,
     demo,
     evaluate,
+    explain,
     export,
     finetune,
     interrupts,
@@ -34,6 +35,7 @@ app = Commands(
 app.command("finetune")(finetune.finetune)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("backbones")(backbones.backbones)
 app.add_typer(data.app, name="data")

@@ -58,7 +58,7 @@ def plot_confusion(
     counts = np.asarray(matrix, dtype=np.int64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # [C, C], rows sum to 1
     classes = len(class_names)
-    with _figure_style():
+    with figure_style():
         from matplotlib.figure import Figure
 
         names = _legible(class_names)
@@ -89,7 +89,7 @@ def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | N
         OSError: the file cannot be written.
     """
     mark = _lowest(rows, "val_loss") if best is None else best
-    with _figure_style():
+    with figure_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -101,7 +101,7 @@ def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | N
 
 
 @contextmanager
-def _figure_style() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """Set fonts and colours, and keep Matplotlib's remarks on missing glyphs off the terminal."""
     import matplotlib
 

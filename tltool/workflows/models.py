@@ -69,7 +69,7 @@ def _open_run(path: Path) -> OpenModel:
     classifier = Classifier(
         artifact.network,
         temperature=description.temperature,
-        precision=_same_precision(description.arithmetic),
+        precision=same_precision(description.arithmetic),
     )
 
     def predict(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +84,7 @@ def _open_run(path: Path) -> OpenModel:
     )
 
 
-def _same_precision(arithmetic: str) -> Precision:
+def same_precision(arithmetic: str) -> Precision:
     """Return the arithmetic of the run's own figures where this machine has it, else float32."""
     gpu = bool(tf.config.list_logical_devices("GPU"))
     if arithmetic == "bfloat16" and choose_precision("auto", gpu=gpu).arithmetic == "bfloat16":

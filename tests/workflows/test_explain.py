@@ -1,0 +1,126 @@
+"""tltool explain: a picture per photo, whatever the photo is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tltool.cli.main import app
+
+
+def tltool(*args: object) -> Any:
+    result = CliRunner().invoke(app, [*map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two photos, one of them turned, and a file of words."""
+    folder = tmp_path_factory.mktemp("mixed")
+    shutil.copy(next((trained.photos / "plum").iterdir()), folder / "0.png")
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 420, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(folder / "turned.jpg", exif=exif, quality=95)
+    (folder / "words.jpg").write_text("these are words")
+    return folder
+
+
+def test_one_picture_per_photo_and_a_row_for_what_is_none(trained, mixed, tmp_path):
+    result = tltool("explain", trained.run, mixed, "--to", tmp_path / "to", "--json")
+    rows = {Path(row["path"]).name: row for row in json.loads(result.stdout)}
+    assert result.exit_code == 3
+    assert "1 of 3 files could not be explained" in result.stderr
+    assert not rows["words.jpg"]["ok"] and rows["words.jpg"]["picture"] is None
+    for name in ("0.png", "turned.jpg"):
+        assert rows[name]["class"] == rows[name]["explained"]
+        assert Path(rows[name]["picture"]).parent == tmp_path / "to"
+        Image.open(rows[name]["picture"]).verify()
+    answers = json.loads(tltool("predict", trained.run, mixed, "--json").stdout)
+    for answer in answers:
+        row = rows[Path(answer["path"]).name]
+        assert row["class"] == answer["class"]
+        assert row["confidence"] == pytest.approx(answer["confidence"], abs=0.02)  # bfloat16
+
+
+def test_the_photo_is_upright_and_at_its_own_size(trained, mixed, tmp_path):
+    tltool("explain", trained.run, mixed / "turned.jpg", "--to", tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "turned-grad-cam.png").convert("RGB"), np.int16)
+    with Image.open(mixed / "turned.jpg") as stored:
+        upright = np.asarray(stored.transpose(Image.Transpose.ROTATE_270).convert("RGB"), np.int16)
+    assert upright.shape == (420, 300, 3)
+    found = [
+        top
+        for top in range(len(picture) - 420)
+        if np.abs(picture[top : top + 420, 12:312] - upright).mean() < 8
+    ]
+    assert found
+
+
+def test_no_file_is_ever_replaced(trained, mixed, tmp_path):
+    (tmp_path / "0-grad-cam.png").write_text("mine")
+    for _ in range(2):
+        assert tltool("explain", trained.run, mixed / "0.png", "--to", tmp_path).exit_code == 0
+    assert (tmp_path / "0-grad-cam.png").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "0-grad-cam.png",
+        "0-grad-cam-2.png",
+        "0-grad-cam-3.png",
+    }
+
+
+def test_another_class_by_another_method(trained, mixed, tmp_path):
+    options = ("--class", "kaki 柿", "--method", "occlusion", "--to", tmp_path, "--json")
+    result = tltool("explain", trained.run, mixed / "0.png", *options)
+    (row,) = json.loads(result.stdout)
+    assert row["explained"] == "kaki 柿"
+    assert row["picture"].endswith("0-occlusion.png")
+
+
+def test_a_class_that_the_model_does_not_know(trained, mixed, tmp_path):
+    result = tltool("explain", trained.run, mixed, "--class", "plumm", "--to", tmp_path / "to")
+    assert result.exit_code == 2
+    assert "Did you mean 'plum'?" in result.stderr
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_target_that_is_a_file(trained, mixed):
+    result = tltool("explain", trained.run, mixed, "--to", mixed / "words.jpg")
+    assert result.exit_code == 2
+    assert "is a file" in result.stderr
+
+
+def test_a_saved_model_says_what_is_needed_instead(trained, mixed, tmp_path):
+    for model in (trained.export, trained.export.parent):
+        result = tltool("explain", model, mixed, "--to", tmp_path)
+        assert result.exit_code == 2
+        assert "layers cannot be looked into" in result.stderr
+        assert "--format keras" in result.stderr
+
+
+def test_a_damaged_keras_export(trained, mixed, tmp_path):
+    (tmp_path / "model.keras").write_text("no model")
+    result = tltool("explain", tmp_path, mixed, "--to", tmp_path / "to")
+    assert result.exit_code == 3
+    assert "damaged" in result.stderr
+
+
+@pytest.mark.parametrize("what", ["nothing", "folder"])
+def test_what_is_no_model(what, mixed, tmp_path):
+    (tmp_path / "folder").mkdir()
+    result = tltool("explain", tmp_path / what, mixed, "--to", tmp_path / "to")
+    assert result.exit_code == {"nothing": 2, "folder": 3}[what]
+
+
+def test_a_folder_without_photos(trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = tltool("explain", trained.run, tmp_path / "empty")
+    assert result.exit_code == 3

@@ -1,0 +1,96 @@
+"""tltool explain."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tltool.cli import options
+from tltool.cli.boundary import guarded
+from tltool.cli.console import err, line, out, print_json, print_table
+
+if TYPE_CHECKING:
+    from tltool.workflows.explain import Explained
+
+
+@guarded
+def explain(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="The folder of a run, or of a Keras export."),
+    ],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="PHOTO", help="Photos, folders, or any source that finetune takes."),
+    ],
+    method: Annotated[
+        Literal["grad-cam", "grad-cam++", "occlusion"],
+        typer.Option(
+            metavar="grad-cam|grad-cam++|occlusion",
+            help="How: by gradients, in a variant that finds several objects better, or by hiding "
+            "parts of the photo, which is slow.",
+        ),
+    ] = "grad-cam",
+    class_name: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="NAME", help="Class to explain; by default the one that wins."
+        ),
+    ] = None,
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the pictures; nothing is replaced.")
+    ] = Path("explanations"),
+    pixels: options.Pixels = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show where in photos the model finds what speaks for a class; a picture per photo.
+
+    Exit code 3 when some photos could not be read; the others are explained.
+    """
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.explain import explain as workflow
+
+        found = workflow(
+            model,
+            images,
+            to=to,
+            method=method,
+            class_name=class_name,
+            pixels=pixels,
+            offline=offline,
+            observer=display,
+        )
+    if json:
+        print_json([_document(one) for one in found])
+    else:
+        print_table(out(), ["photo", "class", "confidence", "picture"], [_cells(o) for o in found])
+    bad = sum(one.error is not None for one in found)
+    if bad:
+        line(err(), f"{bad} of {len(found)} files could not be explained")
+        raise typer.Exit(3)
+
+
+def _document(one: "Explained") -> dict[str, Any]:
+    return {
+        "path": str(one.path),
+        "ok": one.error is None,
+        "error": one.error,
+        "class": one.predicted or None,
+        "confidence": one.confidence if one.error is None else None,
+        "explained": one.explained or None,
+        "probability": one.probability if one.error is None else None,
+        "evidence": one.evidence,
+        "picture": str(one.picture) if one.picture else None,
+    }
+
+
+def _cells(one: "Explained") -> list[str]:
+    if one.error is not None:
+        return [str(one.path), f"error: {one.error}", "", ""]
+    empty = "" if one.evidence else f" (nothing speaks for {one.explained})"
+    return [str(one.path), one.predicted, f"{one.confidence:.3f}", f"{one.picture}{empty}"]

@@ -1,0 +1,241 @@
+"""Show where in photos a model finds what speaks for a class, one picture per photo."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tltool.artifact import Artifact
+from tltool.data.decode import decode_batch, decode_image
+from tltool.data.sources.open import is_source, read_images
+from tltool.data.transcode import read_image_bytes
+from tltool.errors import DataError, EnvironmentProblem, TltoolError, UsageError, did_you_mean
+from tltool.evaluation.explain import TITLES, Explainer, HeatMaps, Method
+from tltool.evaluation.overlay import side_by_side
+from tltool.events import Observer, SilentObserver
+from tltool.inference import softmax
+from tltool.workflows.models import same_precision
+from tltool.workflows.networks import open_network
+
+_TOGETHER = 8  # photos read and explained at a time
+_LONGEST = 200  # bytes of a name; 255 is what a file may have, with method and number
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was made of one file.
+
+    Attributes:
+        path: the file, or its place in an archive or table.
+        error: why there is no picture; None when there is one.
+        predicted: class that the model names; empty with an error.
+        confidence: its probability.
+        explained: class that the picture explains.
+        probability: its probability.
+        evidence: whether anything in the photo speaks for that class; without, the map is empty.
+        picture: the file written.
+    """
+
+    path: Path
+    error: str | None
+    predicted: str = ""
+    confidence: float = 0.0
+    explained: str = ""
+    probability: float = 0.0
+    evidence: bool = False
+    picture: Path | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """An image, and where the user knows it to be."""
+
+    shown: Path
+    path: Path
+
+
+def explain(
+    model: Path | str,
+    images: Sequence[Path | str],
+    *,
+    to: Path = Path("explanations"),
+    method: Method = "grad-cam",
+    class_name: str | None = None,
+    pixels: str | None = None,
+    offline: bool = False,
+    observer: Observer | None = None,
+) -> list[Explained]:
+    """Write one picture per photo into ``to``: the photo, and beside it the heat map over it.
+
+    A file that cannot be read or decoded gets an entry with an error; the others are explained. A
+    file that exists is never replaced: the new one's name gets a number.
+
+    Args:
+        model: a run folder, or an export to the format keras.
+        images: photos, folders and other sources; labels are not looked at.
+        to: folder of the pictures; made if absent.
+        method: see ``Explainer``.
+        class_name: the class to explain; by default, for each photo, the one that the model names.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
+        observer: told about the progress.
+
+    Raises:
+        UsageError: the model, the class or ``to`` cannot be used.
+        DataError: there are no images, or the model cannot be read.
+        GateError: the model answers with numbers that are not finite.
+        EnvironmentProblem: ``to`` cannot be written.
+    """
+    observer = observer or SilentObserver()
+    files = list(_files(images, pixels, offline=offline, observer=observer))
+    if not files:
+        raise DataError(
+            f"no images in {', '.join(map(str, images)) or 'nothing'}",
+            hint="give image files or folders with images",
+        )
+    observer.on_phase("model", str(model))
+    artifact = open_network(Path(model))
+    wanted = _number_of(class_name, artifact.description.class_names)
+    precision = same_precision(artifact.description.arithmetic)
+    explainer = Explainer(artifact.network, method, precision=precision)
+    pictures = _Pictures(artifact, method, _made(to))
+    observer.on_phase("explain", f"{len(files)} file{'s' if len(files) > 1 else ''}, {method}")
+    done: list[Explained] = []
+    for start in range(0, len(files), _TOGETHER):
+        for one in _explained(files[start : start + _TOGETHER], explainer, wanted, pictures):
+            done.append(one)
+            observer.on_progress(len(done), len(files))
+    return done
+
+
+def _files(
+    images: Sequence[Path | str], pixels: str | None, *, offline: bool, observer: Observer
+) -> Iterator[_File]:
+    for given in images:
+        if is_source(given):
+            found = read_images(given, pixels=pixels, offline=offline, observer=observer)
+            yield from (_File(Path(found.shown(item)), item.path) for item in found.items)
+        else:
+            yield _File(Path(given), Path(given))
+
+
+def _number_of(name: str | None, names: Sequence[str]) -> int:
+    """Return the number of a class; -1 for the one that the model names.
+
+    Raises:
+        UsageError: the model has no such class.
+    """
+    if name is None:
+        return -1
+    if name not in names:
+        raise UsageError(
+            f"the model knows no class '{name}'.{did_you_mean(name, names)}",
+            hint=f"it knows {', '.join(names)}",
+        )
+    return names.index(name)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"'{folder}' is a file", hint="give a folder with --to") from None
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the folder '{folder}' cannot be made: {error.strerror}",
+            hint="choose a folder that you may write to with --to",
+        ) from None
+    return folder
+
+
+def _explained(
+    files: Sequence[_File], explainer: Explainer, wanted: int, pictures: _Pictures
+) -> Iterator[Explained]:
+    contents = [_content(file.path) for file in files]
+    readable = [content for content in contents if isinstance(content, bytes)]
+    images, decoded = decode_batch(tf.constant(readable, tf.string), pictures.decode)
+    ok = np.asarray(decoded)
+    maps = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), wanted))
+    fine, rows = iter(ok), itertools.count()
+    for file, content in zip(files, contents, strict=True):
+        if isinstance(content, str):
+            yield Explained(file.shown, content)
+        elif not next(fine):
+            yield Explained(file.shown, "not an image, damaged or truncated")
+        else:
+            yield pictures.write(file.shown, content, maps, next(rows))
+
+
+def _content(path: Path) -> bytes | str:
+    """Return the bytes of a photo, or why it cannot be read."""
+    try:
+        return read_image_bytes(path)
+    except TltoolError as error:
+        return error.message.removeprefix(f"{path} ").removeprefix("is ")
+
+
+class _Pictures:
+    """Writes one picture per photo."""
+
+    def __init__(self, artifact: Artifact, method: Method, folder: Path) -> None:
+        self._described, self._method, self._folder = artifact.description, method, folder
+        self.decode = artifact.description.decode
+
+    def write(self, shown: Path, content: bytes, maps: HeatMaps, row: int) -> Explained:
+        """Write the picture of one photo and return what it says."""
+        names, temperature = self._described.class_names, self._described.temperature
+        probabilities = softmax(maps.logits[row : row + 1], temperature)[0]
+        predicted, explained = int(probabilities.argmax()), int(maps.classes[row])
+        found = Explained(
+            shown,
+            None,
+            predicted=names[predicted],
+            confidence=float(probabilities[predicted]),
+            explained=names[explained],
+            probability=float(probabilities[explained]),
+            evidence=bool(maps.maps[row].any()),
+        )
+        picture = side_by_side(
+            decode_image(tf.constant(content)).numpy(),
+            maps.maps[row],
+            self.decode,
+            title=f"{found.predicted} {found.confidence:.2f}  ·  {shown.name}",
+            subtitle=_told(found, self._method),
+        )
+        encoded = io.BytesIO()
+        picture.save(encoded, "PNG")
+        return replace(found, picture=self._keep(shown, encoded.getvalue()))
+
+    def _keep(self, shown: Path, png: bytes) -> Path:
+        """Write a new file; what is there already stays as it is."""
+        stem = os.fsencode(shown.stem)[:_LONGEST].decode(errors="ignore")
+        name, number = f"{stem}-{self._method}", 1
+        while True:
+            path = self._folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+            try:
+                with path.open("xb") as file:
+                    file.write(png)
+            except FileExistsError:
+                number += 1
+            except PermissionError:
+                raise EnvironmentProblem(
+                    f"the folder '{self._folder}' cannot be written: permission denied",
+                    hint="choose a folder that you may write to with --to",
+                ) from None
+            else:
+                return path
+
+
+def _told(found: Explained, method: Method) -> str:
+    if not found.evidence:
+        return f"{TITLES[method]}: nothing in the photo speaks for {found.explained}"
+    if found.explained == found.predicted:
+        return f"{TITLES[method]}: what speaks for {found.explained}"
+    return f"{TITLES[method]}: what speaks for {found.explained} ({found.probability:.2f})"
