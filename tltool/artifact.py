@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError
 from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
 from tltool.models.backbones import get_backbone
 from tltool.models.network import Network
-from tltool.runs.layout import DESCRIPTION_FILE, MODEL_FILE
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
+from tltool.training.outliers import OutlierDetector
 
 FORMAT_VERSION = 1
 
@@ -64,16 +68,54 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What the validation photos say about how far to trust a model.
+
+    Attributes:
+        detector: tells photos unlike the training ones; None without a reject option.
+        conformity: scores of the validation photos for prediction sets, float64 [V]; empty in
+            models of older versions.
+    """
+
+    detector: OutlierDetector | None = None
+    conformity: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the file; the same for the same figures."""
+        arrays = {"conformity": self.conformity}
+        arrays |= self.detector.to_arrays() if self.detector else {}
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Calibration:
+        """Return what ``to_bytes`` wrote.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"])
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError("not a file of calibration figures") from error
+
+
+@dataclass(frozen=True)
 class Artifact:
-    """A trained network (images float32 [B, H, W, 3] in 0…255 to logits) and its description."""
+    """A trained network (images float32 [B, H, W, 3] in 0…255 to logits) and what belongs to it."""
 
     network: Network
     description: Description
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> None:
-    """Write the model and its description into ``folder``."""
+    """Write the model, its calibration and its description into ``folder``."""
     artifact.network.model.save(folder / MODEL_FILE)
+    (folder / CALIBRATION_FILE).write_bytes(artifact.calibration.to_bytes())
     text = json.dumps(artifact.description.to_json(), indent=2, ensure_ascii=False)
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -123,4 +165,20 @@ def load_artifact(folder: Path) -> Artifact:
             hint="train again, or restore the file from a copy",
         ) from None
     network = Network(model, get_backbone(description.backbone), description.head)
-    return Artifact(network, description)
+    return Artifact(network, description, read_calibration(folder / CALIBRATION_FILE))
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Return the calibration in ``path``; an empty one if there is no such file: models are older.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.is_file():
+        return Calibration()
+    try:
+        return Calibration.from_bytes(path.read_bytes())
+    except ValueError:
+        raise DataError(
+            f"'{path}' is damaged", hint="train or export again, or restore the file from a copy"
+        ) from None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +13,33 @@ import tensorflow as tf
 from tltool.data.decode import DecodeSpec, decode_batch
 from tltool.models.network import Network
 from tltool.training.measure import HeadLogits, Pooling
+from tltool.training.outliers import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision
+
+Tta = Literal["none", "flips", "crops"]
+
+_CROP = 0.875  # side of a crop; the usual 224 of 256 pixels
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says to N encoded photos.
+
+    Attributes:
+        probabilities: float32 [N, C]; equal where ``ok`` is false.
+        ok: whether a photo could be decoded, bool [N].
+        ood_scores: how unlike the training photos, float32 [N], above 1 is not known; None when
+            the model has no reject option.
+        is_known: bool [N]; None as ``ood_scores`` is.
+        plain: the probabilities of the photos as they are, where ``probabilities`` are averaged
+            over changed copies.
+    """
+
+    probabilities: np.ndarray
+    ok: np.ndarray
+    ood_scores: np.ndarray | None = None
+    is_known: np.ndarray | None = None
+    plain: np.ndarray | None = None
 
 
 class Classifier:
@@ -19,16 +48,31 @@ class Classifier:
     Args:
         network: the classifier.
         temperature: divides the logits before the softmax.
+        detector: tells photos unlike the training ones; None where there is none.
         precision: arithmetic of the backbone; the head is always float32. With float32 for both
             the answers are those of an export.
     """
 
     def __init__(
-        self, network: Network, *, temperature: float = 1.0, precision: Precision = FLOAT32
+        self,
+        network: Network,
+        *,
+        temperature: float = 1.0,
+        detector: OutlierDetector | None = None,
+        precision: Precision = FLOAT32,
     ) -> None:
         self._pooled = Pooling(network.images_to_pooled, precision)
         self._head = HeadLogits(network.pooled_to_logits)
         self._temperature = temperature
+        self._detector = detector
+
+    def pooled(self, images: tf.Tensor) -> np.ndarray:
+        """Return the head's input, float32 [B, D] or [B, h, w, C], of images [B, H, W, 3]."""
+        return self._pooled(images)
+
+    def pooled_to_logits(self, pooled: np.ndarray) -> np.ndarray:
+        """Return logits, float32 [B, C], of what ``pooled`` returned."""
+        return self._head(pooled)
 
     def logits(self, images: tf.Tensor) -> np.ndarray:
         """Return logits, float32 [B, C], of images float32 [B, H, W, 3] in 0…255."""
@@ -38,19 +82,15 @@ class Classifier:
         """Return probabilities, float32 [B, C]."""
         return softmax(self.logits(images), self._temperature)
 
-    def stream(
-        self, contents: Iterable[bytes], decode: DecodeSpec, *, batch_size: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (probabilities [B, C], ok bool [B]) of encoded photos, batch by batch.
-
-        A photo that cannot be decoded has ok False and equal probabilities.
-        """
-        for batch in _batched(contents, batch_size):
-            images, ok = decode_batch(tf.constant(batch, tf.string), decode)
-            readable = np.asarray(ok)
-            probabilities = self.probabilities(images)
-            probabilities[~readable] = 1.0 / probabilities.shape[1]
-            yield probabilities, readable
+    def answer(self, images: tf.Tensor, ok: np.ndarray) -> Answers:
+        """Return all that is known of decoded images [B, H, W, 3]; ``ok`` bool [B] is passed on."""
+        pooled = self._pooled(images)
+        probabilities = softmax(self._head(pooled), self._temperature)
+        probabilities[~ok] = 1.0 / probabilities.shape[1]
+        if self._detector is None:
+            return Answers(probabilities, ok)
+        scores = np.where(ok, self._detector.scores(pooled), np.float32(0))
+        return Answers(probabilities, ok, scores, (scores <= 1) & ok)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -66,12 +106,37 @@ def without_temperature(probabilities: np.ndarray, temperature: float) -> np.nda
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), tiny)), 1 / temperature)
 
 
-def _batched(contents: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    for content in contents:
-        batch.append(content)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+@lru_cache(maxsize=4)
+def decoder(spec: DecodeSpec) -> Callable[[Sequence[bytes]], tuple[tf.Tensor, np.ndarray]]:
+    """Return a function of encoded photos to images float32 [N, H, W, 3] and ok bool [N].
+
+    It is traced once: called eagerly, ``decode_batch`` builds its pipeline anew for every batch and
+    never lets go of it.
+    """
+    signature = [tf.TensorSpec([None], tf.string)]
+    traced = tf.function(lambda photos: decode_batch(photos, spec), signature, autograph=False)
+
+    def decode(contents: Sequence[bytes]) -> tuple[tf.Tensor, np.ndarray]:
+        with tf.device("/CPU:0"):
+            images, ok = traced(tf.constant(list(contents), tf.string))
+        return images, np.asarray(ok)
+
+    return decode
+
+
+def changed_copies(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
+    """Return changed copies of images float32 [B, H, W, 3], each of the same shape.
+
+    flips: the mirror image. crops: the four corners and the centre, 7/8 of each side, enlarged to
+    the whole (Krizhevsky et al. 2012, section 4.1, without the mirror images).
+    """
+    if tta == "none":
+        return []
+    if tta == "flips":
+        return [tf.reverse(images, [2])]
+    height, width = int(images.shape[1]), int(images.shape[2])
+    h, w = round(_CROP * height), round(_CROP * width)
+    down, right = height - h, width - w
+    places = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    crops = [images[:, top : top + h, left : left + w] for top, left in places]
+    return [tf.image.resize(crop, (height, width)) for crop in crops]

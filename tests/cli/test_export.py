@@ -61,7 +61,8 @@ def test_an_old_run_is_exported_to_every_format(
     assert (folder_of(to, name) / FORMATS[name].file).is_file()
     names = {path.name for path in (folder_of(to, name) / "assets").iterdir()}
     assert names == {
-        "class_names.json", "decode.json", "metadata.json", "recipe.yaml", "golden.npz"
+        "class_names.json", "decode.json", "metadata.json", "recipe.yaml", "golden.npz",
+        "calibration.npz",
     }  # fmt: skip
 
 

@@ -124,3 +124,26 @@ def test_a_class_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         pytest.skip("this file system takes no such name")
     with pytest.raises(DataError, match="not valid UTF-8"):
         read_source(touch(tmp_path, "cat/1.jpg", "dog/1.jpg"))
+
+
+@pytest.mark.parametrize("where", ["other/", "train/other/", "val/other/"])
+def test_a_folder_of_other_photos_is_no_class(tmp_path: Path, where: str) -> None:
+    parts = ["train/", "val/"] if "/" in where[:-1] else [""]
+    names = [f"{part}{label}/1.jpg" for part in parts for label in ("cat", "dog")]
+    found = read_source(touch(tmp_path, *names, f"{where}2.jpg", f"{where}3.jpg"), other="other")
+    assert {label for label, _ in labels(found)} == {"cat", "dog"}
+    assert [path.name for path in found.others] == ["2.jpg", "3.jpg"]
+
+
+def test_other_photos_beside_ready_parts(tmp_path: Path) -> None:
+    names = [f"{part}/{label}/1.jpg" for part in ("train", "val") for label in ("cat", "dog")]
+    found = read_source(touch(tmp_path, *names, "nothing/2.jpg"), other="nothing")
+    assert (len(found.items), len(found.others)) == (4, 1)
+
+
+def test_other_photos_in_a_source_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "else/where/2.jpg")
+    found = read_source(tmp_path / "photos", other=str(tmp_path / "else"))
+    assert (len(found.items), len(found.others)) == (2, 1)
+    with pytest.raises(DataError, match="no photos in 'gone'"):
+        read_source(tmp_path / "photos", other="gone")

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tltool.data.decode import DecodeSpec
 from tltool.export.saved_model import Contents, export_saved_model
+from tltool.training.outliers import OutlierDetector
 
 SPEC = DecodeSpec(height=20, width=16)
 NAMES = ["ants", "köttbullar 寿司", 'a "b", c']
@@ -38,6 +40,11 @@ def tiny_model(policy: str = "float32") -> keras.Model:
     return model
 
 
+def features_of(model: keras.Model) -> Any:
+    """Return the symbolic input of the last layer."""
+    return model.layers[-2].output
+
+
 def export(
     model: keras.Model,
     base_dir: Path,
@@ -45,6 +52,7 @@ def export(
     verify: Callable[[Path], object] = lambda folder: None,
     temperature: float = 1.0,
     top_k: int = 0,
+    detector: OutlierDetector | None = None,
 ) -> Path:
     contents = Contents(
         model,
@@ -52,7 +60,8 @@ def export(
         decode=SPEC,
         metadata={"run": "tiny-1", "licence": "none"},
         temperature=temperature,
-        embed=lambda plain: plain.layers[-2].output,
+        embed=features_of,
+        detector=detector,
         top_k=top_k,
     )
     return export_saved_model(contents, base_dir, verify=verify)

@@ -42,7 +42,7 @@ def test_run_and_export_give_the_same_answers(trained, mixed):
             assert (run["path"], run["ok"]) == (export["path"], export["ok"])
             ours = {row["class"]: row["probability"] for row in run["top"]}
             theirs = {row["class"]: row["probability"] for row in export["top"]}
-            assert ours == pytest.approx(theirs, abs=0.02)  # the run may compute in bfloat16
+            assert ours == pytest.approx(theirs, abs=0.03)  # the run may compute in bfloat16
     assert answers[1] == answers[2]
 
 
@@ -76,8 +76,8 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
     assert table.exit_code == 0
     assert "0.png" in table.stdout
     assert "then" in table.stdout
-    tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--csv", tmp_path / "a.csv")
-    printed = tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--csv", "-").stdout
+    tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--output", tmp_path / "a.csv")
+    printed = tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--output", "-").stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
     assert list(csv.DictReader(io.StringIO(printed))) == rows
     assert list(rows[0]) == [
@@ -87,6 +87,8 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
         "probability_1",
         "class_2",
         "probability_2",
+        "is_known",
+        "ood_score",
     ]
 
 

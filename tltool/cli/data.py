@@ -39,6 +39,10 @@ def check(
     image_size: Annotated[
         int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
     ] = 224,
+    other: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
     ] = False,
@@ -58,6 +62,7 @@ def check(
             source,
             report=report,
             image_size=image_size,
+            other=other,
             pixels=pixels,
             offline=offline,
             observer=display,

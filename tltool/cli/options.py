@@ -1,7 +1,7 @@
 """Options that several verbs share, each with one wording."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,14 @@ RecipeName = Annotated[
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated."),
+]
+Tta = Annotated[
+    Literal["none", "flips", "crops"],
+    typer.Option(
+        metavar="none|flips|crops",
+        help="Average over changed copies of each photo: its mirror image (twice the time) or "
+        "five crops (six times).",
+    ),
 ]
 Pixels = Annotated[
     str | None,

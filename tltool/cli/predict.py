@@ -1,10 +1,9 @@
 """tltool predict."""
 
-import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +13,11 @@ from tltool.cli.console import err, line, out, print_json, print_table
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
+    from tltool.workflows.answer_file import Columns
     from tltool.workflows.predict import Prediction
+    from tltool.workflows.predict_many import Tally
+
+_UNKNOWN = "unknown"
 
 
 @guarded
@@ -27,10 +30,44 @@ def predict(
     top: Annotated[
         int, typer.Option(metavar="NUMBER", min=1, help="How many classes to name per photo.")
     ] = 1,
-    csv_file: Annotated[
-        Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write the answers to this file; - for stdout."),
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0.5,
+            max=0.999,
+            help="Name as many classes as hold the right one with this probability, such as 0.9.",
+        ),
     ] = None,
+    tta: options.Tta = "none",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write each answer to this .csv or .jsonl as it comes; - is CSV on stdout.",
+        ),
+    ] = None,
+    append: Annotated[
+        bool,
+        typer.Option("--append", help="Go on where --output ends; what it answers is left out."),
+    ] = False,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Copy each photo into a folder named by its class."),
+    ] = None,
+    how: Annotated[
+        Literal["copy", "link"],
+        typer.Option(metavar="copy|link", help="With --sort-into: copies, or links."),
+    ] = "copy",
+    unsure_below: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="With --sort-into: photos of a lower confidence go into _unsure.",
+        ),
+    ] = 0.5,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -40,81 +77,93 @@ def predict(
     """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
     from tltool.cli.display import shown
 
-    _check_target(csv_file, json=json)
-    with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.predict import predict as workflow
+    to_stdout = output is not None and str(output) == "-"
+    if to_stdout and json:
+        raise UsageError("--output - and --json cannot both have stdout", hint="name a file")
+    found: list[Prediction] = []
+    stdout = sys.stdout  # as it is before the display takes it for what libraries print
 
-        found = workflow(model, images, top=top, pixels=pixels, offline=offline, observer=display)
-    if csv_file is not None:
-        _write_csv(csv_file, found)
+    def each(columns: "Columns") -> "Callable[[Prediction], None]":
+        from tltool.workflows.answer_file import csv_writer
+
+        return csv_writer(stdout, columns) if to_stdout else found.append
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.predict_many import predict_many
+        from tltool.workflows.sort_photos import PhotoSorter
+
+        sorter = (
+            PhotoSorter(sort_into, how=how, unsure_below=unsure_below, sources=images)
+            if sort_into
+            else None
+        )
+        tally = predict_many(
+            model,
+            images,
+            top=top,
+            sets=sets,
+            tta=tta,
+            output=None if to_stdout else output,
+            append=append,
+            sorter=sorter,
+            each=each if json or to_stdout or output is None else None,
+            pixels=pixels,
+            offline=offline,
+            observer=display,
+        )
     if json:
-        print_json([_document(prediction) for prediction in found])
-    elif csv_file is None:
-        _print(found, top=top)
-    bad = sum(prediction.error is not None for prediction in found)
-    if bad:
-        line(err(), f"{bad} of {len(found)} files could not be answered")
+        from tltool.workflows.answer_file import document_of
+
+        print_json([document_of(prediction) for prediction in found])
+    elif output is None:
+        _print(found, tally)
+    else:
+        _print_counts(tally)
+    _tell(tally, output if output and not to_stdout else None, sort_into)
+    if tally.failed:
         raise typer.Exit(3)
 
 
-def _document(prediction: "Prediction") -> dict[str, Any]:
-    return {
-        "path": str(prediction.path),
-        "ok": prediction.error is None,
-        "error": prediction.error,
-        "class": prediction.top[0][0] if prediction.top else None,
-        "confidence": prediction.top[0][1] if prediction.top else None,
-        "top": [{"class": name, "probability": value} for name, value in prediction.top],
-    }
+def _print(found: "list[Prediction]", tally: "Tally") -> None:
+    columns = tally.columns
+    names = ["photo", "class", "confidence", *(["then"] if columns.ranks > 1 else [])]
+    names += ["set"] if columns.sets else []
+    rows = [_cells(prediction, columns) for prediction in found]
+    print_table(out(), names, rows)
 
 
-def _print(found: Sequence["Prediction"], *, top: int) -> None:
-    columns = ["photo", "class", "confidence", *(["then"] if top > 1 else [])]
-    print_table(out(), columns, [_cells(prediction)[: len(columns)] for prediction in found])
-
-
-def _cells(prediction: "Prediction") -> list[str]:
+def _cells(prediction: "Prediction", columns: "Columns") -> list[str]:
+    width = 3 + (columns.ranks > 1) + columns.sets
     if prediction.error is not None:
-        return [str(prediction.path), f"error: {prediction.error}", "", ""]
+        return [str(prediction.path), f"error: {prediction.error}", *[""] * (width - 2)]
     (name, value), *others = prediction.top
-    then = ", ".join(f"{other} {share:.3f}" for other, share in others)
-    return [str(prediction.path), name, f"{value:.3f}", then]
+    shown = name if prediction.is_known is not False else f"{_UNKNOWN} (nearest: {name})"
+    cells = [str(prediction.path), shown, f"{value:.3f}"]
+    if columns.ranks > 1:
+        cells.append(", ".join(f"{other} {share:.3f}" for other, share in others))
+    if columns.sets:
+        cells.append(", ".join(prediction.classes or ()))
+    return cells
 
 
-def _check_target(file: Path | None, *, json: bool) -> None:
-    """Refuse a CSV that cannot be written before the work is done, not after."""
-    if file is None:
-        return
-    if str(file) == "-":
-        if json:
-            raise UsageError(
-                "--csv - and --json cannot both have stdout", hint="give a file: --csv answers.csv"
-            )
-    elif file.is_dir() or not file.parent.is_dir():
-        raise UsageError(
-            f"'{file}' cannot be written: it is a folder, or its folder does not exist",
-            hint="give the name of a file in a folder that exists",
+def _print_counts(tally: "Tally") -> None:
+    """Print how many photos got which answer, on stderr: the answers are in a file."""
+    rows = [[name, f"{count:,}"] for name, count in tally.by_class.most_common()]
+    rows += [[_UNKNOWN, f"{tally.unknown:,}"]] if tally.columns.unknown else []
+    line(err())
+    print_table(err(), ["class", "photos"], rows)
+
+
+def _tell(tally: "Tally", file: Path | None, folder: Path | None) -> None:
+    """Say on stderr where the answers are, and what has none."""
+    if file is not None:
+        more = f"; {tally.skipped:,} were in it before" if tally.skipped else ""
+        line(err(), f"wrote {tally.answered + tally.failed:,} answers to {file}{more}")
+    if folder is not None:
+        told = ", ".join(f"{name} {count:,}" for name, count in sorted(tally.placed.items()))
+        line(err(), f"sorted {tally.placed.total():,} photos into {folder}: {told or 'none'}")
+    if tally.failed:
+        line(
+            err(),
+            f"{tally.failed:,} of {tally.answered + tally.failed:,} files could not be answered",
         )
-
-
-def _write_csv(file: Path, found: Sequence["Prediction"]) -> None:
-    if str(file) == "-":
-        _write_rows(sys.stdout, found)
-        return
-    try:
-        # file names that are not UTF-8 come out as the bytes they are
-        with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as target:
-            _write_rows(target, found)
-    except PermissionError:
-        raise UsageError(f"'{file}' cannot be written: permission denied") from None
-    line(err(), f"wrote {len(found):,} answers to {file}")
-
-
-def _write_rows(target: TextIO, found: Sequence["Prediction"]) -> None:
-    writer = csv.writer(target, lineterminator="\n")
-    ranks = max((len(prediction.top) for prediction in found), default=0)
-    pairs = [f"{what}_{rank + 1}" for rank in range(ranks) for what in ("class", "probability")]
-    writer.writerow(["path", "error", *pairs])
-    for prediction in found:
-        cells = [cell for pair in prediction.top for cell in pair]
-        writer.writerow([prediction.path, prediction.error or "", *cells])

@@ -62,6 +62,23 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"ROC-AUC {'–' if auc is None else f'{auc:.3f}'}, "
         f"calibration error {metrics['ece']:.3f}{changed}"
     )
+    yield from _refused(metrics["refusal"])
+    if "tta" in metrics:
+        kind, gain = metrics["tta"]["kind"], metrics["tta"]["accuracy_gain"]
+        yield (
+            f"averaging over {kind}: {100 * gain['value']:+.1f} points of accuracy "
+            f"(95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
+        )
+
+
+def _refused(refusal: Mapping[str, Any]) -> Iterator[str]:
+    known, right = refusal.get("known"), refusal.get("accuracy_of_known")
+    if known is None or right is None:
+        return
+    yield (
+        f"known photos {known['value']:.1%} (95 % interval {known['low']:.1%} to "
+        f"{known['high']:.1%}), accuracy on them {right['value']:.3f}"
+    )
 
 
 def show_fields(fields: Mapping[str, object]) -> None:

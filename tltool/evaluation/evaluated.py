@@ -20,9 +20,12 @@ class Evaluated:
         photos: the N photos; ``class_names`` in the order of the columns below.
         probabilities: float32 [N, C], as the model gives them.
         uncalibrated: the same without the temperature, float32 [N, C].
+        ood_scores: how unlike the training photos, float32 [N], above 1 is not known; None where
+            the model has no reject option.
     """
 
     name: str
     photos: Catalog
     probabilities: NDArray[np.floating[Any]]
     uncalibrated: NDArray[np.floating[Any]]
+    ood_scores: NDArray[np.floating[Any]] | None = None

@@ -6,11 +6,12 @@ from typing import Any
 
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.metrics import compute_metrics
+from tltool.evaluation.refusal import refusal_metrics
 from tltool.evaluation.slices import sliced
 
 
 def measured(evaluated: Evaluated) -> dict[str, Any]:
-    """Return the document of ``compute_metrics`` with ``evaluated_on`` and ``slices``.
+    """Return the document of ``compute_metrics`` with ``evaluated_on``, ``refusal`` and ``slices``.
 
     Raises:
         DataError, GateError: as ``compute_metrics`` does.
@@ -21,4 +22,5 @@ def measured(evaluated: Evaluated) -> dict[str, Any]:
         probabilities, labels, photos.class_names, uncalibrated=evaluated.uncalibrated
     )
     slices = sliced(photos, probabilities.argmax(axis=1) == labels)
-    return {"evaluated_on": evaluated.name, **figures, "slices": slices}
+    refusal = refusal_metrics(probabilities, labels, evaluated.ood_scores)
+    return {"evaluated_on": evaluated.name, **figures, "refusal": refusal, "slices": slices}

@@ -37,18 +37,29 @@ def named(
     return answers
 
 
+def familiar(ood_scores: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return the outputs about scores float32 [N]: ``ood_score``, and ``is_known`` bool [N]."""
+    return {"ood_score": ood_scores, "is_known": ood_scores <= 1}
+
+
 def with_ok(answers: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tensor]:
     """Replace the answers to what could not be decoded by such that say nothing.
 
     Args:
-        answers: of ``named``.
+        answers: of ``named`` and ``familiar``.
         ok: bool [N], whether an item could be decoded.
 
     Returns:
         The same outputs, and ``ok``.
     """
     even = tf.constant(1 / answers["probabilities"].shape[-1], tf.float32)
-    nothing = {"class_name": "", "class_id": tf.constant(-1, tf.int64), "top_class_names": ""}
+    nothing = {
+        "class_name": "",
+        "class_id": tf.constant(-1, tf.int64),
+        "top_class_names": "",
+        "ood_score": 0.0,
+        "is_known": False,
+    }
     return {
         **{
             name: tf.where(

@@ -14,6 +14,7 @@ from tltool.errors import GateError
 from tltool.evaluation.intervals import wilson
 from tltool.export.formats import ExportFormat
 from tltool.export.fresh import Answers, FreshProcess
+from tltool.export.parity import score_faults
 
 COLUMNS = (
     "format", "MB", "n", "max |Δp|", "allowed", "same class", "95 %", "accuracy", "drop", "gate",
@@ -29,12 +30,14 @@ class Photos:
         arrays: the same, decoded: float32 [N, H, W, 3].
         labels: class numbers int64 [N]; -1 where unknown.
         expected: the trained model's probabilities, float32 [N, C].
+        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
     """
 
     images: Sequence[bytes]
     arrays: NDArray[np.float32]
     labels: NDArray[np.int64]
     expected: NDArray[np.float32]
+    ood_scores: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def measure(
     found = _figures(answers, known, photos)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     problems = [*_faults(answers), *_beyond(found, known, max_drop)]
+    if known.runtime == "saved_model":  # the other formats give probabilities alone
+        problems += score_faults(answers, photos.ood_scores)
     return replace(found, size=size, problems=tuple(problems))
 
 

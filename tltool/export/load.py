@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tltool.artifact import Calibration, read_calibration
 from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
 from tltool.export.saved_model import (
     BYTES_SIGNATURE,
     CLASS_NAMES_ASSET,
     DECODE_ASSET,
+    IMAGES_SIGNATURE,
     METADATA_ASSET,
 )
 from tltool.export.versions import versions
+from tltool.runs.layout import CALIBRATION_FILE
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
@@ -34,6 +37,7 @@ class ExportedModel:
         class_names: in the order of the probabilities.
         decode: how the model brings bytes to its size.
         metadata: the facts that the export wrote down.
+        calibration: what the validation photos say of the model; empty in older exports.
     """
 
     path: Path
@@ -42,6 +46,7 @@ class ExportedModel:
     metadata: Mapping[str, Any]
     # Its functions hold their variables by weak references only.
     _loaded: Any
+    calibration: Calibration = field(default_factory=Calibration)
 
     def predict(self, contents: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return probabilities float32 [N, C] and ok bool [N] of N encoded images.
@@ -51,9 +56,25 @@ class ExportedModel:
         """
         if not contents:
             return np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
+        answers = self.answer(contents)
+        return answers["probabilities"], answers["ok"]
+
+    def answer(self, contents: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+        """Return all that the model says to N > 0 encoded images, by the name of the output."""
         batch = tf.constant(list(contents), tf.string)
-        answers = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
-        return answers["probabilities"].numpy(), answers["ok"].numpy()
+        said = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
+        return {name: tensor.numpy() for name, tensor in said.items()}
+
+    def probabilities_of_images(self, images: tf.Tensor) -> NDArray[np.float32]:
+        """Return probabilities float32 [N, C] of decoded images float32 [N, H, W, 3]."""
+        found: NDArray[np.float32]
+        found = self._loaded.signatures[IMAGES_SIGNATURE](images=images)["probabilities"].numpy()
+        return found
+
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether it says what is unlike the training photos."""
+        return "is_known" in self._loaded.signatures[BYTES_SIGNATURE].structured_outputs
 
 
 def version_folder(path: Path) -> Path | None:
@@ -87,6 +108,7 @@ def load_exported(path: Path) -> ExportedModel:
         decode=DecodeSpec.from_json(decode),
         metadata=_document(folder, METADATA_ASSET),
         _loaded=_load(folder),
+        calibration=read_calibration(folder / "assets" / CALIBRATION_FILE),
     )
 
 

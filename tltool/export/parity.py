@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from tltool.errors import GateError
 from tltool.export.fresh import FreshProcess
-from tltool.export.saved_model import float32_model
+from tltool.export.saved_model import Embed, float32_model, logits_and_features
+from tltool.training.outliers import OutlierDetector
 
 TOLERANCE = 1e-5  # of a probability; float32 in another batch size differs by about 1e-6
+SCORE_TOLERANCE = 1e-3  # of an ood_score, whose border is 1
 REFERENCE_BATCH = 8
 
 
@@ -42,6 +44,7 @@ def check_parity(
     images: Sequence[bytes],
     arrays: NDArray[np.float32],
     expected: NDArray[np.float32],
+    ood_scores: NDArray[np.float32] | None = None,
     tolerance: float = TOLERANCE,
 ) -> ParityResult:
     """Compare both signatures of a SavedModel with ``expected``, in a fresh process.
@@ -51,7 +54,8 @@ def check_parity(
         images: N encoded images, none of them bad.
         arrays: the same images as the training pipeline decoded them, float32 [N, H, W, 3].
         expected: the probabilities that the trained model gives them, float32 [N, C]; see
-            ``reference_probabilities``.
+            ``reference_answers``.
+        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
         tolerance: the largest difference allowed of any probability.
 
     Returns:
@@ -62,13 +66,30 @@ def check_parity(
     """
     with ParityChild() as child:
         return child.check(
-            saved_model_dir, images=images, arrays=arrays, expected=expected, tolerance=tolerance
+            saved_model_dir,
+            images=images,
+            arrays=arrays,
+            expected=expected,
+            ood_scores=ood_scores,
+            tolerance=tolerance,
         )
 
 
 def reference_probabilities(
     model: keras.Model, arrays: NDArray[np.float32], *, temperature: float = 1.0
 ) -> NDArray[np.float32]:
+    """Return the probabilities of ``reference_answers``, float32 [N, C]."""
+    return reference_answers(model, arrays, temperature=temperature)[0]
+
+
+def reference_answers(
+    model: keras.Model,
+    arrays: NDArray[np.float32],
+    *,
+    temperature: float = 1.0,
+    embed: Embed | None = None,
+    detector: OutlierDetector | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Return what the export of ``model`` has to answer: float32, on the CPU.
 
     A GPU rounds the products of float32 to 10 bits of mantissa (TF32), which alone would exceed
@@ -78,17 +99,48 @@ def reference_probabilities(
         model: images float32 [B, H, W, 3] in 0…255 to logits [B, C].
         arrays: float32 [N, H, W, 3] in 0…255.
         temperature: divides the logits before the softmax.
+        embed: finds the features in the float32 model; with a detector it must be given.
+        detector: tells photos unlike the training ones.
 
     Returns:
-        float32 [N, C].
+        Probabilities float32 [N, C], and the detector's scores float32 [N] or None.
     """
-    network = float32_model(model)
-    parts = []
+    network = logits_and_features(float32_model(model), embed if detector else None)
+    probabilities, scores = [], []
     with tf.device("/CPU:0"):
         for start in range(0, len(arrays), REFERENCE_BATCH):
-            logits = network(tf.constant(arrays[start : start + REFERENCE_BATCH]), training=False)
-            parts.append(tf.nn.softmax(tf.cast(logits, tf.float32) / temperature).numpy())
-    return np.concatenate(parts)
+            found = network(tf.constant(arrays[start : start + REFERENCE_BATCH]), training=False)
+            logits = tf.cast(found["logits"], tf.float32)
+            probabilities.append(tf.nn.softmax(logits / temperature).numpy())
+            if detector:
+                scores.append(detector.scores(tf.cast(found["features"], tf.float32).numpy()))
+    return np.concatenate(probabilities), np.concatenate(scores) if detector else None
+
+
+def score_faults(
+    answers: Mapping[str, NDArray[Any]], expected: NDArray[np.float32] | None
+) -> list[str]:
+    """Return what is wrong with the answers to whether photos are known.
+
+    Args:
+        answers: of the fresh process.
+        expected: the scores wanted, float32 [N]; None wants none.
+    """
+    if expected is None:
+        return []
+    faults = []
+    for name in ("bytes", "images"):
+        said = answers.get(f"{name}_ood_score")
+        if said is None:
+            faults.append(f"{name} gives no ood_score")
+            continue
+        known = answers[f"{name}_is_known"] == (expected <= 1)
+        gap = float(np.max(np.abs(said - expected) / np.maximum(expected, 1)))
+        if not gap <= SCORE_TOLERANCE:  # a NaN too
+            faults.append(f"{name}: an ood_score differs by {gap:.2g} of it")
+        elif not (known | (np.abs(expected - 1) <= SCORE_TOLERANCE)).all():
+            faults.append(f"{name}: is_known does not follow from ood_score")
+    return faults
 
 
 class ParityChild(FreshProcess):
@@ -101,6 +153,7 @@ class ParityChild(FreshProcess):
         images: Sequence[bytes],
         arrays: NDArray[np.float32],
         expected: NDArray[np.float32],
+        ood_scores: NDArray[np.float32] | None = None,
         tolerance: float = TOLERANCE,
     ) -> ParityResult:
         """Do what ``check_parity`` does; once per child."""
@@ -109,6 +162,13 @@ class ParityChild(FreshProcess):
         answers = self.ask(saved_model_dir, images=images, arrays=arrays)
         result = _compare(answers, expected, tolerance)
         _judge(result, answers, tolerance)
+        faults = score_faults(answers, ood_scores)
+        if faults:
+            raise GateError(
+                "The exported model does not tell what it knows as the trained one: "
+                + "; ".join(faults),
+                hint="nothing was exported; the trained model is kept in the run folder",
+            )
         return result
 
 

@@ -5,8 +5,10 @@ Every version folder holds three signatures, the first two with the same outputs
 ``serving_default(image_bytes: string [N])``
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
     ``probabilities`` float32 [N, C] and ``ok`` bool [N]; where ``top_k`` asks for them, the K best
-    classes as ``top_class_names`` string [N, K] and ``top_probabilities`` float32 [N, K]. An item
-    that cannot be decoded has ``ok`` false, "" as names, ``class_id`` -1, and 1/C as each
+    classes as ``top_class_names`` string [N, K] and ``top_probabilities`` float32 [N, K]. A model
+    with a reject option also says ``ood_score`` float32 [N], how unlike the training photos an item
+    is, and ``is_known`` bool [N], whether that is at most 1. An item that cannot be decoded has
+    ``ok`` and ``is_known`` false, "" as names, ``class_id`` -1, ``ood_score`` 0, and 1/C as each
     probability and as confidence; the others in its batch are answered.
 ``images(images: float32 [N, H, W, 3])``
     RGB in 0…255 of any size, resized in the graph as a decoded photo would be, and left alone to
@@ -21,7 +23,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,14 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.data.decode import DecodeSpec, decode_batch
-from tltool.export.answers import named, with_ok
+from tltool.export.answers import familiar, named, with_ok
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.gates import check_no_random_op
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
+from tltool.training.outliers import OutlierDetector
 
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"
@@ -63,6 +66,7 @@ class Contents:
         metadata: JSON-ready facts that travel along as an asset.
         temperature: divides the logits before the softmax.
         embed: finds the features in the float32 model; None gives no ``features`` signature.
+        detector: tells photos unlike the training ones by these features; None for no such answer.
         top_k: how many of the best classes the signatures name besides; at most C are.
         assets: further files by name, such as the recipe and the golden set.
     """
@@ -73,6 +77,7 @@ class Contents:
     metadata: Mapping[str, Any]
     temperature: float = 1.0
     embed: Embed | None = None
+    detector: OutlierDetector | None = None
     top_k: int = 0
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -168,22 +173,28 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
 
     def __init__(self, contents: Contents) -> None:
         super().__init__(name="tltool")
-        spec, names, top_k = contents.decode, contents.class_names, contents.top_k
+        spec = contents.decode
         # Traced once: all signatures call this very function, which halves graph and time.
-        network = _traced(contents)
+        self.detector = _with_variable(contents.detector)
+        network = _traced(contents, self.detector)
         self.read_variables = list(network.graph.variables)
         pixels = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 
+        def told(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            found = network(images)
+            names = named(found["probabilities"], contents.class_names, top_k=contents.top_k)
+            return {**names, **(familiar(found["ood_score"]) if "ood_score" in found else {})}
+
         @tf.function(input_signature=[pixels], autograph=False)
         def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return named(network(to_model_size(images, spec))["probabilities"], names, top_k=top_k)
+            return told(to_model_size(images, spec))
 
         encoded = tf.TensorSpec([None], tf.string, "image_bytes")
 
         @tf.function(input_signature=[encoded], autograph=False)
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             images, ok = decode_batch(image_bytes, spec)
-            return with_ok(named(network(images)["probabilities"], names, top_k=top_k), ok)
+            return with_ok(told(images), ok)
 
         @tf.function(input_signature=[encoded], autograph=False)
         def features(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -199,14 +210,20 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
             self.signatures_by_name[FEATURES_SIGNATURE] = features
 
 
-def _traced(contents: Contents) -> Any:
-    """Return the concrete function of images to ``probabilities`` and, if wanted, ``features``."""
-    model = float32_model(contents.model)
-    outputs = {"logits": model.output}
-    if contents.embed is not None:
-        outputs["features"] = contents.embed(model)
-    joint = keras.Model(model.input, outputs)
-    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, "images")
+def _with_variable(detector: OutlierDetector | None) -> OutlierDetector | None:
+    """Return the same with its matrix as a variable: in the graph it could take 17 MB."""
+    if detector is None:
+        return None
+    return replace(detector, whitening=tf.Variable(detector.whitening, trainable=False))
+
+
+def _traced(contents: Contents, detector: OutlierDetector | None) -> Any:
+    """Return the concrete function of images to ``probabilities``, and more if wanted.
+
+    That is ``features``, and ``ood_score``.
+    """
+    joint = logits_and_features(float32_model(contents.model), contents.embed)
+    pixels = tf.TensorSpec((None, *joint.input_shape[1:]), tf.float32, "images")
 
     @tf.function(input_signature=[pixels], autograph=False)
     def network(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -214,9 +231,19 @@ def _traced(contents: Contents) -> Any:
         answers = {"probabilities": tf.nn.softmax(found["logits"] / contents.temperature)}
         if "features" in found:
             answers["features"] = _pooled(found["features"])
+        if detector is not None:
+            answers["ood_score"] = detector.tensor_scores(answers["features"])
         return answers
 
     return network.get_concrete_function()
+
+
+def logits_and_features(model: keras.Model, embed: Embed | None) -> keras.Model:
+    """Return images to ``logits`` and, with ``embed``, ``features``."""
+    outputs = {"logits": model.output}
+    if embed is not None:
+        outputs["features"] = embed(model)
+    return keras.Model(model.input, outputs)
 
 
 def _pooled(features: tf.Tensor) -> tf.Tensor:
@@ -242,7 +269,7 @@ def _sample_image() -> bytes:
 
 
 def check_shapes(contents: Contents) -> None:
-    """Refuse a model, names and a decode spec that do not belong together.
+    """Refuse a model, names, a decode spec and a detector that do not belong together.
 
     Raises:
         ValueError: they do not.
@@ -254,3 +281,5 @@ def check_shapes(contents: Contents) -> None:
             f"model {model.input_shape} to {model.output_shape}, images {size} and "
             f"{len(contents.class_names)} class names do not belong together"
         )
+    if contents.detector is not None and contents.embed is None:
+        raise ValueError("a detector works on features, and there is no embed to find them")

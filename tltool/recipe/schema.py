@@ -53,6 +53,9 @@ class DataSection(Section):
     """Cross-validation: this fold is the validation part, all others train. `2` is fold 2 of the
     table's column fold; `2/5` is fold 2 of 0 to 4, which are drawn like the split. Test photos are
     in no fold."""
+    other: Annotated[str, Field(min_length=1)] | None = None
+    """Photos of anything but the classes, on which the border of what is known is set too: the name
+    of a folder beside the class folders, which is then no class, or the path of any source."""
     on_bad: Literal["skip", "fail"] = "skip"
     """What to do with unreadable files: leave them out with a warning, or stop."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -241,6 +244,9 @@ class EvaluateSection(Section):
 
     calibrate: bool = True
     """Fit a temperature on the validation part (Guo et al. 2017) and keep it in the model."""
+    coverage: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.95
+    """Share of photos like the validation ones that the model shall call known; it calls others
+    unknown by their features. null leaves this out."""
     min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fail (exit code 4) and export nothing when the accuracy is lower."""
     asserts: Annotated[tuple[str, ...], Field(min_length=0, max_length=64)] = ()

@@ -44,7 +44,14 @@ def written_out(tree: Tree, *, folder: Path) -> Tree:
     train, data = own.get("train"), own.get("data")
     if isinstance(train, dict) and "cache" in train:
         own["train"] = {**train, "cache": cache_shorthand(train["cache"])}
-    source = data.get("source") if isinstance(data, dict) else None
-    if isinstance(data, dict) and isinstance(source, str) and source:
-        own["data"] = {**data, "source": anchored(source, folder)}
+    if isinstance(data, dict):
+        paths = {key: data[key] for key in ("source", "other") if _is_path(key, data.get(key))}
+        own["data"] = {**data, **{key: anchored(path, folder) for key, path in paths.items()}}
     return own
+
+
+def _is_path(key: str, value: Any) -> bool:
+    """Whether a value names photos by their path; a bare `data.other` names a class folder."""
+    if not isinstance(value, str) or not value:
+        return False
+    return key == "source" or "/" in value or "\\" in value

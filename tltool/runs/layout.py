@@ -11,6 +11,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 
 MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "artifact.json"
+CALIBRATION_FILE = "calibration.npz"
 
 
 @dataclass(frozen=True)

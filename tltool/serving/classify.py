@@ -11,6 +11,7 @@ from tltool.serving.model import ServedModel
 from tltool.serving.photos import Photo, explained
 from tltool.serving.questions import Arrays
 
+UNKNOWN = "unknown"
 _TOLD = {"class_name", "class_id", "confidence", "probabilities", "ok"}
 _CERTAINTY = (
     (0.99, "almost certain"),
@@ -49,6 +50,8 @@ def results(
             if name not in _TOLD and array.ndim == 1 and array.dtype != object
         }
         answer = _answer(model, outputs["probabilities"][row], top)
+        if others.get("is_known") is False:
+            answer["certainty"] = UNKNOWN
         found.append({"name": photo.name, "ok": True, **answer, **others})
     return found
 

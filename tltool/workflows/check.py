@@ -48,6 +48,7 @@ def check(
     *,
     report: Path | str | None = None,
     image_size: int = 224,
+    other: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -58,6 +59,7 @@ def check(
         source: one folder per class, train, val and test folders of such, or any other source.
         report: folder for both files; None is ``data_check/NAME`` in the current folder.
         image_size: side in pixels of the square that the model will see.
+        other: name of a folder beside the classes that is no class: the recipe's ``data.other``.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about the progress.
@@ -70,7 +72,9 @@ def check(
     observer = observer or SilentObserver()
     folder = _report_folder(str(source), report)
     observer.on_phase("source", str(source))
-    listing = read_source(source, min_classes=1, pixels=pixels, offline=offline, observer=observer)
+    listing = read_source(
+        source, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
+    )
     observer.on_phase("files", f"{len(listing.items):,} images")
     found = scan(
         listing.items,

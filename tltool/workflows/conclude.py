@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import Artifact, Description, save_artifact
+from tltool.data.catalog import SplitName
 from tltool.data.decode import DecodeSpec
 from tltool.errors import GateError
 from tltool.evaluation.asserts import checked, require
@@ -18,26 +19,27 @@ from tltool.evaluation.baselines import baselines
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.measure import measured
 from tltool.evaluation.plots import plot_confusion, plot_history
-from tltool.evaluation.temperature import fit_temperature
 from tltool.evaluation.writers import write_history, write_predictions
 from tltool.features.views import PhotoSource
 from tltool.inference import Classifier, softmax
 from tltool.training.measure import loss_and_accuracy
+from tltool.workflows.calibrate import Trust, calibrate
 from tltool.workflows.learn import Learning
+from tltool.workflows.learned import Learned
 from tltool.workflows.photos import Photos
 from tltool.workflows.prepare import test_part
 from tltool.workflows.session import Session
 
 
 def conclude(
-    learning: Learning, photos: Photos, held_logits: np.ndarray
+    learning: Learning, photos: Photos, learned: Learned
 ) -> tuple[Artifact, dict[str, Any]]:
     """Calibrate, evaluate, write the results, keep the artifact; refuse a model below the bar.
 
     Args:
         learning: the trained network.
         photos: all parts.
-        held_logits: of the validation photos, float32 [V, C].
+        learned: what it makes of the photos.
 
     Returns:
         What is exported, and the document of metrics.json.
@@ -46,52 +48,54 @@ def conclude(
         GateError: the model is not as good as the recipe wants.
     """
     session = learning.session
-    temperature = _temperature(session, held_logits, learning.held.labels)
-    evaluated = _evaluated(learning, photos, held_logits, temperature)
-    metrics = _metrics(learning, evaluated, held_logits, temperature)
+    trust = calibrate(learning, learned, photos)
+    evaluated = _evaluated(learning, photos, learned, trust)
+    metrics = _metrics(learning, evaluated, learned, trust)
     _write_results(learning, evaluated, metrics)
     names, decode = photos.catalog.class_names, learning.train.decode
-    artifact = Artifact(
-        learning.network, _description(learning, names, decode, temperature=temperature)
-    )
+    description = _description(learning, names, decode, temperature=trust.temperature)
+    artifact = Artifact(learning.network, description, trust.calibration)
     save_artifact(session.run.folder, artifact)
     _check_gates(session, metrics)
     return artifact, metrics
 
 
-def _temperature(session: Session, logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature fitted on the validation part, or 1 if the recipe wants none."""
-    return fit_temperature(logits, labels) if session.recipe.evaluate.calibrate else 1.0
-
-
-def _evaluated(
-    learning: Learning, photos: Photos, held_logits: np.ndarray, temperature: float
-) -> Evaluated:
+def _evaluated(learning: Learning, photos: Photos, learned: Learned, trust: Trust) -> Evaluated:
     """Return the best model's answers to the test part, or to validation without one."""
     test = test_part(learning, photos)
     if test is None:
-        part, logits = photos.part("validation"), held_logits
+        pooled, logits = learned.held_pooled, learned.held_logits
     else:
-        part, logits = photos.part("test"), _logits_of(learning, test)
-    name = "validation" if test is None else "test"
-    return Evaluated(name, part, softmax(logits, temperature), uncalibrated=softmax(logits))
+        pooled, logits = _pooled_and_logits(learning, test)
+    name: SplitName = "validation" if test is None else "test"
+    detector = trust.calibration.detector
+    return Evaluated(
+        name,
+        photos.part(name),
+        softmax(logits, trust.temperature),
+        uncalibrated=softmax(logits),
+        ood_scores=detector.scores(pooled) if detector else None,
+    )
 
 
 def _metrics(
-    learning: Learning, evaluated: Evaluated, held_logits: np.ndarray, temperature: float
+    learning: Learning, evaluated: Evaluated, learned: Learned, trust: Trust
 ) -> dict[str, Any]:
     """Return the document of metrics.json."""
     recipe = learning.session.recipe
+    figures = measured(evaluated)
     metrics = {
-        **measured(evaluated),
+        **figures,
+        "refusal": {**(trust.figures.get("refusal") or {}), **figures["refusal"]},
         "baselines": baselines(
             evaluated.photos,
             training=learning.train.labels,
             probe=learning.probe_logits,
             held=learning.held.labels,
         ),
-        "temperature": temperature,
-        "validation": loss_and_accuracy(held_logits, learning.held.labels),
+        "temperature": trust.temperature,
+        "calibration": trust.figures.get("calibration"),
+        "validation": loss_and_accuracy(learned.held_logits, learning.held.labels),
         "best": {"phase": learning.best.phase, "epoch": learning.best.epoch},
         "arithmetic": learning.session.machine.precision.arithmetic,
         "probe": _probe_figures(learning),
@@ -153,14 +157,15 @@ def _description(
     )
 
 
-def _logits_of(learning: Learning, source: PhotoSource) -> np.ndarray:
+def _pooled_and_logits(learning: Learning, source: PhotoSource) -> tuple[np.ndarray, np.ndarray]:
     classifier = Classifier(learning.network, precision=learning.session.machine.precision)
     done, parts = 0, []
     for _, images, _ in source.plain():
-        parts.append(classifier.logits(tf.convert_to_tensor(images)))
+        parts.append(classifier.pooled(tf.convert_to_tensor(images)))
         done += len(parts[-1])
         learning.session.observer.on_progress(done, len(source))
-    return np.concatenate(parts)
+    pooled = np.concatenate(parts)
+    return pooled, classifier.pooled_to_logits(pooled)
 
 
 def _probe_figures(learning: Learning) -> dict[str, float] | None:

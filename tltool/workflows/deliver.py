@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import Artifact
+from tltool.artifact import Artifact, Calibration
 from tltool.data.catalog import Catalog
 from tltool.data.decode import DecodeSpec, decode_batch
 from tltool.data.transcode import read_image_bytes
 from tltool.export.golden import GOLDEN_ASSET, GOLDEN_IMAGES, Golden, golden_images
-from tltool.export.parity import ParityChild, ParityResult, reference_probabilities
+from tltool.export.parity import ParityChild, ParityResult, reference_answers
 from tltool.export.saved_model import Contents, export_saved_model
 from tltool.models.network import Network
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import versions
+from tltool.runs.layout import CALIBRATION_FILE
 from tltool.workflows.session import Session
 
 RECIPE_ASSET = "recipe.yaml"
@@ -37,12 +39,14 @@ class Sample:
         images: encoded photos, and behind them the golden set's smaller copies of large ones.
         arrays: the same, decoded: float32 [N, H, W, 3].
         expected: the trained model's probabilities, float32 [N, C].
+        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
         golden: those that travel with the export.
     """
 
     images: Sequence[bytes]
     arrays: np.ndarray
     expected: np.ndarray
+    ood_scores: np.ndarray | None
     golden: Golden
 
 
@@ -86,6 +90,7 @@ def export_run(
                 images=photos.images,
                 arrays=photos.arrays,
                 expected=photos.expected,
+                ood_scores=photos.ood_scores,
                 tolerance=settings.tolerance,
             )
             session.observer.on_message(_told(result))
@@ -105,11 +110,15 @@ def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
     golden = golden_images(contents)
     images = list(dict.fromkeys([*contents, *golden]))
     arrays, _ = decoded(images, artifact.description.decode)
-    expected = reference_probabilities(
-        artifact.network.model, arrays, temperature=artifact.description.temperature
+    expected, scores = reference_answers(
+        artifact.network.model,
+        arrays,
+        temperature=artifact.description.temperature,
+        embed=partial(_features, artifact.network),
+        detector=artifact.calibration.detector,
     )
     positions = [images.index(image) for image in golden]
-    return Sample(images, arrays, expected, Golden(tuple(golden), expected[positions]))
+    return Sample(images, arrays, expected, scores, Golden(tuple(golden), expected[positions]))
 
 
 def decoded(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -133,14 +142,12 @@ def contents_of(
         recipe: travels along, but not where its photos lie; says how many classes are named.
         facts: of the manifest and of the environment; what only this machine knows is left out.
     """
-    network, description = artifact.network, artifact.description
+    network, description, calibration = artifact.network, artifact.description, artifact.calibration
     known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
     kept = {k: v for k, v in facts.items() if k in known or k in versions()}
-    data = recipe.data.model_copy(update={"source": None})
+    other = recipe.data.other if not Path(recipe.data.other or "/").is_absolute() else None
+    data = recipe.data.model_copy(update={"source": None, "other": other})
     shared = to_yaml(recipe.model_copy(update={"data": data})).encode()
-
-    def embed(model: keras.Model) -> Any:
-        return Network(model, network.backbone, network.head).pooled
 
     return Contents(
         network.model,
@@ -148,10 +155,20 @@ def contents_of(
         decode=description.decode,
         metadata={**description.to_json(), **kept},
         temperature=description.temperature,
-        embed=embed,
+        embed=partial(_features, network),
+        detector=calibration.detector,
         top_k=recipe.export.top_k,
-        assets={GOLDEN_ASSET: golden.to_bytes(), RECIPE_ASSET: shared},
+        assets={
+            GOLDEN_ASSET: golden.to_bytes(),
+            RECIPE_ASSET: shared,
+            CALIBRATION_FILE: Calibration(conformity=calibration.conformity).to_bytes(),
+        },
     )
+
+
+def _features(network: Network, model: keras.Model) -> Any:
+    """Return the symbolic features in ``model``, which is ``network``'s in float32."""
+    return Network(model, network.backbone, network.head).pooled
 
 
 def sample_bytes(catalog: Catalog, count: int) -> list[bytes]:

@@ -17,9 +17,10 @@ from tltool.errors import DataError, UsageError
 from tltool.evaluation.asserts import check_asserts, checked
 from tltool.evaluation.baselines import baselines
 from tltool.evaluation.evaluated import Evaluated
+from tltool.evaluation.gain import gain_of_copies
 from tltool.evaluation.measure import measured
 from tltool.events import Observer, SilentObserver
-from tltool.inference import without_temperature
+from tltool.inference import Answers, Tta, without_temperature
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.models import OpenModel, open_model
@@ -32,6 +33,7 @@ def evaluate(
     split: SplitName | None = None,
     asserts: Sequence[str] = (),
     strict: bool = False,
+    tta: Tta = "none",
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -47,6 +49,8 @@ def evaluate(
             content); the run's own figures come out again.
         asserts: conditions to check, such as ``accuracy>=0.9`` and ``recall[bees]>=0.85``.
         strict: check them at the worse end of the 95 % interval.
+        tta: average the probabilities over changed copies of each photo, flips or crops; the
+            document then says under ``tta`` what that gave.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about the progress.
@@ -69,8 +73,13 @@ def evaluate(
     _check_classes(items, opened, observer)
     catalog = Catalog(found.root, tuple(items), opened.class_names)
     observer.on_phase("predict", f"{len(items)} photos")
-    evaluated = _answered(opened, catalog, name=split or str(photos), observer=observer)
+    evaluated, plain = _answered(
+        opened, catalog, name=split or str(photos), tta=tta, observer=observer
+    )
     metrics = {**measured(evaluated), "baselines": baselines(catalog)}
+    if plain is not None:
+        gain = gain_of_copies(plain, evaluated.probabilities, catalog.labels())
+        metrics["tta"] = {"kind": tta, **gain}
     return {**metrics, "asserts": checked(asserts, metrics, strict=strict)}
 
 
@@ -142,12 +151,26 @@ def _check_classes(items: Sequence[Item], opened: OpenModel, observer: Observer)
         observer.on_message(f"no photos of {', '.join(missing)}: not measured", level="warning")
 
 
-def _answered(opened: OpenModel, photos: Catalog, *, name: str, observer: Observer) -> Evaluated:
-    parts: list[np.ndarray] = []
+def _answered(
+    opened: OpenModel, photos: Catalog, *, name: str, tta: Tta, observer: Observer
+) -> tuple[Evaluated, np.ndarray | None]:
+    """Return the answers, and the probabilities without changed copies where there are any."""
+    parts: list[Answers] = []
     for start in range(0, len(photos), opened.batch_size):
         batch = photos.items[start : start + opened.batch_size]
-        probabilities, _ = opened.predict([read_image_bytes(item.path) for item in batch])
-        parts.append(probabilities)
+        parts.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
-    answers = np.concatenate(parts)
-    return Evaluated(name, photos, answers, without_temperature(answers, opened.temperature))
+    answers = np.concatenate([part.probabilities for part in parts])
+    evaluated = Evaluated(
+        name,
+        photos,
+        answers,
+        without_temperature(answers, opened.temperature),
+        _joined([part.ood_scores for part in parts]),
+    )
+    return evaluated, _joined([part.plain for part in parts])
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if there else None

@@ -195,7 +195,9 @@ def _made(
     observer.on_phase(known.name)
     labels = np.full(len(sample.images), -1, np.int64)
     labels[: len(found.labels)] = found.labels  # golden copies of large photos stand behind
-    photos = Photos(sample.images, sample.arrays, labels, sample.expected)
+    photos = Photos(
+        sample.images, sample.arrays, labels, sample.expected, ood_scores=sample.ood_scores
+    )
     with FreshProcess(known.runtime) as child:
         if known.name == "saved_model":
             write_saved_model(contents, folder, staged.base_dir)

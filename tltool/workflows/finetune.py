@@ -180,10 +180,10 @@ def carry_out(
             network = build(session, len(data.catalog.class_names), stored)
             note_weights(session, network, stored, expected)
         learning = prepare_learning(session, network, data, caches or session.run.cache)
-        held_logits = learning.run()
+        learned = learning.run()
         with parity_process(session) as child:
             with session.phase("evaluation"):
-                artifact, metrics = conclude(learning, data, held_logits)
+                artifact, metrics = conclude(learning, data, learned)
             sample = data.part("validation")
             export = export_run(session, artifact, sample, arguments.saved_models, child=child)
         session.seconds["total"] = sum(session.seconds.values())

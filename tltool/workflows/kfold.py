@@ -142,7 +142,8 @@ def cross_validate(
 
 def _names(photos: str, count: int, recipe: Recipe, *, test: str | None, **how: Any) -> list[str]:
     """Return the folds as ``data.fold`` has them: those that the source gives, or drawn ones."""
-    listing = read_source(photos, test=test, pixels=recipe.data.pixels, **how)
+    data = recipe.data
+    listing = read_source(photos, test=test, other=data.other, pixels=data.pixels, **how)
     given = sorted({item.fold for item in listing.items if item.fold is not None})
     if not given:
         return [f"{fold}/{count}" for fold in range(count)]

@@ -30,6 +30,7 @@ from tltool.training.plan import PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe, fit_probe
 from tltool.workflows.balance import Balance
+from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
 from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
@@ -92,8 +93,8 @@ class Learning:
             self.network.images_to_pooled, self.session.machine.precision
         )
 
-    def run(self) -> np.ndarray:
-        """Train all phases and return the best model's validation logits, float32 [V, C]."""
+    def run(self) -> Learned:
+        """Train all phases, restore the best model and return what it makes of the photos."""
         return self._run_cached() if self.cached else self._run_live()
 
     @property
@@ -106,7 +107,7 @@ class Learning:
         """The solved probe, if there is one."""
         return self.progress.probe
 
-    def _run_cached(self) -> np.ndarray:
+    def _run_cached(self) -> Learned:
         session = self.session
         cut = self.network.cut(self.stage) if self.stage else None
         extractor = Extractor(self.network.images, self.network.pooled, cut)
@@ -124,7 +125,7 @@ class Learning:
         self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))
         if cut is None:
             self.best.restore()
-            return self.head(held.pooled)
+            return self._learned(held.pooled, lambda: views[0].pooled)
         to_pooled = Pooling(keras.Model(cut, self.network.pooled), session.machine.precision)
         tail = keras.Model(cut, self.network.model.output)
         data = partial(
@@ -132,7 +133,14 @@ class Learning:
         )
         self._phase_finetune(tail, data)
         self.best.restore()
-        return self.head(pooled_from_cut(held, to_pooled, self.train.batch_size))
+        size = self.train.batch_size
+        return self._learned(
+            pooled_from_cut(held, to_pooled, size),
+            lambda: pooled_from_cut(views[0], to_pooled, size),
+        )
+
+    def _learned(self, held: np.ndarray, train: Callable[[], np.ndarray]) -> Learned:
+        return Learned(held, self.head(held), train)
 
     def _augmented(self, extractor: Extractor, view: int) -> list[Features]:
         """Return augmented view number ``view`` of each block; no two blocks share their draws."""
@@ -141,7 +149,7 @@ class Learning:
             for number, one in self.blocks.items()
         ]
 
-    def _run_live(self) -> np.ndarray:
+    def _run_live(self) -> Learned:
         if self.session.recipe.train.probe.enabled:
             extractor = Extractor(self.network.images, self.network.pooled, None)
             with self.session.phase("features", "for the probe"):
@@ -153,8 +161,10 @@ class Learning:
         if self.stage:
             self._phase_finetune(self.network.model, partial(self._live_data, "finetune"))
         self.best.restore()
-        logits = [self.head(self.images_to_pooled(images)) for _, images, _ in self.held.plain()]
-        return np.concatenate(logits)
+        return self._learned(self._pooled_live(self.held), lambda: self._pooled_live(self.train))
+
+    def _pooled_live(self, source: PhotoSource) -> np.ndarray:
+        return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.plain()])
 
     def _live_data(self, phase: str, *, batch_size: int, sampler: Sampler) -> PhaseData:
         return live_data(

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import is_artifact, load_artifact
-from tltool.data.decode import decode_batch
+from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
 from tltool.export.load import load_exported, version_folder
-from tltool.inference import Classifier
+from tltool.inference import Answers, Classifier, Tta, changed_copies, decoder
 from tltool.training.precision import Precision, choose_precision
 
 _SERVED_BATCH = 16
-
-# encoded photos to probabilities float32 [N, C] and ok bool [N]
-Predict = Callable[[Sequence[bytes]], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -27,16 +24,61 @@ class OpenModel:
     """A model ready to answer.
 
     Attributes:
+        path: as it was given.
         class_names: in the order of the probabilities.
         batch_size: photos per call.
-        predict: encoded photos to probabilities and ok.
+        tells_unknown: whether answers say what is unlike the training photos.
+        decode: how bytes become images.
+        conformity: scores of the validation photos, for prediction sets; empty in old models.
+        of_photos: encoded photos, at least one, to answers.
+        of_images: decoded images float32 [N, H, W, 3] to probabilities float32 [N, C].
         temperature: by which the model divides its logits.
     """
 
+    path: Path
     class_names: tuple[str, ...]
     batch_size: int
-    predict: Predict
+    tells_unknown: bool
+    decode: DecodeSpec
+    conformity: np.ndarray
+    of_photos: Callable[[Sequence[bytes]], Answers]
+    of_images: Callable[[tf.Tensor], np.ndarray]
     temperature: float
+
+    def predict(self, contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities float32 [N, C] and ok bool [N] of encoded photos."""
+        answers = self.answer(contents)
+        return answers.probabilities, answers.ok
+
+    def answer(self, contents: Sequence[bytes], *, tta: Tta = "none") -> Answers:
+        """Return the answers to encoded photos, their probabilities averaged over changed copies.
+
+        Whether a photo is known is told of the photo as it is.
+        """
+        if not contents:
+            return Answers(np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_))
+        answers = self.of_photos(contents)
+        if tta == "none":
+            return answers
+        images, _ = decoder(self.decode)(contents)
+        copies = [self.of_images(copy) for copy in changed_copies(images, tta)]
+        mean = np.mean(np.stack([answers.probabilities, *copies]), axis=0)
+        even = np.float32(1 / len(self.class_names))
+        averaged = np.where(answers.ok[:, None], mean, even)
+        return replace(answers, probabilities=averaged, plain=answers.probabilities)
+
+    def calibration_scores(self) -> np.ndarray:
+        """Return ``conformity``.
+
+        Raises:
+            UsageError: the model has none.
+        """
+        if not len(self.conformity):
+            raise UsageError(
+                f"'{self.path}' gives no prediction sets: it was made without calibration scores",
+                hint="train and export it again with this version of tltool",
+            )
+        return self.conformity
 
 
 def open_model(path: Path) -> OpenModel:
@@ -54,9 +96,7 @@ def open_model(path: Path) -> OpenModel:
     if is_artifact(path):
         return _open_run(path)
     if path.is_dir() and version_folder(path) is not None:
-        exported = load_exported(path)
-        temperature = float(exported.metadata["temperature"])
-        return OpenModel(exported.class_names, _SERVED_BATCH, exported.predict, temperature)
+        return _open_export(path)
     raise DataError(
         f"'{path}' holds neither a finished run nor an exported model",
         hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
@@ -65,22 +105,49 @@ def open_model(path: Path) -> OpenModel:
 
 def _open_run(path: Path) -> OpenModel:
     artifact = load_artifact(path)
-    description = artifact.description
+    description, calibration = artifact.description, artifact.calibration
     classifier = Classifier(
         artifact.network,
         temperature=description.temperature,
+        detector=calibration.detector,
         precision=same_precision(description.arithmetic),
     )
 
-    def predict(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        images, readable = decode_batch(tf.constant(list(contents), tf.string), description.decode)
-        ok = np.asarray(readable)
-        probabilities = classifier.probabilities(images)
-        probabilities[~ok] = 1.0 / len(description.class_names)
-        return probabilities, ok
+    def of_photos(contents: Sequence[bytes]) -> Answers:
+        return classifier.answer(*decoder(description.decode)(contents))
 
     return OpenModel(
-        description.class_names, description.batch_size, predict, description.temperature
+        path=path,
+        class_names=description.class_names,
+        batch_size=description.batch_size,
+        tells_unknown=calibration.detector is not None,
+        decode=description.decode,
+        conformity=calibration.conformity,
+        of_photos=of_photos,
+        of_images=classifier.probabilities,
+        temperature=description.temperature,
+    )
+
+
+def _open_export(path: Path) -> OpenModel:
+    exported = load_exported(path)
+
+    def of_photos(contents: Sequence[bytes]) -> Answers:
+        said = exported.answer(contents)
+        return Answers(
+            said["probabilities"], said["ok"], said.get("ood_score"), said.get("is_known")
+        )
+
+    return OpenModel(
+        path=path,
+        class_names=exported.class_names,
+        batch_size=_SERVED_BATCH,
+        tells_unknown=exported.tells_unknown,
+        decode=exported.decode,
+        conformity=exported.calibration.conformity,
+        of_photos=of_photos,
+        of_images=exported.probabilities_of_images,
+        temperature=float(exported.metadata["temperature"]),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.environment import installed
-from tltool.runs.layout import DESCRIPTION_FILE, MODEL_FILE, RunLayout
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
 
 LOCK_FILE = "packages.txt"
@@ -42,6 +42,7 @@ def pack(folder: Path, file: Path | None = None, *, model: bool = False) -> Path
     members = [run.recipe, run.manifest, run.split, run.metrics, run.history, run.predictions]
     if model:
         members += [folder / MODEL_FILE, folder / DESCRIPTION_FILE]
+        members += [path for path in [folder / CALIBRATION_FILE] if path.is_file()]  # newer runs
     try:
         with target.open("xb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as tar:
             for path in members:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from tltool.data.audit import Audit, audit, write_issues
-from tltool.data.catalog import Catalog, SplitName
+from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decode import DecodeSpec
+from tltool.data.headers import BadFileError
+from tltool.data.inspection import image_decoder, inspect_file
 from tltool.data.sources.open import read_source
 from tltool.data.split import Split, write_split
+from tltool.errors import DataError
 from tltool.events import Observer
 from tltool.features.views import PhotoSource
 from tltool.recipe.schema import DataSection
@@ -20,10 +24,17 @@ from tltool.workflows.divide import divided
 
 @dataclass(frozen=True)
 class Photos:
-    """Audited photos and their division."""
+    """Audited photos and their division.
+
+    Attributes:
+        audit: of the photos with a class.
+        split: their division.
+        others: readable photos of anything but the classes.
+    """
 
     audit: Audit
     split: Split
+    others: tuple[Path, ...] = ()
 
     @property
     def catalog(self) -> Catalog:
@@ -86,7 +97,12 @@ def open_photos(
         EnvironmentProblem: what it must be unpacked or fetched into cannot be written.
     """
     listing = read_source(
-        source, test=test, pixels=settings.pixels, offline=offline, observer=observer
+        source,
+        test=test,
+        other=settings.other,
+        pixels=settings.pixels,
+        offline=offline,
+        observer=observer,
     )
     checked = audit(
         listing,
@@ -96,10 +112,44 @@ def open_photos(
         observer=observer,
     )
     split = divided(checked.catalog, settings=settings, seed=seed, observer=observer)
-    photos = Photos(checked, split)
+    others = _readable(listing.others, checked, settings=settings, observer=observer)
+    photos = Photos(checked, split, others)
     _tell_counts(photos, observer)
     _tell_passed_over(photos, observer)
     return photos
+
+
+def _readable(
+    others: tuple[Path, ...], checked: Audit, *, settings: DataSection, observer: Observer
+) -> tuple[Path, ...]:
+    """Return the other photos that can be decoded and are not among those with a class.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not others:
+        return ()
+    known = {item.sha256 for item in checked.catalog.items}
+    found = []
+    for path in others:
+        try:
+            item = inspect_file(
+                Item(path, ""), max_pixels=settings.max_pixels, decode=image_decoder()
+            ).item
+        except BadFileError:
+            continue
+        if item.sha256 not in known:
+            found.append(path)
+    if not found:
+        raise DataError(
+            f"none of the {len(others)} other photos can be used: they cannot be read, or are "
+            "photos of the classes too",
+            hint="data.other names photos that show none of the classes",
+        )
+    left = len(others) - len(found)
+    told = f"; {left} unreadable or also among the classes are left out" if left else ""
+    observer.on_message(f"{len(found):,} other photos set the border of what is known{told}")
+    return tuple(found)
 
 
 def write_photos(run: RunLayout, photos: Photos) -> None:

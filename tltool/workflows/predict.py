@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tltool.data.sources.open import is_source, read_images
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, TltoolError
+from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
+from tltool.inference import Answers, Tta
 from tltool.workflows.models import OpenModel, open_model
 
 
@@ -23,11 +26,39 @@ class Prediction:
         path: the file, or its place in an archive or table.
         error: why there is no answer; None when there is one.
         top: (class name, probability), the most probable first; empty with an error.
+        is_known: whether the photo is like those that the model has learned from; None with an
+            error, or when the model cannot tell.
+        ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
+        classes: the prediction set, the most probable class first; None when none was asked for.
+        file: the image file itself, which for an archive or a table is a copy.
     """
 
     path: Path
     error: str | None
     top: tuple[tuple[str, float], ...]
+    is_known: bool | None = None
+    ood_score: float | None = None
+    classes: tuple[str, ...] | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """A model, the files that it is asked, and its answers as they come.
+
+    Attributes:
+        class_names: of the model.
+        tells_unknown: whether the model can tell what it does not know.
+        count: files to be answered.
+        skipped: files left out, as they were answered before.
+        answers: one prediction per file, in order; nothing is kept of those taken.
+    """
+
+    class_names: tuple[str, ...]
+    tells_unknown: bool
+    count: int
+    skipped: int
+    answers: Iterator[Prediction]
 
 
 @dataclass(frozen=True)
@@ -43,6 +74,8 @@ def predict(
     images: Sequence[Path | str],
     *,
     top: int = 1,
+    sets: float | None = None,
+    tta: Tta = "none",
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -50,22 +83,85 @@ def predict(
     """Return one prediction per image; folders and other sources stand for all that they hold.
 
     A file that cannot be read or decoded gets a prediction with an error; the others are answered.
-    Labels that a source has are not looked at. ``pixels`` is the shape of the images in a table of
-    pixels, HxW or HxWx3; None means square. ``offline`` opens no network connection.
+    Labels that a source has are not looked at. ``start_predicting`` gives the answers one by one.
+
+    Args:
+        model: a run folder or an exported model.
+        images: image files, folders, or other sources of images.
+        top: how many classes to name per image.
+        sets: name as many classes as hold the right one with this probability.
+        tta: average the probabilities over changed copies of each image: flips or crops.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
+        observer: told about the progress.
 
     Raises:
         UsageError, DataError: the model, or none of the files, can be used.
     """
+    predicting = start_predicting(
+        model,
+        images,
+        top=top,
+        sets=sets,
+        tta=tta,
+        pixels=pixels,
+        offline=offline,
+        observer=observer,
+    )
+    return list(predicting.answers)
+
+
+def start_predicting(
+    model: Path | str,
+    images: Sequence[Path | str],
+    *,
+    top: int = 1,
+    sets: float | None = None,
+    tta: Tta = "none",
+    pixels: str | None = None,
+    offline: bool = False,
+    done: Collection[str] = frozenset(),
+    observer: Observer | None = None,
+) -> Predicting:
+    """Open the model and the files, and return the answers as an iterator: memory is bounded.
+
+    Takes the arguments of ``predict`` and raises what it raises, before the first answer.
+
+    Args:
+        done: files, as ``Prediction.path`` has them, that are left out.
+    """
     observer = observer or SilentObserver()
-    files = _files(images, pixels, offline=offline, observer=observer)
+    found = _files(images, pixels, offline=offline, observer=observer)
+    files = [file for file in found if str(file.shown) not in done]
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
-    observer.on_phase("predict", f"{len(files)} file{'s' if len(files) > 1 else ''}")
-    found: list[Prediction] = []
+    asked = _Asked(top, quantile(opened.calibration_scores(), sets) if sets else None, tta)
+    return Predicting(
+        class_names=opened.class_names,
+        tells_unknown=opened.tells_unknown,
+        count=len(files),
+        skipped=len(found) - len(files),
+        answers=_stream(opened, files, asked, observer),
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is wanted of each image."""
+
+    top: int
+    threshold: float | None
+    tta: Tta
+
+
+def _stream(
+    opened: OpenModel, files: Sequence[_File], asked: _Asked, observer: Observer
+) -> Iterator[Prediction]:
+    observer.on_phase("predict", f"{len(files):,} file{'s' if len(files) != 1 else ''}")
     for start in range(0, len(files), opened.batch_size):
-        found += _answers(opened, files[start : start + opened.batch_size], top=top)
-        observer.on_progress(len(found), len(files))
-    return found
+        batch = files[start : start + opened.batch_size]
+        yield from _answers(opened, batch, asked)
+        observer.on_progress(start + len(batch), len(files))
 
 
 def _files(
@@ -86,20 +182,49 @@ def _files(
     return files
 
 
-def _answers(opened: OpenModel, files: Sequence[_File], *, top: int) -> Iterator[Prediction]:
+def _answers(opened: OpenModel, files: Sequence[_File], asked: _Asked) -> Iterator[Prediction]:
     contents = [_content(file.path) for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
-    probabilities, ok = opened.predict(readable)
-    answered = iter(zip(probabilities, ok, strict=True))
+    answers = opened.answer(readable, tta=asked.tta)
+    sets = _sets(answers, readable, asked.threshold)
+    rows = iter(range(len(readable)))
     for file, content in zip(files, contents, strict=True):
-        if isinstance(content, str):
-            yield Prediction(file.shown, content, ())
+        problem = content if isinstance(content, str) else None
+        row = next(rows) if problem is None else 0
+        if problem is None and not answers.ok[row]:
+            problem = "not an image, damaged or truncated"
+        if problem is not None:
+            yield Prediction(file.shown, problem, (), file=file.path)
             continue
-        row, decoded = next(answered)
-        if decoded:
-            yield Prediction(file.shown, None, _top(row, opened.class_names, top))
-        else:
-            yield Prediction(file.shown, "not an image, damaged or truncated", ())
+        order = np.argsort(-answers.probabilities[row], kind="stable")
+        shares = answers.probabilities[row]
+        names = opened.class_names
+        yield Prediction(
+            file.shown,
+            None,
+            tuple((names[n], float(shares[n])) for n in order[: max(1, asked.top)]),
+            **_familiarity(answers, row),
+            classes=None if sets is None else tuple(names[n] for n in order if sets[row, n]),
+            file=file.path,
+        )
+
+
+def _sets(
+    answers: Answers, contents: Sequence[bytes], threshold: float | None
+) -> np.ndarray | None:
+    if threshold is None:
+        return None
+    draws = np.array([draw_of_bytes(content) for content in contents])
+    return prediction_sets(answers.probabilities, draws, threshold)
+
+
+def _familiarity(answers: Answers, row: int) -> dict[str, Any]:
+    if answers.ood_scores is None or answers.is_known is None:
+        return {}
+    return {
+        "is_known": bool(answers.is_known[row]),
+        "ood_score": float(answers.ood_scores[row]),
+    }
 
 
 def _content(path: Path) -> bytes | str:
@@ -112,8 +237,3 @@ def _content(path: Path) -> bytes | str:
         return "no such file"
     except OSError as error:
         return error.strerror or str(error)
-
-
-def _top(row: np.ndarray, names: Sequence[str], count: int) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-row, kind="stable")[: max(1, count)]
-    return tuple((names[number], float(row[number])) for number in order)

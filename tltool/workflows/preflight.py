@@ -30,7 +30,7 @@ def check_first(
     """
     check_names(recipe)
     check_trackers(track, offline=offline)
-    check_source(photos, test=test)
+    check_source(photos, test=test, other=recipe.data.other)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":
         check_obtainable(recipe.model.backbone, offline=offline)

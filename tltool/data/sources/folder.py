@@ -29,19 +29,24 @@ class _Found:
     ignored: Counter[str] = field(default_factory=Counter)
     stray: list[Path] = field(default_factory=list)
     empty_classes: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
 
 
-def read_folder(root: Path) -> Listing:
+def read_folder(root: Path, *, other: str | None = None) -> Listing:
     """List the images below ``root`` with their labels.
 
     Labels are the names of the class folders, in Unicode normal form C. Symbolic links are
     followed, but never in circles.
 
+    Args:
+        root: holds the class folders, or train, val and test folders of such.
+        other: name of a folder beside them, and in each part, that is no class.
+
     Raises:
         DataError: the folder does not exist, may not be read, or holds no class folders.
     """
     found = _Found()
-    _read_tree(root, found)
+    _read_tree(root, found, other)
     return Listing(
         source=str(root),
         root=root,
@@ -50,6 +55,7 @@ def read_folder(root: Path) -> Listing:
         ignored=dict(sorted(found.ignored.items())),
         stray=tuple(found.stray),
         empty_classes=tuple(found.empty_classes),
+        others=tuple(found.others),
     )
 
 
@@ -71,14 +77,22 @@ def visible_entries(folder: Path) -> list[Path]:
     return _visible(folder, _Found())
 
 
-def _read_tree(root: Path, found: _Found) -> None:
-    folders = _class_folders(root, found)
+def _read_tree(root: Path, found: _Found, other: str | None) -> None:
+    folders = _without_other(_class_folders(root, found), other, found)
     splits = _as_splits(root, folders)
     if splits is None:
         _read_classes(folders, None, found)
         return
     for split, folder in splits:
-        _read_classes(_class_folders(folder, found), split, found)
+        _read_classes(_without_other(_class_folders(folder, found), other, found), split, found)
+
+
+def _without_other(folders: list[Path], other: str | None, found: _Found) -> list[Path]:
+    """Return the folders that are classes or parts; note the images of the one that is not."""
+    for folder in folders:
+        if folder.name == other:
+            found.others += _images_below(folder, found, frozenset())
+    return [folder for folder in folders if folder.name != other]
 
 
 def _class_folders(root: Path, found: _Found) -> list[Path]:

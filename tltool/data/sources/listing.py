@@ -33,6 +33,7 @@ class Listing:
         ignored: how many files are no images, by lower-case extension (``""`` for none).
         stray: images outside every class folder; they are no items.
         empty_classes: class folders without an image; they are no classes.
+        others: images of anything but the classes; they are no items.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Listing:
     ignored: Mapping[str, int] = field(default_factory=dict)
     stray: tuple[Path, ...] = ()
     empty_classes: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
 
     def shown(self, item: Item) -> str:
         """Return how a person knows an item: its file, or its place in the source."""

@@ -42,6 +42,7 @@ def read_source(
     source: str | Path,
     *,
     test: str | Path | None = None,
+    other: str | None = None,
     min_classes: int = 2,
     pixels: str | None = None,
     cache: Path | None = None,
@@ -54,6 +55,8 @@ def read_source(
         source: a folder; a zip or tar of one; a CSV, TSV or JSONL file of paths or pixels;
             ``tfds:NAME[:config][@split]`` or ``tfds-folder:DIR``.
         test: a source of test images.
+        other: images of anything but the classes: the name of one class of the source, or a source
+            with an absolute path.
         min_classes: fewer classes are an error.
         pixels: shape of the images in a table of pixels, ``HxW`` or ``HxWxC``; None means square.
         cache: folder of the copies; by default in the user's cache.
@@ -65,7 +68,9 @@ def read_source(
         EnvironmentProblem: its copy cannot be written.
     """
     access = _access(pixels, cache, offline, observer)
-    listing = _read(str(source), access)
+    listing = _read(str(source), access, other=other)
+    if other is not None:
+        listing = _with_others(listing, other, access)
     if test is not None:
         listing = _with_test(listing, _read(str(test), access))
     hint = None if is_table(Path(listing.source)) else LAYOUT_HINT
@@ -90,15 +95,15 @@ def read_images(
     return _read(str(source), _access(pixels, cache, offline, observer), labelled=False)
 
 
-def check_source(source: str | Path, *, test: str | Path | None) -> None:
+def check_source(source: str | Path, *, test: str | Path | None, other: str | None = None) -> None:
     """Find at once what is wrong with a source: all, or for what must be copied that it exists.
 
     Raises:
         DataError: as ``read_source`` would.
     """
-    given = [str(one) for one in (source, test) if one is not None]
+    given = [str(one) for one in (source, test, other) if one is not None]
     if not any(map(_is_copied, given)):
-        read_source(source, test=test)
+        read_source(source, test=test, other=other)
 
 
 def _is_copied(source: str) -> bool:
@@ -132,16 +137,18 @@ def _access(
     )
 
 
-def _read(source: str, access: Access, *, labelled: bool = True) -> Listing:
+def _read(
+    source: str, access: Access, *, labelled: bool = True, other: str | None = None
+) -> Listing:
     if source.startswith((TFDS, TFDS_FOLDER)):
         return _tfds(source, access, labelled=labelled)
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises without permission)
-        return _folder(path, labelled=labelled)
+        return _folder(path, labelled=labelled, other=other)
     if not os.path.exists(path):  # noqa: PTH110
         raise DataError(f"there is no folder or file {path}", hint="check the path for a typo")
     if is_archive(path):
-        return _archive(path, access, labelled=labelled)
+        return _archive(path, access, labelled=labelled, other=other)
     if is_table(path):
         return _table(path, access, labelled=labelled)
     raise DataError(
@@ -151,17 +158,17 @@ def _read(source: str, access: Access, *, labelled: bool = True) -> Listing:
     )
 
 
-def _folder(path: Path, *, labelled: bool) -> Listing:
+def _folder(path: Path, *, labelled: bool, other: str | None = None) -> Listing:
     if labelled:
-        return read_folder(path)
+        return read_folder(path, other=other)
     items = tuple(Item(path=image, label="") for image in find_images(path))
     return Listing(source=str(path), root=path, items=items)
 
 
-def _archive(path: Path, access: Access, *, labelled: bool) -> Listing:
+def _archive(path: Path, access: Access, *, labelled: bool, other: str | None) -> Listing:
     root = unpacked(path, cache=access.cache, observer=access.observer)
     try:
-        listing = _folder(root, labelled=labelled)
+        listing = _folder(root, labelled=labelled, other=other)
     except TltoolError as error:  # the user knows the archive, not where it was unpacked
         raise DataError(error.message.replace(str(root), str(path)), hint=error.hint) from None
     return replace(listing, source=str(path))
@@ -190,6 +197,21 @@ def _tfds(source: str, access: Access, *, labelled: bool) -> Listing:
     folder = Path(source.removeprefix(TFDS_FOLDER))
     prepared = list_prepared(source, folder, cache=cache, observer=observer)
     return prepared or replace(_folder(folder, labelled=labelled), source=source)
+
+
+def _with_others(listing: Listing, other: str, access: Access) -> Listing:
+    """Return ``listing`` with its class ``other``, or all images of a source, as other images."""
+    inside = [item.path for item in listing.items if item.label == other]
+    others = [*listing.others, *inside]
+    if not others and (other.startswith((TFDS, TFDS_FOLDER)) or Path(other).is_absolute()):
+        others = [item.path for item in _read(other, access, labelled=False).items]
+    if not others:
+        raise DataError(
+            f"there are no photos in '{other}', which data.other names",
+            hint=f"a folder '{other}' beside the class folders, or a path such as ./{other}",
+        )
+    kept = tuple(item for item in listing.items if item.label != other)
+    return replace(listing, items=kept, others=tuple(others))
 
 
 def _with_test(listing: Listing, test: Listing) -> Listing:

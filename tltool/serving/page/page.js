@@ -59,10 +59,15 @@ function show(item, result) {
     return;
   }
   const words = document.createElement("small");
-  words.textContent = ` ${result.certainty}, ${percent(result.confidence)}`;
-  item.querySelector(".answer").replaceChildren(result.class_name, words);
-  if (result.is_known === false) {
-    item.querySelector(".note").textContent = "Unlike the photos that the model has learned from.";
+  const known = result.is_known !== false;
+  words.textContent = known
+    ? ` ${result.certainty}, ${percent(result.confidence)}`
+    : ` nearest: ${result.class_name}`;
+  item.classList.toggle("unknown", !known);
+  item.querySelector(".answer").replaceChildren(known ? result.class_name : "Unknown", words);
+  if (!known) {
+    item.querySelector(".note").textContent =
+      "Unlike the photos that the model has learned from: none of its classes may be right.";
   }
   item.querySelector(".bars").replaceChildren(...result.top.map(bar));
 }

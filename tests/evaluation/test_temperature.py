@@ -1,0 +1,46 @@
+"""Temperature scaling, and when it is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tltool.evaluation.temperature import choose_temperature, fit_temperature
+
+
+def drawn(seed: int, n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits that are ``temperature`` times too large, and labels."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (n, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(4, p=row) for row in shares])
+    return (logits * temperature).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("true", [0.5, 3.0])
+def test_the_right_temperature_is_found_and_taken(true):
+    found = choose_temperature(*drawn(0, 3000, true))
+    assert found.value == pytest.approx(true, rel=0.1)
+    assert not found.refused
+    assert found.log_loss_after < found.log_loss_before
+
+
+def test_a_temperature_that_would_harm_other_photos_is_refused():
+    """With a dozen photos of a calibrated model, what fits them best is chance."""
+    refused = [choose_temperature(*drawn(seed, 12, 1.0)) for seed in range(40)]
+    refused = [found for found in refused if found.refused]
+    assert len(refused) >= 15
+    for found in refused:
+        assert found.value == 1.0 and found.fitted != 1.0
+        assert found.log_loss_after >= found.log_loss_before
+        assert found.to_json()["refused"] is True
+
+
+def test_one_photo_is_no_ground_for_a_temperature():
+    found = choose_temperature(np.array([[3.0, 0.0]], np.float32), np.array([0]))
+    assert found.value == 1.0
+
+
+def test_it_never_raises_the_log_loss_of_what_it_was_fitted_on():
+    logits, labels = drawn(1, 50, 1.0)
+    assert 0.3 < fit_temperature(logits, labels) < 3

@@ -1,0 +1,74 @@
+"""Telling features unlike those of training from known ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tltool.evaluation.refusal import auroc
+from tltool.training.outliers import OutlierDetector, fit_detector
+
+
+def clouds(seed: int, n: int, *, shift: float = 0.0, size: int = 64) -> np.ndarray:
+    """Return ``n`` features of each of two classes, moved away from both by ``shift``."""
+    rng = np.random.default_rng(seed)
+    points = rng.normal(2, np.linspace(0.2, 1.5, size), (2, n, size))
+    points[1, :, 0] += 2
+    points[..., 1:9] += shift
+    return points.reshape(2 * n, size).astype(np.float32)
+
+
+LABELS = np.repeat([0, 1], 20)
+
+
+@pytest.fixture(scope="module", name="detector")
+def _detector() -> OutlierDetector:
+    found = fit_detector(clouds(0, 20), LABELS)  # fewer photos than features
+    assert found is not None
+    return found
+
+
+def test_what_lies_elsewhere_scores_higher(detector):
+    known, others = (detector.scores(clouds(1, 100, shift=s)) for s in (0, 4))
+    assert auroc(known, others)["value"] > 0.99
+
+
+def test_a_direction_that_varies_much_counts_less(detector):
+    base = np.full((1, 64), 2, np.float32)
+    narrow, wide = base.copy(), base.copy()
+    narrow[0, 1], wide[0, -1] = 5, 5
+    assert detector.scores(narrow) > detector.scores(wide) > detector.scores(base)
+
+
+def test_the_graph_says_the_same_and_feature_maps_are_averaged(detector):
+    points = clouds(2, 8)
+    graph = tf.function(detector.tensor_scores)(tf.constant(points))
+    np.testing.assert_allclose(graph, detector.scores(points), rtol=1e-5)
+    maps = np.stack([points - 1, points + 1], axis=1)[:, :, np.newaxis]
+    np.testing.assert_allclose(detector.scores(maps), detector.scores(points), rtol=1e-4)
+
+
+def test_the_border_is_one(detector):
+    points = clouds(3, 8)
+    moved = detector.with_border(2.0).with_border(1.5)
+    np.testing.assert_allclose(moved.scores(points), detector.scores(points) / 3, rtol=1e-6)
+
+
+def test_what_is_stored_is_what_was_there(detector):
+    again = OutlierDetector.from_arrays(detector.to_arrays())
+    assert again is not None
+    np.testing.assert_array_equal(again.scores(clouds(4, 5)), detector.scores(clouds(4, 5)))
+    assert OutlierDetector.from_arrays({}) is None
+
+
+def test_features_that_never_vary_do_no_harm():
+    points = clouds(5, 20)
+    points[:, 10:] = 0.5
+    found = fit_detector(points, LABELS)
+    assert found is not None
+    assert np.isfinite(found.scores(points)).all()
+
+
+def test_one_photo_per_class_tells_nothing():
+    assert fit_detector(clouds(6, 1), np.array([0, 1])) is None

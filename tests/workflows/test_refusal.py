@@ -1,0 +1,151 @@
+"""From photos of something else beside the classes to a model that says what it does not know."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.conftest import merged
+from tests.workflows.conftest import TINY, write_fruit
+from tltool.artifact import load_artifact
+from tltool.cli.main import app
+from tltool.errors import DataError
+from tltool.recipe.load import load_recipe
+from tltool.workflows.finetune import FinetuneResult, finetune
+
+PROBE = ("train.head.epochs=0", "train.finetune.epochs=0")
+
+
+def tltool(*args: object) -> Any:
+    result = CliRunner().invoke(app, [*map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def write_stripes(folder: Path, *, n: int) -> Path:
+    """Write ``n`` pictures of something else than fruit: black and white stripes."""
+    folder.mkdir(parents=True)
+    for number in range(n):
+        row = np.arange(40) // (number % 5 + 2) % 2 * 255
+        pixels = np.broadcast_to(row[:, np.newaxis, np.newaxis], (40, 40, 3)).astype(np.uint8)
+        Image.fromarray(pixels if number % 2 else pixels.transpose(1, 0, 2)).save(
+            folder / f"stripes{number}.png"
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
+    """A run with a folder of other photos, one of them unreadable and one of a class too."""
+    root = tmp_path_factory.mktemp("refusal")
+    photos = write_fruit(root / "photos", n=14)
+    other = write_stripes(photos / "other", n=10)
+    (other / "broken.png").write_bytes(b"no picture")
+    shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
+    recipe = load_recipe("vgg16", merged(*TINY, "data.other=other"))
+    return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
+
+
+def test_the_folder_is_no_class_and_sets_the_border(run):
+    artifact = load_artifact(run.run)
+    assert artifact.description.class_names == ("green apple", "kaki 柿", "plum")
+    assert artifact.calibration.detector is not None
+    refusal = run.metrics["refusal"]
+    assert refusal["border_set_on"] == "validation and other photos"
+    assert refusal["other"]["n_others"] == 10
+    assert refusal["other"]["auroc"]["value"] > 0.9
+    assert refusal["known"]["value"] >= 0.9
+    assert set(refusal["risk_coverage"]) == {"confidence", "ood_score"}
+    assert "10 other photos set the border" in (run.run / "log.txt").read_text("utf-8")
+
+
+def test_predict_shows_unknown_photos_as_such(run, tmp_path):
+    strange = write_stripes(tmp_path / "strange", n=3)
+    fruit = run.run.parent / "photos" / "plum"
+    rows = json.loads(tltool("predict", run.run, strange, fruit, "--json").stdout)
+    known = [row["is_known"] for row in rows]
+    assert not any(known[:3]) and all(row["ood_score"] > 1 for row in rows[:3])
+    assert sum(known[3:]) >= 12
+    table = tltool("predict", run.run, strange).stdout
+    assert "unknown (nearest: " in table
+
+
+def test_other_photos_may_lie_elsewhere(tmp_path, fruit, finetune_tiny):
+    other = write_stripes(tmp_path / "else" / "where", n=6)
+    found = finetune_tiny(fruit, f"data.other={other}", *PROBE)
+    assert found.metrics["refusal"]["other"]["n_others"] == 6
+
+
+def test_a_run_without_a_reject_option(fruit, finetune_tiny, tmp_path):
+    found = finetune_tiny(fruit, "evaluate.coverage=null", *PROBE)
+    assert load_artifact(found.run).calibration.detector is None
+    assert set(found.metrics["refusal"]) == {"risk_coverage"}
+    assert set(found.metrics["refusal"]["risk_coverage"]) == {"confidence"}
+    (row,) = json.loads(tltool("predict", found.run, one_of(fruit), "--json").stdout)
+    assert "is_known" not in row
+
+
+def test_live_training_has_one_too(fruit, finetune_tiny):
+    found = finetune_tiny(fruit, "train.cache=off", "train.finetune.epochs=1")
+    assert found.metrics["refusal"]["known"]["value"] > 0.8
+
+
+def test_a_run_of_an_older_version_answers_as_before(run, tmp_path):
+    old = shutil.copytree(run.run, tmp_path / "old")
+    (old / "calibration.npz").unlink()
+    photo = one_of(run.run.parent / "photos")
+    new_row, old_row = (
+        json.loads(tltool("predict", folder, photo, "--json").stdout)[0]
+        for folder in (run.run, old)
+    )
+    assert old_row["confidence"] == new_row["confidence"]
+    assert "is_known" in new_row and "is_known" not in old_row
+    refused = tltool("predict", old, photo, "--sets", "0.8")
+    assert refused.exit_code == 2 and "without calibration scores" in refused.stderr
+
+
+def test_a_damaged_calibration_file_is_named(run, tmp_path):
+    broken = shutil.copytree(run.run, tmp_path / "broken")
+    (broken / "calibration.npz").write_bytes(b"PK\x03\x04 cut")
+    result = tltool("predict", broken, one_of(run.run.parent / "photos"))
+    assert result.exit_code == 3 and "calibration.npz" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("other", "message"), [("gone", "there are no photos in 'gone'"), ("/no/where", "/no/where")]
+)
+def test_other_photos_that_are_not_there(fruit, finetune_tiny, other, message):
+    with pytest.raises(DataError, match=message):
+        finetune_tiny(fruit, f"data.other={other}")
+
+
+def test_other_photos_that_are_all_of_the_classes(fruit, finetune_tiny, tmp_path):
+    copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
+    with pytest.raises(DataError, match="none of the 8 other photos can be used"):
+        finetune_tiny(fruit, f"data.other={copies}")
+
+
+def test_prediction_sets_hold_the_right_class_as_often_as_said(run, tmp_path):
+    """New photos of the same kind; the validation part that sets the sizes had 8 of them."""
+    fresh = write_fruit(tmp_path / "fresh", n=20, seed=7)
+    result = tltool("predict", run.run, fresh, "--sets", "0.8", "--json")
+    rows = json.loads(result.stdout)
+    hits = sum(Path(row["path"]).parent.name in row["set"] for row in rows)
+    assert hits / len(rows) >= 0.65
+    assert all(row["class"] in row["set"] for row in rows)
+    assert {len(row["set"]) for row in rows} - {3}
+    shown = tltool("predict", run.run, one_of(fresh), "--sets", "0.8")
+    assert "set" in shown.stdout.splitlines()[0]
+    much = tltool("predict", run.run, one_of(fresh), "--sets", "0.99")
+    assert much.exit_code == 2 and "validation photos" in much.stderr
+
+
+def one_of(folder: Path) -> Path:
+    return sorted((folder / "plum").iterdir())[0]

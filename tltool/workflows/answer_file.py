@@ -1,0 +1,185 @@
+"""Answers written to a CSV or JSONL file one by one, and taken up where a run was stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.workflows.predict import Prediction
+
+KINDS = (".csv", ".jsonl")
+_PAIR = ("class", "probability")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a row says beside the path.
+
+    Attributes:
+        ranks: how many classes are named.
+        unknown: whether it says if the photo is known.
+        sets: whether there are prediction sets.
+    """
+
+    ranks: int
+    unknown: bool
+    sets: bool
+
+    def header(self) -> list[str]:
+        """Return the first row of a CSV."""
+        pairs = [f"{what}_{rank + 1}" for rank in range(self.ranks) for what in _PAIR]
+        unknown = ["is_known", "ood_score"] if self.unknown else []
+        return ["path", "error", *pairs, *unknown, *(["set"] if self.sets else [])]
+
+    def row(self, answer: Prediction) -> list[object]:
+        """Return the cells of one answer."""
+        pairs: list[object] = [cell for pair in answer.top for cell in pair]
+        pairs += [""] * (len(_PAIR) * self.ranks - len(pairs))
+        known = {None: "", True: "true", False: "false"}[answer.is_known]
+        unknown = [known, _blank(answer.ood_score)] if self.unknown else []
+        inside = "" if answer.classes is None else json.dumps(answer.classes, ensure_ascii=False)
+        return [answer.path, answer.error or "", *pairs, *unknown, *([inside] if self.sets else [])]
+
+
+def document_of(answer: Prediction) -> dict[str, Any]:
+    """Return one answer as a JSON-ready dictionary."""
+    best, confidence = answer.top[0] if answer.top else (None, None)
+    document: dict[str, Any] = {
+        "path": str(answer.path),
+        "ok": answer.error is None,
+        "error": answer.error,
+        "class": best,
+        "confidence": confidence,
+        "top": [{"class": name, "probability": share} for name, share in answer.top],
+    }
+    if answer.is_known is not None:
+        document |= {"is_known": answer.is_known, "ood_score": answer.ood_score}
+    if answer.classes is not None:
+        document["set"] = list(answer.classes)
+    return document
+
+
+def check_answer_file(file: Path, *, append: bool) -> None:
+    """Refuse a file that cannot be written, before the work is done and not after.
+
+    Raises:
+        UsageError: it is neither CSV nor JSONL, has no folder, or exists.
+    """
+    if file.suffix.lower() not in KINDS:
+        raise UsageError(
+            f"'{file}': answers are written as .csv or .jsonl", hint="name a file with one of these"
+        )
+    if file.is_dir() or not file.parent.is_dir():
+        raise UsageError(
+            f"'{file}' cannot be written: it is a folder, or its folder does not exist",
+            hint="give the name of a file in a folder that exists",
+        )
+    if file.exists() and not append:
+        raise UsageError(
+            f"'{file}' exists", hint="--append goes on where it ends; or give another name"
+        )
+
+
+def answered_before(file: Path) -> set[str]:
+    """Return the paths that a file of answers has a row for; a torn last row does not count.
+
+    Raises:
+        DataError: it is no file of answers.
+    """
+    if not file.exists():
+        return set()
+    whole = file.read_bytes()[: _whole_length(file)].decode("utf-8", "surrogateescape")
+    try:
+        if _is_json(file):
+            return {json.loads(line)["path"] for line in whole.splitlines()}
+        return {row["path"] for row in csv.DictReader(io.StringIO(whole, newline=""))}
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise DataError(
+            f"'{file}' holds something else than answers of tltool predict",
+            hint="give another file; this one was not touched",
+        ) from None
+
+
+@contextmanager
+def answer_file(file: Path, columns: Columns) -> Iterator[Callable[[Prediction], None]]:
+    """Give a function that adds an answer to ``file``, where other programs see it at once.
+
+    What a stopped run left of its last row is cut off; whole rows stay as they are.
+
+    Raises:
+        UsageError: the file has rows with other columns.
+        EnvironmentProblem: it cannot be written.
+    """
+    try:
+        length = _whole_length(file) if file.exists() else 0
+        if length and not _is_json(file):
+            _check_header(file, columns)
+        # file names that are not UTF-8 come out as the bytes they are
+        with file.open(
+            "a", buffering=1, newline="", encoding="utf-8", errors="surrogateescape"
+        ) as target:
+            target.truncate(length)
+            if _is_json(file):
+                yield lambda answer: _write_line(target, answer)
+            else:
+                yield csv_writer(target, columns, header=not length)
+            target.flush()
+            os.fsync(target.fileno())
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"'{file}' cannot be written: {error.strerror or error}",
+            hint="what is in it stays; --append goes on where it ends",
+        ) from None
+
+
+def csv_writer(
+    target: TextIO, columns: Columns, *, header: bool = True
+) -> Callable[[Prediction], None]:
+    """Return a function that writes an answer as a row of a CSV."""
+    writer = csv.writer(target, lineterminator="\n")
+    if header:
+        writer.writerow(columns.header())
+    return lambda answer: writer.writerow(columns.row(answer))
+
+
+def _write_line(target: TextIO, answer: Prediction) -> None:
+    target.write(json.dumps(document_of(answer), ensure_ascii=False) + "\n")
+
+
+def _is_json(file: Path) -> bool:
+    return file.suffix.lower() == ".jsonl"
+
+
+def _whole_length(file: Path) -> int:
+    """Return the number of bytes up to the end of the last whole row."""
+    whole, quotes, position = 0, 0, 0
+    with file.open("rb") as source:
+        for line in source:
+            position += len(line)
+            quotes += 0 if _is_json(file) else line.count(b'"')
+            if line.endswith(b"\n") and quotes % 2 == 0:  # else a line break within a cell
+                whole = position
+    return whole
+
+
+def _check_header(file: Path, columns: Columns) -> None:
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as source:
+        found = next(csv.reader(source), [])
+    if found != columns.header():
+        raise UsageError(
+            f"'{file}' has the columns {', '.join(found)}; this command writes "
+            f"{', '.join(columns.header())}",
+            hint="give the options with which it was written, or another file",
+        )
+
+
+def _blank(value: object) -> object:
+    return "" if value is None else value

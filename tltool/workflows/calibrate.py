@@ -1,0 +1,111 @@
+"""How far to trust the trained model: temperature, prediction sets, reject option."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tltool.artifact import Calibration
+from tltool.data.transcode import read_image_bytes
+from tltool.evaluation.conformal import conformity_scores, draw_of
+from tltool.evaluation.refusal import border_between, border_of, detection_metrics
+from tltool.evaluation.temperature import Temperature, choose_temperature
+from tltool.inference import Classifier, decoder, softmax
+from tltool.training.outliers import OutlierDetector, fit_detector
+from tltool.workflows.learn import Learning
+from tltool.workflows.learned import Learned
+from tltool.workflows.photos import Photos
+from tltool.workflows.session import Session
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What was found on the validation part.
+
+    Attributes:
+        temperature: divides the logits before the softmax.
+        calibration: travels with the model.
+        figures: for metrics.json: ``calibration`` and ``refusal``, where they are wanted.
+    """
+
+    temperature: float
+    calibration: Calibration
+    figures: dict[str, Any]
+
+
+def calibrate(learning: Learning, learned: Learned, photos: Photos) -> Trust:
+    """Return temperature, scores for prediction sets, and the detector of other photos."""
+    session, labels = learning.session, learning.held.labels
+    figures: dict[str, Any] = {}
+    temperature = 1.0
+    if session.recipe.evaluate.calibrate:
+        found = choose_temperature(learned.held_logits, labels)
+        temperature, figures["calibration"] = found.value, found.to_json()
+        _tell_refused(session, found)
+    probabilities = softmax(learned.held_logits, temperature)
+    draws = np.array([draw_of(item.sha256) for item in photos.part("validation").items])
+    conformity = np.sort(conformity_scores(probabilities, labels, draws))
+    detector = None
+    if session.recipe.evaluate.coverage is not None:
+        detector, figures["refusal"] = _detector(learning, learned, photos)
+    return Trust(temperature, Calibration(detector, conformity), figures)
+
+
+def _tell_refused(session: Session, found: Temperature) -> None:
+    if found.refused:
+        session.observer.on_message(
+            f"temperature {found.fitted:.2f} is not taken: for photos that it was not fitted on it "
+            f"would raise the log-loss from {found.log_loss_before:.4f} to "
+            f"{found.log_loss_after:.4f}; confidences stay as they are"
+        )
+
+
+def _detector(
+    learning: Learning, learned: Learned, photos: Photos
+) -> tuple[OutlierDetector | None, dict[str, Any] | None]:
+    """Return the detector with its border, and what is known of it."""
+    session = learning.session
+    coverage = session.recipe.evaluate.coverage
+    assert coverage is not None
+    plain = fit_detector(learned.train_pooled(), learning.train.labels)
+    if plain is None:
+        session.observer.on_message(
+            "no reject option: with one photo per class there is no telling what is usual",
+            level="warning",
+        )
+        return None, None
+    held = plain.scores(learned.held_pooled)
+    if not photos.others:
+        border = border_of(held, coverage)
+        return plain.with_border(border), {"coverage": coverage, "border_set_on": "validation"}
+    others = _scores_of(learning, plain, photos.others)
+    border = border_between(held, others, coverage)
+    figures = detection_metrics(
+        (held / border).astype(np.float32), (others / border).astype(np.float32)
+    )
+    area = figures["auroc"]
+    session.observer.on_message(
+        f"reject option: {np.mean(held <= border):.1%} of {len(held)} validation photos are kept, "
+        f"{figures['refused']['value']:.1%} of {len(others)} other photos refused; area under the "
+        f"curve {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})"
+    )
+    told = {"coverage": coverage, "border_set_on": "validation and other photos", "other": figures}
+    return plain.with_border(border), told
+
+
+def _scores_of(learning: Learning, detector: OutlierDetector, files: Sequence[Path]) -> np.ndarray:
+    """Return the scores of readable photos that are none of the classes, [K]."""
+    session, size = learning.session, learning.train.batch_size
+    classifier = Classifier(learning.network, precision=session.machine.precision)
+    decode = decoder(learning.train.decode)
+    parts = []
+    for start in range(0, len(files), size):
+        contents = [read_image_bytes(path) for path in files[start : start + size]]
+        images, _ = decode(contents)
+        parts.append(detector.scores(classifier.pooled(images)))
+        session.observer.on_progress(start + len(contents), len(files))
+    return np.concatenate(parts)

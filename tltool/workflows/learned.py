@@ -1,0 +1,23 @@
+"""What training hands on to calibration and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the best model makes of the photos.
+
+    Attributes:
+        held_pooled: input of the head for the validation photos, float32 [V, D] or [V, h, w, D].
+        held_logits: float32 [V, C].
+        train_pooled: computes the input of the head for the training photos, in their order.
+    """
+
+    held_pooled: np.ndarray
+    held_logits: np.ndarray
+    train_pooled: Callable[[], np.ndarray]

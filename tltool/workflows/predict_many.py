@@ -1,0 +1,116 @@
+"""Answers to thousands of photos: written, sorted and counted one by one, none of them kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tltool.errors import UsageError
+from tltool.events import Observer
+from tltool.workflows.answer_file import (
+    Columns,
+    answer_file,
+    answered_before,
+    check_answer_file,
+)
+from tltool.workflows.predict import Prediction, start_predicting
+from tltool.workflows.sort_photos import PhotoSorter
+
+
+@dataclass
+class Tally:
+    """What was answered.
+
+    Attributes:
+        columns: what can be told of each photo.
+        answered: photos with an answer.
+        failed: files without one.
+        unknown: photos unlike those that the model has learned from.
+        skipped: files that had been answered before.
+        by_class: photos per class, without those that are unknown.
+        placed: photos per folder, where they were sorted.
+    """
+
+    columns: Columns
+    answered: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+    by_class: Counter[str] = field(default_factory=Counter)
+    placed: Counter[str] = field(default_factory=Counter)
+
+    def count(self, answer: Prediction) -> None:
+        """Count one answer."""
+        if answer.error is not None:
+            self.failed += 1
+            return
+        self.answered += 1
+        if answer.is_known is False:
+            self.unknown += 1
+        else:
+            self.by_class[answer.top[0][0]] += 1
+
+
+def predict_many(
+    model: Path | str,
+    images: Sequence[str],
+    *,
+    top: int,
+    sets: float | None,
+    output: Path | None,
+    append: bool,
+    sorter: PhotoSorter | None,
+    each: Callable[[Columns], Callable[[Prediction], None]] | None,
+    observer: Observer,
+    **how: Any,
+) -> Tally:
+    """Answer all images and return what came out; memory does not grow with their number.
+
+    Args:
+        model: a run folder or an exported model.
+        images: image files, folders, or other sources of images.
+        top: how many classes to name per image.
+        sets: coverage of prediction sets; None for none.
+        output: a .csv or .jsonl file that gets an answer as soon as it is there.
+        append: whether to go on where ``output`` ends.
+        sorter: puts the photos into folders.
+        each: is told the columns and returns what is called with every answer.
+        observer: told about the progress.
+        how: further arguments of ``predict``.
+
+    Raises:
+        UsageError, DataError, EnvironmentProblem: see `tltool.errors`.
+    """
+    if append and output is None:
+        raise UsageError("--append needs a file to go on with", hint="name it with --output")
+    if output is not None:
+        check_answer_file(output, append=append)
+    predicting = start_predicting(
+        model,
+        images,
+        top=top,
+        sets=sets,
+        done=answered_before(output) if output and append else frozenset(),
+        observer=observer,
+        **how,
+    )
+    ranks = min(top, len(predicting.class_names))
+    tally = Tally(Columns(ranks, predicting.tells_unknown, sets is not None))
+    tally.skipped = predicting.skipped
+    with ExitStack() as stack:
+        write = stack.enter_context(answer_file(output, tally.columns)) if output else None
+        tell = each(tally.columns) if each else None
+        for answer in predicting.answers:
+            tally.count(answer)
+            if sorter:
+                sorter.place(answer)
+            if tell:
+                tell(answer)
+            if write:
+                write(answer)
+    tally.placed = sorter.counts if sorter else tally.placed
+    return tally
