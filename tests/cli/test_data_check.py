@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,15 @@ from PIL import Image
 from tests.conftest import PhotoMaker
 from tests.data.samples import EXTENSIONS, SAMPLES, encode, good_files, tiles
 from tests.data.test_duplicates import COPIES, scene
+
+
+@pytest.fixture(autouse=True)
+def _no_weights(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a check finds must not depend on the weights of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("pretrained"):
+            patch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path / "weights"))
+        yield
 
 
 def found(result: Any) -> dict[str, set[str]]:
@@ -316,6 +325,44 @@ def test_a_table_of_pixels_is_checked_row_by_row(
         ("train.csv", "000001.png"),
         ("train.csv", "000005.png"),
     ]
+
+
+@pytest.mark.photos
+@pytest.mark.pretrained
+@pytest.mark.slow
+def test_features_find_turned_copies_and_are_kept(
+    tltool: Callable[..., Any],
+    photos_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TLTOOL_DATA_DIR", str(tmp_path / "cache"))
+    for n, path in enumerate(sorted((photos_dir / "hymenoptera").rglob("*.jpg"))[:8]):
+        photo = Image.open(path).convert("RGB")
+        edge = photo.width // 32
+        turned = photo.rotate(2, Image.Resampling.BICUBIC)
+        cut = turned.crop((edge, edge, photo.width - edge, photo.height - edge))
+        for label, image in (("a", photo), ("b", cut)):
+            (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+            image.save(tmp_path / "photos" / label / f"{n}.jpg", quality=90)
+    for _ in range(2):
+        document = json.loads(tltool("data", "check", tmp_path / "photos", "--json").stdout)
+        assert document["network"] == "vgg16"
+        clusters = [{Path(name).name for name in c["files"]} for c in document["duplicates"]]
+        assert all(len(names) == 1 for names in clusters)
+        assert len(clusters) >= 6
+        monkeypatch.setattr("tltool.models.build.build_model", None)  # kept from now on
+
+
+def test_damaged_weights_do_not_end_a_check(
+    tltool: Callable[..., Any], tmp_path: Path, make_photos: PhotoMaker
+) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "vgg16.json").write_text("{}")
+    result = tltool("data", "check", make_photos(n=2), "--json")
+    assert result.exit_code == 0
+    assert "copies are sought without it" in result.stderr
+    assert json.loads(result.stdout)["network"] is None
 
 
 @pytest.mark.photos

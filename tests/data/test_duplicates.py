@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,25 @@ def test_a_turned_photo_is_found_by_what_it_shows(tmp_path: Path) -> None:
     scene(1).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a" / "2.jpg", exif=exif)
     items = write(tmp_path, {})
     assert names(items) == [{"1", "2"}]
+
+
+def test_a_second_opinion_hears_of_what_does_not_lie_one_over_the_other(tmp_path: Path) -> None:
+    turned = {f"{n} turned": scene(n).rotate(4, fillcolor=(128, 128, 128)) for n in range(3)}
+    images = {f"a/{n}.png": scene(n) for n in range(3)}
+    images |= {f"b/{name}.png": image for name, image in turned.items()}
+    images |= {"a/0 again.png": scene(0).resize((120, 90))}
+    items = write(tmp_path, images)
+    asked: list[set[str]] = []
+
+    def opinion(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
+        asked.extend({first.path.stem, second.path.stem} for first, second in pairs)
+        return ["1" in first.path.stem for first, _ in pairs]
+
+    clusters = find_clusters(items, second_opinion=opinion)
+    assert {"1", "1 turned"} in asked
+    assert {"0", "0 again"} not in asked
+    together = [{items[i].path.stem for i in c.members} for c in clusters]
+    assert sorted(together, key=len) == sorted([{"0", "0 again"}, {"1", "1 turned"}], key=len)
 
 
 def test_images_without_contrast_are_not_taken_for_copies(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from tltool.data.catalog import Item
 
 _KEPT_LOOKS = 4096
 _MANY_PAIRS = 10_000
+_MOST_UNDECIDED = 100_000
+
+SecondOpinion = Callable[[Sequence[tuple[Item, Item]]], Sequence[bool]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def find_clusters(
     items: Sequence[Item],
     *,
     look: Callable[[Path], perceptual.Grey | None] = perceptual.look,
+    second_opinion: SecondOpinion | None = None,
 ) -> tuple[Cluster, ...]:
     """Return the clusters of exact and near duplicates among audited items.
 
@@ -61,6 +65,8 @@ def find_clusters(
     Args:
         items: items with ``sha256`` and ``perceptual_hash``; those without are in no cluster.
         look: how a file is looked at again.
+        second_opinion: asked about the proposed pairs whose files do not lie one over the other;
+            it gets them nearest first and says which are copies all the same.
 
     Returns:
         clusters in the order of their first members; no item is in two.
@@ -69,11 +75,41 @@ def find_clusters(
     firsts = _join_copies(items, groups)
     hashed = [index for index in firsts if items[index].perceptual_hash is not None]
     seen = lru_cache(_KEPT_LOOKS)(look)
+    undecided: list[tuple[int, int]] = []
     for pairs in perceptual.near_pairs([items[index].perceptual_hash or 0 for index in hashed]):
         for first, second in _still_apart(np.array(hashed)[pairs], groups):
             if _same(items[first], items[second], seen):
                 groups.join(first, second)
+            elif second_opinion and len(undecided) < _MOST_UNDECIDED:
+                undecided.append((first, second))
+    if second_opinion:
+        _join_by(
+            second_opinion,
+            items,
+            _still_apart(np.array(undecided, np.int64).reshape(-1, 2), groups),
+            groups,
+        )
     return _clusters(items, groups)
+
+
+def _join_by(
+    second_opinion: SecondOpinion,
+    items: Sequence[Item],
+    pairs: Iterator[tuple[int, int]],
+    groups: Groups,
+) -> None:
+    """Join the pairs that a second opinion takes for copies."""
+    large = [pair for pair in pairs if all(_is_large(items[index]) for index in pair)]
+    large.sort(key=lambda pair: _bits_apart(items[pair[0]], items[pair[1]]))
+    if large:
+        told = second_opinion([(items[first], items[second]) for first, second in large])
+        for (first, second), same in zip(large, told, strict=True):
+            if same:
+                groups.join(first, second)
+
+
+def _is_large(item: Item) -> bool:
+    return min(item.width, item.height) >= perceptual.SMALL
 
 
 def _join_copies(items: Sequence[Item], groups: Groups) -> list[int]:
@@ -98,12 +134,15 @@ def _still_apart(pairs: NDArray[np.int64], groups: Groups) -> Iterator[tuple[int
 
 
 def _same(first: Item, second: Item, seen: Callable[[Path], perceptual.Grey | None]) -> bool:
-    assert first.perceptual_hash is not None and second.perceptual_hash is not None
     one, other = seen(first.path), seen(second.path)
     if one is None or other is None:
         return False
-    apart = perceptual.distance(first.perceptual_hash, second.perceptual_hash)
-    return perceptual.same_picture(one, other, apart)
+    return perceptual.same_picture(one, other, _bits_apart(first, second))
+
+
+def _bits_apart(first: Item, second: Item) -> int:
+    assert first.perceptual_hash is not None and second.perceptual_hash is not None
+    return perceptual.distance(first.perceptual_hash, second.perceptual_hash)
 
 
 def _clusters(items: Sequence[Item], groups: Groups) -> tuple[Cluster, ...]:

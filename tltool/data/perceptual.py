@@ -23,9 +23,10 @@ HASH_SIDE = 32
 HASH_BITS = 255
 NEAR = 80
 """Bits apart up to which a second look is worth it: crops of 3 % a side reach 78."""
+SMALL = 64
+"""Pixels a side below which a crop of one image cannot be told from another image."""
 
 _NEAR_SMALL = 40
-_SMALL = 64  # pixels; below, a crop of one image cannot be told from another image
 _FREQUENCIES = 16
 _BASIS = dct(np.eye(HASH_SIDE), axis=0, norm="ortho")[:_FREQUENCIES].astype(np.float32)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -92,7 +93,7 @@ def look(path: Path) -> Grey | None:
     """
     try:
         with Image.open(path) as image:
-            side = _SMALL if min(image.size) >= _SMALL else HASH_SIDE
+            side = SMALL if min(image.size) >= SMALL else HASH_SIDE
             image.draft("L", (2 * side, 2 * side))
             upright = ImageOps.exif_transpose(image)
             grey = _over_white(upright).resize((side, side), Image.Resampling.BOX)
@@ -107,7 +108,7 @@ def same_picture(first: Grey, second: Grey, bits_apart: int) -> bool:
     Different photos of like things share their low frequencies; only copies share the detail
     that is left when those are taken away.
     """
-    if first.shape != second.shape or len(first) < _SMALL:
+    if first.shape != second.shape or len(first) < SMALL:
         small = bits_apart <= _NEAR_SMALL
         return small and _detail_agrees(*_equally_large(first, second), _SAME_DETAIL_SMALL)
     if _detail_agrees(first, second, _SAME_DETAIL):

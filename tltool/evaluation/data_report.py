@@ -30,7 +30,7 @@ _EXPLAINED = {
     "leak across splits": "The same picture is trained on and measured on: scores come out too"
     " good.",
     "exact duplicate": "Files with the same bytes.",
-    "near duplicate": "Resized, recompressed, brighter or slightly cropped copies.",
+    "near duplicate": "Resized, recompressed, brighter, slightly cropped or turned copies.",
 }
 
 

@@ -17,16 +17,20 @@ from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import FEATURES, Scan, scan
 from tltool.data.checks.shape import measure_shape
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.duplicates import find_clusters
+from tltool.data.duplicates import SecondOpinion, find_clusters
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
+from tltool.data.sources.store import cache_folder
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.evaluation.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
+from tltool.weights import store
+from tltool.weights.store import StoredWeights
 
 REPORT_FILE = "data_report.html"
 ISSUES_FILE = "data_issues.csv"
+_NETWORK = "vgg16"
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ def _report_folder(source: str, report: Path | str | None) -> Path:
 
 def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:
     observer.on_phase("duplicates", "perceptual hashes")
-    clusters = find_clusters(found.items)
+    weights = _weights_at_hand(observer)
+    opinion = None if weights is None else _by_features(weights, observer)
+    clusters = find_clusters(found.items, second_opinion=opinion)
     observer.on_phase("shortcuts", "a tree per property")
     shortcuts = _shortcuts(listing, found)
     telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
@@ -128,11 +134,30 @@ def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:
         items=found.items,
         findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
         clusters=clusters,
+        network=None if weights is None else weights.name,
         balance=balance,
         shape=measure_shape(aspects, tells_class=telling) if found.items else None,
         shortcuts=shortcuts,
         given_splits=[name for name in SPLIT_NAMES if name in given],
     )
+
+
+def _weights_at_hand(observer: Observer) -> StoredWeights | None:
+    """Return the weights whose features tell copies, if they are stored and whole."""
+    try:
+        return store.find(_NETWORK)
+    except EnvironmentProblem as problem:
+        observer.on_message(f"{problem.message}; copies are sought without it", level="warning")
+        return None
+
+
+def _by_features(weights: StoredWeights, observer: Observer) -> SecondOpinion:
+    def alike(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
+        from tltool.features.likeness import Likeness  # most photos leave nothing to ask
+
+        return Likeness(weights, cache_folder(), observer)(pairs)
+
+    return alike
 
 
 def _shortcuts(listing: Listing, found: Scan) -> list[Shortcut]:

@@ -51,6 +51,7 @@ class CheckResult:
         items: the usable ones, audited.
         findings: serious ones first.
         clusters: of the duplicates among ``items``.
+        network: whose features had a say in them; None if its weights are not at hand.
         balance: of the classes, None without a usable image.
         shape: aspect ratios, None without a usable image.
         shortcuts: properties tried, the best predictor first.
@@ -64,6 +65,7 @@ class CheckResult:
     items: Sequence[Item]
     findings: Sequence[Finding]
     clusters: Sequence[Cluster]
+    network: str | None
     balance: Balance | None
     shape: Shape | None
     shortcuts: Sequence[Shortcut]
@@ -97,6 +99,7 @@ class CheckResult:
             "shortcuts": [
                 {**asdict(each), "lift": each.lift, "found": each.found} for each in self.shortcuts
             ],
+            "network": self.network,
             "duplicates": [
                 {"exact": c.exact, "files": [self.shown(self.items[i].path) for i in c.members]}
                 for c in self.clusters
