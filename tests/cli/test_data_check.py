@@ -374,7 +374,7 @@ def test_real_photos_have_no_shortcut_and_the_copies_that_are_known(
     assert not bees["duplicates"]
     flowers = json.loads(tltool("data", "check", photos_dir / "flowers128", "--json").stdout)
     assert not any(each["found"] for each in flowers["shortcuts"])
-    # looked at one by one: all 35 clusters are copies or edits of one picture
+    # looked at one by one: all 35 clusters are copies, edits or second shots of one picture
     assert len(flowers["duplicates"]) == 35
     assert sum(cluster["exact"] for cluster in flowers["duplicates"]) == 6
     assert {f["kind"] for f in flowers["findings"] if f["severity"] == "serious"} == {
