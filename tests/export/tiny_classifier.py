@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tltool.data.decode import DecodeSpec
-from tltool.export.saved_model import Contents, export_saved_model
+from tltool.export.saved_model import Contents, Embed, export_saved_model
 from tltool.training.outliers import OutlierDetector
 
 SPEC = DecodeSpec(height=20, width=16)
@@ -40,6 +40,11 @@ def tiny_model(policy: str = "float32") -> keras.Model:
     return model
 
 
+def map_of(model: keras.Model) -> Any:
+    """Return the symbolic feature map before the pooling."""
+    return model.layers[-3].output
+
+
 def features_of(model: keras.Model) -> Any:
     """Return the symbolic input of the last layer."""
     return model.layers[-2].output
@@ -53,6 +58,7 @@ def export(
     temperature: float = 1.0,
     top_k: int = 0,
     detector: OutlierDetector | None = None,
+    attend: Embed | None = map_of,
 ) -> Path:
     contents = Contents(
         model,
@@ -61,6 +67,7 @@ def export(
         metadata={"run": "tiny-1", "licence": "none"},
         temperature=temperature,
         embed=features_of,
+        attend=attend,
         detector=detector,
         top_k=top_k,
     )

@@ -122,7 +122,7 @@ def test_photos_are_sorted_by_copies_and_none_is_lost(trained, mixed, tmp_path):
     told = [row for row in json.loads(tltool(*arguments).stdout) if row["ok"]]
     for row in told:
         (found,) = target.glob(f"*/{Path(row['path']).name}")
-        folder = row["class"] if row["confidence"] >= 0.5 else "_unsure"
+        folder = row["class"] if row["confidence"] >= 0.7 else "_unsure"
         assert found.parent.name == (folder if row["is_known"] else "_unknown")
         assert found.read_bytes() == Path(row["path"]).read_bytes()
     assert contents(mixed) == before

@@ -67,7 +67,7 @@ def predict(
             max=1,
             help="With --sort-into: photos of a lower confidence go into _unsure.",
         ),
-    ] = 0.5,
+    ] = 0.7,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,

@@ -1,6 +1,6 @@
 """Write a trained model as a SavedModel that takes image bytes: decode, network and names in one.
 
-Every version folder holds three signatures, the first two with the same outputs:
+Every version folder holds four signatures, the first two with the same outputs:
 
 ``serving_default(image_bytes: string [N])``
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
@@ -16,6 +16,9 @@ Every version folder holds three signatures, the first two with the same outputs
 ``features(image_bytes: string [N])``
     ``features`` float32 [N, D], the pooled features that the head works on, for search and for
     watching drift, and ``ok`` bool [N]; zeros where an item cannot be decoded.
+``explain(image_bytes: string [N])``
+    ``heatmap`` float32 [N, h, w] in 0…1, a grid over the network's input: where it speaks for the
+    class that is named (Grad-CAM), and ``ok`` bool [N]; zeros where an item cannot be decoded.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from tltool.export.answers import familiar, named, with_ok
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.gates import check_no_random_op
+from tltool.export.heat import HeatMap
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
@@ -44,6 +48,7 @@ from tltool.training.outliers import OutlierDetector
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"
 FEATURES_SIGNATURE = "features"
+EXPLAIN_SIGNATURE = "explain"
 CLASS_NAMES_ASSET = "class_names.json"
 DECODE_ASSET = "decode.json"
 METADATA_ASSET = "metadata.json"
@@ -66,6 +71,7 @@ class Contents:
         metadata: JSON-ready facts that travel along as an asset.
         temperature: divides the logits before the softmax.
         embed: finds the features in the float32 model; None gives no ``features`` signature.
+        attend: finds its last feature map [B, h, w, K]; None gives no ``explain`` signature.
         detector: tells photos unlike the training ones by these features; None for no such answer.
         top_k: how many of the best classes the signatures name besides; at most C are.
         assets: further files by name, such as the recipe and the golden set.
@@ -77,6 +83,7 @@ class Contents:
     metadata: Mapping[str, Any]
     temperature: float = 1.0
     embed: Embed | None = None
+    attend: Embed | None = None
     detector: OutlierDetector | None = None
     top_k: int = 0
     assets: Mapping[str, bytes] = field(default_factory=dict)
@@ -176,7 +183,8 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
         spec = contents.decode
         # Traced once: all signatures call this very function, which halves graph and time.
         self.detector = _with_variable(contents.detector)
-        network = _traced(contents, self.detector)
+        model = float32_model(contents.model)
+        network = _traced(contents, model, self.detector)
         self.read_variables = list(network.graph.variables)
         pixels = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 
@@ -208,6 +216,23 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
         self.signatures_by_name = {BYTES_SIGNATURE: from_bytes, IMAGES_SIGNATURE: from_images}
         if contents.embed is not None:
             self.signatures_by_name[FEATURES_SIGNATURE] = features
+        if contents.attend is not None:
+            self.signatures_by_name[EXPLAIN_SIGNATURE] = _explaining(
+                network, HeatMap(contents.attend(model), model.output), spec
+            )
+
+
+def _explaining(network: Any, heat: HeatMap, spec: DecodeSpec) -> Any:
+    """Return the ``explain`` signature; the backward pass ends at the last feature map."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")], autograph=False)
+    def explain(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        images, ok = decode_batch(image_bytes, spec)
+        maps = heat(network(images)["map"])
+        seen = tf.where(ok[:, tf.newaxis, tf.newaxis], maps, tf.zeros_like(maps))
+        return {"heatmap": seen, "ok": tf.identity(ok)}
+
+    return explain
 
 
 def _with_variable(detector: OutlierDetector | None) -> OutlierDetector | None:
@@ -217,12 +242,12 @@ def _with_variable(detector: OutlierDetector | None) -> OutlierDetector | None:
     return replace(detector, whitening=tf.Variable(detector.whitening, trainable=False))
 
 
-def _traced(contents: Contents, detector: OutlierDetector | None) -> Any:
+def _traced(contents: Contents, model: keras.Model, detector: OutlierDetector | None) -> Any:
     """Return the concrete function of images to ``probabilities``, and more if wanted.
 
-    That is ``features``, and ``ood_score``.
+    That is ``features``, ``ood_score`` and the last feature ``map``.
     """
-    joint = logits_and_features(float32_model(contents.model), contents.embed)
+    joint = _joint(model, features=contents.embed, map=contents.attend)
     pixels = tf.TensorSpec((None, *joint.input_shape[1:]), tf.float32, "images")
 
     @tf.function(input_signature=[pixels], autograph=False)
@@ -231,6 +256,8 @@ def _traced(contents: Contents, detector: OutlierDetector | None) -> Any:
         answers = {"probabilities": tf.nn.softmax(found["logits"] / contents.temperature)}
         if "features" in found:
             answers["features"] = _pooled(found["features"])
+        if "map" in found:
+            answers["map"] = found["map"]
         if detector is not None:
             answers["ood_score"] = detector.tensor_scores(answers["features"])
         return answers
@@ -240,10 +267,12 @@ def _traced(contents: Contents, detector: OutlierDetector | None) -> Any:
 
 def logits_and_features(model: keras.Model, embed: Embed | None) -> keras.Model:
     """Return images to ``logits`` and, with ``embed``, ``features``."""
-    outputs = {"logits": model.output}
-    if embed is not None:
-        outputs["features"] = embed(model)
-    return keras.Model(model.input, outputs)
+    return _joint(model, features=embed)
+
+
+def _joint(model: keras.Model, **found_by: Embed | None) -> keras.Model:
+    outputs = {name: find(model) for name, find in found_by.items() if find is not None}
+    return keras.Model(model.input, {"logits": model.output, **outputs})
 
 
 def _pooled(features: tf.Tensor) -> tf.Tensor:

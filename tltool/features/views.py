@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -46,6 +46,13 @@ class PhotoSource:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def spread(self, count: int) -> PhotoSource:
+        """Return up to ``count`` of the photos, evenly spread over all."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+        items = [self.items[position] for position in chosen]
+        weights = None if self.weights is None else self.weights[chosen]
+        return replace(self, items=items, labels=self.labels[chosen], weights=weights)
 
     def plain(self, *, start: int = 0) -> tf.data.Dataset:
         """Return batches (index, images, one-hot labels) of the photos as they are.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Response
+
 _ERROR_SCHEMA = {
     "type": "object",
     "properties": {"error": {"type": "string"}},
@@ -80,6 +82,13 @@ CLASSIFY: dict[str, Any] = {
     "summary": "Name what is on photos: a form of files, or the bytes of one",
     "tags": ["photos"],
     "openapi_extra": {"requestBody": _PHOTO_BODY},
+}
+EXPLAIN: dict[str, Any] = {
+    "summary": "Where a photo speaks for its class, as a picture: a form of one file, or its bytes",
+    "tags": ["photos"],
+    "openapi_extra": {"requestBody": _PHOTO_BODY},
+    "response_class": Response,
+    "responses": {**ERRORS, 200: {"content": {"image/png": {}}}},
 }
 HEALTH: dict[str, Any] = {"summary": "Whether the process lives", "tags": ["watching"]}
 READY: dict[str, Any] = {

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError, GateError
 from tltool.export.load import SAVED_MODEL_FILE
-from tltool.export.saved_model import BYTES_SIGNATURE, CLASS_NAMES_ASSET
+from tltool.export.saved_model import (
+    BYTES_SIGNATURE,
+    CLASS_NAMES_ASSET,
+    DECODE_ASSET,
+    EXPLAIN_SIGNATURE,
+)
 from tltool.serving.problems import ApiError
 from tltool.serving.questions import Arrays
 from tltool.serving.signatures import Signature, read_signatures
@@ -30,6 +36,7 @@ class ServedModel:
         version: its number.
         signatures: by name.
         class_names: in the order of the probabilities; empty where the model does not say.
+        decode: how photos become its input; None where it does not say.
         proof: what was checked before it was served, in words.
     """
 
@@ -37,6 +44,7 @@ class ServedModel:
     version: int
     signatures: dict[str, Signature]
     class_names: tuple[str, ...]
+    decode: DecodeSpec | None
     proof: str
     # the functions hold their variables by weak references only
     _loaded: Any
@@ -48,6 +56,14 @@ class ServedModel:
         if signature is None or set(signature.inputs) != {IMAGE_INPUT}:
             return None
         return signature if "probabilities" in signature.outputs else None
+
+    @property
+    def explains(self) -> Signature | None:
+        """The signature that says where photos speak for their class, if it has one."""
+        signature = self.signatures.get(EXPLAIN_SIGNATURE)
+        if signature is None or self.decode is None or set(signature.inputs) != {IMAGE_INPUT}:
+            return None
+        return signature if {"heatmap", "ok"} <= set(signature.outputs) else None
 
     def run(self, signature: Signature, inputs: Arrays) -> Arrays:
         """Return the outputs of ``signature``.
@@ -83,10 +99,11 @@ def load_version(name: str, version: int, folder: Path) -> ServedModel:
             f"the SavedModel '{folder}' cannot be loaded: it is damaged or not whole",
             hint="export it again, or restore the folder from a copy",
         ) from error
-    model = ServedModel(name, version, signatures, _class_names(folder), "", _loaded=loaded)
+    names, decode = _class_names(folder), _decode_spec(folder)
+    model = ServedModel(name, version, signatures, names, decode, "", _loaded=loaded)
     answers = _prove(model, folder)
     proof = ", ".join([*(["files as exported"] if sealed else []), *answers]) or "loaded"
-    return ServedModel(name, version, signatures, model.class_names, proof, _loaded=loaded)
+    return replace(model, proof=proof)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -95,6 +112,14 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _decode_spec(folder: Path) -> DecodeSpec | None:
+    try:
+        document = json.loads((folder / "assets" / DECODE_ASSET).read_text(encoding="utf-8"))
+        return DecodeSpec.from_json(document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _check_seal(folder: Path) -> bool:

@@ -14,9 +14,10 @@ from tltool.serving import documents
 from tltool.serving.answers import write_answer
 from tltool.serving.bodies import Bodies
 from tltool.serving.classify import results
+from tltool.serving.explain import picture
 from tltool.serving.metrics import CONTENT_TYPE, Metrics
 from tltool.serving.model import IMAGE_INPUT, photos_array
-from tltool.serving.photos import examined, too_many_pixels, uploaded, within_pixels
+from tltool.serving.photos import examined, explained, too_many_pixels, uploaded, within_pixels
 from tltool.serving.problems import ApiError, bad_request
 from tltool.serving.questions import Question, read_question
 from tltool.serving.repository import Repository, Serving
@@ -56,6 +57,7 @@ class Routes:
         get(model, responses=errors, **documents.STATUS)(self.status)
         get(version, responses=errors, **documents.STATUS)(self.status_version)
         post("/v1/classify", responses=errors, **documents.CLASSIFY)(self.classify)
+        post("/v1/explain", **documents.EXPLAIN)(self.explain)
         get("/healthz", **documents.HEALTH)(self.healthz)
         get("/readyz", **documents.READY)(self.readyz)
         get("/metrics", **documents.METRICS)(self.counted)
@@ -71,6 +73,7 @@ class Routes:
             "signatures": sorted(current.signatures),
             "class_names": list(current.class_names),
             "takes_photos": current.takes_photos is not None,
+            "explains": current.explains is not None,
             "model_version_status": self._repository.states(name),
         }
         return JSONResponse({"models": [served]})
@@ -147,6 +150,29 @@ class Routes:
         found = results(serving.model, photos, outputs, top=top)
         about = {"model": serving.model.name, "version": str(serving.model.version)}
         return JSONResponse({**about, "results": found})
+
+    async def explain(self, request: Request) -> Response:
+        """Show where a photo speaks for its class."""
+        serving = self._repository.current
+        signature, spec = serving.model.explains, serving.model.decode
+        if signature is None or spec is None:
+            raise ApiError(501, "This model cannot show what it looks at: export it again")
+        with serving.batcher.used():
+            async with self._bodies.of(request) as body:
+                (name, content), *others = await uploaded(body, request.headers, self._limits)
+                if others:
+                    raise bad_request("One photo at a time")
+                photo = await asyncio.to_thread(examined, name, content, self._limits)
+                if photo.too_large:
+                    raise too_many_pixels(self._limits)
+                array = photos_array([photo.content])
+                question = Question(signature, {IMAGE_INPUT: array}, 1, by_row=False)
+                outputs = await serving.batcher.ask(question)
+                problem = explained(photo, bool(outputs["ok"][0]))
+                if problem is not None:
+                    raise bad_request(f"This is no photo to explain: {problem}")
+                drawn = await asyncio.to_thread(picture, photo.content, outputs["heatmap"][0], spec)
+        return Response(drawn, media_type="image/png")
 
     def _count(self, ok: Any) -> None:
         if ok is not None:

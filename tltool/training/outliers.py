@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+MOST_PHOTOS = 10_000  # that a covariance is estimated from; more would only take memory
 _FLOOR = 1e-6  # least variance of a direction against the mean of all
 _PREFIX = "detector_"
 
@@ -91,6 +92,8 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
     """
     from sklearn.covariance import ledoit_wolf
 
+    chosen = np.linspace(0, len(labels) - 1, min(MOST_PHOTOS, len(labels))).astype(int)
+    pooled, labels = pooled[chosen], labels[chosen]
     vectors = pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float64)
     vectors = vectors / np.maximum(lengths, 1e-6)

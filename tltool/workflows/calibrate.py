@@ -71,7 +71,7 @@ def _detector(
     session = learning.session
     coverage = session.recipe.evaluate.coverage
     assert coverage is not None
-    plain = fit_detector(learned.train_pooled(), learning.train.labels)
+    plain = fit_detector(*learned.train_pooled())
     if plain is None:
         session.observer.on_message(
             "no reject option: with one photo per class there is no telling what is usual",

@@ -17,6 +17,7 @@ from tltool.artifact import Artifact, Calibration
 from tltool.data.catalog import Catalog
 from tltool.data.decode import DecodeSpec, decode_batch
 from tltool.data.transcode import read_image_bytes
+from tltool.evaluation.explain import feature_map
 from tltool.export.golden import GOLDEN_ASSET, GOLDEN_IMAGES, Golden, golden_images
 from tltool.export.parity import ParityChild, ParityResult, reference_answers
 from tltool.export.saved_model import Contents, export_saved_model
@@ -156,6 +157,7 @@ def contents_of(
         metadata={**description.to_json(), **kept},
         temperature=description.temperature,
         embed=partial(_features, network),
+        attend=partial(_last_map, network) if _has_positions(network) else None,
         detector=calibration.detector,
         top_k=recipe.export.top_k,
         assets={
@@ -169,6 +171,17 @@ def contents_of(
 def _features(network: Network, model: keras.Model) -> Any:
     """Return the symbolic features in ``model``, which is ``network``'s in float32."""
     return Network(model, network.backbone, network.head).pooled
+
+
+def _last_map(network: Network, model: keras.Model) -> Any:
+    """Return the last symbolic feature map in ``model``, which is ``network``'s in float32."""
+    return feature_map(Network(model, network.backbone, network.head))
+
+
+def _has_positions(network: Network) -> bool:
+    """Whether the last feature map has more than one position, else nothing can be told apart."""
+    _, height, width, _ = feature_map(network).shape
+    return bool(height * width > 1)
 
 
 def sample_bytes(catalog: Catalog, count: int) -> list[bytes]:

@@ -26,6 +26,7 @@ from tltool.training.live import live_data
 from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.optimizers import Group
+from tltool.training.outliers import MOST_PHOTOS
 from tltool.training.plan import PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe, fit_probe
@@ -125,7 +126,7 @@ class Learning:
         self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))
         if cut is None:
             self.best.restore()
-            return self._learned(held.pooled, lambda: views[0].pooled)
+            return self._learned(held.pooled, lambda: (views[0].pooled, self.train.labels))
         to_pooled = Pooling(keras.Model(cut, self.network.pooled), session.machine.precision)
         tail = keras.Model(cut, self.network.model.output)
         data = partial(
@@ -136,10 +137,12 @@ class Learning:
         size = self.train.batch_size
         return self._learned(
             pooled_from_cut(held, to_pooled, size),
-            lambda: pooled_from_cut(views[0], to_pooled, size),
+            lambda: (pooled_from_cut(views[0], to_pooled, size), self.train.labels),
         )
 
-    def _learned(self, held: np.ndarray, train: Callable[[], np.ndarray]) -> Learned:
+    def _learned(
+        self, held: np.ndarray, train: Callable[[], tuple[np.ndarray, np.ndarray]]
+    ) -> Learned:
         return Learned(held, self.head(held), train)
 
     def _augmented(self, extractor: Extractor, view: int) -> list[Features]:
@@ -161,7 +164,10 @@ class Learning:
         if self.stage:
             self._phase_finetune(self.network.model, partial(self._live_data, "finetune"))
         self.best.restore()
-        return self._learned(self._pooled_live(self.held), lambda: self._pooled_live(self.train))
+        some = self.train.spread(MOST_PHOTOS)  # this pass costs as much as validation does
+        return self._learned(
+            self._pooled_live(self.held), lambda: (self._pooled_live(some), some.labels)
+        )
 
     def _pooled_live(self, source: PhotoSource) -> np.ndarray:
         return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.plain()])

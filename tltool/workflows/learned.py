@@ -15,9 +15,10 @@ class Learned:
     Attributes:
         held_pooled: input of the head for the validation photos, float32 [V, D] or [V, h, w, D].
         held_logits: float32 [V, C].
-        train_pooled: computes the input of the head for the training photos, in their order.
+        train_pooled: computes the input of the head for training photos, all or many of them, and
+            returns it with their class numbers.
     """
 
     held_pooled: np.ndarray
     held_logits: np.ndarray
-    train_pooled: Callable[[], np.ndarray]
+    train_pooled: Callable[[], tuple[np.ndarray, np.ndarray]]

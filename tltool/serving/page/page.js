@@ -3,6 +3,7 @@
 const part = (id) => document.getElementById(id);
 const TOP = 5;
 const AT_ONCE = 8; // photos in one request
+let canExplain = false; // until the server has said so
 const BYTES_AT_ONCE = 8 * 2 ** 20; // so that eight photos of a good camera are not too large
 
 function percent(share) {
@@ -27,12 +28,49 @@ function showCall(name) {
   part("call").hidden = false;
 }
 
+function showImage(image, content, text) {
+  image.src = URL.createObjectURL(content);
+  image.alt = text;
+}
+
+// The picture is asked for once; then the button changes between it and the photo.
+function offerWhy(item, file, name) {
+  const button = item.querySelector(".why");
+  const image = item.querySelector("img");
+  let drawn = null;
+  button.hidden = !canExplain;
+  button.addEventListener("click", async () => {
+    const pressed = button.getAttribute("aria-pressed") === "true";
+    button.disabled = true;
+    try {
+      if (!pressed) drawn ??= await askWhy(file);
+      const text = `Where ${file.name} speaks for ${name}: the brighter, the more.`;
+      showImage(image, pressed ? file : drawn, pressed ? "" : text);
+      button.setAttribute("aria-pressed", String(!pressed));
+      button.textContent = pressed ? `Show what speaks for ${name}` : "Show the photo";
+    } catch (error) {
+      tell(error instanceof TypeError ? "The server does not answer." : error.message, true);
+    }
+    button.disabled = false;
+  });
+  button.textContent = `Show what speaks for ${name}`;
+}
+
+async function askWhy(file) {
+  const form = new FormData();
+  form.append("photo", file, file.name);
+  const response = await fetch("/v1/explain", { method: "POST", body: form });
+  if (response.ok) return response.blob();
+  const answer = await response.json().catch(() => ({}));
+  throw new Error(answer.error || `The server answers ${response.status}`);
+}
+
 function emptyResult(file) {
   const item = part("result").content.cloneNode(true).firstElementChild;
   const image = item.querySelector("img");
   image.addEventListener("error", () => item.classList.add("blind"));
   image.addEventListener("load", () => URL.revokeObjectURL(image.src));
-  image.src = URL.createObjectURL(file);
+  showImage(image, file, "");
   item.querySelector(".file").textContent = file.name;
   item.querySelector(".answer").textContent = "…";
   return item;
@@ -53,7 +91,7 @@ function fail(item, problem) {
   item.querySelector(".answer").textContent = problem;
 }
 
-function show(item, result) {
+function show(item, result, file) {
   if (!result.ok) {
     fail(item, result.error);
     return;
@@ -70,6 +108,7 @@ function show(item, result) {
       "Unlike the photos that the model has learned from: none of its classes may be right.";
   }
   item.querySelector(".bars").replaceChildren(...result.top.map(bar));
+  offerWhy(item, file, result.class_name);
 }
 
 async function ask(files) {
@@ -108,7 +147,9 @@ async function classify(files) {
   for (const group of groups(files)) {
     try {
       const results = await ask(group.map((index) => files[index]));
-      results.forEach((result, place) => show(items[group[place]], result));
+      results.forEach((result, place) => {
+        show(items[group[place]], result, files[group[place]]);
+      });
       done += results.filter((result) => result.ok).length;
     } catch (error) {
       const problem = error instanceof TypeError ? "The server does not answer." : error.message;
@@ -133,6 +174,7 @@ async function introduce() {
   const [model] = (await (await fetch("/v1/models")).json()).models;
   part("model").textContent = model.name;
   document.title = `${model.name} · tltool`;
+  canExplain = model.explains;
   const classes = model.class_names.length;
   const names = model.class_names.slice(0, 6).join(", ") + (classes > 6 ? ", …" : "");
   const count = classes ? ` · ${classes} classes: ${names}` : "";

@@ -1,0 +1,34 @@
+"""The signature that says where an image speaks for its class."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.export.tiny_classifier import NAMES, SPEC, encoded, map_of
+from tltool.data.decode import decode_batch
+from tltool.export.saved_model import Contents, export_saved_model
+
+
+def test_heat_maps_are_grad_cams_of_the_named_class(exported: Path, model: keras.Model) -> None:
+    contents = [encoded(1), b"junk", encoded(2)]
+    loaded = tf.saved_model.load(str(exported))
+    said = loaded.signatures["explain"](image_bytes=tf.constant(contents))
+    assert said["ok"].numpy().tolist() == [True, False, True]
+    images, _ = decode_batch(tf.constant(contents), SPEC)
+    maps = keras.Model(model.input, map_of(model))(images, training=False).numpy()
+    named = model(images, training=False).numpy().argmax(axis=1)
+    # behind a mean over all positions and a dense layer, the slopes are the kernel's columns
+    kernel = model.layers[-1].kernel.numpy()[:, named].T
+    heat = np.maximum(np.einsum("bhwk,bk->bhw", maps, kernel), 0)
+    heat /= np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
+    heat[1] = 0
+    np.testing.assert_allclose(said["heatmap"], heat, atol=1e-4)
+    assert said["heatmap"].shape == (3, 18, 14)
+
+
+def test_without_a_map_there_is_no_such_signature(model: keras.Model, tmp_path: Path) -> None:
+    contents = Contents(model, class_names=NAMES, decode=SPEC, metadata={})
+    folder = export_saved_model(contents, tmp_path / "plain", verify=lambda folder: None)
+    assert set(tf.saved_model.load(str(folder)).signatures) == {"serving_default", "images"}
