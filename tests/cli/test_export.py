@@ -136,8 +136,12 @@ def test_an_export_without_its_photos_is_whole_but_cannot_be_checked(
     (tmp_path / "copy" / "assets" / "golden.npz").unlink()
     assert check_seal(tmp_path / "copy")["format"] == "saved_model"
     result = tltool("export", "--check", tmp_path / "copy")
-    assert result.exit_code == 3
-    assert "cannot be checked: it has no golden set" in the_error(result)
+    assert result.exit_code == 0
+    assert "no golden set, so its answers were not asked" in " ".join(result.stdout.split())
+    (tmp_path / "copy" / "saved_model.pb").write_bytes(b"other")
+    result = tltool("export", "--check", tmp_path / "copy")
+    assert result.exit_code == 4
+    assert "saved_model.pb is not as it was exported" in the_error(result)
 
 
 @pytest.mark.slow
@@ -217,6 +221,12 @@ def test_versions_count_up_and_old_ones_are_pruned(
     last = tltool(*command, "--prune", "2", "--json")
     assert json.loads(last.stdout)["pruned"] == [str(base / "1")]
     assert sorted(entry.name for entry in base.iterdir()) == ["10", "9"]
+    photos = tmp_path / "models" / "tiny-litert" / "7" / "seven.png"
+    photos.parent.mkdir()
+    photos.write_bytes(b"a digit")
+    refused = tltool(*command, "--prune", "1")
+    assert refused.exit_code == 2 and "7' is no version of a model" in the_error(refused)
+    assert photos.read_bytes() == b"a digit"
 
 
 @pytest.mark.slow

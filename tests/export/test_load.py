@@ -30,7 +30,7 @@ def test_the_newest_version_is_the_highest_number(exported: Path, tmp_path: Path
     for version in ("9", "10"):
         shutil.copytree(exported, tmp_path / version)
     (tmp_path / "11").mkdir()  # empty, so no version
-    (tmp_path / ".tmp-12").mkdir()
+    (tmp_path / ".tltool-export-12").mkdir()
     assert version_folder(tmp_path) == tmp_path / "10"
     assert version_folder(tmp_path / "9") == tmp_path / "9"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tltool.export.versions import publish, staging, versions
+from tltool.export.seal import write_seal
+from tltool.export.versions import prune, publish, staging, versions
 
 
 def publish_one(base_dir: Path) -> Path:
@@ -14,6 +15,11 @@ def publish_one(base_dir: Path) -> Path:
         (staged / "variables").mkdir(parents=True)
         (staged / "variables" / "data").write_text("weights")
         return publish(staged, base_dir)
+
+
+def publish_one_as(base_dir: Path, number: int) -> Path:
+    folder = publish_one(base_dir)
+    return folder.rename(base_dir / str(number))
 
 
 def test_versions_count_up_from_one(tmp_path: Path) -> None:
@@ -24,11 +30,20 @@ def test_versions_count_up_from_one(tmp_path: Path) -> None:
 
 
 def test_the_next_version_is_one_over_the_highest_number(tmp_path: Path) -> None:
-    for name in ("9", "10", "007", "v11", ".tmp-12"):
+    for name in ("9", "10", "007", "v11", ".tltool-export-12"):
         (tmp_path / name).mkdir()
     (tmp_path / "99").write_text("a file")
     assert versions(tmp_path) == [9, 10]
     assert publish_one(tmp_path).name == "11"
+
+
+def test_only_sealed_versions_are_ever_removed(tmp_path: Path) -> None:
+    for number in (1, 3, 4):
+        write_seal(publish_one_as(tmp_path, number), {"format": "saved_model"})
+    (tmp_path / "2" / "holiday").mkdir(parents=True)
+    gone = prune(tmp_path, 1, never=tmp_path / "4")
+    assert [folder.name for folder in gone] == ["1", "3"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["2", "4"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -55,7 +70,7 @@ def test_a_version_is_readable_for_a_server_of_another_user(tmp_path: Path) -> N
 
 
 def test_what_a_killed_export_left_goes_after_a_day(tmp_path: Path) -> None:
-    old, new = tmp_path / ".tmp-old", tmp_path / ".tmp-new"
+    old, new = tmp_path / ".tltool-export-old", tmp_path / ".tltool-export-new"
     for folder in (old, new):
         (folder / "model").mkdir(parents=True)
     os.utime(old, (0, time.time() - 25 * 3600))

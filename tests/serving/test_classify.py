@@ -106,3 +106,20 @@ def test_confidence_in_words(confidence, words):
 def test_answers_are_json_that_browsers_read(live):
     text = live.classify(encoded(1)).body.decode()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))
+
+
+def test_what_would_start_another_program_is_no_image(live):
+    answer = live.classify(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+    assert answer.json["results"][0]["error"] == "not an image"
+
+
+def test_damage_is_told_without_a_word_about_the_server(live):
+    buffer = io.BytesIO()
+    Image.effect_noise((90, 90), 90).save(buffer, "TIFF")
+    answer = live.classify(buffer.getvalue()[:3000])
+    assert answer.json["results"][0]["error"] == "damaged or truncated"
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/readyz"])
+def test_health_is_told_to_a_head_request(live, address):
+    assert live.ask("HEAD", address).status == 200

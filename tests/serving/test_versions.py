@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from tests.serving.half_plus import half_plus
 from tests.serving.live import Live, serving, versions_of
 from tltool.errors import DataError
-from tltool.serving.model import load_version
+from tltool.serving import repository
+from tltool.serving.model import ServedModel, load_version
 from tltool.serving.settings import Settings
 
 SETTINGS = Settings(drain_seconds=0.0, poll_seconds=0.05)
@@ -95,6 +97,34 @@ def test_a_damaged_version_that_is_mended_is_served(half, tmp_path):
     (tmp_path / "half" / "124" / WEIGHTS).write_bytes(whole)
     half.wait_for("version 124 is served now")
     assert asked(half) == [3.5]
+
+
+def test_a_version_that_becomes_whole_while_it_is_read_is_served(half, tmp_path, monkeypatch):
+    folder = half_plus(3.0, tmp_path, version=124)
+    whole = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).unlink()
+
+    def reading(name: str, version: int, path: Path) -> ServedModel:
+        (path / WEIGHTS).write_bytes(whole)  # the copy ends just now
+        monkeypatch.undo()
+        raise DataError("it is not whole")
+
+    monkeypatch.setattr(repository, "load_version", reading)
+    appear(folder)
+    half.wait_for("version 124 is served now")
+    assert asked(half) == [3.5]
+
+
+def test_an_unforeseen_error_refuses_the_version_once(half, tmp_path, monkeypatch):
+    def away(name: str, version: int, path: Path) -> ServedModel:
+        raise PermissionError("no permission")
+
+    monkeypatch.setattr(repository, "load_version", away)
+    appear(half_plus(3.0, tmp_path, version=124))
+    half.wait_for("version 124 is not served")
+    time.sleep(0.3)
+    assert len([one for one in half.said if "124" in one]) == 1
+    assert asked(half) == [2.5]
 
 
 def test_a_version_whose_folder_is_removed_goes_on(half, tmp_path):

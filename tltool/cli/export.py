@@ -106,6 +106,12 @@ def _check(path: Path, *, json: bool, quiet: bool, debug: bool) -> None:
         document = workflow(path, observer=display)
     if json:
         print_json(document)
+    elif document["n"] == 0:
+        line(
+            out(),
+            f"{document['path']} is whole: {document['files']} files as they were exported. It has "
+            "no golden set, so its answers were not asked.",
+        )
     else:
         line(
             out(),

@@ -24,6 +24,7 @@ def _say(text: str) -> None:
 
 
 _announce: Callable[[str], None] = _say
+_grace = _GRACE
 
 
 def watch() -> None:
@@ -50,6 +51,12 @@ def announce_with(say: Callable[[str], None] | None) -> None:
     _announce = say or _say
 
 
+def allow(seconds: float) -> None:
+    """Let the process take so long to end itself after a Ctrl-C."""
+    global _grace
+    _grace = seconds
+
+
 def _wait(heard: int) -> None:
     while os.read(heard, 1)[0] != signal.SIGINT:
         pass
@@ -58,7 +65,7 @@ def _wait(heard: int) -> None:
     if not again and not _answered.is_set():
         _announce("stopping after this step; Ctrl-C again stops at once")
     if not again:
-        select.select([heard], [], [], _GRACE - _PATIENCE)
+        select.select([heard], [], [], _grace - _PATIENCE)
     if not _answered.is_set():
         _announce("error: interrupted")
     os._exit(130)

@@ -11,6 +11,7 @@ from tltool.cli.boundary import guarded
 from tltool.cli.console import err, line
 from tltool.serving.settings import MEBIBYTE, Settings
 
+_TIDYING = 10.0  # seconds that the end takes besides the requests under way
 _BATCHING, _LIMITS = Settings().batching, Settings().limits
 
 
@@ -77,6 +78,8 @@ def serve(
         max_megabytes=max_megabytes,
         max_megapixels=max_megapixels,
     )
+
+    interrupts.allow(settings.stop_seconds + settings.drain_seconds + _TIDYING)
 
     def say(sentence: str) -> None:
         if not quiet:

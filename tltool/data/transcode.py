@@ -17,6 +17,10 @@ MAX_PIXELS = 178_956_970
 
 # The name by Pillow -> ours. MPO is what many phones write: a JPEG with a second one behind it.
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
+# What Pillow may open: none that would start another program, as PostScript does.
+_OPENED = (
+    "JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF", "ICO", "PPM",
+)  # fmt: skip
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
 _LOADED_FROM_THE_START = frozenset({b"\xff\xd8", b"\x89P", b"GI", b"BM"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
@@ -55,7 +59,7 @@ def open_image(file: BinaryIO) -> Image.Image:
     file.seek(0)
     if start not in _LOADED_FROM_THE_START:
         Image.init()
-    return Image.open(file)
+    return Image.open(file, formats=_OPENED)
 
 
 def decodes_as_stored(data: bytes) -> bool:

@@ -16,6 +16,8 @@ from tltool.export.formats import ExportFormat
 from tltool.export.fresh import Answers, FreshProcess
 from tltool.export.parity import score_faults
 
+_ROUNDING = 1e-9  # 0.96 - 0.95 is more than 0.01
+
 COLUMNS = (
     "format", "MB", "n", "max |Δp|", "allowed", "same class", "95 %", "accuracy", "drop", "gate",
 )  # fmt: skip
@@ -198,6 +200,6 @@ def _beyond(found: Figures, known: ExportFormat, max_drop: float) -> list[str]:
         beyond.append("its answers are not finite")
     if known.same_class and found.same_class < found.n:
         beyond.append(f"{found.n - found.same_class} of {found.n} photos get another class")
-    if found.drop > max_drop:
+    if found.drop > max_drop + _ROUNDING:
         beyond.append(f"accuracy drops by {found.drop:.3f}, allowed is {max_drop:g}")
     return beyond

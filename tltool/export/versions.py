@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tltool.errors import UsageError
+from tltool.export.seal import SEAL_FILE
 from tltool.runs.durable import flush
 
-STAGING_PREFIX = ".tmp-"
+STAGING_PREFIX = ".tltool-export-"
+_SIGNS = ("saved_model.pb", "model.tflite", "model.onnx", "model.keras", str(SEAL_FILE))
 ABANDONED_AFTER = 24 * 3600.0  # seconds; no export takes that long
 
 
@@ -23,6 +25,21 @@ def versions(base_dir: Path) -> list[int]:
         return []
     names = (entry.name for entry in base_dir.iterdir() if entry.is_dir())
     return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name))
+
+
+def check_base(base_dir: Path) -> None:
+    """Refuse a folder whose numbered folders are something else than versions of a model.
+
+    Raises:
+        UsageError: it is one.
+    """
+    for number in versions(base_dir):
+        folder = base_dir / str(number)
+        if not any((folder / name).is_file() for name in _SIGNS):
+            raise UsageError(
+                f"'{folder}' is no version of a model, and versions would be written beside it",
+                hint="choose another folder with --to, or --export-to of `tltool finetune`",
+            )
 
 
 @contextmanager
@@ -99,7 +116,7 @@ def publish(staged: Path, base_dir: Path, version: int | None = None) -> Path:
 
 
 def prune(base_dir: Path, keep: int, *, never: Path) -> list[Path]:
-    """Remove all versions but the ``keep`` newest, by number.
+    """Remove all versions but the ``keep`` newest, by number; folders without a seal stay.
 
     Args:
         base_dir: the folder of the versions.
@@ -112,7 +129,8 @@ def prune(base_dir: Path, keep: int, *, never: Path) -> list[Path]:
     Raises:
         OSError: one cannot be removed.
     """
-    old = [base_dir / str(number) for number in versions(base_dir)[:-keep]]
+    sealed = [n for n in versions(base_dir) if (base_dir / str(n) / SEAL_FILE).is_file()]
+    old = [base_dir / str(number) for number in sealed[:-keep]]
     gone = [folder for folder in old if folder != never]
     for folder in gone:
         hidden = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base_dir)) / "model"

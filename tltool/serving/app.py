@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from tltool.serving.repository import Repository
 from tltool.serving.routes import Routes
 from tltool.serving.settings import Settings
 
+_COLLECT = (100_000, 50, 100)  # Python's own numbers triple the time that a long JSON text takes
 _GONE = 499  # the client has closed the connection; nobody reads this
 _HEADERS = {
     "Content-Security-Policy": (
@@ -45,6 +47,8 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         repository.start()
+        gc.freeze()  # the model stays: collections need not walk through it
+        gc.set_threshold(*_COLLECT)
         watching = asyncio.create_task(repository.watch())
         yield
         watching.cancel()

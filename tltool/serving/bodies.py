@@ -42,7 +42,9 @@ class Bodies:
                     held += len(chunk)
                     self._held += len(chunk)
                     self._check(held)
-            yield b"".join(chunks)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
         except TimeoutError:
             raise ApiError(
                 408, "The request took too long to arrive", headers={"Connection": "close"}

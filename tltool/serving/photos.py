@@ -10,7 +10,8 @@ from PIL import Image
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from tltool.data.transcode import decodes_as_stored, transcode
+from tltool.data.gif import first_frame
+from tltool.data.transcode import decodes_as_stored, open_image, transcode
 from tltool.errors import DataError
 from tltool.serving.problems import ApiError, bad_request
 from tltool.serving.questions import Arrays
@@ -79,18 +80,19 @@ def examined(name: str, content: bytes, limits: Limits) -> Photo:
     if pixels > limits.pixels:
         return Photo(name, b"", f"it has more than {limits.pixels:,} pixels", too_large=True)
     if decodes_as_stored(content):
-        return Photo(name, content)
+        return Photo(name, first_frame(content))
     try:
         return Photo(name, transcode(content, name="it"))
     except DataError as error:
-        told = error.message.removeprefix("it is ")
+        # what Pillow says of the damage is no business of a stranger's
+        told = error.message.removeprefix("it is ").partition(":")[0]
         return Photo(name, b"", told if error.hint is None else f"{told}; {error.hint}")
 
 
 def count_pixels(content: bytes, limit: int) -> int:
     """Return how many pixels the header of an image claims; 0 where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             return image.width * image.height
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return limit + 1
@@ -101,7 +103,7 @@ def count_pixels(content: bytes, limit: int) -> int:
 def within_pixels(inputs: Arrays, signature: Signature, limits: Limits) -> Arrays:
     """Return the inputs of a ``:predict`` request with no image in them over the limit.
 
-    Such an item becomes empty, for which ``ok`` is false.
+    Such an item becomes empty, for which ``ok`` is false. Of an animation the first frame stays.
 
     Raises:
         ApiError: the signature has no ``ok`` to tell it by.
@@ -115,6 +117,8 @@ def within_pixels(inputs: Arrays, signature: Signature, limits: Limits) -> Array
         ]
         if large and "ok" not in signature.outputs:
             raise too_many_pixels(limits)
+        for position, content in enumerate(flat):
+            flat[position] = first_frame(content)
         for position in large:
             flat[position] = b""
     return inputs

@@ -68,11 +68,13 @@ class Repository:
             )
         problems: list[TltoolError] = []
         for number, folder in found.items():
+            stamp = _stamp(folder)
             try:
                 self._loaded = load_version(self.source.name, number, folder)
             except TltoolError as error:
                 problems.append(error)
-                self._refuse(number, folder, error)
+                if len(found) > 1:
+                    self._refuse(number, stamp, error.message)
                 continue
             self._metrics.version.set(number)
             self._states[number] = ("AVAILABLE", "")
@@ -141,34 +143,40 @@ class Repository:
         for number, folder in found.items():
             if number == serving:
                 return
-            if self._refused.get(number) == await asyncio.to_thread(_stamp, folder):
+            # taken before the version is read: what is copied meanwhile makes it another
+            stamp = await asyncio.to_thread(_stamp, folder)
+            if self._refused.get(number) == stamp:
                 continue
-            if await self._switch_to(number, folder):
+            if await self._switch_to(number, folder, stamp):
                 return
 
-    async def _switch_to(self, number: int, folder: Path) -> bool:
+    async def _switch_to(self, number: int, folder: Path, stamp: Stamp) -> bool:
         self._states[number] = ("LOADING", "")
         try:
             model = await asyncio.to_thread(load_version, self.source.name, number, folder)
         except TltoolError as error:
-            self._refuse(number, folder, error)
+            self._refuse(number, stamp, error.message)
+            return False
+        except Exception as error:  # no permission, a disk that is away, an export never seen
+            _log.exception("version %s cannot be loaded", number)
+            self._refuse(number, stamp, f"it cannot be loaded: {error}")
             return False
         old, self._current = self._current, self._serving(model)
         self._states[number] = ("AVAILABLE", "")
         self._refused.pop(number, None)
         self._metrics.version.set(number)
-        self._say(f"version {number} is served now ({model.proof})")
         if old is not None:
             drain = asyncio.create_task(self._drain(old))
             self._draining.add(drain)
             drain.add_done_callback(self._draining.discard)
+        self._say(f"version {number} is served now ({model.proof})")
         return True
 
-    def _refuse(self, number: int, folder: Path, error: TltoolError) -> None:
-        self._refused[number] = _stamp(folder)
+    def _refuse(self, number: int, stamp: Stamp, problem: str) -> None:
+        self._refused[number] = stamp
         # the answer to clients names no file of the server
         self._states[number] = ("END", "The version is damaged or cannot be loaded")
-        self._say(f"version {number} is not served: {error.message}")
+        self._say(f"version {number} is not served: {problem}")
 
     async def _drain(self, old: Serving) -> None:
         number = old.model.version

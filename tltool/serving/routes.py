@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -23,6 +24,7 @@ from tltool.serving.questions import Question, read_question
 from tltool.serving.repository import Repository, Serving
 from tltool.serving.settings import Limits
 
+_LONG_TEXT = 2**20  # bytes
 _DIGITS = re.compile(r"[0-9]+")
 _MOST_DIGITS = 18  # of a version that fits into 64 bits
 
@@ -41,6 +43,7 @@ class Routes:
         self._limits = limits
         self._metrics = metrics
         self._bodies = Bodies(limits)
+        self._long_texts = asyncio.Semaphore(1)
         self.draining = False
 
     def router(self) -> APIRouter:
@@ -60,6 +63,8 @@ class Routes:
         post("/v1/explain", **documents.EXPLAIN)(self.explain)
         get("/healthz", **documents.HEALTH)(self.healthz)
         get("/readyz", **documents.READY)(self.readyz)
+        for path, asked in (("/healthz", self.healthz), ("/readyz", self.readyz)):
+            router.head(path, include_in_schema=False)(asked)  # as some load balancers ask
         get("/metrics", **documents.METRICS)(self.counted)
         return router
 
@@ -118,11 +123,16 @@ class Routes:
     async def _predict(self, serving: Serving, request: Request) -> Response:
         with serving.batcher.used():
             async with self._bodies.of(request) as body:
-                question = await asyncio.to_thread(self._understood, body, serving)
+                async with self._turn(body):
+                    question = await asyncio.to_thread(self._understood, body, serving)
                 outputs = await serving.batcher.ask(question)
             self._count(outputs.get("ok"))
             content = await asyncio.to_thread(write_answer, outputs, question)
         return Response(content, media_type="application/json")
+
+    def _turn(self, body: bytes) -> AbstractAsyncContextManager[Any]:
+        """Let long texts be parsed one after another: parsed, they take many times their size."""
+        return self._long_texts if len(body) > _LONG_TEXT else nullcontext()
 
     def _understood(self, body: bytes, serving: Serving) -> Question:
         question = read_question(body, serving.model.signatures)

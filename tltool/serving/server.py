@@ -39,10 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError:
-        raise UsageError(
-            f"there is no address '{host}' on this machine",
-            hint="127.0.0.1 for this machine alone, 0.0.0.0 for all networks it is in",
-        ) from None
+        raise _no_such_address(host) from None
     # asyncio turns Nagle's algorithm off (40 ms a request) only where the protocol is named
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,6 +47,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise _no_such_address(host) from None
         raise _port_problem(host, port, error) from None
     return listener
 
@@ -67,9 +66,18 @@ def open_to_clients(listener: socket.socket) -> None:
         raise _port_problem(host, port, error) from None
 
 
+def _no_such_address(host: str) -> UsageError:
+    return UsageError(
+        f"there is no address '{host}' on this machine",
+        hint="127.0.0.1 for this machine alone, 0.0.0.0 for all networks it is in",
+    )
+
+
 def _port_problem(host: str, port: int, error: OSError) -> EnvironmentProblem:
-    taken = error.errno == errno.EADDRINUSE
-    wrong = "is in use" if taken else f"cannot be used: {error.strerror}"
+    wrong = {
+        errno.EADDRINUSE: "is in use",
+        errno.EACCES: "is not for this user: ports below 1024 belong to root",
+    }.get(error.errno or 0, f"cannot be used: {error.strerror}")
     other = port + 1 if port < _LAST_PORT else 8501
     return EnvironmentProblem(
         f"port {port} of {host} {wrong}",

@@ -23,7 +23,7 @@ from tltool.export.golden import GOLDEN_ASSET, Golden
 from tltool.export.load import version_folder
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model
 from tltool.export.seal import write_seal
-from tltool.export.versions import check_unused, prune, publish, staging
+from tltool.export.versions import check_base, check_unused, prune, publish, staging
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import MODEL_FILE, RunLayout
@@ -97,8 +97,10 @@ def export(
     observer.on_phase("model", str(run))
     artifact = load_artifact(run)
     name = artifact.description.name
-    for known in wanted if version is not None else ():
-        check_unused(to / known.folder(name), version or 0)
+    for known in wanted:
+        check_base(to / known.folder(name))
+        if version is not None:
+            check_unused(to / known.folder(name), version)
     with ExitStack() as stack:
         with disk_problems_explained(to):
             staged = [_staged(known, to / known.folder(name), stack) for known in wanted]

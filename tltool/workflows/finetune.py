@@ -10,6 +10,7 @@ from typing import Any
 
 from tltool.errors import TltoolError
 from tltool.events import Observer, SilentObserver
+from tltool.export.versions import check_base
 from tltool.models.backbones import get_backbone
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.schema import Recipe
@@ -95,6 +96,8 @@ def finetune(
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     check_names(recipe)
     check_trackers(track, offline=offline)
+    if recipe.export.enabled:
+        check_base(saved_models / recipe.name)
     now = datetime.datetime.now(datetime.UTC)
     run = create_run(out, recipe.name, now=now)
     with locked(run.folder):

@@ -23,7 +23,7 @@ function quoted(name) {
 }
 
 function showCall(name) {
-  const file = quoted(`photo=@${name || "photo.jpg"}`);
+  const file = quoted(`photo=@"${(name || "photo.jpg").replace(/["\\]/g, "\\$&")}"`);
   part("curl").textContent = `curl -F ${file} ${location.origin}/v1/classify`;
   part("call").hidden = false;
 }
