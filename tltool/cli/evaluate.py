@@ -1,12 +1,13 @@
 """tltool evaluate."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from tltool.cli import options, training
 from tltool.cli.boundary import guarded, tell
-from tltool.cli.console import print_json
+from tltool.cli.console import err, line, print_json
 from tltool.cli.results import show_metrics
 from tltool.errors import GateError, UsageError
 
@@ -27,6 +28,9 @@ def evaluate(
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tta: options.Tta = "none",
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all of it as one HTML page.")
+    ] = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -51,6 +55,7 @@ def evaluate(
             asserts=conditions,
             strict=strict,
             tta=tta,
+            report=report,
             pixels=pixels,
             offline=offline,
             observer=display,
@@ -59,6 +64,8 @@ def evaluate(
         print_json(metrics)
     else:
         show_metrics(metrics)
+    if report is not None:
+        line(err(), f"wrote {report}")
     try:
         require(metrics["asserts"])
     except GateError as problem:  # the one JSON document is printed already

@@ -13,7 +13,7 @@ def show_run(document: Mapping[str, Any]) -> None:
     """Print the figures of a training run, its files, and what to type next."""
     show_metrics(document["metrics"])
     run, export = Path(document["run"]), document["export"]
-    files = {"run": run, "model": export or run, "plots": RunLayout(run).plots}
+    files = {"run": run, "model": export or run, "report": RunLayout(run).report}
     show_fields({**files, "time": duration(document["seconds"]["total"])})
     model = Path(export).parent if export else run
     show_next(

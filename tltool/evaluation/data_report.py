@@ -6,8 +6,6 @@ nothing of HTML. The page is one file that needs nothing from elsewhere.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from PIL import Image, ImageOps
 from tltool.data.checks.findings import Finding
 from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
 from tltool.data.split import shown_path
+from tltool.evaluation.pictures import as_uri, small_copy
 
 _THUMBNAIL = 168  # pixels
 _SHOWN_PER_KIND = 24
@@ -130,13 +129,13 @@ def _bad(found: Sequence[Finding], root: Path) -> dict[str, Any]:
 
 def _picture(path: Path, labels: Labels, root: Path) -> dict[str, Any]:
     label, split = labels.get(path, (None, None))
-    image = _opened(path) if label is not None else None
+    image = small_copy(path, 2 * _THUMBNAIL) if label is not None else None
     return {
         "name": shown_path(path, root),
         "label": label,
         "detail": "",
         "split": split,
-        "source": None if image is None else _as_uri(_contained(image)),
+        "source": None if image is None else as_uri(_contained(image)),
     }
 
 
@@ -160,26 +159,12 @@ def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
     ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
     for share in (0.05, 0.5, 0.95) if ordered else ():
         item = ordered[min(int(share * len(ordered)), len(ordered) - 1)]
-        image = _opened(item.path)
+        image = small_copy(item.path, 2 * _THUMBNAIL)
         if image is not None:
             yield {
                 "size": f"{item.width} × {item.height}",
-                "sources": [_as_uri(_squared(image, way)) for way in _WAYS],
+                "sources": [as_uri(_squared(image, way)) for way in _WAYS],
             }
-
-
-def _opened(path: Path) -> Image.Image | None:
-    """Return a small upright copy over white; None where Pillow cannot read the file."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
-            upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((2 * _THUMBNAIL, 2 * _THUMBNAIL))
-            colours = upright.convert("RGBA")
-            white = Image.new("RGBA", colours.size, "white")
-            return Image.alpha_composite(white, colours).convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError):
-        return None
 
 
 def _contained(image: Image.Image) -> Image.Image:
@@ -193,9 +178,3 @@ def _squared(image: Image.Image, way: str) -> Image.Image:
     if way == "squash":
         return image.resize(size)
     return ImageOps.fit(image, size) if way == "crop" else ImageOps.pad(image, size)
-
-
-def _as_uri(image: Image.Image) -> str:
-    output = io.BytesIO()
-    image.save(output, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(output.getvalue()).decode()}"

@@ -56,6 +56,11 @@ class RunLayout:
         return self.folder / "predictions.csv"
 
     @property
+    def report(self) -> Path:
+        """The final evaluation as a page."""
+        return self.folder / "report.html"
+
+    @property
     def plots(self) -> Path:
         """Folder of the plots."""
         return self.folder / "plots"

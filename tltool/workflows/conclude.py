@@ -28,6 +28,7 @@ from tltool.workflows.learn import Learning
 from tltool.workflows.learned import Learned
 from tltool.workflows.photos import Photos
 from tltool.workflows.prepare import test_part
+from tltool.workflows.report import write_run_report
 from tltool.workflows.session import Session
 
 
@@ -56,6 +57,7 @@ def conclude(
     description = _description(learning, names, decode, temperature=trust.temperature)
     artifact = Artifact(learning.network, description, trust.calibration)
     save_artifact(session.run.folder, artifact)
+    write_run_report(learning, artifact, photos, evaluated, metrics)
     _check_gates(session, metrics)
     return artifact, metrics
 
@@ -116,7 +118,7 @@ def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[st
     run.plots.mkdir(exist_ok=True)
     matrix = metrics["confusion_matrix"]
     plot_confusion(run.plots / "confusion_matrix.png", matrix, photos.class_names)
-    plot_history(run.plots / "history.png", learning.history, best=_best_row(learning))
+    plot_history(run.plots / "history.png", learning.history, best=learning.best_row)
 
 
 def _check_gates(session: Session, metrics: Mapping[str, Any]) -> None:
@@ -176,12 +178,6 @@ def _probe_figures(learning: Learning) -> dict[str, float] | None:
         "cross_validated_accuracy": learning.probe.accuracy,
         "cross_validated_log_loss": learning.probe.loss,
     }
-
-
-def _best_row(learning: Learning) -> int | None:
-    wanted = (learning.best.phase, learning.best.epoch)
-    keys = [(row["phase"], row["epoch"]) for row in learning.history]
-    return keys.index(wanted) if wanted in keys else None
 
 
 def _relative(path: Path, root: Path) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.audit import audit
+from tltool.artifact import is_artifact, load_artifact
+from tltool.data.audit import Audit, audit
 from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.sources.open import read_source
 from tltool.data.split import read_split
@@ -19,10 +20,13 @@ from tltool.evaluation.baselines import baselines
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.gain import gain_of_copies
 from tltool.evaluation.measure import measured
+from tltool.evaluation.report.document import Report
+from tltool.evaluation.report.page import write_report
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
+from tltool.workflows.heats import heat_pictures
 from tltool.workflows.models import OpenModel, open_model
 
 
@@ -34,6 +38,7 @@ def evaluate(
     asserts: Sequence[str] = (),
     strict: bool = False,
     tta: Tta = "none",
+    report: Path | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -51,27 +56,30 @@ def evaluate(
         strict: check them at the worse end of the 95 % interval.
         tta: average the probabilities over changed copies of each photo, flips or crops; the
             document then says under ``tta`` what that gave.
+        report: HTML file to write; replaced if it is there.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about the progress.
 
     Raises:
         UsageError: no such model, ``split`` with a model that is no run or has no such part, or a
-            condition with an unknown metric or class.
+            condition with an unknown metric or class; ``report`` cannot be written there.
         DataError: the photos cannot be used, or have classes that the model does not know.
     """
     observer = observer or SilentObserver()
     check_asserts(asserts)
+    if report is not None:
+        _check_place(report)
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
     check_asserts(asserts, opened.class_names)
     observer.on_phase("audit", str(photos))
     found = _audited(photos, pixels, offline=offline, observer=observer)
-    items: Sequence[Item] = found.items
+    items: Sequence[Item] = found.catalog.items
     if split is not None:
         items = _of_split(items, RunLayout(Path(model)), split)
     _check_classes(items, opened, observer)
-    catalog = Catalog(found.root, tuple(items), opened.class_names)
+    catalog = Catalog(found.catalog.root, tuple(items), opened.class_names)
     observer.on_phase("predict", f"{len(items)} photos")
     evaluated, plain = _answered(
         opened, catalog, name=split or str(photos), tta=tta, observer=observer
@@ -80,21 +88,32 @@ def evaluate(
     if plain is not None:
         gain = gain_of_copies(plain, evaluated.probabilities, catalog.labels())
         metrics["tta"] = {"kind": tta, **gain}
-    return {**metrics, "asserts": checked(asserts, metrics, strict=strict)}
+    metrics["asserts"] = checked(asserts, metrics, strict=strict)
+    if report is not None:
+        name, is_run = Path(model).resolve().name, is_artifact(Path(model))
+        heats = heat_pictures(load_artifact(Path(model)), evaluated) if is_run else {}
+        write_report(report, Report(name, evaluated, metrics, found.issues, heats=heats))
+    return metrics
 
 
-def _audited(
-    photos: Path | str, pixels: str | None, *, offline: bool, observer: Observer
-) -> Catalog:
+def _check_place(report: Path) -> None:
+    """Refuse a report that cannot be written before the work is done, not after."""
+    if report.is_dir() or not report.parent.is_dir():
+        raise UsageError(
+            f"'{report}' cannot be written: it is a folder, or its folder does not exist",
+            hint="give the name of a file in a folder that exists",
+        )
+
+
+def _audited(photos: Path | str, pixels: str | None, *, offline: bool, observer: Observer) -> Audit:
     settings = DataSection()
-    checked = audit(
+    return audit(
         read_source(photos, min_classes=1, pixels=pixels, offline=offline, observer=observer),
         on_bad="skip",
         max_bad_fraction=1.0,
         max_pixels=settings.max_pixels,
         observer=observer,
     )
-    return checked.catalog
 
 
 def _of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[Item]:

@@ -108,6 +108,13 @@ class Learning:
         """The solved probe, if there is one."""
         return self.progress.probe
 
+    @property
+    def best_row(self) -> int | None:
+        """The row of ``history`` whose model is kept."""
+        wanted = (self.best.phase, self.best.epoch)
+        keys = [(row["phase"], row["epoch"]) for row in self.history]
+        return keys.index(wanted) if wanted in keys else None
+
     def _run_cached(self) -> Learned:
         session = self.session
         cut = self.network.cut(self.stage) if self.stage else None

@@ -1,0 +1,115 @@
+"""The answer in two lines: how good it is, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_WIDE = 0.05  # half an interval; with more, models are hard to compare
+_OVERCONFIDENT = 0.05
+_MISTAKES = 3
+
+
+def answer(metrics: Mapping[str, Any]) -> str:
+    """Return one sentence: accuracy with interval and n, against the baselines."""
+    rate, baselines = metrics["accuracy"], metrics["baselines"]
+    majority, probe = baselines["majority"], baselines["probe"]
+    told = (
+        f"{percent(rate['value'])} of {metrics['n']:,} {_place(metrics)}photos are named right "
+        f"(95 % interval {percent(rate['low'])} to {percent(rate['high'])}); always naming "
+        f"{majority['class']} reaches {percent(majority['accuracy']['value'])}"
+    )
+    if probe is not None:
+        told += f", the linear probe {percent(probe['accuracy']['value'])}"
+        if metrics["evaluated_on"] != probe["evaluated_on"]:
+            told += f" on the {probe['evaluated_on']} photos"
+    return f"{told}."
+
+
+def next_steps(metrics: Mapping[str, Any], most: int = 3) -> list[str]:
+    """Return what to do next, the most useful first; at least one sentence."""
+    return list(_steps(metrics))[:most]
+
+
+def percent(share: float | None) -> str:
+    """Return a share such as ``93.5 %``."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
+    """Return (true class, named class, photos) of all mistakes, the most frequent first."""
+    matrix: Sequence[Sequence[int]] = metrics["confusion_matrix"]
+    pairs = [
+        (true, named, count)
+        for true, row in enumerate(matrix)
+        for named, count in enumerate(row)
+        if count and true != named
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def _steps(metrics: Mapping[str, Any]) -> Iterator[str]:
+    failed = [row["assert"] for row in metrics["asserts"] if not row["passed"]]
+    if failed:
+        yield f"Not good enough: {', '.join(failed)} is not met, so do not use this model yet."
+    unclear = metrics["not_above_chance"]
+    if unclear:
+        yield (
+            f"Collect more photos of {_some(unclear)}: with so few, recall there cannot be told "
+            "apart from chance."
+        )
+    yield from _about_slices(metrics)
+    yield from _about_mistakes(metrics)
+    yield from _about_photos(metrics)
+    yield "Try it on photos from where it will be used: these are like the ones it was trained on."
+
+
+def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
+    worse = [row for row in metrics["slices"] if row["worse"]]
+    if worse:
+        row = min(worse, key=lambda row: row["accuracy"]["value"])
+        yield (
+            f"Add training photos with {row['by']} {row['value']}: only "
+            f"{percent(row['accuracy']['value'])} of those {row['n']} are right."
+        )
+
+
+def _about_mistakes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    pairs = confused_pairs(metrics)
+    if pairs and pairs[0][2] >= _MISTAKES:
+        true, named, count = pairs[0]
+        names = [row["name"] for row in metrics["per_class"]]
+        yield (
+            f"Look at the {count} photos of {names[true]} named {names[named]} below: mend wrong "
+            "labels, then add photos like those that remain."
+        )
+
+
+def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
+    rate = metrics["accuracy"]
+    if metrics["ece"] > _OVERCONFIDENT and metrics["ece_interval"][0] > _OVERCONFIDENT / 2:
+        yield (
+            f"Do not take confidences literally: they are {percent(metrics['ece'])} off on average."
+        )
+    half = (rate["high"] - rate["low"]) / 2
+    if half > _WIDE:
+        needed = round(metrics["n"] * (half / _WIDE) ** 2, -1)
+        yield (
+            f"Measure on more photos: with about {needed:,.0f} instead of {metrics['n']:,} the "
+            "interval shrinks to 5 points either way."
+        )
+    if metrics["evaluated_on"] == "validation":
+        yield (
+            "Keep photos apart for an honest figure (--set data.test_fraction=0.2 or --test "
+            "FOLDER): these also chose the best epoch."
+        )
+
+
+def _place(metrics: Mapping[str, Any]) -> str:
+    name = metrics["evaluated_on"]
+    return f"{name} " if name in ("train", "training", "validation", "test") else ""
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -1,0 +1,82 @@
+"""The model card: what the model is for, what it was made of, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tltool.evaluation.report.advice import percent
+from tltool.evaluation.report.document import Report, Training
+
+
+def card(report: Report) -> list[tuple[str, list[str]]]:
+    """Return headings with their sentences.
+
+    The form is that of Mitchell et al., "Model cards for model reporting", 2019.
+    """
+    names = report.evaluated.photos.class_names
+    parts = [
+        (
+            "Intended use",
+            [
+                f"Name photos as one of {len(names)} classes: {_listed(names)}.",
+                "Photos should be like those described under Data. It was not made to judge "
+                "people, nor for decisions where a wrong answer does harm without someone looking.",
+            ],
+        ),
+        ("Data", list(_data(report))),
+        ("Limits", list(_limits(report.metrics))),
+    ]
+    if report.training is not None:
+        parts.append(("Model and licences", list(_licences(report.training))))
+    return parts
+
+
+def _data(report: Report) -> Iterator[str]:
+    training = report.training
+    if training is not None:
+        for part, counts in training.counts.items():
+            each = ", ".join(f"{count:,} {name}" for name, count in list(counts.items())[:12])
+            more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
+            yield f"{part}: {sum(counts.values()):,} photos ({each}{more})."
+        digest = training.facts.get("data_digest")
+        if digest:
+            yield f"SHA-256 over contents and labels: {digest}."
+    else:
+        yield f"Measured on {report.metrics['n']:,} photos: {report.metrics['evaluated_on']}."
+    yield "The photos' own licence and consent are known to whoever collected them, not to tltool."
+
+
+def _limits(metrics: Mapping[str, Any]) -> Iterator[str]:
+    rate = metrics["accuracy"]
+    yield (
+        f"On photos like these between {percent(rate['low'])} and {percent(rate['high'])} are "
+        "named right; on others it may be far fewer."
+    )
+    if metrics["evaluated_on"] == "validation":
+        yield "The same photos chose the best epoch: figures are a little optimistic."
+    if metrics["absent_classes"]:
+        yield f"Not measured, for lack of photos: {_listed(metrics['absent_classes'])}."
+    if metrics["not_above_chance"]:
+        unclear = _listed(metrics["not_above_chance"])
+        yield f"Recall not told apart from chance, for lack of photos: {unclear}."
+    for row in metrics["slices"]:
+        if row["worse"]:
+            yield f"Worse than elsewhere: {row['by']} {row['value']}."
+
+
+def _licences(training: Training) -> Iterator[str]:
+    facts = training.facts
+    backbone, weights = facts.get("backbone", {}), facts.get("weights", {})
+    yield f"Backbone {backbone.get('name', '?')}, weights from {weights.get('source', '?')}."
+    licence = weights.get("licence")
+    if licence:
+        yield f"Licence of the pretrained weights: {licence}."
+    versions = facts.get("versions", {})
+    if versions:
+        yield f"Made with {', '.join(f'{name} {number}' for name, number in versions.items())}."
+
+
+def _listed(names: Any, most: int = 20) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

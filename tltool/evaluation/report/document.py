@@ -1,0 +1,54 @@
+"""What a report is made of; every part that is not there leaves its section out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from tltool.data.audit import Issue
+from tltool.evaluation.evaluated import Evaluated
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the model came to be; only a run knows.
+
+    Attributes:
+        history: rows of history.csv.
+        best: number of the row whose model was kept.
+        recipe: the resolved recipe, YAML.
+        facts: the document of manifest.json.
+        counts: photos of each class by part: ``{"train": {"ants": 97, …}, …}``.
+        run: the run folder, as a user would type it.
+    """
+
+    history: Sequence[Mapping[str, Any]]
+    best: int | None
+    recipe: str
+    facts: Mapping[str, Any]
+    counts: Mapping[str, Mapping[str, int]]
+    run: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows.
+
+    Attributes:
+        title: name of the model.
+        evaluated: photos and answers.
+        metrics: the document of metrics.json.
+        issues: what the audit found.
+        training: None for a model whose training is not known.
+        heats: heat maps drawn over photos, by the number of the photo in ``evaluated``.
+    """
+
+    title: str
+    evaluated: Evaluated
+    metrics: Mapping[str, Any]
+    issues: Sequence[Issue] = ()
+    training: Training | None = None
+    heats: Mapping[int, Image.Image] = field(default_factory=dict)

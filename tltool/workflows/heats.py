@@ -1,0 +1,45 @@
+"""Heat maps over the worst mistakes, for a report."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tltool.artifact import Artifact
+from tltool.data.decode import decode_batch
+from tltool.data.transcode import read_image_bytes
+from tltool.errors import UsageError
+from tltool.evaluation.evaluated import Evaluated
+from tltool.evaluation.explain import heat_maps
+from tltool.evaluation.overlay import overlay
+from tltool.evaluation.pictures import small_copy
+from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
+from tltool.workflows.models import same_precision
+
+
+def heat_pictures(artifact: Artifact, evaluated: Evaluated) -> dict[int, Image.Image]:
+    """Return Grad-CAM of the class named over each of the worst mistakes, by number of the photo.
+
+    Photos that Pillow cannot read are left out; so are all where the network sees a photo as a
+    single position, of which no part can be told apart.
+    """
+    numbers = worst_mistakes(evaluated)
+    items = [evaluated.photos.items[number] for number in numbers]
+    spec = artifact.description.decode
+    contents = [read_image_bytes(item.path) for item in items]
+    if not contents:
+        return {}
+    images, _ = decode_batch(tf.constant(contents, tf.string), spec)
+    named = evaluated.probabilities[numbers].argmax(axis=1)
+    precision = same_precision(artifact.description.arithmetic)
+    try:
+        found = heat_maps(artifact, np.asarray(images), classes=named, precision=precision)
+    except UsageError:
+        return {}
+    copies = [small_copy(item.path, WORST_SIDE) for item in items]
+    return {
+        number: Image.fromarray(overlay(np.asarray(copy), heat, spec))
+        for number, copy, heat in zip(numbers, copies, found.maps, strict=True)
+        if copy is not None
+    }
