@@ -132,6 +132,17 @@ def test_baselines_stand_beside_the_model(trained):
     assert baselines["probe"]["accuracy"]["value"] == pytest.approx(float(probe["val_accuracy"]))
 
 
+def test_the_report_tells_the_same_with_heat_maps_over_the_mistakes(trained):
+    page = (trained.run / "report.html").read_text("utf-8")
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    assert f"{100 * metrics['accuracy']['value']:.1f} % of {metrics['n']} validation" in page
+    wrong = metrics["n"] - int(np.trace(metrics["confusion_matrix"]))
+    assert page.count('alt="What spoke for') == min(wrong, 12) > 0
+    for part in ("Training", "Recipe, and how to reproduce", "Reject option: ", "unfreeze: block3"):
+        assert part in page
+    assert len(page) < 5_000_000
+
+
 def test_the_model_file_is_plain_keras(trained):
     model = keras.saving.load_model(trained.run / "model.keras", safe_mode=True)
     logits = model(np.zeros((2, 32, 32, 3), np.float32))

@@ -196,6 +196,26 @@ def test_a_condition_on_an_unknown_metric_or_class(trained, condition, told):
     assert "predict" not in result.stderr
 
 
+def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
+    for model, maps in ((trained.run, True), (trained.export, False)):
+        file = tmp_path / "report.html"
+        result = tltool("evaluate", model, trained.photos, "--report", file, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert f"wrote {file}" in result.stderr
+        page = file.read_text("utf-8")
+        rate = json.loads(result.stdout)["accuracy"]["value"]
+        assert f"{100 * rate:.1f} % of 42 photos are named right" in page
+        assert ('alt="What spoke for' in page) == maps
+        assert "Recipe, and how to reproduce" not in page
+
+
+def test_a_report_that_cannot_be_written_is_told_first(trained, tmp_path):
+    result = tltool("evaluate", trained.run, trained.photos, "--report", tmp_path / "no" / "a.html")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert "audit" not in result.stderr
+
+
 def test_strict_without_a_condition(trained):
     result = tltool("evaluate", trained.run, trained.photos, "--strict")
     assert result.exit_code == 2

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from tltool.artifact import Artifact
-from tltool.data.decode import decode_batch
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import UsageError
 from tltool.evaluation.evaluated import Evaluated
@@ -15,6 +13,7 @@ from tltool.evaluation.explain import heat_maps
 from tltool.evaluation.overlay import overlay
 from tltool.evaluation.pictures import small_copy
 from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
+from tltool.inference import decoder
 from tltool.workflows.models import same_precision
 
 
@@ -30,7 +29,7 @@ def heat_pictures(artifact: Artifact, evaluated: Evaluated) -> dict[int, Image.I
     contents = [read_image_bytes(item.path) for item in items]
     if not contents:
         return {}
-    images, _ = decode_batch(tf.constant(contents, tf.string), spec)
+    images, _ = decoder(spec)(contents)
     named = evaluated.probabilities[numbers].argmax(axis=1)
     precision = same_precision(artifact.description.arithmetic)
     try:

@@ -1,0 +1,88 @@
+"""What evaluation and report add to a whole run of the default recipe.
+
+python -m benchmarks.evaluation [--rounds 3] [--recipe vgg16]
+
+Reads hymenoptera from TLTOOL_TEST_DATA: its train photos train, its val photos are the validation
+part. Each step between the last epoch and the export is timed where the run itself does it; the rest
+of the run is what they are compared with. Prints Markdown.
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tltool.recipe.load import load_recipe
+from tltool.workflows import conclude, report
+from tltool.workflows.finetune import finetune
+
+STEPS = {
+    "temperature, reject option": (conclude, "calibrate"),
+    "answers to the photos": (conclude, "_evaluated"),
+    "figures, intervals, slices": (conclude, "_metrics"),
+    "tables and plots": (conclude, "_write_results"),
+    "Grad-CAM of the worst mistakes": (report, "heat_pictures"),
+    "the page itself": (report, "write_report"),
+}
+
+
+def timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
+    """Return ``function`` with its wall seconds noted under ``name``."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            seconds[name] = time.perf_counter() - started
+
+    return run
+
+
+def one_run(recipe: str, photos: Path, folder: Path) -> tuple[dict[str, float], float, int]:
+    """Train once; return seconds by step, seconds of the whole run, and bytes of the page."""
+    seconds: dict[str, float] = {}
+    before = {name: getattr(room, function) for name, (room, function) in STEPS.items()}
+    for name, (room, function) in STEPS.items():
+        setattr(room, function, timed(before[name], name, seconds))
+    try:
+        result = finetune(
+            photos, recipe=load_recipe(recipe), out=folder / "run", saved_models=folder / "exports"
+        )
+    finally:
+        for name, (room, function) in STEPS.items():
+            setattr(room, function, before[name])
+    page = (result.run / "report.html").stat().st_size
+    return seconds, result.seconds["total"], page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--recipe", default="vgg16")
+    given = parser.parse_args()
+    photos = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
+    rounds = []
+    for _ in range(given.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            rounds.append(one_run(given.recipe, photos, Path(folder)))
+    rest = statistics.median(total - sum(steps.values()) for steps, total, _ in rounds)
+    print(f"`{given.recipe}`, hymenoptera, medians of {given.rounds} runs.\n")
+    print("| step | seconds | of the rest of the run |\n|---|---|---|")
+    for name in STEPS:
+        spent = statistics.median(steps[name] for steps, _, _ in rounds)
+        print(f"| {name} | {spent:.2f} | {spent / rest:.1%} |")
+    spent = statistics.median(sum(steps.values()) for steps, _, _ in rounds)
+    print(f"| **evaluation and report** | {spent:.2f} | {spent / rest:.1%} |")
+    print(f"| audit, training, export | {rest:.1f} | |")
+    print(f"\nThe page has {max(page for _, _, page in rounds) / 1e6:.2f} MB.")
+
+
+if __name__ == "__main__":
+    main()
