@@ -3,8 +3,8 @@
 python -m benchmarks.evaluation [--rounds 3] [--recipe vgg16]
 
 Reads hymenoptera from TLTOOL_TEST_DATA: its train photos train, its val photos are the validation
-part. Each step between the last epoch and the export is timed where the run itself does it; the rest
-of the run is what they are compared with. Prints Markdown.
+part. Each step between the last epoch and the export is timed where the run itself does it, and
+compared with the rest of the run. Prints Markdown.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from tltool.evaluation.asserts import checked
 from tltool.evaluation.baselines import baselines
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.measure import measured
-from tltool.evaluation.report.document import Report, Training
+from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 
 
 def row(phase: str, epoch: int, *values: float | None) -> dict[str, Any]:
@@ -67,6 +67,7 @@ def whole(root: Path, names: Sequence[str], **options: Any) -> Report:
     return made_up(
         answers,
         asserts=("accuracy>=0.999", "ece<=1"),
+        suspects=[SuspectedLabel(path, "apple", "plum", 0.97)] * 6,
         issues=(Issue(path, "wrong extension", "it is a PNG file", bad=False),),
         training=Training(HISTORY, 1, "name: fruit\n", facts, counts, "runs/fruit"),
         heats={0: picture(1), 1: picture(2)},

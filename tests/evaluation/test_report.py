@@ -55,7 +55,16 @@ def _page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 def test_the_sections_stand_in_the_order_in_which_one_asks(page):
-    order = ["curves", "confusion", "classes", "mistakes", "data", "calibration", "slices"]
+    order = [
+        "curves",
+        "confusion",
+        "classes",
+        "mistakes",
+        "labels",
+        "data",
+        "calibration",
+        "slices",
+    ]
     assert page.sections == [*order, "recipe", "card"]
 
 
@@ -64,6 +73,7 @@ def test_the_answer_is_told_first_with_interval_baseline_and_what_to_do(page):
     answer = main.index("87.5 % of 24 validation photos are named right (95 % interval 69.0 % to")
     assert answer < main.index("always naming apple reaches 33.3 %") < main.index("Next: ")
     assert main.index("Next: ") < main.index("Confusion matrix")
+    assert "Look through the 6 labels that look wrong" in main
     assert "accuracy>=0.999 is not met, so do not use this model yet" in main
 
 
@@ -79,7 +89,7 @@ def test_every_mistake_has_its_photo_and_the_heat_map_where_there_is_one(page):
     photos = [image for image in page.all("img") if "alt" in image]
     assert len(photos) == len(page.all("img"))
     assert sum((image["alt"] or "").startswith("What spoke for") for image in photos) == 2
-    assert len(photos) == 3 + 2
+    assert len(photos) == 3 + 2 + 6
 
 
 def test_the_photos_behind_each_number_are_in_the_page(page):

@@ -92,7 +92,7 @@ def evaluate(
     if report is not None:
         name, is_run = Path(model).resolve().name, is_artifact(Path(model))
         heats = heat_pictures(load_artifact(Path(model)), evaluated) if is_run else {}
-        write_report(report, Report(name, evaluated, metrics, found.issues, heats=heats))
+        write_report(report, Report(name, evaluated, metrics, issues=found.issues, heats=heats))
     return metrics
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 _WIDE = 0.05  # half an interval; with more, models are hard to compare
 _OVERCONFIDENT = 0.05
-_MISTAKES = 3
+_MISTAKES, _SUSPECTS = 3, 5  # fewer are not worth a sentence
 
 
 def answer(metrics: Mapping[str, Any]) -> str:
@@ -26,9 +26,15 @@ def answer(metrics: Mapping[str, Any]) -> str:
     return f"{told}."
 
 
-def next_steps(metrics: Mapping[str, Any], most: int = 3) -> list[str]:
-    """Return what to do next, the most useful first; at least one sentence."""
-    return list(_steps(metrics))[:most]
+def next_steps(metrics: Mapping[str, Any], *, suspects: int = 0, most: int = 3) -> list[str]:
+    """Return what to do next, the most useful first; at least one sentence.
+
+    Args:
+        metrics: the document of metrics.json.
+        suspects: labels that look wrong.
+        most: sentences at most.
+    """
+    return list(_steps(metrics, suspects))[:most]
 
 
 def percent(share: float | None) -> str:
@@ -48,7 +54,7 @@ def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def _steps(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _steps(metrics: Mapping[str, Any], suspects: int) -> Iterator[str]:
     failed = [row["assert"] for row in metrics["asserts"] if not row["passed"]]
     if failed:
         yield f"Not good enough: {', '.join(failed)} is not met, so do not use this model yet."
@@ -57,6 +63,11 @@ def _steps(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"Collect more photos of {_some(unclear)}: with so few, recall there cannot be told "
             "apart from chance."
+        )
+    if suspects >= _SUSPECTS:
+        yield (
+            f"Look through the {suspects:,} labels that look wrong, below and in "
+            "label_suspects.csv: mending those that are is the cheapest gain."
         )
     yield from _about_slices(metrics)
     yield from _about_mistakes(metrics)

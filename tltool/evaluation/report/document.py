@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -34,6 +35,23 @@ class Training:
 
 
 @dataclass(frozen=True)
+class SuspectedLabel:
+    """A label that is probably wrong.
+
+    Attributes:
+        path: the photo.
+        given: the class as labelled.
+        suggested: the class that it more probably has.
+        score: probability that the label is wrong, 0 … 1.
+    """
+
+    path: Path
+    given: str
+    suggested: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that the page shows.
 
@@ -41,6 +59,7 @@ class Report:
         title: name of the model.
         evaluated: photos and answers.
         metrics: the document of metrics.json.
+        suspects: labels that are probably wrong, the surest first.
         issues: what the audit found.
         training: None for a model whose training is not known.
         heats: heat maps drawn over photos, by the number of the photo in ``evaluated``.
@@ -49,6 +68,7 @@ class Report:
     title: str
     evaluated: Evaluated
     metrics: Mapping[str, Any]
+    suspects: Sequence[SuspectedLabel] = ()
     issues: Sequence[Issue] = ()
     training: Training | None = None
     heats: Mapping[int, Image.Image] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,25 +45,36 @@ def shown_photos(evaluated: Evaluated) -> list[int]:
 
 def photo_cards(evaluated: Evaluated, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """Return name, classes, confidence and small copy of photos, for the page's script."""
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
-        return list(pool.map(lambda number: _card(evaluated, number, _SIDE), numbers))
+    items = evaluated.photos.items
+    sources = pictures([items[number].path for number in numbers])
+    return [_card(evaluated, *pair) for pair in zip(numbers, sources, strict=True)]
 
 
 def large_card(evaluated: Evaluated, number: int) -> dict[str, Any]:
     """Return the same of one photo with a larger copy."""
-    return _card(evaluated, number, WORST_SIDE)
+    return _card(evaluated, number, _picture(evaluated.photos.items[number].path, WORST_SIDE))
 
 
-def _card(evaluated: Evaluated, number: int, side: int) -> dict[str, Any]:
+def pictures(paths: Sequence[Path]) -> list[str | None]:
+    """Return small copies as addresses, None for photos that Pillow cannot read."""
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+        return list(pool.map(lambda path: _picture(path, _SIDE), paths))
+
+
+def _picture(path: Path, side: int) -> str | None:
+    image = small_copy(path, side)
+    return None if image is None else as_uri(image, quality=74)
+
+
+def _card(evaluated: Evaluated, number: int, source: str | None) -> dict[str, Any]:
     photos, row = evaluated.photos, evaluated.probabilities[number]
     item = photos.items[number]
-    image = small_copy(item.path, side)
     return {
         "name": shown_path(item.path, photos.root),
         "label": photos.class_names.index(item.label),
         "predicted": int(row.argmax()),
         "confidence": round(float(row.max()), 4),
-        "source": None if image is None else as_uri(image, quality=74),
+        "source": source,
     }
 
 

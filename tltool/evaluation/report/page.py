@@ -17,10 +17,16 @@ from tltool.evaluation.report.advice import answer, confused_pairs, next_steps, 
 from tltool.evaluation.report.card import card
 from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.figures import calibration_chart, refusal_chart, training_curves
-from tltool.evaluation.report.gallery import large_card, photo_cards, shown_photos, worst_mistakes
+from tltool.evaluation.report.gallery import (
+    large_card,
+    photo_cards,
+    pictures,
+    shown_photos,
+    worst_mistakes,
+)
 
 _MATRIX_UP_TO = 40  # classes; beyond, only the most confused pairs are listed
-_PAIRS, _ISSUES = 15, 60  # shown at most
+_PAIRS, _ISSUES, _SUSPECTS = 15, 60, 24  # shown at most
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -59,13 +65,14 @@ def _content(report: Report) -> dict[str, Any]:
         "metrics": metrics,
         "names": names,
         "answer": answer(metrics),
-        "steps": next_steps(metrics),
+        "steps": next_steps(metrics, suspects=len(report.suspects)),
         "curves": training_curves(training.history, training.best) if training else [],
         "kept": _kept(report),
         "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
         "pairs": confused_pairs(metrics)[:_PAIRS],
         "wrong": metrics["n"] - sum(row[n] for n, row in enumerate(metrics["confusion_matrix"])),
         "worst": [_worst(report, number) for number in worst_mistakes(report.evaluated)],
+        "suspects": _suspects(report),
         "issues": _issues(report),
         "calibration": calibration_chart(metrics),
         "refusal": refusal_chart(metrics),
@@ -102,6 +109,20 @@ def _worst(report: Report, number: int) -> dict[str, Any]:
         **large_card(evaluated, number),
         "truth": float(evaluated.probabilities[number, position]),
         "heat": None if heat is None else as_uri(heat, quality=78),
+    }
+
+
+def _suspects(report: Report) -> dict[str, Any]:
+    root = report.evaluated.photos.root
+    shown = report.suspects[:_SUSPECTS]
+    sources = pictures([each.path for each in shown])
+    return {
+        "count": len(report.suspects),
+        "more": len(report.suspects) - len(shown),
+        "rows": [
+            {"name": shown_path(each.path, root), "suspect": each, "source": source}
+            for each, source in zip(shown, sources, strict=True)
+        ],
     }
 
 
