@@ -103,9 +103,11 @@ def _listing_issues(listing: Listing) -> list[Issue]:
 def _checked(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, list[Issue]]]:
     """Check all items in parallel and yield them in order."""
     decode = image_decoder()
+    # The first call gets the graph ready: alone, or every thread would do that work.
+    yield from (_check(item, max_pixels, decode) for item in items[:1])
     pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16))
     try:
-        yield from pool.map(lambda item: _check(item, max_pixels, decode), items)
+        yield from pool.map(lambda item: _check(item, max_pixels, decode), items[1:])
     finally:  # after an error or Ctrl-C, the files still waiting are not opened
         pool.shutdown(cancel_futures=True)
 

@@ -137,7 +137,17 @@ def _traced(
 
         augmenter = Augmenter(augment, (decode.height, decode.width))
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    count = tf.TensorSpec([None], tf.int64)
+    signature = [
+        ImageFiles(tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.bool)),
+        count,
+        tf.TensorSpec([None], tf.float32),
+        count,
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([], tf.int64),
+    ]
+
+    @tf.function(input_signature=signature, autograph=False)
     def one_pass(
         files: ImageFiles,
         labels: tf.Tensor,

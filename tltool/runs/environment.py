@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -51,14 +52,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def installed() -> list[str]:
+@functools.cache  # reading all their metadata costs half a second
+def installed() -> tuple[str, ...]:
     """Return ``name==version`` of every installed package, sorted."""
     pairs = {
         f"{one.metadata['Name'].lower()}=={one.version}"
         for one in importlib.metadata.distributions()
         if one.metadata["Name"]
     }
-    return sorted(pairs)
+    return tuple(sorted(pairs))
 
 
 def lock_digest() -> str:
