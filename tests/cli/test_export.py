@@ -124,7 +124,7 @@ def test_a_damaged_export_is_named_by_its_file(
 
 
 @pytest.mark.slow
-def test_an_export_without_its_photos_is_whole_but_cannot_be_checked(
+def test_an_export_without_its_photos_is_checked_by_its_files(
     everything: tuple[dict[str, Any], Path],
     tltool: Tltool,
     the_error: Callable[[Any], str],
