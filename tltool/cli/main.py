@@ -9,6 +9,7 @@ import typer
 from tltool import __version__
 from tltool.cli import (
     backbones,
+    compare,
     data,
     demo,
     evaluate,
@@ -36,6 +37,7 @@ app.command("finetune")(finetune.finetune)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("backbones")(backbones.backbones)
 app.add_typer(data.app, name="data")

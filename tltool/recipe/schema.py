@@ -254,6 +254,9 @@ class EvaluateSection(Section):
     accuracy>=0.9, recall[CLASS]>=0.85, ece<=0.05 and the like; docs/evaluation.md lists them."""
     strict: bool = False
     """Hold asserts against the worse end of the 95 % interval instead of the figure itself."""
+    label_errors: bool = True
+    """Look for wrong labels among training and validation photos (confident learning; Northcutt et
+    al. 2021) and write label_suspects.csv. It takes seconds, on features that are there already."""
 
 
 class ExportSection(Section):

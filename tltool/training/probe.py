@@ -66,7 +66,9 @@ def fit_probe(
         seed=seed,
     )
     strength = _simplest(scores)
-    kernel, bias = _solve(standard, labels, classes=classes, strength=strength, weights=weights)
+    kernel, bias = solve_softmax(
+        standard, labels, classes=classes, strength=strength, weights=weights
+    )
     folded = kernel / scale[:, None]
     return Probe(
         kernel=folded.astype(np.float32),
@@ -115,7 +117,7 @@ def _cross_validate(
     for strength in sorted(strengths):
         losses, hits = [], []
         for train, held in parts:
-            kernel, bias = _solve(
+            kernel, bias = solve_softmax(
                 features[train],
                 targets[train],
                 classes=classes,
@@ -137,7 +139,7 @@ def _cross_validate(
     return scores
 
 
-def _solve(
+def solve_softmax(
     features: np.ndarray,
     labels: np.ndarray,
     *,
@@ -145,7 +147,10 @@ def _solve(
     strength: float,
     weights: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel [D, C] and bias [C] of softmax regression."""
+    """Return kernel [D, C] and bias [C] of softmax regression on standardised features [N, D].
+
+    ``strength`` is the inverse L2 strength; with ``weights`` [N] photos count by them.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits

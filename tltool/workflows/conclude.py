@@ -30,6 +30,7 @@ from tltool.workflows.photos import Photos
 from tltool.workflows.prepare import test_part
 from tltool.workflows.report import write_run_report
 from tltool.workflows.session import Session
+from tltool.workflows.suspects import find_suspects
 
 
 def conclude(
@@ -51,7 +52,10 @@ def conclude(
     session = learning.session
     trust = calibrate(learning, learned, photos)
     evaluated = _evaluated(learning, photos, learned, trust)
-    metrics = _metrics(learning, evaluated, learned, trust)
+    metrics = {
+        **_metrics(learning, evaluated, learned, trust),
+        "label_errors": find_suspects(learning, photos),
+    }
     _write_results(learning, evaluated, metrics)
     names, decode = photos.catalog.class_names, learning.train.decode
     description = _description(learning, names, decode, temperature=trust.temperature)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tltool.data.catalog import Catalog
 from tltool.data.duplicates import Cluster, find_clusters
 from tltool.data.split import Split, given_folds, held_out, make_split, with_folds
+from tltool.data.units import units_of
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 
@@ -47,3 +51,16 @@ def copies(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
             f" ({near} of them near); each cluster stays in one part"
         )
     return clusters
+
+
+def groups_of(catalog: Catalog) -> NDArray[np.int64]:
+    """Return which photos a cross-validation must keep together, int64 [N].
+
+    Photos of one number are copies or near copies of each other, or of one group.
+    """
+    found = np.zeros(len(catalog), np.int64)
+    everything = range(len(catalog))
+    units = units_of(catalog.items, everything, seed=0, clusters=find_clusters(catalog.items))
+    for number, unit in enumerate(units):
+        found[list(unit.members)] = number
+    return found

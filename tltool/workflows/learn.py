@@ -56,6 +56,8 @@ class Learning:
         cached: whether phases run on cached features.
         caches: folder of the features; runs that compute the same may share it.
         probe_logits: of the probe for the validation photos, float32 [V, C]; None without one.
+        pretrained: input of the head for training and validation photos, before all training,
+            float32 [N, D] or [N, h, w, D]; None where nothing needed it.
     """
 
     session: Session
@@ -71,6 +73,7 @@ class Learning:
     best: BestModel = field(init=False)
     progress: Progress = field(init=False)
     probe_logits: np.ndarray | None = field(init=False, default=None)
+    pretrained: tuple[np.ndarray, np.ndarray] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         session, network = self.session, self.network
@@ -196,6 +199,7 @@ class Learning:
         return train.cache.views if learning and not self.augment.identity else 1
 
     def _phase_probe(self, plain: Features, held: Features) -> None:
+        self.pretrained = (plain.pooled, held.pooled)
         with self.session.phase("probe"):
             if self.progress.reached("probe"):
                 self.best.restore()

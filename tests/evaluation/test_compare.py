@@ -1,0 +1,77 @@
+"""Two classifiers on the same photos: the paired figures are those of the textbooks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from tltool.evaluation.compare import against_first, holm, verdict
+
+
+def pair(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    counts = (both, first, second, neither)
+    return (
+        np.repeat([True, True, False, False], counts),
+        np.repeat([True, False, True, False], counts),
+    )
+
+
+def test_mcnemar_is_the_binomial_test_on_what_only_one_gets_right() -> None:
+    first, second = pair(100, 6, 16, 30)
+    (found,) = against_first(first, [second])
+    assert (found.n, found.only_first, found.only_second) == (152, 6, 16)
+    assert found.p_value == pytest.approx(binomtest(6, 22).pvalue)
+    assert found.difference == pytest.approx(10 / 152)
+
+
+def test_the_bootstrap_agrees_with_resampling_photos() -> None:
+    first, second = pair(90, 8, 20, 35)
+    (found,) = against_first(first, [second])
+    rng = np.random.default_rng(1)
+    difference = second.astype(int) - first
+    means = [difference[rng.integers(0, 153, 153)].mean() for _ in range(4000)]
+    assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.008)
+    assert found.low < found.difference < found.high
+    assert against_first(first, [second]) == [found]
+
+
+def test_the_interval_covers_the_true_difference_as_often_as_it_says() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        kinds = rng.choice(4, 300, p=[0.7, 0.06, 0.12, 0.12])
+        found = against_first(np.isin(kinds, (0, 1)), [np.isin(kinds, (0, 2))])[0]
+        hits += found.low <= 0.06 <= found.high
+    assert binomtest(hits, 200, 0.95).pvalue > 0.001
+
+
+def test_equal_answers_cannot_be_told_apart() -> None:
+    first, _ = pair(50, 0, 0, 10)
+    (found,) = against_first(first, [first])
+    assert (found.p_value, found.low, found.high) == (1.0, 0.0, 0.0)
+    assert not found.told_apart
+    assert "A and B" not in verdict("A", "B", found)
+    assert "B and A cannot be told apart with n = 60" in verdict("A", "B", found)
+
+
+@pytest.mark.parametrize(("first", "second", "better"), [(2, 20, "B"), (20, 2, "A")])
+def test_the_verdict_names_the_better_one(first: int, second: int, better: str) -> None:
+    one, other = pair(100, first, second, 31)
+    (found,) = against_first(one, [other])
+    sentence = verdict("A", "B", found)
+    assert sentence.startswith(f"{better} is better than")
+    assert "by 11.8 points, interval " in sentence
+
+
+def test_holm_corrects_in_steps() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_many_comparisons_are_harder_to_win() -> None:
+    first, second = pair(100, 6, 18, 29)
+    alone = against_first(first, [second])[0]
+    among = against_first(first, [second] + [first] * 4)[0]
+    assert alone.told_apart and not among.told_apart
+    assert among.p_value == alone.p_value and among.adjusted == pytest.approx(5 * alone.p_value)

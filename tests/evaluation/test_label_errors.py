@@ -1,0 +1,88 @@
+"""Wrong labels: flipped ones are found, copies do not vouch for each other."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tltool.evaluation.label_errors import (
+    COLUMNS,
+    confident_learning,
+    label_errors,
+    out_of_fold,
+    write_suspects,
+)
+
+
+def clouds(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return features [n, 8] of well separated classes, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    centres = rng.normal(0, 3, (classes, 8))
+    return (centres[labels] + rng.normal(0, 1, (n, 8))).astype(np.float32), labels
+
+
+def test_flipped_labels_are_found_and_the_right_class_is_suggested() -> None:
+    features, true = clouds(300)
+    flipped = np.random.default_rng(1).permutation(300)[:15]
+    labels = true.copy()
+    labels[flipped] = (true[flipped] + 1) % 3
+    found = label_errors(features, labels, np.arange(300), classes=3, strength=0.1, seed=0)
+    assert found is not None and found.n == 300
+    assert {one.index for one in found.suspects} <= set(flipped)
+    assert len(found.suspects) >= 10
+    for one in found.suspects:
+        assert (one.given, one.suggested) == (labels[one.index], true[one.index])
+        assert one.score == pytest.approx(1 - one.p_given)
+    scores = [one.score for one in found.suspects]
+    assert scores == sorted(scores, reverse=True)
+    assert found.expected == pytest.approx(15, abs=6)
+
+
+def test_clean_labels_raise_no_suspicion() -> None:
+    features, labels = clouds(200)
+    found = label_errors(features, labels, np.arange(200), classes=3, strength=0.1, seed=0)
+    assert found is not None and not found.suspects and found.expected == 0
+
+
+def test_copies_of_a_wrong_photo_do_not_vouch_for_each_other() -> None:
+    features, labels = clouds(120, classes=2)
+    copied, groups = np.repeat(features[:1], 40, axis=0), np.arange(160)
+    features, labels = np.concatenate([features, copied]), np.append(labels, np.ones(40, int))
+    groups[120:] = groups[0]
+    together = out_of_fold(features, labels, groups, classes=2, strength=0.1, seed=0)
+    apart = out_of_fold(features, labels, np.arange(160), classes=2, strength=0.1, seed=0)
+    assert together is not None and apart is not None
+    assert together[120:, 1].mean() < 0.2 < 0.5 < apart[120:, 1].mean()
+
+
+def test_a_class_of_a_single_photo_gives_no_answer() -> None:
+    features, labels = clouds(20, classes=2)
+    labels[:] = 0
+    labels[3] = 1
+    assert label_errors(features, labels, np.arange(20), classes=2, strength=1.0, seed=0) is None
+
+
+def test_the_thresholds_are_those_of_the_paper() -> None:
+    # class 0 is named with 0.8 on average, class 1 with 0.55: 0.6 for class 1 is confident there
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.6, 0.4]])
+    found = confident_learning(probabilities, np.array([0, 0, 0, 1, 1]))
+    assert [(one.index, one.suggested) for one in found.suspects] == [(2, 1)]
+    assert found.expected == pytest.approx(1.0)
+
+
+def test_the_table_has_a_row_per_suspect(tmp_path: Path) -> None:
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8]])
+    found = confident_learning(probabilities, np.array([0, 0, 1]))
+    write_suspects(
+        tmp_path / "s.csv", found, ["a.jpg", 'b,"1".jpg', "c.jpg"], ["ants", "köttbullar"]
+    )
+    with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    (row,) = rows
+    assert (row["file"], row["given"], row["suggested"]) == ('b,"1".jpg', "ants", "köttbullar")
+    assert float(row["score"]) == pytest.approx(0.9)

@@ -1,0 +1,190 @@
+"""tltool compare: runs on the same photos, backbones on some photos, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tltool.cli.main import app
+from tltool.workflows.finetune import FinetuneResult
+
+
+def tltool(*args: object) -> Any:
+    result = CliRunner().invoke(app, [*map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def other(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of a run that gives some photos another answer."""
+    run = tmp_path_factory.mktemp("other") / "worse"
+    shutil.copytree(trained.run, run)
+    rewrite(run / "predictions.csv", lambda row, n: row | ({"predicted": "plum"} if n % 2 else {}))
+    return run
+
+
+def rewrite(path: Path, change: Callable[[dict[str, str], int], dict[str, str]]) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [change(row, number) for number, row in enumerate(csv.DictReader(file))]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def hits(run: Path) -> list[bool]:
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return [row["label"] == row["predicted"] for row in csv.DictReader(file)]
+
+
+def test_the_figures_are_those_of_the_predictions(trained, other):
+    document = json.loads(tltool("compare", trained.run, other, "--json").stdout)
+    first, second = hits(trained.run), hits(other)
+    (found,) = document["comparisons"]
+    assert document["n"] == len(first)
+    assert found["only_first"] == sum(a and not b for a, b in zip(first, second, strict=True))
+    assert found["only_second"] == len(found["only_second_right"])
+    assert found["difference"] == pytest.approx((sum(second) - sum(first)) / len(first))
+    cost = document["runs"][0]["cost"]
+    assert cost["parameters"] > 6000 and cost["milliseconds"] > 0 and cost["train_seconds"] > 0
+
+
+def test_the_table_says_it_in_words(trained, other):
+    result = tltool("compare", trained.run, other)
+    assert result.exit_code == 0
+    assert "is better than" in result.stdout or "cannot be told apart with n =" in result.stdout
+    assert "parameters" in result.stdout
+
+
+def test_an_export_stands_for_its_run_and_three_are_corrected(
+    trained, other, tmp_path, monkeypatch
+):
+    third = shutil.copytree(other, tmp_path / "third")
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(trained.run, tmp_path / "runs" / "run")
+    monkeypatch.chdir(tmp_path)
+    document = json.loads(tltool("compare", trained.export, other, third, "--json").stdout)
+    assert [row["name"] for row in document["runs"]] == ["run", "worse", "third"]
+    for one in document["comparisons"]:
+        assert one["adjusted"] == pytest.approx(min(1, 2 * one["p_value"]))
+
+
+def test_the_page_shows_what_only_one_gets_right(trained, other, tmp_path):
+    page = tmp_path / "page.html"
+    assert tltool("compare", trained.run, other, "--report", page).exit_code == 0
+    text = page.read_text("utf-8")
+    document = json.loads(tltool("compare", trained.run, other, "--json").stdout)
+    (found,) = document["comparisons"]
+    assert text.count("<figure>") == found["only_first"] + found["only_second"] > 0
+    assert text.count("data:image/jpeg") == text.count("<figure>")
+    assert "http://" not in text and "https://" not in text
+    assert found["only_first_right"][0] in text
+    again = tltool("compare", trained.run, other, "--report", page)
+    assert again.exit_code == 2 and "nothing is replaced" in again.stderr
+    assert page.read_text("utf-8") == text
+
+
+def test_photos_that_are_gone_are_named_without_a_picture(trained, other, tmp_path):
+    moved = shutil.copytree(trained.run, tmp_path / "moved")
+    manifest = json.loads((moved / "manifest.json").read_text("utf-8"))
+    from tltool.runs.manifest import write_manifest
+
+    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
+    manifest["arguments"]["photos"] = str(tmp_path / "nowhere")
+    write_manifest(moved / "manifest.json", manifest)
+    page = tmp_path / "page.html"
+    assert tltool("compare", moved, other, "--report", page).exit_code == 0
+    assert "no picture" in page.read_text("utf-8")
+
+
+def test_different_photos_are_refused(trained, other, tmp_path):
+    shorter = shutil.copytree(other, tmp_path / "shorter")
+    for name in ("split.csv", "predictions.csv"):
+        lines = (shorter / name).read_text("utf-8").splitlines(keepends=True)
+        part = [number for number, text in enumerate(lines) if ",validation," in text]
+        del lines[part[-1] if name == "split.csv" else -1]
+        (shorter / name).write_text("".join(lines), "utf-8")
+    result = tltool("compare", trained.run, shorter)
+    assert result.exit_code == 3
+    assert "different photos" in result.stderr and "1 only in the validation part" in result.stderr
+
+
+def test_other_labels_are_refused(trained, other, tmp_path):
+    renamed = shutil.copytree(other, tmp_path / "renamed")
+    for name in ("split.csv", "predictions.csv"):
+        text = (renamed / name).read_text("utf-8")
+        (renamed / name).write_text(text.replace(",plum,", ",quince,"), "utf-8")
+    result = tltool("compare", trained.run, renamed)
+    assert result.exit_code == 3 and "other labels" in result.stderr
+
+
+def test_tables_that_do_not_belong_together(trained, other, tmp_path):
+    cut = shutil.copytree(other, tmp_path / "cut")
+    lines = (cut / "predictions.csv").read_text("utf-8").splitlines(keepends=True)
+    (cut / "predictions.csv").write_text("".join(lines[:-1]), "utf-8")
+    result = tltool("compare", trained.run, cut)
+    assert result.exit_code == 3 and "do not belong together" in result.stderr
+
+
+def test_what_cannot_be_compared(trained, other, tmp_path):
+    assert tltool("compare", trained.run).exit_code == 2
+    assert tltool("compare", trained.run, trained.run).exit_code == 2
+    assert tltool("compare", trained.run, tmp_path / "none").exit_code == 2
+    assert tltool("compare", trained.run, tmp_path).exit_code == 3
+    assert tltool("compare", trained.run, other, "--size", 64).exit_code == 2
+    far = shutil.copytree(trained.export, tmp_path / "far" / "1")
+    result = tltool("compare", other, far)
+    assert result.exit_code == 3 and "is not found" in result.stderr
+
+
+def test_a_leaderboard_of_backbones(trained, monkeypatch, tmp_path):
+    names = "tiny_vgg,tiny_resnet,vgg19"
+    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
+    options = ("--backbones", names, "--size", 32, "--offline")
+    result = tltool("compare", trained.photos, *options, "--weights", "random", "--json")
+    document = json.loads(result.stdout)
+    assert document["n"] == 42 and document["classes"] == 3 and not document["left_out"]
+    places = document["backbones"]
+    assert {place["backbone"] for place in places} == set(names.split(","))
+    values = [place["accuracy"]["value"] for place in places]
+    assert values == sorted(values, reverse=True)
+    assert places[0]["against_best"] is None
+    assert all(place["against_best"]["difference"] <= 0 for place in places[1:])
+    assert next(p for p in places if p["backbone"] == "tiny_vgg")["features"] == 32
+    again = json.loads(
+        tltool("compare", trained.photos, *options, "--weights", "random", "--json").stdout
+    )
+    assert [p["accuracy"] for p in again["backbones"]] == [p["accuracy"] for p in places]
+
+
+def test_backbones_without_weights_are_named_with_the_reason(trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
+    result = tltool("compare", trained.photos, "--backbones", "resnet50,vgg16", "--offline")
+    assert result.exit_code == 5
+    assert "resnet50 cannot be had" in result.stderr and "vgg16 cannot be had" in result.stderr
+
+
+def test_an_unknown_backbone(trained):
+    result = tltool("compare", trained.photos, "--backbones", "vgg61")
+    assert result.exit_code == 2 and "vgg16" in result.stderr
+
+
+def test_a_run_lists_labels_that_look_wrong(trained, finetune_tiny: Callable[..., FinetuneResult]):
+    figures = json.loads((trained.run / "metrics.json").read_text("utf-8"))["label_errors"]
+    with (trained.run / "label_suspects.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert figures["n"] == 42 and figures["suspects"] == len(rows)
+    for row in rows:
+        assert (trained.photos / row["file"]).is_file()
+        assert Path(row["file"]).parent.name == row["given"] != row["suggested"]
+    without = finetune_tiny(trained.photos, "evaluate.label_errors=false", "train.head.epochs=0")
+    assert without.metrics["label_errors"] is None
+    assert not (without.run / "label_suspects.csv").exists()

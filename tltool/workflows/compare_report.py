@@ -1,0 +1,100 @@
+"""The page of a comparison, with the photos that only one run gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool.data.sources.open import is_source, read_images
+from tltool.errors import TltoolError, UsageError
+from tltool.evaluation.compare_report import Example, Gallery, compare_page
+from tltool.recipe.load import load_recipe
+from tltool.workflows.compare import Comparison
+from tltool.workflows.contenders import Contender, Key
+
+_SHOWN = 48  # photos of a gallery; more would make the page too heavy to send
+
+
+def check_report(path: Path) -> None:
+    """Refuse a page that cannot be written, before any work is done.
+
+    Raises:
+        UsageError: it exists, or its folder does not.
+    """
+    if path.exists():
+        raise UsageError(
+            f"'{path}' exists", hint="nothing is replaced: give another name with --report"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"'{path}' cannot be written: its folder does not exist",
+            hint="give a file in a folder that exists with --report",
+        )
+
+
+def write_report(path: Path, found: Comparison) -> None:
+    """Write one self-contained HTML file.
+
+    Photos that are no longer where the first run found them are named without a picture.
+
+    Raises:
+        UsageError: the file exists.
+    """
+    root = _root_of(found.contenders[0])
+    galleries = []
+    for number in range(1, len(found.contenders)):
+        for right, wrong in ((0, number), (number, 0)):
+            keys = found.only_one_right(right, wrong)
+            examples = [
+                _example(key, found.contenders[right], found.contenders[wrong], root)
+                for key in keys[:_SHOWN]
+            ]
+            names = found.contenders[right].name, found.contenders[wrong].name
+            galleries.append(Gallery(*names, len(keys), examples))
+    rows = _rows(found)
+    with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(compare_page(rows, found.verdicts, galleries, n=len(found.keys)))
+
+
+def _root_of(contender: Contender) -> Path | None:
+    """Return the folder of the photos; None when they are gone."""
+    source = str(contender.facts["arguments"]["photos"])
+    try:
+        if not is_source(source):
+            return None
+        pixels = load_recipe(str(contender.run.recipe)).data.pixels
+        return read_images(source, pixels=pixels, offline=True).root
+    except (TltoolError, OSError):
+        return None
+
+
+def _example(key: Key, right: Contender, wrong: Contender, root: Path | None) -> Example:
+    good, bad = right.answers[key], wrong.answers[key]
+    return Example(
+        name=good.path.as_posix(),
+        file=None if root is None else root / good.path,
+        label=good.label,
+        confidence=good.confidence,
+        wrongly=bad.predicted,
+        wrong_confidence=bad.confidence,
+    )
+
+
+def _rows(found: Comparison) -> list[dict[str, Any]]:
+    rows = []
+    pairs: Sequence[Any] = (None, *found.paired)
+    for number, (one, cost, paired) in enumerate(
+        zip(found.contenders, found.costs, pairs, strict=True)
+    ):
+        value, low, high = found.accuracy(number)
+        rows.append(
+            {
+                "name": one.name,
+                "accuracy": f"{value:.3f}",
+                "interval": f"{low:.3f} to {high:.3f}",
+                "paired": paired,
+                "cost": cost,
+            }
+        )
+    return rows

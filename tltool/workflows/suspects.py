@@ -1,0 +1,68 @@
+"""Look for wrong labels: at the end of a run, or in photos of which nothing was trained yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tltool.data.catalog import Catalog
+from tltool.data.split import shown_path
+from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
+from tltool.models.network import Network
+from tltool.workflows.divide import groups_of
+from tltool.workflows.learn import Learning
+from tltool.workflows.photos import Photos
+
+_STRENGTH = 0.01  # of the regression where no probe has chosen one
+
+
+def find_suspects(learning: Learning, photos: Photos) -> dict[str, Any] | None:
+    """Write label_suspects.csv of a run, from features that no label has shaped.
+
+    Only training and validation photos are looked at: the test photos are for the evaluation alone.
+
+    Returns:
+        ``{n, suspects, expected}`` for metrics.json: labels looked at, labels suspect, and how many
+        are estimated to be wrong. None where the recipe wants none, where the run computed no
+        features of untouched photos, or where a class is too small.
+    """
+    session = learning.session
+    if not session.recipe.evaluate.label_errors or learning.pretrained is None:
+        return None
+    parts = [photos.part("train"), photos.part("validation")]
+    catalog = Catalog(
+        photos.catalog.root, parts[0].items + parts[1].items, photos.catalog.class_names
+    )
+    pooled = [_vectors(one, learning.network) for one in learning.pretrained]
+    found = label_errors(
+        np.concatenate(pooled),
+        catalog.labels(),
+        groups_of(catalog),
+        classes=len(catalog.class_names),
+        strength=learning.probe.strength if learning.probe else _STRENGTH,
+        seed=session.recipe.seed,
+    )
+    if found is None:
+        return None
+    files = [shown_path(item.path, catalog.root) for item in catalog.items]
+    write_suspects(session.run.label_suspects, found, files, catalog.class_names)
+    if found.suspects:
+        session.observer.on_message(_told(found, str(session.run.label_suspects)))
+    return {"n": found.n, "suspects": len(found.suspects), "expected": found.expected}
+
+
+def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
+    """Return features as vectors [N, D], averaged over positions where the head takes them all."""
+    if pooled.ndim == 2 and network.head == "flatten":
+        last = network.backbone.stages[-1].layer
+        pooled = pooled.reshape(-1, *network.model.get_layer(last).output.shape[1:])
+    return pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
+
+
+def _told(found: LabelErrors, file: str) -> str:
+    count = len(found.suspects)
+    return (
+        f"{count:,} of {found.n:,} labels look wrong to the pretrained features; "
+        f"{file} has them, the surest first"
+    )
