@@ -50,8 +50,7 @@ def test_equal_answers_cannot_be_told_apart() -> None:
     (found,) = against_first(first, [first])
     assert (found.p_value, found.low, found.high) == (1.0, 0.0, 0.0)
     assert not found.told_apart
-    assert "A and B" not in verdict("A", "B", found)
-    assert "B and A cannot be told apart with n = 60" in verdict("A", "B", found)
+    assert verdict("A", "B", found).startswith("B and A cannot be told apart with n = 60: they get")
 
 
 @pytest.mark.parametrize(("first", "second", "better"), [(2, 20, "B"), (20, 2, "A")])

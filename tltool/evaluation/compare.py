@@ -83,6 +83,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def verdict(name: str, other: str, paired: Paired) -> str:
     """Return one sentence on the second classifier ``other`` against the first, ``name``."""
+    if not paired.only_first + paired.only_second:
+        return (
+            f"{other} and {name} cannot be told apart with n = {paired.n:,}: they get the same "
+            "photos right"
+        )
     if not paired.told_apart:
         return (
             f"{other} and {name} cannot be told apart with n = {paired.n:,} (difference "
