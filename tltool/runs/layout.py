@@ -56,15 +56,14 @@ class RunLayout:
         return self.folder / "predictions.csv"
 
     @property
-<<<<<<< HEAD
     def report(self) -> Path:
         """The final evaluation as a page."""
         return self.folder / "report.html"
-=======
+
+    @property
     def label_suspects(self) -> Path:
         """Training and validation photos whose labels are probably wrong, the surest first."""
         return self.folder / "label_suspects.csv"
->>>>>>> 265d574 (Labels that look wrong in every run; tltool compare for runs and backbones)
 
     @property
     def plots(self) -> Path:

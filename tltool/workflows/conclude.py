@@ -52,16 +52,17 @@ def conclude(
     session = learning.session
     trust = calibrate(learning, learned, photos)
     evaluated = _evaluated(learning, photos, learned, trust)
+    suspects = find_suspects(learning, photos)
     metrics = {
         **_metrics(learning, evaluated, learned, trust),
-        "label_errors": find_suspects(learning, photos),
+        "label_errors": suspects.figures,
     }
     _write_results(learning, evaluated, metrics)
     names, decode = photos.catalog.class_names, learning.train.decode
     description = _description(learning, names, decode, temperature=trust.temperature)
     artifact = Artifact(learning.network, description, trust.calibration)
     save_artifact(session.run.folder, artifact)
-    write_run_report(learning, artifact, photos, evaluated, metrics)
+    write_run_report(learning, artifact, photos, evaluated, metrics, suspects.labels)
     _check_gates(session, metrics)
     return artifact, metrics
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tltool.artifact import Artifact
 from tltool.data.catalog import SPLIT_NAMES
 from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.report.document import Report, Training
+from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 from tltool.evaluation.report.page import write_report
 from tltool.recipe.load import to_yaml
 from tltool.workflows.heats import heat_pictures
@@ -23,6 +23,7 @@ def write_run_report(
     photos: Photos,
     evaluated: Evaluated,
     metrics: Mapping[str, Any],
+    suspects: Sequence[SuspectedLabel],
 ) -> None:
     """Write the run's report.
 
@@ -43,6 +44,7 @@ def write_run_report(
         title=session.recipe.name,
         evaluated=evaluated,
         metrics=metrics,
+        suspects=suspects,
         issues=photos.audit.issues,
         training=training,
         heats=heat_pictures(artifact, evaluated),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from tltool.data.catalog import Catalog
 from tltool.data.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
+from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network import Network
 from tltool.workflows.divide import groups_of
 from tltool.workflows.learn import Learning
@@ -17,19 +20,30 @@ from tltool.workflows.photos import Photos
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
 
 
-def find_suspects(learning: Learning, photos: Photos) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Suspects:
+    """What was found of wrong labels.
+
+    Attributes:
+        figures: ``{n, suspects, expected}`` for metrics.json: labels looked at, labels suspect, and
+            how many are estimated to be wrong; None where nothing was looked at.
+        labels: for the report, the surest first.
+    """
+
+    figures: Mapping[str, Any] | None
+    labels: Sequence[SuspectedLabel]
+
+
+def find_suspects(learning: Learning, photos: Photos) -> Suspects:
     """Write label_suspects.csv of a run, from features that no label has shaped.
 
     Only training and validation photos are looked at: the test photos are for the evaluation alone.
-
-    Returns:
-        ``{n, suspects, expected}`` for metrics.json: labels looked at, labels suspect, and how many
-        are estimated to be wrong. None where the recipe wants none, where the run computed no
-        features of untouched photos, or where a class is too small.
+    Nothing is looked at where the recipe wants none, where the run computed no features of untouched
+    photos, or where a class is too small.
     """
     session = learning.session
     if not session.recipe.evaluate.label_errors or learning.pretrained is None:
-        return None
+        return Suspects(None, ())
     parts = [photos.part("train"), photos.part("validation")]
     catalog = Catalog(
         photos.catalog.root, parts[0].items + parts[1].items, photos.catalog.class_names
@@ -44,12 +58,20 @@ def find_suspects(learning: Learning, photos: Photos) -> dict[str, Any] | None:
         seed=session.recipe.seed,
     )
     if found is None:
-        return None
+        return Suspects(None, ())
     files = [shown_path(item.path, catalog.root) for item in catalog.items]
     write_suspects(session.run.label_suspects, found, files, catalog.class_names)
     if found.suspects:
         session.observer.on_message(_told(found, str(session.run.label_suspects)))
-    return {"n": found.n, "suspects": len(found.suspects), "expected": found.expected}
+    names = catalog.class_names
+    labels = [
+        SuspectedLabel(
+            catalog.items[one.index].path, names[one.given], names[one.suggested], one.score
+        )
+        for one in found.suspects
+    ]
+    figures = {"n": found.n, "suspects": len(labels), "expected": found.expected}
+    return Suspects(figures, labels)
 
 
 def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
