@@ -38,7 +38,7 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
     """Write label_suspects.csv of a run, from features that no label has shaped.
 
     Only training and validation photos are looked at: the test photos are for the evaluation alone.
-    Nothing is looked at where the recipe wants none, where the run computed no features of untouched
+    Nothing is looked at where the recipe wants none, where the run has no features of untouched
     photos, or where a class is too small.
     """
     session = learning.session
