@@ -40,14 +40,14 @@ function offerWhy(item, file, name) {
   let drawn = null;
   button.hidden = !canExplain;
   button.addEventListener("click", async () => {
-    const pressed = button.getAttribute("aria-pressed") === "true";
+    const shown = button.classList.contains("on");
     button.disabled = true;
     try {
-      if (!pressed) drawn ??= await askWhy(file);
+      if (!shown) drawn ??= await askWhy(file);
       const text = `Where ${file.name} speaks for ${name}: the brighter, the more.`;
-      showImage(image, pressed ? file : drawn, pressed ? "" : text);
-      button.setAttribute("aria-pressed", String(!pressed));
-      button.textContent = pressed ? `Show what speaks for ${name}` : "Show the photo";
+      showImage(image, shown ? file : drawn, shown ? "" : text);
+      button.classList.toggle("on", !shown);
+      button.textContent = shown ? `Show what speaks for ${name}` : "Show the photo";
     } catch (error) {
       tell(error instanceof TypeError ? "The server does not answer." : error.message, true);
     }
@@ -69,7 +69,10 @@ function emptyResult(file) {
   const item = part("result").content.cloneNode(true).firstElementChild;
   const image = item.querySelector("img");
   image.addEventListener("error", () => item.classList.add("blind"));
-  image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+  image.addEventListener("load", () => {
+    URL.revokeObjectURL(image.src);
+    item.classList.remove("blind");
+  });
   showImage(image, file, "");
   item.querySelector(".file").textContent = file.name;
   item.querySelector(".answer").textContent = "…";
