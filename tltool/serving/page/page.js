@@ -30,7 +30,7 @@ function showCall(name) {
 
 function showImage(image, content, text) {
   image.src = URL.createObjectURL(content);
-  image.alt = text;
+  image.alt = image.title = text;
 }
 
 // The picture is asked for once; then the button changes between it and the photo.
@@ -44,7 +44,9 @@ function offerWhy(item, file, name) {
     button.disabled = true;
     try {
       if (!shown) drawn ??= await askWhy(file);
-      const text = `Where ${file.name} speaks for ${name}: the brighter, the more.`;
+      const text =
+        `Where ${file.name} speaks for ${name}: the brighter, the more. ` +
+        "The model does not see what is striped.";
       showImage(image, shown ? file : drawn, shown ? "" : text);
       button.classList.toggle("on", !shown);
       button.textContent = shown ? `Show what speaks for ${name}` : "Show the photo";
