@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -352,6 +354,39 @@ def test_features_find_turned_copies_and_are_kept(
         assert all(len(names) == 1 for names in clusters)
         assert len(clusters) >= 6
         monkeypatch.setattr("tltool.models.build.build_model", None)  # kept from now on
+
+
+def test_one_class_is_no_data_set(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
+    result = tltool("data", "check", make_photos(classes=("cat",), n=3, size=80), "--strict")
+    assert result.exit_code == 3
+    assert "1 of 3 images; 1 only one class" in result.stdout
+
+
+def test_tiny_drawings_are_only_compared_byte_by_byte(
+    tltool: Callable[..., Any], tmp_path: Path
+) -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    columns = ["label", *(f"pixel{n}" for n in range(64))]
+    rows = [
+        [label, *map(int, 255 * pixels / 16)]
+        for pixels, label in zip(digits.data[:600], digits.target[:600], strict=True)
+    ]
+    text = "\n".join(",".join(map(str, row)) for row in [columns, *rows])
+    (tmp_path / "digits.csv").write_text(text)
+    result = tltool("data", "check", tmp_path / "digits.csv", "--json")
+    assert json.loads(result.stdout)["duplicates"] == []
+
+
+def test_a_missing_folder_is_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom tltool.cli.main import app\n"
+        "try: app(['data', 'check', 'nowhere'])\nexcept SystemExit as end: print(end.code)\n"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"3\n"), done.stderr
 
 
 def test_damaged_weights_do_not_end_a_check(

@@ -54,7 +54,9 @@ def check(
 ) -> None:
     """Find what ruins models: bad files, duplicates, leaks, label conflicts, shortcuts."""
     from tltool.cli.display import shown
+    from tltool.data.sources.open import check_source
 
+    check_source(source, min_classes=1)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.check import check as workflow
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tltool.data import perceptual
 from tltool.data.catalog import Item
+from tltool.data.perceptual import HASH_SIDE
 
 _KEPT_LOOKS = 4096
 _MANY_PAIRS = 10_000
@@ -60,7 +61,8 @@ def find_clusters(
     """Return the clusters of exact and near duplicates among audited items.
 
     Exact ones have the same SHA-256. Near ones are resized, recompressed, brighter or slightly
-    cropped copies: a perceptual hash proposes them, and a second look at both files decides.
+    cropped copies: a perceptual hash proposes them, and a second look at both files decides. Of
+    images below 32 pixels only exact copies are found.
 
     Args:
         items: items with ``sha256`` and ``perceptual_hash``; those without are in no cluster.
@@ -73,7 +75,7 @@ def find_clusters(
     """
     groups = Groups(len(items))
     firsts = _join_copies(items, groups)
-    hashed = [index for index in firsts if items[index].perceptual_hash is not None]
+    hashed = [index for index in firsts if _has_detail(items[index])]
     seen = lru_cache(_KEPT_LOOKS)(look)
     undecided: list[tuple[int, int]] = []
     for pairs in perceptual.near_pairs([items[index].perceptual_hash or 0 for index in hashed]):
@@ -106,6 +108,11 @@ def _join_by(
         for (first, second), same in zip(large, told, strict=True):
             if same:
                 groups.join(first, second)
+
+
+def _has_detail(item: Item) -> bool:
+    """Tell whether an image is large enough to be told from others like it, and not plain."""
+    return item.perceptual_hash is not None and min(item.width, item.height) >= HASH_SIDE
 
 
 def _is_large(item: Item) -> bool:

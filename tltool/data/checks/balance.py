@@ -54,6 +54,9 @@ def class_findings(balance: Balance, lost: Sequence[str]) -> Iterator[Finding]:
     for label in lost:
         detail = f"no image of class {label!r} can be read"
         yield Finding(None, "class without images", detail, "replace its files", "serious")
+    if len(balance.counts) + len(lost) == 1:
+        detail = f"{next(iter(balance.counts))!r} is the only class; a classifier needs two"
+        yield Finding(None, "only one class", detail, "add a class", "serious")
     for label, count in balance.different.items():
         if count < FEW:
             yield _small(label, count)

@@ -26,6 +26,7 @@ _ODD_KINDS = (
 _CLASS_KINDS = (
     *("class without images", "class too small", "same class name", "uneven classes"),
     "small class",
+    "only one class",
 )
 
 Verdict = Literal["ok", "look", "serious"]
@@ -163,7 +164,7 @@ def _leaks(result: CheckResult) -> Line:
     elif len(result.given_splits) > 1:
         told = f"no picture is in two of {', '.join(result.given_splits)}"
     else:
-        told = "the folders give no splits"
+        told = "no splits are given"
     return Line("leaks across splits", _verdict(found), told)
 
 
@@ -184,7 +185,8 @@ def _classes(result: CheckResult) -> Line:
     if result.balance is None:
         return Line("classes", "serious", "no usable image")
     counts = list(result.balance.counts.values())
-    told = f"{len(counts)} of {counts[-1]:,} to {counts[0]:,} images"
+    sizes = dict.fromkeys(f"{count:,}" for count in (counts[-1], counts[0]))
+    told = f"{len(counts)} of {' to '.join(sizes)} images"
     if found:
         told += f"; {_counted(found)}"
     return Line("classes", _verdict(found), told)

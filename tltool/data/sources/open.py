@@ -95,15 +95,27 @@ def read_images(
     return _read(str(source), _access(pixels, cache, offline, observer), labelled=False)
 
 
-def check_source(source: str | Path, *, test: str | Path | None, other: str | None = None) -> None:
+def check_source(
+    source: str | Path,
+    *,
+    test: str | Path | None = None,
+    other: str | None = None,
+    min_classes: int = 2,
+) -> None:
     """Find at once what is wrong with a source: all, or for what must be copied that it exists.
+
+    Args:
+        source: as ``read_source`` takes it, like the others.
+        test: a source of test images.
+        other: a source of photos of other things.
+        min_classes: fewer classes are an error.
 
     Raises:
         DataError: as ``read_source`` would.
     """
     given = [str(one) for one in (source, test, other) if one is not None]
     if not any(map(_is_copied, given)):
-        read_source(source, test=test, other=other)
+        read_source(source, test=test, other=other, min_classes=min_classes)
 
 
 def _is_copied(source: str) -> bool:
