@@ -123,7 +123,7 @@ def beside_the_photos(listing: Listing) -> Iterator[Finding]:
         yield Finding(None, "ignored files", detail, suggestion, "note")
     if listing.hidden:
         entries = "file or folder" if listing.hidden == 1 else "files and folders"
-        detail = f"{listing.hidden:,} hidden {entries}, as .ipynb_checkpoints is one"
+        detail = f"{listing.hidden:,} hidden {entries} (such as .ipynb_checkpoints)"
         yield Finding(None, "hidden files", detail, "nothing: hidden ones are skipped", "note")
 
 
