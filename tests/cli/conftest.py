@@ -23,6 +23,7 @@ TINY = (
     "train.probe.folds=2",
     "train.probe.strengths=[0.1, 1]",
     "train.cache=on",
+    "evaluate.report=false",  # a second that few tests need
 )
 
 Tltool = Callable[..., Any]

@@ -488,6 +488,7 @@ def test_a_model_against_its_conditions_is_not_exported(
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
     assert [row["passed"] for row in metrics["asserts"]] == [True, False]
     assert "recall[dog]>1" in (tmp_path / "run" / "recipe.yaml").read_text("utf-8")
+    assert not (tmp_path / "run" / "report.html").exists()  # the tests' settings want none
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ TINY = (
     "train.probe.folds=2",
     "train.probe.strengths=[0.1, 1]",
     "train.cache=on",
+    "evaluate.report=false",  # a second that few tests need
     "export.enabled=false",
 )
 CLASSES = ("green apple", "kaki 柿", "plum")
@@ -75,7 +76,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     photos = write_fruit(folder / "photos", n=14)
     before = contents(photos)
-    recipe = load_recipe("vgg16", merged(*TINY, "name=fruit", "export.enabled=true"))
+    recipe = load_recipe(
+        "vgg16", merged(*TINY, "name=fruit", "export.enabled=true", "evaluate.report=true")
+    )
     result = finetune(
         photos, recipe=recipe, out=folder / "run", saved_models=folder / "saved_models"
     )

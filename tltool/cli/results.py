@@ -13,8 +13,10 @@ def show_run(document: Mapping[str, Any]) -> None:
     """Print the figures of a training run, its files, and what to type next."""
     show_metrics(document["metrics"])
     run, export = Path(document["run"]), document["export"]
-    files = {"run": run, "model": export or run, "report": RunLayout(run).report}
-    show_fields({**files, "time": duration(document["seconds"]["total"])})
+    report = RunLayout(run).report
+    files = {"run": run, "model": export or run, "report": report if report.exists() else None}
+    present = {name: path for name, path in files.items() if path is not None}
+    show_fields({**present, "time": duration(document["seconds"]["total"])})
     model = Path(export).parent if export else run
     show_next(
         ["tltool", "predict", str(model), "PHOTO.jpg"],

@@ -252,6 +252,8 @@ class EvaluateSection(Section):
     asserts: Annotated[tuple[str, ...], Field(min_length=0, max_length=64)] = ()
     """Conditions that the model must meet, or the run fails (exit code 4) and exports nothing:
     accuracy>=0.9, recall[CLASS]>=0.85, ece<=0.05 and the like; docs/evaluation.md lists them."""
+    report: bool = True
+    """Write report.html, with heat maps over the worst mistakes; it takes a few seconds."""
     strict: bool = False
     """Hold asserts against the worse end of the 95 % interval instead of the figure itself."""
     label_errors: bool = True

@@ -62,7 +62,8 @@ def conclude(
     description = _description(learning, names, decode, temperature=trust.temperature)
     artifact = Artifact(learning.network, description, trust.calibration)
     save_artifact(session.run.folder, artifact)
-    write_run_report(learning, artifact, photos, evaluated, metrics, suspects.labels)
+    if session.recipe.evaluate.report:
+        write_run_report(learning, artifact, photos, evaluated, metrics, suspects.labels)
     _check_gates(session, metrics)
     return artifact, metrics
 

@@ -38,7 +38,7 @@ class DemoResult:
             "digits": self.digits,
             "run": self.run,
             "metrics": layout.metrics,
-            "plots": layout.plots,
+            "report": layout.report,
             "model": self.export,
         }
 
