@@ -178,6 +178,18 @@ def test_every_interval_holds_its_value(case: tuple[np.ndarray, np.ndarray, list
     assert found >= 9
 
 
+def test_without_a_mistake_nothing_is_certain_all_the_same() -> None:
+    labels = np.arange(20) % 2
+    metrics = compute_metrics(np.eye(2)[labels], labels, ["ants", "bees"])
+    least = metrics["accuracy"]["low"]
+    assert 0.8 < least < 0.9
+    assert metrics["balanced_accuracy"]["low"] == metrics["macro"]["f1_interval"][0] == least
+    assert metrics["roc_auc_interval"] == [least, 1]
+    for row in metrics["per_class"]:
+        intervals = [row[f"{key}_interval"] for key in ("recall", "f1", "roc_auc")]
+        assert all(0.6 < low < 0.9 and high == 1 for low, high in intervals)
+
+
 def test_a_class_alone_has_no_ranking() -> None:
     metrics = compute_metrics(np.eye(2)[[0, 0, 1]], np.array([0, 0, 0]), ["ants", "bees"])
     assert metrics["roc_auc"] is None and metrics["average_precision"] is None

@@ -37,7 +37,7 @@ def matrix_figures(matrix: Integers, class_names: Sequence[str]) -> dict[str, An
     """
     rates = _Rates.of(matrix[None])
     drawn = _resampled(matrix)
-    rows = [_class_row(name, matrix, n, drawn) for n, name in enumerate(class_names)]
+    rows = [_class_row(name, matrix, number) for number, name in enumerate(class_names)]
     macro, weighted = (
         _averages(rates, drawn, weighted=False),
         _averages(rates, drawn, weighted=True),
@@ -117,18 +117,21 @@ def _summed(counts: Integers, where: Integers, classes: int) -> Integers:
 
 def _averages(rates: _Rates, drawn: _Rates, *, weighted: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    n = int(rates.support.sum())
     for name in RATES:
         value = float(rates.average(name, weighted=weighted)[0])
         found[name] = value
         replicates = drawn.average(name, weighted=weighted)
-        found[f"{name}_interval"] = bootstrap_interval(value, replicates)
+        found[f"{name}_interval"] = bootstrap_interval(
+            value, replicates, n=int(rates.support.sum())
+        )
     return found
 
 
-def _class_row(name: str, matrix: Integers, index: int, drawn: _Rates) -> dict[str, Any]:
+def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
     hits = int(matrix[index, index])
     support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
-    f1 = 2 * hits / (support + predicted) if support + predicted else None
+    either = support + predicted - hits  # photos that are of the class, or named so
     recall = wilson(hits, support)
     chance = predicted / int(matrix.sum())
     return {
@@ -137,10 +140,15 @@ def _class_row(name: str, matrix: Integers, index: int, drawn: _Rates) -> dict[s
         "precision_interval": list(wilson(hits, predicted)) if predicted else None,
         "recall": hits / support if support else None,
         "recall_interval": list(recall) if support else None,
-        "f1": f1,
-        "f1_interval": None if f1 is None else bootstrap_interval(f1, drawn.f1[:, index]),
+        "f1": 2 * hits / (support + predicted) if either else None,
+        "f1_interval": [_f1(share) for share in wilson(hits, either)] if either else None,
         "support": support,
         # what the recall would be if the answers had nothing to do with the photos
         "chance": chance,
         "above_chance": recall[0] > chance if support else None,
     }
+
+
+def _f1(share: float) -> float:
+    """Return F1 of the share of hits among photos of a class or named so (the Jaccard index)."""
+    return 2 * share / (1 + share)

@@ -87,12 +87,21 @@ def bootstrap(
     return np.concatenate(parts).astype(np.float64)
 
 
-def bootstrap_interval(value: float, replicates: Floats, confidence: float = 0.95) -> list[float]:
+def bootstrap_interval(
+    value: float, replicates: Floats, *, n: int = 0, confidence: float = 0.95
+) -> list[float]:
     """Return the bias-corrected percentile interval of ``value``.
 
     A calibration error is larger in almost every replicate than in the sample: the correction
     moves the percentiles by as much. Replicates that are NaN (no photo of a class was drawn) do
     not count. The interval always holds the value itself.
+
+    Args:
+        value: of the sample.
+        replicates: the same of drawn samples, float [B].
+        n: photos that decide a value between 0 and 1. Where nothing is wrong no replicate can be
+            wrong either; then Wilson's interval of ``n`` photos without a mistake is returned.
+        confidence: the coverage wanted, inside (0, 1).
 
     Reference:
         Efron, "Better bootstrap confidence intervals", 1987, section 2.
@@ -107,6 +116,8 @@ def bootstrap_interval(value: float, replicates: Floats, confidence: float = 0.9
     tail = normal.inv_cdf((1 + confidence) / 2)
     shares = [normal.cdf(2 * bias - tail), normal.cdf(2 * bias + tail)]
     low, high = np.quantile(found, shares).tolist()
+    if low == high and value in (0.0, 1.0) and n:
+        return list(wilson(round(value * n), n, confidence))
     return [min(low, value), max(high, value)]
 
 

@@ -71,14 +71,18 @@ def ranking_figures(probabilities: Floats, labels: Integers) -> tuple[dict[str, 
     if replicates:
         drawn = bootstrap(statistics, n, replicates=replicates).reshape(-1, classes, 2)
     per_class = [
-        _with_intervals(values[number], None if drawn is None else drawn[:, number])
-        for number in range(classes)
+        _with_intervals(
+            values[number],
+            None if drawn is None else drawn[:, number],
+            n=min(size, n - size),
+        )
+        for number, size in enumerate(np.bincount(labels, minlength=classes).tolist())
     ]
     defined = np.isfinite(values[:, 0])
     if not defined.any():
-        return _with_intervals(np.full(2, np.nan), None), per_class
+        return _with_intervals(np.full(2, np.nan), None, n=n), per_class
     macro = values[defined].mean(axis=0)
-    return _with_intervals(macro, _means(drawn, defined)), per_class
+    return _with_intervals(macro, _means(drawn, defined), n=n), per_class
 
 
 def _all_classes(probabilities: Floats, labels: Integers, weights: Any) -> Floats:
@@ -100,7 +104,7 @@ def _means(drawn: Floats | None, defined: NDArray[np.bool_]) -> Floats | None:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _with_intervals(values: Floats, drawn: Floats | None) -> dict[str, Any]:
+def _with_intervals(values: Floats, drawn: Floats | None, *, n: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for position, name in enumerate(FIGURES):
         known = np.isfinite(values[position])
@@ -109,6 +113,6 @@ def _with_intervals(values: Floats, drawn: Floats | None) -> dict[str, Any]:
         found[f"{name}_interval"] = (
             None
             if value is None or drawn is None
-            else bootstrap_interval(value, drawn[:, position])
+            else bootstrap_interval(value, drawn[:, position], n=n)
         )
     return found

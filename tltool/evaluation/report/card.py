@@ -36,7 +36,7 @@ def _data(report: Report) -> Iterator[str]:
     training = report.training
     if training is not None:
         for part, counts in training.counts.items():
-            each = ", ".join(f"{count:,} {name}" for name, count in list(counts.items())[:12])
+            each = ", ".join(f"{name}: {count:,}" for name, count in list(counts.items())[:12])
             more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
             yield f"{part}: {sum(counts.values()):,} photos ({each}{more})."
         digest = training.facts.get("data_digest")
