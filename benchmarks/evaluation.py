@@ -24,6 +24,7 @@ from tltool.workflows.finetune import finetune
 STEPS = {
     "temperature, reject option": (conclude, "calibrate"),
     "answers to the photos": (conclude, "_evaluated"),
+    "labels that look wrong": (conclude, "find_suspects"),
     "figures, intervals, slices": (conclude, "_metrics"),
     "tables and plots": (conclude, "_write_results"),
     "Grad-CAM of the worst mistakes": (report, "heat_pictures"),

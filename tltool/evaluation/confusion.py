@@ -122,9 +122,7 @@ def _averages(rates: _Rates, drawn: _Rates, *, weighted: bool) -> dict[str, Any]
         value = float(rates.average(name, weighted=weighted)[0])
         found[name] = value
         replicates = drawn.average(name, weighted=weighted)
-        found[f"{name}_interval"] = bootstrap_interval(
-            value, replicates, n=int(rates.support.sum())
-        )
+        found[f"{name}_interval"] = bootstrap_interval(value, replicates, n=n)
     return found
 
 
