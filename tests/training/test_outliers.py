@@ -72,3 +72,12 @@ def test_features_that_never_vary_do_no_harm():
 
 def test_one_photo_per_class_tells_nothing():
     assert fit_detector(clouds(6, 1), np.array([0, 1])) is None
+
+
+def test_features_of_a_diverged_network_are_borne():
+    huge = clouds(7, 20) * np.float32(1e25)
+    found = fit_detector(huge, LABELS)
+    assert found is not None
+    assert np.isfinite(found.scores(huge)).all()
+    huge[0, 0] = np.inf
+    assert fit_detector(huge, LABELS) is None

@@ -20,6 +20,7 @@ _REDRAW_SECONDS = 0.1
 _FIRST_LINE_SECONDS = 10.0  # of progress where there is no terminal; then ever rarer
 _LAST_LINE_SECONDS = 60.0
 
+_LONGEST = 1e4
 _EPOCH_COLUMNS = (
     ("loss", "loss", ".4f", 10),
     ("accuracy", "accuracy", ".3f", 10),
@@ -27,6 +28,11 @@ _EPOCH_COLUMNS = (
     ("val accuracy", "val_accuracy", ".3f", 14),
     ("images/s", "images_per_second", ",.0f", 10),
 )
+
+
+def _figure(value: float, form: str) -> str:
+    """Return a figure of an epoch; the loss of a diverged network has no room otherwise."""
+    return f"{value:.3g}" if form == ".4f" and abs(value) >= _LONGEST else f"{value:{form}}"
 
 
 @contextmanager
@@ -111,7 +117,7 @@ class Display:
         if self._quiet:
             return
         cells = [
-            (f"{metrics[key]:{form}}" if key in metrics else "", width)
+            (_figure(metrics[key], form) if key in metrics else "", width)
             for _, key, form, width in _EPOCH_COLUMNS
         ]
         row = "".join(f"{cell:>{width}}" for cell, width in cells)

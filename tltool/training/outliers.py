@@ -84,7 +84,7 @@ class OutlierDetector:
 
 
 def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> OutlierDetector | None:
-    """Return a detector with border 1; None where the features have no spread within classes.
+    """Return a detector with border 1; None where the features are not finite or do not spread.
 
     Args:
         pooled: training features float32 [N, D]; feature maps [N, h, w, D] are averaged.
@@ -95,7 +95,10 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
     chosen = np.linspace(0, len(labels) - 1, min(MOST_PHOTOS, len(labels))).astype(int)
     pooled, labels = pooled[chosen], labels[chosen]
     vectors = pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float64)
+    vectors = vectors.astype(np.float64)  # a diverged network's squares go beyond float32
+    if not np.isfinite(vectors).all():
+        return None
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.maximum(lengths, 1e-6)
     centre = vectors.mean(axis=0)
     vectors = vectors - centre
