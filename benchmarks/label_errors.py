@@ -1,6 +1,6 @@
 """Wrong labels: 5 % of flowers128's labels are flipped; how many of the first suspects are these?
 
-python benchmarks/label_errors.py [--size 128] [--seeds 0,1,2] [--share 0.05]
+python benchmarks/label_errors.py [--size 128] [--seeds 0,1,2,3,4,5] [--share 0.05]
 
 Reads flowers128 from TLTOOL_TEST_DATA, real VGG16 weights. A label is flipped to one of the other
 classes with equal chance. What is no flip counts as false, although some of the labels as they came
@@ -54,7 +54,7 @@ def suspects(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", default="0,1,2,3,4,5")
     parser.add_argument("--share", type=float, default=0.05)
     given = parser.parse_args()
     catalog = flowers()
