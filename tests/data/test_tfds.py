@@ -33,6 +33,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="jpeg"),
         tfds.core.BuilderConfig(name="arrays"),
         tfds.core.BuilderConfig(name="boxes"),
+        tfds.core.BuilderConfig(name="contest"),  # whose test photos have no labels
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -58,14 +59,14 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             kind = self.builder_config.name
             channels = 1 if kind == "arrays" else 3
             pixels = rng.integers(0, 256, (8, 8, channels), np.uint8)
-            label = number % 2
+            label = -1 if kind == "contest" and seed else number % 2
             yield number, {"image": pixels, "label": [label] if kind == "boxes" else label}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tfds")
-    for config in ("jpeg", "arrays", "boxes"):
+    for config in ("jpeg", "arrays", "boxes", "contest"):
         tfds.disable_progress_bar()
         Shapes(data_dir=folder, config=config).download_and_prepare()
     return folder
@@ -95,6 +96,13 @@ def test_names_in_their_parts(spelling: str, parts: tuple[str | None, ...]) -> N
 def test_what_names_no_data_set(spelling: str) -> None:
     with pytest.raises(DataError, match="names no data set"):
         read_source(spelling)
+
+
+def test_photos_without_labels_are_told(at_home: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="of the split 'test' has no label"):
+        read_source("tfds:shapes:contest", offline=True, cache=tmp_path)
+    listing = read_source("tfds:shapes:contest@train", offline=True, cache=tmp_path)
+    assert Counter(item.label for item in listing.items) == {"circle": N, "square": N}
 
 
 def test_a_prepared_data_set_by_name_opens_no_connection(at_home: Path, tmp_path: Path) -> None:

@@ -106,6 +106,24 @@ def test_options_that_make_no_sense_are_refused_first(trained, mixed, arguments,
     assert result.exit_code == 2 and message in result.stderr
 
 
+NOTES = {
+    "line.csv": b"milk and eggs",
+    "quote.csv": b'lens 5",zoom\nrow2,x\nrow3,y\n',
+    "notes.jsonl": b"my notes",
+    "own.jsonl": b'{"name": "a", "path": "b"}\n{"name": "c", "pa',
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_a_file_of_the_users_own_is_left_as_it_is(trained, mixed, tmp_path, name):
+    file = tmp_path / name
+    file.write_bytes(NOTES[name])
+    result = tltool("predict", trained.run, mixed, "--output", file, "--append")
+    assert result.exit_code == 3
+    assert "holds something else" in result.stderr
+    assert file.read_bytes() == NOTES[name]
+
+
 def test_other_columns_are_not_appended(trained, mixed, tmp_path):
     file = tmp_path / "answers.csv"
     tltool("predict", trained.run, mixed / "0.png", "--output", file)

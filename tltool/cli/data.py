@@ -56,7 +56,7 @@ def check(
     from tltool.cli.display import shown
     from tltool.data.sources.open import check_source
 
-    check_source(source, min_classes=1)
+    check_source(source, other=other, min_classes=1)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.check import check as workflow
 

@@ -70,7 +70,9 @@ def read_header(file: BinaryIO, max_pixels: int) -> Header:
         raise BadFileError("too many pixels", f"more than {2 * _pillow_limit():,}") from None
     except UnidentifiedImageError:
         raise _unidentified(start) from None
-    except (SyntaxError, ValueError, EOFError, OSError) as error:
+    except (MemoryError, BadFileError):
+        raise
+    except Exception as error:  # Pillow's parsers raise whatever they like on damage
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's error, not Pillow's about the content
         raise BadFileError("damaged", f"its header is broken: {error}") from None

@@ -98,7 +98,7 @@ def look(path: Path) -> Grey | None:
             upright = ImageOps.exif_transpose(image)
             grey = _over_white(upright).resize((side, side), Image.Resampling.BOX)
             return np.asarray(grey, np.float32)
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except Exception:  # Pillow raises whatever it likes on a damaged EXIF block
         return None
 
 

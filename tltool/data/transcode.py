@@ -99,7 +99,9 @@ def transcode(data: bytes, *, name: str) -> bytes:
         raise DataError(f"{name} has too many pixels to be decoded safely") from None
     except UnidentifiedImageError:
         raise not_an_image(data, name) from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (MemoryError, DataError):
+        raise
+    except Exception as error:  # Pillow's parsers raise whatever they like on damage
         raise DataError(f"{name} is damaged or truncated: {error}") from None
 
 

@@ -22,7 +22,7 @@ def small_copy(path: Path, side: int) -> Image.Image | None:
             colours = upright.convert("RGBA")
             white = Image.new("RGBA", colours.size, "white")
             return Image.alpha_composite(white, colours).convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except Exception:  # Pillow raises whatever it likes on a damaged EXIF block
         return None
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 MOST_PHOTOS = 10_000  # that a covariance is estimated from; more would only take memory
+MOST_FEATURES = 4096  # whose covariance takes a minute; as many numbers squared go into an export
 _FLOOR = 1e-6  # least variance of a direction against the mean of all
 _PREFIX = "detector_"
 

@@ -16,6 +16,7 @@ from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.workflows.predict import Prediction
 
 KINDS = (".csv", ".jsonl")
+_CSV_START, _JSON_START = b"path,error,", b'{"path": '
 _PAIR = ("class", "probability")
 
 
@@ -102,10 +103,7 @@ def answered_before(file: Path) -> set[str]:
             return {json.loads(line)["path"] for line in whole.splitlines()}
         return {row["path"] for row in csv.DictReader(io.StringIO(whole, newline=""))}
     except (ValueError, KeyError, TypeError, csv.Error):
-        raise DataError(
-            f"'{file}' holds something else than answers of tltool predict",
-            hint="give another file; this one was not touched",
-        ) from None
+        raise _no_answers(file) from None
 
 
 @contextmanager
@@ -116,9 +114,12 @@ def answer_file(file: Path, columns: Columns) -> Iterator[Callable[[Prediction],
 
     Raises:
         UsageError: the file has rows with other columns.
+        DataError: it holds something else than answers; it is not touched.
         EnvironmentProblem: it cannot be written.
     """
     try:
+        if file.exists():
+            _check_ours(file, columns)
         length = _whole_length(file) if file.exists() else 0
         if length and not _is_json(file):
             _check_header(file, columns)
@@ -168,6 +169,26 @@ def _whole_length(file: Path) -> int:
             if line.endswith(b"\n") and quotes % 2 == 0:  # else a line break within a cell
                 whole = position
     return whole
+
+
+def _no_answers(file: Path) -> DataError:
+    return DataError(
+        f"'{file}' holds something else than answers of tltool predict",
+        hint="give another file; this one was not touched",
+    )
+
+
+def _check_ours(file: Path, columns: Columns) -> None:
+    """Refuse a file whose beginning we did not write: its last row might be cut off."""
+    with file.open("rb") as source:
+        start = source.readline()
+    if _is_json(file):
+        ours = start.startswith(_JSON_START) or _JSON_START.startswith(start)
+    else:
+        header = ",".join(columns.header()).encode()
+        ours = start.startswith(_CSV_START) or header.startswith(start)
+    if not ours:
+        raise _no_answers(file)
 
 
 def _check_header(file: Path, columns: Columns) -> None:

@@ -15,7 +15,7 @@ from tltool.evaluation.conformal import conformity_scores, draw_of
 from tltool.evaluation.refusal import border_between, border_of, detection_metrics
 from tltool.evaluation.temperature import Temperature, choose_temperature
 from tltool.inference import Classifier, decoder, softmax
-from tltool.training.outliers import OutlierDetector, fit_detector
+from tltool.training.outliers import MOST_FEATURES, OutlierDetector, fit_detector
 from tltool.workflows.learn import Learning
 from tltool.workflows.learned import Learned
 from tltool.workflows.photos import Photos
@@ -71,7 +71,15 @@ def _detector(
     session = learning.session
     coverage = session.recipe.evaluate.coverage
     assert coverage is not None
-    plain = fit_detector(*learned.train_pooled())
+    pooled, labels = learned.train_pooled()
+    if pooled.shape[-1] > MOST_FEATURES:
+        session.observer.on_message(
+            f"no reject option: the head leaves {pooled.shape[-1]:,} features, and it is made for "
+            f"heads that pool, with at most {MOST_FEATURES:,}",
+            level="warning",
+        )
+        return None, None
+    plain = fit_detector(pooled, labels)
     if plain is None:
         session.observer.on_message(
             "no reject option: with one photo per class there is no telling what is usual",

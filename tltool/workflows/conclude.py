@@ -115,7 +115,9 @@ def _metrics(
 def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[str, Any]) -> None:
     """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
     run, photos = learning.session.run, evaluated.photos
-    run.metrics.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
+    # a folder's name that is not UTF-8 becomes an escape of JSON
+    run.metrics.write_text(text, "utf-8", errors="backslashreplace")
     paths = [_relative(item.path, photos.root) for item in photos.items]
     write_predictions(
         run.predictions, paths, photos.labels(), evaluated.probabilities, photos.class_names

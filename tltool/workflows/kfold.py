@@ -21,6 +21,7 @@ from tltool.training.distribute import Device
 from tltool.workflows.sweep import metrics_of
 
 RESULT = "kfold.json"
+_FEATURES = ".tltool-features"  # of all folds, gone at the end
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,13 @@ def cross_validate(
             device=device,
             tensorboard=tensorboard,
             track=track,
-            caches=out / "cache",
+            caches=out / _FEATURES,
         )
         found.append(_fold(name, run, metrics))
     result = _judged(out, found)
     text = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
     (out / RESULT).write_text(f"{text}\n", encoding="utf-8")
-    shutil.rmtree(out / "cache", ignore_errors=True)
+    shutil.rmtree(out / _FEATURES, ignore_errors=True)
     return result
 
 

@@ -30,7 +30,8 @@ PROPERTIES: Mapping[str, tuple[str, ...]] = {
 SERIOUS_LIFT = 0.5
 """Share of the largest class's errors that a property may take away; above, it is a shortcut."""
 _COLOURS = ("mean colour", "border colour")
-_DEPTH = 3
+_LEAVES = 8  # of a tree, or twice as many as classes
+_MOST_CLASSES = 64  # the largest; more would only make the trees slow
 _FOLDS = 5
 _PERMUTATIONS = 99
 _CERTAIN = 0.01
@@ -75,14 +76,11 @@ def find_shortcuts(
     Args:
         columns: the numbers of each image by name, float32 [N] each.
         cameras: maker and model of each image, ``""`` where unknown.
-        labels: int64 [N]; at least two classes.
+        labels: int64 [N]. Of many classes, the largest 64 are looked at.
     """
-    counts = np.bincount(labels)
-    if np.sort(counts[counts > 0])[-2:].size < 2 or np.sort(counts)[-2] < _FOLDS:
-        return []
     rows = _sample(labels)
-    known = set(np.flatnonzero(counts >= _FOLDS).tolist())
-    rows = rows[[label in known for label in labels[rows].tolist()]]
+    if len(np.unique(labels[rows])) < 2:
+        return []
     found = []
     for name, parts in PROPERTIES.items():
         values = np.stack([columns[part][rows] for part in parts], axis=1)
@@ -110,10 +108,18 @@ def shortcut_findings(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
 
 
 def _sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions to work on: all, or a fixed random choice of them."""
-    if len(labels) <= _MOST_ROWS:
-        return np.arange(len(labels))
-    return np.sort(np.random.default_rng(_SEED).choice(len(labels), _MOST_ROWS, replace=False))
+    """Return the positions to work on: of classes large enough, all or a fixed random choice."""
+    rows = np.flatnonzero(_large_enough(labels))
+    if len(rows) > _MOST_ROWS:
+        rows = np.sort(np.random.default_rng(_SEED).choice(rows, _MOST_ROWS, replace=False))
+    return rows[_large_enough(labels[rows])]
+
+
+def _large_enough(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which labels, bool [N], are of the largest classes, with a photo for every fold."""
+    counts = np.bincount(labels)
+    largest = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
+    return np.isin(labels, largest[counts[largest] >= _FOLDS])
 
 
 def _one_hot(cameras: Sequence[str]) -> NDArray[np.float32]:
@@ -150,10 +156,12 @@ def _accuracy(
 ) -> float:
     from sklearn.tree import DecisionTreeClassifier
 
-    right = 0
+    right, classes = 0, len(np.unique(labels))
     for train, held in folds:
         tree = DecisionTreeClassifier(
-            max_depth=_DEPTH, min_samples_leaf=max(2, len(train) // 100), random_state=_SEED
+            max_leaf_nodes=max(_LEAVES, 2 * classes),
+            min_samples_leaf=max(2, len(train) // max(100, 4 * classes)),
+            random_state=_SEED,
         )
         tree.fit(values[train], labels[train])
         right += int((tree.predict(values[held]) == labels[held]).sum())

@@ -217,7 +217,14 @@ def _write(
                 data = _file(example[image])
                 path = f"{number}/{count:06d}.{_extension(data)}"
                 (folder / path).write_bytes(data)
-                index.writerow([path, _label(builder.info.features[label], example[label]), part])
+                name = _label(builder.info.features[label], example[label])
+                if name is None:
+                    with_labels = f"{source.partition('@')[0]}@train"
+                    raise DataError(
+                        f"{source}: photo {count} of the split '{split}' has no label",
+                        hint=f"take the splits that have labels, such as {with_labels}",
+                    )
+                index.writerow([path, name, part])
                 if count % _PROGRESS == 0:
                     observer.on_progress(count, max(count, len(examples)))
 
@@ -264,7 +271,9 @@ def _extension(data: bytes) -> str:
     return found[0] if found else "img"
 
 
-def _label(feature: Any, value: Any) -> str:
+def _label(feature: Any, value: Any) -> str | None:
+    """Return the name of a label; None where there is none, which test splits write as -1."""
     if hasattr(feature, "int2str"):
-        return str(feature.int2str(int(value)))
+        number = int(value)
+        return str(feature.int2str(number)) if 0 <= number < feature.num_classes else None
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)

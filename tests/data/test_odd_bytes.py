@@ -1,0 +1,66 @@
+"""Damage that Pillow's parsers meet with errors of every kind is told, never raised."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.data.samples import SAMPLES
+from tltool.data.headers import BadFileError, read_header
+from tltool.data.perceptual import look
+from tltool.data.transcode import transcode
+from tltool.errors import DataError
+from tltool.evaluation.pictures import small_copy
+
+
+def damaged(data: st.DataObject, whole: bytes) -> bytes:
+    """Change a few bytes, most of them near the start, and perhaps cut the end off."""
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, min(len(content) - 1, 400)))
+        content[place] = data.draw(st.integers(0, 255))
+    return bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+
+
+def with_exif() -> bytes:
+    """Return a JPEG that is to be turned, with a maker and a resolution in its EXIF block."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "maker", 72.0
+    exif[0x8769] = {0x9000: b"0232", 0x927C: b"note" * 4}
+    buffer = io.BytesIO()
+    Image.effect_noise((90, 70), 60).convert("RGB").save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def saved_as(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 48), 60).convert("RGB").save(buffer, kind)
+    return buffer.getvalue()
+
+
+WHOLE = {
+    "gif animated": SAMPLES["gif animated"](),
+    "jpeg with EXIF": with_exif(),
+    **{kind.lower(): saved_as(kind) for kind in ("AVIF", "TIFF", "JPEG2000", "ICO")},
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_any_damage_is_told(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    content = damaged(data, WHOLE[name])
+    path = tmp_path / "photo"
+    path.write_bytes(content)
+    with suppress(BadFileError):
+        read_header(io.BytesIO(content), 10**6)
+    with suppress(DataError):
+        transcode(content, name="photo")
+    look(path)
+    small_copy(path, 64)
