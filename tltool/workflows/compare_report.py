@@ -41,13 +41,18 @@ def write_report(path: Path, found: Comparison) -> None:
     Raises:
         UsageError: the file exists.
     """
-    root = _root_of(found.contenders[0])
+    first = found.contenders[0]
+    root = _root_of(first)
+
+    def place(key: Key) -> Path | None:
+        return None if root is None else root / first.answers[key].path
+
     galleries = []
     for number in range(1, len(found.contenders)):
         for right, wrong in ((0, number), (number, 0)):
             keys = found.only_one_right(right, wrong)
             examples = [
-                _example(key, found.contenders[right], found.contenders[wrong], root)
+                _example(key, found.contenders[right], found.contenders[wrong], place(key))
                 for key in keys[:_SHOWN]
             ]
             names = found.contenders[right].name, found.contenders[wrong].name
@@ -69,11 +74,11 @@ def _root_of(contender: Contender) -> Path | None:
         return None
 
 
-def _example(key: Key, right: Contender, wrong: Contender, root: Path | None) -> Example:
+def _example(key: Key, right: Contender, wrong: Contender, file: Path | None) -> Example:
     good, bad = right.answers[key], wrong.answers[key]
     return Example(
         name=good.path.as_posix(),
-        file=None if root is None else root / good.path,
+        file=file,
         label=good.label,
         confidence=good.confidence,
         wrongly=bad.predicted,

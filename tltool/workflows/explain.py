@@ -13,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import Artifact
-from tltool.data.decode import decode_batch, decode_image
+from tltool.data.decode import decode_image
 from tltool.data.sources.open import is_source, read_images
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, EnvironmentProblem, TltoolError, UsageError, did_you_mean
 from tltool.evaluation.explain import TITLES, Explainer, HeatMaps, Method
 from tltool.evaluation.overlay import side_by_side
 from tltool.events import Observer, SilentObserver
-from tltool.inference import softmax
+from tltool.inference import decoder, softmax
 from tltool.workflows.models import same_precision
 from tltool.workflows.networks import open_network
 
@@ -160,8 +160,7 @@ def _explained(
 ) -> Iterator[Explained]:
     contents = [_content(file.path) for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
-    images, decoded = decode_batch(tf.constant(readable, tf.string), pictures.decode)
-    ok = np.asarray(decoded)
+    images, ok = pictures.images_of(readable)
     maps = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), wanted))
     fine, rows = iter(ok), itertools.count()
     for file, content in zip(files, contents, strict=True):
@@ -187,6 +186,7 @@ class _Pictures:
     def __init__(self, artifact: Artifact, method: Method, folder: Path) -> None:
         self._described, self._method, self._folder = artifact.description, method, folder
         self.decode = artifact.description.decode
+        self.images_of = decoder(self.decode)
 
     def write(self, shown: Path, content: bytes, maps: HeatMaps, row: int) -> Explained:
         """Write the picture of one photo and return what it says."""
