@@ -16,6 +16,8 @@ from PIL import Image, ImageOps
 from scipy.fft import dct
 from scipy.ndimage import gaussian_filter
 
+from tltool.data.transcode import open_image
+
 Grey = NDArray[np.floating]
 
 HASH_SIDE = 32
@@ -92,7 +94,7 @@ def look(path: Path) -> Grey | None:
     n is 64, and 32 for images below 64 pixels.
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, open_image(file) as image:
             side = SMALL if min(image.size) >= SMALL else HASH_SIDE
             image.draft("L", (2 * side, 2 * side))
             upright = ImageOps.exif_transpose(image)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from tltool.data.transcode import open_image
+
 
 def small_copy(path: Path, side: int) -> Image.Image | None:
     """Return an upright copy over white of at most ``side`` pixels a side.
@@ -15,7 +17,7 @@ def small_copy(path: Path, side: int) -> Image.Image | None:
     None where Pillow cannot read the file.
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, open_image(file) as image:
             image.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((side, side))

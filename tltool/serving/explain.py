@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tltool.data.decode import DecodeSpec
+from tltool.data.transcode import open_image
 from tltool.evaluation.overlay import overlay
 from tltool.serving.problems import ApiError
 
@@ -27,7 +28,7 @@ def picture(content: bytes, heat: NDArray[np.float32], spec: DecodeSpec) -> byte
         ApiError: the photo cannot be drawn.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             image.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))  # a large JPEG is read smaller
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception:  # Pillow raises whatever it likes

@@ -11,16 +11,16 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tltool.artifact import Artifact, Calibration
 from tltool.data.catalog import Catalog
-from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.data.decode import DecodeSpec
 from tltool.data.transcode import read_image_bytes
 from tltool.evaluation.explain import feature_map
 from tltool.export.golden import GOLDEN_ASSET, GOLDEN_IMAGES, Golden, golden_images
 from tltool.export.parity import ParityChild, ParityResult, reference_answers
 from tltool.export.saved_model import Contents, export_saved_model
+from tltool.inference import decoder
 from tltool.models.network import Network
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
@@ -124,8 +124,9 @@ def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
 
 def decoded(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, np.ndarray]:
     """Return encoded photos as float32 [N, H, W, 3], and which of them are readable."""
+    decode_some = decoder(decode)
     parts = [
-        decode_batch(tf.constant(list(contents[start : start + _DECODED_AT_ONCE])), decode)
+        decode_some(contents[start : start + _DECODED_AT_ONCE])
         for start in range(0, len(contents), _DECODED_AT_ONCE)
     ]
     images, ok = zip(*parts, strict=True)

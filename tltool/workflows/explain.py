@@ -14,13 +14,12 @@ import tensorflow as tf
 
 from tltool.artifact import Artifact
 from tltool.data.decode import decode_image
-from tltool.data.sources.open import is_source, read_images
-from tltool.data.transcode import read_image_bytes
-from tltool.errors import DataError, EnvironmentProblem, TltoolError, UsageError, did_you_mean
+from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
 from tltool.evaluation.explain import TITLES, Explainer, HeatMaps, Method
 from tltool.evaluation.overlay import side_by_side
 from tltool.events import Observer, SilentObserver
 from tltool.inference import decoder, softmax
+from tltool.workflows.given import Given, find_given
 from tltool.workflows.models import same_precision
 from tltool.workflows.networks import open_network
 
@@ -51,14 +50,6 @@ class Explained:
     probability: float = 0.0
     evidence: bool = False
     picture: Path | None = None
-
-
-@dataclass(frozen=True)
-class _File:
-    """An image, and where the user knows it to be."""
-
-    shown: Path
-    path: Path
 
 
 def explain(
@@ -94,12 +85,7 @@ def explain(
         EnvironmentProblem: ``to`` cannot be written.
     """
     observer = observer or SilentObserver()
-    files = list(_files(images, pixels, offline=offline, observer=observer))
-    if not files:
-        raise DataError(
-            f"no images in {', '.join(map(str, images)) or 'nothing'}",
-            hint="give image files or folders with images",
-        )
+    files = find_given(images, pixels=pixels, offline=offline, observer=observer)
     observer.on_phase("model", str(model))
     artifact = open_network(Path(model))
     wanted = _number_of(class_name, artifact.description.class_names)
@@ -113,17 +99,6 @@ def explain(
             done.append(one)
             observer.on_progress(len(done), len(files))
     return done
-
-
-def _files(
-    images: Sequence[Path | str], pixels: str | None, *, offline: bool, observer: Observer
-) -> Iterator[_File]:
-    for given in images:
-        if is_source(given):
-            found = read_images(given, pixels=pixels, offline=offline, observer=observer)
-            yield from (_File(Path(found.shown(item)), item.path) for item in found.items)
-        else:
-            yield _File(Path(given), Path(given))
 
 
 def _number_of(name: str | None, names: Sequence[str]) -> int:
@@ -156,9 +131,9 @@ def _made(folder: Path) -> Path:
 
 
 def _explained(
-    files: Sequence[_File], explainer: Explainer, wanted: int, pictures: _Pictures
+    files: Sequence[Given], explainer: Explainer, wanted: int, pictures: _Pictures
 ) -> Iterator[Explained]:
-    contents = [_content(file.path) for file in files]
+    contents = [file.content() for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
     images, ok = pictures.images_of(readable)
     maps = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), wanted))
@@ -170,14 +145,6 @@ def _explained(
             yield Explained(file.shown, "not an image, damaged or truncated")
         else:
             yield pictures.write(file.shown, content, maps, next(rows))
-
-
-def _content(path: Path) -> bytes | str:
-    """Return the bytes of a photo, or why it cannot be read."""
-    try:
-        return read_image_bytes(path)
-    except TltoolError as error:
-        return error.message.removeprefix(f"{path} ").removeprefix("is ")
 
 
 class _Pictures:

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.sources.open import is_source, read_images
-from tltool.data.transcode import read_image_bytes
-from tltool.errors import DataError, TltoolError
 from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta
+from tltool.workflows.given import Given, find_given
 from tltool.workflows.models import OpenModel, open_model
 
 
@@ -59,14 +57,6 @@ class Predicting:
     count: int
     skipped: int
     answers: Iterator[Prediction]
-
-
-@dataclass(frozen=True)
-class _File:
-    """An image, and where the user knows it to be."""
-
-    shown: Path
-    path: Path
 
 
 def predict(
@@ -131,7 +121,7 @@ def start_predicting(
         done: files, as ``Prediction.path`` has them, that are left out.
     """
     observer = observer or SilentObserver()
-    found = _files(images, pixels, offline=offline, observer=observer)
+    found = find_given(images, pixels=pixels, offline=offline, observer=observer)
     files = [file for file in found if str(file.shown) not in done]
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
@@ -155,7 +145,7 @@ class _Asked:
 
 
 def _stream(
-    opened: OpenModel, files: Sequence[_File], asked: _Asked, observer: Observer
+    opened: OpenModel, files: Sequence[Given], asked: _Asked, observer: Observer
 ) -> Iterator[Prediction]:
     observer.on_phase("predict", f"{len(files):,} file{'s' if len(files) != 1 else ''}")
     for start in range(0, len(files), opened.batch_size):
@@ -164,26 +154,8 @@ def _stream(
         observer.on_progress(start + len(batch), len(files))
 
 
-def _files(
-    images: Sequence[Path | str], pixels: str | None, *, offline: bool, observer: Observer
-) -> list[_File]:
-    files: list[_File] = []
-    for given in images:
-        if is_source(given):
-            found = read_images(given, pixels=pixels, offline=offline, observer=observer)
-            files += [_File(Path(found.shown(item)), item.path) for item in found.items]
-        else:
-            files.append(_File(Path(given), Path(given)))
-    if not files:
-        raise DataError(
-            f"no images in {', '.join(map(str, images)) or 'nothing'}",
-            hint="give image files or folders with images",
-        )
-    return files
-
-
-def _answers(opened: OpenModel, files: Sequence[_File], asked: _Asked) -> Iterator[Prediction]:
-    contents = [_content(file.path) for file in files]
+def _answers(opened: OpenModel, files: Sequence[Given], asked: _Asked) -> Iterator[Prediction]:
+    contents = [file.content() for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
     answers = opened.answer(readable, tta=asked.tta)
     sets = _sets(answers, readable, asked.threshold)
@@ -225,15 +197,3 @@ def _familiarity(answers: Answers, row: int) -> dict[str, Any]:
         "is_known": bool(answers.is_known[row]),
         "ood_score": float(answers.ood_scores[row]),
     }
-
-
-def _content(path: Path) -> bytes | str:
-    """Return the bytes of a photo, or why it cannot be read."""
-    try:
-        return read_image_bytes(path)
-    except TltoolError as error:
-        return error.message.removeprefix(f"{path} ").removeprefix("is ")
-    except FileNotFoundError:
-        return "no such file"
-    except OSError as error:
-        return error.strerror or str(error)

@@ -1,0 +1,56 @@
+"""The images that a user names: files, folders and other sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.data.sources.open import is_source, read_images
+from tltool.data.transcode import read_image_bytes
+from tltool.errors import DataError, TltoolError
+from tltool.events import Observer
+
+
+@dataclass(frozen=True)
+class Given:
+    """An image, and where the user knows it to be."""
+
+    shown: Path
+    path: Path
+
+    def content(self) -> bytes | str:
+        """Return the bytes of the image, or why it cannot be read."""
+        try:
+            return read_image_bytes(self.path)
+        except TltoolError as error:
+            return error.message.removeprefix(f"{self.path} ").removeprefix("is ")
+
+
+def find_given(
+    images: Sequence[Path | str], *, pixels: str | None, offline: bool, observer: Observer
+) -> list[Given]:
+    """Return the images themselves; folders and other sources stand for all that they hold.
+
+    Args:
+        images: image files, folders, or other sources of images; labels are not looked at.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
+        observer: told about the progress.
+
+    Raises:
+        DataError: there are none.
+    """
+    files: list[Given] = []
+    for given in images:
+        if is_source(given):
+            found = read_images(given, pixels=pixels, offline=offline, observer=observer)
+            files += [Given(Path(found.shown(item)), item.path) for item in found.items]
+        else:
+            files.append(Given(Path(given), Path(given)))
+    if not files:
+        raise DataError(
+            f"no images in {', '.join(map(str, images)) or 'nothing'}",
+            hint="give image files or folders with images",
+        )
+    return files
