@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +20,10 @@ from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.workflows.finetune import FinetuneResult, finetune
 from tltool.workflows.resume import resume
 
-KILLS = {"cached": 20, "live": 10}  # 30 in all; live ones take three times as long
+# CI asks for all 30; live ones take three times as long
+KILLS = (
+    {"cached": 20, "live": 10} if os.environ.get("TLTOOL_ALL_KILLS") else {"cached": 6, "live": 3}
+)
 SMALL_SHARDS = (
     "train.batch_size=2",
     "train.head.epochs=3",

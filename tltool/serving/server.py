@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import h11
@@ -24,7 +24,8 @@ _CONNECTIONS = 1024
 _BACKLOG = 1024
 _LAST_PORT = 65535
 _KEEP_ALIVE = 15  # seconds that an idle connection stays open
-_LAST_REQUESTS = 0.2  # seconds for the requests of clients that were let in last
+_LET_IN = 0.05  # seconds between two looks at who has been let in
+_FIRST_REQUEST = 2.0  # seconds, at the end, for the requests of clients that were let in last
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -168,15 +169,48 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let clients that are on their way come in and leave, then stop as uvicorn does.
 
-        uvicorn closes every connection that waits for a request, also one that was let in a moment
-        ago and whose request has not been read yet; so the door is shut first.
+        uvicorn closes every connection that waits for a request, also one whose first request is
+        still to come, and the kernel resets those that nobody has let in yet; so first the door is
+        shut, then these are let in, and all that are in get time to ask.
         """
         self._drain()
         await asyncio.sleep(self._drain_seconds)
+        doors = [one.dup() for one in sockets or []]
         for listener in self.servers:
             listener.close()
-        await asyncio.sleep(_LAST_REQUESTS)
+        await asyncio.gather(*(self._let_in(visitor) for visitor in waiting(doors)))
+        await self._first_requests()
         await super().shutdown(sockets)
+
+    async def _let_in(self, visitor: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            return self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        with suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, visitor)
+
+    async def _first_requests(self) -> None:
+        """Wait until every connection has asked something, or for long enough."""
+        loop = asyncio.get_running_loop()
+        last = loop.time() + _FIRST_REQUEST
+        await asyncio.sleep(_LET_IN)
+        while loop.time() < last and any(
+            isinstance(one, H11Protocol) and one.cycle is None
+            for one in self.server_state.connections
+        ):
+            await asyncio.sleep(_LET_IN)
+
+
+def waiting(doors: list[socket.socket]) -> list[socket.socket]:
+    """Return the connections that nobody has let in, and close the listening sockets ``doors``."""
+    visitors = []
+    for door in doors:
+        with door, suppress(OSError):  # BlockingIOError: there are no more
+            while True:
+                visitors.append(door.accept()[0])
+    return visitors
 
 
 def make_server(app: FastAPI, settings: Settings, drain: Callable[[], None]) -> Server:
