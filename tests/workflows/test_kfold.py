@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
 from tltool.workflows import sweep
@@ -81,8 +82,8 @@ def test_a_fold_equals_its_run_alone(crossed, fruit, short, tmp_path):
     assert metrics["validation"]["val_loss"] == found.folds[1].log_loss
 
 
-def test_what_is_finished_is_read_and_other_settings_are_refused(
-    crossed, fruit, short, monkeypatch
+def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
+    crossed, fruit, short, monkeypatch, tmp_path
 ):
     found, out = crossed
 
@@ -94,6 +95,9 @@ def test_what_is_finished_is_read_and_other_settings_are_refused(
     assert again == found
     with pytest.raises(UsageError, match="a run with other settings"):
         cross_validate(str(fruit), recipe="vgg16", count=2, settings=[*short, "seed=5"], out=out)
+    others = write_fruit(tmp_path / "others", n=6, seed=2)
+    with pytest.raises(UsageError, match="were begun with other photos"):
+        cross_validate(str(others), recipe="vgg16", count=2, settings=short, out=out)
 
 
 def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short, tmp_path):

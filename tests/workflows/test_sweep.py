@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
+from tltool.errors import UsageError
 from tltool.events import SilentObserver
 from tltool.workflows import sweep as story
 from tltool.workflows.sweep import paired_interval, sweep
@@ -49,6 +51,8 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
     monkeypatch.setattr(story, "finetune", no_training)
     again = run_sweep(fruit, tmp_path / "sweep", short)
     assert again == found
+    with pytest.raises(UsageError, match="were begun with other photos"):
+        run_sweep(write_fruit(tmp_path / "others", n=6, seed=2), tmp_path / "sweep", short)
 
 
 def test_a_run_of_a_sweep_equals_the_run_alone(fruit, tmp_path, short, finetune_tiny):

@@ -35,6 +35,7 @@ def cross_validate(
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight import check_first
+    from tltool.workflows.together import check_folder
 
     if any(one.key == "data.fold" for one in settings):
         raise UsageError("--kfold trains all folds and --fold one", hint="give one of them")
@@ -44,6 +45,7 @@ def cross_validate(
     )
     now = datetime.datetime.now(datetime.UTC)
     folder = out_folder or Path("runs") / f"kfold-{first.name}-{now:%Y%m%d-%H%M%S}"
+    check_folder(folder)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.kfold import cross_validate as workflow
 

@@ -61,6 +61,7 @@ def sweep(
     from tltool.recipe.load import load_recipe
     from tltool.recipe.overrides import Override
     from tltool.workflows.preflight import check_first
+    from tltool.workflows.together import check_folder
 
     values, numbers, seconds = _grid(grid or []), _seeds(seeds), _seconds(budget)
     first = load_recipe(recipe, overrides or [])
@@ -70,6 +71,7 @@ def sweep(
     check_first(first, photos, test=test, out=None, weights=weights, track=(), offline=offline)
     now = datetime.datetime.now(datetime.UTC)
     folder = out_folder or Path("runs") / f"sweep-{first.name}-{now:%Y%m%d-%H%M%S}"
+    check_folder(folder)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.sweep import sweep as workflow
 

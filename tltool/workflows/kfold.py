@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import Observer, SilentObserver
@@ -19,6 +20,7 @@ from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.training.distribute import Device
 from tltool.workflows.sweep import metrics_of
+from tltool.workflows.together import begin
 
 RESULT = "kfold.json"
 _FEATURES = ".tltool-features"  # of all folds, gone at the end
@@ -109,12 +111,17 @@ def cross_validate(
         observer: told about everything on the way.
 
     Raises:
-        UsageError: the source gives another number of folds.
+        UsageError: the source gives another number of folds, or ``out`` holds something else, such
+            as a cross-validation of other photos.
         DataError: a class has too few photos.
     """
     observer = observer or SilentObserver()
-    plain = load_recipe(recipe, settings)
-    names = _names(photos, count, plain, test=test, offline=offline, observer=observer)
+    data = load_recipe(recipe, settings).data
+    listing = read_source(
+        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
+    )
+    names = _names(listing, count)
+    begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
     resolved = [_recipe(recipe, settings, name) for name in names]
     found = []
     for number, (name, one) in enumerate(zip(names, resolved, strict=True)):
@@ -141,16 +148,14 @@ def cross_validate(
     return result
 
 
-def _names(photos: str, count: int, recipe: Recipe, *, test: str | None, **how: Any) -> list[str]:
+def _names(listing: Listing, count: int) -> list[str]:
     """Return the folds as ``data.fold`` has them: those that the source gives, or drawn ones."""
-    data = recipe.data
-    listing = read_source(photos, test=test, other=data.other, pixels=data.pixels, **how)
     given = sorted({item.fold for item in listing.items if item.fold is not None})
     if not given:
         return [f"{fold}/{count}" for fold in range(count)]
     if len(given) != count:
         raise UsageError(
-            f"--kfold {count}: {photos} gives {len(given)} folds of its own",
+            f"--kfold {count}: {listing.source} gives {len(given)} folds of its own",
             hint=f"--kfold {len(given)}, or a source without a column fold",
         )
     return [str(fold) for fold in given]

@@ -13,6 +13,7 @@ from typing import Any
 
 from scipy import stats
 
+from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import load_recipe
@@ -25,6 +26,7 @@ from tltool.workflows.finetune import finetune
 from tltool.workflows.resume import resume
 from tltool.workflows.runs import show_run
 from tltool.workflows.session import recipe_digest
+from tltool.workflows.together import begin
 
 CONFIDENCE = 0.95
 
@@ -108,7 +110,8 @@ def sweep(
         observer: told about everything on the way.
 
     Raises:
-        UsageError: a key or value that the recipe does not have.
+        UsageError: a key or value that the recipe does not have, or ``out`` holds something else,
+            such as a sweep over other photos.
     """
     observer = observer or SilentObserver()
     combinations = [
@@ -120,6 +123,11 @@ def sweep(
         for seed in seeds
         for one in combinations
     ]
+    data = plan[0][2].data
+    listing = read_source(
+        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
+    )
+    begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
     clock = _Clock(budget)
     for done, (seed, one, resolved) in enumerate(plan):
         if not clock.suffices():
