@@ -186,14 +186,17 @@ def scanned(folder: Path) -> list:
 
 def sought(items: list) -> list:
     """Return the clusters without and with features."""
-    from tltool.data.duplicates import find_clusters
+    from tltool.data.duplicates import find_copies
     from tltool.events import SilentObserver
     from tltool.features.likeness import Likeness
     from tltool.weights.store import find
 
     with tempfile.TemporaryDirectory() as cache:
         likeness = Likeness(find("vgg16"), Path(cache), SilentObserver())
-        return [find_clusters(items), find_clusters(items, second_opinion=likeness)]
+        return [
+            find_copies(items).clusters,
+            find_copies(items, second_opinion=likeness).clusters,
+        ]
 
 
 def planted(paths: list[Path], chosen: np.ndarray, change: Callable) -> list[int]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from tltool.data import perceptual
 from tltool.data.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.duplicates import find_clusters
+from tltool.data.duplicates import find_copies
 from tltool.data.perceptual import distance, near_pairs
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
@@ -71,7 +72,7 @@ def write(root: Path, images: dict[str, Image.Image]) -> tuple[Item, ...]:
 
 
 def names(items: tuple[Item, ...]) -> list[set[str]]:
-    return [{items[i].path.stem for i in c.members} for c in find_clusters(items)]
+    return [{items[i].path.stem for i in c.members} for c in find_copies(items).clusters]
 
 
 def test_every_kind_of_copy_is_found_with_its_picture_and_nothing_else(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_every_kind_of_copy_is_found_with_its_picture_and_nothing_else(tmp_path:
         images |= {f"a/{kind}.jpg": scene(n), f"b/{kind} copy.jpg": copy(scene(n))}
     items = write(tmp_path, images)
     assert sorted(names(items), key=str) == sorted(({k, f"{k} copy"} for k in COPIES), key=str)
-    exact = [items[c.members[0]].path.stem for c in find_clusters(items) if c.exact]
+    exact = [items[c.members[0]].path.stem for c in find_copies(items).clusters if c.exact]
     assert exact == ["exact"]
 
 
@@ -112,7 +113,7 @@ def test_a_second_opinion_hears_of_what_does_not_lie_one_over_the_other(tmp_path
         asked.extend({first.path.stem, second.path.stem} for first, second in pairs)
         return ["1" in first.path.stem for first, _ in pairs]
 
-    clusters = find_clusters(items, second_opinion=opinion)
+    clusters = find_copies(items, second_opinion=opinion).clusters
     assert {"1", "1 turned"} in asked
     assert {"0", "0 again"} not in asked
     together = [{items[i].path.stem for i in c.members} for c in clusters]
@@ -132,9 +133,81 @@ def test_pairs_are_found_across_the_blocks_in_which_they_are_searched() -> None:
     planted = [(3, 17), (5, 4000), (2047, 2048), (2100, 4199)]
     for first, second in planted:
         hashes[second] = hashes[first] ^ sum(1 << int(bit) for bit in rng.choice(255, 80, False))
-    found = np.concatenate(list(near_pairs(hashes)))
+    found = np.concatenate([near.pairs for near in near_pairs(hashes)])
     assert {tuple(pair) for pair in found.tolist()} == set(planted)
     assert all(distance(hashes[a], hashes[b]) == 80 for a, b in planted)
+
+
+def aligned(count: int) -> dict[Path, np.ndarray]:
+    """Return grey pictures of one layout with detail of their own, as X-rays are: [64, 64] each."""
+    rng = np.random.default_rng(0)
+    parts = [rng.integers(0, 256, (n, side, side)) for n, side in ((1, 12), (count, 24))]
+    layout, *own = (
+        np.asarray(Image.fromarray(part.astype(np.uint8)).resize((64, 64)), np.float32)
+        for group in parts
+        for part in group
+    )
+    noise = rng.normal(0, 10, (count, 64, 64)).astype(np.float32)
+    pictures = np.clip(0.8 * layout + 0.2 * np.stack(own) + noise, 0, 255)
+    return {Path(f"{number:05d}"): picture for number, picture in enumerate(pictures)}
+
+
+def items_of(pictures: dict[Path, np.ndarray]) -> list[Item]:
+    """Return items of pictures that are in no file."""
+    greys = np.stack(list(pictures.values()))
+    small = greys.reshape(-1, 32, 2, 32, 2).mean((2, 4))
+    hashes = perceptual.perceptual_hashes(np.repeat(small[..., np.newaxis], 3, axis=-1))
+    return [
+        Item(path, "a", sha256=str(path), width=64, height=64, perceptual_hash=found)
+        for path, found in zip(pictures, hashes, strict=True)
+    ]
+
+
+def test_photos_of_one_layout_take_work_in_proportion_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = aligned(2000)
+    items = items_of(pictures)
+    near = sum(
+        distance(one.perceptual_hash or 0, other.perceptual_hash or 0) <= perceptual.NEAR
+        for number, one in enumerate(items)
+        for other in items[:number]
+    )
+    assert near > 1_000_000
+    compared: list[int] = []
+    told: list[tuple[int, int]] = []
+    looked: list[Path] = []
+
+    def different(*_: object) -> bool:
+        compared.append(1)
+        return False
+
+    def look(path: Path) -> perceptual.Look:
+        looked.append(path)
+        return perceptual.Look.of(pictures[path])
+
+    monkeypatch.setattr(perceptual, "same_picture", different)
+    found = find_copies(items, look=look, progress=lambda *now: told.append(now))
+    assert found.clusters == ()
+    assert len(compared) <= 10 * len(items)
+    assert found.left_out == near - len(compared)
+    assert sorted(looked) == sorted(pictures)  # each file once
+    assert len(told) > 10
+    assert told == sorted(told)
+    assert told[-1] == (2000, 2000)
+    assert f"{found.left_out:,} pairs" in found.told_left_out()
+
+
+def test_copies_among_photos_of_one_layout_are_found() -> None:
+    pictures = aligned(60)
+    for number in range(3):
+        brighter = np.clip(pictures[Path(f"{number:05d}")] * 1.1 + 3, 0, 255)
+        pictures[Path(f"{number} again")] = np.round(brighter)
+    items = items_of(pictures)
+    found = find_copies(items, look=lambda path: perceptual.Look.of(pictures[path]))
+    together = [{items[i].path.name for i in cluster.members} for cluster in found.clusters]
+    assert together == [{f"{n:05d}", f"{n} again"} for n in range(3)]
+    assert found.left_out > 0
 
 
 @pytest.mark.slow
@@ -148,7 +221,7 @@ def test_digits_drawn_alike_are_not_taken_for_copies(tmp_path: Path) -> None:
         )
         for n, (grey, label) in enumerate(zip(digits.images, digits.target, strict=True))
     }
-    clusters = find_clusters(write(tmp_path, images))
+    clusters = find_copies(write(tmp_path, images)).clusters
     assert sum(len(cluster.members) for cluster in clusters) < 0.01 * len(images)
     assert max((len(cluster.members) for cluster in clusters), default=0) <= 3
 

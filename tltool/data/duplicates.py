@@ -18,8 +18,10 @@ from tltool.data.perceptual import HASH_SIDE
 _KEPT_LOOKS = 4096
 _MANY_PAIRS = 10_000
 _MOST_UNDECIDED = 100_000
+_WORTH_TELLING = 500  # comparisons, some seconds
 
 SecondOpinion = Callable[[Sequence[tuple[Item, Item]]], Sequence[bool]]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,27 @@ class Cluster:
 
     members: tuple[int, ...]
     exact: bool
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What a search for copies has found.
+
+    Attributes:
+        clusters: in the order of their first members; no item is in two.
+        left_out: how many pairs of images that look alike at a glance were not compared.
+    """
+
+    clusters: tuple[Cluster, ...]
+    left_out: int
+
+    def told_left_out(self) -> str:
+        """Return what ``left_out`` means, in a sentence."""
+        return (
+            f"{self.left_out:,} pairs of images that look alike at a glance were not compared: each"
+            f" image was, with the {perceptual.NEAREST} nearest ones, so that a cropped copy may be"
+            " missed"
+        )
 
 
 class Groups:
@@ -52,38 +75,45 @@ class Groups:
         self._parent[self.find(second)] = self.find(first)
 
 
-def find_clusters(
+def find_copies(
     items: Sequence[Item],
     *,
-    look: Callable[[Path], perceptual.Grey | None] = perceptual.look,
+    look: Callable[[Path], perceptual.Look | None] = perceptual.look,
     second_opinion: SecondOpinion | None = None,
-) -> tuple[Cluster, ...]:
+    progress: Progress = lambda done, total: None,
+) -> Copies:
     """Return the clusters of exact and near duplicates among audited items.
 
     Exact ones have the same SHA-256. Near ones are resized, recompressed, brighter or slightly
     cropped copies: a perceptual hash proposes them, and a second look at both files decides. Of
-    images below 32 pixels only exact copies are found.
+    images below 32 pixels only exact copies are found. Where many images have one layout, each is
+    compared with those that are nearest to it, so that the time stays in proportion.
 
     Args:
         items: items with ``sha256`` and ``perceptual_hash``; those without are in no cluster.
         look: how a file is looked at again.
         second_opinion: asked about the proposed pairs whose files do not lie one over the other;
             it gets them nearest first and says which are copies all the same.
-
-    Returns:
-        clusters in the order of their first members; no item is in two.
+        progress: hears how many of all items are done, where there is much to compare.
     """
     groups = Groups(len(items))
     firsts = _join_copies(items, groups)
-    hashed = [index for index in firsts if _has_detail(items[index])]
+    hashed = np.array([index for index in firsts if _has_detail(items[index])], np.int64)
     seen = lru_cache(_KEPT_LOOKS)(look)
     undecided: list[tuple[int, int]] = []
-    for pairs in perceptual.near_pairs([items[index].perceptual_hash or 0 for index in hashed]):
-        for first, second in _still_apart(np.array(hashed)[pairs], groups):
+    compared = left_out = 0
+    for near in perceptual.near_pairs([items[index].perceptual_hash or 0 for index in hashed]):
+        left_out += near.left_out
+        for first, second in _still_apart(hashed[near.pairs], groups):
+            compared += 1
+            if compared % _WORTH_TELLING == 0:
+                progress(first, len(items))
             if _same(items[first], items[second], seen):
                 groups.join(first, second)
             elif second_opinion and len(undecided) < _MOST_UNDECIDED:
                 undecided.append((first, second))
+    if compared >= _WORTH_TELLING:
+        progress(len(items), len(items))
     if second_opinion:
         _join_by(
             second_opinion,
@@ -91,7 +121,7 @@ def find_clusters(
             _still_apart(np.array(undecided, np.int64).reshape(-1, 2), groups),
             groups,
         )
-    return _clusters(items, groups)
+    return Copies(_clusters(items, groups), left_out)
 
 
 def _join_by(
@@ -140,7 +170,7 @@ def _still_apart(pairs: NDArray[np.int64], groups: Groups) -> Iterator[tuple[int
             yield first, second
 
 
-def _same(first: Item, second: Item, seen: Callable[[Path], perceptual.Grey | None]) -> bool:
+def _same(first: Item, second: Item, seen: Callable[[Path], perceptual.Look | None]) -> bool:
     one, other = seen(first.path), seen(second.path)
     if one is None or other is None:
         return False

@@ -17,7 +17,7 @@ from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import FEATURES, Scan, scan
 from tltool.data.checks.shape import measure_shape
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.duplicates import SecondOpinion, find_clusters
+from tltool.data.duplicates import SecondOpinion, find_copies
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder
@@ -115,14 +115,15 @@ def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:
     observer.on_phase("duplicates", "perceptual hashes")
     weights = _weights_at_hand(observer)
     opinion = None if weights is None else _by_features(weights, observer)
-    clusters = find_clusters(found.items, second_opinion=opinion)
+    found_copies = find_copies(found.items, second_opinion=opinion, progress=observer.on_progress)
+    clusters = found_copies.clusters
     observer.on_phase("shortcuts", "a tree per property")
     shortcuts = _shortcuts(listing, found)
     telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
     aspects = found.features[:, FEATURES.index("aspect")]
     balance = measure_balance(found.items, clusters) if found.items else None
     findings = [*beside_the_photos(listing), *found.findings]
-    findings += copies(listing.root, found.items, clusters)
+    findings += copies(listing.root, found.items, found_copies)
     findings += class_findings(balance, _lost(listing, found.items)) if balance else []
     findings += shortcut_findings(shortcuts)
     given = {item.given_split for item in found.items}

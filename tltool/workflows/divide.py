@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates import Cluster, find_clusters
+from tltool.data.duplicates import Cluster, Progress, find_copies
 from tltool.data.split import Split, given_folds, held_out, make_split, with_folds
 from tltool.data.units import units_of
 from tltool.events import Observer
@@ -42,15 +42,31 @@ def divided(catalog: Catalog, *, settings: DataSection, seed: int, observer: Obs
 
 def copies(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
     """Return the clusters of copies and near copies, told to the user."""
-    clusters = find_clusters(catalog.items)
-    if clusters:
-        photos = sum(len(cluster.members) for cluster in clusters)
-        near = sum(not cluster.exact for cluster in clusters)
+    found = find_copies(catalog.items, progress=_late_phase(observer))
+    if found.clusters:
+        photos = sum(len(cluster.members) for cluster in found.clusters)
+        near = sum(not cluster.exact for cluster in found.clusters)
         observer.on_message(
-            f"{photos} photos are copies or near copies of each other, in {len(clusters)} clusters"
-            f" ({near} of them near); each cluster stays in one part"
+            f"{photos} photos are copies or near copies of each other, in {len(found.clusters)}"
+            f" clusters ({near} of them near); each cluster stays in one part"
         )
-    return clusters
+    if found.left_out:
+        observer.on_message(found.told_left_out(), level="warning")
+    return found.clusters
+
+
+def _late_phase(observer: Observer) -> Progress:
+    """Return what shows the search for copies as a phase of its own, if it takes long."""
+    begun = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            observer.on_phase("duplicates", "many photos have one layout")
+        begun = True
+        observer.on_progress(done, total)
+
+    return tell
 
 
 def groups_of(catalog: Catalog) -> NDArray[np.int64]:
@@ -60,7 +76,9 @@ def groups_of(catalog: Catalog) -> NDArray[np.int64]:
     """
     found = np.zeros(len(catalog), np.int64)
     everything = range(len(catalog))
-    units = units_of(catalog.items, everything, seed=0, clusters=find_clusters(catalog.items))
+    units = units_of(
+        catalog.items, everything, seed=0, clusters=find_copies(catalog.items).clusters
+    )
     for number, unit in enumerate(units):
         found[list(unit.members)] = number
     return found

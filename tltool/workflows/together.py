@@ -125,8 +125,8 @@ def _content(listing: Listing, observer: Observer) -> str:
 
 def _facts(listing: Listing) -> Iterable[tuple[Path, list[object]]]:
     for item in listing.items:
-        said = [item.label, item.given_split, item.group, item.weight, item.fold, item.columns]
-        yield item.path, said
+        place = (item.given_split, item.group, item.fold)
+        yield item.path, [item.label, *place, item.weight, item.columns]
     for path in listing.others:
         yield path, []
 

@@ -7,19 +7,24 @@ from pathlib import Path
 
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
-from tltool.data.duplicates import Cluster
+from tltool.data.duplicates import Copies
 from tltool.data.split import shown_path
 
+NOT_COMPARED = "pairs not compared"
 
-def copies(root: Path, items: Sequence[Item], clusters: Sequence[Cluster]) -> Iterator[Finding]:
+
+def copies(root: Path, items: Sequence[Item], found: Copies) -> Iterator[Finding]:
     """Yield one finding a cluster and kind of harm: two labels, two splits, or neither.
 
     Args:
         root: folder that names are shown relative to.
         items: the items that the clusters count.
-        clusters: of ``find_clusters``.
+        found: among them.
     """
-    for cluster in clusters:
+    if found.left_out:
+        suggestion = "nothing, if the photos have one layout, as X-rays or portraits do"
+        yield Finding(None, NOT_COMPARED, found.told_left_out(), suggestion, "note")
+    for cluster in found.clusters:
         members = [items[index] for index in cluster.members]
         labels = sorted({item.label for item in members})
         splits = sorted({item.given_split or "train" for item in members})

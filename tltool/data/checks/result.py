@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from tltool.data.catalog import Item
 from tltool.data.checks.balance import Balance
+from tltool.data.checks.copies import NOT_COMPARED
 from tltool.data.checks.findings import SEVERITIES, Finding
 from tltool.data.checks.shape import Shape
 from tltool.data.checks.shortcuts import Shortcut
@@ -173,7 +174,10 @@ def _duplicates(result: CheckResult) -> Line:
     near = len(result.clusters) - exact
     told = f"{_pictures(exact + near)} there more than once: {exact:,} exactly, {near:,} nearly"
     found = bool(result.clusters)
-    return Line("duplicates", "look" if found else "ok", told if found else "none")
+    told = told if found else "none"
+    if _of(result, (NOT_COMPARED,)):
+        told += " among the images compared; too many have one layout"
+    return Line("duplicates", "look" if found else "ok", told)
 
 
 def _pictures(count: int) -> str:
