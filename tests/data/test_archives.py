@@ -42,6 +42,10 @@ def write_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "
     return path
 
 
+def write_files(path: Path, files: dict[str, bytes]) -> Path:
+    return write_tar(path, *(member(name, data) for name, data in files.items()))
+
+
 def tree_tar(path: Path, mode: str = "w", *more: tuple[tarfile.TarInfo, bytes]) -> Path:
     return write_tar(path, *(member(name, data) for name, data in TREE.items()), *more, mode=mode)
 
@@ -175,6 +179,31 @@ def test_links_inside_a_tar_give_a_file_a_second_name(tmp_path: Path) -> None:
     assert not any(item.path.is_symlink() for item in read_source(path).items)
 
 
+def test_a_file_that_a_tar_links_to_itself_stays(tmp_path: Path) -> None:
+    # GNU tar writes this for "tar cf a.tar photos photos/cat"
+    links = (
+        member("cat/1.jpg", type=tarfile.LNKTYPE, linkname="cat/1.jpg"),
+        member("dog/2.jpg", type=tarfile.LNKTYPE, linkname="cat/1.jpg"),
+        member("./dog/2.jpg", type=tarfile.LNKTYPE, linkname="cat/1.jpg"),
+        member("dog/1.jpg", type=tarfile.SYMTYPE, linkname="../cat/2.jpg"),
+    )
+    path = tree_tar(tmp_path / "a.tar", "w", *links)
+    assert found(path) == [*EXPECTED[:2], ("dog/1.jpg", "dog", b"c2"), ("dog/2.jpg", "dog", b"c1")]
+
+
+def test_a_folder_whose_name_begins_like_a_zip(tmp_path: Path) -> None:
+    names = {f"PKLot/{name}": data for name, data in TREE.items()}
+    path = write_tar(tmp_path / "a.tar", *(member(name, data) for name, data in names.items()))
+    assert found(path) == EXPECTED
+
+
+@pytest.mark.parametrize("pack", [write_zip, write_files])
+def test_folders_in_folders_without_end(pack: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    refused(pack(path, {**TREE, "cat/" + "d/" * 1500 + "1.jpg": b"x"}), "deeper than 100 folders")
+    assert len(found(pack(path, {**TREE, "cat/" + "d/" * 90 + "1.jpg": b"x"}))) == 4
+
+
 def test_devices_and_pipes_of_a_tar_are_not_made(tmp_path: Path) -> None:
     pipe = member("cat/pipe.jpg", type=tarfile.FIFOTYPE)
     assert found(tree_tar(tmp_path / "a.tar", "w", pipe)) == EXPECTED
@@ -186,6 +215,30 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
         for number in range(5):
             archive.writestr(f"cat/{number}.jpg", bytes(60_000_000))
     refused(path, "decompression bomb")
+
+
+@pytest.mark.parametrize("pack", [write_zip, write_files])
+def test_more_than_the_disk_has_room_for_is_not_begun(
+    pack: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    path = pack(tmp_path / "a.zip", {"cat/1.jpg": bytes(10**6), "dog/1.jpg": b"x"})
+    room = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    told = r"a\.zip unpacks to more than 1 MB.* is free"
+    with pytest.raises(EnvironmentProblem, match=told) as raised:
+        read_source(path, cache=cache)
+    assert "TLTOOL_DATA_DIR" in str(raised.value.hint)
+    assert not list(cache.iterdir())
+    monkeypatch.undo()
+    assert len(found(path)) == 2
+
+
+def test_a_tar_of_very_many_files_that_are_almost_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    header = member("cat/1.jpg")[0].tobuf()
+    path.write_bytes(gzip.compress(header * 20_001 + bytes(1024)))
+    refused(path, "holds more than 20,000 files")
 
 
 def test_a_tar_bomb_is_noticed_before_it_is_read(tmp_path: Path) -> None:
@@ -224,6 +277,20 @@ def test_a_negative_size_in_a_tar_does_not_hang(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(bytes(512) * 0 + bytes(header) + bytes(2048))
     refused(path, "no zip or tar archive")
+
+
+def test_a_zip_packed_in_a_way_that_python_lacks_is_no_damaged_one(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", TREE)
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = data.find(signature)
+        data[place + offset] = 9
+    path.write_bytes(data)
+    refused(path, r"packed by Deflate64, which Python does not know: 1 files \('cat/1\.jpg'\)")
+    data[data.find(b"PK\x01\x02") + 10] = 8
+    data[data.find(b"PK\x01\x02") + 6] = 99  # the version of ZIP that it takes
+    path.write_bytes(data)
+    refused(path, "Python does not know")
 
 
 def test_an_encrypted_zip_is_named(tmp_path: Path) -> None:
@@ -312,3 +379,36 @@ def test_any_bytes_give_photos_or_one_sentence(
         read_images(path, cache=folder / "cache")
     except TltoolError as error:
         assert "\n" not in error.message
+
+
+NAMES = ("cat/1.jpg", "./cat/1.jpg", "cat", "cat/1.jpg/2.jpg", "dog/2.jpg", "../x.jpg", "/x", "")
+KINDS = (tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
+
+
+@settings(
+    max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    members=st.lists(
+        st.tuples(st.sampled_from(NAMES), st.sampled_from(KINDS), st.sampled_from(NAMES)),
+        max_size=8,
+    )
+)
+def test_any_members_of_a_tar_give_photos_or_one_sentence(
+    members: list[tuple[str, bytes, str]], fuzzed: tuple[Path, list[bytes]]
+) -> None:
+    folder = fuzzed[0] / "in"
+    folder.mkdir(exist_ok=True)
+    made = [
+        member(name, b"x" * (kind == tarfile.REGTYPE), type=kind, linkname=other)
+        for name, kind, other in members
+    ]
+    path = write_tar(folder / "fuzz.tar", member("cat/1.jpg", b"x"), *made)
+    try:
+        listing = read_images(path, cache=folder / "cache")
+        assert all(item.path.read_bytes() == b"x" for item in listing.items)
+    except DataError as error:
+        assert "\n" not in error.message
+    assert sorted(entry.name for entry in folder.iterdir()) in (
+        ["cache", "fuzz.tar"], ["fuzz.tar"],
+    )  # fmt: skip

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.open import read_source
+from tltool.data.sources.open import read_images, read_source
 from tltool.errors import DataError
+from tltool.events import SilentObserver
+
+
+class Listener(SilentObserver):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def on_message(self, text: str, *, level: str = "info") -> None:
+        self.messages.append(text)
+
+
+@contextmanager
+def as_nobody() -> Iterator[Path]:
+    """Give a folder, and do what follows as a user who may not read everything, as root may."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        was_root = os.geteuid() == 0
+        try:
+            yield Path(folder)
+        finally:
+            if was_root:
+                os.seteuid(0)
+            for place in (folder, *map(str, Path(folder).rglob("*"))):
+                Path(place).chmod(0o755)
+
+
+def forget_root() -> None:
+    if os.geteuid() == 0:
+        os.seteuid(65534)
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -72,6 +104,70 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (photos / "cat").symlink_to(tmp_path / "elsewhere")
     (photos / "dog" / "again").symlink_to(photos / "dog")
     assert [item.label for item in read_source(photos).items] == ["cat", "cat", "dog"]
+
+
+def test_a_folder_that_links_reach_again_is_read_once_a_class_and_named(tmp_path: Path) -> None:
+    letters = "abcdefghij"
+    touch(tmp_path, *(f"{letter}/1.jpg" for letter in letters))
+    for letter in letters:
+        for other in letters.replace(letter, ""):
+            (tmp_path / letter / f"to {other}").symlink_to(tmp_path / other)
+    listener = Listener()
+    listing = read_source(tmp_path, observer=listener)
+    # every class holds all ten folders, none of them twice
+    assert len(listing.items) == 100
+    assert any("'a/to b/to a'" in message for message in listener.messages)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+@pytest.mark.parametrize(("of_others", "of_owner"), [(0o744, 0o444), (0o711, 0o311), (0o700, 0)])
+@pytest.mark.parametrize("where", ["", "cat", "cat/deep"])
+def test_a_folder_that_may_not_be_read_or_entered(
+    of_others: int, of_owner: int, where: str
+) -> None:
+    with as_nobody() as root:
+        touch(root, "cat/deep/1.jpg", "dog/1.jpg")
+        (root / where).chmod(of_others if os.geteuid() == 0 else of_owner)
+        forget_root()
+        for read in (read_source, read_images):
+            with pytest.raises(DataError, match=r"the folder .* may not be read") as raised:
+                read(root)
+            assert str(root / where) in raised.value.message
+            assert "chmod u+rx" in str(raised.value.hint)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+def test_a_link_into_a_folder_that_may_not_be_entered() -> None:
+    with as_nobody() as root:
+        touch(root, "photos/cat/1.jpg", "photos/dog/1.jpg", "secret/more/2.jpg")
+        (root / "photos/dog/more").symlink_to(root / "secret/more")
+        (root / "secret").chmod(0o700 if os.geteuid() == 0 else 0)
+        forget_root()
+        with pytest.raises(DataError, match=r"dog/more.* cannot be followed"):
+            read_source(root / "photos")
+
+
+def test_links_to_nothing_and_to_themselves_are_left_to_the_audit(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    (tmp_path / "cat/2.jpg").symlink_to("2.jpg")
+    (tmp_path / "cat/3.jpg").symlink_to("gone.jpg")
+    assert [item.path.name for item in read_source(tmp_path).items] == [
+        "1.jpg", "2.jpg", "3.jpg", "1.jpg",
+    ]  # fmt: skip
+
+
+def test_folders_in_folders_without_end(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    place = tmp_path / "dog"
+    for _ in range(1200):  # deeper than Python calls itself, within what a path may be long
+        place = place / "d"
+        place.mkdir()
+    touch(place, "2.jpg")
+    assert [item.path.name for item in read_source(tmp_path).items] == ["1.jpg", "1.jpg", "2.jpg"]
+    (place / "2.jpg").unlink()
+    while place != tmp_path / "dog":  # pytest cannot remove it
+        place.rmdir()
+        place = place.parent
 
 
 def test_empty_class_folders_and_stray_images_are_noted_but_no_classes(tmp_path: Path) -> None:

@@ -6,20 +6,20 @@ import bz2
 import errno
 import gzip
 import lzma
-import os
 import posixpath
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol, cast
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, cast
 
 from tltool.data.sources.folder import visible_entries
 from tltool.data.sources.listing import listed, split_named
 from tltool.data.sources.store import content_key, kept
+from tltool.data.sources.target import CHUNK, UNPACK_HINT, Target
 from tltool.errors import DataError
 from tltool.events import Observer
 
@@ -27,20 +27,14 @@ ARCHIVES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2"),
     *(".tar.xz", ".txz", ".tar.zst", ".tzst"),
 )
-_CHUNK = 1 << 16  # also the most that a header inside a tar may ask for
-_ALWAYS_ALLOWED = 1 << 28  # bytes; below that no ratio is suspicious
-_MOST_RATIO = 100  # photos hardly shrink; flat drawings stored as BMP reach 50
-_MOST_MEMBERS = 5_000_000
+_ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")  # a tar may begin with a folder PKLot
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+# Windows packs more than 2 GB by Deflate64; the others are those of 7-Zip and WinZip.
+_UNKNOWN_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, tarfile.TarError, struct.error),
     *(RuntimeError, ValueError, OverflowError),
 )  # RuntimeError holds RecursionError: a tar of a thousand headers in a chain
-_BAD_NAMES = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
-_UNPACK_HINT = "unpack it yourself and give the folder"
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 def is_archive(path: Path) -> bool:
@@ -59,18 +53,22 @@ def unpacked(path: Path, *, cache: Path, observer: Observer) -> Path:
 
     def make(folder: Path) -> None:
         observer.on_message(f"unpacking {path} into {cache}")
-        _unpack(path, _Target(path, folder), observer)
+        _unpack(path, Target(path, folder), observer)
 
     return _unwrapped(kept(cache, path.name, content_key(path), make))
 
 
-def _unpack(path: Path, target: _Target, observer: Observer) -> None:
+def _unpack(path: Path, target: Target, observer: Observer) -> None:
     try:
         with path.open("rb") as file:
-            if file.read(2) == b"PK":
+            if file.read(4) in _ZIP_STARTS:
                 _unpack_zip(file, target, observer)
             else:
                 _unpack_tar(path, target, observer)
+    except NotImplementedError as error:  # it is a RuntimeError too
+        raise DataError(
+            f"{path} is packed in a way that Python does not know ({error})", hint=UNPACK_HINT
+        ) from None
     except (*_DAMAGED, OSError) as error:
         # the decompressors' own OSErrors have no number; EINVAL is a jump to before the file
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
@@ -82,90 +80,12 @@ def _unpack(path: Path, target: _Target, observer: Observer) -> None:
         ) from None
 
 
-class _Target:
-    """The folder that an archive is unpacked into: names, sizes and counts are checked."""
-
-    def __init__(self, archive: Path, folder: Path) -> None:
-        self.archive, self._folder = archive, folder
-        self._most = max(_ALWAYS_ALLOWED, _MOST_RATIO * archive.stat().st_size)
-        self._written = 0
-        self._announced = 0
-        self._members = 0
-
-    def announce(self, size: int) -> None:
-        """Refuse a member that makes the whole larger than it may be, before it is read."""
-        self._announced += size
-        self._members += 1
-        self._check(self._announced)
-        if self._members > _MOST_MEMBERS:
-            raise DataError(f"{self.archive} holds more than {_MOST_MEMBERS:,} files")
-
-    def write(self, name: str, source: _Readable) -> None:
-        """Write one file.
-
-        Raises:
-            DataError: its name leads elsewhere or cannot be written, or there is too much of it.
-        """
-        place = self.place(name)
-        with self._names_checked(name):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("wb") as file:
-                while chunk := source.read(_CHUNK):
-                    self._written += len(chunk)
-                    self._check(self._written)
-                    file.write(chunk)
-
-    def link(self, name: str, other: str) -> bool:
-        """Give an unpacked file a second name; return whether there is such a file."""
-        place, existing = self.place(name), self.place(other)
-        with self._names_checked(name):
-            if not existing.is_file():
-                return False
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)
-            os.link(existing, place)
-        return True
-
-    def place(self, name: str) -> Path:
-        """Return where a member goes.
-
-        Raises:
-            DataError: that is outside the folder.
-        """
-        parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or name.startswith("/") or "\0" in name:
-            raise DataError(
-                f"{self.archive} names a file outside itself: {name!r}",
-                hint="it may be meant to harm; do not unpack it",
-            )
-        return self._folder.joinpath(*parts)
-
-    def _check(self, size: int) -> None:
-        if size > self._most:
-            raise DataError(
-                f"{self.archive} holds more than {self._most / 2**20:,.0f} MB,"
-                f" over {_MOST_RATIO} times its own size: it may be a decompression bomb",
-                hint=f"if you trust it, {_UNPACK_HINT}",
-            )
-
-    @contextmanager
-    def _names_checked(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, UnicodeEncodeError) as error:
-            if isinstance(error, OSError) and error.errno not in _BAD_NAMES:
-                raise
-            raise DataError(
-                f"{self.archive} holds a name that cannot be written: {name[:80]!r}",
-                hint=_UNPACK_HINT,
-            ) from None
-
-
-def _unpack_zip(file: IO[bytes], target: _Target, observer: Observer) -> None:
+def _unpack_zip(file: IO[bytes], target: Target, observer: Observer) -> None:
     """Unpack an archive of PKWARE's APPNOTE.TXT."""
     with zipfile.ZipFile(file) as archive:
         members = [member for member in archive.infolist() if not member.filename.endswith("/")]
         _refuse_encrypted(target.archive, members)
+        _refuse_unknown_methods(target.archive, members)
         for member in members:
             target.announce(member.file_size)
         for done, member in enumerate(members, start=1):
@@ -184,13 +104,28 @@ def _refuse_encrypted(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
         )
 
 
-def _unpack_tar(path: Path, target: _Target, observer: Observer) -> None:
+def _refuse_unknown_methods(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    unknown: dict[int, list[str]] = defaultdict(list)
+    for member in members:
+        if member.compress_type not in _ZIP_METHODS:
+            unknown[member.compress_type].append(member.filename)
+    for method, names in unknown.items():
+        told = _UNKNOWN_METHODS.get(method, f"method {method}")
+        raise DataError(
+            f"{path} is packed by {told}, which Python does not know:"
+            f" {len(names)} files ({listed(names, 3)})",
+            hint=UNPACK_HINT,
+        )
+
+
+def _unpack_tar(path: Path, target: Target, observer: Observer) -> None:
     links: list[tarfile.TarInfo] = []
     with _decompressed(path) as stream:
         bounded = cast("IO[bytes]", _Bounded(stream))
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             for member in archive:
                 _check_forward(archive, member)
+                archive.members = []  # type: ignore[attr-defined]  # it would keep every header
                 target.announce(member.size)
                 if member.issym() or member.islnk():
                     links.append(member)
@@ -208,7 +143,7 @@ def _check_forward(archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         raise tarfile.ReadError("a member has a negative size")
 
 
-def _check_end(stream: IO[bytes], archive: tarfile.TarFile, target: _Target) -> None:
+def _check_end(stream: IO[bytes], archive: tarfile.TarFile, target: Target) -> None:
     """Refuse an archive that breaks off: tarfile takes broken headers for the end.
 
     What follows is read too, since the checksum of a compressed stream stands at its end.
@@ -216,11 +151,11 @@ def _check_end(stream: IO[bytes], archive: tarfile.TarFile, target: _Target) -> 
     stream.seek(archive.offset)
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it breaks off")
-    while rest := stream.read(_CHUNK):
+    while rest := stream.read(CHUNK):
         target.announce(len(rest))
 
 
-def _follow_links(links: Sequence[tarfile.TarInfo], target: _Target, observer: Observer) -> None:
+def _follow_links(links: Sequence[tarfile.TarInfo], target: Target, observer: Observer) -> None:
     """Give linked files their second names. No link is ever written to disk as a link."""
     left_out = 0
     for link in links:
@@ -241,7 +176,7 @@ class _Bounded:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _CHUNK:
+        if not 0 <= size <= CHUNK:
             raise tarfile.ReadError("a header of absurd size")
         return bytes(self._stream.read(size))
 
@@ -265,7 +200,7 @@ def _decompressed(path: Path) -> Any:
     if start[:4] == b"\x28\xb5\x2f\xfd":
         raise DataError(
             f"{path} is compressed with Zstandard, which this Python does not know",
-            hint=f"{_UNPACK_HINT}: tar --zstd -xf {path}",
+            hint=f"{UNPACK_HINT}: tar --zstd -xf {path}",
         )
     return path.open("rb")
 
@@ -274,9 +209,9 @@ def _unwrapped(folder: Path) -> Path:
     """Return the folder inside ``folder`` where the photos begin, as in photos.zip/photos/cat."""
     while True:
         entries = visible_entries(folder)
-        if len(entries) != 1 or not entries[0].is_dir() or split_named(entries[0].name):
+        if len(entries) != 1 or not entries[0].is_folder or split_named(entries[0].path.name):
             return folder
-        inside = visible_entries(entries[0])
-        if not any(entry.is_dir() for entry in inside):
+        inside = visible_entries(entries[0].path)
+        if not any(entry.is_folder for entry in inside):
             return folder
-        folder = entries[0]
+        folder = entries[0].path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tltool.data.catalog import Item, SplitName
 from tltool.data.sources.listing import Listing, class_name, listed, split_named
@@ -20,6 +22,13 @@ _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 LAYOUT_HINT = "put the photos of each class into a folder of their own: PHOTOS/cat, PHOTOS/dog"
 
 
+class Entry(NamedTuple):
+    """What lies in a folder: a file, or a folder, perhaps behind a link."""
+
+    path: Path
+    is_folder: bool
+
+
 @dataclass
 class _Found:
     """What the walk collects on its way."""
@@ -30,13 +39,14 @@ class _Found:
     stray: list[Path] = field(default_factory=list)
     empty_classes: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
+    again: list[Path] = field(default_factory=list)
 
 
 def read_folder(root: Path, *, other: str | None = None) -> Listing:
     """List the images below ``root`` with their labels.
 
     Labels are the names of the class folders, in Unicode normal form C. Symbolic links are
-    followed, but never in circles.
+    followed, but no folder is read twice for one class.
 
     Args:
         root: holds the class folders, or train, val and test folders of such.
@@ -56,6 +66,7 @@ def read_folder(root: Path, *, other: str | None = None) -> Listing:
         stray=tuple(found.stray),
         empty_classes=tuple(found.empty_classes),
         others=tuple(found.others),
+        again=tuple(found.again),
     )
 
 
@@ -65,10 +76,10 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         DataError: a folder may not be read.
     """
-    return list(_images_below(folder, _Found(), frozenset()))
+    return list(_images_below(folder, _Found()))
 
 
-def visible_entries(folder: Path) -> list[Path]:
+def visible_entries(folder: Path) -> list[Entry]:
     """Return what lies directly in ``folder`` and is not hidden, in a fixed order.
 
     Raises:
@@ -91,7 +102,7 @@ def _without_other(folders: list[Path], other: str | None, found: _Found) -> lis
     """Return the folders that are classes or parts; note the images of the one that is not."""
     for folder in folders:
         if folder.name == other:
-            found.others += _images_below(folder, found, frozenset())
+            found.others += _images_below(folder, found)
     return [folder for folder in folders if folder.name != other]
 
 
@@ -100,13 +111,13 @@ def _class_folders(root: Path, found: _Found) -> list[Path]:
     _check_is_folder(root)
     folders: list[Path] = []
     stray: list[Path] = []
-    for entry in _visible(root, found):
-        if entry.is_dir():
-            folders.append(entry)
-        elif _is_image(entry):
-            stray.append(entry)
+    for path, is_folder in _visible(root, found):
+        if is_folder:
+            folders.append(path)
+        elif _is_image(path):
+            stray.append(path)
         else:
-            found.ignored[entry.suffix.lower()] += 1
+            found.ignored[path.suffix.lower()] += 1
     if not folders:
         raise _no_class_folders(root, stray)
     found.stray += stray
@@ -155,45 +166,76 @@ def _check_splits(root: Path, names: list[SplitName], others: list[str]) -> None
 
 
 def _has_folders(folder: Path) -> bool:
-    return any(entry.is_dir() for entry in visible_entries(folder))
+    return any(entry.is_folder for entry in visible_entries(folder))
 
 
 def _read_classes(folders: list[Path], split: SplitName | None, found: _Found) -> None:
     for folder in folders:
         label = class_name(folder.name, told="the class folder")
         before = len(found.items)
-        for path in _images_below(folder, found, parents=frozenset()):
+        for path in _images_below(folder, found):
             found.items.append(Item(path=path, label=label, given_split=split))
         if len(found.items) == before:
             found.empty_classes.append(folder)
 
 
-def _images_below(
-    folder: Path, found: _Found, parents: frozenset[tuple[int, int]]
-) -> Iterator[Path]:
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in parents:  # a symbolic link back to a folder that we are in
-        return
-    for entry in _visible(folder, found):
-        if entry.is_dir():
-            yield from _images_below(entry, found, parents | {identity})
-        elif _is_image(entry):
-            yield entry
-        else:
-            found.ignored[entry.suffix.lower()] += 1
+def _images_below(folder: Path, found: _Found) -> Iterator[Path]:
+    """Yield the images of a folder and of those in it, each folder once, in the order of names."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [Entry(folder, is_folder=True)]  # no calls in calls: folders may lie very deep
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            if _is_image(path):
+                yield path
+            else:
+                found.ignored[path.suffix.lower()] += 1
+            continue
+        identity = _identity(path)
+        if identity in seen:
+            found.again.append(path)
+            continue
+        seen.add(identity)
+        waiting += reversed(_visible(path, found))
 
 
-def _visible(folder: Path, found: _Found) -> list[Path]:
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from every other, whatever links lead there."""
     try:
-        entries = sorted(folder.iterdir())
-    except PermissionError:
-        raise DataError(
-            f"the folder {folder} may not be read", hint=f"chmod u+rx {str(folder)!r}"
-        ) from None
+        status = os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118  (the dot: may we enter?)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    return status.st_dev, status.st_ino
+
+
+def _visible(folder: Path, found: _Found) -> list[Entry]:
+    _identity(folder)
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
     visible = [entry for entry in entries if not _is_hidden(entry.name)]
     found.hidden += len(entries) - len(visible)
-    return visible
+    return [Entry(folder / entry.name, _is_folder(entry)) for entry in visible]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself is left to the audit, like one to nothing
+            return False
+        raise DataError(
+            f"the link {entry.path} cannot be followed: {error.strerror}",
+            hint="remove it, or give yourself the right to read where it leads",
+        ) from None
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    if isinstance(error, PermissionError):
+        return DataError(f"the folder {folder} may not be read", hint=f"chmod u+rx {str(folder)!r}")
+    return DataError(f"the folder {folder} cannot be read: {error.strerror}")
 
 
 def _is_hidden(name: str) -> bool:

@@ -34,6 +34,7 @@ class Listing:
         stray: images outside every class folder; they are no items.
         empty_classes: class folders without an image; they are no classes.
         others: images of anything but the classes; they are no items.
+        again: folders that links reach a second time within their class; they are read once.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Listing:
     stray: tuple[Path, ...] = ()
     empty_classes: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
+    again: tuple[Path, ...] = ()
 
     def shown(self, item: Item) -> str:
         """Return how a person knows an item: its file, or its place in the source."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from tltool.data.catalog import Item
 from tltool.data.sources.archive import ARCHIVES, is_archive, unpacked
 from tltool.data.sources.folder import LAYOUT_HINT, find_images, read_folder
-from tltool.data.sources.listing import Listing, check_classes
+from tltool.data.sources.listing import Listing, check_classes, listed
 from tltool.data.sources.pixels import Shape, is_pixels, list_pixels, parse_shape
 from tltool.data.sources.rows import TABLES, is_table, open_table
 from tltool.data.sources.store import cache_folder
@@ -69,6 +69,7 @@ def read_source(
     """
     access = _access(pixels, cache, offline, observer)
     listing = _read(str(source), access, other=other)
+    _tell_again(listing, access.observer)
     if other is not None:
         listing = _with_others(listing, other, access)
     if test is not None:
@@ -209,6 +210,15 @@ def _tfds(source: str, access: Access, *, labelled: bool) -> Listing:
     folder = Path(source.removeprefix(TFDS_FOLDER))
     prepared = list_prepared(source, folder, cache=cache, observer=observer)
     return prepared or replace(_folder(folder, labelled=labelled), source=source)
+
+
+def _tell_again(listing: Listing, observer: Observer) -> None:
+    if listing.again:
+        names = [path.relative_to(listing.root).as_posix() for path in listing.again]
+        observer.on_message(
+            "links lead to folders that their class holds already, which are read once:"
+            f" {listed(names)}"
+        )
 
 
 def _with_others(listing: Listing, other: str, access: Access) -> Listing:
