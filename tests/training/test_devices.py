@@ -34,7 +34,8 @@ def train(strategy, kind):
             keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3),
         ])
     plan = PhasePlan("head", 2, 3, Schedule("constant", 0.05, 6, 0), kind, 1e-3, 0.1,
-                     np.array([1, 2, 0.5], np.float32), 1.5, 0.5, 9, 0.0, 0)
+                     np.array([1, 2, 0.5], np.float32), 1.5, 0.5, 9, 0.0, 0,
+                     **json.loads(sys.argv[2]))
     history = []
     trainer = Trainer(model, [Group(model.trainable_variables)], plan, strategy, FLOAT32, history)
     def batches(epoch):
@@ -62,11 +63,15 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_two_devices_give_the_weights_of_one(kind):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, kind], capture_output=True, text=True, timeout=300
-    )
+REGULARIZED = {"l2": 0.01, "clip_norm": 0.2, "max_norm": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("sgd", {}), ("adamw", {}), ("sgd", REGULARIZED)], ids=str
+)
+def test_two_devices_give_the_weights_of_one(kind, more):
+    command = [sys.executable, "-c", PROGRAM, kind, json.dumps(more)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     difference = json.loads(done.stdout.splitlines()[-1])
     assert difference["told"] < 1e-4

@@ -139,6 +139,23 @@ def test_the_rate_is_divided_by_ten_on_a_plateau():
     assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
+def test_the_rate_is_multiplied_every_so_many_steps():
+    schedule = Schedule("step", peak=1.0, steps=9, warmup=2, decay=0.5, every=3)
+    expected = [1 / 3, 2 / 3, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+    assert rates(schedule, 9) == pytest.approx(expected)
+
+
+def test_one_cycle_rises_to_its_peak_and_falls_to_almost_zero():
+    found = rates(Schedule("one_cycle", peak=0.5, steps=101, warmup=50), 101)
+    assert found[0] == pytest.approx(0.5 / 25)
+    assert found[15] == pytest.approx(0.5 * (1 + 1 / 25) / 2)
+    assert found[30] == max(found) == pytest.approx(0.5)
+    assert found[65] == pytest.approx(0.25, rel=1e-4)
+    assert found[100] == pytest.approx(0.5 / 25 / 1e4)
+    assert found[:31] == sorted(found[:31])
+    assert found[30:] == sorted(found[30:], reverse=True)
+
+
 def test_other_schedules_do_not_react_to_a_plateau():
     schedule = Schedule("constant", peak=1.0, steps=0, warmup=0, patience=1)
     for _ in range(5):

@@ -223,12 +223,25 @@ VARIANTS = [
             "train.finetune.stage_decay=0.3",
             "train.early_stopping.monitor=val_accuracy",
             "evaluate.calibrate=false",
+            "train.schedule=step",
+            "train.l2=0.01",
         ),
     ),
     (
         "tiny_resnet",
         "mlp",
         ("train.schedule=constant", "train.ema=0", "train.weight_decay=0", "train.cache.views=1"),
+    ),
+    (
+        "tiny_resnet",
+        "gap",
+        (
+            "train.schedule=one_cycle",
+            "train.finetune.unfreeze=block2",
+            "train.finetune.thaw_epochs=1",
+            "train.clip_norm=1",
+            "train.max_norm=3",
+        ),
     ),
 ]
 
@@ -247,6 +260,8 @@ def test_every_head_and_setting_trains(finetune_tiny, fruit, backbone, head, set
     wanted -= {"finetune"} if "train.finetune.epochs=0" in settings else set()
     assert {row["phase"] for row in rows} == wanted
     assert result.export is None
+    told = (result.run / "log.txt").read_text()
+    assert ("stages will be trained" in told) == ("train.finetune.thaw_epochs=1" in settings)
 
 
 def test_the_variants_cover_every_head():

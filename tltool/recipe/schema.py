@@ -184,6 +184,9 @@ class FinetunePhaseSection(Section):
     stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Each stage below learns at this multiple of the rate of the stage above it (discriminative
     learning rates; Howard and Ruder 2018)."""
+    thaw_epochs: Count = 0
+    """Epochs before each next lower stage joins (gradual unfreezing; Howard and Ruder 2018). 0
+    trains all unfrozen stages from the first epoch."""
 
 
 class EarlyStoppingSection(Section):
@@ -206,10 +209,26 @@ class TrainSection(Section):
     """adamw, or sgd with momentum 0.9; both with decoupled weight decay."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Decoupled weight decay of kernels (biases and normalisation are spared)."""
-    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    """Learning rate after the warm-up: cosine to zero, divided by ten on a plateau, or constant."""
+    l2: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Times the sum of squares of all trained kernels, this is added to the loss: the penalty that
+    weight decay replaces. With adamw the two are not the same (Loshchilov and Hutter 2019)."""
+    max_norm: Positive | None = None
+    """Longest vector of weights into one unit of a trained kernel; longer ones are shortened after
+    each step (Srivastava et al. 2014 have 3 to 4, for networks from scratch)."""
+    clip_norm: Positive | None = None
+    """Longest gradient over all trained weights together; longer ones are shortened (Pascanu et al.
+    2013)."""
+    schedule: Literal["cosine", "constant", "step", "plateau", "one_cycle"] = "cosine"
+    """Learning rate after the warm-up: cosine to zero, constant, or times decay_factor every
+    step_epochs (step) or when validation no longer improves (plateau). one_cycle rises over the
+    first 30 % of the steps, whatever the warm-up, and falls to almost zero (Smith and Topin
+    2018)."""
+    decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """What the schedules step and plateau multiply the rate with."""
+    step_epochs: Annotated[int, Field(ge=1)] = 10
+    """Epochs between two such steps with schedule: step."""
     plateau_patience: Annotated[int, Field(ge=1)] = 2
-    """Epochs without improvement before schedule: plateau divides the rate by ten."""
+    """Epochs without improvement that are a plateau, with schedule: plateau."""
     warmup_epochs: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: Fraction = 0.0

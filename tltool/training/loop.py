@@ -1,4 +1,4 @@
-"""The training loop: one phase of epochs over batches, on one device or many."""
+"""The training loop: one phase of epochs over batches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import tensorflow as tf
 from tltool.errors import GateError
 from tltool.events import Observer
 from tltool.training.best import BestModel, EarlyStopping
-from tltool.training.loss import classification_loss
-from tltool.training.optimizers import Group, make_optimizer, set_rate
+from tltool.training.optimizers import Group
 from tltool.training.plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
+from tltool.training.steps import AveragedWeights, TrainingStep
 
 
 @dataclass(repr=False)  # TensorFlow puts the repr into warnings, and this one holds all weights
@@ -41,7 +41,7 @@ class Trainer:
     precision: Precision
     history: list[Row]
     changing: Sequence[keras.Variable] = ()
-    _shadow: list[tf.Variable] = field(default_factory=list)
+    _step: TrainingStep = field(init=False)
 
     def run(
         self,
@@ -61,15 +61,20 @@ class Trainer:
             before: how far an earlier process has come.
             keep: called after every epoch with what a later process needs to go on.
         """
-        step_function = self._build()
+        self._step = TrainingStep(
+            self.network,
+            self.groups,
+            self.plan,
+            self.strategy,
+            loss_scale=self.precision.arithmetic == "float16",
+        )
         local = best.fresh(min_delta=self.plan.min_delta)
         done = self._resume(before, local) if before else 0
         for epoch in range(done + 1, self.plan.epochs + 1):
             started = time.perf_counter()
             _reseed(self.network, self.plan.seed, epoch)
-            step = (epoch - 1) * self.plan.steps
-            sums = self._epoch(step_function, data.batches(epoch), step, observer)
-            with self._averaged_weights():
+            sums = self._epoch(data.batches(epoch), epoch, observer)
+            with AveragedWeights(self._step):
                 measures = data.validate()
                 best.offer(measures, phase=self.plan.name, epoch=epoch)
             row = self._row(epoch, sums, measures, time.perf_counter() - started)
@@ -94,8 +99,11 @@ class Trainer:
         return PhaseState(epoch, False, numbers, arrays)
 
     def _kinds(self) -> list[tuple[str, Sequence[Any]]]:
-        optimizers = [variable for one in self._optimizers for variable in one.variables]
-        return [("weight", self.changing), ("average", self._shadow), ("optimizer", optimizers)]
+        return [
+            ("weight", self.changing),
+            ("average", self._step.averages),
+            ("optimizer", self._step.optimizer_variables),
+        ]
 
     def _resume(self, before: PhaseState, local: EarlyStopping) -> int:
         for kind, variables in self._kinds():
@@ -106,108 +114,17 @@ class Trainer:
         local.stale = before.numbers["stopping"]["stale"]
         return before.epoch
 
-    def _epoch(
-        self, step_function: Any, batches: Iterable[Batch], step: int, observer: Observer
-    ) -> np.ndarray:
-        """Return sums of (loss, hits, rows) over one epoch that starts with step ``step``."""
+    def _epoch(self, batches: Iterable[Batch], epoch: int, observer: Observer) -> np.ndarray:
+        """Return sums of (loss, hits, rows) over one epoch."""
         totals = []
+        first = (epoch - 1) * self.plan.steps
         with self.precision.active():
             for done, (inputs, labels) in enumerate(batches, start=1):
-                rate = self.plan.schedule.rate(step)
-                for group, optimizer in zip(self.groups, self._optimizers, strict=True):
-                    set_rate(optimizer, rate * group.multiple)
-                totals.append(step_function(inputs, labels))
-                step += 1
+                self._step.set_rate(self.plan.schedule.rate(first + done - 1), epoch)
+                totals.append(self._step(inputs, labels))
                 observer.on_progress(done, self.plan.steps, unit="steps")
         total: np.ndarray = np.sum([total.numpy() for total in totals], axis=0)
         return total
-
-    def _build(self) -> Any:
-        """Return the compiled training step: (inputs, labels) to sums float32 [3]."""
-        with self.strategy.scope():
-            self._optimizers = [
-                make_optimizer(
-                    self.plan.optimizer,
-                    group,
-                    weight_decay=self.plan.weight_decay,
-                    loss_scale=self.precision.arithmetic == "float16",
-                )
-                for group in self.groups
-            ]
-            if self.plan.ema:
-                self._shadow = [tf.Variable(v.value, trainable=False) for v in self._variables]
-        if self.strategy.num_replicas_in_sync > 1:
-            return self._distributed_step()
-        return tf.function(self._step, autograph=False, reduce_retracing=True)
-
-    @property
-    def _variables(self) -> list[keras.Variable]:
-        return [variable for group in self.groups for variable in group.variables]
-
-    def _step(
-        self, inputs: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """One step on one device; ``rows`` is the size of the whole batch over all devices."""
-        labels = tf.cast(labels, tf.float32)
-        rows = tf.cast(tf.shape(labels)[0] if rows is None else rows, tf.float32)
-        variables = [variable.value for variable in self._variables]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            logits = self.network(tf.cast(inputs, tf.float32), training=True)
-            losses = classification_loss(
-                labels,
-                logits,
-                class_weights=self.plan.class_weights,
-                smoothing=self.plan.smoothing,
-                focal_gamma=self.plan.focal_gamma,
-            )
-            loss = tf.reduce_sum(losses) / rows
-            scaled = self._optimizers[0].scale_loss(loss)
-        self._apply(tape.gradient(scaled, variables))
-        hits = tf.equal(tf.argmax(labels, -1), tf.argmax(logits, -1))
-        size = tf.cast(tf.shape(labels)[0], tf.float32)
-        return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), size])
-
-    def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        start = 0
-        for group, optimizer in zip(self.groups, self._optimizers, strict=True):
-            stop = start + len(group.variables)
-            part = gradients[start:stop]
-            if optimizer is not self._optimizers[0] and hasattr(optimizer, "dynamic_scale"):
-                # the loss was scaled by the first optimiser; each undoes its own scale
-                ratio = optimizer.dynamic_scale.value / self._optimizers[0].dynamic_scale.value
-                part = [gradient * ratio for gradient in part]
-            optimizer.apply(part, list(group.variables))
-            start = stop
-        for shadow, variable in zip(self._shadow, self._variables, strict=False):
-            shadow.assign(self.plan.ema * shadow + (1 - self.plan.ema) * variable.value)
-
-    def _distributed_step(self) -> Any:
-        """Return the step over all replicas; a batch is divided as evenly as it goes."""
-        replicas = self.strategy.num_replicas_in_sync
-
-        @tf.function(autograph=False, reduce_retracing=True)
-        def everywhere(inputs: Any, labels: Any, rows: tf.Tensor) -> tf.Tensor:
-            sums = self.strategy.run(self._step, args=(inputs, labels, rows))
-            return self.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
-
-        def step(inputs: Any, labels: Any) -> tf.Tensor:
-            size = len(labels)
-            parts, times = np.array_split(np.arange(size), replicas), 1
-            if size < replicas:
-                # no device can train on nothing: each gets the whole of so small a batch
-                parts, times = [np.arange(size)] * replicas, replicas
-            sums = everywhere(
-                _spread(self.strategy, inputs, parts),
-                _spread(self.strategy, labels, parts),
-                tf.constant(size * times),
-            )
-            return sums / times
-
-        return step
-
-    def _averaged_weights(self) -> _SwappedWeights:
-        return _SwappedWeights(self._variables if self._shadow else [], self._shadow)
 
     def _row(self, epoch: int, sums: np.ndarray, measures: dict[str, float], seconds: float) -> Row:
         loss, hits, rows = (float(value) for value in sums)
@@ -223,32 +140,8 @@ class Trainer:
         }
 
 
-class _SwappedWeights:
-    """Puts the averaged weights into the network while measuring, and the live ones back."""
-
-    def __init__(self, live: Sequence[keras.Variable], averaged: Sequence[tf.Variable]) -> None:
-        self._live, self._averaged = live, averaged
-
-    def __enter__(self) -> None:
-        self._kept = [keras.ops.convert_to_numpy(variable) for variable in self._live]
-        for variable, value in zip(self._live, self._averaged, strict=True):
-            variable.assign(value)
-
-    def __exit__(self, *_: object) -> None:
-        for variable, value in zip(self._live, self._kept, strict=True):
-            variable.assign(value)
-
-
 def _value(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable))
-
-
-def _spread(strategy: tf.distribute.Strategy, batch: Any, parts: Sequence[np.ndarray]) -> Any:
-    """Return a per-replica value with the rows ``parts`` of a batch."""
-    array = tf.convert_to_tensor(batch)
-    return strategy.experimental_distribute_values_from_function(
-        lambda context: tf.gather(array, parts[context.replica_id_in_sync_group])
-    )
 
 
 def _reseed(network: keras.Model, seed: int, epoch: int) -> None:

@@ -32,6 +32,10 @@ class PhasePlan:
         patience: epochs without improvement of this phase before it ends.
         min_delta: smallest improvement that counts.
         seed: seed of dropout.
+        l2: the sum of squares of all kernels, times this, is added to the loss.
+        clip_norm: longest gradient over all variables together; None for any.
+        max_norm: longest vector of weights into one unit of any kernel; None for any.
+        thaw_epochs: epochs before the next group of variables joins; 0 trains all from the first.
     """
 
     name: str
@@ -47,6 +51,10 @@ class PhasePlan:
     patience: int
     min_delta: float
     seed: int
+    l2: float = 0.0
+    clip_norm: float | None = None
+    max_norm: float | None = None
+    thaw_epochs: int = 0
 
 
 @dataclass

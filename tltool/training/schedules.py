@@ -7,36 +7,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+_RISE = 0.3  # share of one_cycle that rises; this and the next two as PyTorch has them
+_FIRST = 1 / 25
+_LAST = _FIRST / 1e4
+
 
 @dataclass
 class Schedule:
-    """Warm-up from zero, then cosine to zero, a constant, or ÷10 on a plateau.
+    """The rate of every step: a warm-up from zero, then what ``kind`` says.
 
     Attributes:
-        kind: cosine (Loshchilov and Hutter 2017), constant, or plateau (He et al. 2016).
-        peak: rate after the warm-up.
+        kind: cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983); constant; step, which
+            multiplies by ``decay`` every so often; plateau, which does so when the validation loss
+            stays (He et al. 2016, arXiv:1512.03385); one_cycle (Smith and Topin 2018,
+            arXiv:1708.07120), which has a warm-up of its own: over the first 30 % of the steps from
+            1/25 of the peak, then down to 4e-6 of it, both along a cosine, at constant momentum.
+        peak: highest rate.
         steps: steps of the whole phase.
         warmup: steps of the warm-up.
-        patience: epochs without improvement before a plateau divides the rate by ten.
+        patience: epochs without improvement before a plateau.
+        decay: factor of step and plateau.
+        every: steps between two decays of step.
     """
 
-    kind: Literal["cosine", "plateau", "constant"]
+    kind: Literal["cosine", "constant", "step", "plateau", "one_cycle"]
     peak: float
     steps: int
     warmup: int
     patience: int = 2
+    decay: float = 0.1
+    every: int = 1
     factor: float = 1.0
     stale: int = 0
     lowest: float = field(default=math.inf)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step ``step`` (counted from 0)."""
+        if self.kind == "one_cycle":
+            return self.peak * _one_cycle(step / max(1, self.steps - 1))
         if step < self.warmup:
-            return self.peak * self.factor * (step + 1) / (self.warmup + 1)
+            return self.peak * self._factor(step) * (step + 1) / (self.warmup + 1)
         if self.kind != "cosine":
-            return self.peak * self.factor
+            return self.peak * self._factor(step)
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return self.peak * _cosine(1, 0, progress)
+
+    def _factor(self, step: int) -> float:
+        return self.decay ** (step // self.every) if self.kind == "step" else self.factor
 
     def epoch_ended(self, loss: float) -> None:
         """Count an epoch whose validation loss was ``loss``; only a plateau schedule reacts."""
@@ -47,7 +64,7 @@ class Schedule:
             return
         self.stale += 1
         if self.stale >= self.patience:
-            self.factor, self.stale = self.factor / 10, 0
+            self.factor, self.stale = self.factor * self.decay, 0
 
     def state(self) -> dict[str, float]:
         """Return what the epochs have changed."""
@@ -57,3 +74,15 @@ class Schedule:
         """Take up what ``state`` returned in an earlier process."""
         self.factor, self.lowest = state["factor"], state["lowest"]
         self.stale = int(state["stale"])
+
+
+def _one_cycle(progress: float) -> float:
+    """Return the share of the peak at ``progress`` (0 to 1) of the phase."""
+    if progress < _RISE:
+        return _cosine(_FIRST, 1, progress / _RISE)
+    return _cosine(1, _LAST, (progress - _RISE) / (1 - _RISE))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    """Return the way from ``start`` to ``end`` along half a cosine."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

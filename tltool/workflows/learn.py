@@ -266,8 +266,9 @@ class Learning:
         plan = self._plan("finetune", settings.epochs, settings.learning_rate)
         parts = self.network.trained_from(self.stage)
         groups = [Group(part, settings.stage_decay**depth) for depth, part in enumerate(parts)]
-        if settings.stage_decay == 1.0:
+        if settings.stage_decay == 1.0 and not settings.thaw_epochs:
             groups = [Group([variable for part in parts for variable in part])]
+        self._tell_thawing(len(groups))
         if self.best.phase:
             self.best.restore()
         self._train(
@@ -278,6 +279,17 @@ class Learning:
             precision=self.session.machine.precision,
             changing=self._all,
         )
+
+    def _tell_thawing(self, stages: int) -> None:
+        settings = self.session.recipe.train.finetune
+        joined = 1 + (settings.epochs - 1) // (settings.thaw_epochs or 1)
+        if settings.thaw_epochs and joined < stages:
+            self.session.observer.on_message(
+                f"only {joined} of {stages} stages will be trained: with thaw_epochs "
+                f"{settings.thaw_epochs} all take {1 + (stages - 1) * settings.thaw_epochs} epochs "
+                f"(train.finetune.epochs={settings.epochs})",
+                level="warning",
+            )
 
     def _train(
         self,
@@ -332,4 +344,6 @@ def set_linear_head(network: Network, probe: Probe) -> None:
 
 def _told_of(plan: PhasePlan, groups: list[Group]) -> str:
     count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
-    return f"{count:,} parameters, up to {plan.epochs} epochs"
+    thawing = plan.thaw_epochs and len(groups) > 1
+    joining = f", a stage joins every {plan.thaw_epochs}" if thawing else ""
+    return f"{count:,} parameters, up to {plan.epochs} epochs{joining}"

@@ -69,6 +69,8 @@ def phase_plan(
             steps=steps * epochs,
             warmup=round(steps * train.warmup_epochs),
             patience=train.plateau_patience,
+            decay=train.decay_factor,
+            every=steps * train.step_epochs,
         ),
         optimizer=train.optimizer,
         weight_decay=train.weight_decay,
@@ -79,6 +81,10 @@ def phase_plan(
         patience=train.early_stopping.patience,
         min_delta=train.early_stopping.min_delta,
         seed=recipe.seed,
+        l2=train.l2,
+        clip_norm=train.clip_norm,
+        max_norm=train.max_norm,
+        thaw_epochs=train.finetune.thaw_epochs,
     )
 
 
