@@ -44,3 +44,11 @@ def test_one_photo_is_no_ground_for_a_temperature():
 def test_it_never_raises_the_log_loss_of_what_it_was_fitted_on():
     logits, labels = drawn(1, 50, 1.0)
     assert 0.3 < fit_temperature(logits, labels) < 3
+
+
+def test_photos_that_are_all_named_right_make_no_model_certain():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 30)
+    logits = np.where(np.eye(2, dtype=bool)[labels], 3, 0) + rng.normal(0, 0.3, (30, 2))
+    found = choose_temperature(logits.astype(np.float32), labels)
+    assert 0.5 < found.value < 2

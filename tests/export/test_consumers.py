@@ -123,6 +123,25 @@ def test_int8_keeps_the_colours_that_preprocessing_turns_round(
         np.testing.assert_allclose(reader.get_tensor(end)[0] / 256, row, atol=0.03)
 
 
+def test_int8_keeps_the_weights_beside_a_hundredfold_one(tmp_path: Path) -> None:
+    """A probe gives such a weight to a feature that is nearly always zero."""
+    generator = np.random.default_rng(4)
+    photos = generator.uniform(0, 255, (8, 1, 1, 3)) * np.ones((8, 6, 6, 3)) * [1, 1, 0.01]
+    photos = photos.round().astype(np.float32)
+    images = keras.Input((6, 6, 3))
+    flow = keras.layers.Rescaling(1 / 255)(images)
+    flow = keras.layers.GlobalAveragePooling2D()(flow)
+    model = keras.Model(images, keras.layers.Dense(2)(flow))
+    model.set_weights([np.outer([2, -2, 500], [1, -1]), np.zeros(2)])
+    path = tmp_path / "model.tflite"
+    write_converted(path, FORMATS["litert-int8"], model, temperature=1.0, calibration=photos)
+    runner = interpreter(path).get_signature_runner()
+    wanted = reference_probabilities(model, photos)
+    for photo, row in zip(photos, wanted, strict=True):
+        said = runner(images=photo[np.newaxis].astype(np.uint8))["probabilities"][0] / 256
+        np.testing.assert_allclose(said, row, atol=0.03)
+
+
 def interpreter(path: Path) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
