@@ -100,3 +100,12 @@ def one_sentence(result: Any) -> str:
 def the_error() -> Callable[[Any], str]:
     """Return the function that finds the one error sentence of a failed command."""
     return one_sentence
+
+
+@pytest.fixture
+def no_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """What a check finds must not depend on the weights of whoever runs the tests."""
+    if not request.node.get_closest_marker("pretrained"):
+        monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path / "weights"))

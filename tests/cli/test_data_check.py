@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,7 @@ from tests.conftest import PhotoMaker
 from tests.data.samples import EXTENSIONS, SAMPLES, encode, good_files, tiles
 from tests.data.test_duplicates import COPIES, scene
 
-
-@pytest.fixture(autouse=True)
-def _no_weights(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a check finds must not depend on the weights of whoever runs the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not request.node.get_closest_marker("pretrained"):
-            patch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path / "weights"))
-        yield
+pytestmark = pytest.mark.usefixtures("no_weights")
 
 
 def found(result: Any) -> dict[str, set[str]]:
@@ -232,21 +224,6 @@ def test_the_report_is_one_file_and_the_table_has_a_row_for_each_finding(
     assert all(row["detail"] and row["suggestion"] for row in rows)
 
 
-def test_the_report_never_lies_among_the_photos(
-    tltool: Callable[..., Any],
-    make_photos: PhotoMaker,
-    the_error: Callable[[Any], str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    root = make_photos(n=2)
-    result = tltool("data", "check", root, "--report", root / "report")
-    assert result.exit_code == 2
-    assert "among the photos" in the_error(result)
-    monkeypatch.chdir(root)
-    assert tltool("data", "check", ".").exit_code == 2
-    assert sorted(path.name for path in root.iterdir()) == ["cat", "dog"]
-
-
 def test_a_folder_without_one_readable_photo_is_told_like_any_other(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
@@ -265,68 +242,6 @@ def test_a_place_without_photos_is_one_sentence(
     result = tltool("data", "check", tmp_path / "nowhere", "--json")
     assert result.exit_code == 3
     assert "there is no folder" in the_error(result)
-
-
-def zipped(root: Path) -> Path:
-    return Path(shutil.make_archive(str(root), "zip", root))
-
-
-def table(root: Path) -> Path:
-    rows = [
-        {"path": path.relative_to(root.parent), "label": path.parent.name, "split": split}
-        for path in sorted(root.rglob("*.*"))
-        for split in ("test" if "copy" in path.name else "train",)
-    ]
-    target = root.parent / "data.csv"
-    with target.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["path", "label", "split"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return target
-
-
-@pytest.mark.parametrize(
-    ("make", "named", "kind"),
-    [
-        (zipped, "photos.zip/cat", "exact duplicate"),
-        (table, "photos/cat", "leak across splits"),
-        (lambda root: f"tfds-folder:{root}", "cat", "exact duplicate"),
-    ],
-)
-def test_other_sources_are_checked_too(
-    make: Callable[[Path], Path | str],
-    named: str,
-    kind: str,
-    tltool: Callable[..., Any],
-    make_photos: PhotoMaker,
-) -> None:
-    root = make_photos(n=3, size=80)
-    (root / "cat" / "copy.jpg").write_bytes((root / "cat" / "0_001.jpg").read_bytes())
-    (root / "dog" / "bad.jpg").write_bytes(b"no photo")
-    result = tltool("data", "check", make(root), "--json")
-    document = json.loads(result.stdout)
-    assert (document["images"], document["usable"]) == (8, 7), result.stderr
-    assert found(result)["copy.jpg"] == {kind}
-    assert found(result)["bad.jpg"] == {"not an image"}
-    assert all(f"{named}/" in name for name in document["duplicates"][0]["files"])
-
-
-def test_a_table_of_pixels_is_checked_row_by_row(
-    tltool: Callable[..., Any], tmp_path: Path
-) -> None:
-    rows = [[n % 2, *((n * k) % 256 for k in range(1, 65))] for n in (3, 4, 5, 6, 3)]
-    columns = ["label", *(f"pixel{n}" for n in range(64))]
-    text = "\n".join(",".join(map(str, row)) for row in [columns, *rows])
-    (tmp_path / "train.csv").write_text(text)
-    result = tltool("data", "check", tmp_path / "train.csv", "--image-size", 28, "--json")
-    document = json.loads(result.stdout)
-    assert document["classes"]["counts"] == {"1": 3, "0": 2}
-    (copies,) = document["duplicates"]
-    assert copies["exact"]
-    assert [Path(name).parts[-2:] for name in copies["files"]] == [
-        ("train.csv", "000001.png"),
-        ("train.csv", "000005.png"),
-    ]
 
 
 @pytest.mark.photos

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
-from tltool.data.checks.scan import FEATURES
-from tltool.data.checks.shortcuts import find_shortcuts
+from tests.data.test_duplicates import scene
+from tltool.data.checks.properties import FEATURES, colours_of, features_of
+from tltool.data.checks.shortcuts import Shortcut, find_shortcuts
+from tltool.data.headers import read_header
 
 
 def columns(labels: np.ndarray, *, told: bool) -> dict[str, np.ndarray]:
@@ -39,3 +46,59 @@ def test_thousands_of_small_classes_are_borne(photos):
     assert not any(
         one.found for one in find_shortcuts(columns(labels, told=False), [""] * len(labels), labels)
     )
+
+
+def taken_by(camera: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x010F] = camera
+    return exif.tobytes()
+
+
+def shortcuts_of(change: Callable[[Image.Image, int], tuple[Image.Image, Any]]) -> list[Shortcut]:
+    """Return what is found in JPEG files of two classes of like scenes, changed by class."""
+    rows, cameras, labels = [], [], np.arange(60) % 2
+    for number, label in enumerate(labels.tolist()):
+        side = 60 + number * 7 % 30  # as varied in both classes
+        image, options = change(scene(number, (side, side)), label)
+        to = io.BytesIO()
+        image.save(to, "JPEG", quality=90, **options)
+        header = read_header(to, 10**6)
+        small = np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.float32)
+        rows.append(
+            features_of(
+                width=header.width,
+                height=header.height,
+                size=len(to.getvalue()),
+                quality=header.quality,
+                colours=colours_of(small[np.newaxis])[0],
+            )
+        )
+        cameras.append(header.camera)
+    columns = dict(zip(FEATURES, np.stack(rows).T, strict=True))
+    return find_shortcuts(columns, cameras, labels)
+
+
+@pytest.mark.parametrize(
+    ("planted", "change"),
+    [
+        ("file size", lambda image, label: (image, {"comment": b"x" * 9000 * label})),
+        ("camera", lambda image, label: (image, {"exif": taken_by(("Canon", "Nikon")[label])})),
+        ("width", lambda image, label: (image.resize((100 + 9 * label, image.height)), {})),
+        (
+            "aspect ratio",
+            lambda image, label: (image.resize((image.width * (4 + label) // 4, image.height)), {}),
+        ),
+        (
+            "border colour",
+            lambda image, label: (ImageOps.expand(image, 4, ("red", "blue")[label]), {}),
+        ),
+    ],
+)
+def test_what_only_one_class_has_is_named(planted, change):
+    found = {one.name: one for one in shortcuts_of(change) if one.found}
+    assert found[planted].accuracy > 0.95
+    assert max(found.values(), key=lambda one: one.lift).lift == found[planted].lift
+
+
+def test_files_alike_in_both_classes_have_no_shortcut():
+    assert not any(one.found for one in shortcuts_of(lambda image, label: (image, {})))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
     assert "divide nothing" in refused(2, photos, "--val", 0, "--test", 0)
     assert "one each for 40 folds; 'cat' has" in refused(3, photos, "--kfold", 40)
     assert "needs a folder" in refused(2, photos, "--how", "copy")
-    assert "lies inside the photos" in refused(2, photos, "--write", photos / "out")
+    assert "lies among the photos" in refused(2, photos, "--write", photos / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert "is not empty" in refused(2, photos, "--write", tmp_path / "mine")
@@ -178,6 +179,102 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
     source = table(tmp_path / "t", "animal", [""])
     assert "no such column (it has 'path'" in refused(3, source, "--group", "colour")
     assert "the column is empty" in refused(3, source, "--group", "animal")
+
+
+def parts(root: Path, *names: str) -> Path:
+    """Write photos of two classes into parts such as train and val."""
+    for seed, name in enumerate(names):
+        write_photos(root / name, n=9, size=24, seed=seed)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "told"),
+    [
+        (("train", "val"), "--test", "gives a validation part itself, so that no part is drawn"),
+        (("train", "val"), "--val", "gives a validation part itself, so that no part is drawn"),
+        (("train", "test"), "--test", "gives a test part itself"),
+        (("train", "val", "test"), "--test", "gives a test part itself"),
+    ],
+)
+def test_a_share_of_what_the_source_gives_is_refused(tmp_path, given, option, told):
+    source = parts(tmp_path / "photos", *given)
+    error = refused(2, source, option, 0.3, "--write", tmp_path / "out")
+    assert f"{option} 0.3 would change nothing: {source} {told}" in error
+    assert not (tmp_path / "out").exists()
+    assert run(source).exit_code == 0
+    assert run(source, option, 0, "--kfold", 2).exit_code == 0
+
+
+def test_beside_given_test_photos_validation_is_drawn(tmp_path):
+    source = parts(tmp_path / "photos", "train", "test")
+    done = run(source, "--val", 0.4, "--write", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = rows(tmp_path / "out")
+    assert {row["split"] for row in found} == {"train", "validation", "test"}
+    tested = {row["path"] for row in found if row["split"] == "test"}
+    assert tested == {str(path) for path in (source / "test").rglob("*.jpg")}
+
+
+def pixel_table(path: Path, group: str = "") -> Path:
+    """Write 24 images of 4 x 6 pixels; three in a row are of one group."""
+    rng = np.random.default_rng(0)
+    lines = [
+        [n % 2, *([f"{group}{n // 6}"] if group else []), *rng.integers(0, 256, 24)]
+        for n in range(24)
+    ]
+    head = ["label", *(["group"] if group else []), *(f"pixel{n}" for n in range(24))]
+    path.write_text("\n".join(",".join(map(str, row)) for row in [head, *lines]) + "\n")
+    return path
+
+
+def test_a_table_of_pixels_is_divided_by_its_groups(tmp_path):
+    source = pixel_table(tmp_path / "train.csv", group="film")
+    args = ("--pixels", "4x6", "--group", "group", "--val", 0.3, "--test", 0)
+    done = run(source, *args, "--how", "copy", "--write", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = rows(tmp_path / "out")
+    assert len(found) == 24
+    of: dict[str, set[str]] = {}
+    for row in found:
+        of.setdefault(row["group"], set()).add(row["split"])
+        with Image.open(tmp_path / "out" / row["path"]) as image:
+            assert image.size == (6, 4)
+    assert set(of) == {"film0", "film1", "film2", "film3"}
+    assert all(len(splits) == 1 for splits in of.values())
+    plain = pixel_table(tmp_path / "plain.csv")
+    assert "no such column" in refused(3, plain, "--pixels", "4x6", "--group", "group")
+
+
+def test_photos_of_something_else_are_in_no_part(tmp_path):
+    source = write_photos(tmp_path / "photos", classes=("cat", "dog", "street"), n=9, size=24)
+    done = run(source, "--other", "street", "--write", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert {row["label"] for row in rows(tmp_path / "out")} == {"cat", "dog"}
+    assert "no photos in 'sky'" in refused(3, source, "--other", "sky")
+
+
+@pytest.mark.parametrize("how", ["list", "link"])
+def test_nothing_points_into_the_cache(tmp_path, how):
+    photos = write_photos(tmp_path / "photos", n=9, size=24)
+    source = shutil.make_archive(str(photos), "zip", photos)
+    told = refused(2, source, "--how", how, "--write", tmp_path / "out")
+    assert "unpacked into a cache" in told
+    assert "--how copy" in told
+    assert not (tmp_path / "out").exists()
+    assert run(source).exit_code == 0  # only to look at
+    assert run(source, "--how", "copy", "--write", tmp_path / "out").exit_code == 0
+    assert all((tmp_path / "out" / row["path"]).is_file() for row in rows(tmp_path / "out"))
+
+
+def test_nothing_is_written_among_photos_of_any_source(tmp_path):
+    source = table(tmp_path / "t", "animal", ["a"])
+    folder = tmp_path / "t"
+    before = contents(folder)
+    assert "among the photos" in refused(2, source, "--write", folder / "cat" / "out")
+    told = refused(2, f"tfds-folder:{folder}", "--write", folder / "out")
+    assert "among the photos" in told
+    assert contents(folder) == before
 
 
 def test_a_class_of_one_photo_is_named(tmp_path):

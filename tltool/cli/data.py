@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tltool.workflows.check import Checked
     from tltool.workflows.split import Division
 
+Other = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
+]
+
 app = Commands(help="Look at photos and divide them, before any training.")
 
 
@@ -39,10 +44,7 @@ def check(
     image_size: Annotated[
         int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
     ] = 224,
-    other: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
-    ] = None,
+    other: Other = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
     ] = False,
@@ -85,11 +87,13 @@ def split(
         str, typer.Argument(metavar="SOURCE", help="Photos: any source that finetune takes.")
     ],
     validation: Annotated[
-        float, typer.Option("--val", metavar="SHARE", help="Share for validation; 0 for none.")
-    ] = 0.15,
+        float | None,
+        typer.Option("--val", metavar="SHARE", help="Share for validation; 0 for none, else 0.15."),
+    ] = None,
     test: Annotated[
-        float, typer.Option("--test", metavar="SHARE", help="Share for the test; 0 for none.")
-    ] = 0.15,
+        float | None,
+        typer.Option("--test", metavar="SHARE", help="Share for the test; 0 for none, else 0.15."),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -116,6 +120,8 @@ def split(
             help="Copy the photos there too, link them, or only list them.",
         ),
     ] = "list",
+    other: Other = None,
+    pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -123,10 +129,12 @@ def split(
 ) -> None:
     """Divide photos into training, validation and test; copies and groups stay together."""
     from tltool.cli.display import shown
+    from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
 
     if how != "list" and write is None:
         raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
+    check_source(source, other=other)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.split import split_photos
 
@@ -139,6 +147,8 @@ def split(
             seed=seed,
             write=write,
             how=how,
+            other=other,
+            pixels=pixels,
             offline=offline,
             observer=display,
         )
@@ -169,7 +179,8 @@ def _show_check(found: "Checked") -> None:
 
 
 def _show_split(found: "Division", source: str, how: str) -> None:
-    from tltool.workflows.split import FILE, counts_rows
+    from tltool.workflows.lay_out import FILE
+    from tltool.workflows.split import counts_rows
 
     console = out()
     line(console)

@@ -18,6 +18,8 @@ from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
 from tltool.data.split import shown_path
 from tltool.evaluation.pictures import as_uri, small_copy
 
+MARK = "tltool-data-check"
+"""Name of the page's meta element with the mark of its source."""
 _THUMBNAIL = 168  # pixels
 _SHOWN_PER_KIND = 24
 _SHOWN_PER_CLUSTER = 6
@@ -33,15 +35,17 @@ _EXPLAINED = {
 }
 
 
-def write_data_report(path: Path, result: CheckResult) -> None:
+def write_data_report(path: Path, result: CheckResult, *, mark: str) -> None:
     """Write the page.
 
     Args:
         path: the HTML file.
         result: what was found.
+        mark: letters and digits by which the source can be known again.
     """
     page = _environment().get_template("data_report.html.j2")
-    path.write_text(page.render(_content(result, result.root)), "utf-8", errors="backslashreplace")
+    content = _content(result, result.root) | {"mark_name": MARK, "mark": mark}
+    path.write_text(page.render(content), "utf-8", errors="backslashreplace")
 
 
 def _environment() -> jinja2.Environment:

@@ -48,7 +48,8 @@ class Likeness:
 
     def __init__(self, weights: StoredWeights, cache: Path, observer: Observer) -> None:
         self._weights, self._observer = weights, observer
-        self._folder = cache / f"features-{weights.name}-{weights.sha256[:12]}"
+        seen = f"{_LAYER}-{_SPEC.height}x{_SPEC.width}-{_SPEC.resize}"
+        self._folder = cache / f"features-{weights.name}-{weights.sha256[:12]}-{seen}"
 
     def __call__(self, pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
         """Return for each pair whether both show the same; the most likely pairs come first.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +12,29 @@ from tltool.data.checks.balance import class_findings, measure_balance
 from tltool.data.checks.copies import copies
 from tltool.data.checks.files import beside_the_photos
 from tltool.data.checks.findings import SEVERITIES, write_findings
+from tltool.data.checks.properties import FEATURES
 from tltool.data.checks.result import CheckResult
-from tltool.data.checks.scan import FEATURES, Scan, scan
+from tltool.data.checks.scan import Scan, scan
 from tltool.data.checks.shape import measure_shape
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
 from tltool.data.duplicates import SecondOpinion, find_copies
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder
-from tltool.errors import EnvironmentProblem, UsageError
+from tltool.errors import EnvironmentProblem
 from tltool.evaluation.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.weights import store
 from tltool.weights.store import StoredWeights
+from tltool.workflows.outputs import (
+    ISSUES_FILE,
+    REPORT_FILE,
+    refuse_among,
+    report_folder,
+    source_mark,
+)
 
-REPORT_FILE = "data_report.html"
-ISSUES_FILE = "data_issues.csv"
 _NETWORK = "vgg16"
 
 
@@ -61,7 +66,8 @@ def check(
 
     Args:
         source: one folder per class, train, val and test folders of such, or any other source.
-        report: folder for both files; None is ``data_check/NAME`` in the current folder.
+        report: folder for both files; None is ``data_check/NAME`` in the current folder, with a
+            number behind it where the report of another source lies there.
         image_size: side in pixels of the square that the model will see.
         other: name of a folder beside the classes that is no class: the recipe's ``data.other``.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
@@ -70,15 +76,16 @@ def check(
 
     Raises:
         DataError: there are no photos.
-        UsageError: the report would lie among the photos.
+        UsageError: the report would lie among the photos, or replace a file that is no report.
         EnvironmentProblem: the report cannot be written.
     """
     observer = observer or SilentObserver()
-    folder = _report_folder(str(source), report)
+    folder = report_folder(str(source), report)
     observer.on_phase("source", str(source))
     listing = read_source(
         source, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
     )
+    refuse_among(folder, listing, option="--report")
     observer.on_phase("files", f"{len(listing.items):,} images")
     found = scan(
         listing.items,
@@ -91,24 +98,13 @@ def check(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_findings(folder / ISSUES_FILE, result.findings, shown=result.shown)
-        write_data_report(folder / REPORT_FILE, result)
+        write_data_report(folder / REPORT_FILE, result, mark=source_mark(str(source)))
     except OSError as error:
         raise EnvironmentProblem(
             f"the report cannot be written to '{folder}': {error.strerror or error}",
             hint="give another folder with --report",
         ) from None
     return Checked(result, folder / REPORT_FILE, folder / ISSUES_FILE)
-
-
-def _report_folder(source: str, report: Path | str | None) -> Path:
-    name = re.sub(r"[^\w.-]+", "_", Path(source).resolve().name) or "photos"
-    folder = Path(report) if report else Path("data_check") / name
-    if Path(source).is_dir() and folder.resolve().is_relative_to(Path(source).resolve()):
-        raise UsageError(
-            f"the report would be written to '{folder}', among the photos",
-            hint="give a folder outside of them with --report",
-        )
-    return folder
 
 
 def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:

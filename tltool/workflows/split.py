@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tltool.data.audit import audit
 from tltool.data.catalog import SPLIT_NAMES, Catalog
 from tltool.data.grouping import grouped
+from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.split import Split, make_split, with_folds, write_split
-from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.data.sources.store import cache_folder
+from tltool.data.split import Split, make_split, with_folds
+from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.workflows.divide import copies
+from tltool.workflows.lay_out import FILE, How, lay_out
+from tltool.workflows.outputs import refuse_among
 
-How = Literal["copy", "link", "list"]
-FILE = "split.csv"
+SHARE = 0.15
+"""Of validation and of test, where nothing else is said."""
 _NAMED = 5
 
 
@@ -54,13 +56,14 @@ class Division:
 def split_photos(
     source: str,
     *,
-    validation: float,
-    test: float,
+    validation: float | None = None,
+    test: float | None = None,
     group: str | None = None,
     kfold: int | None = None,
     seed: int = 0,
     write: Path | None = None,
     how: How = "list",
+    other: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -70,30 +73,40 @@ def split_photos(
     The source is only read.
 
     Args:
-        source: any source of photos; parts that it gives are kept.
-        validation: share of the photos, 0 for none.
-        test: share of the photos, 0 for none.
+        source: any source of photos; validation and test parts that it gives are kept.
+        validation: share of the photos, 0 for none; None is ``SHARE`` where the source gives no
+            validation part.
+        test: the same for the test.
         group: what keeps photos together, see ``grouped``; by default the table's column group.
         kfold: number of folds to divide all but the test photos into.
         seed: of the division.
         write: an absent or empty folder that gets split.csv, which is a source itself.
         how: whether the photos are copied or linked into it as well, part by part.
-        pixels: shape of the images in a table of pixels.
+        other: name of a folder beside the classes that is no class; its photos are in no part.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about everything on the way.
 
     Raises:
-        UsageError: the fractions leave nothing, or ``write`` is not empty.
+        UsageError: the fractions leave nothing, or are of parts that the source gives; ``write`` is
+            not empty, or lies among the photos; or photos in the cache should not be copied.
         DataError: the photos cannot be used, or a class has too few for the parts.
         EnvironmentProblem: ``write`` cannot be written.
     """
     observer = observer or SilentObserver()
-    _check_fractions(validation, test, kfold)
+    shares = _shares(validation, test, kfold)
     if write is not None:
-        _check_target(write, Path(source))
+        _check_empty(write)
     observer.on_phase("audit", source)
-    listing = read_source(source, pixels=pixels, offline=offline, observer=observer)
-    listing = grouped(listing, group) if group else listing
+    listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
+    if write is not None:
+        refuse_among(write, listing, option="--write")
+        _check_lasting(listing, how)
+    _check_drawn(listing, validation, test)
+    if listing.others:
+        told = f"{len(listing.others):,} photos of {other} are in no part"
+        observer.on_message(f"{told}; to train with them, name their folder as data.other")
+    listing = _grouped(listing, group) if group else listing
     settings = DataSection()
     checked = audit(
         listing,
@@ -107,14 +120,18 @@ def split_photos(
     clusters = copies(catalog, observer)
     _tell_given(catalog, observer)
     split = make_split(
-        catalog, validation_fraction=validation, test_fraction=test, seed=seed, clusters=clusters
+        catalog,
+        validation_fraction=shares[0],
+        test_fraction=shares[1],
+        seed=seed,
+        clusters=clusters,
     )
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
     division = Division(catalog, split, write)
     _check_whole(division)
     if write is not None:
-        _write(write.resolve(), catalog, split, how, observer)
+        lay_out(write.resolve(), catalog, split, how, observer)
     return division
 
 
@@ -138,103 +155,76 @@ def _check_whole(division: Division) -> None:
         )
 
 
-def _check_fractions(validation: float, test: float, kfold: int | None) -> None:
-    if not (validation >= 0 and test >= 0 and validation + test < 1):
+def _shares(validation: float | None, test: float | None, kfold: int | None) -> tuple[float, float]:
+    """Return the shares of validation and test, which together leave something."""
+    given = (SHARE if validation is None else validation, SHARE if test is None else test)
+    if not (min(given) >= 0 and sum(given) < 1):
         raise UsageError(
-            f"--val {validation:g} and --test {test:g} leave nothing for training",
+            f"--val {given[0]:g} and --test {given[1]:g} leave nothing for training",
             hint="both are shares of the photos, from 0, below 1 together",
         )
-    if not (validation or test or kfold):
+    if not (any(given) or kfold):
         raise UsageError("--val 0 and --test 0 divide nothing", hint="or give --kfold")
+    return given
 
 
-def _check_target(folder: Path, source: Path) -> None:
+def _check_drawn(listing: Listing, validation: float | None, test: float | None) -> None:
+    """Refuse a share of a part that is not drawn, since the source gives it.
+
+    Raises:
+        UsageError: names the option.
+    """
+    given = {item.given_split for item in listing.items}
+    for option, share, parts in (
+        ("--val", validation, ("validation",)),
+        ("--test", test, ("test", "validation")),  # with a validation part, nothing is drawn
+    ):
+        kept = [part for part in parts if part in given]
+        if share and kept:
+            raise UsageError(
+                f"{option} {share:g} would change nothing: {listing.source} gives a {kept[0]} part"
+                f" itself{', so that no part is drawn' if kept[0] == 'validation' else ''}",
+                hint=f"leave out {option}, or take the photos of all parts as one source",
+            )
+
+
+def _check_lasting(listing: Listing, how: How) -> None:
+    """Refuse to list or link photos that lie in the cache, which anybody may empty.
+
+    Raises:
+        UsageError: they do.
+    """
+    cache = cache_folder().absolute()
+    if how != "copy" and any(i.path.absolute().is_relative_to(cache) for i in listing.items):
+        raise UsageError(
+            f"the photos of {listing.source} were unpacked into a cache that can be emptied at any"
+            f" time, so that {FILE} must not point there",
+            hint="copy them: --how copy",
+        )
+
+
+def _grouped(listing: Listing, by: str) -> Listing:
+    """Return the listing with groups; those that it has are what ``group`` means."""
+    known = by.lower() == "group" and any(item.group is not None for item in listing.items)
+    return listing if known else grouped(listing, by)
+
+
+def _check_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"'{folder}' is not empty", hint="give another folder with --write; it was not touched"
         )
-    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
-        raise UsageError(
-            f"'{folder}' lies inside the photos", hint="give a folder elsewhere with --write"
-        )
 
 
 def _tell_given(catalog: Catalog, observer: Observer) -> None:
-    given = [
-        name for name in SPLIT_NAMES if any(item.given_split == name for item in catalog.items)
-    ]
-    if set(given) - {"train"}:
+    parts = {item.given_split for item in catalog.items}
+    given = [name for name in SPLIT_NAMES if name in parts]
+    if "validation" in given:
         observer.on_message(f"the source gives parts itself, which are kept: {', '.join(given)}")
-
-
-def _write(target: Path, catalog: Catalog, split: Split, how: How, observer: Observer) -> None:
-    """Write beside ``target`` first, so that it is whole or not there.
-
-    Raises:
-        EnvironmentProblem: it cannot be written.
-    """
-    draft = target.with_name(f".{target.name}.unfinished")
-    try:
-        draft.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(
-            f"'{draft}' is in the way", hint="it is left of a split that was stopped: remove it"
-        ) from None
-    except OSError as error:
-        raise EnvironmentProblem(f"'{draft}' cannot be written: {error.strerror}") from None
-    try:
-        if how != "list":
-            places = _places(catalog, split)
-            lay = _copy if how == "copy" else _link
-            for done, (item, place) in enumerate(zip(catalog.items, places, strict=True), start=1):
-                (draft / place).parent.mkdir(parents=True, exist_ok=True)
-                lay(item.path, draft / place)
-                observer.on_progress(done, len(catalog))
-            items = (
-                replace(i, path=target / p) for i, p in zip(catalog.items, places, strict=True)
-            )
-            catalog = replace(catalog, items=tuple(items))
-        write_split(draft / FILE, catalog, split, root=target, digests=False)
-        if target.is_dir():
-            target.rmdir()  # it is empty
-        draft.rename(target)
-    except OSError as error:
-        raise EnvironmentProblem(f"'{target}' cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _places(catalog: Catalog, split: Split) -> list[Path]:
-    """Return where each photo goes: part, class, name; a number tells equal names apart.
-
-    Raises:
-        DataError: the name of a class is none of a folder.
-    """
-    taken: set[str] = set()
-    places = []
-    for item, part in zip(catalog.items, split.names, strict=True):
-        if item.label != Path(item.label).name or item.label in (".", "..") or "\0" in item.label:
-            raise DataError(
-                f"class {item.label!r} cannot be the name of a folder", hint="--how list"
-            )
-        place, number = Path(part, item.label, item.path.name), 1
-        while str(place).casefold() in taken:  # as file systems may see it
-            number += 1
-            place = Path(part, item.label, f"{item.path.stem}-{number}{item.path.suffix}")
-        taken.add(str(place).casefold())
-        places.append(place)
-    return places
-
-
-Lay = Callable[[Path, Path], None]
-
-
-def _copy(photo: Path, place: Path) -> None:
-    shutil.copyfile(photo, place)
-
-
-def _link(photo: Path, place: Path) -> None:
-    place.symlink_to(photo.absolute())
+    elif "test" in given:
+        observer.on_message("the source gives a test part itself, which is kept")
+    elif "train" in given and None in parts:
+        observer.on_message("photos that the source calls train are divided like the others")
 
 
 def counts_rows(counts: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[list[str]]]:

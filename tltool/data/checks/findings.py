@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 Severity = Literal["serious", "warning", "note"]
+COLUMNS = ("file", "kind", "severity", "detail", "suggestion")
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
 
 
@@ -46,9 +47,14 @@ def write_findings(
     """
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "kind", "severity", "detail", "suggestion"])
+        writer.writerow(COLUMNS)
         for finding in findings:
-            name = "" if finding.path is None else shown(finding.path)
+            name = "" if finding.path is None else _as_text(shown(finding.path))
             writer.writerow(
                 [name, finding.kind, finding.severity, finding.detail, finding.suggestion]
             )
+
+
+def _as_text(path: str) -> str:
+    """Return a relative path that a spreadsheet takes for text: not what begins like a formula."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path

@@ -23,19 +23,14 @@ from tltool.data import perceptual, transcode
 from tltool.data.catalog import Item
 from tltool.data.checks.files import bad_file, odd_file
 from tltool.data.checks.findings import Finding
+from tltool.data.checks.properties import FEATURES, colours_of, features_of
 from tltool.data.formats import as_written, decode_jpeg, decode_stored
 from tltool.data.headers import BadFileError, Header
 from tltool.data.inspection import image_decoder, inspect_file, named_problems, read_file
 from tltool.data.pipeline import fixed_options
 from tltool.events import Observer
 
-FEATURES = (
-    *("width", "height", "aspect", "file size", "JPEG quality"),
-    *("mean red", "mean green", "mean blue"),
-    *("border red", "border green", "border blue"),
-)
 _CHUNK = 128
-_BORDER = 2  # of the 32 pixels of a thumbnail's side
 
 
 @dataclass
@@ -154,7 +149,7 @@ class _Pass:
         for number, orientation in enumerate(turned):
             thumbnails[number] = _upright(thumbnails[number], orientation)
         hashes = perceptual.perceptual_hashes(thumbnails)
-        colours = _colours(thumbnails)
+        colours = colours_of(thumbnails)
         for number, index in enumerate(indices.tolist()):
             header, digest, size = opened[number]
             height, width, _ = shapes[number].tolist()
@@ -184,14 +179,19 @@ class _Pass:
         except BadFileError as problem:
             self._findings[index] = [bad_file(item.path, problem)]
             return
-        colours = _colours(found.seen.thumbnail[np.newaxis])[0]
+        colours = colours_of(found.seen.thumbnail[np.newaxis])[0]
         self._keep(index, found.item, found.header, found.size, colours)
 
     def _keep(
         self, index: int, item: Item, header: Header, size: int, colours: NDArray[np.float32]
     ) -> None:
-        facts = [item.width, item.height, item.width / item.height, size, header.quality]
-        self._features[index] = [*facts, *colours.tolist()]
+        self._features[index] = features_of(
+            width=item.width,
+            height=item.height,
+            size=size,
+            quality=header.quality,
+            colours=colours,
+        )
         self._usable[index] = item
         if header.camera:
             self._cameras[index] = sys.intern(header.camera)
@@ -248,13 +248,3 @@ def _upright(thumbnail: NDArray[np.float32], orientation: int) -> NDArray[np.flo
     if orientation in (3, 4, 7, 8):
         thumbnail = thumbnail[::-1]
     return thumbnail[:, ::-1] if orientation in (2, 3, 6, 7) else thumbnail
-
-
-def _colours(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return mean and border colour of thumbnails: float32 [N, 6]."""
-    count, side = thumbnails.shape[:2]
-    border = np.ones((side, side), np.float32)
-    border[_BORDER:-_BORDER, _BORDER:-_BORDER] = 0
-    weights = np.stack([np.full(side * side, 1 / side**2), border.ravel() / border.sum()])
-    pixels = thumbnails.reshape(count, side * side, 3)
-    return (weights.astype(np.float32) @ pixels).reshape(count, 6)

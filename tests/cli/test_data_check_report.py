@@ -1,0 +1,110 @@
+"""tltool data check: where its report goes, and what it never replaces."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_data_check_sources import table
+from tests.conftest import PhotoMaker
+
+pytestmark = pytest.mark.usefixtures("no_weights")
+
+
+def test_the_report_never_lies_among_the_photos(
+    tltool: Callable[..., Any],
+    make_photos: PhotoMaker,
+    the_error: Callable[[Any], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = make_photos(n=2)
+    result = tltool("data", "check", root, "--report", root / "report")
+    assert result.exit_code == 2
+    assert "among the photos" in the_error(result)
+    monkeypatch.chdir(root)
+    assert tltool("data", "check", ".").exit_code == 2
+    assert sorted(path.name for path in root.iterdir()) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("inside", ["report", "cat/report"])
+@pytest.mark.parametrize("spelled", ["{root}", "tfds-folder:{root}", "{root}/../data.csv"])
+def test_no_report_lies_among_the_photos_of_any_source(
+    spelled: str,
+    inside: str,
+    tltool: Callable[..., Any],
+    make_photos: PhotoMaker,
+    the_error: Callable[[Any], str],
+) -> None:
+    root = make_photos(n=2)
+    table(root)
+    result = tltool("data", "check", spelled.format(root=root), "--report", root / inside)
+    assert result.exit_code == 2
+    assert "among the photos" in the_error(result)
+    assert sorted(path.name for path in root.iterdir()) == ["cat", "dog"]
+
+
+def test_a_report_beside_a_table_and_its_photos_is_fine(
+    tltool: Callable[..., Any], make_photos: PhotoMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_photos(n=2)
+    table(root)
+    monkeypatch.chdir(root.parent)
+    assert tltool("data", "check", "data.csv").exit_code == 0
+    assert Path("data_check/data.csv/data_report.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["data_report.html", "data_issues.csv"])
+def test_no_file_of_another_kind_is_replaced(
+    name: str,
+    tltool: Callable[..., Any],
+    make_photos: PhotoMaker,
+    tmp_path: Path,
+    the_error: Callable[[Any], str],
+) -> None:
+    """The audit of a run writes a ``data_issues.csv`` with other columns."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_text("path,kind,used,detail\n")
+    result = tltool("data", "check", make_photos(n=2), "--report", run)
+    assert result.exit_code == 2
+    assert f"'{run / name}' is there" in the_error(result)
+    assert [path.read_text() for path in run.iterdir()] == ["path,kind,used,detail\n"]
+
+
+def test_every_source_has_a_report_of_its_own_which_a_second_check_replaces(
+    tltool: Callable[..., Any], make_photos: PhotoMaker, tmp_path: Path
+) -> None:
+    first, second = make_photos(n=2), make_photos(tmp_path / "other" / "photos", n=3)
+    for _ in range(2):
+        tltool("data", "check", first, "--quiet")
+        tltool("data", "check", second, "--quiet")
+    told = {
+        path.parent.name: path.read_text() for path in Path("data_check").rglob("data_report.html")
+    }
+    assert set(told) == {"photos", "photos-2"}
+    assert f"<title>Data check: {first}</title>" in told["photos"]
+    assert f"<title>Data check: {second}</title>" in told["photos-2"]
+    assert tltool("data", "check", second, "--report", "data_check/photos").exit_code == 0
+
+
+def test_no_cell_of_the_table_begins_like_a_formula(
+    tltool: Callable[..., Any],
+    make_photos: PhotoMaker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("=cmd|' /C calc'!A0", "@sum(1)", "-1+1", "+1")
+    root = make_photos(classes=names, n=2)
+    for name in names:
+        (root / name / "bad.jpg").write_bytes(b"")
+    monkeypatch.chdir(root)
+    tltool("data", "check", ".", "--report", tmp_path / "report")
+    with (tmp_path / "report" / "data_issues.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    bad = {row["file"] for row in rows if row["kind"] == "empty"}
+    assert bad == {f"./{name}/bad.jpg" for name in names}
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@")]

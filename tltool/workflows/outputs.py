@@ -1,0 +1,106 @@
+"""Where results may be written: never among the photos, and over no file of another kind."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tltool.data.checks.findings import COLUMNS
+from tltool.data.sources.listing import Listing
+from tltool.errors import UsageError
+from tltool.evaluation.data_report import MARK
+from tltool.recipe.source_text import TFDS_FOLDER, anchored
+
+REPORT_FILE = "data_report.html"
+ISSUES_FILE = "data_issues.csv"
+_READ = 2000  # bytes, in which the mark of a report stands
+_MARK = re.compile(rf'<meta name="{MARK}" content="(\w+)">')
+
+
+def refuse_among(folder: Path, listing: Listing, *, option: str) -> None:
+    """Refuse a folder for results that lies among the photos of a source.
+
+    Raises:
+        UsageError: it does; ``option`` is what names another.
+    """
+    inside = folder.resolve()
+    if any(inside.is_relative_to(place) for place in _places(listing)):
+        raise UsageError(
+            f"'{folder}' lies among the photos of {listing.source}",
+            hint=f"give a folder outside of them with {option}",
+        )
+
+
+def _places(listing: Listing) -> Iterator[Path]:
+    """Yield the folders of the photos: a source's own, and each that holds photos or classes."""
+    source = Path(listing.source.removeprefix(TFDS_FOLDER))
+    if source.is_dir():
+        yield source.resolve()
+    folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.others}
+    labels = {item.label for item in listing.items}
+    folders |= {folder.parent for folder in folders if folder.name in labels}
+    table = source.resolve().parent if source.is_file() else None
+    for folder in {each.resolve() for each in folders}:
+        # photos beside their table: then all beside it would count
+        if table is None or not table.is_relative_to(folder):
+            yield folder
+
+
+def source_mark(source: str) -> str:
+    """Return what a report says of its source, the same from every folder and telling nobody."""
+    return hashlib.sha256(anchored(source).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def report_folder(source: str, report: Path | str | None) -> Path:
+    """Return the folder of a report: the given one, or an own one of the source in data_check.
+
+    Raises:
+        UsageError: it holds a file of the same name that is no report of a check.
+    """
+    if report is not None:
+        _check_own(Path(report))
+        return Path(report)
+    name = re.sub(r"[^\w.-]+", "_", Path(source).resolve().name) or "photos"
+    number, folder = 1, Path("data_check") / name
+    while not _is_free(folder, source_mark(source)):
+        number += 1
+        folder = folder.with_name(f"{name}-{number}")
+    return folder
+
+
+def _is_free(folder: Path, mark: str) -> bool:
+    """Tell whether a report would replace nothing but an earlier one of the same source."""
+    if (folder / REPORT_FILE).exists():
+        return _mark_in(folder / REPORT_FILE) == mark and _is_issues(folder / ISSUES_FILE)
+    return not (folder / ISSUES_FILE).exists()
+
+
+def _check_own(folder: Path) -> None:
+    for path, own in (
+        (folder / REPORT_FILE, _mark_in(folder / REPORT_FILE) is not None),
+        (folder / ISSUES_FILE, _is_issues(folder / ISSUES_FILE)),
+    ):
+        if path.exists() and not own:
+            raise UsageError(
+                f"'{path}' is there and was not written by `tltool data check`",
+                hint="give another folder with --report; it was not touched",
+            )
+
+
+def _mark_in(path: Path) -> str | None:
+    found = _MARK.search(_start(path))
+    return found[1] if found else None
+
+
+def _is_issues(path: Path) -> bool:
+    return not path.exists() or _start(path).startswith(",".join(COLUMNS))
+
+
+def _start(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_READ).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
