@@ -19,13 +19,20 @@ def test_heat_maps_are_grad_cams_of_the_named_class(exported: Path, model: keras
     images, _ = decode_batch(tf.constant(contents), SPEC)
     maps = keras.Model(model.input, map_of(model))(images, training=False).numpy()
     named = model(images, training=False).numpy().argmax(axis=1)
+    asked = {"image_bytes": tf.constant(contents), "class_id": tf.constant([0, 1, -1], tf.int64)}
+    for_classes = loaded.signatures["explain_class"](**asked)["heatmap"]
+    check_maps(said["heatmap"], maps, model, named)
+    check_maps(for_classes, maps, model, np.array([0, 1, named[2]]))
+
+
+def check_maps(said: tf.Tensor, maps: np.ndarray, model: keras.Model, classes: np.ndarray) -> None:
     # behind a mean over all positions and a dense layer, the slopes are the kernel's columns
-    kernel = model.layers[-1].kernel.numpy()[:, named].T
+    kernel = model.layers[-1].kernel.numpy()[:, classes].T
     heat = np.maximum(np.einsum("bhwk,bk->bhw", maps, kernel), 0)
     heat /= np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
     heat[1] = 0
-    np.testing.assert_allclose(said["heatmap"], heat, atol=1e-4)
-    assert said["heatmap"].shape == (3, 18, 14)
+    np.testing.assert_allclose(said, heat, atol=1e-4)
+    assert said.shape == (3, 18, 14)
 
 
 def test_without_a_map_there_is_no_such_signature(model: keras.Model, tmp_path: Path) -> None:

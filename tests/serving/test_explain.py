@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
-from tests.export.tiny_classifier import SPEC, encoded, export, tiny_model
+from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
 from tests.serving.conftest import SETTINGS
 from tests.serving.live import form, serving, versions_of
 from tests.serving.test_classify import huge_png
@@ -28,6 +29,18 @@ def test_the_picture_has_the_photos_size_and_colours_of_heat(live):
     assert (pixels.max(axis=2) - pixels.min(axis=2)).max() > 40  # grey with colour on it
     body, kind = form({"a.jpg": encoded(1, size=(64, 48), kind="JPEG")})
     picture_of(live.ask("POST", "/v1/explain", body, {"Content-Type": kind}))
+
+
+def test_another_class_can_be_asked_for(live):
+    photo = encoded(1, size=(64, 48))
+    named = live.ask("POST", "/v1/classify", photo).json["results"][0]["class_name"]
+    usual = live.ask("POST", "/v1/explain", photo).body
+    drawn = {name: live.ask("POST", f"/v1/explain?class={quote(name)}", photo) for name in NAMES}
+    assert {name for name in NAMES if picture_of(drawn[name]) and drawn[name].body == usual} == {
+        named
+    }
+    wrong = live.ask("POST", "/v1/explain?class=wasps", photo)
+    assert wrong.status == 400 and f"it knows {', '.join(NAMES)}" in wrong.error
 
 
 def test_it_lies_upright_and_large_photos_come_back_smaller():
@@ -53,5 +66,8 @@ def test_a_model_without_the_signature_says_so(tmp_path):
     export(tiny_model(), tmp_path / "old", attend=None)
     with serving(versions_of(tmp_path / "old"), SETTINGS) as old:
         assert not old.get("/v1/models").json["models"][0]["explains"]
-        answer = old.ask("POST", "/v1/explain", encoded(1))
-    assert answer.status == 501 and "export it again" in answer.error
+        answers = [
+            old.ask("POST", f"/v1/explain{more}", encoded(1)) for more in ("", "?class=ants")
+        ]
+    for answer in answers:
+        assert answer.status == 501 and "export it again" in answer.error

@@ -1,6 +1,6 @@
 """Write a trained model as a SavedModel that takes image bytes: decode, network and names in one.
 
-Every version folder holds four signatures, the first two with the same outputs:
+Every version folder holds five signatures, the first two with the same outputs:
 
 ``serving_default(image_bytes: string [N])``
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
@@ -19,6 +19,8 @@ Every version folder holds four signatures, the first two with the same outputs:
 ``explain(image_bytes: string [N])``
     ``heatmap`` float32 [N, h, w] in 0…1, a grid over the network's input: where it speaks for the
     class that is named (Grad-CAM), and ``ok`` bool [N]; zeros where an item cannot be decoded.
+``explain_class(image_bytes: string [N], class_id: int64 [N])``
+    the same for other classes than the named ones; -1 stands for those.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from tltool.export.answers import familiar, named, with_ok
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.gates import check_no_random_op
-from tltool.export.heat import HeatMap
+from tltool.export.heat import HeatMap, explain_signatures
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
@@ -48,7 +50,6 @@ from tltool.training.outliers import OutlierDetector
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"
 FEATURES_SIGNATURE = "features"
-EXPLAIN_SIGNATURE = "explain"
 CLASS_NAMES_ASSET = "class_names.json"
 DECODE_ASSET = "decode.json"
 METADATA_ASSET = "metadata.json"
@@ -71,7 +72,7 @@ class Contents:
         metadata: JSON-ready facts that travel along as an asset.
         temperature: divides the logits before the softmax.
         embed: finds the features in the float32 model; None gives no ``features`` signature.
-        attend: finds its last feature map [B, h, w, K]; None gives no ``explain`` signature.
+        attend: finds its last feature map [B, h, w, K]; None gives no ``explain`` signatures.
         detector: tells photos unlike the training ones by these features; None for no such answer.
         top_k: how many of the best classes the signatures name besides; at most C are.
         assets: further files by name, such as the recipe and the golden set.
@@ -213,26 +214,13 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
                 "ok": tf.identity(ok),
             }
 
-        self.signatures_by_name = {BYTES_SIGNATURE: from_bytes, IMAGES_SIGNATURE: from_images}
+        signatures = {BYTES_SIGNATURE: from_bytes, IMAGES_SIGNATURE: from_images}
         if contents.embed is not None:
-            self.signatures_by_name[FEATURES_SIGNATURE] = features
+            signatures[FEATURES_SIGNATURE] = features
         if contents.attend is not None:
-            self.signatures_by_name[EXPLAIN_SIGNATURE] = _explaining(
-                network, HeatMap(contents.attend(model), model.output), spec
-            )
-
-
-def _explaining(network: Any, heat: HeatMap, spec: DecodeSpec) -> Any:
-    """Return the ``explain`` signature; the backward pass ends at the last feature map."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")], autograph=False)
-    def explain(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        images, ok = decode_batch(image_bytes, spec)
-        maps = heat(network(images)["map"])
-        seen = tf.where(ok[:, tf.newaxis, tf.newaxis], maps, tf.zeros_like(maps))
-        return {"heatmap": seen, "ok": tf.identity(ok)}
-
-    return explain
+            heat = HeatMap(contents.attend(model), model.output)
+            signatures |= explain_signatures(network, heat, spec)
+        self.signatures_by_name = signatures  # whole: TensorFlow saves no dictionary that grew
 
 
 def _with_variable(detector: OutlierDetector | None) -> OutlierDetector | None:

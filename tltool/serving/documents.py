@@ -83,8 +83,9 @@ CLASSIFY: dict[str, Any] = {
     "tags": ["photos"],
     "openapi_extra": {"requestBody": _PHOTO_BODY},
 }
+CLASS = "Name of the class that is explained; by default the one that the model names."
 EXPLAIN: dict[str, Any] = {
-    "summary": "Where a photo speaks for its class, as a picture: a form of one file, or its bytes",
+    "summary": "Where a photo speaks for a class, as a picture: a form of one file, or its bytes",
     "tags": ["photos"],
     "openapi_extra": {"requestBody": _PHOTO_BODY},
     "response_class": Response,

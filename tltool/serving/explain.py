@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,46 @@ from PIL import Image, ImageOps
 from tltool.data.decode import DecodeSpec
 from tltool.data.transcode import open_image
 from tltool.evaluation.overlay import overlay
-from tltool.serving.problems import ApiError
+from tltool.serving.model import CLASS_INPUT, IMAGE_INPUT, ServedModel, photos_array
+from tltool.serving.problems import ApiError, bad_request
+from tltool.serving.questions import Arrays, Question
 
 LARGEST_SIDE = 1024  # pixels of the picture
+_NAMED = 40  # classes in a message
+
+
+def explaining(
+    model: ServedModel, class_name: str | None
+) -> tuple[Callable[[bytes], Question], DecodeSpec]:
+    """Return what asks the model where a photo speaks for a class, and how it decodes photos.
+
+    Args:
+        model: that is asked.
+        class_name: one of its classes; None for the one that it names.
+
+    Raises:
+        ApiError: the model cannot tell, or has no such class.
+    """
+    signature = model.explains if class_name is None else model.explains_classes
+    if signature is None or model.decode is None:
+        raise ApiError(501, "This model cannot show what it looks at: export it again")
+    inputs: Arrays = {}
+    if class_name is not None:
+        if class_name not in model.class_names:
+            raise bad_request(f"The model knows no such class; it knows {_some(model.class_names)}")
+        inputs[CLASS_INPUT] = np.array([model.class_names.index(class_name)], np.int64)
+
+    def question(content: bytes) -> Question:
+        return Question(
+            signature, {IMAGE_INPUT: photos_array([content]), **inputs}, 1, by_row=False
+        )
+
+    return question, model.decode
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def picture(content: bytes, heat: NDArray[np.float32], spec: DecodeSpec) -> bytes:

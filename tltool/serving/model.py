@@ -12,18 +12,18 @@ import tensorflow as tf
 
 from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError, GateError
+from tltool.export.heat import EXPLAIN_CLASS_SIGNATURE, EXPLAIN_SIGNATURE
 from tltool.export.load import SAVED_MODEL_FILE
 from tltool.export.saved_model import (
     BYTES_SIGNATURE,
     CLASS_NAMES_ASSET,
     DECODE_ASSET,
-    EXPLAIN_SIGNATURE,
 )
 from tltool.serving.problems import ApiError
 from tltool.serving.questions import Arrays
 from tltool.serving.signatures import Signature, read_signatures
 
-IMAGE_INPUT = "image_bytes"
+IMAGE_INPUT, CLASS_INPUT = "image_bytes", "class_id"
 _BAD_INPUT = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
 
 
@@ -60,8 +60,16 @@ class ServedModel:
     @property
     def explains(self) -> Signature | None:
         """The signature that says where photos speak for their class, if it has one."""
-        signature = self.signatures.get(EXPLAIN_SIGNATURE)
-        if signature is None or self.decode is None or set(signature.inputs) != {IMAGE_INPUT}:
+        return self._explaining(EXPLAIN_SIGNATURE, {IMAGE_INPUT})
+
+    @property
+    def explains_classes(self) -> Signature | None:
+        """The signature that says where photos speak for a given class, if it has one."""
+        return self._explaining(EXPLAIN_CLASS_SIGNATURE, {IMAGE_INPUT, CLASS_INPUT})
+
+    def _explaining(self, name: str, inputs: set[str]) -> Signature | None:
+        signature = self.signatures.get(name)
+        if signature is None or self.decode is None or set(signature.inputs) != inputs:
             return None
         return signature if {"heatmap", "ok"} <= set(signature.outputs) else None
 

@@ -15,7 +15,7 @@ from tltool.serving import documents
 from tltool.serving.answers import write_answer
 from tltool.serving.bodies import Bodies
 from tltool.serving.classify import results
-from tltool.serving.explain import picture
+from tltool.serving.explain import explaining, picture
 from tltool.serving.metrics import CONTENT_TYPE, Metrics
 from tltool.serving.model import IMAGE_INPUT, photos_array
 from tltool.serving.photos import examined, explained, too_many_pixels, uploaded, within_pixels
@@ -161,12 +161,14 @@ class Routes:
         about = {"model": serving.model.name, "version": str(serving.model.version)}
         return JSONResponse({**about, "results": found})
 
-    async def explain(self, request: Request) -> Response:
-        """Show where a photo speaks for its class."""
+    async def explain(
+        self,
+        request: Request,
+        class_name: str | None = Query(None, alias="class", description=documents.CLASS),
+    ) -> Response:
+        """Show where a photo speaks for a class."""
         serving = self._repository.current
-        signature, spec = serving.model.explains, serving.model.decode
-        if signature is None or spec is None:
-            raise ApiError(501, "This model cannot show what it looks at: export it again")
+        ask, spec = explaining(serving.model, class_name)
         with serving.batcher.used():
             async with self._bodies.of(request) as body:
                 (name, content), *others = await uploaded(body, request.headers, self._limits)
@@ -175,9 +177,7 @@ class Routes:
                 photo = await asyncio.to_thread(examined, name, content, self._limits)
                 if photo.too_large:
                     raise too_many_pixels(self._limits)
-                array = photos_array([photo.content])
-                question = Question(signature, {IMAGE_INPUT: array}, 1, by_row=False)
-                outputs = await serving.batcher.ask(question)
+                outputs = await serving.batcher.ask(ask(photo.content))
                 problem = explained(photo, bool(outputs["ok"][0]))
                 if problem is not None:
                     raise bad_request(f"This is no photo to explain: {problem}")
