@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.evaluation.made_up import whole
+from tests.evaluation.conftest import SIZES
+from tests.evaluation.made_up import row, whole
+from tltool.evaluation.report.figures import training_curves
 from tltool.evaluation.report.page import write_report
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "height": 700}}
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(name="address", scope="module")
@@ -34,27 +20,6 @@ def _address(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = folder / "report.html"
     write_report(path, whole(folder / "photos", ("apple", "kaki 柿", "plum"), n=14))
     return path.as_uri()
-
-
-@pytest.fixture(name="opened")
-def _opened(browser: Any, address: str) -> Iterator[Any]:
-    """Return a function that opens the page; anything on the console fails the test."""
-    troubles: list[str] = []
-    contexts = []
-
-    def open_page(size: str = "desktop", **options: Any) -> Any:
-        contexts.append(browser.new_context(viewport=SIZES[size], **options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda r: r.url.startswith("http") and troubles.append(r.url))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
 
 
 def column(page: Any, number: int) -> list[str]:
@@ -94,23 +59,36 @@ def test_the_table_of_classes_sorts_by_every_column_both_ways(opened):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(opened, size, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
+def test_axe_finds_nothing_serious(opened, serious_violations, size, scheme):
     page = opened(size, color_scheme=scheme, bypass_csp=True)
     page.get_by_role("button", name="3 of apple named kaki 柿").click()
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_violations(page) == []
 
 
 def test_a_phone_scrolls_in_one_direction_only(opened):
     page = opened("phone")
     assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"]["width"]
+
+
+def test_the_name_of_a_phase_is_clear_of_the_points(opened):
+    """The first epoch of a phase is often the highest point, and right of its name's start."""
+    rows = [row("head", epoch, 1.1 - epoch / 10, 0.9, 0.3, 0.9) for epoch in range(1, 11)]
+    page = opened()
+    style = page.locator("style").inner_html()
+    charts = "".join(training_curves([row("probe", 0, None, None, 0.4, 0.8), *rows], 3))
+    page.set_content(f"<style>{style}</style><div class=charts>{charts}</div>")
+    boxes = """(what) => [...document.querySelectorAll(what)].map((each) => {
+      const { left, right, top, bottom } = each.getBoundingClientRect();
+      return [left, right, top, bottom];
+    })"""
+    names, points = (page.evaluate(boxes, what) for what in (".chart .phase", ".chart circle"))
+    assert names and points
+    assert not [
+        (name, point)
+        for name in names
+        for point in points
+        if point[0] < name[1] and point[1] > name[0] and point[2] < name[3] and point[3] > name[2]
+    ]
 
 
 def test_print_shows_everything_but_the_navigation(opened):

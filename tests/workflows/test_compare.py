@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tltool.cli.main import app
+from tltool.runs.manifest import write_manifest
 from tltool.workflows.finetune import FinetuneResult
 
 
@@ -102,15 +103,30 @@ def test_the_page_shows_what_only_one_gets_right(trained, other, tmp_path):
 
 def test_photos_that_are_gone_are_named_without_a_picture(trained, other, tmp_path):
     moved = shutil.copytree(trained.run, tmp_path / "moved")
-    manifest = json.loads((moved / "manifest.json").read_text("utf-8"))
-    from tltool.runs.manifest import write_manifest
-
-    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
-    manifest["arguments"]["photos"] = str(tmp_path / "nowhere")
-    write_manifest(moved / "manifest.json", manifest)
+    move_photos(moved, tmp_path / "nowhere")
     page = tmp_path / "page.html"
     assert tltool("compare", moved, other, "--report", page).exit_code == 0
     assert "no picture" in page.read_text("utf-8")
+
+
+def move_photos(run: Path, photos: Path) -> None:
+    """Let the run believe that its photos were elsewhere."""
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
+    manifest["arguments"]["photos"] = str(photos)
+    write_manifest(run / "manifest.json", manifest)
+
+
+def test_a_photo_that_is_another_one_now_is_not_shown(trained, other, tmp_path):
+    photos = shutil.copytree(trained.photos, tmp_path / "photos")
+    for path in photos.rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b" edited")
+    moved = shutil.copytree(trained.run, tmp_path / "moved")
+    move_photos(moved, photos)
+    page = tmp_path / "page.html"
+    assert tltool("compare", moved, other, "--report", page).exit_code == 0
+    text = page.read_text("utf-8")
+    assert text.count("no picture") == text.count("<figure>") > 0
 
 
 def test_different_photos_are_refused(trained, other, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def check_report(path: Path) -> None:
 def write_report(path: Path, found: Comparison) -> None:
     """Write one self-contained HTML file.
 
-    Photos that are no longer where the first run found them are named without a picture.
+    Photos that are no longer where the first run found them, or are not what they were, are named
+    without a picture.
 
     Raises:
         UsageError: the file exists.
@@ -45,7 +47,8 @@ def write_report(path: Path, found: Comparison) -> None:
     root = _root_of(first)
 
     def place(key: Key) -> Path | None:
-        return None if root is None else root / first.answers[key].path
+        file = None if root is None else root / first.answers[key].path
+        return file if file and _holds(file, key) else None
 
     galleries = []
     for number in range(1, len(found.contenders)):
@@ -72,6 +75,14 @@ def _root_of(contender: Contender) -> Path | None:
         return read_images(source, pixels=pixels, offline=True).root
     except (TltoolError, OSError):
         return None
+
+
+def _holds(file: Path, key: Key) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == key[0]
+    except OSError:
+        return False
 
 
 def _example(key: Key, right: Contender, wrong: Contender, file: Path | None) -> Example:

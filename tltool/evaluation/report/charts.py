@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-_WIDTH, _HEIGHT = 430, 264
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 24, 42, 42
+_WIDTH, _HEIGHT = 430, 270
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 24, 48, 42
+_OVER = 16  # from the plot up to the name of a phase; the ring of a point on the edge is 8 high
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,11 @@ def _axes(chart: Chart, frame: _Frame, ticks: Sequence[float]) -> Markup:
 
 
 def _divider(place: float, name: str, frame: _Frame) -> Markup:
+    x, top = frame.x(place), _TOP - _OVER
     return Markup(
         '<line class="divider" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
         '<text class="phase" x="{3}" y="{4}">{5}</text>'
-    ).format(frame.x(place), _TOP, _HEIGHT - _BOTTOM, frame.x(place) + 3, _TOP - 5, name)
+    ).format(x, top, _HEIGHT - _BOTTOM, x + 3, top + 3, name)
 
 
 def _line(line: Line, frame: _Frame) -> Markup:

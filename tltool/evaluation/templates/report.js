@@ -29,7 +29,8 @@
     const list = element("ul", { className: "photos" }, ...found.map(figure));
     gallery.replaceChildren(title, list);
     if (found.length < count) {
-      const rest = `${count - found.length} more are in predictions.csv.`;
+      const place = gallery.dataset.moreIn ?? "not in this page";
+      const rest = `${count - found.length} more are ${place}.`;
       gallery.append(element("p", { className: "more", textContent: rest }));
     }
     gallery.hidden = false;

@@ -1,0 +1,60 @@
+"""Pages in headless Chromium, where it is installed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "height": 700}}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Return a function that opens the page ``address``; a word on the console fails the test."""
+    troubles: list[str] = []
+    contexts = []
+
+    def open_page(size: str = "desktop", **options: Any) -> Any:
+        contexts.append(browser.new_context(viewport=SIZES[size], **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda r: r.url.startswith("http") and troubles.append(r.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+@pytest.fixture(scope="session")
+def serious_violations() -> Callable[[Any], list[Any]]:
+    """Return a function of a page, opened with ``bypass_csp=True``, to what axe finds grave."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def found(page: Any) -> list[Any]:
+        return [
+            (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
+            for one in Axe().run(page).response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+
+    return found
