@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
         "probability_2",
         "is_known",
         "ood_score",
+        "answered_by",
     ]
 
 
@@ -198,7 +200,7 @@ def test_a_condition_on_an_unknown_metric_or_class(trained, condition, told):
 
 def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
     for model, maps in ((trained.run, True), (trained.export, False)):
-        file = tmp_path / "report.html"
+        file = tmp_path / f"{maps}.html"
         result = tltool("evaluate", model, trained.photos, "--report", file, "--json")
         assert result.exit_code == 0, result.stderr
         assert f"wrote {file}" in result.stderr
@@ -207,6 +209,24 @@ def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
         assert f"{100 * rate:.1f} % of 42 photos are named right" in page
         assert ('alt="What spoke for' in page) == maps
         assert "Recipe, and how to reproduce" not in page
+        assert not re.findall("[a-z_]+[.](?:csv|json)", page)  # files that only a run has
+
+
+def test_a_report_never_takes_the_place_of_a_file(trained, tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_text("of the user")
+    result = tltool("evaluate", trained.run, trained.photos, "--report", photo)
+    assert result.exit_code == 2 and "exists" in result.stderr
+    assert photo.read_text() == "of the user"
+    assert "audit" not in result.stderr
+
+
+def test_what_is_too_large_for_the_run_is_too_large_for_its_evaluation(trained, tmp_path):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    recipe = (run / "recipe.yaml").read_text("utf-8")
+    (run / "recipe.yaml").write_text(re.sub(r"max_pixels: \d+", "max_pixels: 1599", recipe))
+    result = tltool("evaluate", run, trained.photos)  # photos of 40 x 40
+    assert result.exit_code == 3 and "too many pixels" in result.stderr
 
 
 def test_a_report_that_cannot_be_written_is_told_first(trained, tmp_path):

@@ -66,6 +66,22 @@ def test_the_folder_is_no_class_and_sets_the_border(run):
     assert "10 other photos set the border" in (run.run / "log.txt").read_text("utf-8")
 
 
+def test_a_run_is_measured_on_its_own_folder_with_the_other_photos_in_it(run, tmp_path):
+    photos = run.run.parent / "photos"
+    told = tltool("evaluate", run.run, photos)
+    assert told.exit_code == 0, told.stderr
+    assert "10 photos of no class" in told.stderr
+    assert "photos of something else refused" in told.stdout
+    part = tltool("evaluate", run.run, photos, "--split", "validation", "--json")
+    again = json.loads(part.stdout)["refusal"]["other"]
+    assert again["n_others"] == run.metrics["refusal"]["other"]["n_others"] == 10
+    told = run.metrics["refusal"]["other"]["auroc"]["value"]
+    assert again["auroc"]["value"] == pytest.approx(told, abs=0.03)
+    without = shutil.copytree(photos, tmp_path / "without", ignore=lambda *_: ["other"])
+    document = json.loads(tltool("evaluate", run.run, without, "--json").stdout)
+    assert "other" not in document["refusal"] and document["n"] == 42
+
+
 def test_predict_shows_unknown_photos_as_such(run, tmp_path):
     strange = write_stripes(tmp_path / "strange", n=3)
     fruit = run.run.parent / "photos" / "plum"

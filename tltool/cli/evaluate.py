@@ -29,7 +29,7 @@ def evaluate(
     strict: training.Strict = False,
     tta: options.Tta = "none",
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all of it as one HTML page.")
+        Path | None, typer.Option(metavar="FILE", help="Write all of it as one new HTML page.")
     ] = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,

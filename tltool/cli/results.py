@@ -74,13 +74,20 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _refused(refusal: Mapping[str, Any]) -> Iterator[str]:
-    known, right = refusal.get("known"), refusal.get("accuracy_of_known")
+    known, right, other = (refusal.get(key) for key in ("known", "accuracy_of_known", "other"))
     if known is None or right is None:
         return
     yield (
         f"known photos {known['value']:.1%} (95 % interval {known['low']:.1%} to "
         f"{known['high']:.1%}), accuracy on them {right['value']:.3f}"
     )
+    if other is not None:
+        refused = other["refused"]
+        yield (
+            f"photos of something else refused {refused['value']:.1%} "
+            f"(95 % interval {refused['low']:.1%} to {refused['high']:.1%}, n = "
+            f"{other['n_others']:,})"
+        )
 
 
 def show_fields(fields: Mapping[str, object]) -> None:

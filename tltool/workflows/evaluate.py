@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from tltool.artifact import is_artifact, load_artifact
-from tltool.data.audit import Audit, audit
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.sources.open import read_source
 from tltool.data.split import read_split
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, UsageError
@@ -20,13 +18,14 @@ from tltool.evaluation.baselines import baselines
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.gain import gain_of_copies
 from tltool.evaluation.measure import measured
+from tltool.evaluation.refusal import detection_metrics
 from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.page import write_report
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
-from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.heats import heat_pictures
+from tltool.workflows.measured_photos import read_photos, scores_of_others
 from tltool.workflows.models import OpenModel, open_model
 
 
@@ -56,14 +55,15 @@ def evaluate(
         strict: check them at the worse end of the 95 % interval.
         tta: average the probabilities over changed copies of each photo, flips or crops; the
             document then says under ``tta`` what that gave.
-        report: HTML file to write; replaced if it is there.
-        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        report: HTML file to write; it may not exist.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means that of the run,
+            or square.
         offline: open no network connection.
         observer: told about the progress.
 
     Raises:
         UsageError: no such model, ``split`` with a model that is no run or has no such part, or a
-            condition with an unknown metric or class; ``report`` cannot be written there.
+            condition with an unknown metric or class; ``report`` exists or cannot be written.
         DataError: the photos cannot be used, or have classes that the model does not know.
     """
     observer = observer or SilentObserver()
@@ -74,7 +74,9 @@ def evaluate(
     opened = open_model(Path(model))
     check_asserts(asserts, opened.class_names)
     observer.on_phase("audit", str(photos))
-    found = _audited(photos, pixels, offline=offline, observer=observer)
+    found, others = read_photos(
+        Path(model), photos, pixels=pixels, offline=offline, observer=observer
+    )
     items: Sequence[Item] = found.catalog.items
     if split is not None:
         items = _of_split(items, RunLayout(Path(model)), split)
@@ -85,6 +87,7 @@ def evaluate(
         opened, catalog, name=split or str(photos), tta=tta, observer=observer
     )
     metrics = {**measured(evaluated), "baselines": baselines(catalog)}
+    _add_others(metrics, evaluated.ood_scores, others, opened, observer)
     if plain is not None:
         gain = gain_of_copies(plain, evaluated.probabilities, catalog.labels())
         metrics["tta"] = {"kind": tta, **gain}
@@ -98,6 +101,10 @@ def evaluate(
 
 def _check_place(report: Path) -> None:
     """Refuse a report that cannot be written before the work is done, not after."""
+    if report.is_file():
+        raise UsageError(
+            f"'{report}' exists", hint="nothing is replaced: give another name with --report"
+        )
     if report.is_dir() or not report.parent.is_dir():
         raise UsageError(
             f"'{report}' cannot be written: it is a folder, or its folder does not exist",
@@ -105,14 +112,21 @@ def _check_place(report: Path) -> None:
         )
 
 
-def _audited(photos: Path | str, pixels: str | None, *, offline: bool, observer: Observer) -> Audit:
-    settings = DataSection()
-    return audit(
-        read_source(photos, min_classes=1, pixels=pixels, offline=offline, observer=observer),
-        on_bad="skip",
-        max_bad_fraction=1.0,
-        max_pixels=settings.max_pixels,
-        observer=observer,
+def _add_others(
+    metrics: dict[str, Any],
+    known: np.ndarray | None,
+    others: Sequence[Path],
+    opened: OpenModel,
+    observer: Observer,
+) -> None:
+    """Measure how well photos of no class are refused, where there are any."""
+    if not others:
+        return
+    if known is not None:
+        scores = scores_of_others(opened, others)
+        metrics["refusal"]["other"] = detection_metrics(known, scores)
+    observer.on_message(
+        f"{len(others):,} photos of no class (data.other of the run) are no part of the accuracy"
     )
 
 

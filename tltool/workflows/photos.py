@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,34 +113,38 @@ def open_photos(
         observer=observer,
     )
     split = divided(checked.catalog, settings=settings, seed=seed, observer=observer)
-    others = _readable(listing.others, checked, settings=settings, observer=observer)
+    others = _others(listing.others, checked, settings=settings, observer=observer)
     photos = Photos(checked, split, others)
     _tell_counts(photos, observer)
     _tell_passed_over(photos, observer)
     return photos
 
 
-def _readable(
-    others: tuple[Path, ...], checked: Audit, *, settings: DataSection, observer: Observer
+def usable_others(others: Sequence[Path], checked: Audit, *, max_pixels: int) -> tuple[Path, ...]:
+    """Return the photos of no class that can be decoded and are not among those with a class."""
+    known = {item.sha256 for item in checked.catalog.items}
+    found = []
+    for path in others:
+        try:
+            item = inspect_file(Item(path, ""), max_pixels=max_pixels, decode=image_decoder()).item
+        except BadFileError:
+            continue
+        if item.sha256 not in known:
+            found.append(path)
+    return tuple(found)
+
+
+def _others(
+    others: Sequence[Path], checked: Audit, *, settings: DataSection, observer: Observer
 ) -> tuple[Path, ...]:
-    """Return the other photos that can be decoded and are not among those with a class.
+    """Return those that can be used to set the border.
 
     Raises:
         DataError: there are none.
     """
     if not others:
         return ()
-    known = {item.sha256 for item in checked.catalog.items}
-    found = []
-    for path in others:
-        try:
-            item = inspect_file(
-                Item(path, ""), max_pixels=settings.max_pixels, decode=image_decoder()
-            ).item
-        except BadFileError:
-            continue
-        if item.sha256 not in known:
-            found.append(path)
+    found = usable_others(others, checked, max_pixels=settings.max_pixels)
     if not found:
         raise DataError(
             f"none of the {len(others)} other photos can be used: they cannot be read, or are "
@@ -149,7 +154,7 @@ def _readable(
     left = len(others) - len(found)
     told = f"; {left} unreadable or also among the classes are left out" if left else ""
     observer.on_message(f"{len(found):,} other photos set the border of what is known{told}")
-    return tuple(found)
+    return found
 
 
 def write_photos(run: RunLayout, photos: Photos) -> None:

@@ -1,0 +1,90 @@
+"""The photos that a model is measured on, read as its run would read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tltool.artifact import is_artifact
+from tltool.data.audit import Audit, audit
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_source
+from tltool.data.transcode import read_image_bytes
+from tltool.errors import DataError
+from tltool.events import Observer
+from tltool.recipe.load import load_recipe
+from tltool.recipe.schema import DataSection
+from tltool.runs.layout import RunLayout
+from tltool.workflows.models import OpenModel
+from tltool.workflows.photos import usable_others
+
+
+def read_photos(
+    model: Path, photos: Path | str, *, pixels: str | None, offline: bool, observer: Observer
+) -> tuple[Audit, tuple[Path, ...]]:
+    """Return the audited photos, and those of no class; a run's own settings tell them apart.
+
+    They also decide what is too large.
+
+    Args:
+        model: a run folder or an export; only a run knows settings.
+        photos: any source of labelled photos.
+        pixels: shape of the images in a table of pixels; None means that of the run, or square.
+        offline: open no network connection.
+        observer: told about the progress.
+
+    Raises:
+        DataError: the photos cannot be used.
+    """
+    settings = _settings(model)
+    listing = _listed(
+        photos, settings, pixels or settings.pixels, offline=offline, observer=observer
+    )
+    most = settings.max_pixels
+    checked = audit(
+        listing, on_bad="skip", max_bad_fraction=1.0, max_pixels=most, observer=observer
+    )
+    return checked, usable_others(listing.others, checked, max_pixels=most)
+
+
+def scores_of_others(opened: OpenModel, others: Sequence[Path]) -> np.ndarray:
+    """Return ``ood_score`` float32 [K] of K photos; empty where the model has no reject option."""
+    found = []
+    for start in range(0, len(others), opened.batch_size):
+        batch = others[start : start + opened.batch_size]
+        scores = opened.answer([read_image_bytes(path) for path in batch]).ood_scores
+        found += [] if scores is None else [scores]
+    return np.concatenate([np.zeros(0, np.float32), *found])
+
+
+def _settings(model: Path) -> DataSection:
+    recipe = RunLayout(model).recipe
+    if is_artifact(model) and recipe.is_file():
+        return load_recipe(str(recipe)).data
+    return DataSection()
+
+
+def _listed(
+    photos: Path | str,
+    settings: DataSection,
+    pixels: str | None,
+    *,
+    offline: bool,
+    observer: Observer,
+) -> Listing:
+    """List the photos, without those of ``data.other`` where they lie among the classes."""
+
+    def listed(other: str | None) -> Listing:
+        return read_source(
+            photos, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
+        )
+
+    other = settings.other
+    if other is None or Path(other).is_absolute() or ":" in other:
+        return listed(None)  # a source of its own, which need not be here
+    try:
+        return listed(other)
+    except DataError:  # most often there are none of them; else it comes again
+        return listed(None)
