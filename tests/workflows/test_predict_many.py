@@ -7,8 +7,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ import tltool as public
 from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.workflows.models import open_model
-from tltool.workflows.sort_photos import folder_name
+from tltool.workflows.predict import Prediction
+from tltool.workflows.sort_photos import PhotoSorter, Sorting, folder_name, folder_names
 
 
 def tltool(*args: object) -> Any:
@@ -64,7 +63,7 @@ def test_answers_go_into_a_file_as_they_come(trained, mixed, tmp_path, kind):
         assert row["is_known"] == {True: "true", False: "false", None: ""}[expected.get("is_known")]
     assert list(row) == [
         *("path", "error", "class_1", "probability_1", "class_2", "probability_2"),
-        *("is_known", "ood_score"),
+        *("is_known", "ood_score", "answered_by"),
     ]
 
 
@@ -99,6 +98,9 @@ def test_a_file_that_exists_is_left_alone(trained, mixed, tmp_path):
         (["--output", "no/such/folder/answers.csv"], "does not exist"),
         (["--append"], "--output"),
         (["--output", "-", "--json"], "stdout"),
+        (["--how", "link"], "--sort-into"),
+        (["--unsure-below", "0.7"], "--sort-into"),
+        (["--sets", "0.5", "--tta", "flips"], "--tta"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_first(trained, mixed, arguments, message):
@@ -133,6 +135,51 @@ def test_other_columns_are_not_appended(trained, mixed, tmp_path):
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("change", ["model", "top", "tta"])
+def test_other_answers_are_not_appended(trained, mixed, tmp_path, kind, change):
+    file = tmp_path / f"answers.{kind}"
+    tltool("predict", trained.run, mixed / "0.png", "--output", file)
+    before = file.read_bytes()
+    other = {"top": ["--top", 2], "tta": ["--tta", "flips"]}.get(change, [])
+    model = trained.export if change == "model" else trained.run
+    result = tltool("predict", model, mixed, "--output", file, "--append", *other)
+    assert result.exit_code == 2
+    assert ("has the columns" if (kind, change) == ("csv", "top") else "this command is") in (
+        result.stderr
+    )
+    assert file.read_bytes() == before
+
+
+def test_a_photo_is_answered_once_by_whatever_path(trained, mixed, tmp_path, monkeypatch):
+    monkeypatch.chdir(mixed.parent)
+    file = tmp_path / "answers.csv"
+    tltool("predict", trained.run, mixed.name, "--output", file)
+    before = file.read_bytes()
+    again = tltool("predict", trained.run, mixed, "--output", file, "--append")
+    assert "wrote 0 answers" in again.stderr and "6 were in it before" in again.stderr
+    assert "rows of before with an error: 1" in again.stderr
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_odd_names_are_found_again(trained, mixed, tmp_path, kind):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, odd in enumerate(("a\u2028b", "a\x85b", "a\rb", "a\r\nb")):
+        shutil.copy(mixed / f"{number}.png", photos / f"{odd}.png")
+    file = tmp_path / f"answers.{kind}"
+    tltool("predict", trained.run, photos, "--output", file)
+    before = file.read_bytes()
+    again = tltool("predict", trained.run, photos, "--output", file, "--append")
+    assert again.exit_code == 0 and "wrote 0 answers" in again.stderr
+    assert file.read_bytes() == before
+    if kind == "csv":
+        names = {Path(row["path"]).name for row in rows_of(file)}
+        assert names == {path.name for path in photos.iterdir()}
+        assert b"path,error," in before and b"answered_by\n" in before  # no \r but in a name
+
+
 def test_photos_are_sorted_by_copies_and_none_is_lost(trained, mixed, tmp_path):
     before = contents(mixed)
     target = tmp_path / "sorted"
@@ -146,8 +193,19 @@ def test_photos_are_sorted_by_copies_and_none_is_lost(trained, mixed, tmp_path):
     assert contents(mixed) == before
     sorted_once = contents(target)
     assert len(sorted_once) == 5
-    tltool(*arguments)
+    assert "lay there already" in tltool(*arguments).stderr
     assert contents(target) == sorted_once  # a second run adds nothing
+
+
+def test_photos_answered_before_are_not_sorted_and_that_is_said(trained, mixed, tmp_path):
+    file, target = tmp_path / "answers.csv", tmp_path / "sorted"
+    tltool("predict", trained.run, mixed / "0.png", "--output", file)
+    result = tltool(
+        *("predict", trained.run, mixed, "--output", file, "--append", "--sort-into", target)
+    )
+    assert "sorted 4 photos" in result.stderr
+    assert "answered before, and so not sorted: 1" in result.stderr
+    assert not list(target.rglob("0.png"))
 
 
 def test_the_unsure_are_apart_and_other_files_are_not_overwritten(trained, mixed, tmp_path):
@@ -177,6 +235,58 @@ def test_photos_are_not_sorted_into_where_they_come_from(trained, mixed, tmp_pat
 )
 def test_a_class_name_never_leads_out_of_the_folder(name, folder):
     assert folder_name(name) == folder
+
+
+def test_no_two_classes_share_a_folder():
+    found = folder_names(["a/b", "a_b", "a:b", "_unsure", "_unknown", "Bee", "bee", "x" * 300])
+    assert found["a_b"] == "a_b" and found["Bee"] == "Bee"
+    folders = {folder.casefold() for folder in found.values()}
+    assert len(folders) == len(found) and not folders & {"_unsure", "_unknown"}
+    assert max(len(folder) for folder in folders) < 256
+
+
+def answer_for(file: Path) -> Prediction:
+    return Prediction(file, None, (("bee", 0.9),), file=file)
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_names_as_long_as_a_file_system_takes_are_sorted(tmp_path, how):
+    names = ["n" * 251 + ".png", "é" * 125 + "a.png", "n." + "e" * 253]
+    sorter = PhotoSorter(Sorting(tmp_path / "sorted", how, 0.5), ["bee"])
+    for folder in ("one", "two"):  # other photos of the same names
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).write_text(f"{folder} {name}")
+            sorter.place(answer_for(tmp_path / folder / name))
+    there = [path.read_text() for path in (tmp_path / "sorted" / "bee").iterdir()]
+    assert sorted(there) == sorted(
+        f"{folder} {name}" for folder in ("one", "two") for name in names
+    )
+    assert sorter.there_before == 0
+
+
+def test_many_photos_of_one_name_are_looked_at_once(tmp_path, monkeypatch):
+    """As in a folder per day that holds image.jpg: the time must not grow with the square."""
+    looked = 0
+    lexists = os.path.lexists
+
+    def counting(path: Any) -> bool:
+        nonlocal looked
+        looked += 1
+        return lexists(path)
+
+    n, file = 200, tmp_path / "image.jpg"
+    sorting = Sorting(tmp_path / "sorted", "copy", 0.5)
+    for there_before in (0, n):
+        monkeypatch.setattr("tltool.workflows.sort_photos.os.path.lexists", counting)
+        looked, sorter = 0, PhotoSorter(sorting, ["bee"])
+        for number in range(n):
+            file.write_text(str(number))
+            sorter.place(answer_for(file))
+        monkeypatch.undo()
+        assert sorter.there_before == there_before
+        assert len(list((tmp_path / "sorted" / "bee").iterdir())) == n
+        assert looked <= 3 * n + 3
 
 
 @pytest.mark.parametrize("model", ["run", "export"])
@@ -212,44 +322,3 @@ def test_evaluate_says_what_averaging_gives(trained):
     saved = plain["log_loss"] - document["log_loss"]
     assert document["tta"]["log_loss_gain"]["value"] == pytest.approx(saved, abs=1e-4)
     assert "averaging over flips: " in flips.stdout and "tta" not in plain
-
-
-MEASURED = """
-import resource, sys, threading, time
-from tltool.workflows.predict import start_predicting
-
-def held():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
-
-found = start_predicting(sys.argv[1], [sys.argv[2]])
-at = {}
-for number, answer in enumerate(found.answers):
-    assert answer.error is None
-    if number in (200, 999):
-        at[number] = held()
-print(found.count, round(at[999] - at[200]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_does_not_grow_with_the_number_of_photos(trained, tmp_path):
-    """A thousand photos of 490 KB each as the model reads them: what is answered is let go."""
-    rng = np.random.default_rng(0)
-    photos = tmp_path / "many"
-    photos.mkdir()
-    Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).resize((200, 200)).save(
-        photos / "0.jpg"
-    )
-    for number in range(1, 1000):
-        os.link(photos / "0.jpg", photos / f"{number}.jpg")
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, str(trained.run), str(photos)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    count, grown = map(int, done.stdout.split())
-    assert count == 1000
-    assert grown < 40, f"{grown} MiB more at the end than after 200 photos"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tltool.workflows.predict_many import Tally
 
 _UNKNOWN = "unknown"
+_HOW: Literal["copy"] = "copy"
+_UNSURE_BELOW = 0.7
 
 
 @guarded
@@ -49,25 +51,31 @@ def predict(
     ] = None,
     append: Annotated[
         bool,
-        typer.Option("--append", help="Go on where --output ends; what it answers is left out."),
+        typer.Option(
+            "--append",
+            help="Go on where --output ends. What has a row there is left out, and not sorted.",
+        ),
     ] = False,
     sort_into: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Copy each photo into a folder named by its class."),
     ] = None,
     how: Annotated[
-        Literal["copy", "link"],
-        typer.Option(metavar="copy|link", help="With --sort-into: copies, or links."),
-    ] = "copy",
+        Literal["copy", "link"] | None,
+        typer.Option(
+            metavar="copy|link", help=f"With --sort-into: copies or links; {_HOW} if not given."
+        ),
+    ] = None,
     unsure_below: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="SHARE",
             min=0,
             max=1,
-            help="With --sort-into: photos of a lower confidence go into _unsure.",
+            help="With --sort-into: photos of a lower confidence go into _unsure; "
+            f"{_UNSURE_BELOW} if not given.",
         ),
-    ] = 0.7,
+    ] = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -80,6 +88,9 @@ def predict(
     to_stdout = output is not None and str(output) == "-"
     if to_stdout and json:
         raise UsageError("--output - and --json cannot both have stdout", hint="name a file")
+    for name, given in (("--how", how), ("--unsure-below", unsure_below)):
+        if given is not None and sort_into is None:
+            raise UsageError(f"{name} needs --sort-into", hint="such as --sort-into sorted")
     found: list[Prediction] = []
     stdout = sys.stdout  # as it is before the display takes it for what libraries print
 
@@ -90,13 +101,9 @@ def predict(
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.predict_many import predict_many
-        from tltool.workflows.sort_photos import PhotoSorter
+        from tltool.workflows.sort_photos import Sorting
 
-        sorter = (
-            PhotoSorter(sort_into, how=how, unsure_below=unsure_below, sources=images)
-            if sort_into
-            else None
-        )
+        least = _UNSURE_BELOW if unsure_below is None else unsure_below
         tally = predict_many(
             model,
             images,
@@ -105,16 +112,14 @@ def predict(
             tta=tta,
             output=None if to_stdout else output,
             append=append,
-            sorter=sorter,
+            sorting=Sorting(sort_into, how or _HOW, least) if sort_into else None,
             each=each if json or to_stdout or output is None else None,
             pixels=pixels,
             offline=offline,
             observer=display,
         )
     if json:
-        from tltool.workflows.answer_file import document_of
-
-        print_json([document_of(prediction) for prediction in found])
+        print_json([tally.columns.document(prediction) for prediction in found])
     elif output is None:
         _print(found, tally)
     else:
@@ -159,9 +164,19 @@ def _tell(tally: "Tally", file: Path | None, folder: Path | None) -> None:
     if file is not None:
         more = f"; {tally.skipped:,} were in it before" if tally.skipped else ""
         line(err(), f"wrote {tally.answered + tally.failed:,} answers to {file}{more}")
+    if tally.failed_before:
+        line(
+            err(),
+            f"rows of before with an error: {tally.failed_before:,}; to try these files again, "
+            "delete the rows",
+        )
     if folder is not None:
         told = ", ".join(f"{name} {count:,}" for name, count in sorted(tally.placed.items()))
         line(err(), f"sorted {tally.placed.total():,} photos into {folder}: {told or 'none'}")
+        if tally.there_before:
+            line(err(), f"{tally.there_before:,} of them lay there already")
+        if tally.skipped:
+            line(err(), f"answered before, and so not sorted: {tally.skipped:,}")
     if tally.failed:
         line(
             err(),

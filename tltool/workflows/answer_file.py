@@ -17,7 +17,8 @@ from tltool.workflows.predict import Prediction
 
 KINDS = (".csv", ".jsonl")
 _CSV_START, _JSON_START = b"path,error,", b'{"path": '
-_PAIR = ("class", "probability")
+_QUOTED_ENDS = "\r\n"
+_PAIR, _BY = ("class", "probability"), "answered_by"
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,19 @@ class Columns:
         ranks: how many classes are named.
         unknown: whether it says if the photo is known.
         sets: whether there are prediction sets.
+        answered_by: the model and the options that change its answers, the same in every row.
     """
 
     ranks: int
     unknown: bool
     sets: bool
+    answered_by: str
 
     def header(self) -> list[str]:
         """Return the first row of a CSV."""
         pairs = [f"{what}_{rank + 1}" for rank in range(self.ranks) for what in _PAIR]
         unknown = ["is_known", "ood_score"] if self.unknown else []
-        return ["path", "error", *pairs, *unknown, *(["set"] if self.sets else [])]
+        return ["path", "error", *pairs, *unknown, *(["set"] if self.sets else []), _BY]
 
     def row(self, answer: Prediction) -> list[object]:
         """Return the cells of one answer."""
@@ -47,25 +50,40 @@ class Columns:
         known = {None: "", True: "true", False: "false"}[answer.is_known]
         unknown = [known, _blank(answer.ood_score)] if self.unknown else []
         inside = "" if answer.classes is None else json.dumps(answer.classes, ensure_ascii=False)
-        return [answer.path, answer.error or "", *pairs, *unknown, *([inside] if self.sets else [])]
+        sets = [inside] if self.sets else []
+        return [answer.path, answer.error or "", *pairs, *unknown, *sets, self.answered_by]
+
+    def document(self, answer: Prediction) -> dict[str, Any]:
+        """Return one answer as a JSON-ready dictionary."""
+        best, confidence = answer.top[0] if answer.top else (None, None)
+        document: dict[str, Any] = {
+            "path": str(answer.path),
+            "ok": answer.error is None,
+            "error": answer.error,
+            "class": best,
+            "confidence": confidence,
+            "top": [{"class": name, "probability": share} for name, share in answer.top],
+        }
+        if answer.is_known is not None:
+            document |= {"is_known": answer.is_known, "ood_score": answer.ood_score}
+        if answer.classes is not None:
+            document["set"] = list(answer.classes)
+        return document | {_BY: self.answered_by}
 
 
-def document_of(answer: Prediction) -> dict[str, Any]:
-    """Return one answer as a JSON-ready dictionary."""
-    best, confidence = answer.top[0] if answer.top else (None, None)
-    document: dict[str, Any] = {
-        "path": str(answer.path),
-        "ok": answer.error is None,
-        "error": answer.error,
-        "class": best,
-        "confidence": confidence,
-        "top": [{"class": name, "probability": share} for name, share in answer.top],
-    }
-    if answer.is_known is not None:
-        document |= {"is_known": answer.is_known, "ood_score": answer.ood_score}
-    if answer.classes is not None:
-        document["set"] = list(answer.classes)
-    return document
+@dataclass(frozen=True)
+class Answered:
+    """What a file of answers holds before this call adds to it.
+
+    Attributes:
+        paths: absolute paths of the files that have a row, also one with an error.
+        failed: rows with an error.
+        answered_by: what ``Columns.answered_by`` was; None without a row.
+    """
+
+    paths: frozenset[str] = frozenset()
+    failed: int = 0
+    answered_by: str | None = None
 
 
 def check_answer_file(file: Path, *, append: bool) -> None:
@@ -89,31 +107,59 @@ def check_answer_file(file: Path, *, append: bool) -> None:
         )
 
 
-def answered_before(file: Path) -> set[str]:
-    """Return the paths that a file of answers has a row for; a torn last row does not count.
+def answered_before(file: Path) -> Answered:
+    """Return what a file of answers holds; a torn last row does not count.
 
     Raises:
         DataError: it is no file of answers.
     """
     if not file.exists():
-        return set()
+        return Answered()
     whole = file.read_bytes()[: _whole_length(file)].decode("utf-8", "surrogateescape")
+    paths, failed, by = set(), 0, None
     try:
-        if _is_json(file):
-            return {json.loads(line)["path"] for line in whole.splitlines()}
-        return {row["path"] for row in csv.DictReader(io.StringIO(whole, newline=""))}
+        for row in _rows(whole, is_json=_is_json(file)):
+            paths.add(os.path.abspath(row["path"]))  # noqa: PTH100  (a link stays what it is)
+            failed += bool(row["error"])
+            by = by or str(row[_BY])
     except (ValueError, KeyError, TypeError, csv.Error):
         raise _no_answers(file) from None
+    return Answered(frozenset(paths), failed, by)
+
+
+def _rows(whole: str, *, is_json: bool) -> Iterator[dict[str, Any]]:
+    if not is_json:
+        yield from csv.DictReader(io.StringIO(whole, newline=""))
+        return
+    for line in whole.split("\n")[:-1]:  # splitlines() also breaks at U+2028 within a name
+        yield json.loads(line)
+
+
+def _check_same(file: Path, before: Answered, columns: Columns) -> None:
+    """Refuse to add the answers of another model, or to another question."""
+    if before.answered_by not in (None, columns.answered_by):
+        raise UsageError(
+            f"the rows of '{file}' were answered by {before.answered_by}; this command is "
+            f"{columns.answered_by}",
+            hint="give the model and the options with which it was written, or another file",
+        )
 
 
 @contextmanager
-def answer_file(file: Path, columns: Columns) -> Iterator[Callable[[Prediction], None]]:
+def answer_file(
+    file: Path, columns: Columns, before: Answered
+) -> Iterator[Callable[[Prediction], None]]:
     """Give a function that adds an answer to ``file``, where other programs see it at once.
 
     What a stopped run left of its last row is cut off; whole rows stay as they are.
 
+    Args:
+        file: a .csv or .jsonl.
+        columns: of the rows to come.
+        before: what ``answered_before`` found in it.
+
     Raises:
-        UsageError: the file has rows with other columns.
+        UsageError: the file has rows with other columns, or answered by something else.
         DataError: it holds something else than answers; it is not touched.
         EnvironmentProblem: it cannot be written.
     """
@@ -123,13 +169,14 @@ def answer_file(file: Path, columns: Columns) -> Iterator[Callable[[Prediction],
         length = _whole_length(file) if file.exists() else 0
         if length and not _is_json(file):
             _check_header(file, columns)
+        _check_same(file, before, columns)
         # file names that are not UTF-8 come out as the bytes they are
         with file.open(
             "a", buffering=1, newline="", encoding="utf-8", errors="surrogateescape"
         ) as target:
             target.truncate(length)
             if _is_json(file):
-                yield lambda answer: _write_line(target, answer)
+                yield lambda answer: _write_line(target, columns.document(answer))
             else:
                 yield csv_writer(target, columns, header=not length)
             target.flush()
@@ -145,14 +192,27 @@ def csv_writer(
     target: TextIO, columns: Columns, *, header: bool = True
 ) -> Callable[[Prediction], None]:
     """Return a function that writes an answer as a row of a CSV."""
-    writer = csv.writer(target, lineterminator="\n")
+    writer = csv.writer(_PlainEnds(target), lineterminator=_QUOTED_ENDS)
     if header:
         writer.writerow(columns.header())
     return lambda answer: writer.writerow(columns.row(answer))
 
 
-def _write_line(target: TextIO, answer: Prediction) -> None:
-    target.write(json.dumps(document_of(answer), ensure_ascii=False) + "\n")
+class _PlainEnds:
+    """Ends rows with a line feed, and lets csv quote a carriage return within a name.
+
+    Before Python 3.13 csv quotes what ends a line only where it is part of the line terminator.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+
+    def write(self, row: str) -> int:
+        return self._target.write(row.removesuffix(_QUOTED_ENDS) + "\n")
+
+
+def _write_line(target: TextIO, document: dict[str, Any]) -> None:
+    target.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def _is_json(file: Path) -> bool:

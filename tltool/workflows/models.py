@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,14 @@ import tensorflow as tf
 from tltool.artifact import is_artifact, load_artifact
 from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
-from tltool.export.load import load_exported, version_folder
+from tltool.export.load import SAVED_MODEL_FILE, load_exported, version_folder
+from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Answers, Classifier, Tta, changed_copies, decoder
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
 from tltool.training.precision import Precision, choose_precision
 
 _SERVED_BATCH = 16
+_SHORT = 12  # hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,31 @@ def open_model(path: Path) -> OpenModel:
         f"'{path}' holds neither a finished run nor an exported model",
         hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
     )
+
+
+def model_digest(path: Path) -> str:
+    """Return the beginning of the SHA-256 of the files that decide a model's answers, in hex.
+
+    Args:
+        path: a folder that ``open_model`` opens.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in _deciding_files(path):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:_SHORT]
+
+
+def _deciding_files(path: Path) -> list[Path]:
+    if is_artifact(path):
+        inside = [path / name for name in (MODEL_FILE, DESCRIPTION_FILE, CALIBRATION_FILE)]
+        return [one for one in inside if one.is_file()]
+    folder = version_folder(path) or path
+    inside = [folder / SAVED_MODEL_FILE, *folder.glob("variables/*"), *folder.glob("assets/*")]
+    return sorted(one for one in inside if str(one.relative_to(folder)) not in MAY_BE_ABSENT)
 
 
 def _open_run(path: Path) -> OpenModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tltool.errors import UsageError
 from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta
@@ -86,7 +88,7 @@ def predict(
         observer: told about the progress.
 
     Raises:
-        UsageError, DataError: the model, or none of the files, can be used.
+        UsageError, DataError: the model, or none of the files, can be used; ``sets`` with ``tta``.
     """
     predicting = start_predicting(
         model,
@@ -118,11 +120,17 @@ def start_predicting(
     Takes the arguments of ``predict`` and raises what it raises, before the first answer.
 
     Args:
-        done: files, as ``Prediction.path`` has them, that are left out.
+        done: absolute paths of files that are left out.
     """
     observer = observer or SilentObserver()
+    if sets and tta != "none":
+        raise UsageError(
+            "--sets with --tta would not hold what it promises: the sets are calibrated on answers "
+            "to the photos as they are",
+            hint="leave out one of the two",
+        )
     found = find_given(images, pixels=pixels, offline=offline, observer=observer)
-    files = [file for file in found if str(file.shown) not in done]
+    files = [file for file in found if os.path.abspath(file.shown) not in done]  # noqa: PTH100
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
     asked = _Asked(top, quantile(opened.calibration_scores(), sets) if sets else None, tta)

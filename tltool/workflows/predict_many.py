@@ -11,14 +11,17 @@ from typing import Any
 
 from tltool.errors import UsageError
 from tltool.events import Observer
+from tltool.inference import Tta
 from tltool.workflows.answer_file import (
+    Answered,
     Columns,
     answer_file,
     answered_before,
     check_answer_file,
 )
+from tltool.workflows.models import model_digest
 from tltool.workflows.predict import Prediction, start_predicting
-from tltool.workflows.sort_photos import PhotoSorter
+from tltool.workflows.sort_photos import PhotoSorter, Sorting
 
 
 @dataclass
@@ -31,8 +34,10 @@ class Tally:
         failed: files without one.
         unknown: photos unlike those that the model has learned from.
         skipped: files that had been answered before.
+        failed_before: of these, or of others in the file, those with an error.
         by_class: photos per class, without those that are unknown.
         placed: photos per folder, where they were sorted.
+        there_before: of these, photos that lay there already.
     """
 
     columns: Columns
@@ -40,6 +45,8 @@ class Tally:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    failed_before: int = 0
+    there_before: int = 0
     by_class: Counter[str] = field(default_factory=Counter)
     placed: Counter[str] = field(default_factory=Counter)
 
@@ -61,9 +68,10 @@ def predict_many(
     *,
     top: int,
     sets: float | None,
+    tta: Tta,
     output: Path | None,
     append: bool,
-    sorter: PhotoSorter | None,
+    sorting: Sorting | None,
     each: Callable[[Columns], Callable[[Prediction], None]] | None,
     observer: Observer,
     **how: Any,
@@ -77,9 +85,10 @@ def predict_many(
         sets: coverage of prediction sets; None for none.
         output: a .csv or .jsonl file that gets an answer as soon as it is there.
         append: whether to go on where ``output`` ends.
-        sorter: puts the photos into folders.
+        sorting: how to put the photos into folders; None leaves them alone.
         each: is told the columns and returns what is called with every answer.
         observer: told about the progress.
+        tta: over which changed copies to average.
         how: further arguments of ``predict``.
 
     Raises:
@@ -89,21 +98,27 @@ def predict_many(
         raise UsageError("--append needs a file to go on with", hint="name it with --output")
     if output is not None:
         check_answer_file(output, append=append)
+    if sorting:
+        sorting.check(images)
+    before = answered_before(output) if output and append else Answered()
     predicting = start_predicting(
         model,
         images,
         top=top,
         sets=sets,
-        done=answered_before(output) if output and append else frozenset(),
+        tta=tta,
+        done=before.paths,
         observer=observer,
         **how,
     )
     ranks = min(top, len(predicting.class_names))
-    tally = Tally(Columns(ranks, predicting.tells_unknown, sets is not None))
-    tally.skipped = predicting.skipped
+    by = _answered_by(Path(model), ranks=ranks, sets=sets, tta=tta)
+    columns = Columns(ranks, predicting.tells_unknown, sets is not None, by)
+    tally = Tally(columns, skipped=predicting.skipped, failed_before=before.failed)
+    sorter = PhotoSorter(sorting, predicting.class_names) if sorting else None
     with ExitStack() as stack:
-        write = stack.enter_context(answer_file(output, tally.columns)) if output else None
-        tell = each(tally.columns) if each else None
+        write = stack.enter_context(answer_file(output, columns, before)) if output else None
+        tell = each(columns) if each else None
         for answer in predicting.answers:
             tally.count(answer)
             if sorter:
@@ -112,5 +127,13 @@ def predict_many(
                 tell(answer)
             if write:
                 write(answer)
-    tally.placed = sorter.counts if sorter else tally.placed
+    if sorter:
+        tally.placed, tally.there_before = sorter.counts, sorter.there_before
     return tally
+
+
+def _answered_by(model: Path, *, ranks: int, sets: float | None, tta: Tta) -> str:
+    """Return what the answers depend on beside the photo, in words."""
+    options = [("top", ranks, 1), ("sets", sets, None), ("tta", tta, "none")]
+    told = [f"{name}={value}" for name, value, usual in options if value != usual]
+    return " ".join([model_digest(model), *told])

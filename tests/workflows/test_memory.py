@@ -1,0 +1,72 @@
+"""Memory does not grow with the number of photos that are predicted, explained or measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PHOTOS, WARM = 1000, 200
+MEASURED = """
+import os, resource, sys
+from tltool.events import SilentObserver
+from tltool.workflows.evaluate import evaluate
+from tltool.workflows.explain import explain
+from tltool.workflows.predict import start_predicting
+
+verb, model, photos, to = sys.argv[1:]
+held = {}
+
+class Watching(SilentObserver):
+    def on_phase(self, name, detail=""):
+        self.phase = name
+
+    def on_progress(self, done, total, *, unit="images"):
+        if self.phase == ("explain" if verb == "explain" else "predict"):
+            pages = int(open("/proc/self/statm").read().split()[1])
+            held[done] = pages * resource.getpagesize() / 2**20
+
+watching = Watching()
+if verb == "predict":
+    found = start_predicting(model, [photos], observer=watching).answers
+    assert all(one.error is None for one in found)
+elif verb == "explain":
+    assert all(one.error is None for one in explain(model, [photos], to=to, observer=watching))
+else:
+    evaluate(model, photos, observer=watching)
+warm = min(done for done in held if done >= WARM)
+print(max(held), round(held[max(held)] - held[warm]))
+""".replace("WARM", str(WARM))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A thousand photos of 490 KB each as the model reads them."""
+    photos = tmp_path_factory.mktemp("many") / "photos"
+    (photos / "plum").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((200, 200)).save(photos / "plum" / "0.jpg")
+    for number in range(1, PHOTOS):
+        os.link(photos / "plum" / "0.jpg", photos / "plum" / f"{number}.jpg")
+    return photos
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("verb", ["predict", "explain", "evaluate"])
+def test_memory_does_not_grow_with_the_number_of_photos(trained, many, tmp_path, verb):
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, verb, str(trained.run), str(many), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    count, grown = map(int, done.stdout.split())
+    assert count == PHOTOS
+    assert grown < 40, f"{grown} MiB more at the end than after {WARM} photos"
