@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import shutil
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +115,26 @@ def test_an_archive_is_unpacked_once_and_again_when_its_copy_was_deleted(tmp_pat
     shutil.rmtree(cache)
     assert found(archive, cache=cache) == EXPECTED
     assert [path.name[:6] for path in cache.iterdir()] == ["a.zip-"]
+
+
+def test_a_leftover_that_another_process_just_takes_away_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, cache = write_zip(tmp_path / "a.zip", TREE), tmp_path / "cache"
+    cache.mkdir()
+    gone = cache / ".partial-gone"  # listed, and finished before it is looked at
+    monkeypatch.setattr(Path, "glob", lambda _, pattern: iter([gone]))
+    assert found(archive, cache=cache) == EXPECTED
+
+
+def test_leftovers_of_a_killed_process_are_removed_a_day_later(tmp_path: Path) -> None:
+    archive, cache = write_zip(tmp_path / "a.zip", TREE), tmp_path / "cache"
+    for name, age in ((".partial-old", 2 * 86400), (".partial-new", 60)):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (time.time() - age,) * 2)
+    assert found(archive, cache=cache) == EXPECTED
+    assert sorted(path.name[:6] for path in cache.iterdir()) == [".parti", "a.zip-"]
+    assert (cache / ".partial-new").is_dir()
 
 
 def test_other_content_under_the_same_name_is_another_copy(tmp_path: Path) -> None:

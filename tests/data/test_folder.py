@@ -159,15 +159,18 @@ def test_links_to_nothing_and_to_themselves_are_left_to_the_audit(tmp_path: Path
 def test_folders_in_folders_without_end(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.jpg", "dog/1.jpg")
     place = tmp_path / "dog"
-    for _ in range(1200):  # deeper than Python calls itself, within what a path may be long
-        place = place / "d"
-        place.mkdir()
-    touch(place, "2.jpg")
-    assert [item.path.name for item in read_source(tmp_path).items] == ["1.jpg", "1.jpg", "2.jpg"]
-    (place / "2.jpg").unlink()
-    while place != tmp_path / "dog":  # pytest cannot remove it
-        place.rmdir()
-        place = place.parent
+    try:
+        for _ in range(1200):  # deeper than Python calls itself, within what a path may be long
+            place = place / "d"
+            place.mkdir()
+        touch(place, "2.jpg")
+        found = read_source(tmp_path).items
+        assert [item.path.name for item in found] == ["1.jpg", "1.jpg", "2.jpg"]
+    finally:  # pytest would fail to remove it, now and at its next start
+        (place / "2.jpg").unlink(missing_ok=True)
+        while place != tmp_path / "dog":
+            place.rmdir()
+            place = place.parent
 
 
 def test_empty_class_folders_and_stray_images_are_noted_but_no_classes(tmp_path: Path) -> None:

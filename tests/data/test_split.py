@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -222,6 +223,15 @@ def test_too_small_a_class_is_named_with_its_count_and_the_need() -> None:
     with pytest.raises(DataError, match=r"one each for 5 folds; 'c1' has 4$"):
         items = classes([9, 4])
         with_folds(catalog(items), split(items, test=0), 5, seed=0)
+
+
+def test_thousands_of_classes_take_no_longer_than_their_photos() -> None:
+    items = classes([6] * 3000)
+    started = time.process_time()
+    drawn = split(items)
+    assert time.process_time() - started < 5  # comparing all classes with all photos took minutes
+    found = per_class(items, drawn)
+    assert all(found[f"c{c}", name] for c in range(3000) for name in set(drawn.names))
 
 
 def test_split_csv_comes_back_as_it_was_written(tmp_path: Path) -> None:

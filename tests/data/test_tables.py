@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 from tltool.data.catalog import Item
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_images, read_source
+from tltool.data.units import units_of
 from tltool.errors import DataError, TltoolError, UsageError
 from tltool.events import SilentObserver
 
@@ -171,6 +173,26 @@ def test_bad_lines_of_jsonl(folder: Path, line: str) -> None:
         read_source(table(folder, text, "data.jsonl"))
 
 
+@pytest.mark.parametrize("column", ["path", "label", "group", "split", "weight", "camera"])
+def test_half_a_character_in_jsonl_is_told_with_its_line(folder: Path, column: str) -> None:
+    row = {"path": "cat/1.jpg", "label": "cat", column: "a\ud800"}
+    with pytest.raises(DataError, match=r"line 2: 'a\\ud800' holds half a character") as raised:
+        read_source(table(folder, "\n" + json.dumps(row), "data.jsonl"))
+    raised.value.message.encode()
+
+
+def test_half_a_character_as_a_column_of_jsonl(folder: Path) -> None:
+    row = {"path": "cat/1.jpg", "label": "cat", "\udfff": 1}
+    with pytest.raises(DataError, match=r"line 1.*half a character"):
+        read_source(table(folder, json.dumps(row), "data.jsonl"))
+
+
+def test_bytes_of_a_label_escaped_one_by_one_are_no_name(folder: Path) -> None:
+    row = {"path": "cat/1.jpg", "label": "\udcc3\udca9"}  # the two bytes of an é in UTF-8
+    with pytest.raises(DataError, match=r"class in line 1.*not valid UTF-8"):
+        read_source(table(folder, json.dumps(row), "data.jsonl"))
+
+
 def test_utf16_is_told(folder: Path) -> None:
     with pytest.raises(DataError, match="UTF-16"):
         read_source(table(folder, GOOD, encoding="utf-16"))
@@ -230,6 +252,76 @@ def test_a_stated_shape(tmp_path: Path, pixels: str, shape: tuple[int, ...]) -> 
     images = random_images(2, *shape)
     listing = read_source(pixels_csv(tmp_path / "p.csv", images, ["a", "b"]), pixels=pixels)
     np.testing.assert_array_equal(shown_pixels(listing), images)
+
+
+def named_pixels(path: Path, names: list[str], row: np.ndarray) -> Path:
+    return table(
+        path.parent, f"label,{','.join(names)}\n" + f"a,{','.join(map(str, row))}\n" * 2, path.name
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "shape"),
+    [
+        ([f"pixel{n}" for n in range(12)], "3x4"),
+        ([f"pixel{n}" for n in range(1, 13)], "2x6"),
+        ([f"pixel{n:03d}" for n in range(12)], "2x2x3"),
+        ([str(n) for n in range(12)], "4x3"),
+        ([f"{y}x{x}" for y in (1, 2) for x in range(1, 7)], "2x6"),
+        ([f"{y}x{x}" for y in range(3) for x in range(4)], "3x4"),
+    ],
+)
+@pytest.mark.parametrize("order", [sorted, reversed])
+def test_pixels_go_where_their_names_say(
+    tmp_path: Path, names: list[str], shape: str, order: Any
+) -> None:
+    image = random_images(12)
+    known = dict(zip(names, image, strict=True))
+    columns = list(order(names))
+    path = named_pixels(tmp_path / "p.csv", columns, np.array([known[n] for n in columns]))
+    listing = read_source(path, min_classes=1, pixels=shape)
+    np.testing.assert_array_equal(shown_pixels(listing)[0].ravel(), image)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["pixel0", "pixel1", "pixel2", "pixel4"], "no column 'pixel3' among its pixels"),
+        (["pixel2", "pixel3", "pixel4", "pixel5"], "no column 'pixel0' among its pixels"),
+        (["pixel0", "pixel1", "pixel01", "pixel2"], "'pixel1' and 'pixel01' are the same pixel"),
+        (["pixel0", "1", "2", "3"], "names its pixels in different ways: 'pixel0' and '1'"),
+        (["1x1", "pixel1", "pixel2", "pixel3"], "different ways: '1x1' and 'pixel1'"),
+        (["1x1", "1x2", "2x1", "2x3"], "no column '1x3' among its pixels"),
+    ],
+)
+def test_pixels_that_are_missing_or_twice(tmp_path: Path, names: list[str], message: str) -> None:
+    path = named_pixels(tmp_path / "p.csv", names, np.zeros(4, np.uint8))
+    with pytest.raises(DataError, match=message):
+        read_source(path, min_classes=1)
+
+
+def test_the_rows_and_columns_of_the_names_are_the_shape(tmp_path: Path) -> None:
+    names = [f"{y}x{x}" for y in range(1, 3) for x in range(1, 9)]
+    path = named_pixels(tmp_path / "p.csv", names, np.arange(16))
+    assert shown_pixels(read_source(path, min_classes=1)).shape == (2, 2, 8)
+    with pytest.raises(DataError, match=r"tell 2 rows and 8 columns.*4x4"):
+        read_source(path, min_classes=1, pixels="4x4")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_row_numbers_that_pandas_writes_are_left_out(tmp_path: Path, name: str) -> None:
+    listener = Listener()
+    path = table(tmp_path, f"{name},label,0,1,2,3\n0,a,1,2,3,4\n1,b,5,6,7,8\n")
+    assert len(read_source(path, observer=listener).items) == 2
+    assert any("row numbers" in message for message in listener.messages)
+
+
+def test_columns_called_by_years_make_no_table_of_pixels(folder: Path) -> None:
+    path = table(folder, 'path,label,2019,2020\ncat/1.jpg,cat,1,2\n"dog, big/1.jpg",dog,3,4\n')
+    items = read_source(path).items
+    assert [item.columns for item in items] == [
+        (("2019", "1"), ("2020", "2")), (("2019", "3"), ("2020", "4")),
+    ]  # fmt: skip
 
 
 def test_the_same_rows_in_another_shape_are_another_copy(tmp_path: Path) -> None:
@@ -310,6 +402,13 @@ def test_a_shape_that_is_none(tmp_path: Path, text: str) -> None:
             ).map(",".join),
             max_size=5,
         ).map(lambda rows: "\n".join(rows).encode()),
+        st.lists(
+            st.dictionaries(
+                st.sampled_from(["path", "label", "group", "split", "fold", "x"]),
+                st.sampled_from(["cat/1.jpg", "a"]) | st.text(st.characters(), max_size=3),
+            ),
+            max_size=4,
+        ).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
         st.recursive(st.none() | st.text(max_size=4), lambda x: st.lists(x)).map(
             lambda value: repr(value).encode(errors="ignore")
         ),
@@ -320,6 +419,8 @@ def test_any_text_gives_photos_or_one_sentence(folder: Path, text: bytes, name: 
     (folder / name).write_bytes(text)
     for reader in (read_source, read_images):
         try:
-            reader(folder / name, cache=folder / "cache")
+            listing = reader(folder / name, cache=folder / "cache")
+            units_of(listing.items, range(len(listing.items)), seed=0)
         except TltoolError as error:
             assert "\n" not in error.message
+            error.message.encode()

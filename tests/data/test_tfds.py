@@ -16,6 +16,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tltool.data.sources import fetch
 from tltool.data.sources.fetch import fetch_dataset
 from tltool.data.sources.open import read_source
 from tltool.data.sources.tfds import DatasetName, parse_name
@@ -34,6 +35,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="arrays"),
         tfds.core.BuilderConfig(name="boxes"),
         tfds.core.BuilderConfig(name="contest"),  # whose test photos have no labels
+        tfds.core.BuilderConfig(name="words"),  # whose labels are texts, some of them in Latin-1
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -44,6 +46,8 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         features = {"image": image, "label": tfds.features.ClassLabel(names=["circle", "square"])}
         if kind == "boxes":
             features["label"] = tfds.features.Sequence(features["label"])
+        if kind == "words":
+            features["label"] = tfds.features.Text()
         keys = None if kind == "boxes" else ("image", "label")
         features = tfds.features.FeaturesDict(features)
         return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=keys)
@@ -59,14 +63,16 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             kind = self.builder_config.name
             channels = 1 if kind == "arrays" else 3
             pixels = rng.integers(0, 256, (8, 8, channels), np.uint8)
-            label = -1 if kind == "contest" and seed else number % 2
+            label: Any = -1 if kind == "contest" and seed else number % 2
+            if kind == "words":
+                label = (b"B\xc3\xa4r", b"B\xe4r" if seed else b"Wolf")[number % 2]
             yield number, {"image": pixels, "label": [label] if kind == "boxes" else label}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tfds")
-    for config in ("jpeg", "arrays", "boxes", "contest"):
+    for config in ("jpeg", "arrays", "boxes", "contest", "words"):
         tfds.disable_progress_bar()
         Shapes(data_dir=folder, config=config).download_and_prepare()
     return folder
@@ -103,6 +109,14 @@ def test_photos_without_labels_are_told(at_home: Path, tmp_path: Path) -> None:
         read_source("tfds:shapes:contest", offline=True, cache=tmp_path)
     listing = read_source("tfds:shapes:contest@train", offline=True, cache=tmp_path)
     assert Counter(item.label for item in listing.items) == {"circle": N, "square": N}
+
+
+def test_labels_that_are_texts_must_be_utf8(at_home: Path, tmp_path: Path) -> None:
+    listing = read_source("tfds:shapes:words@train", offline=True, cache=tmp_path)
+    assert Counter(item.label for item in listing.items) == {"Bär": N, "Wolf": N}
+    told = r"class of photo \d of the split 'test'.*b'B\\xe4r' is not valid UTF-8"
+    with pytest.raises(DataError, match=told):
+        read_source("tfds:shapes:words", offline=True, cache=tmp_path)
 
 
 def test_a_prepared_data_set_by_name_opens_no_connection(at_home: Path, tmp_path: Path) -> None:
@@ -203,6 +217,31 @@ def silent_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.setenv(name, address)
         monkeypatch.delenv("no_proxy", raising=False)
         yield
+
+
+BUSY = """
+import os, pathlib, sys, time
+print("ready", flush=True)
+here = pathlib.Path(sys.argv[2], "downloads")
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    folder = here / "data.incomplete"
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(50):
+        (folder / f"{n}").write_bytes(b"x")
+    folder.rename(here / "data")
+    for n in range(50):
+        (here / "data" / f"{n}").unlink()
+    (here / "data").rmdir()
+"""
+
+
+def test_files_that_get_other_names_while_they_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "_PROGRAM", BUSY)
+    monkeypatch.setattr(fetch, "_POLL_SECONDS", 0.001)
+    fetch_dataset("busy", tmp_path, observer=SilentObserver())
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ def grouped(listing: Listing, by: str) -> Listing:
         by: a column of the table that the source is; ``folder`` for the folder that a photo lies
             in, below its class; else a regular expression that is searched in the path below the
             source: its first group (or the whole match) names the group, and a photo without a
-            match stays alone.
+            match, or with an empty one, stays alone.
 
     Raises:
         UsageError: it is no regular expression.
@@ -70,7 +71,9 @@ def _by_column(listing: Listing, by: str) -> Find | None:
 def _by_folder(item: Item, shown: Path) -> str | None:
     """Return the folder of a photo, where it is not that of the whole class."""
     folder = shown.parent
-    return None if folder.name in ("", item.label) else folder.as_posix()
+    # macOS spells é as two characters; labels are in normal form C
+    name = unicodedata.normalize("NFC", folder.name)
+    return None if name in ("", item.label) else folder.as_posix()
 
 
 def _by_pattern(by: str) -> Find:
@@ -83,7 +86,7 @@ def _by_pattern(by: str) -> Find:
         found = pattern.search(shown.as_posix())
         if found is None:
             return None
-        return found[1] if pattern.groups else found[0]
+        return (found[1] if pattern.groups else found[0]) or None
 
     return find
 

@@ -77,8 +77,13 @@ def placed(units: Sequence[Unit], bounds: Bounds) -> list[str]:
     """
     _check_enough(units, list(bounds))
     chosen = [_interval(unit.place, bounds) for unit in units]
-    for label in sorted({label for unit in units for label in unit.labels}):
-        _mend(label, units, chosen, bounds)
+    of_class: dict[str, list[int]] = defaultdict(list)
+    for index, unit in enumerate(units):
+        for label in unit.labels:
+            of_class[label].append(index)
+    counts = Counter((chosen[i], label) for label, found in of_class.items() for i in found)
+    for label in sorted(of_class):
+        _mend(label, of_class[label], units, chosen, counts, bounds)
     return chosen
 
 
@@ -115,15 +120,32 @@ def _unit(items: Sequence[Item], members: list[int], salt: str) -> Unit:
     return Unit(name, place, tuple(members), frozenset(items[index].label for index in members))
 
 
-def _mend(label: str, units: Sequence[Unit], chosen: list[str], bounds: Bounds) -> None:
-    """Give ``label`` one unit in each part that has none, at the cost of the fewest moves."""
+def _mend(
+    label: str,
+    members: Sequence[int],
+    units: Sequence[Unit],
+    chosen: list[str],
+    counts: Counter[tuple[str, str]],
+    bounds: Bounds,
+) -> None:
+    """Give ``label`` one unit in each part that has none, at the cost of the fewest moves.
+
+    Args:
+        label: a class.
+        members: positions of its units.
+        units: all units.
+        chosen: the part of each, which is changed.
+        counts: how many units of a (part, class) there are, which is changed.
+        bounds: interval of [0, 1) of each part.
+    """
     for name, (low, high) in bounds.items():
-        if any(label in unit.labels and chosen[i] == name for i, unit in enumerate(units)):
+        if counts[name, label]:
             continue
+        # every class of a unit must keep another one in the part that it leaves
         movable = [
             index
-            for index, unit in enumerate(units)
-            if label in unit.labels and _can_leave(index, units, chosen)
+            for index in members
+            if all(counts[chosen[index], other] > 1 for other in units[index].labels)
         ]
         if not movable:
             raise DataError(
@@ -132,17 +154,10 @@ def _mend(label: str, units: Sequence[Unit], chosen: list[str], bounds: Bounds) 
                 hint="add photos to this class, or ask for fewer parts",
             )
         nearest = min(movable, key=lambda index: _distance(units[index].place, low, high))
+        for other in units[nearest].labels:
+            counts[chosen[nearest], other] -= 1
+            counts[name, other] += 1
         chosen[nearest] = name
-
-
-def _can_leave(index: int, units: Sequence[Unit], chosen: Sequence[str]) -> bool:
-    """Tell whether every class of a unit keeps another unit in the part that it would leave."""
-    others = [
-        unit.labels
-        for other, unit in enumerate(units)
-        if other != index and chosen[other] == chosen[index]
-    ]
-    return all(any(label in labels for labels in others) for label in units[index].labels)
 
 
 def _distance(place: float, low: float, high: float) -> float:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tltool.errors import EnvironmentProblem
@@ -18,7 +19,7 @@ from tltool.events import Observer
 
 FIRST_BYTE_SECONDS = 30.0
 _STALLED_SECONDS = 300.0  # without a new byte, download or written
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 1.0  # each time, all files that were fetched are counted
 # ten tries, as TensorFlow Datasets has it, take 200 s to tell that a connection is refused
 _PROGRAM = """
 import sys
@@ -83,8 +84,7 @@ def _watch(
     places = (root / "downloads", root / name.partition("/")[0])
     start = size = _size(places)
     since: float | None = None  # the time from which nothing has happened
-    while process.poll() is None:
-        time.sleep(_POLL_SECONDS)
+    while not _ended(process):
         if since is None:  # loading TensorFlow takes seconds and is no waiting for a network
             since = time.monotonic() if heard.stat().st_size else None
             continue
@@ -99,13 +99,23 @@ def _watch(
     return None
 
 
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait a moment for the process; return whether it has ended."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_POLL_SECONDS)
+    return process.returncode is not None
+
+
 def _size(places: tuple[Path, ...]) -> int:
-    return sum(
-        file.stat().st_size
-        for place in places
-        for file in place.rglob("*")
-        if file.is_file() and file.suffix != ".lock"
-    )
+    """Return the bytes of all files. They come, get other names and go while they are counted."""
+    total = 0
+    for place in places:
+        for folder, _, names in os.walk(place):
+            for name in names:
+                if not name.endswith(".lock"):
+                    with suppress(OSError):
+                        total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118
+    return total
 
 
 def _last_line(heard: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,10 +65,11 @@ def class_name(text: str, *, told: str) -> str:
         DataError: it is not valid UTF-8; ``told`` says whose name it is.
     """
     try:
-        os.fsencode(text).decode()
+        text.encode()
     except UnicodeError:
+        shown = text.encode(errors="surrogateescape")
         raise DataError(
-            f"the name of {told} {os.fsencode(text)!r} is not valid UTF-8", hint="rename it"
+            f"the name of {told} {shown!r} is not valid UTF-8", hint="rename it"
         ) from None
     return unicodedata.normalize("NFC", text)
 

@@ -18,14 +18,15 @@ from PIL import Image
 from tltool.data.sources.columns import META
 from tltool.data.sources.indexed import INDEX, index_listing
 from tltool.data.sources.listing import Listing
+from tltool.data.sources.pixel_names import PixelColumns, count_pixels, pixel_columns
 from tltool.data.sources.rows import Table
 from tltool.data.sources.store import content_key, kept
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
 from tltool.recipe.schema import PIXELS_PATTERN
 
-_FORMAT = 1  # of the copies; another way to write them adds one
-_PIXEL = re.compile(r"(pixel)?\d+|\d+x\d+")
+_FORMAT = 2  # of the copies; another way to write them adds one
+_ROW_NUMBERS = ("", "unnamed: 0")  # as pandas writes and reads them
 _PROGRESS = 500
 
 
@@ -58,8 +59,8 @@ def parse_shape(text: str) -> Shape:
 
 
 def is_pixels(table: Table) -> bool:
-    """Tell whether a table's columns are pixels."""
-    return sum(map(bool, map(_PIXEL.fullmatch, table.columns))) > 1
+    """Tell whether a table's columns are pixels and not, say, years beside paths."""
+    return "path" not in table.columns and count_pixels(table.columns) > 1
 
 
 def list_pixels(
@@ -73,8 +74,9 @@ def list_pixels(
     """List the images of a table of pixels; they become files in the cache.
 
     Args:
-        table: ``label`` and maybe other columns of ``columns.META``, then the pixels row by row,
-            for RGB the three channels of a pixel side by side, each 0 to 255.
+        table: ``label`` and maybe other columns of ``columns.META``, and the pixels row by row, for
+            RGB the three channels of a pixel side by side, each 0 to 255. Their names tell their
+            order.
         shape: of the images; None takes a square, grey or RGB, from the number of columns.
         labelled: whether a label is wanted.
         cache: folder of the copies.
@@ -84,19 +86,16 @@ def list_pixels(
         DataError: there is no label, the shape does not fit, or a row holds something else.
         EnvironmentProblem: the copy cannot be written.
     """
-    pixels = [n for n, name in enumerate(table.columns) if _PIXEL.fullmatch(name)]
-    _check_columns(table, pixels, labelled=labelled)
-    found = shape or _square(table, len(pixels))
-    if found.size != len(pixels):
-        told = f"{found.height}x{found.width}x{found.channels}"
-        raise DataError(
-            f"{table.path} has {len(pixels)} pixel columns, but images of {told} have {found.size}",
-            hint="set data.pixels to their height x width, or height x width x 3 for colours",
-        )
+    pixels = pixel_columns(table.path, table.columns)
+    _check_columns(table, pixels.positions, labelled=labelled)
+    if not set(_ROW_NUMBERS).isdisjoint(table.columns):
+        observer.on_message(f"the row numbers in {table.path} are left out")
+    found = shape or _natural_shape(table, pixels)
+    _check_shape(table, pixels, found)
     key = f"pixels {_FORMAT} {found} {content_key(table.path)}"
 
     def make(folder: Path) -> None:
-        _write_images(table, pixels, found, folder, observer)
+        _write_images(table, pixels.positions, found, folder, observer)
 
     folder = kept(cache, table.path.name, key, make)
     return index_listing(str(table.path), folder, labelled=labelled)
@@ -109,7 +108,8 @@ def _check_columns(table: Table, pixels: Sequence[int], *, labelled: bool) -> No
             hint="without labels it can only be used with tltool predict",
         )
     chosen = {table.columns[n] for n in pixels}
-    unknown = [name for name in table.columns if name not in chosen and name not in META]
+    known = chosen.union(META, _ROW_NUMBERS)
+    unknown = [name for name in table.columns if name not in known]
     if unknown:
         raise DataError(
             f"{table.path} has the column {unknown[0][:40]!r} among its pixels",
@@ -117,7 +117,11 @@ def _check_columns(table: Table, pixels: Sequence[int], *, labelled: bool) -> No
         )
 
 
-def _square(table: Table, count: int) -> Shape:
+def _natural_shape(table: Table, pixels: PixelColumns) -> Shape:
+    """Return the shape that the names of the pixels tell, else a square, grey or RGB."""
+    if pixels.grid:
+        return Shape(*pixels.grid, channels=1)
+    count = len(pixels.positions)
     for channels in (1, 3):
         side = math.isqrt(count // channels)
         if side * side * channels == count:
@@ -128,19 +132,36 @@ def _square(table: Table, count: int) -> Shape:
     )
 
 
+def _check_shape(table: Table, pixels: PixelColumns, shape: Shape) -> None:
+    told = f"{shape.height}x{shape.width}x{shape.channels}"
+    hint = "set data.pixels to their height x width, or height x width x 3 for colours"
+    if shape.size != len(pixels.positions):
+        raise DataError(
+            f"{table.path} has {len(pixels.positions)} pixel columns, but images of {told} have"
+            f" {shape.size}",
+            hint=hint,
+        )
+    if pixels.grid and pixels.grid != (shape.height, shape.width * shape.channels):
+        raise DataError(
+            f"{table.path}: the names of the pixels tell {pixels.grid[0]} rows and"
+            f" {pixels.grid[1]} columns, which make no image of {told}",
+            hint=hint,
+        )
+
+
 def _write_images(
     table: Table, pixels: Sequence[int], shape: Shape, folder: Path, observer: Observer
 ) -> None:
     """Write one PNG per row and an index of what the rows say beside their pixels."""
     mode = "L" if shape.channels == 1 else "RGB"
-    first, end = pixels[0], pixels[-1] + 1
-    adjacent = end - first == len(pixels)
+    first, end = pixels[0], pixels[0] + len(pixels)
+    in_order = tuple(pixels) == tuple(range(first, end))
     others = [n for n, name in enumerate(table.columns) if name in META]
     with (folder / INDEX).open("w", encoding="utf-8", errors="surrogateescape", newline="") as to:
         index = csv.writer(to)
         index.writerow(["path", "line", *(table.columns[n] for n in others)])
         for count, (line, cells) in enumerate(_cells(table), start=1):
-            row = cells[first:end] if adjacent else [cells[n] for n in pixels]
+            row = cells[first:end] if in_order else [cells[n] for n in pixels]
             image = Image.frombytes(mode, (shape.width, shape.height), _bytes(row, line, table))
             name = f"{count:06d}.png"
             image.save(folder / name, compress_level=1)

@@ -114,7 +114,21 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Mapping[str, st
                 f"{path}, line {number}: not a JSON object of plain values",
                 hint='such as {"path": "a/1.jpg", "label": "cat"}',
             )
-        yield number, {key.strip().lower(): _text(value) for key, value in row.items()}
+        cells = {key.strip().lower(): _text(value) for key, value in row.items()}
+        for text in (*cells, *cells.values()):
+            _refuse_half_characters(text, path, number)
+        yield number, cells
+
+
+def _refuse_half_characters(text: str, path: Path, line: int) -> None:
+    """Refuse what JSON can escape, but no file can hold: one half of a surrogate pair."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{path}, line {line}: {text[:80]!a} holds half a character",
+            hint="write the text itself in UTF-8, or both halves of the escape",
+        ) from None
 
 
 def _is_plain(value: Any) -> bool:

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -114,5 +115,6 @@ def _move(partial: Path, target: Path) -> None:
 def _sweep(cache: Path) -> None:
     # a kill -9 cannot clean up after itself: the next copy does, a day later
     for leftover in cache.glob(f"{_PARTIAL}*"):
-        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):  # another process may have just finished it
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from PIL import Image
 from tltool.data.sources.fetch import fetch_dataset
 from tltool.data.sources.folder import LAYOUT_HINT
 from tltool.data.sources.indexed import INDEX, index_listing
-from tltool.data.sources.listing import Listing, listed, split_named
+from tltool.data.sources.listing import Listing, class_name, listed, split_named
 from tltool.data.sources.store import content_key, kept
 from tltool.errors import DataError, EnvironmentProblem, did_you_mean
 from tltool.events import Observer
@@ -217,7 +218,8 @@ def _write(
                 data = _file(example[image])
                 path = f"{number}/{count:06d}.{_extension(data)}"
                 (folder / path).write_bytes(data)
-                name = _label(builder.info.features[label], example[label])
+                told = f"the class of photo {count} of the split '{split}' of {source}"
+                name = _label(builder.info.features[label], example[label], told=told)
                 if name is None:
                     with_labels = f"{source.partition('@')[0]}@train"
                     raise DataError(
@@ -271,9 +273,13 @@ def _extension(data: bytes) -> str:
     return found[0] if found else "img"
 
 
-def _label(feature: Any, value: Any) -> str | None:
-    """Return the name of a label; None where there is none, which test splits write as -1."""
+def _label(feature: Any, value: Any, *, told: str) -> str | None:
+    """Return the name of a label; None where there is none, which test splits write as -1.
+
+    Raises:
+        DataError: it is no UTF-8; ``told`` says whose class it is.
+    """
     if hasattr(feature, "int2str"):
         number = int(value)
         return str(feature.int2str(number)) if 0 <= number < feature.num_classes else None
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    return class_name(os.fsdecode(value) if isinstance(value, bytes) else str(value), told=told)
