@@ -47,7 +47,11 @@ def evaluated(root: Path, names: Sequence[str], *, n: int = 8, wrong: int = 3) -
     probabilities = np.where(np.eye(classes)[named] > 0, sure, rest)
     sharper = probabilities**1.5
     return Evaluated(
-        "validation", photos, probabilities, sharper / sharper.sum(axis=1, keepdims=True)
+        "validation",
+        photos,
+        probabilities,
+        sharper / sharper.sum(axis=1, keepdims=True),
+        part="validation",
     )
 
 

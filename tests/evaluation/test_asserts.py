@@ -72,12 +72,39 @@ def test_strict_asks_the_worse_end_of_the_interval(metrics: dict[str, Any], text
         ("accuracy>=1e", "no condition"),
         ("", "no condition"),
         ("top_5>=0.9", "with 3 classes there is no top_5"),
+        ("accuracy>=90", "'accuracy>=90' can never hold: accuracy is between 0 and 1"),
+        ("accuracy>1", "can never hold"),
+        ("recall[ants]>=1e9", "can never hold"),
+        ("ece<=-1", "can never hold"),
+        ("ece<0", "can never hold"),
+        ("brier>=2.5", "brier is between 0 and 2"),
+        ("log_loss<=-0.1", "log_loss is never below 0"),
     ],
 )
 def test_a_condition_that_can_never_be_checked_is_refused(text: str, told: str) -> None:
     with pytest.raises(UsageError) as raised:
         check_asserts([text], NAMES)
     assert told in raised.value.message
+
+
+@pytest.mark.parametrize("text", ["accuracy>=1", "ece<=0", "brier>=2", "log_loss>=3"])
+def test_the_last_possible_value_can_be_asked_for(text: str) -> None:
+    check_asserts([text], NAMES)
+
+
+def test_percent_are_told_as_a_share() -> None:
+    with pytest.raises(UsageError) as raised:
+        check_asserts(["accuracy>=90"])
+    assert raised.value.hint == "write 0.9 for 90 %"
+
+
+def test_photos_that_are_all_alike_decide_nothing_strictly() -> None:
+    labels = np.arange(20) % 2
+    found = compute_metrics(np.where(np.eye(2)[labels] > 0, 0.999, 0.001), labels, NAMES[:2])
+    assert checked(["ece<=0.05"], found, strict=False)[0]["passed"]
+    for text in ("ece<=0.05", "log_loss<=0.1", "brier<=0.1"):
+        with pytest.raises(GateError, match="cannot be told strictly: of these photos"):
+            require(checked([text], found, strict=True))
 
 
 def test_all_that_is_not_met_is_named_at_once(metrics: dict[str, Any]) -> None:

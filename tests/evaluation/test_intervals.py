@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for, wilson
+from tltool.evaluation.intervals import (
+    bootstrap,
+    bootstrap_interval,
+    interval_of_mean,
+    replicates_for,
+    rule_of_three,
+    wilson,
+)
 
 
 def test_wilson_gives_the_published_figures() -> None:
@@ -62,7 +69,23 @@ def test_an_interval_of_biased_replicates_is_moved_back_and_holds_the_value() ->
     drawn = np.random.default_rng(0).normal(0.06, 0.01, 1000)  # as for a calibration error
     low, high = bootstrap_interval(0.05, drawn)
     assert low <= 0.05 <= high < np.quantile(drawn, 0.975) - 0.015
-    assert bootstrap_interval(0.05, np.full(10, np.nan)) == [0.05, 0.05]
+    assert bootstrap_interval(0.05, np.full(10, np.nan)) is None
+
+
+def test_equal_replicates_are_no_certainty() -> None:
+    """Twenty photos of the same loss do not say that every photo has it."""
+    assert bootstrap_interval(0.001, np.full(1000, 0.001)) is None
+    assert bootstrap_interval(1.0, np.full(1000, 1.0), n=20) == list(wilson(20, 20))
+
+
+def test_the_interval_of_a_mean_is_decided_by_what_is_known_worst() -> None:
+    low, high = interval_of_mean([1.0, 1.0], [(0.99, 1.0), (0.4, 1.0)])
+    assert low == pytest.approx(1 - 0.6 / 2, abs=1e-3) and high == 1
+
+
+def test_the_rule_of_three_stays_inside_what_is_possible() -> None:
+    assert rule_of_three(0.0, 60, least=-1.0) == [-0.05, 0.05]
+    assert rule_of_three(1.0, 2) == [0.0, 1.0]
 
 
 def test_many_photos_get_fewer_replicates_and_a_costly_figure_may_get_none() -> None:

@@ -66,6 +66,23 @@ def test_a_class_of_a_single_photo_gives_no_answer() -> None:
     assert label_errors(features, labels, np.arange(20), classes=2, strength=1.0, seed=0) is None
 
 
+def test_a_class_of_a_single_photo_does_not_keep_the_others_from_being_looked_at() -> None:
+    features, true = clouds(301)
+    flipped = np.random.default_rng(1).permutation(np.arange(1, 301))[:15]
+    labels = true.copy()
+    labels[flipped] = (true[flipped] + 1) % 3
+    labels[0] = 3  # alone of its class; two more are copies of one photo
+    features, labels = np.append(features, features[:2] + 9, axis=0), np.append(labels, [4, 4])
+    groups = np.append(np.arange(301), [301, 301])
+    found = label_errors(features, labels, groups, classes=5, strength=0.1, seed=0)
+    assert found is not None
+    assert (found.n, found.left_out) == (300, (3, 4))
+    assert len(found.suspects) >= 10
+    assert {one.index for one in found.suspects} <= set(flipped)
+    for one in found.suspects:
+        assert (one.given, one.suggested) == (labels[one.index], true[one.index])
+
+
 def test_the_thresholds_are_those_of_the_paper() -> None:
     # class 0 is named with 0.8 on average, class 1 with 0.55: 0.6 for class 1 is confident there
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.6, 0.4]])

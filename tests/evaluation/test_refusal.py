@@ -83,7 +83,24 @@ def test_photos_of_one_score_come_together():
     said = np.tile(np.array([[0.9, 0.1]], np.float32), (4, 1))
     found = refusal_metrics(said, np.array([1, 0, 0, 0]), None)
     assert found["risk_coverage"]["confidence"]["risk"] == [0.25] * 4
+    low, high = found["risk_coverage"]["confidence"]["aurc_interval"]
+    assert low < 0.25 < high
     assert list(found) == ["risk_coverage"]
+
+
+def test_the_area_under_the_risk_is_covered_as_often_as_said():
+    rng, covered = np.random.default_rng(0), 0
+
+    def drawn(n):
+        sure = rng.uniform(0.5, 1, n)
+        said = np.stack([sure, 1 - sure], axis=1)
+        return refusal_metrics(said, (rng.random(n) > sure).astype(int), None)
+
+    truth = drawn(100_000)["risk_coverage"]["confidence"]["aurc"]
+    for _ in range(100):
+        low, high = drawn(150)["risk_coverage"]["confidence"]["aurc_interval"]
+        covered += low <= truth <= high
+    assert covered >= 88
 
 
 def test_no_known_photo_has_no_accuracy():

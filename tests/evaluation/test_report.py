@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.evaluation.made_up import evaluated, made_up, whole
@@ -102,6 +104,22 @@ def test_the_photos_behind_each_number_are_in_the_page(page):
     assert sum(int(cell["data-count"] or 0) for cell in cells) == 24
 
 
+def test_figures_that_were_set_on_these_photos_are_labelled(tmp_path):
+    answers = evaluated(tmp_path / "photos", NAMES)
+    answers = replace(answers, ood_scores=np.linspace(0, 1.1, 24))
+    report = made_up(answers)
+    fitted = {"value": 1.5, "log_loss_after_cross_fitted": 0.765, "ece_after_cross_fitted": 0.1234}
+    metrics = {**report.metrics, "calibration": fitted}
+    words = page_of(tmp_path / "own.html", replace(report, metrics=metrics)).words
+    assert "each of them at the temperature that the others give" in words
+    assert "0.123" in words and "0.765" in words
+    assert "The border was set on these photos" in words
+    other = replace(report, metrics={**metrics, "part": "test"})
+    words = page_of(tmp_path / "test.html", other).words
+    assert "set on these photos" not in words and "0.765" not in words
+    assert "fewer than 10 photos, so the error is mostly chance" in words
+
+
 def test_a_part_without_data_is_left_out(tmp_path):
     perfect = evaluated(tmp_path / "photos", NAMES[:2], wrong=0)
     page = page_of(tmp_path / "report.html", made_up(perfect))
@@ -143,12 +161,16 @@ def test_a_photo_that_is_gone_leaves_a_blank(tmp_path):
     ("change", "told"),
     [
         ({"asserts": [{"assert": "ece<=0", "passed": False}]}, "ece<=0 is not met"),
-        ({"not_above_chance": ["plum"]}, "Collect more photos of plum"),
+        (
+            {"not_above_chance": ["apple", "plum"], "rarest_of_these": ["plum"]},
+            "Collect more photos of plum: with so few, recall of apple, plum cannot",
+        ),
         ({"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]}, "3 photos of apple named kaki"),
         ({"accuracy": {"value": 0.9, "low": 0.7, "high": 1.0}}, "about 220 instead of 24"),
-        ({"ece": 0.2, "ece_interval": [0.1, 0.3]}, "Do not take confidences literally"),
+        ({"ece": 0.2, "ece_by_chance": 0.1}, "Do not take confidences literally"),
+        ({"ece": 0.2, "ece_by_chance": 0.21}, "Keep photos apart"),
         ({}, "Keep photos apart"),
-        ({"evaluated_on": "test"}, "Try it on photos from where it will be used"),
+        ({"part": "test"}, "Try it on photos from where it will be used"),
     ],
 )
 def test_what_to_do_next_fits_what_was_found(tmp_path, change, told):
@@ -160,8 +182,8 @@ def test_what_to_do_next_fits_what_was_found(tmp_path, change, told):
         "per_class": [{"name": name} for name in sorted(NAMES)],
         "accuracy": {"value": 0.97, "low": 0.95, "high": 0.99},
         "ece": 0.01,
-        "ece_interval": [0.0, 0.02],
-        "evaluated_on": "validation",
+        "ece_by_chance": 0.02,
+        "part": "validation",
         "n": 24,
     }
     assert told in next_steps({**quiet, **change})[0]

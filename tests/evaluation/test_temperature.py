@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tltool.evaluation.metrics import log_loss
 from tltool.evaluation.temperature import choose_temperature, fit_temperature
 
 
@@ -34,6 +35,14 @@ def test_a_temperature_that_would_harm_other_photos_is_refused():
         assert found.value == 1.0 and found.fitted != 1.0
         assert found.log_loss_after >= found.log_loss_before
         assert found.to_json()["refused"] is True
+
+
+def test_figures_of_photos_that_a_temperature_was_not_fitted_on():
+    logits, labels = drawn(3, 60, 3.0)
+    found = choose_temperature(logits, labels)
+    own = np.exp(logits / found.value) / np.exp(logits / found.value).sum(axis=1, keepdims=True)
+    assert found.log_loss_after > log_loss(own, labels)  # its own photos are fitted better
+    assert 0 < found.ece_after == found.to_json()["ece_after_cross_fitted"] < 1
 
 
 def test_one_photo_is_no_ground_for_a_temperature():

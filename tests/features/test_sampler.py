@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tltool.features.sampler import Sampler
+from tltool.features.sampler import Sampler, spread_over_classes
 
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=5)
 
@@ -52,3 +52,15 @@ def test_draws_are_a_function_of_seed_and_epoch() -> None:
     np.testing.assert_array_equal(one.draws(7), again.draws(7))
     assert not np.array_equal(one.draws(7)[0], one.draws(8)[0])
     assert not np.array_equal(one.draws(7)[0], other.draws(7)[0])
+
+
+@given(counts=sizes, count=st.integers(1, 120))
+def test_a_part_that_is_spread_over_all_photos_leaves_no_class_out(
+    counts: list[int], count: int
+) -> None:
+    labels = np.random.default_rng(0).permutation(labels_of(counts))
+    chosen = spread_over_classes(labels, count)
+    assert (np.diff(chosen) > 0).all() and len(chosen) >= min(count, len(labels))
+    assert len(chosen) <= count + 10 * len(counts)
+    taken = np.bincount(labels[chosen], minlength=len(counts))
+    assert (taken >= np.minimum(counts, 10)).all()

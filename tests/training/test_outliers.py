@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tltool.evaluation.refusal import auroc
-from tltool.training.outliers import OutlierDetector, fit_detector
+from tltool.training.outliers import MOST_PHOTOS, OutlierDetector, fit_detector
 
 
 def clouds(seed: int, n: int, *, shift: float = 0.0, size: int = 64) -> np.ndarray:
@@ -72,6 +72,18 @@ def test_features_that_never_vary_do_no_harm():
 
 def test_one_photo_per_class_tells_nothing():
     assert fit_detector(clouds(6, 1), np.array([0, 1])) is None
+
+
+def test_a_rare_class_among_very_many_photos_is_known_too():
+    rng, n = np.random.default_rng(8), 12_001
+    even = np.linspace(0, n - 1, MOST_PHOTOS).astype(int)
+    rare = np.setdiff1d(np.arange(n), even)[50]  # even steps pass over it
+    points = rng.normal([5, 0, 0, 0], 1, (n, 4)).astype(np.float32)
+    points[rare] = [0, 9, 0, 0]
+    labels = (np.arange(n) == rare).astype(np.int64)
+    found = fit_detector(points, labels)
+    assert found is not None and len(found.means) == 2
+    assert found.scores(points[[rare]]) < 0.1
 
 
 def test_features_of_a_diverged_network_are_borne():

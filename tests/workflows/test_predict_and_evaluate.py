@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 
 
@@ -102,6 +103,40 @@ def test_the_runs_own_validation_part_gives_its_own_figures_again(trained):
     assert again["accuracy"] == told["accuracy"]
     assert again["log_loss"] == told["log_loss"]
     assert again["confusion_matrix"] == told["confusion_matrix"]
+
+
+def test_photos_that_the_run_was_trained_on_are_told(trained, tmp_path):
+    page = tmp_path / "page.html"
+    result = tltool("evaluate", trained.run, trained.photos, "--report", page, "--json")
+    document = json.loads(result.stdout)
+    held = json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
+    assert document["trained_on"] == {"train": document["n"] - held, "validation": held}
+    told = f"of these 42 {42 - held} trained it and {held} chose its best epoch"
+    assert told in " ".join(result.stderr.split())
+    assert page.read_text("utf-8").count(told) == 2  # what to do next, and the model card
+
+
+def test_new_photos_and_held_out_ones_are_measured_without_a_warning(
+    trained, tmp_path, monkeypatch
+):
+    write_fruit(tmp_path / "validation", n=2, seed=5)
+    page = tmp_path / "page.html"
+    monkeypatch.chdir(tmp_path)
+    result = tltool("evaluate", trained.run, "validation", "--report", page, "--json")
+    document = json.loads(result.stdout)
+    assert document["trained_on"] == {"train": 0, "validation": 0}
+    assert document["part"] is None  # whatever the folder is called
+    assert "best epoch" not in page.read_text("utf-8") + result.stderr
+    held = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
+    assert json.loads(held.stdout)["trained_on"]["train"] == 0
+    assert "trained it" not in held.stderr
+
+
+def test_an_export_does_not_know_what_it_was_trained_on(trained, tmp_path):
+    page = tmp_path / "page.html"
+    result = tltool("evaluate", trained.export, trained.photos, "--report", page, "--json")
+    assert json.loads(result.stdout)["trained_on"] is None
+    assert "trained on some of these photos is not known" in page.read_text("utf-8")
 
 
 def test_a_copy_of_the_photos_is_matched_by_content(trained, tmp_path):

@@ -36,7 +36,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     line(console, (f"accuracy {rate['value']:.3f}", "bold"), told)
     for text in (*_figures(metrics), *remarks(metrics)):
         line(console, printable(text))
-    if metrics["evaluated_on"] == "validation" and "best" in metrics:
+    if metrics["part"] == "validation" and "best" in metrics:
         line(
             console,
             (
@@ -56,15 +56,13 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 
 def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield f"log-loss {metrics['log_loss']:.3f}{_kept(metrics)}"
-    before = metrics["ece_uncalibrated"]
-    changed = "" if abs(before - metrics["ece"]) < 5e-4 else f" ({before:.3f} before calibration)"
     auc = metrics["roc_auc"]
     yield (
         f"balanced accuracy {metrics['balanced_accuracy']['value']:.3f}, "
         f"ROC-AUC {'–' if auc is None else f'{auc:.3f}'}, "
-        f"calibration error {metrics['ece']:.3f}{changed}"
+        f"calibration error {metrics['ece']:.3f}{_of_calibration(metrics)}"
     )
-    yield from _refused(metrics["refusal"])
+    yield from _refused(metrics["refusal"], own=metrics["part"] == "validation")
     if "tta" in metrics:
         kind, gain = metrics["tta"]["kind"], metrics["tta"]["accuracy_gain"]
         yield (
@@ -73,13 +71,26 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _refused(refusal: Mapping[str, Any]) -> Iterator[str]:
+def _of_calibration(metrics: Mapping[str, Any]) -> str:
+    """Return what the calibration error is to be compared with, in brackets; or nothing."""
+    before, after, chance = (metrics[f"ece{end}"] for end in ("_uncalibrated", "", "_by_chance"))
+    told = []
+    if abs(before - after) >= 5e-4:
+        own = ", which was set on these photos" if metrics["part"] == "validation" else ""
+        told.append(f"{before:.3f} before calibration{own}")
+    if after <= chance:
+        told.append(f"chance alone makes up to {chance:.3f} with so few photos")
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _refused(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
     known, right, other = (refusal.get(key) for key in ("known", "accuracy_of_known", "other"))
     if known is None or right is None:
         return
     yield (
         f"known photos {known['value']:.1%} (95 % interval {known['low']:.1%} to "
         f"{known['high']:.1%}), accuracy on them {right['value']:.3f}"
+        f"{'; the border was set on these photos' if own else ''}"
     )
     if other is not None:
         refused = other["refused"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ MEANS = ("precision", "recall", "f1")  # of all classes without [class], the mac
 OF_CLASS = (*MEANS, "roc_auc", "average_precision")
 METRICS = (*RATES, *TOP_K, *FIGURES, *MEANS, *(f"weighted_{name}" for name in MEANS))
 
+_MOST = {"log_loss": math.inf, "brier": 2.0}  # every other figure is a share, 0 … 1
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _FORM = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 _HINT = "write METRIC>=NUMBER or METRIC[CLASS]>=NUMBER, such as 'recall[bees]>=0.85'"
@@ -45,7 +47,7 @@ def parse_assert(text: str) -> Assert:
     """Return the condition that ``text`` says.
 
     Raises:
-        UsageError: it is none, or its metric is unknown.
+        UsageError: it is none, its metric is unknown, or no figure can meet it.
     """
     found = _FORM.fullmatch(text)
     try:
@@ -62,7 +64,9 @@ def parse_assert(text: str) -> Assert:
             f"'{text}': '{metric}' is {told}.{did_you_mean(metric, known)}",
             hint=f"there are {', '.join(known)}",
         )
-    return Assert(text, metric, class_name, comparison, number)
+    condition = Assert(text, metric, class_name, comparison, number)
+    _check_possible(condition)
+    return condition
 
 
 def check_asserts(texts: Sequence[str], class_names: Sequence[str] | None = None) -> None:
@@ -73,7 +77,7 @@ def check_asserts(texts: Sequence[str], class_names: Sequence[str] | None = None
         class_names: those of the model; None while they are not known.
 
     Raises:
-        UsageError: a condition is malformed, or names an unknown metric or class.
+        UsageError: a condition is malformed or can never hold, or names an unknown metric or class.
     """
     for condition in map(parse_assert, texts):
         if class_names is not None:
@@ -102,6 +106,18 @@ def require(results: Sequence[Mapping[str, Any]], *, hint: str | None = None) ->
     failed = [_told(result) for result in results if not result["passed"]]
     if failed:
         raise GateError("; ".join(failed), hint=hint)
+
+
+def _check_possible(condition: Assert) -> None:
+    most = _MOST.get(condition.metric, 1.0)
+    best = most if condition.comparison.startswith(">") else 0.0
+    if not _COMPARISONS[condition.comparison](best, condition.bound):
+        between = "never below 0" if math.isinf(most) else f"between 0 and {most:g}"
+        percent = most == 1.0 and 1.0 < condition.bound <= 100.0
+        raise UsageError(
+            f"'{condition.text}' can never hold: {condition.metric} is {between}",
+            hint=f"write {condition.bound / 100:g} for {condition.bound:g} %" if percent else _HINT,
+        )
 
 
 def _check_classes(condition: Assert, class_names: Sequence[str]) -> None:
@@ -161,7 +177,8 @@ def _told(result: Mapping[str, Any]) -> str:
         return f"{result['assert']} is not met: it is {value:.4f}"
     if interval is None:
         return (
-            f"{result['assert']} cannot be told strictly: with so many photos no interval is made"
+            f"{result['assert']} cannot be told strictly: of these photos no interval can be made "
+            "(they are too many, or all alike)"
         )
     low, high = interval
     return (

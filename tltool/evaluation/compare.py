@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.intervals import rule_of_three
+
 ALPHA = 0.05
 _RESAMPLES = 20_000
 
@@ -49,34 +51,48 @@ class Paired:
 
 
 def against_first(
-    first: NDArray[np.bool_], others: Sequence[NDArray[np.bool_]], *, seed: int = 0
+    first: NDArray[np.bool_],
+    others: Sequence[NDArray[np.bool_]],
+    *,
+    best_of_all: bool = False,
+    seed: int = 0,
 ) -> list[Paired]:
     """Compare each of ``others`` with ``first``.
 
     The interval is a percentile interval over resampled photos (Efron 1979); a photo keeps both of
-    its answers, which makes it narrower than two intervals apart. The test is McNemar's (1947) in
-    its exact form: a binomial test on the photos that only one gets right. Several comparisons are
-    corrected by Holm's step-down method (1979); the intervals are not.
+    its answers, which makes it narrower than two intervals apart; where all photos are alike it is
+    that of the rule of three. The test is McNemar's (1947) in its exact form: a binomial test on
+    the photos that only one gets right. Several comparisons are corrected by Holm's step-down
+    method (1979); the intervals are not.
 
     Args:
         first: which photos it gets right, bool [N].
         others: the same of each other, in the same order of photos.
+        best_of_all: whether ``first`` was chosen as the best on these photos. Any two might have
+            been compared then, and all pairs count for the correction.
         seed: of the resampling.
     """
     found = [_paired(first, other, seed) for other in others]
-    adjusted = holm([one.p_value for one in found])
+    pairs = len(others) * (len(others) + 1) // 2
+    adjusted = holm([one.p_value for one in found], made=pairs if best_of_all else len(others))
     return [
         Paired(**{**vars(one), "adjusted": value})
         for one, value in zip(found, adjusted, strict=True)
     ]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number, in the given order; none is above 1."""
+def holm(p_values: Sequence[float], *, made: int | None = None) -> list[float]:
+    """Return p-values corrected for their number, in the given order; none is above 1.
+
+    Args:
+        p_values: of the comparisons that are told.
+        made: how many were made, if more; those that are not told count as the least significant.
+    """
+    count = len(p_values) if made is None else made
     order = np.argsort(p_values, kind="stable")
     corrected, highest = [0.0] * len(p_values), 0.0
     for rank, position in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[position]))
+        highest = max(highest, min(1.0, (count - rank) * p_values[position]))
         corrected[position] = highest
     return corrected
 
@@ -86,7 +102,7 @@ def verdict(name: str, other: str, paired: Paired) -> str:
     if not paired.only_first + paired.only_second:
         return (
             f"{other} and {name} cannot be told apart with n = {paired.n:,}: they get the same "
-            "photos right"
+            f"photos right (interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f} points)"
         )
     if not paired.told_apart:
         return (
@@ -115,4 +131,6 @@ def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int) -> P
     drawn = np.random.default_rng(seed).multinomial(n, shares, size=_RESAMPLES)
     low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / n, (ALPHA / 2, 1 - ALPHA / 2))
     difference = (only_second - only_first) / n
+    if low == high:  # every photo is of one kind, and so is every drawn one
+        low, high = rule_of_three(difference, n, least=-1.0)
     return Paired(n, difference, float(low), float(high), only_first, only_second, p_value, p_value)

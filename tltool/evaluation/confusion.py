@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import REPLICATES, bootstrap_interval, wilson
+from tltool.evaluation.intervals import (
+    REPLICATES,
+    bootstrap_interval,
+    interval_of_mean,
+    wilson,
+)
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 
+ALPHA = 0.05
 RATES = ("precision", "recall", "f1")
 _AT_ONCE = 2_000_000  # counts drawn per step, which bounds the memory
 
@@ -33,24 +39,39 @@ def matrix_figures(matrix: Integers, class_names: Sequence[str]) -> dict[str, An
     Returns:
         ``balanced_accuracy`` ``{value, low, high}``; ``macro`` and ``weighted`` (by photos) means
         of precision, recall and F1 with their ``…_interval``, over the classes that have photos;
-        ``per_class``; ``absent_classes`` without photos; ``not_above_chance``.
+        ``per_class``; ``absent_classes`` without photos; ``not_above_chance``, and in
+        ``rarest_of_these`` the classes of which more photos would decide that.
     """
     rates = _Rates.of(matrix[None])
     drawn = _resampled(matrix)
     rows = [_class_row(name, matrix, number) for number, name in enumerate(class_names)]
-    macro, weighted = (
-        _averages(rates, drawn, weighted=False),
-        _averages(rates, drawn, weighted=True),
-    )
+    macro = _of_classes(_averages(rates, drawn, weighted=False), rows)
     low, high = macro["recall_interval"]
     return {
         "balanced_accuracy": {"value": macro["recall"], "low": low, "high": high},
         "macro": macro,
-        "weighted": weighted,
+        "weighted": _averages(rates, drawn, weighted=True),
         "per_class": rows,
         "absent_classes": [row["name"] for row in rows if not row["support"]],
         "not_above_chance": [row["name"] for row in rows if row["above_chance"] is False],
+        "rarest_of_these": _rarest(rows),
     }
+
+
+def _rarest(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what there is too little of: a class not above chance, or the rarest beside it.
+
+    Of a class with more photos than all others together the others leave it open.
+    """
+    total = sum(row["support"] for row in rows)
+    found = []
+    for row in rows:
+        if row["above_chance"] is False:
+            others = [one for one in rows if one is not row and one["support"]]
+            common = row["support"] > total - row["support"]
+            rare = min(others, key=lambda one: one["support"]) if common else row
+            found.append(rare["name"])
+    return list(dict.fromkeys(found))
 
 
 class _Rates:
@@ -126,25 +147,58 @@ def _averages(rates: _Rates, drawn: _Rates, *, weighted: bool) -> dict[str, Any]
     return found
 
 
+def _of_classes(macro: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return macro means whose intervals know of the classes with few photos.
+
+    A class of two photos that are both right is right in every replicate too. Recalls are of
+    different photos, so their intervals make that of the mean. Precisions and F1s share photos;
+    there the wider of that and the bootstrap stands at each end.
+    """
+    found = dict(macro)
+    for name in RATES:
+        there = [row for row in rows if row["support"]]
+        pairs = [
+            (row[name] or 0.0, row[f"{name}_interval"] or (0.0, 0.0))  # never named: 0 as it is
+            for row in there
+        ]
+        low, high = interval_of_mean([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        drawn = None if name == "recall" else macro[f"{name}_interval"]
+        if drawn is not None:
+            low, high = min(low, drawn[0]), max(high, drawn[1])
+        found[f"{name}_interval"] = [min(low, macro[name]), max(high, macro[name])]
+    return found
+
+
 def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
     hits = int(matrix[index, index])
     support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
     either = support + predicted - hits  # photos that are of the class, or named so
-    recall = wilson(hits, support)
-    chance = predicted / int(matrix.sum())
+    total = int(matrix.sum())
     return {
         "name": name,
         "precision": hits / predicted if predicted else None,
         "precision_interval": list(wilson(hits, predicted)) if predicted else None,
         "recall": hits / support if support else None,
-        "recall_interval": list(recall) if support else None,
+        "recall_interval": list(wilson(hits, support)) if support else None,
         "f1": 2 * hits / (support + predicted) if either else None,
         "f1_interval": [_f1(share) for share in wilson(hits, either)] if either else None,
         "support": support,
         # what the recall would be if the answers had nothing to do with the photos
-        "chance": chance,
-        "above_chance": recall[0] > chance if support else None,
+        "chance": predicted / total,
+        "above_chance": _above_chance(hits, support, predicted, total),
     }
+
+
+def _above_chance(hits: int, support: int, predicted: int, total: int) -> bool | None:
+    """Return whether photos of a class are named so more often than others (Fisher 1935).
+
+    None without photos of the class, or of others.
+    """
+    from scipy.stats import hypergeom
+
+    if support in (0, total):
+        return None
+    return bool(hypergeom.sf(hits - 1, total, support, predicted) < ALPHA)
 
 
 def _f1(share: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.catalog import Catalog
+from tltool.data.catalog import Catalog, SplitName
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,13 @@ class Evaluated:
     """Photos with their labels and a model's answers to them.
 
     Attributes:
-        name: what the photos are: ``validation``, ``test``, or where they lie.
+        name: what the photos are, for people: the part, or where they lie.
         photos: the N photos; ``class_names`` in the order of the columns below.
         probabilities: float32 [N, C], as the model gives them.
         uncalibrated: the same without the temperature, float32 [N, C].
         ood_scores: how unlike the training photos, float32 [N], above 1 is not known; None where
             the model has no reject option.
+        part: of the run that made the model; None where the photos are others.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Evaluated:
     probabilities: NDArray[np.floating[Any]]
     uncalibrated: NDArray[np.floating[Any]]
     ood_scores: NDArray[np.floating[Any]] | None = None
+    part: SplitName | None = None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for
+from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for, rule_of_three
 
 
 def gain_of_copies(
@@ -15,7 +15,9 @@ def gain_of_copies(
 ) -> dict[str, Any]:
     """Return by how much accuracy and log-loss differ, JSON-ready; positive is better.
 
-    The 95 % intervals are those of a paired bootstrap: photos are drawn, with both answers.
+    The 95 % intervals are those of a paired bootstrap: photos are drawn, with both answers. Where
+    no photo changes, the rule of three says how many new ones may; of the log-loss nothing is known
+    then, and its bounds are None.
 
     Args:
         plain: probabilities of the photos as they are, [N, C].
@@ -34,7 +36,10 @@ def gain_of_copies(
     found: dict[str, Any] = {}
     for column, name in enumerate(("accuracy", "log_loss")):
         value = float(gains[:, column].mean())
-        low, high = bootstrap_interval(value, drawn[:, column])
+        interval = bootstrap_interval(value, drawn[:, column])
+        if interval is None and name == "accuracy":
+            interval = rule_of_three(value, n, least=-1.0)
+        low, high = interval or (None, None)
         found[f"{name}_gain"] = {"value": value, "low": low, "high": high}
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
+_SAME = 1e-12  # replicates are no nearer than that but for rounding
 REPLICATES, LEAST_REPLICATES = 1000, 200
 _WORK = 5_000_000  # items drawn over all replicates: with many items fewer replicates do
 _AT_ONCE = 1_000_000  # items drawn per step, which bounds the memory
@@ -52,6 +53,35 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return low, high
 
 
+def interval_of_mean(
+    values: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """Return the interval of the mean of independent figures, from the interval of each.
+
+    Zou and Donner, "Construction of confidence limits about effect measures", 2008 (MOVER): the
+    distances to the bounds add up as squares, so that the figure known worst decides.
+
+    Args:
+        values: the figures, at least one.
+        intervals: of each.
+    """
+    figures, bounds = np.array(values), np.array(intervals)
+    mean = float(figures.mean())
+    below, above = (
+        float(np.sqrt(((figures - bounds[:, end]) ** 2).sum()) / len(figures)) for end in (0, 1)
+    )
+    return mean - below, mean + above
+
+
+def rule_of_three(value: float, n: int, *, least: float = 0.0, most: float = 1.0) -> list[float]:
+    """Return the 95 % interval of a figure that is the same for each of ``n`` photos.
+
+    Of what was never seen in n photos at most 3/n is to be expected (Hanley and Lippman-Hand, "If
+    nothing goes wrong, is everything all right?", 1983).
+    """
+    return [max(least, value - 3 / n), min(most, value + 3 / n)]
+
+
 def replicates_for(n: int, *, cost: int = 1) -> int:
     """Return how many replicates of ``n`` items are affordable, 0 where too few would be.
 
@@ -89,7 +119,7 @@ def bootstrap(
 
 def bootstrap_interval(
     value: float, replicates: Floats, *, n: int = 0, confidence: float = 0.95
-) -> list[float]:
+) -> list[float] | None:
     """Return the bias-corrected percentile interval of ``value``.
 
     A calibration error is larger in almost every replicate than in the sample: the correction
@@ -103,12 +133,18 @@ def bootstrap_interval(
             wrong either; then Wilson's interval of ``n`` photos without a mistake is returned.
         confidence: the coverage wanted, inside (0, 1).
 
+    Returns:
+        None where every replicate is the same: what varies is not among the photos.
+
     Reference:
         Efron, "Better bootstrap confidence intervals", 1987, section 2.
     """
     found = replicates[np.isfinite(replicates)]
     if not len(found):
-        return [value, value]
+        return None
+    if np.ptp(found) < _SAME:
+        edge_of_rate = value in (0.0, 1.0) and n
+        return list(wilson(round(value * n), n, confidence)) if edge_of_rate else None
     normal = NormalDist()
     below = (np.sum(found < value) + np.sum(found == value) / 2) / len(found)
     edge = 0.5 / len(found)
@@ -116,8 +152,6 @@ def bootstrap_interval(
     tail = normal.inv_cdf((1 + confidence) / 2)
     shares = [normal.cdf(2 * bias - tail), normal.cdf(2 * bias + tail)]
     low, high = np.quantile(found, shares).tolist()
-    if low == high and value in (0.0, 1.0) and n:
-        return list(wilson(round(value * n), n, confidence))
     return [min(low, value), max(high, value)]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
 COLUMNS = ("file", "given", "suggested", "p_given", "p_suggested", "score")
-_FOLDS = 5
+_FOLDS, _FEWEST = 5, 2
 _ROWS_PER_FIT = 10_000  # more rows make a fold slow and hardly better
 _REPEATS, _REPEATED_UP_TO = 3, 5_000  # divisions into folds that are averaged; photos
 
@@ -60,11 +60,13 @@ class LabelErrors:
         suspects: the surest first.
         expected: how many labels are estimated to be wrong; more or fewer than the suspects.
         n: labels looked at.
+        left_out: numbers of classes that no label was looked at of; they have photos of one group.
     """
 
     suspects: tuple[Suspect, ...]
     expected: float
     n: int
+    left_out: tuple[int, ...] = ()
 
 
 def label_errors(
@@ -88,16 +90,23 @@ def label_errors(
         seed: of the folds.
 
     Returns:
-        The suspects; None when a class is too small for two folds.
+        The suspects; None when fewer than two classes have photos of two groups.
     """
+    present = np.unique(labels)
+    small = [one for one in present if len(np.unique(groups[labels == one])) < _FEWEST]
+    if len(present) - len(small) < _FEWEST:
+        return None
+    rows = np.flatnonzero(~np.isin(labels, small))
+    pooled, labels, groups = pooled[rows], labels[rows], groups[rows]
     repeats = _REPEATS if len(labels) <= _REPEATED_UP_TO else 1
     seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
     found = [
         out_of_fold(pooled, labels, groups, classes=classes, strength=strength, seed=one)
         for one in seeds
     ]
-    known = [probabilities for probabilities in found if probabilities is not None]
-    return confident_learning(np.mean(known, axis=0), labels) if known else None
+    errors = confident_learning(np.mean(found, axis=0), labels)
+    suspects = (replace(one, index=int(rows[one.index])) for one in errors.suspects)
+    return replace(errors, suspects=tuple(suspects), left_out=tuple(map(int, small)))
 
 
 def out_of_fold(
@@ -108,17 +117,15 @@ def out_of_fold(
     classes: int,
     strength: float,
     seed: int,
-) -> NDArray[np.float64] | None:
+) -> NDArray[np.float64]:
     """Return probabilities float64 [N, C], each row by a model that did not see its fold.
 
-    None when a class has photos of fewer than two groups.
+    Every class that is there has photos of two groups or more.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     present = np.unique(labels)
     folds = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in present))
-    if folds < 2:
-        return None
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     rng = np.random.default_rng(seed)
     found = np.full((len(labels), classes), 1.0 / classes)

@@ -11,7 +11,10 @@ from tltool.evaluation.slices import sliced
 
 
 def measured(evaluated: Evaluated) -> dict[str, Any]:
-    """Return the document of ``compute_metrics`` with ``evaluated_on``, ``refusal`` and ``slices``.
+    """Return the document of ``compute_metrics`` with its photos, ``refusal`` and ``slices``.
+
+    ``evaluated_on`` names the photos, ``part`` is that of the run or None: a folder may be called
+    ``validation`` too.
 
     Raises:
         DataError, GateError: as ``compute_metrics`` does.
@@ -23,4 +26,10 @@ def measured(evaluated: Evaluated) -> dict[str, Any]:
     )
     slices = sliced(photos, probabilities.argmax(axis=1) == labels)
     refusal = refusal_metrics(probabilities, labels, evaluated.ood_scores)
-    return {"evaluated_on": evaluated.name, **figures, "refusal": refusal, "slices": slices}
+    return {
+        "evaluated_on": evaluated.name,
+        "part": evaluated.part,
+        **figures,
+        "refusal": refusal,
+        "slices": slices,
+    }

@@ -18,6 +18,8 @@ Integers = NDArray[np.integer[Any]]
 
 TOP_K = (2, 3, 5)
 CALIBRATION_BINS = 15
+_BY_CHANCE = 200  # made-up sets of labels that tell what chance does to a calibration error
+_AT_ONCE = 1_000_000  # of their labels, which bounds the memory
 
 
 def compute_metrics(
@@ -43,9 +45,10 @@ def compute_metrics(
     Returns:
         ``n``; ``accuracy``, ``balanced_accuracy`` and each ``top_k`` entry (only k < C) as
         ``{value, low, high}``; ``log_loss`` in nats, ``brier`` (0 … 2), ``ece``, ``roc_auc`` and
-        ``average_precision``, each with ``…_interval``; ``log_loss_uncalibrated`` and
-        ``ece_uncalibrated`` where they are known; ``macro``, ``weighted``, ``per_class``,
-        ``absent_classes``, ``not_above_chance``; ``confusion_matrix`` [C][C], rows true;
+        ``average_precision``, each with ``…_interval`` (None where all photos are alike);
+        ``ece_by_chance``; ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their intervals
+        where they are known; ``macro``, ``weighted``, ``per_class``, ``absent_classes``,
+        ``not_above_chance``, ``rarest_of_these``; ``confusion_matrix`` [C][C], rows true;
         ``reliability`` and ``reliability_uncalibrated``, the bins of ``ece``, each
         ``{confidence, accuracy, n}``.
 
@@ -65,6 +68,7 @@ def compute_metrics(
         "accuracy": _rate(int(np.trace(matrix)), len(labels)),
         "top_k": _top_k(probabilities, labels),
         **_of_confidence(probabilities, labels),
+        "ece_by_chance": calibration_error_by_chance(probabilities),
         **_before(uncalibrated, labels),
         "reliability": reliability(probabilities, labels),
         **ranking,
@@ -131,6 +135,37 @@ def reliability(
     ]
 
 
+def calibration_error_by_chance(probabilities: Floats, *, bins: int = CALIBRATION_BINS) -> float:
+    """Return the calibration error that perfectly calibrated answers stay below 95 times in 100.
+
+    With few photos the bins' accuracies are noise, which the error counts as a gap. Here the photos
+    are right as often as their confidences say, 200 times with a fixed seed, and the 95 % quantile
+    of the errors is returned.
+
+    Reference:
+        Bröcker and Smith, "Increasing the reliability of reliability diagrams", 2007.
+    """
+    confidence = np.sort(probabilities.max(axis=1).astype(np.float64))
+    n = len(confidence)
+    _, group = np.unique(confidence, return_inverse=True)
+    starts = _bin_starts(n, bins)
+    random, errors = np.random.default_rng(0), []
+    step = max(1, _AT_ONCE // n)
+    for start in range(0, _BY_CHANCE, step):
+        rows = min(step, _BY_CHANCE - start)
+        right: Floats = (random.random((rows, n)) < confidence).astype(np.float64)
+        if group[-1] + 1 < n:  # some photos have the same confidence
+            right = _shared(right, np.broadcast_to(group, right.shape))
+        gaps = np.add.reduceat(right - confidence, starts, axis=1)
+        errors.append(np.abs(gaps).sum(axis=1) / n)
+    return float(np.quantile(np.concatenate(errors), 0.95))
+
+
+def _bin_starts(n: int, bins: int) -> Integers:
+    """Return where the bins of ``reliability`` begin, int64 [min(bins, n)]."""
+    return np.array([part[0] for part in np.array_split(np.arange(n), min(bins, n))])
+
+
 def _check(probabilities: Floats, labels: Integers, class_names: Sequence[str]) -> None:
     if probabilities.shape != (len(labels), len(class_names)) or labels.ndim != 1:
         raise ValueError(
@@ -183,12 +218,15 @@ def _of_confidence(probabilities: Floats, labels: Integers) -> dict[str, Any]:
     order = np.argsort(probabilities.max(axis=1), kind="stable")
     rows, true = probabilities[order].astype(np.float64), labels[order]
     means = np.stack([_surprise(rows, true), brier_scores(rows, true)], axis=1)
-    gap = (rows.argmax(axis=1) == true) - rows.max(axis=1)
-    n = len(labels)
-    starts = np.unique([part[0] for part in np.array_split(np.arange(n), min(CALIBRATION_BINS, n))])
+    confidence, right = rows.max(axis=1), (rows.argmax(axis=1) == true).astype(np.float64)
+    _, group = np.unique(confidence, return_inverse=True)
+    n, alone = len(labels), int(group.max()) + 1 == len(labels)
+    starts = _bin_starts(n, CALIBRATION_BINS)
 
     def statistics(draws: Integers) -> Floats:
-        ece = np.abs(np.add.reduceat(gap[draws], starts, axis=1)).sum(axis=1) / n
+        drawn = right[draws] if alone else _shared(right[draws], group[draws])
+        gap = drawn - confidence[draws]
+        ece = np.abs(np.add.reduceat(gap, starts, axis=1)).sum(axis=1) / n
         return np.column_stack([means[draws].mean(axis=1), ece])
 
     drawn = bootstrap(statistics, n, replicates=replicates_for(n))
@@ -199,11 +237,26 @@ def _of_confidence(probabilities: Floats, labels: Integers) -> dict[str, Any]:
     return {**values, **intervals}
 
 
+def _shared(values: Floats, group: Integers) -> Floats:
+    """Return the mean of each row's ``values`` over those of the same ``group``, both [B, n]."""
+    place = group + np.arange(len(group))[:, None] * (group.max() + 1)
+    sums = np.bincount(place.ravel(), weights=values.ravel())
+    counts = np.bincount(place.ravel())
+    return np.asarray((sums / np.maximum(counts, 1))[place])
+
+
+def _uncalibrated(name: str) -> str:
+    """Return ``log_loss_uncalibrated_interval`` for ``log_loss_interval``."""
+    figure, end, _ = name.partition("_interval")
+    return f"{figure}_uncalibrated{end}"
+
+
 def _before(uncalibrated: Floats | None, labels: Integers) -> dict[str, Any]:
     if uncalibrated is None:
         return {}
+    found = _of_confidence(uncalibrated, labels)
+    names = [f"{name}{end}" for name in ("log_loss", "ece") for end in ("", "_interval")]
     return {
-        "log_loss_uncalibrated": log_loss(uncalibrated, labels),
-        "ece_uncalibrated": expected_calibration_error(uncalibrated, labels),
+        **{_uncalibrated(name): found[name] for name in names},
         "reliability_uncalibrated": reliability(uncalibrated, labels),
     }

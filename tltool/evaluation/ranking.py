@@ -82,7 +82,10 @@ def ranking_figures(probabilities: Floats, labels: Integers) -> tuple[dict[str, 
     if not defined.any():
         return _with_intervals(np.full(2, np.nan), None, n=n), per_class
     macro = values[defined].mean(axis=0)
-    return _with_intervals(macro, _means(drawn, defined), n=n), per_class
+    sizes = np.bincount(labels, minlength=classes)[defined]
+    # what the smallest class leaves open stays open in the mean
+    fewest = int(np.minimum(sizes, n - sizes).min())
+    return _with_intervals(macro, _means(drawn, defined), n=fewest), per_class
 
 
 def _all_classes(probabilities: Floats, labels: Integers, weights: Any) -> Floats:

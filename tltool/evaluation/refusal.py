@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.intervals import (
+    bootstrap,
+    bootstrap_interval,
+    replicates_for,
+    rule_of_three,
+    wilson,
+)
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
 
 _POINTS = 100  # of a curve: more cannot be seen
 
@@ -65,8 +74,10 @@ def refusal_metrics(
     Returns:
         ``risk_coverage``: of each way to choose the photos, ``confidence`` and ``ood_score``, the
         curve of ``coverage`` and ``risk`` (share of wrong answers among those given), and ``aurc``,
-        the mean risk over all coverages (Geifman and El-Yaniv 2017, arXiv:1705.08500). With scores
-        also ``known``, the share of photos kept with its interval, and ``accuracy_of_known``.
+        the mean risk over all coverages (Geifman and El-Yaniv 2017, arXiv:1705.08500), with
+        ``aurc_interval`` of a bootstrap over the photos, None where all photos are alike. With
+        scores also ``known``, the share of photos kept with its interval, and
+        ``accuracy_of_known``.
     """
     wrong = probabilities.argmax(axis=1) != labels
     ways = {"confidence": -probabilities.max(axis=1)}
@@ -113,8 +124,7 @@ def auroc(known: NDArray[np.float32], others: NDArray[np.float32]) -> dict[str, 
     value = float(above.mean())
     variance = _spread(above) + _spread(below)
     if variance == 0 or value in (0.0, 1.0):
-        edge = min(1.0, 3.0 / min(len(known), len(others)))
-        bounds = (max(0.0, value - edge), min(1.0, value + edge))
+        bounds = rule_of_three(value, min(len(known), len(others)))
         return {"value": value, "low": bounds[0], "high": bounds[1]}
     logit = np.log(value / (1 - value))
     half = 1.96 * np.sqrt(variance) / (value * (1 - value))
@@ -148,7 +158,25 @@ def _curve(scores: NDArray[np.float32], wrong: NDArray[np.bool_]) -> dict[str, A
         "coverage": (answered[shown] / len(wrong)).tolist(),
         "risk": risk[shown].tolist(),
         "aurc": float(risk.mean()),
+        "aurc_interval": _aurc_interval(float(risk.mean()), wrong[order]),
     }
+
+
+def _aurc_interval(value: float, wrong: NDArray[np.bool_]) -> list[float] | None:
+    """Return the 95 % interval of the mean risk of photos in the order in which they are answered.
+
+    Args:
+        value: the mean risk.
+        wrong: bool [N], the surest first.
+    """
+    n = len(wrong)
+
+    def statistics(draws: Integers) -> Floats:
+        risk = wrong[draws].cumsum(axis=1) / np.arange(1, n + 1)
+        return np.asarray(risk.mean(axis=1, keepdims=True))
+
+    drawn = bootstrap(statistics, n, replicates=replicates_for(n))
+    return bootstrap_interval(value, drawn[:, 0], n=n)
 
 
 def _rate(successes: int, n: int) -> dict[str, float] | None:

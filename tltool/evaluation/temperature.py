@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.metrics import expected_calibration_error
+
 _FOLDS = 5
 
 
@@ -20,12 +22,14 @@ class Temperature:
         fitted: the temperature that fits all photos best, taken or not.
         log_loss_before: at temperature 1.
         log_loss_after: cross-fitted: of each photo at the temperature that the others give.
+        ece_after: calibration error, cross-fitted likewise.
     """
 
     value: float
     fitted: float
     log_loss_before: float
     log_loss_after: float
+    ece_after: float
 
     @property
     def refused(self) -> bool:
@@ -40,6 +44,7 @@ class Temperature:
             "refused": self.refused,
             "log_loss_before": self.log_loss_before,
             "log_loss_after_cross_fitted": self.log_loss_after,
+            "ece_after_cross_fitted": self.ece_after,
         }
 
 
@@ -55,13 +60,14 @@ def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -
     """
     fitted = fit_temperature(logits, labels)
     order = np.random.default_rng(0).permutation(len(labels))
-    losses = np.zeros(len(labels))
+    shares = np.zeros(logits.shape)  # logarithms
     for fold in np.array_split(order, min(_FOLDS, len(labels))):
         others = np.setdiff1d(order, fold)
         value = fit_temperature(logits[others], labels[others]) if len(others) else 1.0
-        losses[fold] = _losses(logits[fold], labels[fold], value)
-    before, after = float(_losses(logits, labels, 1.0).mean()), float(losses.mean())
-    return Temperature(fitted if after < before else 1.0, fitted, before, after)
+        shares[fold] = _log_shares(logits[fold], value)
+    before, after = (_loss(one, labels) for one in (_log_shares(logits, 1.0), shares))
+    error = expected_calibration_error(np.exp(shares), labels)
+    return Temperature(fitted if after < before else 1.0, fitted, before, after, error)
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -87,12 +93,9 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     return float(np.exp(found.x)) if found.fun < loss(0.0) - 1e-9 else 1.0
 
 
-def _losses(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float
-) -> NDArray[np.float64]:
-    """Return the negative log-likelihood of each label, in nats [N]."""
-    found: NDArray[np.float64] = -_log_shares(logits, temperature)[np.arange(len(labels)), labels]
-    return found
+def _loss(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return the mean negative log-likelihood of the labels, in nats."""
+    return -float(shares[np.arange(len(labels)), labels].mean())
 
 
 def _log_shares(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:

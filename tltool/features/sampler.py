@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_OF_EACH_CLASS = 10  # photos that are taken of a rare class, so that its mean is known
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -54,3 +56,22 @@ class Sampler:
 def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
     """Return the order of epoch ``epoch``, int64 [count]: a function of (seed, epoch) only."""
     return np.random.default_rng((seed, epoch, 1)).permutation(count).astype(np.int64)
+
+
+def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return positions of about ``count`` photos, evenly spread over all: int64 [K], ascending.
+
+    Of each class at least ten are there, or all: a class that is rare among very many photos would
+    otherwise be missing.
+
+    Args:
+        labels: class numbers, int64 [N].
+        count: photos wanted; a few more are returned where classes are rare.
+    """
+    if len(labels) <= count:
+        return np.arange(len(labels))
+    even = np.linspace(0, len(labels) - 1, count).astype(np.int64)
+    by_class = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[by_class], return_index=True)
+    rank = np.arange(len(labels)) - np.repeat(starts, np.diff([*starts, len(labels)]))
+    return np.union1d(even, by_class[rank < _OF_EACH_CLASS])

@@ -16,7 +16,7 @@ from tltool.data.catalog import Item
 from tltool.data.decode import DecodeSpec
 from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image_files
 from tltool.features.extract import Features
-from tltool.features.sampler import Sampler, shuffled_order
+from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
 
 Photo = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # number of the draw, image, label
 
@@ -48,8 +48,8 @@ class PhotoSource:
         return len(self.items)
 
     def spread(self, count: int) -> PhotoSource:
-        """Return up to ``count`` of the photos, evenly spread over all."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+        """Return about ``count`` of the photos, evenly spread over all, and some of each class."""
+        chosen = spread_over_classes(self.labels, count)
         items = [self.items[position] for position in chosen]
         weights = None if self.weights is None else self.weights[chosen]
         return replace(self, items=items, labels=self.labels[chosen], weights=weights)

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tltool.features.sampler import spread_over_classes
+
 MOST_PHOTOS = 10_000  # that a covariance is estimated from; more would only take memory
 MOST_FEATURES = 4096  # whose covariance takes a minute; as many numbers squared go into an export
 _FLOOR = 1e-6  # least variance of a direction against the mean of all
@@ -93,7 +95,7 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
     """
     from sklearn.covariance import ledoit_wolf
 
-    chosen = np.linspace(0, len(labels) - 1, min(MOST_PHOTOS, len(labels))).astype(int)
+    chosen = spread_over_classes(labels, MOST_PHOTOS)
     pooled, labels = pooled[chosen], labels[chosen]
     vectors = pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
     vectors = vectors.astype(np.float64)  # a diverged network's squares go beyond float32

@@ -81,10 +81,8 @@ def _detector(
         return None, None
     plain = fit_detector(pooled, labels)
     if plain is None:
-        session.observer.on_message(
-            "no reject option: with one photo per class there is no telling what is usual",
-            level="warning",
-        )
+        why = _why_no_detector(pooled, labels)
+        session.observer.on_message(f"no reject option: {why}", level="warning")
         return None, None
     held = plain.scores(learned.held_pooled)
     if not photos.others:
@@ -103,6 +101,15 @@ def _detector(
     )
     told = {"coverage": coverage, "border_set_on": "validation and other photos", "other": figures}
     return plain.with_border(border), told
+
+
+def _why_no_detector(pooled: np.ndarray, labels: np.ndarray) -> str:
+    """Return why ``fit_detector`` has found nothing."""
+    if not np.isfinite(pooled).all():
+        return "the features are not finite, training has diverged"
+    if np.bincount(labels).max() == 1:
+        return "with one photo per class there is no telling what is usual"
+    return "all photos of a class have the same features, so there is no telling what is usual"
 
 
 def _scores_of(learning: Learning, detector: OutlierDetector, files: Sequence[Path]) -> np.ndarray:

@@ -83,6 +83,7 @@ def _evaluated(learning: Learning, photos: Photos, learned: Learned, trust: Trus
         softmax(logits, trust.temperature),
         uncalibrated=softmax(logits),
         ood_scores=detector.scores(pooled) if detector else None,
+        part=name,
     )
 
 

@@ -19,6 +19,7 @@ from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.gain import gain_of_copies
 from tltool.evaluation.measure import measured
 from tltool.evaluation.refusal import detection_metrics
+from tltool.evaluation.report.advice import photos_seen
 from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.page import write_report
 from tltool.events import Observer, SilentObserver
@@ -27,6 +28,7 @@ from tltool.runs.layout import RunLayout
 from tltool.workflows.heats import heat_pictures
 from tltool.workflows.measured_photos import read_photos, scores_of_others
 from tltool.workflows.models import OpenModel, open_model
+from tltool.workflows.trained_on import trained_on
 
 
 def evaluate(
@@ -44,7 +46,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the metrics document of ``model`` on labelled ``photos``; classes match by name.
 
-    Whether ``asserts`` hold stands in the document; ``evaluation.asserts.require`` raises.
+    Whether ``asserts`` hold stands in the document; ``evaluation.asserts.require`` raises. So does
+    ``trained_on``: how many of the photos trained the run or chose its best epoch.
 
     Args:
         model: a run folder or an exported model.
@@ -84,10 +87,17 @@ def evaluate(
     catalog = Catalog(found.catalog.root, tuple(items), opened.class_names)
     observer.on_phase("predict", f"{len(items)} photos")
     evaluated, plain = _answered(
-        opened, catalog, name=split or str(photos), tta=tta, observer=observer
+        opened, catalog, name=split or str(photos), part=split, tta=tta, observer=observer
     )
-    metrics = {**measured(evaluated), "baselines": baselines(catalog)}
+    metrics = {
+        **measured(evaluated),
+        "trained_on": trained_on(items, Path(model)),
+        "baselines": baselines(catalog),
+    }
     _add_others(metrics, evaluated.ood_scores, others, opened, observer)
+    seen = photos_seen(metrics)
+    if seen:
+        observer.on_message(seen, level="warning")
     if plain is not None:
         gain = gain_of_copies(plain, evaluated.probabilities, catalog.labels())
         metrics["tta"] = {"kind": tta, **gain}
@@ -185,23 +195,30 @@ def _check_classes(items: Sequence[Item], opened: OpenModel, observer: Observer)
 
 
 def _answered(
-    opened: OpenModel, photos: Catalog, *, name: str, tta: Tta, observer: Observer
+    opened: OpenModel,
+    photos: Catalog,
+    *,
+    name: str,
+    part: SplitName | None,
+    tta: Tta,
+    observer: Observer,
 ) -> tuple[Evaluated, np.ndarray | None]:
     """Return the answers, and the probabilities without changed copies where there are any."""
-    parts: list[Answers] = []
+    given: list[Answers] = []
     for start in range(0, len(photos), opened.batch_size):
         batch = photos.items[start : start + opened.batch_size]
-        parts.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
+        given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
-    answers = np.concatenate([part.probabilities for part in parts])
+    answers = np.concatenate([answer.probabilities for answer in given])
     evaluated = Evaluated(
         name,
         photos,
         answers,
         without_temperature(answers, opened.temperature),
-        _joined([part.ood_scores for part in parts]),
+        _joined([answer.ood_scores for answer in given]),
+        part,
     )
-    return evaluated, _joined([part.plain for part in parts])
+    return evaluated, _joined([answer.plain for answer in given])
 
 
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -225,7 +225,8 @@ class _Trial:
 def _ranked(places: Sequence[Place]) -> tuple[Place, ...]:
     """Return the best first, each other compared with it."""
     best, *others = sorted(places, key=lambda place: (-place.correct.mean(), place.backbone.name))
-    paired = against_first(best.correct, [place.correct for place in others])
+    corrects = [place.correct for place in others]
+    paired = against_first(best.correct, corrects, best_of_all=True)
     return (
         best,
         *(replace(place, against_best=one) for place, one in zip(others, paired, strict=True)),

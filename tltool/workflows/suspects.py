@@ -25,8 +25,9 @@ class Suspects:
     """What was found of wrong labels.
 
     Attributes:
-        figures: ``{n, suspects, expected}`` for metrics.json: labels looked at, labels suspect, and
-            how many are estimated to be wrong; None where nothing was looked at.
+        figures: ``{n, suspects, expected, left_out}`` for metrics.json: labels looked at, labels
+            suspect, how many are estimated to be wrong, and classes that were not looked at; None
+            where nothing was looked at.
         labels: for the report, the surest first.
     """
 
@@ -39,7 +40,7 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
 
     Only training and validation photos are looked at: the test photos are for the evaluation alone.
     Nothing is looked at where the recipe wants none, where the run has no features of untouched
-    photos, or where a class is too small.
+    photos, or where fewer than two classes have two photos. Smaller classes are left out and named.
     """
     session = learning.session
     if not session.recipe.evaluate.label_errors or learning.pretrained is None:
@@ -58,7 +59,18 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
         seed=session.recipe.seed,
     )
     if found is None:
+        session.observer.on_message(
+            "no search for wrong labels: it needs two classes of at least two different photos",
+            level="warning",
+        )
         return Suspects(None, ())
+    left_out = [catalog.class_names[number] for number in found.left_out]
+    if left_out:
+        session.observer.on_message(
+            f"labels of {', '.join(left_out)} are not looked at: with one photo, or copies of one, "
+            "there is nothing to compare it with",
+            level="warning",
+        )
     files = [shown_path(item.path, catalog.root) for item in catalog.items]
     write_suspects(session.run.label_suspects, found, files, catalog.class_names)
     if found.suspects:
@@ -70,7 +82,12 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
         )
         for one in found.suspects
     ]
-    figures = {"n": found.n, "suspects": len(labels), "expected": found.expected}
+    figures = {
+        "n": found.n,
+        "suspects": len(labels),
+        "expected": found.expected,
+        "left_out": left_out,
+    }
     return Suspects(figures, labels)
 
 

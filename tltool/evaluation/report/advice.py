@@ -21,7 +21,7 @@ def answer(metrics: Mapping[str, Any]) -> str:
     )
     if probe is not None:
         told += f", the linear probe {percent(probe['accuracy']['value'])}"
-        if metrics["evaluated_on"] != probe["evaluated_on"]:
+        if metrics["part"] != probe["evaluated_on"]:
             told += f" on the {probe['evaluated_on']} photos"
     return f"{told}."
 
@@ -35,6 +35,22 @@ def next_steps(metrics: Mapping[str, Any], *, suspects: int = 0, most: int = 3) 
         most: sentences at most.
     """
     return list(_steps(metrics, suspects))[:most]
+
+
+def photos_seen(metrics: Mapping[str, Any]) -> str | None:
+    """Return a sentence on photos that the model was trained on; None where there are none."""
+    seen = metrics.get("trained_on")
+    if not seen or not (seen["train"] or (seen["validation"] and metrics["part"] is None)):
+        return None
+    parts = [
+        f"{seen[part]:,} {told}"
+        for part, told in (("train", "trained it"), ("validation", "chose its best epoch"))
+        if seen[part]
+    ]
+    return (
+        f"Measure on photos that the model has not seen: of these {metrics['n']:,} "
+        f"{' and '.join(parts)}, so the figures are better than those of new photos."
+    )
 
 
 def percent(share: float | None) -> str:
@@ -58,11 +74,14 @@ def _steps(metrics: Mapping[str, Any], suspects: int) -> Iterator[str]:
     failed = [row["assert"] for row in metrics["asserts"] if not row["passed"]]
     if failed:
         yield f"Not good enough: {', '.join(failed)} is not met, so do not use this model yet."
+    seen = photos_seen(metrics)
+    if seen:
+        yield seen
     unclear = metrics["not_above_chance"]
     if unclear:
         yield (
-            f"Collect more photos of {_some(unclear)}: with so few, recall there cannot be told "
-            "apart from chance."
+            f"Collect more photos of {_some(metrics['rarest_of_these'])}: with so few, recall of "
+            f"{_some(unclear)} cannot be told apart from chance."
         )
     if suspects >= _SUSPECTS:
         yield (
@@ -98,7 +117,7 @@ def _about_mistakes(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
     rate = metrics["accuracy"]
-    if metrics["ece"] > _OVERCONFIDENT and metrics["ece_interval"][0] > _OVERCONFIDENT / 2:
+    if metrics["ece"] > max(_OVERCONFIDENT, metrics["ece_by_chance"]):
         yield (
             f"Do not take confidences literally: they are {percent(metrics['ece'])} off on average."
         )
@@ -109,7 +128,7 @@ def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"Measure on more photos: with about {needed:,.0f} instead of {metrics['n']:,} the "
             "interval shrinks to 5 points either way."
         )
-    if metrics["evaluated_on"] == "validation":
+    if metrics["part"] == "validation":
         yield (
             "Keep photos apart for an honest figure (--set data.test_fraction=0.2 or --test "
             "FOLDER): these also chose the best epoch."
@@ -117,8 +136,8 @@ def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _place(metrics: Mapping[str, Any]) -> str:
-    name = metrics["evaluated_on"]
-    return f"{name} " if name in ("train", "training", "validation", "test") else ""
+    name = {"train": "training"}.get(metrics["part"], metrics["part"])
+    return f"{name} " if name else ""
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

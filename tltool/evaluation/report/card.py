@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tltool.evaluation.report.advice import percent
+from tltool.evaluation.report.advice import percent, photos_seen
 from tltool.evaluation.report.document import Report, Training
 
 
@@ -53,7 +53,12 @@ def _limits(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"On photos like these between {percent(rate['low'])} and {percent(rate['high'])} are "
         "named right; on others it may be far fewer."
     )
-    if metrics["evaluated_on"] == "validation":
+    seen = photos_seen(metrics)
+    if seen:
+        yield seen
+    elif "trained_on" in metrics and metrics["trained_on"] is None:
+        yield "Whether the model was trained on some of these photos is not known."
+    if metrics["part"] == "validation":
         yield "The same photos chose the best epoch: figures are a little optimistic."
     if metrics["absent_classes"]:
         yield f"Not measured, for lack of photos: {_listed(metrics['absent_classes'])}."

@@ -24,6 +24,7 @@ from tltool.evaluation.report.gallery import (
     shown_photos,
     worst_mistakes,
 )
+from tltool.evaluation.report.trust import calibration_rows, calibration_told, refusal_told
 
 _MATRIX_UP_TO = 40  # classes; beyond, only the most confused pairs are listed
 _PAIRS, _ISSUES, _SUSPECTS = 15, 60, 24  # shown at most
@@ -75,7 +76,10 @@ def _content(report: Report) -> dict[str, Any]:
         "suspects": _suspects(report),
         "issues": _issues(report),
         "calibration": calibration_chart(metrics),
+        "calibration_rows": calibration_rows(metrics),
+        "calibration_told": calibration_told(metrics),
         "refusal": refusal_chart(metrics),
+        "refusal_told": refusal_told(metrics),
         "slices": _grouped(metrics["slices"]),
         "scale_from": _scale_from(metrics["slices"]),
         "training": training,

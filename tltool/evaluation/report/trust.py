@@ -1,0 +1,98 @@
+"""What the report says of confidences and of photos that are left unanswered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.evaluation.metrics import CALIBRATION_BINS
+from tltool.evaluation.report.advice import percent
+
+_ENOUGH_PER_BIN = 10  # photos; with fewer a bin's accuracy is mostly chance
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure before and after the temperature, each with its interval where one is known."""
+
+    name: str
+    before: float
+    before_interval: Sequence[float] | None
+    after: float
+    after_interval: Sequence[float] | None
+
+
+def calibration_rows(metrics: Mapping[str, Any]) -> list[Row]:
+    """Return both figures; cross-fitted where the temperature was fitted on these photos."""
+    fitted = _cross_fitted(metrics)
+    return [
+        Row(
+            name,
+            metrics[f"{key}_uncalibrated"],
+            metrics[f"{key}_uncalibrated_interval"],
+            fitted[f"{key}_after_cross_fitted"] if fitted else metrics[key],
+            None if fitted else metrics[f"{key}_interval"],
+        )
+        for key, name in (("ece", "calibration error"), ("log_loss", "log-loss"))
+    ]
+
+
+def calibration_told(metrics: Mapping[str, Any]) -> str:
+    """Return what to make of the calibration error."""
+    return " ".join(_of_calibration(metrics))
+
+
+def refusal_told(metrics: Mapping[str, Any]) -> str:
+    """Return how many photos the reject option leaves; empty without one."""
+    refusal = metrics["refusal"]
+    if refusal.get("known") is None:
+        return ""
+    return " ".join(_of_refusal(refusal, own=_own(metrics)))
+
+
+def _own(metrics: Mapping[str, Any]) -> bool:
+    return bool(metrics["part"] == "validation")
+
+
+def _cross_fitted(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return figures of photos that the temperature was not fitted on, where they are needed."""
+    found = metrics.get("calibration")
+    return found if _own(metrics) and found and found["value"] != 1.0 else None
+
+
+def _of_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if _cross_fitted(metrics):
+        yield (
+            "The temperature was fitted on these photos: the last column has each of them at the "
+            "temperature that the others give."
+        )
+    elif _own(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
+        yield "The temperature was fitted on these photos: the last column is a little optimistic."
+    inside = "; this one is not above it" if metrics["ece"] <= metrics["ece_by_chance"] else ""
+    yield (
+        "Of a perfectly calibrated model with so many photos the calibration error reaches "
+        f"{metrics['ece_by_chance']:.3f} by chance{inside}."
+    )
+    if metrics["n"] < _ENOUGH_PER_BIN * CALIBRATION_BINS:
+        yield f"A point is fewer than {_ENOUGH_PER_BIN} photos, so the error is mostly chance."
+
+
+def _of_refusal(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
+    known, right = refusal["known"], refusal["accuracy_of_known"]
+    answered = f", and of those {percent(right['value'])} are named right" if right else ""
+    yield (
+        f"Reject option: {percent(known['value'])} of these photos are taken as known "
+        f"({percent(known['low'])} to {percent(known['high'])}){answered}."
+    )
+    if own:
+        yield "The border was set on these photos; of new ones a few more or fewer are known."
+    other = refusal.get("other")
+    if other:
+        area = other["auroc"]
+        set_by = ", which helped to set the border," if refusal.get("border_set_on") else ""
+        yield (
+            f"Of {other['n_others']:,} photos of something else{set_by} "
+            f"{percent(other['refused']['value'])} are refused; area under the curve "
+            f"{area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f})."
+        )

@@ -1,0 +1,31 @@
+"""Whether photos to be measured are those that a model was made with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tltool.data.catalog import Item
+from tltool.data.split import read_split
+from tltool.runs.layout import RunLayout
+
+
+def trained_on(items: Sequence[Item], model: Path) -> dict[str, int] | None:
+    """Return how many photos lie in the training and in the validation part of a run, by content.
+
+    None where that is not known: an export has no list of its photos.
+
+    Args:
+        items: the photos.
+        model: the folder of a run, or another model.
+
+    Raises:
+        DataError: the run's split.csv is damaged.
+    """
+    split = RunLayout(model).split
+    if not split.is_file():
+        return None
+    part_of = {row.sha256: row.split for row in read_split(split)}
+    found = Counter(part_of.get(item.sha256) for item in items)
+    return {"train": found["train"], "validation": found["validation"]}
