@@ -112,8 +112,9 @@ def test_figures_that_were_set_on_these_photos_are_labelled(tmp_path):
     metrics = {**report.metrics, "calibration": fitted}
     words = page_of(tmp_path / "own.html", replace(report, metrics=metrics)).words
     assert "each of them at the temperature that the others give" in words
-    assert "0.123" in words and "0.765" in words
+    assert "0.123" in words and "0.765" in words and "after, cross-fitted" in words
     assert "The border was set on these photos" in words
+    assert "chose the best epoch, the temperature and the border of what is known" in words
     other = replace(report, metrics={**metrics, "part": "test"})
     words = page_of(tmp_path / "test.html", other).words
     assert "set on these photos" not in words and "0.765" not in words

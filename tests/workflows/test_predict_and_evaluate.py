@@ -111,7 +111,7 @@ def test_photos_that_the_run_was_trained_on_are_told(trained, tmp_path):
     document = json.loads(result.stdout)
     held = json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
     assert document["trained_on"] == {"train": document["n"] - held, "validation": held}
-    told = f"of these 42 {42 - held} trained it and {held} chose its best epoch"
+    told = f"{42 - held} of these trained it and {held} of these chose its best epoch"
     assert told in " ".join(result.stderr.split())
     assert page.read_text("utf-8").count(told) == 2  # what to do next, and the model card
 

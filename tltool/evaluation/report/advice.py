@@ -42,14 +42,11 @@ def photos_seen(metrics: Mapping[str, Any]) -> str | None:
     seen = metrics.get("trained_on")
     if not seen or not (seen["train"] or (seen["validation"] and metrics["part"] is None)):
         return None
-    parts = [
-        f"{seen[part]:,} {told}"
-        for part, told in (("train", "trained it"), ("validation", "chose its best epoch"))
-        if seen[part]
-    ]
+    told = {"train": "trained it", "validation": "chose its best epoch"}
+    parts = [f"{seen[part]:,} of these {told[part]}" for part in told if seen[part]]
     return (
-        f"Measure on photos that the model has not seen: of these {metrics['n']:,} "
-        f"{' and '.join(parts)}, so the figures are better than those of new photos."
+        f"Measure on photos that the model has not seen: {' and '.join(parts)}, so the figures are "
+        "better than those of new photos."
     )
 
 

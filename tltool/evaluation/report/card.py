@@ -59,7 +59,7 @@ def _limits(metrics: Mapping[str, Any]) -> Iterator[str]:
     elif "trained_on" in metrics and metrics["trained_on"] is None:
         yield "Whether the model was trained on some of these photos is not known."
     if metrics["part"] == "validation":
-        yield "The same photos chose the best epoch: figures are a little optimistic."
+        yield f"The same photos chose {_chosen(metrics)}: figures are a little optimistic."
     if metrics["absent_classes"]:
         yield f"Not measured, for lack of photos: {_listed(metrics['absent_classes'])}."
     if metrics["not_above_chance"]:
@@ -68,6 +68,16 @@ def _limits(metrics: Mapping[str, Any]) -> Iterator[str]:
     for row in metrics["slices"]:
         if row["worse"]:
             yield f"Worse than elsewhere: {row['by']} {row['value']}."
+
+
+def _chosen(metrics: Mapping[str, Any]) -> str:
+    """Return what the validation photos decided, as far as the figures show it."""
+    chosen = ["the best epoch"]
+    if metrics["ece"] != metrics["ece_uncalibrated"]:
+        chosen.append("the temperature")
+    if metrics["refusal"].get("known") is not None:
+        chosen.append("the border of what is known")
+    return " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
 
 
 def _licences(training: Training) -> Iterator[str]:

@@ -24,7 +24,12 @@ from tltool.evaluation.report.gallery import (
     shown_photos,
     worst_mistakes,
 )
-from tltool.evaluation.report.trust import calibration_rows, calibration_told, refusal_told
+from tltool.evaluation.report.trust import (
+    after_heading,
+    calibration_rows,
+    calibration_told,
+    refusal_told,
+)
 
 _MATRIX_UP_TO = 40  # classes; beyond, only the most confused pairs are listed
 _PAIRS, _ISSUES, _SUSPECTS = 15, 60, 24  # shown at most
@@ -76,6 +81,7 @@ def _content(report: Report) -> dict[str, Any]:
         "suspects": _suspects(report),
         "issues": _issues(report),
         "calibration": calibration_chart(metrics),
+        "calibration_after": after_heading(metrics),
         "calibration_rows": calibration_rows(metrics),
         "calibration_told": calibration_told(metrics),
         "refusal": refusal_chart(metrics),

@@ -38,6 +38,11 @@ def calibration_rows(metrics: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def after_heading(metrics: Mapping[str, Any]) -> str:
+    """Return the heading of the last column."""
+    return "after, cross-fitted" if _cross_fitted(metrics) else "after calibration"
+
+
 def calibration_told(metrics: Mapping[str, Any]) -> str:
     """Return what to make of the calibration error."""
     return " ".join(_of_calibration(metrics))
