@@ -137,6 +137,8 @@ def _section(schema: Mapping[str, Any], section: Mapping[str, Any], prefix: str)
 
 
 def _off_by_default(entry: Mapping[str, Any]) -> str:
+    if entry["default"] == "auto":
+        return " `auto` by default: as the policy has it; `null` is off, a key of it or `{}` is on."
     if entry["default"] is not None:
         return ""
     return " Off by default (`null`); a key of it, or `{}`, switches it on."

@@ -6,40 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.augment.policy import Augmenter
+from tests.augment.changes import ALL_CHANGES, CHANGES, EVERYTHING, MIXES, augmented, noise
 from tltool.augment.spec import AugmentSpec
 
 SIZE = (32, 24)
-EVERYTHING = AugmentSpec("horizontal", (0.5, 1.5), 0.4, 0.4, 1.0)
-
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def noise(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    return np.random.default_rng(0).uniform(0, 255, (count, *size, 3)).astype(np.float32)
-
-
-def augmented(
-    images: np.ndarray,
-    spec: AugmentSpec,
-    *,
-    seed: int = 0,
-    epoch: int = 1,
-    labels: np.ndarray | None = None,
-    order: np.ndarray | None = None,
-    batch_size: int = 8,
-) -> Batch:
-    """Return (index [N], images [N, H, W, 3], labels [N, C]) of one epoch."""
-    count = len(images)
-    index = np.arange(count) if order is None else order
-    labels = np.eye(count, dtype=np.float32) if labels is None else labels
-    photos = tf.data.Dataset.from_tensor_slices(
-        (index.astype(np.int64), images[index], labels[index])
-    )
-    augmenter = Augmenter(spec, (images.shape[1], images.shape[2]))
-    batches = augmenter.batches(photos, key=tf.constant([seed, epoch]), batch_size=batch_size)
-    parts = list(batches.as_numpy_iterator())
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore
 
 
 def test_nothing_changes_when_all_is_off():
@@ -56,21 +26,20 @@ def test_the_same_seed_and_epoch_give_the_same_photos_and_labels():
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 2}])
-@pytest.mark.parametrize(
-    "spec",
-    [
-        AugmentSpec(flip="horizontal"),
-        AugmentSpec(crop=(0.5, 1.5)),
-        AugmentSpec(cutout=0.5),
-        AugmentSpec(mixup=0.4),
-        AugmentSpec(cutmix=1.0),
-    ],
-    ids=["flip", "crop", "cutout", "mixup", "cutmix"],
-)
-def test_another_seed_or_epoch_gives_other_photos(spec, change):
-    images = noise(12)
-    assert not np.array_equal(augmented(images, spec)[1], augmented(images, spec, **change)[1])
+@pytest.mark.parametrize("spec", [*CHANGES.values(), *MIXES.values()], ids=[*CHANGES, *MIXES])
+def test_another_seed_or_epoch_gives_other_photos(spec):
+    images = noise(8)
+    once = augmented(images, spec)[1]
+    assert not np.array_equal(once, augmented(images, spec, seed=1)[1])
+    assert not np.array_equal(once, augmented(images, spec, epoch=2)[1])
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_the_number_of_workers_changes_nothing(threads):
+    images = noise(24)
+    usual = augmented(images, EVERYTHING)
+    for one, other in zip(usual, augmented(images, EVERYTHING, threads=threads), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_photos_of_one_epoch_are_changed_independently():
@@ -81,7 +50,7 @@ def test_photos_of_one_epoch_are_changed_independently():
 
 def test_a_photos_own_change_does_not_depend_on_its_place_in_the_epoch():
     images = noise(10)
-    spec = AugmentSpec("horizontal", (0.5, 1.5), 0.4)
+    spec = ALL_CHANGES
     order = np.random.default_rng(1).permutation(10)
     index, shuffled, _ = augmented(images, spec, order=order)
     np.testing.assert_array_equal(index, order)
@@ -166,60 +135,6 @@ def test_cutout_hides_at_most_the_rectangle_allowed():
     shares = hidden.mean(axis=(1, 2))
     assert shares.max() <= 0.25 + 1e-6
     assert shares.max() > 0.1
-
-
-@pytest.mark.parametrize(
-    "spec", [AugmentSpec(mixup=0.4), AugmentSpec(cutmix=1.0), AugmentSpec(mixup=0.2, cutmix=1.0)]
-)
-def test_blended_labels_are_probabilities(spec):
-    labels = augmented(noise(50), spec)[2]
-    assert (labels >= 0).all()
-    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
-    assert ((labels > 0.01) & (labels < 0.99)).any()
-
-
-@pytest.mark.parametrize("alpha", [1e-3, 0.2, 10])
-def test_mixup_blends_photos_exactly_as_it_blends_labels(alpha):
-    count = 40
-    images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *SIZE, 3))
-    _, changed, labels = augmented(images, AugmentSpec(mixup=alpha))
-    assert np.isfinite(changed).all()
-    expected = labels @ np.arange(count)
-    np.testing.assert_allclose(changed[:, 0, 0, 0], expected, atol=1e-3)
-    np.testing.assert_allclose(
-        changed, np.broadcast_to(expected[:, None, None, None], changed.shape), atol=1e-3
-    )
-
-
-def test_mixup_with_alpha_1_draws_uniform_shares():
-    shares = augmented(noise(400, (4, 4)), AugmentSpec(mixup=1.0), batch_size=100)[2]
-    own = np.diagonal(shares)[(shares > 0).sum(axis=1) == 2]
-    assert abs(own.mean() - 0.5) < 0.06
-    assert abs(own.std() - 12**-0.5) < 0.04
-
-
-@pytest.mark.parametrize("size", [(32, 24), (33, 31), (5, 7)])
-@pytest.mark.parametrize("alpha", [0.2, 1.0])
-def test_cutmix_labels_are_the_area_that_was_really_pasted(size, alpha):
-    count = 48
-    images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *size, 3))
-    _, changed, labels = augmented(images, AugmentSpec(cutmix=alpha))
-    for photo in range(count):
-        pixels = np.round(changed[photo, :, :, 0]).astype(int)
-        area = np.bincount(pixels.ravel(), minlength=count) / pixels.size
-        np.testing.assert_allclose(labels[photo], area, atol=1e-5)
-
-
-def test_with_both_kinds_every_batch_gets_one_of_them():
-    images = np.tile(np.arange(8, dtype=np.float32)[:, None, None, None], (30, *SIZE, 3))
-    _, changed, _ = augmented(images, AugmentSpec(mixup=1.0, cutmix=1.0))
-    whole = np.isclose(changed, np.round(changed), atol=1e-4).reshape(30, -1).all(axis=1)
-    assert 5 < whole.sum() < 25  # pasted pixels stay whole numbers, blended ones do not
-
-
-def test_the_last_and_smaller_batch_is_blended_too():
-    index, changed, labels = augmented(noise(9), AugmentSpec(mixup=0.4), batch_size=8)
-    assert len(index) == len(changed) == len(labels) == 9
 
 
 def test_all_of_it_works_under_determinism():

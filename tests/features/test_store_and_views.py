@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.augment.changes import EVERYTHING
 from tltool.augment.spec import AugmentSpec
 from tltool.data.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
@@ -151,13 +152,24 @@ def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_ph
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)
     source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
-    spec = AugmentSpec("horizontal", (0.5, 1.5), 0.4, 0.4, 1.0)
-    whole = list(source.augmented(spec, seed=3, epoch=2).as_numpy_iterator())
-    rest = list(source.augmented(spec, seed=3, epoch=2, start=start).as_numpy_iterator())
+    whole = list(source.augmented(EVERYTHING, seed=3, epoch=2).as_numpy_iterator())
+    rest = list(source.augmented(EVERYTHING, seed=3, epoch=2, start=start).as_numpy_iterator())
     assert len(rest) == len(whole) - start // 4
     for one, other in zip(whole[start // 4 :], rest, strict=True):
         for part, again in zip(one, other, strict=True):
             np.testing.assert_array_equal(part, again)
+
+
+def test_cached_views_are_the_first_epochs_of_the_live_path(make_photos):
+    items = read_folder(make_photos(n=5, size=24)).items
+    labels = np.array([item.label == "dog" for item in items], np.int64)
+    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
+    for number in (1, 2, 3):
+        cached = source.augmented(EVERYTHING, seed=3, epoch=number).as_numpy_iterator()
+        live = source.drawn(EVERYTHING, Sampler(labels, seed=3), epoch=number).as_numpy_iterator()
+        for one, other in zip(cached, live, strict=True):
+            for part, again in zip(one, other, strict=True):
+                np.testing.assert_array_equal(part, again)
 
 
 def test_a_photo_drawn_twice_in_an_epoch_is_changed_in_two_ways(make_photos):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tltool.errors import UsageError
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe, to_yaml
+from tltool.recipe.policies import OFF, POLICIES
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_home_that_does_not_exist():
 
 
 def test_a_resolved_recipe_shows_every_key():
-    text = to_yaml(load_recipe("vgg16", ["augment.mixup.alpha=1", "augment.cutmix.alpha=1"]))
+    text = to_yaml(load_recipe("vgg16", [f"augment.{name}={{}}" for name in OFF if name != "flip"]))
     for key in all_keys():
         assert f"{key.rsplit('.', 1)[-1]}:" in text
 
@@ -284,3 +285,64 @@ def test_any_text_is_a_recipe_or_one_error(tmp_path, text):
         load_recipe(str(tmp_path / "fuzz.yaml"))
     except UsageError as error:
         assert "fuzz.yaml" in error.message
+
+
+# policies of augmentation -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_is_a_recipe_and_says_every_key(policy):
+    section = load_recipe("vgg16", [f"augment.policy={policy}"]).augment
+    assert section.policy == policy
+    assert "auto" not in section.model_dump(exclude={"policy"}).values()
+
+
+def test_a_key_beside_a_policy_wins_and_the_policy_fills_the_rest_of_a_change(write):
+    section = load_recipe(
+        write("augment: {policy: medium, mixup: null, crop: {min_area: 0.7}, blur: {}}")
+    ).augment
+    assert section.mixup is None
+    assert (section.crop.min_area, section.crop.max_aspect) == (0.7, 1.33)
+    assert section.blur.sigma == 1.5
+    assert section.rotation.degrees == 10
+    assert section.noise is None
+
+
+def test_a_policy_replaces_what_the_base_says_of_augmentation(write):
+    off = load_recipe(write("base: mixup_cutmix\naugment: {policy: none}")).augment
+    assert (off.mixup, off.cutmix, off.cutout, off.crop, off.flip) == (
+        None,
+        None,
+        None,
+        None,
+        "none",
+    )
+    kept = load_recipe(write("base: mixup_cutmix\naugment: {mixup: null}")).augment
+    assert kept.mixup is None
+    assert kept.cutmix.alpha == 1
+
+
+def test_the_order_of_overrides_with_a_policy_makes_no_difference():
+    settings = ["augment.policy=strong", "augment.mixup=null"]
+    one, other = load_recipe("vgg16", settings), load_recipe("vgg16", settings[::-1])
+    assert one == other
+    assert one.augment.mixup is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("augment.policy=meduim", "Did you mean 'medium'?"),
+        ("augment.mixpu.alpha=1", "Did you mean 'augment.mixup'?"),
+        ("augment.crop.min_are=1", "Did you mean 'augment.crop.min_area'?"),
+        ("augment.crop=5", "augment.crop: a map of keys to values is wanted, got 5"),
+        ("augment.blur.probability=1.5", "augment.blur.probability: Input should be less than"),
+        ("augment.mix_probability=-0.1", "augment.mix_probability: Input should be greater than"),
+    ],
+)
+def test_a_wrong_augmentation_is_told_in_one_sentence(setting, told):
+    with pytest.raises(UsageError) as caught:
+        load_recipe("vgg16", [setting])
+    assert told in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "Section" not in caught.value.message

@@ -110,7 +110,7 @@ def test_what_differs_between_two_recipes_in_the_order_of_the_schema():
     b = load_recipe("vgg16", ["seed=3", "train.ema=0.5", "augment.mixup.alpha=0.4"])
     assert differences(a, b) == [
         Difference("seed", 0, 3),
-        Difference("augment.mixup", None, {"alpha": 0.4}),
+        Difference("augment.mixup", "auto", {"alpha": 0.4}),
         Difference("train.ema", 0.95, 0.5),
     ]
     assert differences(a, a) == []

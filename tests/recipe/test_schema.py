@@ -16,12 +16,13 @@ from tltool.recipe.json_schema import json_schema
 from tltool.recipe.keys import all_keys
 from tltool.recipe.library import find, shipped
 from tltool.recipe.load import load_recipe, to_yaml
+from tltool.recipe.policies import OFF
 from tltool.recipe.schema import Recipe
 
 SCHEMA = json_schema()
 READ = keys_read()
 NOT_A_SETTING = {"format"}  # load.py refuses later ones before there is a Recipe
-SWITCHES = ("augment.crop", "augment.cutout", "augment.mixup", "augment.cutmix")
+SWITCHES = tuple(f"augment.{name}" for name in OFF if name != "flip")
 
 
 def entry_of(key: str) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """keras-cv's layers, made pure functions of a seed.
 
-keras-cv 0.9 draws from stateful generators: MixUp and CutMix ignore their seed for the Beta draw,
-RandomCropAndResize draws area and aspect from two generators with one seed (so the two are
-perfectly correlated), and CutMix weights the labels with a rectangle that may stick out of the
-photo. The subclasses here keep keras-cv's image operations and replace the draws.
+keras-cv 0.9 draws from stateful generators, and RandomCropAndResize draws area and aspect from two
+generators with one seed, so that the two are perfectly correlated. Here keras-cv's image operations
+stay and the draws are replaced.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import tensorflow as tf
 from keras_cv.core import FactorSampler
 
 # without a seed keras-cv reaches for the global generator, which determinism forbids
-_UNUSED_SEED = 1
+UNUSED_SEED = 1
 
 
 class SeedStream:
@@ -52,6 +51,15 @@ class SeedStream:
         # for tiny alpha both gammas can underflow to zero: 0/0 would poison the photo
         return tf.math.divide_no_nan(first, first + second)
 
+    def normal(self, shape: Any) -> tf.Tensor:
+        """Return standard normal numbers, float32."""
+        return tf.random.stateless_normal(shape, self.draw())
+
+    def dirichlet(self, size: int) -> tf.Tensor:
+        """Return ``size`` shares that sum to one, all such equally likely, float32 [size]."""
+        parts = tf.random.stateless_gamma((size,), self.draw(), alpha=1.0)
+        return parts / tf.reduce_sum(parts)
+
     def permutation(self, size: tf.Tensor) -> tf.Tensor:
         """Return 0 … size - 1 in random order, int32 [size]."""
         return tf.random.experimental.stateless_shuffle(tf.range(size), self.draw())
@@ -77,9 +85,11 @@ class LogStreamFactor(StreamFactor):
         return tf.exp(self._stream.uniform(shape, low, high, dtype))
 
 
-def flip(mode: str, stream: SeedStream) -> Any:
+def flip(mode: str, probability: float, stream: SeedStream) -> Any:
     """Return keras-cv's RandomFlip, drawing from ``stream``."""
-    layer = keras_cv.layers.RandomFlip(mode=mode, seed=_UNUSED_SEED, dtype="float32")
+    layer = keras_cv.layers.RandomFlip(
+        mode=mode, rate=probability, seed=UNUSED_SEED, dtype="float32"
+    )
     layer._random_generator = stream
     return layer
 
@@ -92,7 +102,7 @@ def crop_and_resize(
         target_size=size,
         crop_area_factor=StreamFactor(min_area, 1.0, stream),
         aspect_ratio_factor=LogStreamFactor(1 / max_aspect, max_aspect, stream),
-        seed=_UNUSED_SEED,
+        seed=UNUSED_SEED,
         dtype="float32",
     )
     layer._random_generator = stream
@@ -105,62 +115,8 @@ def cutout(size: float, stream: SeedStream) -> Any:
         height_factor=StreamFactor(0.0, size, stream),
         width_factor=StreamFactor(0.0, size, stream),
         fill_value=116.0,
-        seed=_UNUSED_SEED,
+        seed=UNUSED_SEED,
         dtype="float32",
     )
     layer._random_generator = stream
     return layer
-
-
-class StreamMixUp(keras_cv.layers.MixUp):  # type: ignore[misc]
-    """Mixup (Zhang et al. 2018, arXiv:1710.09412) with draws from a seed stream."""
-
-    def __init__(self, alpha: float, stream: SeedStream) -> None:
-        super().__init__(alpha=alpha, seed=_UNUSED_SEED, dtype="float32")
-        self._stream = stream
-
-    def _mixup(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        size = tf.shape(images)[0]
-        order = self._stream.permutation(size)
-        share = self._stream.beta(self.alpha, (size,))
-        weight = tf.reshape(share, [-1, 1, 1, 1])
-        return weight * images + (1.0 - weight) * tf.gather(images, order), share, order
-
-
-class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
-    """CutMix (Yun et al. 2019, arXiv:1905.04899) with draws from a seed stream.
-
-    Labels are weighted by the area that was really pasted, as in the paper's code.
-    """
-
-    def __init__(self, alpha: float, stream: SeedStream) -> None:
-        super().__init__(alpha=alpha, seed=_UNUSED_SEED, dtype="float32")
-        self._stream = stream
-
-    def _cutmix(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        shape = tf.shape(images)
-        size, height, width = shape[0], shape[1], shape[2]
-        order = self._stream.permutation(size)
-        side = tf.sqrt(1.0 - self._stream.beta(self.alpha, (size,)))
-        y, cut_height, pasted_height = self._span(size, side, height)
-        x, cut_width, pasted_width = self._span(size, side, width)
-        mixed = keras_cv.src.utils.fill_utils.fill_rectangle(
-            images, x, y, cut_width, cut_height, tf.gather(images, order)
-        )
-        kept = 1.0 - tf.cast(pasted_height * pasted_width, tf.float32) / tf.cast(
-            height * width, tf.float32
-        )
-        return mixed, kept, order, y, x, cut_width, cut_height
-
-    def _span(
-        self, size: tf.Tensor, side: tf.Tensor, extent: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return centres, lengths and lengths inside the photo along one axis, int32 [size]."""
-        length = tf.cast(side * tf.cast(extent, tf.float32), tf.int32)
-        centre = self._stream.uniform((size,), 0, extent, tf.int32)
-        start = tf.cast(centre, tf.float32) - tf.cast(length, tf.float32) / 2
-        corners = tf.stack([start, start + tf.cast(length, tf.float32)])
-        inside = tf.clip_by_value(corners, 0.0, tf.cast(extent, tf.float32))
-        # keras-cv's fill_rectangle fills the pixels i with start <= i < end
-        low, high = tf.unstack(tf.cast(tf.math.ceil(inside), tf.int32))
-        return centre, length, high - low

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
-from tltool.augment import layers
+from tltool.augment.layers import SeedStream
+from tltool.augment.mixing import Mixer
 from tltool.augment.spec import AugmentSpec
+from tltool.augment.steps import steps_of
 
 _MIX_SALT = 7919  # keeps the draws of batches apart from those of items
 
@@ -23,29 +23,10 @@ class Augmenter:
     """
 
     def __init__(self, spec: AugmentSpec, size: tuple[int, int]) -> None:
-        self._size = size
-        self._stream = layers.SeedStream()
-        self._steps = self._steps_of(spec)
-        self._kinds: list[Any] = []
-        if spec.mixup is not None:
-            self._kinds.append(layers.StreamMixUp(spec.mixup, self._stream))
-        if spec.cutmix is not None:
-            self._kinds.append(layers.StreamCutMix(spec.cutmix, self._stream))
-
-    def _steps_of(self, spec: AugmentSpec) -> list[Any]:
-        steps: list[Any] = []
-        if spec.flip != "none":
-            steps.append(layers.flip(spec.flip, self._stream))
-        if spec.crop is not None:
-            area, aspect = spec.crop
-            steps.append(
-                layers.crop_and_resize(
-                    self._size, min_area=area, max_aspect=aspect, stream=self._stream
-                )
-            )
-        if spec.cutout is not None:
-            steps.append(layers.cutout(spec.cutout, self._stream))
-        return steps
+        self._spec, self._size = spec, size
+        self._stream = SeedStream()
+        self._steps = steps_of(spec, size, self._stream)
+        self._mixer = Mixer(spec, self._stream)
 
     def batches(
         self,
@@ -77,26 +58,11 @@ class Augmenter:
         def mix(number: tf.Tensor, batch: Photo) -> Photo:
             salted = tf.random.experimental.stateless_fold_in(key, _MIX_SALT)
             self._stream.begin(tf.random.experimental.stateless_fold_in(salted, number))
-            return self._mixed(*batch)
+            index, images, labels = batch
+            return index, *self._mixer(images, labels)
 
         changed = photos.map(change, num_parallel_calls=tf.data.AUTOTUNE)
         batches = changed.batch(batch_size)
-        if self._kinds:
+        if self._spec.mixes:
             batches = batches.enumerate(first).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
         return batches
-
-    def _mixed(self, index: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> Photo:
-        """Blend the photos of one batch; with both kinds, by one of them."""
-        coin = self._stream.uniform((), 0, len(self._kinds), tf.int32)
-        # every kind is traced with its own draws; only the chosen one runs
-        branches = [lambda kind=kind: _blend(kind, images, labels) for kind in self._kinds]
-        images, labels = tf.switch_case(coin, branches)
-        return index, images, labels
-
-
-def _blend(kind: Any, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    mixed = kind._batch_augment({"images": images, "labels": labels})
-    return (
-        tf.ensure_shape(mixed["images"], images.shape),
-        tf.ensure_shape(mixed["labels"], labels.shape),
-    )

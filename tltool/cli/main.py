@@ -19,6 +19,7 @@ from tltool.cli import (
     interrupts,
     native_logs,
     predict,
+    preview,
     recipes,
     runs,
     samples,
@@ -34,6 +35,7 @@ app = Commands(
     help="Transfer learning for Keras: a folder of photos in, a classifier you can trust out.",
 )
 app.command("finetune")(finetune.finetune)
+app.command("preview")(preview.preview)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)

@@ -76,6 +76,19 @@ class PhotoSource:
         order = shuffled_order(len(self), seed=seed, epoch=epoch)
         return self._read(order, spec, key=(seed, epoch), start=start)
 
+    def some(
+        self, spec: AugmentSpec, positions: np.ndarray, *, seed: int, epoch: int
+    ) -> tf.data.Dataset:
+        """Return batches (index, images, labels) of some photos as an epoch changes them.
+
+        Args:
+            spec: what to change.
+            positions: of the photos, int64 [M], in the order wanted.
+            seed: seed of the run.
+            epoch: number of the epoch or view.
+        """
+        return self._read(positions, spec, key=(seed, epoch), start=0)
+
     def drawn(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> tf.data.Dataset:
         """Return batches (draw, images, labels) of what ``sampler`` draws in an epoch.
 

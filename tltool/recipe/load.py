@@ -1,5 +1,6 @@
 """Read a recipe: inheritance by `base:`, overrides, and all mistakes at once."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tltool.recipe import library
 from tltool.recipe.keys import all_keys, known_keys
 from tltool.recipe.overrides import Override, check_conflicts, parse_override
 from tltool.recipe.schema import FORMAT, Recipe
-from tltool.recipe.tree import merged, written_out
+from tltool.recipe.tree import layered, merged, written_out
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
 _MOST_SHOWN = 200  # characters of a wrong value
@@ -33,9 +34,10 @@ def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Rec
     tree.setdefault("name", path.stem)
     parsed = [parse_override(o) if isinstance(o, str) else o for o in overrides]
     check_conflicts(parsed)
+    together: dict[str, Any] = {}
     for override in parsed:
-        tree = merged(tree, override.tree())
-    return validate(tree, source=str(reference))
+        together = merged(together, override.tree())
+    return validate(layered(tree, together), source=str(reference))
 
 
 def validate(tree: dict[str, Any], *, source: str) -> Recipe:
@@ -47,7 +49,7 @@ def validate(tree: dict[str, Any], *, source: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors()]
+        lines = [_explain(dict(problem)) for problem in error.errors() if not _of_auto(problem)]
         listed = lines[0] if len(lines) == 1 else "\n".join(["", *(f"  {line}" for line in lines)])
         raise UsageError(
             f"recipe '{source}': {listed}",
@@ -73,7 +75,7 @@ def _resolve(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
         raise UsageError(f"recipe '{path}': base must be one recipe's name or file, not {base!r}")
     tree = _resolve(_find_base(path, base), (*chain, path.resolve()))
     tree.pop("name", None)
-    return merged(tree, own)
+    return layered(tree, own)
 
 
 def _find_base(path: Path, base: str) -> Path:
@@ -109,8 +111,14 @@ def _check_format(path: Path, found: object) -> None:
         )
 
 
+def _of_auto(problem: Any) -> bool:
+    """Whether it says that a section is not `auto`: what is wrong with the section is told too."""
+    return bool(problem["loc"]) and problem["loc"][-1] == "literal['auto']"
+
+
 def _explain(problem: dict[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
+    # pydantic names the class beside the key where a section may also be auto
+    location = [str(part) for part in problem["loc"] if not str(part).endswith("Section")]
     where = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = known_keys(location[:-1])
@@ -121,7 +129,11 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
         return f"{where}: a map of keys to values is wanted, got {got} (its keys: {keys})"
-    return f"{where}: {problem['msg']}, got {got}"
+    near = ""
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        near = did_you_mean(problem["input"], known)
+    return f"{where}: {problem['msg']}, got {got}{'.' if near else ''}{near}"
 
 
 def _shortened(text: str) -> str:

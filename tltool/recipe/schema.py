@@ -1,26 +1,17 @@
 """The recipe: the one place where every setting, its type, its range and its default stand."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
+from tltool.recipe.augment import AugmentSection
+from tltool.recipe.section import Count, Fraction, Positive, Section
 
 PIXELS_PATTERN = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?$"
 
 FOLD_PATTERN = r"^[0-9]{1,6}(/([2-9]|[1-9][0-9]))?$"
 
 FORMAT = 1  # of recipe files; a change that an older tltool would misread adds one
-
-
-class Section(BaseModel):
-    """What all sections share: unknown keys are refused and values never change."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 def fold_text(value: Any) -> Any:
@@ -90,44 +81,6 @@ class ModelSection(Section):
     """Whether the backbone's batch normalisation keeps its pretrained statistics."""
     head: HeadSection = HeadSection()
     """The new classifier."""
-
-
-class CropSection(Section):
-    """Random crop, resized back (keras-cv RandomCropAndResize)."""
-
-    min_area: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Smallest share of the photo's area that a crop keeps."""
-    max_aspect: Annotated[float, Field(ge=1, le=4)] = 1.25
-    """Largest stretch of width against height, either way."""
-
-
-class CutoutSection(Section):
-    """One grey rectangle per photo (keras-cv RandomCutout; DeVries and Taylor 2017)."""
-
-    size: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Side of the largest rectangle as a share of the photo's side."""
-
-
-class MixSection(Section):
-    """Blend of two photos and their labels."""
-
-    alpha: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """Both parameters of the Beta distribution from which the blend is drawn."""
-
-
-class AugmentSection(Section):
-    """Random changes of the training photos. null switches one off."""
-
-    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "horizontal"
-    """Mirror images that are as good as the original."""
-    crop: CropSection | None = CropSection()
-    """Random crop."""
-    cutout: CutoutSection | None = None
-    """Random rectangle hidden."""
-    mixup: MixSection | None = None
-    """Mixup (Zhang et al. 2018). It needs many photos: a few thousand or more."""
-    cutmix: MixSection | None = None
-    """CutMix (Yun et al. 2019)."""
 
 
 class CacheSection(Section):

@@ -20,6 +20,14 @@ def merged(below: Tree, over: Tree) -> Tree:
     return tree
 
 
+def layered(below: Tree, over: Tree) -> Tree:
+    """Return ``over`` on top of the recipe ``below``; a policy replaces its augmentation whole."""
+    section = over.get("augment")
+    if isinstance(section, dict) and "policy" in section:
+        below = {key: value for key, value in below.items() if key != "augment"}
+    return merged(below, over)
+
+
 def clash(one: Tree, other: Tree) -> str | None:
     """Return the dotted path at which two trees cannot both be meant; None when they can."""
     for key in one.keys() & other.keys():

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from tltool.augment.feature_space import change_features
 from tltool.features.extract import Features
 from tltool.features.sampler import Sampler
 from tltool.features.store import Rows
 from tltool.features.views import rows_of_epoch
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.plan import Batch, PhaseData
+from tltool.training.plan import Batch, Changes, PhaseData
 
 
 def head_data(
@@ -22,10 +23,13 @@ def head_data(
     head: HeadLogits,
     batch_size: int,
     sampler: Sampler,
+    changes: Changes,
 ) -> PhaseData:
     """Return the data of the head phase: pooled features of all views."""
     return PhaseData(
-        batches=_batches(views, _pooled_rows, batch_size=batch_size, sampler=sampler),
+        batches=_batches(
+            views, _pooled_rows, batch_size=batch_size, sampler=sampler, changes=changes
+        ),
         validate=lambda: loss_and_accuracy(head(held.pooled), held_labels),
     )
 
@@ -39,6 +43,7 @@ def finetune_data(
     head: HeadLogits,
     batch_size: int,
     sampler: Sampler,
+    changes: Changes,
 ) -> PhaseData:
     """Return the data of the fine-tune phase: activations of all views at the cut."""
 
@@ -46,7 +51,9 @@ def finetune_data(
         return loss_and_accuracy(head(pooled_from_cut(held, to_pooled, batch_size)), held_labels)
 
     return PhaseData(
-        batches=_batches(views, _activation_rows, batch_size=batch_size, sampler=sampler),
+        batches=_batches(
+            views, _activation_rows, batch_size=batch_size, sampler=sampler, changes=changes
+        ),
         validate=validate,
     )
 
@@ -78,16 +85,24 @@ def _batches(
     *,
     batch_size: int,
     sampler: Sampler,
+    changes: Changes,
 ) -> Callable[[int], Iterable[Batch]]:
     """Return the batches of an epoch: photos as drawn, each draw in one of the photo's views."""
 
     def of_epoch(epoch: int) -> Iterable[Batch]:
-        rows = rows_of_epoch(views, sampler, epoch)
-        for start in range(0, len(rows), batch_size):
+        mixed = epoch <= changes.mixed_epochs
+        blended = changes.photos.mixes and not mixed
+        # of the views only the first holds photos that are not blended
+        rows = rows_of_epoch(views[:1] if blended else views, sampler, epoch)
+        features = changes.features if mixed else changes.features.unmixed()
+        for number, start in enumerate(range(0, len(rows), batch_size)):
             part = rows[start : start + batch_size]
-            yield (
-                np.concatenate([inputs(views[view], [row]) for view, row in part]),
-                np.stack([views[view].labels[row] for view, row in part]),
-            )
+            values = np.concatenate([inputs(views[view], [row]) for view, row in part])
+            labels = np.stack([views[view].labels[row] for view, row in part])
+            if features.identity:
+                yield values, labels
+            else:
+                key = (sampler.seed, epoch, number)
+                yield change_features(values, labels, features, key=key)
 
     return of_epoch

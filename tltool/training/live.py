@@ -6,18 +6,17 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tltool.augment.spec import AugmentSpec
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.plan import Batch, PhaseData
+from tltool.training.plan import Batch, Changes, PhaseData
 
 
 def live_data(
     train: PhotoSource,
     held: PhotoSource,
     *,
-    augment: AugmentSpec,
+    changes: Changes,
     to_pooled: Pooling,
     head: HeadLogits,
     sampler: Sampler,
@@ -28,7 +27,7 @@ def live_data(
     Args:
         train: training photos.
         held: validation photos.
-        augment: changes of the training photos.
+        changes: of the training photos.
         to_pooled: images to pooled features.
         head: pooled features to logits.
         sampler: which photos an epoch takes.
@@ -36,6 +35,8 @@ def live_data(
     """
 
     def batches(epoch: int) -> Iterable[Batch]:
+        mixed = epoch <= changes.mixed_epochs
+        augment = changes.photos if mixed else changes.photos.unmixed()
         for _, images, labels in train.drawn(augment, sampler, epoch=first_epoch + epoch):
             yield images, labels
 

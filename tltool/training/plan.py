@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tltool.augment.spec import AugmentSpec, FeatureSpec
 from tltool.training.schedules import Schedule
 
 Batch = tuple[Any, Any]  # inputs [B, ...] and labels float32 [B, C]; numpy arrays or tensors
@@ -55,6 +56,21 @@ class PhasePlan:
     clip_norm: float | None = None
     max_norm: float | None = None
     thaw_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is changed at random in a phase.
+
+    Attributes:
+        photos: changes of training photos; cached views have them already.
+        features: changes of cached features.
+        mixed_epochs: epochs with mixup and cutmix; later ones are without.
+    """
+
+    photos: AugmentSpec
+    features: FeatureSpec
+    mixed_epochs: int
 
 
 @dataclass

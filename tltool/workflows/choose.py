@@ -7,6 +7,7 @@ import keras
 from tltool.errors import UsageError
 from tltool.models.network import Network
 from tltool.training.choose_cache import Workload, estimate, seconds_per_photo
+from tltool.workflows.augmentation import check_maps, feature_spec
 from tltool.workflows.session import Session
 
 
@@ -22,9 +23,14 @@ def choose_cache(
                 hint="--set train.cache=off, or unfreeze a later stage",
             )
         return False
+    if stage is not None and mode != "off":
+        check_maps(session.recipe, *network.cut(stage).shape[1:3])
     if mode != "auto":
         return mode == "on"
-    if stage is None:
+    changed = feature_spec(session.recipe.augment).names
+    if changed:
+        session.observer.on_message(f"caching activations (augment.{changed[0]} changes them)")
+    if stage is None or changed:
         return True
     cut, precision = network.cut(stage), session.machine.precision
     batch = 32 if session.machine.gpu else 4

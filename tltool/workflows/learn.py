@@ -27,9 +27,10 @@ from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.optimizers import Group
 from tltool.training.outliers import MOST_PHOTOS
-from tltool.training.plan import PhaseData, PhasePlan, PhaseState, Row
+from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe, fit_probe
+from tltool.workflows.augmentation import feature_spec
 from tltool.workflows.balance import Balance
 from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
@@ -133,14 +134,23 @@ class Learning:
             ):
                 views.append(joined(self._augmented(extractor, number)))
         self.balance.settle(views)
-        self._phase_head(partial(head_data, views, held, self.held.labels, head=self.head))
+        changes = self._changes("head")
+        self._phase_head(
+            partial(head_data, views, held, self.held.labels, head=self.head, changes=changes)
+        )
         if cut is None:
             self.best.restore()
             return self._learned(held.pooled, lambda: (views[0].pooled, self.train.labels))
         to_pooled = Pooling(keras.Model(cut, self.network.pooled), session.machine.precision)
         tail = keras.Model(cut, self.network.model.output)
         data = partial(
-            finetune_data, views, held, self.held.labels, to_pooled=to_pooled, head=self.head
+            finetune_data,
+            views,
+            held,
+            self.held.labels,
+            to_pooled=to_pooled,
+            head=self.head,
+            changes=self._changes("finetune"),
         )
         self._phase_finetune(tail, data)
         self.best.restore()
@@ -182,11 +192,18 @@ class Learning:
     def _pooled_live(self, source: PhotoSource) -> np.ndarray:
         return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.plain()])
 
+    def _changes(self, phase: str) -> Changes:
+        recipe = self.session.recipe
+        phases = {"head": recipe.train.head.epochs, "finetune": recipe.train.finetune.epochs}
+        last = phase == "finetune" or self.stage is None
+        off = recipe.augment.mix_off_epochs if last else 0
+        return Changes(self.augment, feature_spec(recipe.augment), phases[phase] - off)
+
     def _live_data(self, phase: str, *, batch_size: int, sampler: Sampler) -> PhaseData:
         return live_data(
             self.train,
             self.held,
-            augment=self.augment,
+            changes=self._changes(phase),
             to_pooled=self.images_to_pooled,
             head=self.head,
             sampler=sampler,

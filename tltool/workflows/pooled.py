@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Catalog
 from tltool.data.decode import DecodeSpec, Resize
 from tltool.data.sources.store import cache_folder
@@ -39,6 +41,99 @@ class Pooled:
     seconds_per_image: float
 
 
+class Pooler:
+    """A pretrained backbone that gives pooled features, and keeps them in the user's cache.
+
+    Args:
+        backbone: registry entry.
+        image_size: side in pixels; None means the backbone's own.
+        resize: how photos become squares.
+        weights: a file of pretrained weights, or None for random ones.
+        observer: told about the progress.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        image_size: int | None,
+        resize: Resize,
+        weights: Path | None,
+        observer: Observer,
+    ) -> None:
+        self._side = image_size or backbone.image_size
+        self._resize, self._observer = resize, observer
+        gpu = bool(tf.config.list_logical_devices("GPU"))
+        self._precision = choose_precision("auto", gpu=gpu)
+        with self._precision.building():
+            model = build_model(
+                backbone,
+                image_size=(self._side, self._side),
+                classes=2,
+                head="gap",
+                dropout=0.0,
+                hidden_units=1,
+                norm="none",
+                weights=weights,
+                seed=0,
+            )
+        network = Network(model, backbone, "gap")
+        self._extractor = Extractor(network.images, network.pooled, None)
+        self._made_of = [backbone.name, network.digest(head=False), self._precision.arithmetic]
+
+    def source(self, catalog: Catalog) -> PhotoSource:
+        """Return photos as this backbone wants them."""
+        decode = DecodeSpec(self._side, self._side, self._resize)
+        labels, classes = catalog.labels(), len(catalog.class_names)
+        return PhotoSource(catalog.items, labels, classes, decode, batch_size=_BATCH)
+
+    def features(
+        self, source: PhotoSource, spec: AugmentSpec | None = None, *, seed: int = 0
+    ) -> np.ndarray:
+        """Return features of all photos, in their order; those of an earlier call are found again.
+
+        Args:
+            source: the photos.
+            spec: how they are changed first, as in epoch 1; None leaves them as they are.
+            seed: of the changes.
+
+        Returns:
+            float32 [N, D].
+        """
+        changed = [] if spec is None else [asdict(spec), seed]
+        made_of = [source.digest(), *self._made_of, *changed]
+        name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+
+        def batches_from(start: int) -> tf.data.Dataset:
+            if spec is None:
+                return source.plain(start=start)
+            return source.augmented(spec, seed=seed, epoch=1, start=start)
+
+        with self._precision.active():
+            found = self._extractor.run(
+                batches_from,
+                cache_folder() / "features" / name,
+                count=len(source),
+                classes=source.classes,
+                observer=self._observer,
+            )
+        in_order = np.empty_like(found.pooled)
+        in_order[found.index] = found.pooled
+        return in_order
+
+    def seconds_per_image(self, rounds: int = 2) -> float:
+        """Return the fastest of some batches, which the rest of the machine disturbed least."""
+        batch = tf.zeros((_BATCH, self._side, self._side, 3))
+        with self._precision.active():
+            self._extractor.forward(batch)
+            spent = []
+            for _ in range(rounds):
+                started = time.perf_counter()
+                self._extractor.forward(batch)[0].numpy()
+                spent.append(time.perf_counter() - started)
+        return min(spent) / _BATCH
+
+
 def pooled_features(
     catalog: Catalog,
     backbone: Backbone,
@@ -64,48 +159,14 @@ def pooled_features(
         EnvironmentProblem: the weights cannot be had, or there is no room for the features.
     """
     weights = None if random_weights else obtain(backbone.name, offline=offline, observer=observer)
-    side = image_size or backbone.image_size
-    gpu = bool(tf.config.list_logical_devices("GPU"))
-    precision = choose_precision("auto", gpu=gpu)
-    with precision.building():
-        model = build_model(
-            backbone,
-            image_size=(side, side),
-            classes=max(2, len(catalog.class_names)),
-            head="gap",
-            dropout=0.0,
-            hidden_units=1,
-            norm="none",
-            weights=weights.path if weights else None,
-            seed=0,
-        )
-    network = Network(model, backbone, "gap")
-    decode = DecodeSpec(side, side, resize)
-    labels, classes = catalog.labels(), len(catalog.class_names)
-    source = PhotoSource(catalog.items, labels, classes, decode, batch_size=_BATCH)
-    extractor = Extractor(network.images, network.pooled, None)
-    made_of = [source.digest(), backbone.name, network.digest(head=False), precision.arithmetic]
-    name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-    with precision.active():
-        found = extractor.run(
-            lambda start: source.plain(start=start),
-            cache_folder() / "features" / name,
-            count=len(source),
-            classes=classes,
-            observer=observer,
-        )
-        seconds = _seconds_per_image(extractor, side)
+    pooler = Pooler(
+        backbone,
+        image_size=image_size,
+        resize=resize,
+        weights=weights.path if weights else None,
+        observer=observer,
+    )
+    found = pooler.features(pooler.source(catalog))
+    seconds = pooler.seconds_per_image()
     keras.backend.clear_session(free_memory=True)
-    return Pooled(found.pooled, seconds)
-
-
-def _seconds_per_image(extractor: Extractor, side: int, rounds: int = 2) -> float:
-    """Return the fastest of some batches, which the rest of the machine disturbed least."""
-    batch = tf.zeros((_BATCH, side, side, 3))
-    extractor.forward(batch)
-    spent = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        extractor.forward(batch)[0].numpy()
-        spent.append(time.perf_counter() - started)
-    return min(spent) / _BATCH
+    return Pooled(found, seconds)

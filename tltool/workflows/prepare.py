@@ -12,6 +12,7 @@ from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows import unpack
+from tltool.workflows.augmentation import choose_augmentation
 from tltool.workflows.balance import hint_at_imbalance
 from tltool.workflows.choose import choose_cache
 from tltool.workflows.expected import Expected
@@ -72,7 +73,7 @@ def prepare_learning(session: Session, network: Network, data: Photos, caches: P
         choice = choose_cache(session, network, stage=stage, train=len(train), held=len(held))
         session.note(cached=choice)
     cached = session.facts["cached"]
-    augment = unpack.augment_spec(recipe)
+    augment = choose_augmentation(session, len(train), cached=cached)
     names = data.catalog.class_names
     return Learning(session, network, train, blocks, held, names, augment, stage, cached, caches)
 

@@ -9,6 +9,7 @@ from tltool.evaluation.asserts import check_asserts
 from tltool.models.backbones import get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
+from tltool.workflows.augmentation import check_augmentation
 from tltool.workflows.unpack import first_trained_stage
 
 
@@ -21,14 +22,16 @@ def check_names(recipe: Recipe) -> None:
     """Check the names that a recipe gives of things outside it, without TensorFlow.
 
     Raises:
-        UsageError: an unknown backbone, stage or metric.
+        UsageError: an unknown backbone, stage or metric, or changes that no phase makes.
     """
     if recipe.evaluate.strict and not recipe.evaluate.asserts:
         raise UsageError(
             "evaluate.strict is set without a condition in evaluate.asserts",
             hint="add one, such as --assert 'accuracy>=0.9', or leave out --strict",
         )
-    first_trained_stage(recipe, get_backbone(recipe.model.backbone))
+    backbone = get_backbone(recipe.model.backbone)
+    first_trained_stage(recipe, backbone)
+    check_augmentation(recipe, backbone)
     check_asserts(recipe.evaluate.asserts)
 
 

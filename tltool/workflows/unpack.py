@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tltool.augment.spec import AugmentSpec
 from tltool.models.backbones import HEAD_ONLY, WHOLE_NET, Backbone
 from tltool.recipe.schema import Recipe
 
@@ -22,18 +21,6 @@ def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
 
     side = recipe.data.image_size or backbone.image_size
     return DecodeSpec(side, side, recipe.data.resize)
-
-
-def augment_spec(recipe: Recipe) -> AugmentSpec:
-    """Return what is changed in training photos."""
-    given = recipe.augment
-    return AugmentSpec(
-        flip=given.flip,
-        crop=(given.crop.min_area, given.crop.max_aspect) if given.crop else None,
-        cutout=given.cutout.size if given.cutout else None,
-        mixup=given.mixup.alpha if given.mixup else None,
-        cutmix=given.cutmix.alpha if given.cutmix else None,
-    )
 
 
 def phase_plan(

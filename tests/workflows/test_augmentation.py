@@ -1,0 +1,116 @@
+"""Augmentation of a run: the policy that the number of photos chooses, and changes of features."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.workflows.conftest import merged
+from tltool.errors import UsageError
+from tltool.events import SilentObserver
+from tltool.recipe.load import load_recipe
+from tltool.recipe.policies import MIXUP_PAYS
+from tltool.runs.manifest import read_manifest
+from tltool.workflows.augmentation import augment_spec, check_maps, settled
+from tltool.workflows.finetune import finetune
+from tltool.workflows.recipes import check_names
+
+FEATURES = (
+    "augment.feature_mixup.alpha=0.4",
+    "augment.feature_cutmix.alpha=1",
+    "augment.feature_noise.deviation=0.2",
+    "augment.mixstyle.probability=1",
+    "augment.mix_off_epochs=1",
+)
+
+
+class Listener(SilentObserver):
+    """Keeps every sentence."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def on_message(self, text: str, *, level: str = "info") -> None:
+        self.told.append(text)
+
+
+def first_losses(run: Path) -> dict[str, str]:
+    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        return {row["phase"]: row["loss"] for row in csv.DictReader(file) if row["epoch"] == "1"}
+
+
+def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
+    fruit, tmp_path, tiny_settings
+):
+    runs, told = {}, {}
+    for name, settings in {"plain": (), "changed": FEATURES}.items():
+        listener = Listener()
+        recipe = load_recipe("vgg16", merged(*tiny_settings, *settings))
+        out = tmp_path / name
+        runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
+        told[name] = listener.told
+    why = "training photos; mixup pays from 5,000 on"
+    assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
+    noted = read_manifest(runs["plain"] / "manifest.json")["augmentation"]
+    assert noted["policy"] == "light"
+    assert why in noted["why"]
+    plain, changed = first_losses(runs["plain"]), first_losses(runs["changed"])
+    assert plain["probe"] == changed["probe"]
+    assert plain["head"] != changed["head"]
+    assert plain["finetune"] != changed["finetune"]
+
+
+def test_the_number_of_photos_chooses_the_policy():
+    section = load_recipe("vgg16", ["augment.blur={}"]).augment
+    few, why_few = settled(section, MIXUP_PAYS - 1)
+    many, why_many = settled(section, MIXUP_PAYS)
+    assert (few.policy, many.policy) == ("light", "medium")
+    assert (why_few.policy, why_many.policy) == ("light", "medium")
+    assert not augment_spec(few).mixes
+    assert augment_spec(many).mixes
+    assert augment_spec(few).blur.amount == 1.5
+
+
+def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
+    section = load_recipe("vgg16", ["augment.policy=strong"]).augment
+    assert settled(section, 10)[0] == settled(section, 10**6)[0] == section
+    assert augment_spec(load_recipe("vgg16", ["augment.policy=none"]).augment).identity
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("augment.feature_mixup={}", "train.cache=off"), "augment.feature_mixup changes cached"),
+        (("augment.mixstyle={}", "train.finetune.unfreeze=all"), "augment.mixstyle changes cached"),
+        (("augment.mixstyle={}", "train.finetune.epochs=0"), "has no such phase"),
+        (("augment.feature_cutmix={}", "train.finetune.unfreeze=head"), "has no such phase"),
+        (
+            ("augment.feature_noise={}", "train.finetune.epochs=0", "train.head.epochs=0"),
+            "no phase trains it",
+        ),
+    ],
+)
+def test_changes_of_features_that_no_phase_could_make_are_refused(settings, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        check_names(load_recipe("vgg16", settings))
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["feature_cutmix", "mixstyle"])
+def test_maps_of_one_position_are_refused(name):
+    recipe = load_recipe("vgg16", [f"augment.{name}={{}}"])
+    check_maps(recipe, 2, 1)
+    with pytest.raises(UsageError, match=f"augment.{name} needs feature maps of more than 1x1"):
+        check_maps(recipe, 1, 1)
+
+
+@pytest.mark.parametrize("settings", [("train.cache.views=1",), ("train.head.epochs=0",)])
+def test_a_policy_that_no_phase_ever_sees_is_told(fruit, tmp_path, tiny_settings, settings):
+    listener = Listener()
+    more = ("train.finetune.epochs=0", "train.head.epochs=1", "augment.policy=medium", *settings)
+    recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
+    finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
+    assert any(text.startswith("augmentation: none (") for text in listener.told)

@@ -1,0 +1,165 @@
+"""Changes of one photo by given amounts: the formulas, without any drawing.
+
+Images are float32 [H, W, 3] in 0…255; amounts are scalars, float32 unless they say otherwise.
+Several keras-cv 0.9 layers are not used because they are not what they seem: RandomGaussianBlur
+darkens the borders (it pads with zeros), RandomShear slants about a corner and so shifts the photo
+as well, and GridMask hides more than its ratio (a rotated mask is interpolated, and every pixel
+above zero counts).
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+_GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as in Pillow
+
+
+def affine(
+    image: tf.Tensor,
+    *,
+    angle: tf.Tensor | float = 0.0,
+    shift: tuple[tf.Tensor | float, tf.Tensor | float] = (0.0, 0.0),
+    scale: tf.Tensor | float = 1.0,
+    shear: tuple[tf.Tensor | float, tf.Tensor | float] = (0.0, 0.0),
+    fill: float | None = None,
+) -> tf.Tensor:
+    """Slant, turn, zoom and shift a photo about its centre, in one bilinear interpolation.
+
+    Args:
+        image: the photo.
+        angle: turn, radians, counter-clockwise as seen.
+        shift: to the right and down, pixels.
+        scale: zoom; above 1 the photo grows.
+        shear: pixels to the right per row, and down per column.
+        fill: grey level of what comes in from outside; None mirrors the photo there.
+    """
+    height, width = image.shape[0], image.shape[1]
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    # what is applied: first the slant, then the turn with the zoom
+    across, down = tf.cast(shear[0], tf.float32), tf.cast(shear[1], tf.float32)
+    a, b = scale * (cos + sin * down), scale * (cos * across + sin)
+    c, d = scale * (-sin + cos * down), scale * (-sin * across + cos)
+    determinant = a * d - b * c
+    a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
+    x, y = (width - 1) / 2, (height - 1) / 2
+    from_x, from_y = x + shift[0], y + shift[1]
+    # the operation wants where each pixel of the result comes from
+    row = [a, b, x - a * from_x - b * from_y, c, d, y - c * from_x - d * from_y, 0.0, 0.0]
+    changed = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[tf.newaxis],
+        transforms=tf.stack([tf.cast(number, tf.float32) for number in row])[tf.newaxis],
+        output_shape=tf.constant([height, width]),
+        interpolation="BILINEAR",
+        fill_mode="REFLECT" if fill is None else "CONSTANT",
+        fill_value=0.0 if fill is None else fill,
+    )
+    return changed[0]
+
+
+def grey(image: tf.Tensor) -> tf.Tensor:
+    """Return the photo without colours, three equal channels."""
+    return tf.broadcast_to(
+        tf.reduce_sum(image * tf.constant(_GREY), axis=-1, keepdims=True), image.shape
+    )
+
+
+def brightness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Multiply all values."""
+    return _clipped(image * factor)
+
+
+def contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Stretch the distance of all values from the mean grey level."""
+    return _from(tf.reduce_mean(grey(image)), image, factor)
+
+
+def saturation(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Stretch the distance of all values from the pixel's grey level."""
+    return _from(grey(image), image, factor)
+
+
+def sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Stretch the distance from the smoothed photo (Pillow's 3×3 filter); the border stays."""
+    weights = tf.constant([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13
+    inner = tf.nn.depthwise_conv2d(
+        image[tf.newaxis],
+        tf.tile(weights[:, :, tf.newaxis, tf.newaxis], [1, 1, 3, 1]),
+        strides=[1, 1, 1, 1],
+        padding="VALID",
+    )[0]
+    changed = _from(inner, image[1:-1, 1:-1], factor)
+    height, width = image.shape[0], image.shape[1]
+    inside = tf.pad(tf.ones((height - 2, width - 2, 1), tf.bool), [[1, 1], [1, 1], [0, 0]])
+    return tf.where(inside, tf.pad(changed, [[1, 1], [1, 1], [0, 0]]), image)
+
+
+def hue(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+    """Turn all hues by a share of the colour circle, -0.5…0.5."""
+    return tf.image.adjust_hue(image / 255, turn) * 255
+
+
+def add_noise(image: tf.Tensor, numbers: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    """Add standard normal ``numbers`` (of the image's shape) times ``deviation``, grey levels."""
+    return _clipped(image + numbers * deviation)
+
+
+def gaussian_blur(image: tf.Tensor, sigma: tf.Tensor, *, largest: float) -> tf.Tensor:
+    """Convolve with a Gaussian of standard deviation ``sigma`` pixels; borders are mirrored.
+
+    ``largest`` is the largest sigma that ever comes: it decides how far the filter reaches.
+    """
+    reach = min(math.ceil(3 * largest), image.shape[0] - 1, image.shape[1] - 1)
+    places = tf.range(-reach, reach + 1, dtype=tf.float32)
+    weights = tf.exp(-tf.square(places) / (2 * tf.square(tf.maximum(sigma, 1e-3))))
+    weights /= tf.reduce_sum(weights)
+    padded = tf.pad(image, [[reach, reach], [reach, reach], [0, 0]], mode="REFLECT")
+    # channels become a batch of one-channel images: the convolution is far faster so
+    stacked = tf.transpose(padded, [2, 0, 1])[..., tf.newaxis]
+    rows = tf.nn.conv2d(stacked, weights[tf.newaxis, :, tf.newaxis, tf.newaxis], 1, "VALID")
+    both = tf.nn.conv2d(rows, weights[:, tf.newaxis, tf.newaxis, tf.newaxis], 1, "VALID")
+    return tf.transpose(both[..., 0], [1, 2, 0])
+
+
+def jpeg(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
+    """Return the photo after JPEG compression of ``quality``, int32 1…100."""
+    whole = tf.cast(tf.round(_clipped(image)), tf.uint8)
+    data = tf.raw_ops.EncodeJpegVariableQuality(images=whole, quality=quality)
+    return tf.cast(tf.ensure_shape(tf.io.decode_jpeg(data, channels=3), image.shape), tf.float32)
+
+
+def grid_mask(
+    image: tf.Tensor,
+    *,
+    unit: tf.Tensor,
+    hidden: float,
+    offset: tuple[tf.Tensor, tf.Tensor],
+    angle: tf.Tensor,
+    fill: float,
+) -> tf.Tensor:
+    """Hide a square in every unit of a turned grid (Chen et al. 2020, arXiv:2001.04086).
+
+    Args:
+        image: the photo.
+        unit: side of a unit of the grid, pixels.
+        hidden: side of the hidden squares as a share of the unit.
+        offset: where the grid starts, x and y, pixels.
+        angle: turn of the grid, radians.
+        fill: grey level of what is hidden.
+    """
+    x, y = tf.meshgrid(
+        tf.range(image.shape[1], dtype=tf.float32), tf.range(image.shape[0], dtype=tf.float32)
+    )
+    across = tf.math.floormod(tf.cos(angle) * x - tf.sin(angle) * y + offset[0], unit)
+    down = tf.math.floormod(tf.sin(angle) * x + tf.cos(angle) * y + offset[1], unit)
+    masked = (across < hidden * unit) & (down < hidden * unit)
+    return tf.where(masked[..., tf.newaxis], fill, image)
+
+
+def _from(anchor: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return _clipped(anchor + (image - anchor) * factor)
+
+
+def _clipped(image: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(image, 0.0, 255.0)

@@ -1,0 +1,148 @@
+"""The changes of one photo, in the order in which they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import tensorflow as tf
+
+from tltool.augment import layers, operations, pixels
+from tltool.augment.layers import SeedStream
+from tltool.augment.spec import AugmentSpec, ColorJitter, Sometimes
+
+Step = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
+
+MEAN_GREY = 116.0  # of ImageNet's photos; hidden parts get it
+_UNIT = (96 / 224, 1.0)  # sides of GridMask's units as shares of the photo's, as in the paper
+
+
+def steps_of(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> list[Step]:
+    """Return what is done to each photo: first its geometry, then its colours, then holes.
+
+    Args:
+        spec: what to change.
+        size: height and width of the photos.
+        stream: source of all draws.
+    """
+    return [
+        *_geometry(spec, size, stream),
+        *_colours(spec, stream),
+        *_degradations(spec, size, stream),
+        *_holes(spec, size, stream),
+    ]
+
+
+def _geometry(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
+    if spec.flip != "none":
+        yield layers.flip(spec.flip, spec.flip_probability, stream)
+    if spec.crop is not None:
+        area, aspect = spec.crop
+        yield layers.crop_and_resize(size, min_area=area, max_aspect=aspect, stream=stream)
+    if any((spec.rotation, spec.translation, spec.scale, spec.shear)):
+        yield _affine(spec, size, stream)
+
+
+def _affine(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Step:
+    """Return rotation, translation, scale and shear as one step: one interpolation blurs once."""
+    turn, slant = (math.radians(angle or 0.0) for angle in (spec.rotation, spec.shear))
+    zoom = math.log1p(spec.scale or 0.0)
+    share = spec.translation or 0.0
+
+    def change(image: tf.Tensor) -> tf.Tensor:
+        drawn = stream.uniform((6,), -1.0, 1.0)
+        return pixels.affine(
+            image,
+            angle=drawn[0] * turn,
+            shift=(drawn[1] * share * size[1], drawn[2] * share * size[0]),
+            scale=tf.exp(drawn[3] * zoom),
+            shear=(tf.tan(drawn[4] * slant), tf.tan(drawn[5] * slant)),
+        )
+
+    return change
+
+
+def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Step]:
+    if spec.color_jitter is not None:
+        jitter = _color_jitter(spec.color_jitter, stream)
+        yield _sometimes(jitter, spec.color_jitter.probability, stream)
+    if spec.grayscale is not None:
+        yield _sometimes(pixels.grey, spec.grayscale, stream)
+    if spec.rand_augment is not None:
+        yield operations.rand_augment(spec.rand_augment, stream)
+    if spec.aug_mix is not None:
+        yield operations.aug_mix(spec.aug_mix, stream)
+
+
+def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Step:
+    def change(image: tf.Tensor) -> tf.Tensor:
+        drawn = stream.uniform((4,), -1.0, 1.0)
+        if spec.brightness:
+            image = pixels.brightness(image, 1 + drawn[0] * spec.brightness)
+        if spec.contrast:
+            image = pixels.contrast(image, 1 + drawn[1] * spec.contrast)
+        if spec.saturation:
+            image = pixels.saturation(image, 1 + drawn[2] * spec.saturation)
+        return pixels.hue(image, drawn[3] * spec.hue) if spec.hue else image
+
+    return change
+
+
+def _degradations(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
+    def noisy(image: tf.Tensor, most: Sometimes) -> tf.Tensor:
+        deviation = stream.uniform((), 0.0, most.amount)
+        return pixels.add_noise(image, stream.normal((*size, 3)), deviation)
+
+    def blurred(image: tf.Tensor, most: Sometimes) -> tf.Tensor:
+        sigma = stream.uniform((), 0.1 * most.amount, most.amount)
+        return pixels.gaussian_blur(image, sigma, largest=most.amount)
+
+    def compressed(image: tf.Tensor, most: Sometimes) -> tf.Tensor:
+        return pixels.jpeg(image, stream.uniform((), 100 - int(most.amount), 101, tf.int32))
+
+    kinds = ((blurred, spec.blur), (noisy, spec.noise), (compressed, spec.jpeg))
+    for change, most in kinds:
+        if most is not None:
+            step = partial(change, most=most)
+            yield _sometimes(step, most.probability, stream)
+
+
+def _holes(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
+    if spec.cutout is not None:
+        yield layers.cutout(spec.cutout, stream)
+    if spec.grid_mask is not None:
+        step = _grid_mask(spec.grid_mask.amount, size, stream)
+        yield _sometimes(step, spec.grid_mask.probability, stream)
+
+
+def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Step:
+    def change(image: tf.Tensor) -> tf.Tensor:
+        unit = stream.uniform((), *(share * min(size) for share in _UNIT))
+        offset = stream.uniform((2,)) * unit
+        angle = stream.uniform((), 0.0, 2 * math.pi)
+        return pixels.grid_mask(
+            image,
+            unit=unit,
+            hidden=hidden,
+            offset=(offset[0], offset[1]),
+            angle=angle,
+            fill=MEAN_GREY,
+        )
+
+    return change
+
+
+def _sometimes(step: Step, probability: float, stream: SeedStream) -> Step:
+    """Return a step that changes this share of the photos; the others cost nothing."""
+    if probability >= 1:
+        return step
+
+    def perhaps(image: tf.Tensor) -> tf.Tensor:
+        return tf.cond(
+            stream.uniform(()) < probability,
+            lambda: tf.ensure_shape(step(image), image.shape),
+            lambda: image,
+        )
+
+    return perhaps

@@ -1,0 +1,140 @@
+"""tltool preview."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tltool.cli import options, training
+from tltool.cli.boundary import guarded
+from tltool.cli.console import line, out, print_json, print_table, printable
+from tltool.errors import UsageError
+
+if TYPE_CHECKING:
+    from tltool.recipe.schema import Recipe
+    from tltool.workflows.fitness import Fit, Fitness
+    from tltool.workflows.preview import Preview
+
+_ROWS, _PICTURE = 4, Path("preview.png")
+
+
+@guarded
+def preview(
+    photos: Annotated[
+        str,
+        typer.Argument(metavar="PHOTOS", help="A folder, or any source that finetune takes."),
+    ],
+    recipe: options.RecipeName = "vgg16",
+    overrides: options.Set = None,
+    rows: Annotated[
+        int, typer.Option(min=2, max=32, metavar="NUMBER", help="Photos to show.")
+    ] = _ROWS,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Also show changes that the recipe does not make."),
+    ] = False,
+    to: Annotated[
+        Path, typer.Option(metavar="FILE.png", help="The picture; nothing is replaced.")
+    ] = _PICTURE,
+    fitness: Annotated[
+        bool,
+        typer.Option(
+            "--fitness",
+            help="Measure under which changes a probe still knows the photos, instead.",
+        ),
+    ] = False,
+    seed: training.Seed = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Draw what augmentation does to photos, or measure which changes fit them."""
+    from tltool.cli.display import shown
+    from tltool.recipe.load import load_recipe
+    from tltool.workflows.recipes import check_names
+
+    settings = training.settings_of(overrides, seed=seed)
+    resolved = load_recipe(recipe, settings)
+    check_names(resolved)
+    if fitness:
+        if every or rows != _ROWS or to != _PICTURE:
+            raise UsageError(
+                "--fitness measures all changes and draws no picture",
+                hint="leave out --rows, --all and --to",
+            )
+        measured = _measure(photos, resolved, offline=offline, quiet=quiet, debug=debug)
+        print_json(measured.to_json()) if json else _show_fitness(measured)
+        return
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.preview import preview as workflow
+
+        found = workflow(
+            photos,
+            recipe=resolved,
+            rows=rows,
+            every=every,
+            to=to,
+            offline=offline,
+            observer=display,
+        )
+    print_json(found.to_json()) if json else _show(found)
+
+
+def _measure(
+    photos: str, recipe: "Recipe", *, offline: bool, quiet: bool, debug: bool
+) -> "Fitness":
+    from tltool.cli.display import shown
+
+    with shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.fitness import fitness
+
+        return fitness(photos, recipe=recipe, offline=offline, observer=display)
+
+
+def _show(found: "Preview") -> None:
+    console = out()
+    line(console, f"policy {found.policy} ({found.why})")
+    line(console, (printable(str(found.picture)), "bold"))
+
+
+def _show_fitness(found: "Fitness") -> None:
+    console = out()
+    value, low, high = found.accuracy
+    line(console)
+    columns = ["change", "in the recipe", "accuracy", "95 %", "difference", "95 %", "advice"]
+    plain = ["none", "", f"{value:.3f}", f"{low:.3f} … {high:.3f}", "", "", ""]
+    print_table(console, columns, [plain, *(_cells(fit) for fit in found.fits)])
+    line(console)
+    for fit in found.fits:
+        if fit.advice != "fits":
+            line(console, (_sentence(fit, value), "bold" if fit.used else ""))
+    line(
+        console,
+        (
+            f"A probe on {found.backbone} that learned from {found.trained_on:,} photos as they "
+            f"are, tried on {len(found.plain):,} validation photos under each change alone. A "
+            "change that fits may help; only training tells whether it does.",
+            "dim",
+        ),
+    )
+
+
+def _cells(fit: "Fit") -> list[str]:
+    value, low, high = fit.accuracy
+    paired = fit.against_plain
+    return [
+        fit.change,
+        "yes" if fit.used else "",
+        f"{value:.3f}",
+        f"{low:.3f} … {high:.3f}",
+        f"{100 * paired.difference:+.1f}",
+        f"{100 * paired.low:+.1f} … {100 * paired.high:+.1f}",
+        fit.advice,
+    ]
+
+
+def _sentence(fit: "Fit", plain: float) -> str:
+    told = f"{fit.change}: {plain:.2f} → {fit.accuracy[0]:.2f}: {fit.advice}"
+    key = fit.change.split()[0]
+    return f"{told} (augment.{key})" if fit.used else told

@@ -1,0 +1,100 @@
+"""A sheet of small pictures: a row per photo, a column per way of changing it.
+
+Matplotlib costs 1 s, so functions import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tltool.evaluation.plots import MUTED, figure_style
+
+_SIDE, _GAP, _MARGIN = 168, 8, 20  # pixels
+_CAPTION, _HEAD, _TITLE, _BAND = 22, 26, 64, 18
+_ACROSS = 9  # columns; more go into another band below
+_DPI = 100
+_LETTERS = 29  # of a caption that fit one picture
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way of changing photos.
+
+    Attributes:
+        name: what stands above.
+        images: uint8 [N, S, S, 3].
+        captions: what stands below each picture; may be empty.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    captions: Sequence[str]
+
+
+def draw_sheet(
+    path: Path, first: Column, others: Sequence[Column], *, title: str, subtitle: str
+) -> None:
+    """Draw a PNG file; many columns go into bands, each of which starts with the first column.
+
+    Args:
+        path: the file; replaced if it is there.
+        first: the photos as they are.
+        others: the same photos, changed.
+        title: what stands at the top.
+        subtitle: what stands below it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    bands = [[first, *others[at : at + _ACROSS - 1]] for at in range(0, len(others), _ACROSS - 1)]
+    rows = len(first.images)
+    across = max(len(band) for band in bands or [[first]])
+    width = 2 * _MARGIN + across * (_SIDE + _GAP) - _GAP
+    band_height = _HEAD + rows * (_SIDE + _CAPTION) + _BAND
+    height = _TITLE + len(bands) * band_height + _MARGIN - _BAND
+    with figure_style():
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+        _write(figure, title, _MARGIN, 28, size=13, weight="bold")
+        _write(figure, subtitle, _MARGIN, 48, size=9, color=MUTED)
+        for number, band in enumerate(bands):
+            for place, column in enumerate(band):
+                left = _MARGIN + place * (_SIDE + _GAP)
+                _draw_column(figure, column, left, _TITLE + number * band_height)
+        figure.savefig(path, dpi=_DPI, format="png")
+
+
+def _draw_column(figure: object, column: Column, left: int, top: int) -> None:
+    _write(figure, column.name, left, top + _HEAD - 8, size=9.5, weight="bold")
+    for row, (image, caption) in enumerate(zip(column.images, column.captions, strict=True)):
+        upper = top + _HEAD + row * (_SIDE + _CAPTION)
+        _picture(figure, image, left, upper)
+        _write(figure, _short(caption), left, upper + _SIDE + 14, size=8, color="#374151")
+
+
+def _picture(figure: object, image: NDArray[np.uint8], left: int, top: int) -> None:
+    width, height = _size(figure)
+    place = (left / width, 1 - (top + _SIDE) / height, _SIDE / width, _SIDE / height)
+    axes = figure.add_axes(place)  # type: ignore[attr-defined]
+    axes.imshow(image, interpolation="antialiased")
+    axes.set_axis_off()
+
+
+def _write(figure: object, words: str, left: int, baseline: int, **style: object) -> None:
+    width, height = _size(figure)
+    figure.text(left / width, 1 - baseline / height, words, **style)  # type: ignore[attr-defined]
+
+
+def _size(figure: object) -> tuple[float, float]:
+    wide, high = figure.get_size_inches()  # type: ignore[attr-defined]
+    return wide * _DPI, high * _DPI
+
+
+def _short(caption: str) -> str:
+    return caption if len(caption) <= _LETTERS else f"{caption[: _LETTERS - 1]}…"

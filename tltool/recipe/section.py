@@ -1,0 +1,18 @@
+"""What all sections of a recipe share."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are refused and values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )

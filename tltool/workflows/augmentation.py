@@ -1,0 +1,220 @@
+"""What a recipe changes in its training photos, once their number is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tltool.augment.spec import (
+    AugmentSpec,
+    AugMix,
+    ColorJitter,
+    FeatureSpec,
+    RandAugment,
+    Sometimes,
+)
+from tltool.errors import UsageError
+from tltool.models.backbones import Backbone
+from tltool.recipe import augment as sections
+from tltool.recipe.augment import AugmentSection
+from tltool.recipe.policies import AUTO, MIXUP_PAYS, OFF, Choice, Tree, policy_for
+from tltool.recipe.schema import Recipe
+from tltool.workflows.unpack import first_trained_stage
+
+if TYPE_CHECKING:
+    from tltool.workflows.session import Session
+
+
+def settled(section: AugmentSection, photos: int) -> tuple[AugmentSection, Choice]:
+    """Return the section without any `auto`, and which policy that is and why.
+
+    Args:
+        section: of a recipe.
+        photos: training photos.
+    """
+    if section.policy != AUTO:
+        return section, Choice(section.policy, "as the recipe says")
+    choice = policy_for(photos)
+    return AugmentSection.model_validate({**section.model_dump(), "policy": choice.policy}), choice
+
+
+def choose_augmentation(session: Session, photos: int, *, cached: bool) -> AugmentSpec:
+    """Return what is changed in training photos, and tell the user what it is and why.
+
+    Args:
+        session: the run.
+        photos: training photos.
+        cached: whether phases run on cached features.
+    """
+    section, choice = settled(session.recipe.augment, photos)
+    spec = augment_spec(section)
+    unused = None if spec.identity else _unused(session.recipe, cached=cached)
+    if unused:
+        spec, choice = AugmentSpec(), Choice("none", unused)
+    if unused or session.recipe.augment.policy == AUTO:
+        session.observer.on_message(f"augmentation: {choice.policy} ({choice.why})")
+    elif spec.mixes and photos < MIXUP_PAYS:
+        session.observer.on_message(
+            f"augmentation: {photos:,} training photos are blended; below {MIXUP_PAYS:,} the "
+            "accuracy is often better without mixup and cutmix"
+        )
+    session.note(augmentation={"policy": choice.policy, "why": choice.why})
+    return spec
+
+
+def _unused(recipe: Recipe, *, cached: bool) -> str | None:
+    """Return why no phase ever sees a changed photo, or None."""
+    if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
+        return "the probe learns from the photos as they are, and no other phase has epochs"
+    if cached and recipe.train.cache.views == 1:
+        return "train.cache.views is 1: only the photos as they are"
+    return None
+
+
+def check_augmentation(recipe: Recipe, backbone: Backbone) -> None:
+    """Check that a phase can make the changes of features that a recipe wants.
+
+    Raises:
+        UsageError: nothing is cached, or no phase trains on what is.
+    """
+    spec, train = feature_spec(recipe.augment), recipe.train
+    if spec.identity:
+        return
+    name = f"augment.{spec.names[0]}"
+    stage = first_trained_stage(recipe, backbone)
+    if train.cache.mode == "off" or stage == backbone.stages[0].name:
+        raise UsageError(
+            f"{name} changes cached features, and this recipe caches none",
+            hint=f"--set augment.{spec.names[0]}=null, or --set train.cache=on with a later stage "
+            "in train.finetune.unfreeze",
+        )
+    if spec.needs_maps and stage is None:
+        raise UsageError(
+            f"augment.{spec.needs_maps[0]} changes the feature maps from which the fine-tune phase "
+            "starts, and this recipe has no such phase",
+            hint=f"--set augment.{spec.needs_maps[0]}=null, or --set train.finetune.epochs=5",
+        )
+    if stage is None and not train.head.epochs:
+        raise UsageError(
+            f"{name} changes the features that the head trains on, and no phase trains it",
+            hint="--set train.head.epochs=20",
+        )
+
+
+def check_maps(recipe: Recipe, height: int, width: int) -> None:
+    """Check that feature maps at the cut are large enough for what a recipe does with them.
+
+    Raises:
+        UsageError: they have a single position.
+    """
+    wanted = feature_spec(recipe.augment).needs_maps
+    if wanted and height * width == 1:
+        raise UsageError(
+            f"augment.{wanted[0]} needs feature maps of more than 1x1 positions, which is what "
+            "photos of this size give at the cut",
+            hint="a larger data.image_size, or an earlier stage in train.finetune.unfreeze",
+        )
+
+
+def feature_spec(given: AugmentSection) -> FeatureSpec:
+    """Return what a section changes in cached features, as plain data."""
+    style = given.mixstyle
+    return FeatureSpec(
+        mixup=given.feature_mixup.alpha if given.feature_mixup else None,
+        cutmix=given.feature_cutmix.alpha if given.feature_cutmix else None,
+        noise=given.feature_noise.deviation if given.feature_noise else None,
+        mixstyle=Sometimes(style.alpha, style.probability) if style else None,
+    )
+
+
+def augment_spec(given: AugmentSection) -> AugmentSpec:
+    """Return a settled section as plain data."""
+    crop = given.crop
+    mixup, cutmix = given.mixup, given.cutmix
+    cutout, grayscale = given.cutout, given.grayscale
+    rotation, translation, scale, shear = (
+        given.rotation,
+        given.translation,
+        given.scale,
+        given.shear,
+    )
+    return AugmentSpec(
+        flip=given.flip if given.flip != AUTO else "none",
+        crop=(crop.min_area, crop.max_aspect) if isinstance(crop, sections.CropSection) else None,
+        cutout=cutout.size if isinstance(cutout, sections.CutoutSection) else None,
+        mixup=mixup.alpha if isinstance(mixup, sections.MixSection) else None,
+        cutmix=cutmix.alpha if isinstance(cutmix, sections.MixSection) else None,
+        rotation=rotation.degrees if isinstance(rotation, sections.RotationSection) else None,
+        translation=(
+            translation.share if isinstance(translation, sections.TranslationSection) else None
+        ),
+        scale=scale.amount if isinstance(scale, sections.ScaleSection) else None,
+        shear=shear.degrees if isinstance(shear, sections.ShearSection) else None,
+        color_jitter=_color_jitter(given),
+        grayscale=(
+            grayscale.probability if isinstance(grayscale, sections.GrayscaleSection) else None
+        ),
+        **_degradations(given),
+        rand_augment=_rand_augment(given),
+        aug_mix=_aug_mix(given),
+        flip_probability=given.flip_probability,
+        mix_probability=given.mix_probability,
+        switch_probability=given.switch_probability,
+    )
+
+
+def one_by_one(section: AugmentSection, *, every: bool) -> dict[str, AugmentSpec]:
+    """Return each change alone by its key, made to every photo, in the order in which they come.
+
+    Args:
+        section: a settled section.
+        every: also what the section leaves out, as the schema has it by default.
+    """
+    found: dict[str, Tree] = {}
+    for key in OFF:
+        value = getattr(section, key)
+        if key == "flip":
+            modes = ("horizontal", "vertical") if every else (value,)
+            found |= {f"flip {mode}": {key: mode} for mode in modes if mode != "none"}
+        elif every or value is not None:
+            found[key] = {key: value.model_dump() if value else {}}
+    return {
+        name: augment_spec(AugmentSection.model_validate({"policy": "none", **tree})).certain()
+        for name, tree in found.items()
+    }
+
+
+def _color_jitter(given: AugmentSection) -> ColorJitter | None:
+    jitter = given.color_jitter
+    if not isinstance(jitter, sections.ColorJitterSection):
+        return None
+    return ColorJitter(
+        jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue, jitter.probability
+    )
+
+
+def _degradations(given: AugmentSection) -> dict[str, Sometimes]:
+    blur, noise, jpeg, grid_mask = given.blur, given.noise, given.jpeg, given.grid_mask
+    found = {}
+    if isinstance(blur, sections.BlurSection):
+        found["blur"] = Sometimes(blur.sigma, blur.probability)
+    if isinstance(noise, sections.NoiseSection):
+        found["noise"] = Sometimes(noise.deviation, noise.probability)
+    if isinstance(jpeg, sections.JpegSection):
+        found["jpeg"] = Sometimes(100 - jpeg.min_quality, jpeg.probability)
+    if isinstance(grid_mask, sections.GridMaskSection):
+        found["grid_mask"] = Sometimes(grid_mask.hidden, grid_mask.probability)
+    return found
+
+
+def _rand_augment(given: AugmentSection) -> RandAugment | None:
+    drawn = given.rand_augment
+    if not isinstance(drawn, sections.RandAugmentSection):
+        return None
+    return RandAugment(drawn.operations, drawn.magnitude)
+
+
+def _aug_mix(given: AugmentSection) -> AugMix | None:
+    blend = given.aug_mix
+    return (
+        AugMix(blend.severity, blend.chains) if isinstance(blend, sections.AugMixSection) else None
+    )

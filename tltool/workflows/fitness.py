@@ -1,0 +1,218 @@
+"""Which changes of photos leave them what they are, by a frozen probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tltool.errors import DataError
+from tltool.evaluation.compare import Paired, against_first
+from tltool.evaluation.intervals import wilson
+from tltool.events import Observer, SilentObserver
+from tltool.features.views import PhotoSource
+from tltool.models.backbones import get_backbone
+from tltool.recipe.augment import AugmentSection
+from tltool.recipe.schema import Recipe
+from tltool.training.probe import Probe, fit_probe
+from tltool.weights.sources import obtain
+from tltool.workflows.augmentation import one_by_one, settled
+from tltool.workflows.photos import open_photos
+from tltool.workflows.pooled import Pooler
+
+MOST_PHOTOS = 200  # validation photos that are changed: each change costs a pass over them
+_HARMFUL = -0.05  # a loss of accuracy of which more than this is sure
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a change does.
+
+    Attributes:
+        change: its name.
+        used: whether the recipe makes it.
+        correct: which of the changed photos the probe names right, bool [N].
+        against_plain: compared with the photos as they are.
+    """
+
+    change: str
+    used: bool
+    correct: np.ndarray
+    against_plain: Paired
+
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """Accuracy on the changed photos, with its 95 % interval."""
+        return _rate(self.correct)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        paired = self.against_plain
+        if not paired.told_apart or paired.difference >= 0:
+            return "fits"
+        if paired.high < _HARMFUL:
+            return "leave it out"
+        return "make it weaker"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        value, low, high = self.accuracy
+        return {
+            "change": self.change,
+            "used": self.used,
+            "accuracy": value,
+            "interval": [low, high],
+            "against_plain": self.against_plain.to_json(),
+            "advice": self.advice,
+        }
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """A probe on photos as they are, and on changed ones.
+
+    Attributes:
+        backbone: whose features the probe sees.
+        trained_on: training photos of the probe.
+        plain: which of the photos as they are it names right, bool [N].
+        fits: every change, the most harmful first.
+    """
+
+    backbone: str
+    trained_on: int
+    plain: np.ndarray
+    fits: tuple[Fit, ...]
+
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """Accuracy on the photos as they are, with its 95 % interval."""
+        return _rate(self.plain)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        value, low, high = self.accuracy
+        return {
+            "backbone": self.backbone,
+            "trained_on": self.trained_on,
+            "n": len(self.plain),
+            "accuracy": value,
+            "interval": [low, high],
+            "changes": [fit.to_json() for fit in self.fits],
+        }
+
+
+def fitness(
+    source: str, *, recipe: Recipe, offline: bool = False, observer: Observer | None = None
+) -> Fitness:
+    """Fit a probe on photos as they are, and try it on other photos under each change.
+
+    A change under which even a probe that never saw it keeps its accuracy leaves the photos what
+    they are. One under which it fails may turn them into something else, or be too strong. Changes
+    are those of the recipe, with its amounts, and all others at their defaults. Features are kept
+    in the user's cache: a second call takes seconds.
+
+    Args:
+        source: the photos, as ``finetune`` takes them.
+        recipe: its photos, backbone and augmentation.
+        offline: open no network connection.
+        observer: told about the progress.
+
+    Raises:
+        UsageError: the backbone is unknown.
+        DataError: the photos cannot be used, or there are too few.
+        EnvironmentProblem: the weights cannot be had.
+    """
+    observer = observer or SilentObserver()
+    backbone = get_backbone(recipe.model.backbone)
+    observer.on_phase("audit", source)
+    data = open_photos(
+        source,
+        test=None,
+        settings=recipe.data,
+        seed=recipe.seed,
+        offline=offline,
+        observer=observer,
+    )
+    observer.on_phase("model", backbone.name)
+    pooler = Pooler(
+        backbone,
+        image_size=recipe.data.image_size,
+        resize=recipe.data.resize,
+        weights=_weights(recipe, offline=offline, observer=observer),
+        observer=observer,
+    )
+    train, held = pooler.source(data.part("train")), pooler.source(data.part("validation"))
+    held = held.spread(MOST_PHOTOS)
+    if len(held) < 2 * held.classes:
+        raise DataError(
+            f"{len(held)} validation photos are too few to tell anything",
+            hint="add photos, or raise data.validation_fraction",
+        )
+    observer.on_phase("features", f"{len(train)} training photos, as they are")
+    probe = _probe(pooler.features(train), train, recipe)
+    section, _ = settled(recipe.augment, len(train))
+    trial = _Trial(pooler, probe, held, recipe.seed, observer)
+    plain = trial.correct("as they are")
+    names, used = _changes(section)
+    tried = {name: trial.correct(name, spec) for name, spec in names.items()}
+    paired = against_first(plain, list(tried.values()))
+    fits = [
+        Fit(name, name in used, correct, one)
+        for (name, correct), one in zip(tried.items(), paired, strict=True)
+    ]
+    ranked = sorted(fits, key=lambda fit: fit.against_plain.difference)
+    return Fitness(backbone.name, len(train), plain, tuple(ranked))
+
+
+def _changes(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
+    """Return all changes of single photos, and the names of those that a section makes."""
+    every = one_by_one(section, every=True)
+    singles = {name: spec for name, spec in every.items() if not spec.mixes}
+    used = set(one_by_one(section, every=False))
+    if section.flip == "horizontal_and_vertical":
+        used |= {"flip horizontal", "flip vertical"}
+    return singles, used
+
+
+def _weights(recipe: Recipe, *, offline: bool, observer: Observer) -> Path | None:
+    wanted = recipe.model.weights
+    if wanted == "random":
+        return None
+    if wanted != "imagenet":
+        return Path(wanted)
+    return obtain(recipe.model.backbone, offline=offline, observer=observer).path
+
+
+def _probe(features: np.ndarray, train: PhotoSource, recipe: Recipe) -> Probe:
+    settings = recipe.train.probe
+    return fit_probe(
+        features,
+        train.labels,
+        classes=train.classes,
+        strengths=list(settings.strengths),
+        folds=settings.folds,
+        weights=None,
+        seed=recipe.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    pooler: Pooler
+    probe: Probe
+    held: PhotoSource
+    seed: int
+    observer: Observer
+
+    def correct(self, name: str, spec: Any = None) -> np.ndarray:
+        """Return which of the held photos the probe names right under a change, bool [N]."""
+        self.observer.on_phase("features", f"{len(self.held)} validation photos: {name}")
+        features = self.pooler.features(self.held, spec, seed=self.seed)
+        return self.probe.logits(features).argmax(axis=1) == self.held.labels
+
+
+def _rate(correct: np.ndarray) -> tuple[float, float, float]:
+    return float(correct.mean()), *wilson(int(correct.sum()), len(correct))
