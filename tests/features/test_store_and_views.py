@@ -10,8 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tests.augment.changes import EVERYTHING
-from tltool.augment.spec import AugmentSpec
+from tltool.augment.spec import AugmentSpec, Sometimes
 from tltool.data.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
@@ -20,6 +19,9 @@ from tltool.features.sampler import Sampler, shuffled_order
 from tltool.features.store import BFLOAT16, PassStore, reserve
 from tltool.features.views import PhotoSource, rows_of_epoch
 
+EVERYTHING = AugmentSpec(
+    "horizontal", (0.5, 1.5), 0.4, 0.4, 1.0, rotation=20, noise=Sometimes(20, 0.5)
+)
 COLUMNS = {"index": (np.dtype(np.int64), ()), "activations": (BFLOAT16, (3, 3, 5))}
 
 
