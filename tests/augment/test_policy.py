@@ -155,3 +155,18 @@ def test_a_specification_is_named_by_its_content():
     assert AugmentSpec(mixup=0.2).digest() != AugmentSpec(cutmix=0.2).digest()
     assert AugmentSpec().identity
     assert not AugmentSpec(flip="vertical").identity
+
+
+def test_the_chance_of_a_flip_is_the_one_asked_for():
+    images = noise(40)
+    for probability, least, most in ((0.0, 0, 0), (0.25, 4, 17), (1.0, 40, 40)):
+        spec = AugmentSpec(flip="horizontal", flip_probability=probability)
+        flipped = (augmented(images, spec)[1] == images[:, :, ::-1]).all(axis=(1, 2, 3)).sum()
+        assert least <= flipped <= most
+
+
+def test_a_change_made_for_certain_is_made_to_every_photo():
+    seldom = AugmentSpec(flip="horizontal", flip_probability=0.0, grayscale=0.0)
+    changed = augmented(noise(8), seldom.certain())[1]
+    np.testing.assert_array_equal(changed[..., 0], changed[..., 1])
+    assert not np.array_equal(changed, augmented(noise(8), AugmentSpec(grayscale=1.0))[1])

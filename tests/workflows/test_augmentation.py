@@ -10,10 +10,18 @@ import pytest
 from tests.workflows.conftest import merged
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
+from tltool.recipe.augment import AugmentSection
+from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import MIXUP_PAYS
+from tltool.recipe.policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.augmentation import augment_spec, check_maps, settled
+from tltool.workflows.augmentation import (
+    augment_spec,
+    check_maps,
+    feature_spec,
+    one_by_one,
+    settled,
+)
 from tltool.workflows.finetune import finetune
 from tltool.workflows.recipes import check_names
 
@@ -113,3 +121,57 @@ def test_a_policy_that_no_phase_ever_sees_is_told(fruit, tmp_path, tiny_settings
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
     finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
     assert any(text.startswith("augmentation: none (") for text in listener.told)
+
+
+ALL_ON = {name: {} for name in OFF if name != "flip"} | {
+    "policy": "none",
+    "flip": "horizontal",
+    "feature_mixup": {},
+    "feature_cutmix": {},
+    "feature_noise": {},
+    "mixstyle": {},
+}
+OTHERWISE = {"policy": "strong", "flip": "vertical", "mix_off_epochs": 3}
+
+
+def with_value(key: str, value: object) -> AugmentSection:
+    tree = {name: dict(part) if isinstance(part, dict) else part for name, part in ALL_ON.items()}
+    *sections, leaf = key.split(".")
+    place = tree[sections[0]] if sections else tree
+    place[leaf] = value
+    return AugmentSection.model_validate(tree)
+
+
+def made_of(section: AugmentSection) -> tuple[object, ...]:
+    return augment_spec(section), feature_spec(section), section.mix_off_epochs
+
+
+@pytest.mark.parametrize(
+    "key", [key.removeprefix("augment.") for key in all_keys() if key.startswith("augment.")]
+)
+def test_every_key_changes_what_is_done(key):
+    if key == "policy":  # it says what the others leave to it
+        policies = {made_of(AugmentSection(policy=name)) for name in POLICIES}
+        assert len(policies) == len(POLICIES)
+        return
+    section = AugmentSection.model_validate(ALL_ON)
+    value: object = section
+    for part in key.split("."):
+        value = getattr(value, part)
+    if key in OTHERWISE:
+        value = OTHERWISE[key]
+    else:
+        value = value - 1 if isinstance(value, int) else value / 2
+    assert made_of(with_value(key, value)) != made_of(section)
+
+
+def test_each_change_alone_is_told_by_its_key():
+    section = load_recipe("vgg16", ["augment.policy=documents"]).augment
+    assert list(one_by_one(section, every=False)) == [
+        "rotation", "translation", "scale", "shear", "color_jitter", "blur", "noise", "jpeg",
+    ]  # fmt: skip
+    every = one_by_one(section, every=True)
+    assert list(every)[:3] == ["flip horizontal", "flip vertical", "crop"]
+    assert len(every) == len(OFF) + 1
+    assert every["rotation"].rotation == 3  # as the policy has it
+    assert every["blur"].blur.probability == 1

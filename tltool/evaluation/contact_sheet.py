@@ -53,9 +53,12 @@ def draw_sheet(
     """
     from matplotlib.figure import Figure
 
-    bands = [[first, *others[at : at + _ACROSS - 1]] for at in range(0, len(others), _ACROSS - 1)]
+    # bands of about the same width
+    per_band = max(1, -(-len(others) // max(1, -(-len(others) // (_ACROSS - 1)))))
+    bands = [[first, *others[at : at + per_band]] for at in range(0, len(others), per_band)]
+    bands = bands or [[first]]
     rows = len(first.images)
-    across = max(len(band) for band in bands or [[first]])
+    across = max(map(len, bands))
     width = 2 * _MARGIN + across * (_SIDE + _GAP) - _GAP
     band_height = _HEAD + rows * (_SIDE + _CAPTION) + _BAND
     height = _TITLE + len(bands) * band_height + _MARGIN - _BAND

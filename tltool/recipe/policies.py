@@ -32,7 +32,7 @@ POLICIES: dict[str, Tree] = {
     "strong": {
         "flip": "horizontal",
         "crop": {"min_area": 0.25, "max_aspect": 1.33},
-        "rand_augment": {"operations": 2, "magnitude": 7.0},
+        "rand_augment": {"operations": 2, "magnitude": 5.0},
         "cutout": {"size": 0.3},
         "mixup": {"alpha": 0.2},
         "cutmix": {"alpha": 1.0},

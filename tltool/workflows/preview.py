@@ -19,6 +19,7 @@ from tltool.workflows import unpack
 from tltool.workflows.augmentation import augment_spec, one_by_one, settled
 from tltool.workflows.photos import open_photos
 
+_SEARCHED = 12  # epochs, for one in which photos are blended so that it can be seen
 _EPOCHS = 3  # of the whole policy that are shown
 
 
@@ -116,7 +117,7 @@ def preview(
     alone, whole = one_by_one(section, every=every), augment_spec(section)
     show = _Shown(train, _from_every_class(train.labels, rows), data.catalog.class_names, recipe)
     observer.on_phase("preview", f"{len(alone)} changes")
-    columns = [show.column(name, spec, epoch=1) for name, spec in alone.items()]
+    columns = [show.best_column(name, spec) for name, spec in alone.items()]
     if not whole.identity:
         columns += [
             show.column(f"all together, epoch {epoch}", whole, epoch=epoch)
@@ -144,12 +145,26 @@ class _Shown:
     class_names: tuple[str, ...]
     recipe: Recipe
 
+    def best_column(self, name: str, spec: AugmentSpec) -> Column:
+        """Return epoch 1, or for blends the one of the first that blends the most."""
+        if not spec.mixes:
+            return self.column(name, spec, epoch=1)
+
+        def largest_shares(epoch: int) -> float:
+            return float(self._changed(spec, epoch)[1].max(axis=1).sum())
+
+        return self.column(name, spec, epoch=min(range(1, _SEARCHED + 1), key=largest_shares))
+
     def column(self, name: str, spec: AugmentSpec, *, epoch: int) -> Column:
         """Return the chosen photos under one change."""
-        batches = self.train.some(spec, self.positions, seed=self.recipe.seed, epoch=epoch)
-        _, images, labels = next(iter(batches.as_numpy_iterator()))
+        images, labels = self._changed(spec, epoch)
         whole = images.clip(0, 255).round().astype(np.uint8)
         return Column(name, whole, [self._caption(label) for label in labels])
+
+    def _changed(self, spec: AugmentSpec, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        batches = self.train.some(spec, self.positions, seed=self.recipe.seed, epoch=epoch)
+        _, images, labels = next(iter(batches.as_numpy_iterator()))
+        return images, labels
 
     def _caption(self, label: np.ndarray) -> str:
         shares = label / label.sum()
