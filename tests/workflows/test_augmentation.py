@@ -131,7 +131,7 @@ ALL_ON = {name: {} for name in OFF if name != "flip"} | {
     "feature_noise": {},
     "mixstyle": {},
 }
-OTHERWISE = {"policy": "strong", "flip": "vertical", "mix_off_epochs": 3}
+OTHERWISE = {"flip": "vertical", "mix_off_epochs": 3, "crop.max_aspect": 2}
 
 
 def with_value(key: str, value: object) -> AugmentSection:
