@@ -44,7 +44,7 @@ def _basic_block(x: Any, filters: int, stride: int, name: str) -> Any:
     y = _conv3x3(x, filters, stride, f"{name}_conv1")
     y = layers.ReLU(name=f"{name}_relu")(_batch_norm(y, f"{name}_bn1"))
     y = _batch_norm(_conv3x3(y, filters, 1, f"{name}_conv2"), f"{name}_bn2")
-    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, shortcut]))
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, y]))
 
 
 def _conv3x3(x: Any, filters: int, stride: int, name: str) -> Any:

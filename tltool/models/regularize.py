@@ -1,0 +1,248 @@
+"""A backbone regularised from within: stochastic depth, DropBlock, another normalisation.
+
+The network is rebuilt with layers put in between; those that were there keep their names and
+variables, so pretrained weights fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from tltool.errors import UsageError, did_you_mean
+from tltool.models.backbones import Backbone
+from tltool.models.drops import DropBlock, DropConnectDense
+
+NORMS = ("batch", "sync_batch", "layer", "instance", "group", "none")
+_GROUPS = 32  # Wu and He's default
+_EPSILON = 1e-3  # as Keras has it in all its norms
+_DROP_BLOCK_STAGES = 2  # from the end; the paper drops in the groups 3 and 4 of ResNet-50
+
+Call = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Regularize:
+    """What is done to a backbone.
+
+    Attributes:
+        stochastic_depth: probability that the last residual block is skipped.
+        drop_block: rate and side of DropBlock; None for none.
+        norm: batch, sync_batch, layer, instance, group or none.
+        groups: of group normalisation; None for 32, or the most below that divide the channels.
+    """
+
+    stochastic_depth: float = 0.0
+    drop_block: tuple[float, int] | None = None
+    norm: str = "batch"
+    groups: int | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the backbone stays as it is."""
+        return not self.stochastic_depth and self.drop_block is None and self.norm == "batch"
+
+
+def norm_layer(
+    norm: str, name: str, channels: int, *, groups: int | None = None, dtype: str | None = None
+) -> Any:
+    """Return a layer that normalises ``[B, …, channels]``; None where ``norm`` is none.
+
+    batch (Ioffe and Szegedy 2015, arXiv:1502.03167) takes mean and variance over the photos and
+    positions of a device's batch, sync_batch over those of all devices; layer (Ba et al. 2016,
+    arXiv:1607.06450) over positions and channels of each photo, instance (Ulyanov et al. 2016,
+    arXiv:1607.08022) over its positions, group (Wu and He 2018, arXiv:1803.08494) over positions
+    and the channels of a group. Each then scales and shifts every channel.
+
+    Raises:
+        UsageError: the groups do not divide the channels, or there is no such norm.
+    """
+    if norm not in NORMS:
+        message = f"There is no norm '{norm}'.{did_you_mean(norm, NORMS)}"
+        raise UsageError(message, hint=f"choose one of {', '.join(NORMS)}")
+    if norm == "none":
+        return None
+    if norm in ("batch", "sync_batch"):
+        return layers.BatchNormalization(synchronized=norm == "sync_batch", name=name, dtype=dtype)
+    count = {"layer": 1, "instance": channels}.get(norm, groups or math.gcd(_GROUPS, channels))
+    if channels % count:
+        raise UsageError(
+            f"{count} groups do not divide the {channels} channels of {name}",
+            hint="set model.norm_groups to a number that divides them, or to null",
+        )
+    return layers.GroupNormalization(count, epsilon=_EPSILON, name=name, dtype=dtype)
+
+
+def regularize(
+    model: keras.Model, backbone: Backbone, settings: Regularize, *, pretrained: bool, seed: int
+) -> keras.Model:
+    """Return the feature extractor ``model`` (images to maps) rebuilt as ``settings`` say.
+
+    Args:
+        model: not yet with weights of its own: those of the rebuilt model are new.
+        backbone: its registry entry.
+        settings: what is done.
+        pretrained: whether pretrained weights will be read into it.
+        seed: of what is dropped.
+
+    Raises:
+        UsageError: the backbone has no residual blocks or no normalisation, DropBlock's squares are
+            larger than a feature map, or another normalisation would meet pretrained weights.
+    """
+    if settings.nothing:
+        return model
+    adds = [layer.name for layer in model.layers if isinstance(layer, layers.Add)]
+    before: dict[str, list[Call]] = {}
+    after: dict[str, list[Call]] = {}
+    if settings.drop_block:
+        _plan_drop_block(model, backbone, settings.drop_block, seed, before, after)
+    if settings.stochastic_depth:
+        _plan_stochastic_depth(adds, backbone, settings.stochastic_depth, seed, before)
+
+    def call(layer: keras.layers.Layer, *inputs: Any, **others: Any) -> Any:
+        if layer.name in before:
+            shortcut, residual = inputs[0]
+            for drop in before[layer.name]:
+                residual = drop(residual)
+            inputs = ([shortcut, residual],)
+        # batch normalisation was called with mask=None, which other layers do not know
+        known = {name: value for name, value in others.items() if value is not None}
+        output = layer(*inputs, **known)
+        for drop in after.get(layer.name, ()):
+            output = drop(output)
+        return output
+
+    change = _norm_changer(model, backbone, settings, pretrained=pretrained)
+    return keras.models.clone_model(model, clone_function=change, call_function=call)
+
+
+def _plan_stochastic_depth(
+    adds: Sequence[str], backbone: Backbone, last: float, seed: int, before: dict[str, list[Call]]
+) -> None:
+    """Block l of L is skipped with probability l / L of the last one's (Huang et al. 2016).
+
+    Each photo draws for itself, and what stays is divided by its probability (keras-cv's DropPath),
+    so that inference uses all blocks as they are. Reference: https://arxiv.org/abs/1603.09382
+    """
+    if not adds:
+        raise UsageError(
+            f"stochastic depth skips residual blocks, and {backbone.name} has none",
+            hint="choose a ResNet, or set model.regularize.stochastic_depth to 0",
+        )
+    import keras_cv  # here: it takes seconds, and few recipes want it
+
+    for number, name in enumerate(adds, start=1):
+        drop = keras_cv.layers.DropPath(
+            last * number / len(adds), seed=seed + number, name=f"{name}_drop_path"
+        )
+        before.setdefault(name, []).append(drop)
+
+
+def _plan_drop_block(
+    model: keras.Model,
+    backbone: Backbone,
+    settings: tuple[float, int],
+    seed: int,
+    before: dict[str, list[Call]],
+    after: dict[str, list[Call]],
+) -> None:
+    """Residual branches, or else convolutions, of the last two stages lose squares."""
+    rate, side = settings
+    for number, layer in enumerate(_last_stages(model, backbone)):
+        residual = isinstance(layer, layers.Add)
+        _check_side(layer, side, backbone)
+        drop = DropBlock(rate, side, seed + number, name=f"{layer.name}_drop_block")
+        (before if residual else after).setdefault(layer.name, []).append(drop)
+
+
+def _last_stages(model: keras.Model, backbone: Backbone) -> list[keras.layers.Layer]:
+    """Return the additions, or else the convolutions, of the last two stages."""
+    earlier = backbone.stages[:-_DROP_BLOCK_STAGES]
+    known: set[str] = set()
+    if earlier:
+        output = model.get_layer(earlier[-1].layer).output
+        known = {layer.name for layer in keras.Model(model.inputs, output).layers}
+    late = [layer for layer in model.layers if layer.name not in known]
+    kind = layers.Add if any(isinstance(one, layers.Add) for one in model.layers) else layers.Conv2D
+    last = backbone.stages[-1].layer  # its output is the head's input, which stays whole
+    return [layer for layer in late if isinstance(layer, kind) and layer.name != last]
+
+
+def _check_side(layer: keras.layers.Layer, side: int, backbone: Backbone) -> None:
+    height, width = layer.output.shape[1:3]
+    if side > min(height, width):
+        raise UsageError(
+            f"DropBlock's squares of {side} x {side} do not fit into the {height} x {width} maps "
+            f"of {layer.name} in {backbone.name} at this image size",
+            hint=f"set model.regularize.drop_block.size to {min(height, width)} or less, or "
+            "data.image_size to more",
+        )
+
+
+def _norm_changer(
+    model: keras.Model, backbone: Backbone, settings: Regularize, *, pretrained: bool
+) -> Callable[[keras.layers.Layer], keras.layers.Layer]:
+    """Return what copies a layer, with another norm in the place of batch normalisation."""
+    norm = settings.norm
+    if norm == "batch":
+        return _copied
+    norms = [one for one in model.layers if isinstance(one, layers.BatchNormalization)]
+    if not norms:
+        raise UsageError(
+            f"{backbone.name} has no normalisation that model.regularize.norm could replace",
+            hint="leave model.regularize.norm at batch, or choose a ResNet",
+        )
+    if pretrained and norm != "sync_batch":
+        raise UsageError(
+            f"the pretrained weights of {backbone.name} are for batch normalisation, not {norm}",
+            hint="set model.weights to random, or model.regularize.norm to batch",
+        )
+
+    def changed(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not isinstance(layer, layers.BatchNormalization):
+            return _copied(layer)
+        if norm == "sync_batch":
+            config = {**layer.get_config(), "synchronized": True}
+            return layers.BatchNormalization.from_config(config)
+        other = norm_layer(norm, layer.name, layer.input.shape[-1], groups=settings.groups)
+        return other or layers.Identity(name=layer.name)
+
+    return changed
+
+
+def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return type(layer).from_config(layer.get_config())
+
+
+def for_inference(model: keras.Model) -> keras.Model:
+    """Return ``model`` of Keras' own layers alone: what only training needs is left out.
+
+    It gives the same answers and can be read without tltool or keras-cv. A model without such
+    layers is returned itself.
+    """
+    if not any(_only_trains(layer) for layer in model.layers):
+        return model
+    plain = keras.models.clone_model(model, clone_function=_plain_layer)
+    for old, new in zip(model.layers, plain.layers, strict=True):
+        if new.variables:
+            new.set_weights(old.get_weights()[: len(new.weights)])
+    return plain
+
+
+def _only_trains(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, DropBlock | DropConnectDense) or type(layer).__name__ == "DropPath"
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    config = layer.get_config()
+    if isinstance(layer, DropConnectDense):
+        del config["rate"], config["seed"]
+        return layers.Dense.from_config(config)
+    if _only_trains(layer):
+        return layers.Identity(name=layer.name, dtype=config["dtype"])
+    return _copied(layer)
