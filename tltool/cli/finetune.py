@@ -6,6 +6,7 @@ import typer
 
 from tltool.cli import options, training
 from tltool.cli.boundary import guarded
+from tltool.cli.find_lr import find_lr as try_rates
 from tltool.cli.kfold import cross_validate
 from tltool.errors import UsageError
 
@@ -44,6 +45,10 @@ def finetune(
         int | None,
         typer.Option(min=2, max=99, metavar="K", help="Train K folds in turn; exports nothing."),
     ] = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Only try learning rates (range test), and suggest some."),
+    ] = False,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tensorboard: training.TensorBoard = True,
@@ -66,6 +71,25 @@ def finetune(
         asserts=asserts,
         strict=strict,
     )
+    if find_lr:
+        if kfold is not None or test is not None or saved_models != training.EXPORTS:
+            raise UsageError(
+                "--find-lr trains nothing for good",
+                hint="leave out --kfold, --test and --export-to",
+            )
+        try_rates(
+            load_recipe(recipe, settings),
+            photos,
+            called=recipe,
+            out_folder=out_folder,
+            weights=weights,
+            device=device,
+            offline=offline,
+            json=json,
+            quiet=quiet,
+            debug=debug,
+        )
+        return
     if kfold is not None:
         if saved_models != training.EXPORTS:
             raise UsageError("--kfold exports nothing", hint="leave out --export-to")

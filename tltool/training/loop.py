@@ -147,9 +147,10 @@ def _value(variable: Any) -> np.ndarray:
 def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
     """Make the dropout of an epoch a function of (seed, epoch, layer)."""
     generators = [
-        layer.seed_generator
+        value
         for layer in network._flatten_layers()
-        if getattr(layer, "seed_generator", None) is not None
+        for value in vars(layer).values()
+        if isinstance(value, keras.random.SeedGenerator)
     ]
     for number, generator in enumerate(generators):
         mixed = np.random.SeedSequence((seed, epoch, number)).generate_state(2, np.uint32)

@@ -26,6 +26,7 @@ from tltool.workflows.conclude import conclude
 from tltool.workflows.deliver import export_run, parity_process
 from tltool.workflows.endings import endings_explained
 from tltool.workflows.expected import Expected
+from tltool.workflows.learn import Learning
 from tltool.workflows.prepare import (
     build,
     find_weights,
@@ -182,7 +183,7 @@ def carry_out(
         with session.phase("model", session.backbone.name):
             network = build(session, len(data.catalog.class_names), stored)
             note_weights(session, network, stored, expected)
-        learning = prepare_learning(session, network, data, caches or session.run.cache)
+        learning = prepare_learning(Learning, session, network, data, caches or session.run.cache)
         learned = learning.run()
         with parity_process(session) as child:
             with session.phase("evaluation"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from tltool.evaluation.asserts import check_asserts
 from tltool.features.views import PhotoSource
@@ -19,6 +20,8 @@ from tltool.workflows.expected import Expected
 from tltool.workflows.learn import Learning
 from tltool.workflows.photos import Photos, open_photos, write_photos
 from tltool.workflows.session import Arguments, Session
+
+Kind = TypeVar("Kind", bound=Learning)
 
 
 def weights_told(recipe: Recipe, given: Path | None) -> str:
@@ -60,8 +63,10 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
     return Network(model, backbone, recipe.model.head.kind)
 
 
-def prepare_learning(session: Session, network: Network, data: Photos, caches: Path) -> Learning:
-    """Return everything that training needs, the choice of the cache made."""
+def prepare_learning(
+    kind: type[Kind], session: Session, network: Network, data: Photos, caches: Path
+) -> Kind:
+    """Return everything that ``kind`` of learning needs, the choice of the cache made."""
     recipe, backbone = session.recipe, session.backbone
     decode = unpack.decode_spec(recipe, backbone)
     hint_at_imbalance(session, data.part("train").counts())
@@ -75,7 +80,7 @@ def prepare_learning(session: Session, network: Network, data: Photos, caches: P
     cached = session.facts["cached"]
     augment = choose_augmentation(session, len(train), cached=cached)
     names = data.catalog.class_names
-    return Learning(session, network, train, blocks, held, names, augment, stage, cached, caches)
+    return kind(session, network, train, blocks, held, names, augment, stage, cached, caches)
 
 
 def test_part(learning: Learning, data: Photos) -> PhotoSource | None:
