@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tltool.data import perceptual
+from tltool.data import looks, perceptual
 from tltool.data.audit import audit
 from tltool.data.catalog import Item
 from tltool.data.duplicates import find_copies
@@ -163,17 +163,18 @@ def items_of(pictures: dict[Path, np.ndarray]) -> list[Item]:
     ]
 
 
-def test_photos_of_one_layout_take_work_in_proportion_and_the_rest_is_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def cropped(picture: np.ndarray, edge: int) -> np.ndarray:
+    """Return what is left of a picture [64, 64] of which 1/160 a side is cut ``edge`` times."""
+    large = Image.fromarray(picture).resize((160, 160), Image.Resampling.BICUBIC)
+    small = large.crop((edge, edge, 160 - edge, 160 - edge)).resize((64, 64), Image.Resampling.BOX)
+    return np.round(np.asarray(small))
+
+
+def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = aligned(2000)
     items = items_of(pictures)
-    near = sum(
-        distance(one.perceptual_hash or 0, other.perceptual_hash or 0) <= perceptual.NEAR
-        for number, one in enumerate(items)
-        for other in items[:number]
-    )
-    assert near > 1_000_000
+    near = list(near_pairs([item.perceptual_hash or 0 for item in items]))
+    assert sum(each.left_out for each in near) > 1_000_000
     compared: list[int] = []
     told: list[tuple[int, int]] = []
     looked: list[Path] = []
@@ -182,32 +183,53 @@ def test_photos_of_one_layout_take_work_in_proportion_and_the_rest_is_counted(
         compared.append(1)
         return False
 
-    def look(path: Path) -> perceptual.Look:
+    def look(path: Path) -> looks.Look:
         looked.append(path)
-        return perceptual.Look.of(pictures[path])
+        return looks.Look.of(pictures[path])
 
-    monkeypatch.setattr(perceptual, "same_picture", different)
+    monkeypatch.setattr(looks, "same_picture", different)
     found = find_copies(items, look=look, progress=lambda *now: told.append(now))
     assert found.clusters == ()
+    assert found.left_out == 0  # without their layout, no two are near
     assert len(compared) <= 10 * len(items)
-    assert found.left_out == near - len(compared)
     assert sorted(looked) == sorted(pictures)  # each file once
     assert len(told) > 10
-    assert told == sorted(told)
+    assert all(0 <= done <= 2000 == total for done, total in told)
     assert told[-1] == (2000, 2000)
-    assert f"{found.left_out:,} pairs" in found.told_left_out()
 
 
 def test_copies_among_photos_of_one_layout_are_found() -> None:
-    pictures = aligned(60)
-    for number in range(3):
-        brighter = np.clip(pictures[Path(f"{number:05d}")] * 1.1 + 3, 0, 255)
-        pictures[Path(f"{number} again")] = np.round(brighter)
+    pictures = aligned(150)
+    for number in range(12):
+        original = pictures[Path(f"{number:05d}")]
+        pictures[Path(f"{number:05d} again")] = cropped(original, 1 + number % 4)
     items = items_of(pictures)
-    found = find_copies(items, look=lambda path: perceptual.Look.of(pictures[path]))
+    near = list(near_pairs([item.perceptual_hash or 0 for item in items]))
+    assert sum(each.left_out for each in near) > 5000
+    found = find_copies(items, look=lambda path: looks.Look.of(pictures[path]))
     together = [{items[i].path.name for i in cluster.members} for cluster in found.clusters]
-    assert together == [{f"{n:05d}", f"{n} again"} for n in range(3)]
+    assert together == [{f"{n:05d}", f"{n:05d} again"} for n in range(12)]
+
+
+def test_pairs_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    hashes = [int(number) << 1 for number in rng.integers(0, 2**40, 60)]  # 40 bits at most
+    (near,) = near_pairs(hashes)
+    assert len(near.pairs) == 50 * 10 + sum(range(10))
+    assert near.left_out == 60 * 59 // 2 - len(near.pairs)
+    assert near.crowded.all()
+    apart = [distance(hashes[a], hashes[b]) for a, b in near.pairs.tolist()]
+    assert apart[:10] == sorted(distance(hashes[0], other) for other in hashes[1:])[:10]
+
+    scenes = list(aligned(12).values())  # of fifteen frames each
+    frames = {
+        Path(f"{number:05d}"): scenes[number // 15] + rng.normal(0, 2, (64, 64)).astype(np.float32)
+        for number in range(180)
+    }
+    monkeypatch.setattr(looks, "same_picture", lambda *_: False)
+    found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))
     assert found.left_out > 0
+    assert f"{found.left_out:,} pairs of images" in found.told_left_out()
 
 
 @pytest.mark.slow

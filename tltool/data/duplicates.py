@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data import perceptual
+from tltool.data import looks, perceptual
 from tltool.data.catalog import Item
 from tltool.data.perceptual import HASH_SIDE
 
@@ -50,9 +50,8 @@ class Copies:
     def told_left_out(self) -> str:
         """Return what ``left_out`` means, in a sentence."""
         return (
-            f"{self.left_out:,} pairs of images that look alike at a glance were not compared: each"
-            f" image was, with the {perceptual.NEAREST} nearest ones, so that a cropped copy may be"
-            " missed"
+            f"{self.left_out:,} pairs of images that look alike at a glance were not compared, only"
+            f" the {perceptual.NEAREST} nearest ones of each image: a cropped copy may be missed"
         )
 
 
@@ -78,7 +77,7 @@ class Groups:
 def find_copies(
     items: Sequence[Item],
     *,
-    look: Callable[[Path], perceptual.Look | None] = perceptual.look,
+    look: Callable[[Path], looks.Look | None] = looks.look,
     second_opinion: SecondOpinion | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Copies:
@@ -86,8 +85,10 @@ def find_copies(
 
     Exact ones have the same SHA-256. Near ones are resized, recompressed, brighter or slightly
     cropped copies: a perceptual hash proposes them, and a second look at both files decides. Of
-    images below 32 pixels only exact copies are found. Where many images have one layout, each is
-    compared with those that are nearest to it, so that the time stays in proportion.
+    images below 32 pixels only exact copies are found.
+
+    Each image is compared with few others, so that the time stays in proportion. Where many images
+    are near to each other, since all have one layout, they are hashed once more without it.
 
     Args:
         items: items with ``sha256`` and ``perceptual_hash``; those without are in no cluster.
@@ -96,32 +97,96 @@ def find_copies(
             it gets them nearest first and says which are copies all the same.
         progress: hears how many of all items are done, where there is much to compare.
     """
-    groups = Groups(len(items))
-    firsts = _join_copies(items, groups)
-    hashed = np.array([index for index in firsts if _has_detail(items[index])], np.int64)
-    seen = lru_cache(_KEPT_LOOKS)(look)
-    undecided: list[tuple[int, int]] = []
-    compared = left_out = 0
-    for near in perceptual.near_pairs([items[index].perceptual_hash or 0 for index in hashed]):
-        left_out += near.left_out
-        for first, second in _still_apart(hashed[near.pairs], groups):
-            compared += 1
-            if compared % _WORTH_TELLING == 0:
-                progress(first, len(items))
-            if _same(items[first], items[second], seen):
-                groups.join(first, second)
-            elif second_opinion and len(undecided) < _MOST_UNDECIDED:
-                undecided.append((first, second))
-    if compared >= _WORTH_TELLING:
-        progress(len(items), len(items))
+    search = _Search(items, look, progress, keep=second_opinion is not None)
+    hashed = [index for index in search.firsts if _has_detail(items[index])]
+    crowd, left_out = search.compare(
+        hashed, [items[index].perceptual_hash or 0 for index in hashed]
+    )
+    crowd, frequencies = search.frequencies(crowd)
+    if crowd:
+        _, left_out = search.compare(crowd, perceptual.layout_free_hashes(frequencies))
+    search.end()
     if second_opinion:
-        _join_by(
-            second_opinion,
-            items,
-            _still_apart(np.array(undecided, np.int64).reshape(-1, 2), groups),
-            groups,
-        )
-    return Copies(_clusters(items, groups), left_out)
+        pairs = np.array(search.undecided, np.int64).reshape(-1, 2)
+        _join_by(second_opinion, items, _still_apart(pairs, search.groups), search.groups)
+    return Copies(_clusters(items, search.groups), left_out)
+
+
+class _Search:
+    """Compares pairs of images and joins those that show the same.
+
+    Attributes:
+        groups: of the items.
+        firsts: position of the first item of each content.
+        undecided: pairs that do not lie one over the other, if they are kept.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        look: Callable[[Path], looks.Look | None],
+        progress: Progress,
+        *,
+        keep: bool,
+    ) -> None:
+        self.groups = Groups(len(items))
+        self.firsts = _join_copies(items, self.groups)
+        self.undecided: list[tuple[int, int]] = []
+        self._items, self._progress = items, progress
+        self._look = lru_cache(_KEPT_LOOKS)(look)
+        self._most_kept = _MOST_UNDECIDED if keep else 0
+        self._done = 0
+
+    def compare(self, chosen: Sequence[int], hashes: Sequence[int]) -> tuple[list[int], int]:
+        """Compare the images whose hashes are near.
+
+        Args:
+            chosen: positions of items, ascending.
+            hashes: of theirs.
+
+        Returns:
+            those of ``chosen`` that are near to more images than they are compared with, or to
+            such an image, and how many pairs were left out for that.
+        """
+        positions, left_out = np.array(chosen, np.int64), 0
+        crowded = np.zeros(len(chosen), np.bool_)
+        for near in perceptual.near_pairs(hashes):
+            crowded, left_out = crowded | near.crowded, left_out + near.left_out
+            for first, second in _still_apart(positions[near.pairs], self.groups):
+                self._tell(first)
+                if self._same(first, second):
+                    self.groups.join(first, second)
+                elif len(self.undecided) < self._most_kept:
+                    self.undecided.append((first, second))
+        return positions[crowded].tolist(), left_out
+
+    def frequencies(self, chosen: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
+        """Return those of ``chosen`` that can be looked at, and their frequencies [N, 255]."""
+        found: dict[int, NDArray[np.float32]] = {}
+        for index in chosen:
+            self._tell(index)
+            seen = self._look(self._items[index].path)
+            if seen is not None:
+                found[index] = seen.frequencies()
+        shape = (len(found), perceptual.HASH_BITS)
+        return list(found), np.array(list(found.values()), np.float32).reshape(shape)
+
+    def end(self) -> None:
+        """Say that all is done, if anything was said."""
+        if self._done >= _WORTH_TELLING:
+            self._progress(len(self._items), len(self._items))
+
+    def _tell(self, index: int) -> None:
+        self._done += 1
+        if self._done % _WORTH_TELLING == 0:
+            self._progress(index, len(self._items))
+
+    def _same(self, first: int, second: int) -> bool:
+        one, other = self._items[first], self._items[second]
+        seen = self._look(one.path), self._look(other.path)
+        if seen[0] is None or seen[1] is None:
+            return False
+        return looks.same_picture(seen[0], seen[1], _bits_apart(one, other))
 
 
 def _join_by(
@@ -146,7 +211,7 @@ def _has_detail(item: Item) -> bool:
 
 
 def _is_large(item: Item) -> bool:
-    return min(item.width, item.height) >= perceptual.SMALL
+    return min(item.width, item.height) >= looks.SMALL
 
 
 def _join_copies(items: Sequence[Item], groups: Groups) -> list[int]:
@@ -168,13 +233,6 @@ def _still_apart(pairs: NDArray[np.int64], groups: Groups) -> Iterator[tuple[int
     for first, second in pairs.tolist():
         if groups.find(first) != groups.find(second):
             yield first, second
-
-
-def _same(first: Item, second: Item, seen: Callable[[Path], perceptual.Look | None]) -> bool:
-    one, other = seen(first.path), seen(second.path)
-    if one is None or other is None:
-        return False
-    return perceptual.same_picture(one, other, _bits_apart(first, second))
 
 
 def _bits_apart(first: Item, second: Item) -> int:

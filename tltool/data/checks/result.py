@@ -176,7 +176,7 @@ def _duplicates(result: CheckResult) -> Line:
     found = bool(result.clusters)
     told = told if found else "none"
     if _of(result, (NOT_COMPARED,)):
-        told += " among the images compared; too many have one layout"
+        told += "; not all pairs were compared, since many images have one layout"
     return Line("duplicates", "look" if found else "ok", told)
 
 
