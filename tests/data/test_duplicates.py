@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tltool.data import looks, perceptual
+from tltool.data import duplicates, looks, perceptual
 from tltool.data.audit import audit
 from tltool.data.catalog import Item
 from tltool.data.duplicates import find_copies
@@ -133,7 +133,7 @@ def test_pairs_are_found_across_the_blocks_in_which_they_are_searched() -> None:
     planted = [(3, 17), (5, 4000), (2047, 2048), (2100, 4199)]
     for first, second in planted:
         hashes[second] = hashes[first] ^ sum(1 << int(bit) for bit in rng.choice(255, 80, False))
-    found = np.concatenate([near.pairs for near in near_pairs(hashes)])
+    found = np.concatenate([near.pairs for near in near_pairs(hashes, near=80, nearest=10)])
     assert {tuple(pair) for pair in found.tolist()} == set(planted)
     assert all(distance(hashes[a], hashes[b]) == 80 for a, b in planted)
 
@@ -173,7 +173,7 @@ def cropped(picture: np.ndarray, edge: int) -> np.ndarray:
 def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = aligned(2000)
     items = items_of(pictures)
-    near = list(near_pairs([item.perceptual_hash or 0 for item in items]))
+    near = list(near_pairs([item.perceptual_hash or 0 for item in items], near=80, nearest=10))
     assert sum(each.left_out for each in near) > 1_000_000
     compared: list[int] = []
     told: list[tuple[int, int]] = []
@@ -198,33 +198,68 @@ def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.Monkey
     assert told[-1] == (2000, 2000)
 
 
-def test_copies_among_photos_of_one_layout_are_found() -> None:
+def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_FEW_COMPARISONS", 0)  # as among many photos
     pictures = aligned(150)
     for number in range(12):
         original = pictures[Path(f"{number:05d}")]
-        pictures[Path(f"{number:05d} again")] = cropped(original, 1 + number % 4)
+        pictures[Path(f"{number:05d} again")] = cropped(original, 1 + number % 3)
     items = items_of(pictures)
-    near = list(near_pairs([item.perceptual_hash or 0 for item in items]))
+    near = list(near_pairs([item.perceptual_hash or 0 for item in items], near=80, nearest=10))
     assert sum(each.left_out for each in near) > 5000
     found = find_copies(items, look=lambda path: looks.Look.of(pictures[path]))
     together = [{items[i].path.name for i in cluster.members} for cluster in found.clusters]
     assert together == [{f"{n:05d}", f"{n:05d} again"} for n in range(12)]
 
 
+def test_frames_of_a_film_are_one_cluster_and_nothing_is_left_out() -> None:
+    (scene_of,) = aligned(1).values()
+    rng = np.random.default_rng(0)
+    frames = {
+        Path(f"{number:05d}"): scene_of + rng.normal(0, 2, (64, 64)).astype(np.float32)
+        for number in range(600)
+    }
+    found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))
+    assert [cluster.members for cluster in found.clusters] == [tuple(range(600))]
+    assert found.left_out == 0
+
+
+def test_a_second_opinion_is_not_asked_about_photos_that_only_share_their_layout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = aligned(150)
+    pictures[Path("turned")] = np.asarray(
+        Image.fromarray(pictures[Path("00003")]).rotate(1, Image.Resampling.BICUBIC)
+    )
+    monkeypatch.setattr(looks, "same_picture", lambda *_: False)
+    asked: list[set[str]] = []
+
+    def opinion(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
+        asked.extend({first.path.name, second.path.name} for first, second in pairs)
+        return [False] * len(pairs)
+
+    find_copies(
+        items_of(pictures),
+        look=lambda path: looks.Look.of(pictures[path]),
+        second_opinion=opinion,
+    )
+    assert asked == [{"00003", "turned"}]
+
+
 def test_pairs_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     hashes = [int(number) << 1 for number in rng.integers(0, 2**40, 60)]  # 40 bits at most
-    (near,) = near_pairs(hashes)
+    (near,) = near_pairs(hashes, near=80, nearest=10)
     assert len(near.pairs) == 50 * 10 + sum(range(10))
     assert near.left_out == 60 * 59 // 2 - len(near.pairs)
     assert near.crowded.all()
     apart = [distance(hashes[a], hashes[b]) for a, b in near.pairs.tolist()]
     assert apart[:10] == sorted(distance(hashes[0], other) for other in hashes[1:])[:10]
 
-    scenes = list(aligned(12).values())  # of fifteen frames each
+    scenes = list(aligned(12).values())  # of forty frames each
     frames = {
-        Path(f"{number:05d}"): scenes[number // 15] + rng.normal(0, 2, (64, 64)).astype(np.float32)
-        for number in range(180)
+        Path(f"{number:05d}"): scenes[number // 40] + rng.normal(0, 2, (64, 64)).astype(np.float32)
+        for number in range(480)
     }
     monkeypatch.setattr(looks, "same_picture", lambda *_: False)
     found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))

@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data import looks, perceptual
+from tltool.data import layouts, looks, perceptual
 from tltool.data.catalog import Item
 from tltool.data.perceptual import HASH_SIDE
 
 _KEPT_LOOKS = 4096
 _MANY_PAIRS = 10_000
 _MOST_UNDECIDED = 100_000
+_NEAREST = 10  # photos have 2 at most that are near, but of one layout, as X-rays have, all are
+_FEW_COMPARISONS = 5000
 _WORTH_TELLING = 500  # comparisons, some seconds
 
 SecondOpinion = Callable[[Sequence[tuple[Item, Item]]], Sequence[bool]]
@@ -51,7 +53,7 @@ class Copies:
         """Return what ``left_out`` means, in a sentence."""
         return (
             f"{self.left_out:,} pairs of images that look alike at a glance were not compared, only"
-            f" the {perceptual.NEAREST} nearest ones of each image: a cropped copy may be missed"
+            " the nearest ones of each image: a cropped copy may be missed"
         )
 
 
@@ -99,12 +101,10 @@ def find_copies(
     """
     search = _Search(items, look, progress, keep=second_opinion is not None)
     hashed = [index for index in search.firsts if _has_detail(items[index])]
-    crowd, left_out = search.compare(
-        hashed, [items[index].perceptual_hash or 0 for index in hashed]
-    )
-    crowd, frequencies = search.frequencies(crowd)
+    hashes = [items[index].perceptual_hash or 0 for index in hashed]
+    crowd, left_out = search.compare(hashed, hashes, near=perceptual.NEAR)
     if crowd:
-        _, left_out = search.compare(crowd, perceptual.layout_free_hashes(frequencies))
+        left_out = search.compare_without_layout(crowd)
     search.end()
     if second_opinion:
         pairs = np.array(search.undecided, np.int64).reshape(-1, 2)
@@ -137,39 +137,63 @@ class _Search:
         self._most_kept = _MOST_UNDECIDED if keep else 0
         self._done = 0
 
-    def compare(self, chosen: Sequence[int], hashes: Sequence[int]) -> tuple[list[int], int]:
+    def compare(
+        self, chosen: Sequence[int], hashes: Sequence[int], *, near: int
+    ) -> tuple[list[int], int]:
         """Compare the images whose hashes are near.
 
         Args:
             chosen: positions of items, ascending.
             hashes: of theirs.
+            near: bits apart up to which two are compared.
 
         Returns:
             those of ``chosen`` that are near to more images than they are compared with, or to
-            such an image, and how many pairs were left out for that.
+            such an image; and how many pairs were left out for that.
         """
         positions, left_out = np.array(chosen, np.int64), 0
-        crowded = np.zeros(len(chosen), np.bool_)
-        for near in perceptual.near_pairs(hashes):
-            crowded, left_out = crowded | near.crowded, left_out + near.left_out
-            for first, second in _still_apart(positions[near.pairs], self.groups):
+        crowded, proposed = np.zeros(len(chosen), np.bool_), [np.zeros((0, 2), np.int64)]
+        nearest = max(_NEAREST, _FEW_COMPARISONS // max(len(chosen), 1))
+        for found in perceptual.near_pairs(hashes, near=near, nearest=nearest):
+            crowded, left_out = crowded | found.crowded, left_out + found.left_out
+            proposed.append(found.pairs)
+            for first, second in _still_apart(positions[found.pairs], self.groups):
                 self._tell(first)
                 if self._same(first, second):
                     self.groups.join(first, second)
                 elif len(self.undecided) < self._most_kept:
                     self.undecided.append((first, second))
+        pairs = np.concatenate(proposed)
+        crowded[pairs[crowded[pairs].any(axis=1)]] = True
         return positions[crowded].tolist(), left_out
 
-    def frequencies(self, chosen: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
-        """Return those of ``chosen`` that can be looked at, and their frequencies [N, 255]."""
-        found: dict[int, NDArray[np.float32]] = {}
-        for index in chosen:
+    def compare_without_layout(self, crowd: Sequence[int]) -> int:
+        """Compare images with those that are near when what most of them share is taken away.
+
+        Of images that were found to be copies of each other, one stands for all.
+
+        Returns:
+            how many pairs were left out again.
+        """
+        alike = set(crowd)
+        self.undecided = [pair for pair in self.undecided if not alike.issuperset(pair)]
+        heads: dict[int, int] = {}
+        for index in crowd:
+            heads.setdefault(self.groups.find(index), index)
+        found: dict[int, NDArray[np.floating]] = {}
+        layout = np.zeros((HASH_SIDE, HASH_SIDE))
+        for index in heads.values():
             self._tell(index)
             seen = self._look(self._items[index].path)
             if seen is not None:
-                found[index] = seen.frequencies()
-        shape = (len(found), perceptual.HASH_BITS)
-        return list(found), np.array(list(found.values()), np.float32).reshape(shape)
+                found[index] = perceptual.frequencies_of(seen.small()[np.newaxis])[0]
+                layout += seen.small()
+        if not found:
+            return 0
+        frequencies = np.stack(list(found.values())).astype(np.float32)
+        hashes = layouts.layout_free_hashes(frequencies, layout / len(found))
+        _, left_out = self.compare(list(found), hashes, near=layouts.NEAR)
+        return left_out
 
     def end(self) -> None:
         """Say that all is done, if anything was said."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter1d
 
-from tltool.data.perceptual import HASH_SIDE, frequencies_of
+from tltool.data.perceptual import HASH_SIDE
 from tltool.data.transcode import open_image
 
 Grey = NDArray[np.floating]
@@ -44,11 +44,10 @@ class Look:
         even = (grey - grey.mean()) / max(float(grey.std()), 1e-3)
         return cls(even, _detail(even))
 
-    def frequencies(self) -> NDArray[np.float32]:
-        """Return the low frequencies of the copy: float32 [255]."""
+    def small(self) -> Grey:
+        """Return the grey at the size that is hashed: [32, 32]."""
         times = len(self.grey) // HASH_SIDE
-        small = self.grey.reshape(HASH_SIDE, times, HASH_SIDE, times).mean((1, 3))
-        return np.asarray(frequencies_of(small[np.newaxis])[0], np.float32)
+        return self.grey.reshape(HASH_SIDE, times, HASH_SIDE, times).mean((1, 3))
 
 
 def look(path: Path) -> Look | None:
@@ -153,9 +152,7 @@ def _aligned(image: Grey, target: Grey) -> Grey:
         normal = rows @ rows.T + 1e-3 * np.eye(6, dtype=np.float32)
         change = np.linalg.solve(normal, rows @ (target - warped).ravel())
         window = np.clip(window + change[:4], -_FARTHEST, _FARTHEST)
-        warped = (
-            _sampler(window[2], window[3], side) @ image @ _sampler(window[0], window[1], side).T
-        )
+        warped = sampler(window[2], window[3], side) @ image @ sampler(window[0], window[1], side).T
         warped = (warped - warped.mean()) / max(float(warped.std()), 1e-3)
         found = _correlation(warped, target)
         if found < likeness + 1e-3:
@@ -164,7 +161,7 @@ def _aligned(image: Grey, target: Grey) -> Grey:
     return best
 
 
-def _sampler(shift: float, growth: float, side: int) -> Grey:
+def sampler(shift: float, growth: float, side: int) -> Grey:
     """Return the linear interpolation that reads a shifted and grown window: [side, side]."""
     centres = (np.arange(side) + 0.5) / side - 0.5
     at = np.clip((0.5 + shift + (1 + growth) * centres) * side - 0.5, 0, side - 1)

@@ -19,16 +19,11 @@ HASH_SIDE = 32
 HASH_BITS = 255
 NEAR = 80
 """Bits apart up to which a second look is worth it: crops of 3 % a side reach 78."""
-NEAREST = 10
-"""As many of the hashes after it a hash is paired with: of distinct photos, 2 at most are near, but
-where all have one layout, as X-rays do, every pair is."""
 
 _FREQUENCIES = 16
 _BASIS = dct(np.eye(HASH_SIDE), axis=0, norm="ortho")[:_FREQUENCIES].astype(np.float32)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FLAT = 2.0  # grey levels of standard deviation, below which there is nothing to recognise
-_SHARED = 4  # directions that a layout and its shifts take up
-_IMAGES_PER_SHARED = 20
 _BLOCK = 1024
 
 
@@ -50,25 +45,8 @@ def perceptual_hashes(thumbnails: NDArray[np.float32]) -> list[int | None]:
     flat = greys.std(axis=(1, 2)) < _FLAT
     return [
         None if without else found
-        for found, without in zip(_hashes(frequencies_of(greys)), flat, strict=True)
+        for found, without in zip(hashes_of(frequencies_of(greys)), flat, strict=True)
     ]
-
-
-def layout_free_hashes(frequencies: NDArray[np.float32]) -> list[int]:
-    """Return hashes of what tells images of one layout apart, ``HASH_BITS`` bits each.
-
-    Their mean is taken away, and so are the directions in which they differ most: what shift and
-    size do to a layout, for one. Of 400 photos of one layout, copies that are cropped by up to 3 %
-    a side have 70 bits apart at most then, and others 92 at least.
-
-    Args:
-        frequencies: of ``frequencies_of``, float32 [N, 255].
-    """
-    rest = frequencies - frequencies.mean(axis=0)
-    shared = min(_SHARED, len(rest) // _IMAGES_PER_SHARED)
-    _, directions = np.linalg.eigh(rest.T @ rest)  # ascending
-    most = directions[:, len(directions) - shared :]
-    return _hashes(rest - rest @ most @ most.T)
 
 
 def frequencies_of(greys: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -76,7 +54,7 @@ def frequencies_of(greys: NDArray[np.floating]) -> NDArray[np.floating]:
     return (_BASIS @ greys @ _BASIS.T).reshape(len(greys), -1)[:, 1:]
 
 
-def _hashes(frequencies: NDArray[np.floating]) -> list[int]:
+def hashes_of(frequencies: NDArray[np.floating]) -> list[int]:
     """Return in one bit for each frequency [N, 255] whether it is above the middle one."""
     middle = np.partition(frequencies, HASH_BITS // 2, axis=1)[:, HASH_BITS // 2]
     packed = np.packbits(frequencies > middle[:, np.newaxis], axis=1)
@@ -97,8 +75,8 @@ class Near(NamedTuple):
     crowded: NDArray[np.bool_]
 
 
-def near_pairs(hashes: Sequence[int], *, nearest: int = NEAREST) -> Iterator[Near]:
-    """Yield the pairs of hashes at most ``NEAR`` bits apart, block by block.
+def near_pairs(hashes: Sequence[int], *, near: int, nearest: int) -> Iterator[Near]:
+    """Yield the pairs of hashes at most ``near`` bits apart, block by block.
 
     All pairs are compared, as products of ±1 vectors in blocks, so that memory stays small; but
     each hash is paired with the ``nearest`` ones after it and no more.
@@ -111,7 +89,7 @@ def near_pairs(hashes: Sequence[int], *, nearest: int = NEAREST) -> Iterator[Nea
         for left in range(top, len(packed), _BLOCK):
             # a product is the number of equal bits minus that of different ones
             agreement = rows @ _signs(packed[left : left + _BLOCK]).T
-            first, second = np.nonzero(agreement >= HASH_BITS - 2 * NEAR)
+            first, second = np.nonzero(agreement >= HASH_BITS - 2 * near)
             apart = -agreement[first, second].astype(np.int64)
             found = np.stack([first + top, second + left, apart])
             kept, passed = _nearest(
