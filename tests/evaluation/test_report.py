@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.made_up import evaluated, made_up, whole
+from tltool.evaluation.refusal import detection_metrics
 from tltool.evaluation.report.advice import next_steps
 from tltool.evaluation.report.charts import nice_ticks
 from tltool.evaluation.report.page import write_report
+from tltool.evaluation.temperature import Temperature
 
 NAMES = ("apple", "kaki 柿", "plum")
 HOSTILE = ("</script><img src=x onerror=alert(1)>", "{{ 7 * 7 }}", 'quo"te <b>')
@@ -119,6 +121,33 @@ def test_figures_that_were_set_on_these_photos_are_labelled(tmp_path):
     words = page_of(tmp_path / "test.html", other).words
     assert "set on these photos" not in words and "0.765" not in words
     assert "fewer than 10 photos, so the error is mostly chance" in words
+
+
+def test_a_temperature_that_was_refused_is_told(tmp_path):
+    report = whole(tmp_path / "photos", NAMES)
+    refused = Temperature(1.0, 1.41, 0.567, 0.6638, 0.1).to_json()
+    for calibration, told in (
+        (refused, True),
+        ({**refused, "refused": False}, False),
+        (None, False),
+    ):
+        metrics = {**report.metrics, "calibration": calibration}
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
+        words = page_of(path, replace(report, metrics=metrics)).words
+        sentence = "The temperature 1.41 was not taken"
+        assert (sentence in words and "from 0.567 to 0.664" in words) == told
+
+
+def test_photos_of_something_else_are_named_as_data(tmp_path):
+    report = whole(tmp_path / "photos", NAMES)
+    sentence = "Photos of something else, of no class"
+    assert sentence not in page_of(tmp_path / "a.html", report).words
+    figures = detection_metrics(
+        np.linspace(0.1, 0.9, 20, dtype=np.float32), np.ones(30, np.float32)
+    )
+    refusal = {**report.metrics["refusal"], "other": figures}
+    told = replace(report, metrics={**report.metrics, "refusal": refusal})
+    assert f"{sentence}: 30." in page_of(tmp_path / "b.html", told).words
 
 
 def test_a_part_without_data_is_left_out(tmp_path):

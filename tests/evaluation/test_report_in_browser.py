@@ -91,6 +91,15 @@ def test_the_name_of_a_phase_is_clear_of_the_points(opened):
     ]
 
 
+def test_a_phone_cuts_no_table_but_the_one_of_classes(opened):
+    page = opened("phone")
+    wide = page.evaluate(
+        """[...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth)
+        .map((e) => e.getAttribute("aria-label"))"""
+    )
+    assert wide == ["Table of classes"]
+
+
 def test_print_shows_everything_but_the_navigation(opened):
     page = opened()
     page.emulate_media(media="print")

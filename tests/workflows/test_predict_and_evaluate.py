@@ -180,6 +180,16 @@ def test_one_class_only_is_measured_and_said(trained, tmp_path):
     assert document["roc_auc"] is None and document["accuracy"]["value"] is not None
 
 
+def test_a_photo_with_two_labels_is_said(trained, tmp_path):
+    photos = shutil.copytree(trained.photos, tmp_path / "photos")
+    for name in ("0_00.png", "0_01.png"):
+        shutil.copy(photos / "plum" / name, photos / "kaki 柿" / f"again {name}")
+    result = tltool("evaluate", trained.run, photos)
+    assert result.exit_code == 0
+    assert "4 photos lie in more than one class" in result.stderr
+    assert "again 0_00.png" in result.stderr
+
+
 def test_an_empty_test_part(trained):
     result = tltool("evaluate", trained.run, trained.photos, "--split", "test")
     assert result.exit_code == 2

@@ -308,9 +308,11 @@ def test_changed_copies_are_averaged(trained, mixed, model):
     assert with_flips[0].top[0][1] == pytest.approx(flips.probabilities[0].max(), abs=1e-5)
 
 
-def test_evaluate_says_what_averaging_gives(trained):
+def test_evaluate_says_what_averaging_gives(trained, tmp_path):
     plain = json.loads(tltool("evaluate", trained.run, trained.photos, "--json").stdout)
-    flips = tltool("evaluate", trained.run, trained.photos, "--tta", "flips")
+    page = tmp_path / "page.html"
+    flips = tltool(*("evaluate", trained.run, trained.photos, "--tta", "flips", "--report", page))
+    assert "mean over changed copies of the photo (flips)" in page.read_text("utf-8")
     document = json.loads(
         tltool("evaluate", trained.run, trained.photos, "--tta", "flips", "--json").stdout
     )

@@ -20,6 +20,8 @@ from tltool.runs.layout import RunLayout
 from tltool.workflows.models import OpenModel
 from tltool.workflows.photos import usable_others
 
+_NAMED = 6  # files in a message
+
 
 def read_photos(
     model: Path, photos: Path | str, *, pixels: str | None, offline: bool, observer: Observer
@@ -46,7 +48,23 @@ def read_photos(
     checked = audit(
         listing, on_bad="skip", max_bad_fraction=1.0, max_pixels=most, observer=observer
     )
+    _tell_conflicts(checked, observer)
     return checked, usable_others(listing.others, checked, max_pixels=most)
+
+
+def _tell_conflicts(checked: Audit, observer: Observer) -> None:
+    """Say which photos have two labels: the model cannot get both right."""
+    labels: dict[str, set[str]] = {}
+    for item in checked.catalog.items:
+        labels.setdefault(item.sha256, set()).add(item.label)
+    twice = [item for item in checked.catalog.items if len(labels[item.sha256]) > 1]
+    if twice:
+        named = ", ".join(sorted(item.path.name for item in twice)[:_NAMED])
+        observer.on_message(
+            f"{len(twice):,} photos lie in more than one class, of which one label at most is "
+            f"right; all of them count: {named}{' …' if len(twice) > _NAMED else ''}",
+            level="warning",
+        )
 
 
 def scores_of_others(opened: OpenModel, others: Sequence[Path]) -> np.ndarray:

@@ -44,6 +44,9 @@ def _data(report: Report) -> Iterator[str]:
             yield f"SHA-256 over contents and labels: {digest}."
     else:
         yield f"Measured on {report.metrics['n']:,} photos: {report.metrics['evaluated_on']}."
+    other = report.metrics["refusal"].get("other")
+    if other:
+        yield f"Photos of something else, of no class: {other['n_others']:,}."
     yield "The photos' own licence and consent are known to whoever collected them, not to tltool."
 
 

@@ -40,7 +40,7 @@ def calibration_rows(metrics: Mapping[str, Any]) -> list[Row]:
 
 def after_heading(metrics: Mapping[str, Any]) -> str:
     """Return the heading of the last column."""
-    return "after, cross-fitted" if _cross_fitted(metrics) else "after calibration"
+    return "after, cross-fitted" if _cross_fitted(metrics) else "after"
 
 
 def calibration_told(metrics: Mapping[str, Any]) -> str:
@@ -67,6 +67,13 @@ def _cross_fitted(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _of_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
+    found = metrics.get("calibration")
+    if found and found.get("refused"):
+        yield (
+            f"The temperature {found['fitted']:.2f} was not taken: on photos that it was not "
+            f"fitted on it would raise the log-loss from {found['log_loss_before']:.3f} to "
+            f"{found['log_loss_after_cross_fitted']:.3f}."
+        )
     if _cross_fitted(metrics):
         yield (
             "The temperature was fitted on these photos: the last column has each of them at the "

@@ -9,7 +9,7 @@
     return made;
   };
 
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
   const figure = (photo) => {
     const picture = photo.source
