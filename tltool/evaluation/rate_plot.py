@@ -39,6 +39,8 @@ def _draw(axes: Any, name: str, test: RangeTest, present: float) -> None:
     axes.axvline(test.suggestion, color=WARM, linewidth=1.4, label=f"suggested: {test.suggestion}")
     axes.axvline(present, color=MUTED, linestyle="--", label=f"in the recipe: {present:g}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}")
+    axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_ylim(0, _HEADROOM * max(test.smooth[0], min(test.smooth)))
     axes.set_title(f"{name} phase", loc="left")
     axes.set_xlabel("learning rate")
