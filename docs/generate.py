@@ -175,7 +175,7 @@ def _backbones() -> str:
     columns = [
         "backbone",
         "parameters",
-        "trained at",
+        "made for",
         "least size",
         "stages",
         "preprocessing",
@@ -184,7 +184,7 @@ def _backbones() -> str:
     rows = [
         [
             f"`{backbone.name}`",
-            f"{backbone.parameters / 1e6:.1f} M",
+            _count(backbone.parameters),
             f"{backbone.image_size}",
             f"{backbone.min_size}",
             ", ".join(f"`{stage.name}`" for stage in backbone.stages),
@@ -194,6 +194,10 @@ def _backbones() -> str:
         for backbone in listed_backbones()
     ]
     return _table(columns, rows)
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 100_000 else f"{number:,}"
 
 
 def _weights() -> str:

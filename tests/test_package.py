@@ -16,7 +16,7 @@ LIGHT = [
     ("recipes", "list"),
     ("recipes", "show", "quick", "--resolved"),
     ("recipes", "validate", "quick", "scratch"),
-    ("backbones",),
+    ("backbones", "list"),
     ("weights", "list"),
     ("finetune", "nowhere", "--set", "trian.ema=1"),
 ]

@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.parametrize(
     "command",
     [
-        ("backbones",),
+        ("backbones", "list"),
         ("recipes", "list"),
         ("recipes", "show", "quick"),
         ("recipes", "validate", "quick"),

@@ -181,7 +181,7 @@ def test_the_keras_file_needs_no_layer_of_ours(
     np.testing.assert_allclose(model(ARRAYS, training=False), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["caffe", "tf", "torch", "unit", "none"])
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch", "unit", "grey", "none"])
 def test_preprocessing_becomes_a_convolution(mode: PreprocessMode) -> None:
     images = keras.Input((20, 16, 3))
     flow = keras.layers.GlobalAveragePooling2D()(Preprocess(mode, name="preprocess")(images))

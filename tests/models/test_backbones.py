@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -13,19 +14,38 @@ import pytest
 from tltool.errors import UsageError
 from tltool.evaluation.explain import Explainer
 from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
-from tltool.models.build import build_model
+from tltool.models.build import build_model, outline
+from tltool.models.layer_table import layer_rows
 from tltool.models.network import Network
 from tltool.weights.published import PUBLISHED
 
-SIZE = 64
+SIZES = {"alexnet": 99}  # small, and yet with more than one position at the end
 EVERY = list(BACKBONES)
+# at the size it was made for: features; parameters with the head and the classes of its paper
+PINNED = {
+    "vgg16": ((7, 7, 512), 138_357_544),  # this and the next seven as keras.applications tells
+    "vgg19": ((7, 7, 512), 143_667_240),
+    "resnet50": ((7, 7, 2048), 25_636_712),
+    "resnet101": ((7, 7, 2048), 44_707_176),
+    "resnet152": ((7, 7, 2048), 60_419_944),
+    "resnet50v2": ((7, 7, 2048), 25_613_800),
+    "resnet101v2": ((7, 7, 2048), 44_675_560),
+    "resnet152v2": ((7, 7, 2048), 60_380_648),
+    "resnet18": ((7, 7, 512), 11_689_512 + 9_600),  # torchvision, and the moving statistics
+    "resnet34": ((7, 7, 512), 21_797_672 + 17_024),
+    "alexnet": ((6, 6, 256), 61_100_840),  # torchvision
+    "lenet5": ((5, 5, 16), 61_706),
+    "digits_cnn": ((7, 7, 16), 205_306),
+    "tiny_vgg": ((4, 4, 32), 14_394),
+    "tiny_resnet": ((4, 4, 32), 19_474),
+}
 
 
 @functools.lru_cache(maxsize=1)
 def classifier(name: str) -> keras.Model:
     return build_model(
         get_backbone(name),
-        image_size=(SIZE, SIZE),
+        image_size=(size_of(name),) * 2,
         classes=3,
         head="gap",
         dropout=0.2,
@@ -36,21 +56,44 @@ def classifier(name: str) -> keras.Model:
     )
 
 
-def images() -> np.ndarray:
-    return np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
+def size_of(name: str) -> int:
+    return SIZES.get(name, 64)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_outlines() -> Iterator[None]:
+    """Keras would draw the weights of outlines as soon as the next test builds a model."""
+    yield
+    keras.backend.clear_session()
+
+
+def images(size: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_shape_and_parameters_are_those_published(name: str) -> None:
+    backbone = get_backbone(name)
+    shape, parameters = PINNED[name]
+    model = outline(backbone, (backbone.image_size,) * 2)
+    end = model.get_layer(backbone.stages[-1].layer)
+    assert tuple(end.output.shape[1:]) == shape
+    assert model.count_params() == parameters
+    assert tuple(model.output.shape) == (None, backbone.head.classes)
 
 
 # one test per backbone, so that each is built once
 @pytest.mark.parametrize("name", EVERY)
 def test_every_entry_tells_the_truth_and_is_cut_exactly_at_every_stage(name: str) -> None:
-    backbone, model, x = get_backbone(name), classifier(name), images()
+    backbone, model, x = get_backbone(name), classifier(name), images(size_of(name))
     inside = [layer for layer in model.layers if not layer.name.startswith("head_")]
     assert sum(layer.count_params() for layer in inside) == backbone.parameters
     logits = np.asarray(model(x, training=False))
+    rows = {row.name: row for row in layer_rows(model, backbone)}
     for stage in backbone.stages:
-        side = SIZE // stage.stride
         output = model.get_layer(stage.layer).output
-        assert tuple(output.shape[1:]) == (side, side, stage.channels)
+        assert tuple(output.shape[1:]) == rows[stage.layer].output
+        assert (rows[stage.layer].jump, output.shape[-1]) == (stage.stride, stage.channels)
         check_cut(model, backbone, stage.name, x, logits)
     check_explained(Network(model, backbone, "gap"), x, logits)
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
+from tltool.models.backbones import OriginalHead
 from tltool.models.heads import HEADS, NORMS, attach_head
 
 
 def head(kind: str, **changes: Any) -> keras.Model:
     features = keras.Input((4, 4, 6))
     options: dict[str, Any] = {"classes": 3, "dropout": 0.5, "hidden_units": 12}
-    options |= {"norm": "none", "seed": 7, **changes}
+    options |= {"norm": "none", "seed": 7, "original": OriginalHead((9, 5)), **changes}
     return keras.Model(features, attach_head(features, kind=kind, **options))
 
 
@@ -92,3 +93,30 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
 def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         head(**changes)
+
+
+def test_the_original_head_is_that_of_the_paper() -> None:
+    tanh = OriginalHead((9, 5), activation="tanh")
+    model = head("original", original=tanh, dropout=0.0)
+    x = maps().reshape(5, -1)
+    for layer in ("head_dense1", "head_dense2"):
+        kernel, bias = model.get_layer(layer).get_weights()
+        x = np.tanh(x @ kernel + bias)
+    kernel, bias = model.get_layer("head_logits").get_weights()
+    np.testing.assert_allclose(np.asarray(model(maps())), x @ kernel + bias, atol=1e-5)
+    assert [layer.units for layer in model.layers if hasattr(layer, "units")] == [9, 5, 3]
+
+
+def test_the_original_head_drops_out_every_hidden_layer() -> None:
+    model = head("original", dropout=0.5)
+    for number in (1, 2):
+        hidden = keras.Model(model.input, model.get_layer(f"head_dropout{number}").output)
+        before = keras.Model(model.input, model.get_layer(f"head_dense{number}").output)
+        kept, still = np.asarray(hidden(maps(), training=True)), np.asarray(hidden(maps()))
+        np.testing.assert_array_equal(still, np.asarray(before(maps())))
+        assert (kept == 0).sum() > (still == 0).sum()
+
+
+def test_without_hidden_layers_the_original_head_is_the_mean() -> None:
+    plain, original = head("gap"), head("original", original=OriginalHead())
+    np.testing.assert_array_equal(np.asarray(original(maps())), np.asarray(plain(maps())))

@@ -50,6 +50,13 @@ def test_unit_and_none_are_what_they_say() -> None:
     np.testing.assert_array_equal(np.asarray(Preprocess("none")(photo())), photo())
 
 
+def test_grey_is_one_channel_as_pillow_mixes_it() -> None:
+    layer = Preprocess("grey")
+    expected = photo() @ np.array([0.299, 0.587, 0.114]) / 255
+    np.testing.assert_allclose(np.asarray(layer(photo()))[..., 0], expected, rtol=1e-5)
+    assert layer.compute_output_shape((None, 5, 4, 3)) == (None, 5, 4, 1)
+
+
 def test_it_survives_saving() -> None:
     layer = Preprocess("torch", name="preprocess")
     copy = keras.layers.deserialize(keras.layers.serialize(layer))

@@ -21,7 +21,7 @@ NAMES = [name for name, _ in shipped()]
 def test_the_promised_recipes_ship():
     named = {"vgg16", "resnet50", "quick", "mixup_cutmix", "scratch"}
     named |= {"small_data", "fine_grained", "gpu", "imbalanced", "docker_smoke"}
-    assert set(NAMES) == named | {"digit_recognizer", "tfds_flowers"}
+    assert set(NAMES) == named | {"digit_recognizer", "tfds_flowers", "alexnet_classic"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,6 +77,20 @@ def test_quick_is_a_probe_and_nothing_else():
 
 def test_scratch_uses_no_pretraining():
     assert load_recipe("scratch").model.weights == "random"
+
+
+def test_alexnet_classic_is_the_papers_way():
+    recipe = load_recipe("alexnet_classic")
+    train = recipe.train
+    assert (train.optimizer, train.batch_size, train.weight_decay) == ("sgd", 128, 5e-4)
+    assert (train.schedule, train.finetune.learning_rate, train.warmup_epochs) == (
+        "plateau",
+        0.01,
+        0,
+    )
+    assert (recipe.model.head.kind, recipe.model.head.dropout) == ("original", 0.5)
+    assert recipe.augment.crop and recipe.augment.flip == "horizontal"
+    assert train.finetune.unfreeze == "all" and recipe.model.weights == "random"
 
 
 def test_what_the_others_are_made_for():

@@ -185,6 +185,8 @@ VARIANTS = [
     ("tiny_vgg", "gap", ("train.cache=auto", "train.imbalance=weights")),
     ("tiny_vgg", "flatten", ("train.imbalance=focal", "train.focal_gamma=1.5")),
     ("tiny_resnet", "flatten", ("train.finetune.epochs=0",)),
+    ("tiny_vgg", "original", ("train.cache=off", "train.finetune.unfreeze=all")),
+    ("tiny_resnet", "original", ("train.cache=on",)),
     ("tiny_vgg", "gap", ("train.imbalance=balanced_sampling", "augment.mixup.alpha=0.4")),
     ("tiny_vgg", "gap", ("train.head.epochs=0", "train.finetune.epochs=0")),
     ("tiny_vgg", "gap", ("train.finetune.epochs=0", "augment.flip=none", "augment.crop=null")),

@@ -1,14 +1,27 @@
-"""tltool backbones."""
+"""tltool backbones list and show."""
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from tltool.cli import options
 from tltool.cli.boundary import guarded
-from tltool.cli.console import out, print_json, print_table
+from tltool.cli.commands import Commands
+from tltool.cli.console import line, out, print_json, print_table
+
+if TYPE_CHECKING:
+    from tltool.models.layer_folds import Fold
+    from tltool.workflows.backbones import Layers
+
+app = Commands(help="Backbones: list, show.")
+_EXACT_UP_TO = 100_000_000  # multiply-adds; more are told in millions, to fit 80 columns
 
 
+@app.command("list")
 @guarded
-def backbones(json: options.Json = False, debug: options.Debug = False) -> None:
+def list_backbones(json: options.Json = False, debug: options.Debug = False) -> None:
     """List the backbones: stages, sizes, licences, weights at hand."""
     from tltool.workflows.backbones import backbone_rows
 
@@ -19,7 +32,7 @@ def backbones(json: options.Json = False, debug: options.Debug = False) -> None:
     cells = [
         [
             row["name"],
-            f"{row['parameters'] / 1e6:.1f} M",
+            _millions(row["parameters"]),
             f"{row['image_size']}",
             f"{row['stages'][0]} … {row['stages'][-1]}",
             _weights(row),
@@ -29,6 +42,114 @@ def backbones(json: options.Json = False, debug: options.Debug = False) -> None:
     ]
     columns = ["name", "parameters", "input", "stages", "weights", "licence"]
     print_table(out(), columns, cells)
+
+
+@app.command("show")
+@guarded
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")],
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, metavar="PIXELS", help="Side of the image; by default the usual one."
+        ),
+    ] = None,
+    all_layers: Annotated[
+        bool, typer.Option("--all", help="Every layer in a line of its own.")
+    ] = False,
+    diagram: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw it as well; nothing is replaced."),
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show the layers of a backbone: shapes, windows, receptive fields, weights, work.
+
+    The classifier of the backbone's paper is included, under head.
+    """
+    from tltool.cli.display import shown
+    from tltool.workflows.backbones import check_layers
+
+    check_layers(name, size, diagram)
+    with shown(quiet=True, debug=debug):
+        from tltool.workflows.backbones import draw_layers, layers_of
+
+        layers = layers_of(name, size)
+        if diagram is not None:
+            draw_layers(diagram, layers)
+    if json:
+        print_json({**layers.document(), "diagram": str(diagram) if diagram else None})
+        return
+    _print_layers(layers, every=all_layers)
+    if diagram is not None:
+        line(out(), f"wrote {diagram}")
+
+
+def _print_layers(layers: "Layers", *, every: bool) -> None:
+    backbone, totals = layers.backbone, layers.totals()
+    grey = ", grey" if layers.channels == 1 else ""
+    line(out(), (backbone.name, "bold"), f"  {backbone.paper}")
+    line(out(), f"image {layers.size}x{layers.size}{grey}; {backbone.head.classes} classes")
+    line(out())
+    exact = totals["total"]["multiply_adds"] <= _EXACT_UP_TO
+    rows = _every_row(layers, exact=exact) if every else _rows(layers.folds, exact=exact)
+    rows.append([""] * 6)
+    for part in ("backbone", "head", "total"):
+        numbers = totals[part]
+        work = _work(numbers["multiply_adds"], exact=exact)
+        rows.append([part, "", "", "", f"{numbers['parameters']:,}", work])
+    work = "mult-adds" if exact else "mult-adds/M"
+    columns = ["layer", "output", "kernel/stride", "field", "parameters", work]
+    print_table(out(), columns, rows)
+    line(out())
+    line(
+        out(),
+        "field: side of the receptive field in pixels. mult-adds: multiply-adds of convolutions "
+        "and dense layers for one image. A block counts its shortcut.",
+    )
+
+
+def _rows(folds: "Sequence[Fold]", *, exact: bool) -> list[list[str]]:
+    return [
+        [
+            fold.label,
+            _shape(fold.output),
+            fold.windows,
+            str(fold.receptive_field) if len(fold.output) > 1 else "",
+            f"{fold.parameters:,}" if fold.parameters else "",
+            _work(fold.multiply_adds, exact=exact) if fold.multiply_adds else "",
+        ]
+        for fold in folds
+    ]
+
+
+def _every_row(layers: "Layers", *, exact: bool) -> list[list[str]]:
+    from tltool.models.layer_folds import window_text
+
+    return [
+        [
+            row.name,
+            _shape(row.output),
+            window_text(row),
+            str(row.receptive_field) if len(row.output) > 1 else "",
+            f"{row.parameters:,}" if row.parameters else "",
+            _work(row.multiply_adds, exact=exact) if row.multiply_adds else "",
+        ]
+        for row in layers.rows
+    ]
+
+
+def _shape(output: tuple[int, ...]) -> str:
+    return "x".join(str(side) for side in output)
+
+
+def _work(number: int, *, exact: bool) -> str:
+    return f"{number:,}" if exact else f"{number / 1e6:,.1f}"
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 100_000 else f"{number:,}"
 
 
 def _weights(row: dict[str, Any]) -> str:

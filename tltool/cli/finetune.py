@@ -24,7 +24,8 @@ def finetune(
     ],
     recipe: options.RecipeName = "vgg16",
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Backbone; `tltool backbones` lists them.")
+        str | None,
+        typer.Option(metavar="NAME", help="Backbone; `tltool backbones list` lists them."),
     ] = None,
     overrides: options.Set = None,
     test: training.Test = None,

@@ -164,7 +164,9 @@ def with_even_weights(model: keras.Model) -> keras.Model:
 
 def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, Preprocess):
-        return keras.layers.Conv2D(3, 1, name=layer.name, dtype="float32", trainable=False)
+        return keras.layers.Conv2D(
+            layer.channels, 1, name=layer.name, dtype="float32", trainable=False
+        )
     return type(layer).from_config(layer.get_config())
 
 

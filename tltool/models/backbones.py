@@ -9,7 +9,7 @@ from typing import Literal
 
 from tltool.errors import UsageError, did_you_mean
 
-PreprocessMode = Literal["caffe", "tf", "torch", "unit", "none"]
+PreprocessMode = Literal["caffe", "tf", "torch", "unit", "grey", "none"]
 Family = Literal["vgg", "resnet", "resnet_v2", "classic", "test"]
 
 WHOLE_NET = "all"
@@ -34,6 +34,23 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalHead:
+    """The classifier that a backbone's paper puts on it: hidden dense layers, then the classes.
+
+    Attributes:
+        hidden: units of the hidden layers on all positions; without any, the mean over positions.
+        activation: of the hidden layers.
+        dropout: fraction dropped of each hidden layer's output.
+        classes: of the paper's data set.
+    """
+
+    hidden: tuple[int, ...] = ()
+    activation: Literal["relu", "tanh"] = "relu"
+    dropout: float = 0.0
+    classes: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Backbone:
     """A feature extractor without its classifier.
 
@@ -45,6 +62,7 @@ class Backbone:
         parameters: all weights without the classifier, moving statistics included.
         licence: of the published ImageNet weights; empty where there are none.
         min_size: the smallest height or width that it accepts.
+        head: the classifier of its paper, which a recipe calls ``original``.
     """
 
     name: str
@@ -57,6 +75,20 @@ class Backbone:
     licence: str
     paper: str
     min_size: int = 32
+    head: OriginalHead = OriginalHead()
+
+    @property
+    def default_head(self) -> str:
+        """The kind of head where a recipe names none: the paper's for nets without weights."""
+        return "original" if self.family == "classic" else "gap"
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise UsageError when images of this size leave the last stage without a position."""
+        if min(height, width) < self.min_size:
+            raise UsageError(
+                f"{self.name} needs images of at least {self.min_size} px, not {height}x{width}.",
+                hint=f"its own size is {self.image_size}: data.image_size in a recipe, or --size",
+            )
 
     def stage(self, name: str) -> Stage:
         """Return the stage called ``name``; raise UsageError when there is none."""
@@ -77,6 +109,8 @@ class Backbone:
         return names.index(name)
 
 
+_LENET_PAPER = "LeCun et al. 1998, https://doi.org/10.1109/5.726791"
+_ALEXNET_PAPER = "Krizhevsky 2014, https://arxiv.org/abs/1404.5997"
 _VGG_PAPER = "Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556"
 _RESNET_PAPER = "He et al. 2016, https://arxiv.org/abs/1512.03385"
 _RESNET_V2_PAPER = "He et al. 2016, https://arxiv.org/abs/1603.05027"
@@ -88,7 +122,18 @@ def _vgg(name: str, builder: str, parameters: int) -> Backbone:
         Stage(f"block{n}", f"block{n}_pool", 2**n, width)
         for n, width in enumerate(channels, start=1)
     )
-    return Backbone(name, "vgg", builder, 224, "caffe", stages, parameters, "CC BY 4.0", _VGG_PAPER)
+    return Backbone(
+        name,
+        "vgg",
+        builder,
+        224,
+        "caffe",
+        stages,
+        parameters,
+        "CC BY 4.0",
+        _VGG_PAPER,
+        head=OriginalHead((4096, 4096), dropout=0.5),
+    )
 
 
 def _resnet(name: str, builder: str, blocks: tuple[int, ...], parameters: int) -> Backbone:
@@ -121,16 +166,62 @@ def _basic_resnet(name: str, blocks: tuple[int, ...], parameters: int) -> Backbo
     )
 
 
+def _classic(
+    name: str,
+    image_size: int,
+    preprocessing: PreprocessMode,
+    stages: tuple[Stage, ...],
+    parameters: int,
+    paper: str,
+    min_size: int,
+    head: OriginalHead,
+) -> Backbone:
+    return Backbone(
+        name,
+        "classic",
+        name,
+        image_size,
+        preprocessing,
+        stages,
+        parameters,
+        "",
+        paper,
+        min_size,
+        head,
+    )
+
+
+def _lenet5() -> Backbone:
+    stages = (Stage("conv1", "conv1_pool", 2, 6), Stage("conv2", "conv2_pool", 4, 16))
+    head = OriginalHead((120, 84), activation="tanh", classes=10)
+    return _classic("lenet5", 32, "grey", stages, 2_572, _LENET_PAPER, 16, head)
+
+
+def _alexnet() -> Backbone:
+    shapes = ((8, 64), (16, 192), (16, 384), (16, 256), (32, 256))
+    ends = ("pool", "pool", "conv", "conv", "pool")
+    stages = tuple(
+        Stage(f"conv{n}", f"conv{n}_{end}", stride, channels)
+        for n, ((stride, channels), end) in enumerate(zip(shapes, ends, strict=True), start=1)
+    )
+    head = OriginalHead((4096, 4096), dropout=0.5)
+    return _classic("alexnet", 224, "torch", stages, 2_469_696, _ALEXNET_PAPER, 63, head)
+
+
 def _digits_cnn() -> Backbone:
     stages = (Stage("conv1", "conv1_drop", 2, 8), Stage("conv2", "conv2_drop", 4, 16))
-    paper = "LeCun et al. 1998, https://doi.org/10.1109/5.726791"
-    return Backbone("digits_cnn", "classic", "digits_cnn", 28, "unit", stages, 1_776, "", paper, 8)
+    head = OriginalHead((256,), dropout=0.5, classes=10)
+    return _classic("digits_cnn", 28, "unit", stages, 1_776, _LENET_PAPER, 8, head)
 
 
-def _tiny(name: str, preprocessing: PreprocessMode, parameters: int, end: str) -> Backbone:
+def _tiny(
+    name: str, preprocessing: PreprocessMode, parameters: int, end: str, head: OriginalHead
+) -> Backbone:
     stages = tuple(Stage(f"block{n}", f"block{n}_{end}", 2**n, 4 * 2**n) for n in (1, 2, 3))
     licence, paper = "Apache-2.0", "ours, for tests; no pretrained weights exist"
-    return Backbone(name, "test", name, 32, preprocessing, stages, parameters, licence, paper, 8)
+    return Backbone(
+        name, "test", name, 32, preprocessing, stages, parameters, licence, paper, 8, head
+    )
 
 
 _ENTRIES = (
@@ -144,9 +235,11 @@ _ENTRIES = (
     _resnet_v2("resnet50v2", "ResNet50V2", (3, 4, 6, 3), 23_564_800),
     _resnet_v2("resnet101v2", "ResNet101V2", (3, 4, 23, 3), 42_626_560),
     _resnet_v2("resnet152v2", "ResNet152V2", (3, 8, 36, 3), 58_331_648),
+    _alexnet(),
+    _lenet5(),
     _digits_cnn(),
-    _tiny("tiny_vgg", "unit", 6_032, "pool"),
-    _tiny("tiny_resnet", "torch", 19_408, "out"),
+    _tiny("tiny_vgg", "unit", 6_032, "pool", OriginalHead((16, 8), dropout=0.5, classes=2)),
+    _tiny("tiny_resnet", "torch", 19_408, "out", OriginalHead(classes=2)),
 )
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

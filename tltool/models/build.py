@@ -10,10 +10,9 @@ from typing import Any
 
 import keras
 
-from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
-from tltool.models.classic import build_digits_cnn
-from tltool.models.heads import HEAD_PREFIX, attach_head
+from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
+from tltool.models.heads import HEAD_PREFIX, attach_head, kernel_initializer
 from tltool.models.preprocessing import Preprocess
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 from tltool.weights.convert import load_weights
@@ -21,10 +20,14 @@ from tltool.weights.convert import load_weights
 BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "resnet18": partial(build_resnet, 18),
     "resnet34": partial(build_resnet, 34),
+    "alexnet": build_alexnet,
+    "lenet5": build_lenet5,
     "digits_cnn": build_digits_cnn,
     "tiny_vgg": build_tiny_vgg,
     "tiny_resnet": build_tiny_resnet,
 }
+
+_SIGNAL = {"caffe": 64.0}  # of the pixels that the network sees; the others are near 1
 
 
 def build_model(
@@ -60,7 +63,7 @@ def build_model(
     Raises:
         UsageError: the size is too small for the backbone, or the weights do not fit it.
     """
-    _check_size(backbone, image_size)
+    backbone.check_size(*image_size)
     images = keras.Input((*image_size, 3), name="images", dtype="float32")
     pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
     features = _backbone_output(backbone, pixels)
@@ -73,10 +76,37 @@ def build_model(
         hidden_units=hidden_units,
         norm=norm,
         seed=seed,
+        original=backbone.head,
     )
     model = keras.Model(images, logits, name=f"{backbone.name}_classifier")
     _set_batch_norm(model, trainable=train_batch_norm)
     return model
+
+
+def outline(backbone: Backbone, image_size: tuple[int, int]) -> keras.Model:
+    """Return the network of a backbone's paper, its own head included, without values of weights.
+
+    It has shapes and names and takes a second where ``build_model`` draws 138 M numbers; it cannot
+    be called.
+
+    Raises:
+        UsageError: the size is too small for the backbone.
+    """
+    backbone.check_size(*image_size)
+    with keras.StatelessScope(initialize_variables=False):
+        images = keras.Input((*image_size, 3), name="images", dtype="float32")
+        pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
+        logits = attach_head(
+            _backbone_output(backbone, pixels),
+            kind="original",
+            classes=backbone.head.classes,
+            dropout=backbone.head.dropout,
+            hidden_units=0,
+            norm="none",
+            seed=0,
+            original=backbone.head,
+        )
+        return keras.Model(images, logits, name=backbone.name)
 
 
 def _backbone_output(backbone: Backbone, pixels: Any) -> Any:
@@ -86,34 +116,27 @@ def _backbone_output(backbone: Backbone, pixels: Any) -> Any:
     return application(include_top=False, weights=None, input_tensor=pixels).output
 
 
-def _check_size(backbone: Backbone, image_size: tuple[int, int]) -> None:
-    if min(image_size) < backbone.min_size:
-        height, width = image_size
-        raise UsageError(
-            f"{backbone.name} needs images of at least {backbone.min_size} px, "
-            f"not {height}x{width}.",
-            hint=f"set data.image_size={backbone.image_size}",
-        )
-
-
 def _fill(extractor: keras.Model, backbone: Backbone, weights: Path | None, seed: int) -> None:
     if weights is None:
-        _randomise(extractor, seed)
+        _randomise(extractor, seed, _SIGNAL.get(backbone.preprocessing, 1.0))
     else:
         load_weights(extractor, weights, backbone=backbone.name)
 
 
-def _randomise(extractor: keras.Model, seed: int) -> None:
-    """Draw He-normal kernels as a function of ``seed`` and the layer's name.
+def _randomise(extractor: keras.Model, seed: int, signal: float) -> None:
+    """Draw kernels as a function of ``seed`` and the layer's name.
 
     keras.applications draws from global state, and its Glorot limits shrink the signal of a
-    16-layer ReLU net to nothing (He et al. 2015, https://arxiv.org/abs/1502.01852).
+    16-layer ReLU net to nothing (He et al. 2015, https://arxiv.org/abs/1502.01852). The first
+    kernel brings pixels of standard deviation ``signal`` to 1, or VGG's logits begin far from 0.
     """
     for layer in extractor.layers:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None:
             layer_seed = zlib.crc32(f"{seed}/{layer.name}".encode()) & 0x7FFFFFFF
-            kernel.assign(keras.initializers.HeNormal(layer_seed)(kernel.shape, "float32"))
+            draw = kernel_initializer(keras.activations.serialize(layer.activation), layer_seed)
+            kernel.assign(draw(kernel.shape, "float32") / signal)
+            signal = 1.0
 
 
 def _set_batch_norm(model: keras.Model, *, trainable: bool) -> None:

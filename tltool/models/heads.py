@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from tltool.errors import UsageError, did_you_mean
+from tltool.models.backbones import OriginalHead
 
 LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max"})
 Norm = Literal["batch", "layer", "group", "instance", "none"]
@@ -28,6 +29,7 @@ class HeadSettings:
     hidden_units: int
     norm: str
     seed: int
+    original: OriginalHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def attach_head(
     hidden_units: int,
     norm: str,
     seed: int,
+    original: OriginalHead,
 ) -> Any:
     """Return float32 logits ``[B, classes]`` for a feature map ``[B, h, w, C]``.
 
@@ -54,18 +57,20 @@ def attach_head(
         features: symbolic tensor, the backbone's output.
         kind: a key of ``HEADS``.
         classes: how many logits.
-        dropout: fraction dropped before the last layer with weights.
+        dropout: fraction dropped before the last layer with weights; of every hidden layer with
+            ``original``.
         hidden_units: width of the hidden layer of ``mlp`` and ``flatten``; the others ignore it.
         norm: one of ``NORMS``, of that hidden layer.
         seed: of the initial weights and of dropout.
+        original: what ``original`` builds, of the backbone's registry entry.
 
     Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp``, and the
-    flat one of ``flatten``, is the output of ``head_pool``.
+    flat one of ``flatten`` and ``original``, is the output of ``head_pool``.
     """
     if kind not in HEADS:
         message = f"There is no head '{kind}'.{did_you_mean(kind, HEADS)}"
         raise UsageError(message, hint=f"choose one of {', '.join(HEADS)}")
-    settings = HeadSettings(classes, dropout, hidden_units, norm, seed)
+    settings = HeadSettings(classes, dropout, hidden_units, norm, seed, original)
     return HEADS[kind].build(features, settings)
 
 
@@ -111,6 +116,33 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
         )
     flat = layers.Flatten(name="head_pool", dtype="float32")(features)
     return _classify(_norm_relu(_hidden_dense(flat, settings), settings), settings)
+
+
+def _original(features: Any, settings: HeadSettings) -> Any:
+    """The classifier of the backbone's paper, its hidden layers dropped out one by one."""
+    if not settings.original.hidden:
+        return _gap(features, settings)
+    x = layers.Flatten(name="head_pool", dtype="float32")(features)
+    for number, units in enumerate(settings.original.hidden, start=1):
+        seed = settings.seed + number
+        x = layers.Dense(
+            units,
+            activation=settings.original.activation,
+            kernel_initializer=kernel_initializer(settings.original.activation, seed),
+            name=f"head_dense{number}",
+            dtype="float32",
+        )(x)
+        x = layers.Dropout(
+            settings.dropout, seed=seed, name=f"head_dropout{number}", dtype="float32"
+        )(x)
+    return _logits(x, settings)
+
+
+def kernel_initializer(activation: str, seed: int) -> keras.initializers.Initializer:
+    """Return the draw that keeps the size of signals: He et al. 2015 for ReLU, Glorot for tanh."""
+    if activation == "tanh":
+        return keras.initializers.GlorotUniform(seed)
+    return keras.initializers.HeNormal(seed)
 
 
 def _hidden_dense(vector: Any, settings: HeadSettings) -> Any:
@@ -169,13 +201,17 @@ def _average(x: Any, name: str) -> Any:
 
 
 def _classify(vector: Any, settings: HeadSettings) -> Any:
+    return _logits(_dropout(settings)(vector), settings)
+
+
+def _logits(vector: Any, settings: HeadSettings) -> Any:
     dense = layers.Dense(
         settings.classes,
         kernel_initializer=keras.initializers.GlorotUniform(settings.seed),
         name="head_logits",
         dtype="float32",
     )
-    return dense(_dropout(settings)(vector))
+    return dense(vector)
 
 
 def _dropout(settings: HeadSettings) -> keras.layers.Layer:
@@ -191,5 +227,6 @@ HEADS: Mapping[str, HeadSpec] = MappingProxyType(
         "gap_max": HeadSpec("mean and maximum over positions, dropout, one dense layer", _gap_max),
         "mlp": HeadSpec("mean over positions, hidden layer with norm, dropout, dense", _mlp),
         "flatten": HeadSpec("all positions, hidden layer with norm, dropout, dense", _flatten),
+        "original": HeadSpec("the classifier of the backbone's paper", _original),
     }
 )

@@ -12,7 +12,8 @@ from tltool.models.backbones import PreprocessMode
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_STD = (0.229, 0.224, 0.225)
-_MODES = ("caffe", "tf", "torch", "unit", "none")
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's and TensorFlow's own grey
+_MODES = ("caffe", "tf", "torch", "unit", "grey", "none")
 
 
 @keras.saving.register_keras_serializable(package="tltool")
@@ -21,10 +22,10 @@ class Preprocess(keras.layers.Layer):
 
     Args:
         mode: ``caffe`` (BGR minus the ImageNet mean), ``tf`` (-1..1), ``torch`` (0..1, then
-            standardised by channel), ``unit`` (0..1) or ``none``.
+            standardised by channel), ``unit`` (0..1), ``grey`` (one channel, 0..1) or ``none``.
 
-    Input and output: float32 ``[B, H, W, 3]``. The layer keeps float32 under every mixed
-    precision policy: 0..255 has more steps than bfloat16 can hold.
+    Input: float32 ``[B, H, W, 3]``; output: the same, with ``grey`` ``[B, H, W, 1]``. The layer
+    keeps float32 under every mixed precision policy: 0..255 has more steps than bfloat16 can hold.
     """
 
     def __init__(self, mode: PreprocessMode, **kwargs: Any) -> None:
@@ -35,7 +36,7 @@ class Preprocess(keras.layers.Layer):
         self.mode = mode
 
     def call(self, images: Any) -> Any:
-        """Return the preprocessed images, float32 ``[B, H, W, 3]``."""
+        """Return the preprocessed images, float32 ``[B, H, W, channels]``."""
         if self.mode == "caffe":
             return keras.ops.flip(images, axis=-1) - keras.ops.array(_CAFFE_MEAN_BGR, "float32")
         if self.mode == "tf":
@@ -43,11 +44,19 @@ class Preprocess(keras.layers.Layer):
         if self.mode == "torch":
             mean = keras.ops.array(_TORCH_MEAN, "float32")
             return (images / 255.0 - mean) / keras.ops.array(_TORCH_STD, "float32")
+        if self.mode == "grey":
+            luma = keras.ops.array(_LUMA, "float32") / 255.0
+            return keras.ops.sum(images * luma, axis=-1, keepdims=True)
         return images / 255.0 if self.mode == "unit" else images
 
+    @property
+    def channels(self) -> int:
+        """Channels of the output."""
+        return 1 if self.mode == "grey" else 3
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return ``input_shape``: only values change."""
-        return input_shape
+        """Return ``input_shape`` with the channels of the output."""
+        return (*input_shape[:-1], self.channels)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that rebuild this layer."""

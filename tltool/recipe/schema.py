@@ -11,6 +11,8 @@ PIXELS_PATTERN = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?$"
 
 FOLD_PATTERN = r"^[0-9]{1,6}(/([2-9]|[1-9][0-9]))?$"
 
+DROPOUT = 0.2  # of a head, where neither the recipe nor the backbone's paper says another
+
 FORMAT = 1  # of recipe files; a change that an older tltool would misread adds one
 
 
@@ -58,12 +60,14 @@ class DataSection(Section):
 class HeadSection(Section):
     """The new classifier on top of the backbone."""
 
-    kind: Literal["gap", "gap_conv", "gap_max", "mlp", "flatten"] = "gap"
+    kind: Literal["gap", "gap_conv", "gap_max", "mlp", "flatten", "original"] | None = None
     """gap: global average pooling, dropout, dense. gap_conv: 1x1 convolution to the classes, then
     global average pooling. gap_max: average and maximum pooling side by side. mlp: one hidden
-    layer. flatten: one hidden layer on all positions, without pooling."""
-    dropout: Fraction = 0.2
-    """Share of the head's inputs dropped in training."""
+    layer. flatten: one hidden layer on all positions, without pooling. original: the classifier of
+    the backbone's paper. null means original for lenet5, alexnet and digits_cnn, else gap."""
+    dropout: Fraction | None = None
+    """Share of the inputs of the last layer dropped in training; of each hidden layer with
+    original. null means the paper's own for original, else 0.2."""
     hidden_units: Annotated[int, Field(ge=1, le=65536)] = 256
     """Width of the hidden layer of the heads mlp and flatten."""
     norm: Literal["none", "batch", "layer", "instance", "group"] = "batch"
@@ -74,7 +78,7 @@ class ModelSection(Section):
     """The network."""
 
     backbone: str = "vgg16"
-    """Name of the backbone; `tltool backbones` lists them."""
+    """Name of the backbone; `tltool backbones list` lists them."""
     weights: str = "imagenet"
     """imagenet, random, or the path of a weights file."""
     batch_norm: Literal["frozen", "train"] = "frozen"

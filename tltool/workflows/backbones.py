@@ -2,10 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tltool.models.backbones import BACKBONES
+from tltool.errors import UsageError
+from tltool.models.backbones import BACKBONES, Backbone, get_backbone
 from tltool.weights import store
+
+if TYPE_CHECKING:
+    from tltool.models.layer_folds import Fold
+    from tltool.models.layer_table import LayerRow
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a backbone with the head of its paper.
+
+    Attributes:
+        size: height and width of the image.
+        channels: what the first layer sees of a pixel.
+        rows: every layer behind the preprocessing.
+        folds: the same in fewer lines.
+    """
+
+    backbone: Backbone
+    size: int
+    channels: int
+    rows: list[LayerRow]
+    folds: list[Fold]
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """Return parameters and multiply-adds of the backbone, the head and both together."""
+        both: dict[str, dict[str, int]] = {"backbone": {}, "head": {}, "total": {}}
+        for key in ("parameters", "multiply_adds"):
+            head = sum(getattr(row, key) for row in self.rows if row.stage == "head")
+            total = sum(getattr(row, key) for row in self.rows)
+            for part, value in zip(both, (total - head, head, total), strict=True):
+                both[part][key] = value
+        return both
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it as JSON has it."""
+        backbone = self.backbone
+        return {
+            "name": backbone.name,
+            "paper": backbone.paper,
+            "input": [self.size, self.size, self.channels],
+            "preprocessing": backbone.preprocessing,
+            "classes": backbone.head.classes,
+            "layers": [asdict(row) for row in self.rows],
+            "totals": self.totals(),
+        }
 
 
 def backbone_rows() -> list[dict[str, Any]]:
@@ -25,3 +73,70 @@ def backbone_rows() -> list[dict[str, Any]]:
         for backbone in BACKBONES.values()
         if backbone.family != "test"
     ]
+
+
+def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
+    """Check what ``layers_of`` and ``draw_layers`` are asked for, before TensorFlow is loaded.
+
+    Raises:
+        UsageError: an unknown name, a size too small for it, or a picture that is there already.
+    """
+    backbone = get_backbone(name)
+    side = size or backbone.image_size
+    backbone.check_size(side, side)
+    if diagram is not None:
+        _check_picture(diagram)
+
+
+def layers_of(name: str, size: int | None = None) -> Layers:
+    """Return the layers of the backbone ``name`` for square images.
+
+    Args:
+        name: its name in the registry.
+        size: side of the images in pixels; by default the one that it was trained at.
+
+    Raises:
+        UsageError: an unknown name, or a size too small for it.
+    """
+    from tltool.models.build import outline
+    from tltool.models.layer_folds import fold_rows
+    from tltool.models.layer_table import layer_rows
+
+    backbone = get_backbone(name)
+    side = size or backbone.image_size
+    model = outline(backbone, (side, side))
+    channels = int(model.get_layer("preprocess").output.shape[-1])
+    rows = layer_rows(model, backbone)
+    return Layers(backbone, side, channels, rows, fold_rows(rows))
+
+
+def draw_layers(path: Path, layers: Layers) -> None:
+    """Draw ``layers`` as a PNG file.
+
+    Raises:
+        UsageError: the file exists, or it cannot be written there.
+    """
+    from tltool.models.layer_diagram import draw_layers as draw
+
+    _check_picture(path)
+    total = layers.totals()["total"]
+    title = (
+        f"{layers.backbone.name}: {total['parameters']:,} parameters, "
+        f"{total['multiply_adds']:,} multiply-adds"
+    )
+    with path.open("xb") as file:
+        draw(file, layers.folds, title=title, image=(layers.size, layers.size, layers.channels))
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"'{path}' is no name of a PNG file", hint="end it with .png")
+    if path.exists():
+        raise UsageError(
+            f"'{path}' exists", hint="nothing is replaced: give another name with --diagram"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"'{path}' cannot be written: its folder does not exist",
+            hint="give a file in a folder that exists with --diagram",
+        )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.data.sources.open import check_source
+from tltool.errors import UsageError
+from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
@@ -33,4 +35,13 @@ def check_first(
     check_source(photos, test=test, other=recipe.data.other)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":
+        _check_published(get_backbone(recipe.model.backbone))
         check_obtainable(recipe.model.backbone, offline=offline)
+
+
+def _check_published(backbone: Backbone) -> None:
+    if not backbone.licence:
+        raise UsageError(
+            f"{backbone.name} has no pretrained weights.",
+            hint=f"train it from scratch: --recipe scratch --backbone {backbone.name}",
+        )

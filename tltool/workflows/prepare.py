@@ -46,21 +46,21 @@ def find_weights(
 def build(session: Session, classes: int, stored: StoredWeights | Path | None) -> Network:
     """Return the untrained classifier."""
     recipe, backbone = session.recipe, session.backbone
-    spec = unpack.decode_spec(recipe, backbone)
+    spec, kind = unpack.decode_spec(recipe, backbone), unpack.head_kind(recipe, backbone)
     with session.machine.strategy.scope(), session.machine.precision.building():
         model = build_model(
             backbone,
             image_size=(spec.height, spec.width),
             classes=classes,
-            head=recipe.model.head.kind,
-            dropout=recipe.model.head.dropout,
+            head=kind,
+            dropout=unpack.head_dropout(recipe, backbone),
             hidden_units=recipe.model.head.hidden_units,
             norm=recipe.model.head.norm,
             weights=stored.path if isinstance(stored, StoredWeights) else stored,
             seed=recipe.seed,
             train_batch_norm=recipe.model.batch_norm == "train",
         )
-    return Network(model, backbone, recipe.model.head.kind)
+    return Network(model, backbone, kind)
 
 
 def prepare_learning(

@@ -22,7 +22,8 @@ def check_names(recipe: Recipe) -> None:
     """Check the names that a recipe gives of things outside it, without TensorFlow.
 
     Raises:
-        UsageError: an unknown backbone, stage or metric, or changes that no phase makes.
+        UsageError: an unknown backbone, stage or metric, images too small for the backbone, or
+            changes that no phase makes.
     """
     if recipe.evaluate.strict and not recipe.evaluate.asserts:
         raise UsageError(
@@ -31,6 +32,8 @@ def check_names(recipe: Recipe) -> None:
         )
     backbone = get_backbone(recipe.model.backbone)
     first_trained_stage(recipe, backbone)
+    side = recipe.data.image_size or backbone.image_size
+    backbone.check_size(side, side)
     check_augmentation(recipe, backbone)
     check_asserts(recipe.evaluate.asserts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tltool.models.backbones import HEAD_ONLY, WHOLE_NET, Backbone
-from tltool.recipe.schema import Recipe
+from tltool.recipe.schema import DROPOUT, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,21 @@ def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
 
     side = recipe.data.image_size or backbone.image_size
     return DecodeSpec(side, side, recipe.data.resize)
+
+
+def head_kind(recipe: Recipe, backbone: Backbone) -> str:
+    """Return the kind of the head; a paper's head without hidden layers is a ``gap``."""
+    kind = recipe.model.head.kind or backbone.default_head
+    return "gap" if kind == "original" and not backbone.head.hidden else kind
+
+
+def head_dropout(recipe: Recipe, backbone: Backbone) -> float:
+    """Return the fraction dropped in the head."""
+    given = recipe.model.head
+    if given.dropout is not None:
+        return given.dropout
+    original = (given.kind or backbone.default_head) == "original"
+    return backbone.head.dropout if original else DROPOUT
 
 
 def phase_plan(

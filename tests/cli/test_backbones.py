@@ -1,0 +1,101 @@
+"""tltool backbones: the list, and the layers of one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_the_list_names_sizes_and_weights(tltool):
+    lines = tltool("backbones", "list").stdout.splitlines()
+    row = next(line.split() for line in lines if line.startswith("lenet5"))
+    assert row[:3] == ["lenet5", "2,572", "32"]
+    assert "none" in row
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet152", "resnet50v2"])
+def test_the_table_fits_80_columns(tltool, narrow, name):
+    result = tltool("backbones", "show", name)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert max(map(len, lines)) <= 80
+    table = lines[3 : lines.index("", 3)]
+    assert all(line[0].isalpha() for line in table), "no row is broken in two"
+    assert len(lines) < 32, "it fits on a screen"
+
+
+def test_lenet5_is_told_layer_by_layer(tltool):
+    lines = [line.split() for line in tltool("backbones", "show", "lenet5").stdout.splitlines()]
+    assert ["conv2_conv", "10x10x16", "5x5", "14", "2,416", "240,000"] in lines
+    assert ["conv2_pool", "5x5x16", "2x2/2", "mean", "16"] in lines
+    assert ["total", "61,706", "416,520"] in lines
+
+
+def test_all_shows_every_layer(tltool):
+    short = tltool("backbones", "show", "resnet18").stdout
+    every = tltool("backbones", "show", "resnet18", "--all").stdout
+    assert "layer4_1_bn2" in every and "layer4_1_bn2" not in short
+    totals = [[line.split() for line in each.splitlines()[-7:-3]] for each in (short, every)]
+    assert totals[0] == totals[1] and totals[0][2][0] == "total"
+
+
+def test_another_size_changes_the_maps_but_not_the_weights(tltool):
+    own, larger = (
+        json.loads(tltool("backbones", "show", "vgg16", "--json", *size).stdout)
+        for size in ((), ("--size", 256))
+    )
+    assert larger["input"] == [256, 256, 3]
+    assert larger["totals"]["backbone"]["parameters"] == 14_714_688
+    assert own["totals"]["backbone"]["parameters"] == 14_714_688
+    ends = [
+        next(layer for layer in each["layers"] if layer["name"] == "block5_pool")
+        for each in (own, larger)
+    ]
+    assert [end["output"] for end in ends] == [[7, 7, 512], [8, 8, 512]]
+    assert [end["receptive_field"] for end in ends] == [212, 212]
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet50", "vgg16"])
+def test_the_diagram_is_a_picture_of_all_of_it(tltool, tmp_path, name):
+    file = tmp_path / "net.png"
+    result = tltool("backbones", "show", name, "--diagram", file)
+    assert result.stdout.splitlines()[-1] == f"wrote {file}"
+    with Image.open(file) as picture:
+        assert picture.width < 2600, "a screen shows it"
+        pixels = np.asarray(picture.convert("RGB"))
+    ink = np.flatnonzero((pixels < 250).any(axis=(0, 2)))
+    assert ink[0] > 5 and ink[-1] < pixels.shape[1] - 5, "nothing is cut off"
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("lenet",), "no backbone 'lenet'. Did you mean 'lenet5'"),
+        (("lenet5", "--size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
+        (("alexnet", "--size", 62), "alexnet needs images of at least 63 px"),
+        (("vgg16", "--size", 0), "greater than or equal to 1"),
+        (("lenet5", "--diagram", "net.jpeg"), "no name of a PNG file"),
+        (("lenet5", "--diagram", "nowhere/net.png"), "its folder does not exist"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_a_sentence(tltool, options, message):
+    result = tltool("backbones", "show", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_diagram_replaces_nothing(tltool, tmp_path):
+    (tmp_path / "net.png").write_text("years of work")
+    result = tltool("backbones", "show", "lenet5", "--diagram", tmp_path / "net.png")
+    assert result.exit_code == 2
+    assert "exists" in result.stderr
+    assert (tmp_path / "net.png").read_text() == "years of work"

@@ -1,0 +1,201 @@
+"""What each layer of a network does to a square image: shape, receptive field, weights, work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from tltool.models.backbones import Backbone
+from tltool.models.heads import HEAD_PREFIX
+
+HEAD = "head"
+_POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+_WHOLE = (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer of a network.
+
+    Attributes:
+        name: of the Keras layer.
+        kind: its class, such as Conv2D.
+        stage: the backbone's stage that it belongs to, or ``head``.
+        inputs: names of the layers that feed it.
+        output: (height, width, channels), or (units,).
+        kernel: side of its window, None without one.
+        stride: of the window.
+        padding: zeros added to each axis, both ends together.
+        dilation: of the window.
+        receptive_field: side in pixels of what one output position sees; it may exceed the image.
+        jump: pixels of the image between two neighbouring output positions.
+        parameters: numbers in its weights, moving statistics included.
+        multiply_adds: for one image, of convolutions and dense layers; the others cost little.
+    """
+
+    name: str
+    kind: str
+    stage: str
+    inputs: tuple[str, ...]
+    output: tuple[int, ...]
+    kernel: int | None
+    stride: int
+    padding: int
+    dilation: int
+    receptive_field: int
+    jump: int
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    kernel: int | None = None
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+
+def output_side(
+    n: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> int:
+    """Return floor((n + 2p - d(k - 1) - 1) / s) + 1, the places of a window along one side.
+
+    Args:
+        n: side of the input.
+        kernel: k, side of the window.
+        stride: s.
+        padding: 2p, zeros at both ends together.
+        dilation: d.
+
+    Reference: Dumoulin & Visin 2016, https://arxiv.org/abs/1603.07285
+    """
+    return (n + padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def receptive_field(field: int, jump: int, kernel: int, *, dilation: int = 1) -> int:
+    """Return r + d(k - 1)j, the side of what one position behind a window sees.
+
+    Args:
+        field: r, the same of one position before the window, pixels of the image.
+        jump: j, pixels of the image between two positions before the window.
+        kernel: k, side of the window.
+        dilation: d.
+
+    Reference: Araujo et al. 2019, https://distill.pub/2019/computing-receptive-fields
+    """
+    return field + dilation * (kernel - 1) * jump
+
+
+def layer_rows(model: keras.Model, backbone: Backbone) -> list[LayerRow]:
+    """Return one row per layer behind the preprocessing, in the order of computation.
+
+    Args:
+        model: what ``build.outline`` or ``build.build_model`` returns, for square images.
+        backbone: its registry entry.
+    """
+    start = model.get_layer("preprocess")
+    side, channels = int(start.output.shape[1]), int(start.output.shape[3])
+    rows = {start.name: _pixels(start.name, side, channels)}
+    names = {id(layer.output): layer.name for layer in model.layers}
+    stages = _stages(model, backbone)
+    for layer in model.layers[model.layers.index(start) + 1 :]:
+        inputs = [names[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        rows[layer.name] = _row(layer, stages[layer.name], [rows[name] for name in inputs])
+    return [row for row in rows.values() if row.name != start.name]
+
+
+def _stages(model: keras.Model, backbone: Backbone) -> Mapping[str, str]:
+    """Return the stage of each layer, by the layer's name."""
+    order = [layer.name for layer in model.layers]
+    ends = [(order.index(stage.layer), stage.name) for stage in backbone.stages]
+    return {
+        name: HEAD
+        if name.startswith(HEAD_PREFIX)
+        else next(stage for end, stage in ends if position <= end)
+        for position, name in enumerate(order)
+        if name.startswith(HEAD_PREFIX) or position <= ends[-1][0]
+    }
+
+
+def _pixels(name: str, side: int, channels: int) -> LayerRow:
+    return LayerRow(name, "", "", (), (side, side, channels), None, 1, 0, 1, 1, 1, 0, 0)
+
+
+def _row(layer: keras.layers.Layer, stage: str, inputs: Sequence[LayerRow]) -> LayerRow:
+    before = max(inputs, key=lambda row: row.receptive_field)
+    window = _window(layer, before.output[0])
+    output = _output(layer, window, before.output)
+    return LayerRow(
+        name=layer.name,
+        kind=type(layer).__name__,
+        stage=stage,
+        inputs=tuple(row.name for row in inputs),
+        output=output,
+        kernel=window.kernel,
+        stride=window.stride,
+        padding=window.padding,
+        dilation=window.dilation,
+        receptive_field=receptive_field(
+            before.receptive_field, before.jump, window.kernel or 1, dilation=window.dilation
+        ),
+        jump=before.jump * window.stride,
+        parameters=sum(math.prod(weight.shape) for weight in _numbers(layer)),
+        multiply_adds=_multiply_adds(layer, before.output, output),
+    )
+
+
+def _window(layer: keras.layers.Layer, side: int) -> _Window:
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return _Window(padding=sum(layer.padding[0]))
+    if isinstance(layer, _WHOLE):
+        return _Window(kernel=side)
+    if isinstance(layer, keras.layers.Conv2D):
+        kernel, dilation = layer.kernel_size[0], layer.dilation_rate[0]
+    elif isinstance(layer, _POOLING):
+        kernel, dilation = layer.pool_size[0], 1
+    else:
+        return _Window()
+    stride, padding = layer.strides[0], 0
+    if layer.padding == "same":
+        reach = (math.ceil(side / stride) - 1) * stride + dilation * (kernel - 1) + 1
+        padding = max(reach - side, 0)
+    return _Window(kernel, stride, padding, dilation)
+
+
+def _output(layer: keras.layers.Layer, window: _Window, before: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(layer, keras.layers.Dense):
+        return (layer.units,)
+    if isinstance(layer, keras.layers.Flatten):
+        return (math.prod(before),)
+    if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        return before[-1:]
+    if len(before) == 1:
+        return before
+    side = output_side(
+        before[0],
+        window.kernel or 1,
+        stride=window.stride,
+        padding=window.padding,
+        dilation=window.dilation,
+    )
+    filters = layer.filters if isinstance(layer, keras.layers.Conv2D) else before[-1]
+    return (side, side, filters)
+
+
+def _numbers(layer: keras.layers.Layer) -> list[keras.Variable]:
+    return [weight for weight in layer.weights if "seed_generator" not in weight.path]
+
+
+def _multiply_adds(
+    layer: keras.layers.Layer, before: tuple[int, ...], output: tuple[int, ...]
+) -> int:
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(before) * layer.units
+    if isinstance(layer, keras.layers.Conv2D):
+        window = math.prod(layer.kernel_size) * before[-1] // layer.groups
+        return math.prod(output) * window
+    return 0
