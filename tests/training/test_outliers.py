@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tltool.evaluation.refusal import auroc
-from tltool.training.outliers import MOST_PHOTOS, OutlierDetector, fit_detector
+from tltool.training.outliers import MOST_PHOTOS, OutlierDetector, fit_detector, why_no_detector
 
 
 def clouds(seed: int, n: int, *, shift: float = 0.0, size: int = 64) -> np.ndarray:
@@ -70,8 +70,17 @@ def test_features_that_never_vary_do_no_harm():
     assert np.isfinite(found.scores(points)).all()
 
 
-def test_one_photo_per_class_tells_nothing():
-    assert fit_detector(clouds(6, 1), np.array([0, 1])) is None
+@pytest.mark.parametrize(
+    ("pooled", "labels", "why"),
+    [
+        (clouds(6, 1), np.array([0, 1]), "one photo per class"),
+        (np.ones((40, 64), np.float32), LABELS, "have the same features"),
+        (np.full((40, 64), np.nan, np.float32), LABELS, "not finite"),
+    ],
+)
+def test_what_tells_nothing_gives_no_detector_and_a_reason(pooled, labels, why):
+    assert fit_detector(pooled, labels) is None
+    assert why in why_no_detector(pooled, labels)
 
 
 def test_a_rare_class_among_very_many_photos_is_known_too():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.runs.manifest import write_manifest
 from tltool.workflows.finetune import FinetuneResult
@@ -213,3 +214,16 @@ def test_a_run_lists_labels_that_look_wrong(trained, finetune_tiny: Callable[...
     without = finetune_tiny(trained.photos, "evaluate.label_errors=false", "train.head.epochs=0")
     assert without.metrics["label_errors"] is None
     assert not (without.run / "label_suspects.csv").exists()
+
+
+def test_a_class_of_one_photo_is_left_out_of_the_search_and_named(
+    finetune_tiny: Callable[..., FinetuneResult], tmp_path: Path
+):
+    photos = write_fruit(tmp_path / "photos" / "train", n=8, seed=1).parent
+    write_fruit(photos / "val", n=3, seed=2)
+    lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
+    shutil.move(lemon, photos / "train" / "lemon")
+    found = finetune_tiny(photos, "train.head.epochs=0", "train.finetune.epochs=0")
+    figures = found.metrics["label_errors"]
+    assert (figures["n"], figures["left_out"]) == (33, ["lemon"])
+    assert "labels of lemon are not looked at" in (found.run / "log.txt").read_text("utf-8")

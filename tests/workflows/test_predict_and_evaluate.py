@@ -105,6 +105,15 @@ def test_the_runs_own_validation_part_gives_its_own_figures_again(trained):
     assert again["confusion_matrix"] == told["confusion_matrix"]
 
 
+def test_before_calibration_means_without_changed_copies_too(trained):
+    command = ("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
+    again = json.loads(tltool(*command, "--tta", "flips").stdout)
+    told = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    assert again["log_loss"] != told["log_loss"]
+    for key in ("log_loss_uncalibrated", "ece_uncalibrated"):
+        assert again[key] == pytest.approx(told[key], abs=1e-6)
+
+
 def test_photos_that_the_run_was_trained_on_are_told(trained, tmp_path):
     page = tmp_path / "page.html"
     result = tltool("evaluate", trained.run, trained.photos, "--report", page, "--json")

@@ -120,3 +120,12 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
         (means @ whitening).astype(np.float32),
         border=1.0,
     )
+
+
+def why_no_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> str:
+    """Return why ``fit_detector`` found nothing in these features, the end of a sentence."""
+    if not np.isfinite(pooled).all():
+        return "the features are not finite, training has diverged"
+    if np.bincount(labels).max() == 1:
+        return "with one photo per class there is no telling what is usual"
+    return "all photos of a class have the same features, so there is no telling what is usual"

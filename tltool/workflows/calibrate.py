@@ -15,7 +15,12 @@ from tltool.evaluation.conformal import conformity_scores, draw_of
 from tltool.evaluation.refusal import border_between, border_of, detection_metrics
 from tltool.evaluation.temperature import Temperature, choose_temperature
 from tltool.inference import Classifier, decoder, softmax
-from tltool.training.outliers import MOST_FEATURES, OutlierDetector, fit_detector
+from tltool.training.outliers import (
+    MOST_FEATURES,
+    OutlierDetector,
+    fit_detector,
+    why_no_detector,
+)
 from tltool.workflows.learn import Learning
 from tltool.workflows.learned import Learned
 from tltool.workflows.photos import Photos
@@ -81,7 +86,7 @@ def _detector(
         return None, None
     plain = fit_detector(pooled, labels)
     if plain is None:
-        why = _why_no_detector(pooled, labels)
+        why = why_no_detector(pooled, labels)
         session.observer.on_message(f"no reject option: {why}", level="warning")
         return None, None
     held = plain.scores(learned.held_pooled)
@@ -101,15 +106,6 @@ def _detector(
     )
     told = {"coverage": coverage, "border_set_on": "validation and other photos", "other": figures}
     return plain.with_border(border), told
-
-
-def _why_no_detector(pooled: np.ndarray, labels: np.ndarray) -> str:
-    """Return why ``fit_detector`` has found nothing."""
-    if not np.isfinite(pooled).all():
-        return "the features are not finite, training has diverged"
-    if np.bincount(labels).max() == 1:
-        return "with one photo per class there is no telling what is usual"
-    return "all photos of a class have the same features, so there is no telling what is usual"
 
 
 def _scores_of(learning: Learning, detector: OutlierDetector, files: Sequence[Path]) -> np.ndarray:

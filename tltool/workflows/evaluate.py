@@ -210,15 +210,17 @@ def _answered(
         given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
     answers = np.concatenate([answer.probabilities for answer in given])
+    plain = _joined([answer.plain for answer in given])
     evaluated = Evaluated(
         name,
         photos,
         answers,
-        without_temperature(answers, opened.temperature),
+        # an average over copies has no temperature that could be taken out of it
+        without_temperature(answers if plain is None else plain, opened.temperature),
         _joined([answer.ood_scores for answer in given]),
         part,
     )
-    return evaluated, _joined([answer.plain for answer in given])
+    return evaluated, plain
 
 
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
