@@ -13,6 +13,7 @@ import keras_cv
 import tensorflow as tf
 from keras_cv.core import FactorSampler
 
+MEAN_GREY = 116.0  # of ImageNet's photos; hidden parts get it
 # without a seed keras-cv reaches for the global generator, which determinism forbids
 UNUSED_SEED = 1
 
@@ -114,7 +115,7 @@ def cutout(size: float, stream: SeedStream) -> Any:
     layer = keras_cv.layers.RandomCutout(
         height_factor=StreamFactor(0.0, size, stream),
         width_factor=StreamFactor(0.0, size, stream),
-        fill_value=116.0,
+        fill_value=MEAN_GREY,
         seed=UNUSED_SEED,
         dtype="float32",
     )

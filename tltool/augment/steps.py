@@ -14,7 +14,6 @@ from tltool.augment.spec import AugmentSpec, ColorJitter, Sometimes
 
 Step = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
 
-MEAN_GREY = 116.0  # of ImageNet's photos; hidden parts get it
 _UNIT = (96 / 224, 1.0)  # sides of GridMask's units as shares of the photo's, as in the paper
 
 
@@ -127,7 +126,7 @@ def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Step
             hidden=hidden,
             offset=(offset[0], offset[1]),
             angle=angle,
-            fill=MEAN_GREY,
+            fill=layers.MEAN_GREY,
         )
 
     return change
