@@ -127,6 +127,8 @@ def fitness(
     """
     observer = observer or SilentObserver()
     backbone = get_backbone(recipe.model.backbone)
+    observer.on_phase("weights", backbone.name)
+    weights = _weights(recipe, offline=offline, observer=observer)
     observer.on_phase("audit", source)
     data = open_photos(
         source,
@@ -141,7 +143,7 @@ def fitness(
         backbone,
         image_size=recipe.data.image_size,
         resize=recipe.data.resize,
-        weights=_weights(recipe, offline=offline, observer=observer),
+        weights=weights,
         observer=observer,
     )
     train, held = pooler.source(data.part("train")), pooler.source(data.part("validation"))
