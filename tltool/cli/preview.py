@@ -107,7 +107,7 @@ def _show_fitness(found: "Fitness") -> None:
     print_table(console, columns, [plain, *(_cells(fit) for fit in found.fits)])
     line(console)
     for fit in found.fits:
-        if fit.advice != "fits":
+        if fit.advice not in {"fits", "unsure"}:
             line(console, (_sentence(fit, value), "bold" if fit.used else ""))
     line(
         console,

@@ -51,8 +51,10 @@ class Fit:
     def advice(self) -> str:
         """What to do about it."""
         paired = self.against_plain
-        if not paired.told_apart or paired.difference >= 0:
+        if paired.high >= 0:
             return "fits"
+        if not paired.told_apart:
+            return "unsure"
         if paired.high < _HARMFUL:
             return "leave it out"
         return "make it weaker"
