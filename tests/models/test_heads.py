@@ -10,7 +10,10 @@ import pytest
 
 from tltool.errors import UsageError
 from tltool.models.backbones import OriginalHead
-from tltool.models.heads import HEADS, NORMS, attach_head
+from tltool.models.drops import DropConnectDense
+from tltool.models.head_parts import Drops
+from tltool.models.heads import HEADS, attach_head
+from tltool.models.norms import NORMS
 
 
 def head(kind: str, **changes: Any) -> keras.Model:
@@ -88,6 +91,8 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
         ({"kind": "mlp", "hidden_units": 0}, "at least 1 hidden unit"),
         ({"kind": "flatten", "hidden_units": 0}, "at least 1 hidden unit"),
         ({"kind": "flatten", "norm": "instance"}, "knows no instance normalisation"),
+        ({"kind": "mlp", "norm": "group", "groups": 5}, "5 groups do not divide the 12 channels"),
+        ({"kind": "gap_conv", "drops": Drops("dropconnect")}, "'gap_conv' has none"),
     ],
 )
 def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:
@@ -120,3 +125,58 @@ def test_the_original_head_drops_out_every_hidden_layer() -> None:
 def test_without_hidden_layers_the_original_head_is_the_mean() -> None:
     plain, original = head("gap"), head("original", original=OriginalHead())
     np.testing.assert_array_equal(np.asarray(original(maps())), np.asarray(plain(maps())))
+
+
+DROPS = ("dropout", "gaussian", "spatial", "alpha", "dropconnect")
+
+
+@pytest.mark.parametrize("drop", DROPS)
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: str) -> None:
+    if (kind, drop) == ("gap_conv", "dropconnect"):
+        pytest.skip("has no dense layer")
+    model, plain = head(kind, drops=Drops(drop)), head(kind, drops=Drops(drop), dropout=0.0)
+    plain.set_weights(model.get_weights())
+    still = np.asarray(model(maps(), training=False))
+    np.testing.assert_allclose(still, np.asarray(plain(maps(), training=False)), atol=1e-6)
+    first, second = (np.asarray(model(maps(), training=True)) for _ in range(2))
+    assert not np.allclose(first, still) and not np.allclose(first, second)
+
+
+@pytest.mark.parametrize("kind", ["gap_conv", "flatten", "original"])
+def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
+    model = head(kind, drops=Drops("spatial"))
+    dropping = next(x for x in model.layers if isinstance(x, keras.layers.SpatialDropout2D))
+    kept = np.asarray(keras.Model(model.input, dropping.output)(maps(), training=True))
+    gone = (kept == 0).reshape(5, 16, 6)
+    assert (gone.all(axis=1) == gone.any(axis=1)).all()
+    assert 0 < gone.mean() < 1
+
+
+@pytest.mark.parametrize(("kind", "dense"), [("gap", 1), ("mlp", 2), ("original", 3)])
+def test_dropconnect_is_in_every_dense_layer(kind: str, dense: int) -> None:
+    model = head(kind, drops=Drops("dropconnect"))
+    assert sum(isinstance(layer, DropConnectDense) for layer in model.layers) == dense
+
+
+def test_attention_is_a_mean_by_the_softmax_of_scores() -> None:
+    model = head("attention", dropout=0.0)
+    kernel, bias = model.get_layer("head_attention_hidden").get_weights()
+    (score,) = model.get_layer("head_attention_score").get_weights()
+    flat = maps().reshape(5, 16, 6)
+    scores = (np.tanh(flat @ kernel[0, 0] + bias) @ score[0, 0])[..., 0]
+    weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    kernel, bias = model.get_layer("head_logits").get_weights()
+    expected = np.einsum("bp,bpc->bc", weights, flat) @ kernel + bias
+    np.testing.assert_allclose(np.asarray(model(maps())), expected, atol=1e-5)
+
+
+def test_attention_dropout_drops_attention_weights() -> None:
+    model = head("attention", dropout=0.0, drops=Drops(attention=0.5))
+    kept = keras.Model(model.input, model.get_layer("head_attention_dropout").output)
+    all_of_them = keras.Model(model.input, model.get_layer("head_attention").output)
+    dropped, weights = np.asarray(kept(maps(), training=True)), np.asarray(all_of_them(maps()))
+    there = dropped != 0
+    assert 0.2 < there.mean() < 0.8
+    np.testing.assert_allclose(dropped[there], 2 * weights[there], rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(kept(maps(), training=False)), weights)

@@ -22,7 +22,10 @@ from tltool.recipe.schema import Recipe
 SCHEMA = json_schema()
 READ = keys_read()
 NOT_A_SETTING = {"format"}  # load.py refuses later ones before there is a Recipe
-SWITCHES = tuple(f"augment.{name}" for name in OFF if name != "flip")
+SWITCHES = (
+    *(f"augment.{name}" for name in OFF if name != "flip"),
+    "model.regularize.drop_block",
+)
 
 
 def entry_of(key: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -234,6 +235,24 @@ VARIANTS = [
         "mlp",
         ("train.schedule=constant", "train.ema=0", "train.weight_decay=0", "train.cache.views=1"),
     ),
+    ("tiny_vgg", "attention", ("model.head.attention_dropout=0.3", "train.cache=on")),
+    (
+        "tiny_vgg",
+        "flatten",
+        ("model.head.dropout_kind=spatial", "model.regularize.drop_block.size=2"),
+    ),
+    (
+        "tiny_resnet",
+        "mlp",
+        (
+            "model.head.dropout_kind=dropconnect",
+            "model.head.norm=group",
+            "model.regularize.stochastic_depth=0.5",
+            "model.regularize.drop_block.rate=0.2",
+            "model.regularize.norm=group",
+            "model.norm_groups=4",
+        ),
+    ),
     (
         "tiny_resnet",
         "gap",
@@ -264,6 +283,14 @@ def test_every_head_and_setting_trains(finetune_tiny, fruit, backbone, head, set
     assert result.export is None
     told = (result.run / "log.txt").read_text()
     assert ("stages will be trained" in told) == ("train.finetune.thaw_epochs=1" in settings)
+    assert kept_classes(result.run) <= {"Functional", "Preprocess", *dir(keras.layers)}
+
+
+def kept_classes(run: Path) -> set[str]:
+    """Return the classes of all layers in the model that a run keeps."""
+    with zipfile.ZipFile(run / "model.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    return {layer["class_name"] for layer in config["config"]["layers"]}
 
 
 def test_the_variants_cover_every_head():

@@ -43,6 +43,8 @@ WAYS = {
         "train.optimizer=sgd",
         "model.head.kind=mlp",
         "model.head.norm=batch",
+        "model.head.dropout_kind=dropconnect",
+        "model.regularize.drop_block.size=2",
         "model.head.hidden_units=8",
     ),
 }

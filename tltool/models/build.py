@@ -12,8 +12,10 @@ import keras
 
 from tltool.models.backbones import Backbone
 from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
-from tltool.models.heads import HEAD_PREFIX, attach_head, kernel_initializer
+from tltool.models.head_parts import NO_DROPS, Drops, kernel_initializer
+from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
+from tltool.models.regularize import NOTHING, Regularize, regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 from tltool.weights.convert import load_weights
 
@@ -42,6 +44,9 @@ def build_model(
     weights: Path | None,
     seed: int,
     train_batch_norm: bool = False,
+    drops: Drops = NO_DROPS,
+    groups: int | None = None,
+    regularization: Regularize = NOTHING,
 ) -> keras.Model:
     """Return one flat functional model from images to logits.
 
@@ -56,20 +61,27 @@ def build_model(
         weights: a file that ``weights.convert`` reads, or None for random weights.
         seed: random weights and dropout are a function of this number alone.
         train_batch_norm: False keeps the backbone's BatchNorm in inference mode in every phase.
+        drops: what the head drops.
+        groups: of the head's group normalisation.
+        regularization: of the backbone.
 
     Returns:
         ``images`` float32 ``[B, H, W, 3]`` in 0..255 to ``head_logits`` float32 ``[B, classes]``.
 
     Raises:
-        UsageError: the size is too small for the backbone, or the weights do not fit it.
+        UsageError: the size is too small for the backbone, the weights do not fit it, or it has not
+            what would be regularised.
     """
     backbone.check_size(*image_size)
     images = keras.Input((*image_size, 3), name="images", dtype="float32")
     pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
-    features = _backbone_output(backbone, pixels)
-    _fill(keras.Model(images, features), backbone, weights, seed)
+    plain = keras.Model(images, _backbone_output(backbone, pixels))
+    extractor = regularize(
+        plain, backbone, regularization, pretrained=weights is not None, seed=seed
+    )
+    _fill(extractor, backbone, weights, seed)
     logits = attach_head(
-        features,
+        extractor.output,
         kind=head,
         classes=classes,
         dropout=dropout,
@@ -77,8 +89,10 @@ def build_model(
         norm=norm,
         seed=seed,
         original=backbone.head,
+        drops=drops,
+        groups=groups,
     )
-    model = keras.Model(images, logits, name=f"{backbone.name}_classifier")
+    model = keras.Model(extractor.input, logits, name=f"{backbone.name}_classifier")
     _set_batch_norm(model, trainable=train_batch_norm)
     return model
 

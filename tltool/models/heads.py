@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import layers
 
 from tltool.errors import UsageError, did_you_mean
 from tltool.models.backbones import OriginalHead
+from tltool.models.head_parts import (
+    NO_DROPS,
+    Drops,
+    HeadSettings,
+    average,
+    classify,
+    dense,
+    drop,
+    kernel_initializer,
+    logits,
+    norm_relu,
+)
 
 LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max"})
-Norm = Literal["batch", "layer", "group", "instance", "none"]
-NORMS: tuple[Norm, ...] = ("batch", "layer", "group", "instance", "none")
 HEAD_PREFIX = "head_"
-
-
-@dataclass(frozen=True, slots=True)
-class HeadSettings:
-    """What a head builder needs to know beside the features."""
-
-    classes: int
-    dropout: float
-    hidden_units: int
-    norm: str
-    seed: int
-    original: OriginalHead
+_ATTENTION_UNITS = 128  # Ilse et al. have 64 to 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,8 @@ def attach_head(
     norm: str,
     seed: int,
     original: OriginalHead,
+    drops: Drops = NO_DROPS,
+    groups: int | None = None,
 ) -> Any:
     """Return float32 logits ``[B, classes]`` for a feature map ``[B, h, w, C]``.
 
@@ -60,9 +60,11 @@ def attach_head(
         dropout: fraction dropped before the last layer with weights; of every hidden layer with
             ``original``.
         hidden_units: width of the hidden layer of ``mlp`` and ``flatten``; the others ignore it.
-        norm: one of ``NORMS``, of that hidden layer.
+        norm: one of ``norms.NORMS``, of that hidden layer.
         seed: of the initial weights and of dropout.
         original: what ``original`` builds, of the backbone's registry entry.
+        drops: what is dropped.
+        groups: of group normalisation; None for 32, or the most below that divide the units.
 
     Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp``, and the
     flat one of ``flatten`` and ``original``, is the output of ``head_pool``.
@@ -70,24 +72,29 @@ def attach_head(
     if kind not in HEADS:
         message = f"There is no head '{kind}'.{did_you_mean(kind, HEADS)}"
         raise UsageError(message, hint=f"choose one of {', '.join(HEADS)}")
-    settings = HeadSettings(classes, dropout, hidden_units, norm, seed, original)
+    settings = HeadSettings(classes, dropout, hidden_units, norm, seed, original, drops, groups)
     return HEADS[kind].build(features, settings)
 
 
 def _gap(features: Any, settings: HeadSettings) -> Any:
-    return _classify(_average(features, "head_pool"), settings)
+    return classify(average(features, "head_pool"), settings)
 
 
 def _gap_max(features: Any, settings: HeadSettings) -> Any:
-    average = _average(features, "head_average")
+    mean = average(features, "head_average")
     maximum = layers.GlobalMaxPooling2D(name="head_max", dtype="float32")(features)
-    pooled = layers.Concatenate(name="head_pool", dtype="float32")([average, maximum])
-    return _classify(pooled, settings)
+    pooled = layers.Concatenate(name="head_pool", dtype="float32")([mean, maximum])
+    return classify(pooled, settings)
 
 
 def _gap_conv(features: Any, settings: HeadSettings) -> Any:
     """Class maps, then their mean (Lin et al. 2014, https://arxiv.org/abs/1312.4400)."""
-    kept = _dropout(settings)(features)
+    if settings.drops.kind == "dropconnect":
+        raise UsageError(
+            "DropConnect drops weights of dense layers, and the head 'gap_conv' has none.",
+            hint="set model.head.kind to gap, or model.head.dropout_kind to another",
+        )
+    kept = drop(features, settings)
     conv = layers.Conv2D(
         settings.classes,
         1,
@@ -95,16 +102,16 @@ def _gap_conv(features: Any, settings: HeadSettings) -> Any:
         name="head_conv",
         dtype="float32",
     )
-    return _average(conv(kept), "head_logits")
+    return average(conv(kept), "head_logits")
 
 
 def _mlp(features: Any, settings: HeadSettings) -> Any:
     # Instance norm is over positions; on a pooled vector it would make every number zero.
     if settings.norm == "instance":
-        hidden = _norm_relu(_hidden_map(features, settings), settings)
-        return _classify(_average(hidden, "head_pooled_map"), settings)
-    pooled = _average(features, "head_pool")
-    return _classify(_norm_relu(_hidden_dense(pooled, settings), settings), settings)
+        hidden = norm_relu(_hidden_map(features, settings), settings)
+        return classify(average(hidden, "head_pooled_map"), settings)
+    pooled = average(features, "head_pool")
+    return classify(norm_relu(_hidden_dense(pooled, settings), settings), settings)
 
 
 def _flatten(features: Any, settings: HeadSettings) -> Any:
@@ -114,46 +121,85 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
             "The head 'flatten' knows no instance normalisation: it has no positions to average.",
             hint="set model.head.norm to batch, layer, group or none",
         )
+    flat = _flat(features, settings)
+    return classify(norm_relu(_hidden_dense(flat, settings), settings), settings)
+
+
+def _flat(features: Any, settings: HeadSettings) -> Any:
+    """Return all positions as a vector, without whole feature maps where dropout is spatial."""
     flat = layers.Flatten(name="head_pool", dtype="float32")(features)
-    return _classify(_norm_relu(_hidden_dense(flat, settings), settings), settings)
+    if settings.drops.kind != "spatial":
+        return flat
+    maps = layers.Reshape(features.shape[1:], name="head_maps", dtype="float32")(flat)
+    kept = drop(maps, settings, name="head_dropout_maps")
+    return layers.Flatten(name="head_flat", dtype="float32")(kept)
 
 
 def _original(features: Any, settings: HeadSettings) -> Any:
     """The classifier of the backbone's paper, its hidden layers dropped out one by one."""
     if not settings.original.hidden:
         return _gap(features, settings)
-    x = layers.Flatten(name="head_pool", dtype="float32")(features)
+    x = _flat(features, settings)
     for number, units in enumerate(settings.original.hidden, start=1):
+        activation = settings.original.activation
         seed = settings.seed + number
-        x = layers.Dense(
+        x = dense(
             units,
-            activation=settings.original.activation,
-            kernel_initializer=kernel_initializer(settings.original.activation, seed),
+            settings,
             name=f"head_dense{number}",
-            dtype="float32",
+            activation=activation,
+            kernel_initializer=kernel_initializer(activation, seed),
         )(x)
-        x = layers.Dropout(
-            settings.dropout, seed=seed, name=f"head_dropout{number}", dtype="float32"
-        )(x)
-    return _logits(x, settings)
+        x = drop(x, settings, name=f"head_dropout{number}", seed=seed)
+    return logits(x, settings)
 
 
-def kernel_initializer(activation: str, seed: int) -> keras.initializers.Initializer:
-    """Return the draw that keeps the size of signals: He et al. 2015 for ReLU, Glorot for tanh."""
-    if activation == "tanh":
-        return keras.initializers.GlorotUniform(seed)
-    return keras.initializers.HeNormal(seed)
+def _attention(features: Any, settings: HeadSettings) -> Any:
+    """A mean over positions whose weights are learnt (Ilse et al. 2018).
+
+    The weight of position x is ``softmax(w tanh(V x))`` over all positions; attention dropout drops
+    weights (Vaswani et al. 2017). Reference: https://arxiv.org/abs/1802.04712
+    """
+    height, width, channels = features.shape[1:]
+    hidden = layers.Conv2D(
+        _ATTENTION_UNITS,
+        1,
+        activation="tanh",
+        kernel_initializer=keras.initializers.GlorotUniform(settings.seed + 1),
+        name="head_attention_hidden",
+        dtype="float32",
+    )(features)
+    score = layers.Conv2D(
+        1,
+        1,
+        use_bias=False,
+        kernel_initializer=keras.initializers.GlorotUniform(settings.seed + 2),
+        name="head_attention_score",
+        dtype="float32",
+    )(hidden)
+    row = layers.Reshape((1, height * width), name="head_attention_row", dtype="float32")(score)
+    weights = layers.Softmax(name="head_attention", dtype="float32")(row)
+    kept = layers.Dropout(
+        settings.drops.attention, seed=settings.seed + 1, name="head_attention_dropout",
+        dtype="float32",
+    )(weights)  # fmt: skip
+    values = layers.Reshape((height * width, channels), name="head_positions", dtype="float32")(
+        features
+    )
+    mean = layers.Dot((2, 1), name="head_attended", dtype="float32")([kept, values])
+    vector = layers.Reshape((channels,), name="head_vector", dtype="float32")(mean)
+    return classify(vector, settings)
 
 
 def _hidden_dense(vector: Any, settings: HeadSettings) -> Any:
     _check_hidden_units(settings)
-    dense = layers.Dense(
+    hidden = dense(
         settings.hidden_units,
-        kernel_initializer=keras.initializers.HeNormal(settings.seed + 1),
+        settings,
         name="head_dense",
-        dtype="float32",
+        kernel_initializer=keras.initializers.HeNormal(settings.seed + 1),
     )
-    return dense(vector)
+    return hidden(vector)
 
 
 def _hidden_map(features: Any, settings: HeadSettings) -> Any:
@@ -176,50 +222,6 @@ def _check_hidden_units(settings: HeadSettings) -> None:
         )
 
 
-def _norm_relu(x: Any, settings: HeadSettings) -> Any:
-    norm = _norm_layer(settings)
-    return layers.ReLU(name="head_relu", dtype="float32")(norm(x) if norm else x)
-
-
-def _norm_layer(settings: HeadSettings) -> keras.layers.Layer | None:
-    groups = math.gcd(32, settings.hidden_units)  # 32 is Wu & He's default, it must divide
-    makers: Mapping[str, Callable[[], keras.layers.Layer | None]] = {
-        "batch": lambda: layers.BatchNormalization(name="head_norm", dtype="float32"),
-        "layer": lambda: layers.LayerNormalization(name="head_norm", dtype="float32"),
-        "group": lambda: layers.GroupNormalization(groups, name="head_norm", dtype="float32"),
-        "instance": lambda: layers.GroupNormalization(-1, name="head_norm", dtype="float32"),
-        "none": lambda: None,
-    }
-    if settings.norm not in makers:
-        message = f"There is no norm '{settings.norm}'.{did_you_mean(settings.norm, NORMS)}"
-        raise UsageError(message, hint=f"choose one of {', '.join(NORMS)}")
-    return makers[settings.norm]()
-
-
-def _average(x: Any, name: str) -> Any:
-    return layers.GlobalAveragePooling2D(name=name, dtype="float32")(x)
-
-
-def _classify(vector: Any, settings: HeadSettings) -> Any:
-    return _logits(_dropout(settings)(vector), settings)
-
-
-def _logits(vector: Any, settings: HeadSettings) -> Any:
-    dense = layers.Dense(
-        settings.classes,
-        kernel_initializer=keras.initializers.GlorotUniform(settings.seed),
-        name="head_logits",
-        dtype="float32",
-    )
-    return dense(vector)
-
-
-def _dropout(settings: HeadSettings) -> keras.layers.Layer:
-    return layers.Dropout(
-        settings.dropout, seed=settings.seed, name="head_dropout", dtype="float32"
-    )
-
-
 HEADS: Mapping[str, HeadSpec] = MappingProxyType(
     {
         "gap": HeadSpec("mean over positions, dropout, one dense layer", _gap),
@@ -227,6 +229,9 @@ HEADS: Mapping[str, HeadSpec] = MappingProxyType(
         "gap_max": HeadSpec("mean and maximum over positions, dropout, one dense layer", _gap_max),
         "mlp": HeadSpec("mean over positions, hidden layer with norm, dropout, dense", _mlp),
         "flatten": HeadSpec("all positions, hidden layer with norm, dropout, dense", _flatten),
+        "attention": HeadSpec(
+            "mean over positions with learnt weights, dropout, dense", _attention
+        ),
         "original": HeadSpec("the classifier of the backbone's paper", _original),
     }
 )

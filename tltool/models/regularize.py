@@ -6,7 +6,6 @@ variables, so pretrained weights fit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from tltool.errors import UsageError, did_you_mean
+from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
 from tltool.models.drops import DropBlock, DropConnectDense
+from tltool.models.norms import norm_layer
 
-NORMS = ("batch", "sync_batch", "layer", "instance", "group", "none")
-_GROUPS = 32  # Wu and He's default
-_EPSILON = 1e-3  # as Keras has it in all its norms
 _DROP_BLOCK_STAGES = 2  # from the end; the paper drops in the groups 3 and 4 of ResNet-50
 
 Call = Callable[..., Any]
@@ -48,34 +45,7 @@ class Regularize:
         return not self.stochastic_depth and self.drop_block is None and self.norm == "batch"
 
 
-def norm_layer(
-    norm: str, name: str, channels: int, *, groups: int | None = None, dtype: str | None = None
-) -> Any:
-    """Return a layer that normalises ``[B, …, channels]``; None where ``norm`` is none.
-
-    batch (Ioffe and Szegedy 2015, arXiv:1502.03167) takes mean and variance over the photos and
-    positions of a device's batch, sync_batch over those of all devices; layer (Ba et al. 2016,
-    arXiv:1607.06450) over positions and channels of each photo, instance (Ulyanov et al. 2016,
-    arXiv:1607.08022) over its positions, group (Wu and He 2018, arXiv:1803.08494) over positions
-    and the channels of a group. Each then scales and shifts every channel.
-
-    Raises:
-        UsageError: the groups do not divide the channels, or there is no such norm.
-    """
-    if norm not in NORMS:
-        message = f"There is no norm '{norm}'.{did_you_mean(norm, NORMS)}"
-        raise UsageError(message, hint=f"choose one of {', '.join(NORMS)}")
-    if norm == "none":
-        return None
-    if norm in ("batch", "sync_batch"):
-        return layers.BatchNormalization(synchronized=norm == "sync_batch", name=name, dtype=dtype)
-    count = {"layer": 1, "instance": channels}.get(norm, groups or math.gcd(_GROUPS, channels))
-    if channels % count:
-        raise UsageError(
-            f"{count} groups do not divide the {channels} channels of {name}",
-            hint="set model.norm_groups to a number that divides them, or to null",
-        )
-    return layers.GroupNormalization(count, epsilon=_EPSILON, name=name, dtype=dtype)
+NOTHING = Regularize()
 
 
 def regularize(
@@ -229,8 +199,7 @@ def for_inference(model: keras.Model) -> keras.Model:
         return model
     plain = keras.models.clone_model(model, clone_function=_plain_layer)
     for old, new in zip(model.layers, plain.layers, strict=True):
-        if new.variables:
-            new.set_weights(old.get_weights()[: len(new.weights)])
+        new.set_weights(old.get_weights())
     return plain
 
 

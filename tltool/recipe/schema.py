@@ -1,11 +1,13 @@
 """The recipe: the one place where every setting, its type, its range and its default stand."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
 from tltool.recipe.augment import AugmentSection
 from tltool.recipe.section import Count, Fraction, Positive, Section
+
+Norm: TypeAlias = Literal["none", "batch", "sync_batch", "layer", "instance", "group"]
 
 PIXELS_PATTERN = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?$"
 
@@ -60,18 +62,49 @@ class DataSection(Section):
 class HeadSection(Section):
     """The new classifier on top of the backbone."""
 
-    kind: Literal["gap", "gap_conv", "gap_max", "mlp", "flatten", "original"] | None = None
+    kind: (
+        Literal["gap", "gap_conv", "gap_max", "mlp", "flatten", "attention", "original"] | None
+    ) = None
     """gap: global average pooling, dropout, dense. gap_conv: 1x1 convolution to the classes, then
     global average pooling. gap_max: average and maximum pooling side by side. mlp: one hidden
-    layer. flatten: one hidden layer on all positions, without pooling. original: the classifier of
-    the backbone's paper. null means original for lenet5, alexnet and digits_cnn, else gap."""
+    layer. flatten: one hidden layer on all positions, without pooling. attention: a mean over
+    positions by learnt weights (Ilse et al. 2018). original: the classifier of the backbone's
+    paper. null means original for lenet5, alexnet and digits_cnn, else gap."""
     dropout: Fraction | None = None
     """Share of the inputs of the last layer dropped in training; of each hidden layer with
     original. null means the paper's own for original, else 0.2."""
+    dropout_kind: Literal["dropout", "gaussian", "spatial", "alpha", "dropconnect"] = "dropout"
+    """What `dropout` drops. dropout: numbers. gaussian: none, but all are multiplied by noise.
+    spatial: whole feature maps, which makes a difference in gap_conv, flatten and original. alpha:
+    as dropout, but mean and variance stay. dropconnect: weights of the dense layers."""
+    attention_dropout: Fraction = 0.0
+    """Share of the attention weights dropped in training, with kind: attention."""
     hidden_units: Annotated[int, Field(ge=1, le=65536)] = 256
     """Width of the hidden layer of the heads mlp and flatten."""
-    norm: Literal["none", "batch", "layer", "instance", "group"] = "batch"
+    norm: Norm = "batch"
     """Normalisation of the hidden layer of the heads mlp and flatten."""
+
+
+class DropBlockSection(Section):
+    """DropBlock (Ghiasi et al. 2018): squares of feature maps dropped in the last two stages."""
+
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the positions dropped, about."""
+    size: Annotated[int, Field(ge=1, le=64)] = 3
+    """Side of the squares, in positions of the feature map."""
+
+
+class RegularizeSection(Section):
+    """What is done inside the backbone. Pretrained weights fit all of it but another norm."""
+
+    stochastic_depth: Fraction = 0.0
+    """Probability that the last residual block of a ResNet is skipped for a photo in training;
+    block l of L has l / L of it (Huang et al. 2016)."""
+    drop_block: DropBlockSection | None = None
+    """DropBlock on residual branches, or after convolutions where there are none."""
+    norm: Norm = "batch"
+    """Normalisation in the place of batch normalisation, for ResNets from scratch. sync_batch takes
+    its means over all GPUs and fits pretrained weights too."""
 
 
 class ModelSection(Section):
@@ -83,8 +116,13 @@ class ModelSection(Section):
     """imagenet, random, or the path of a weights file."""
     batch_norm: Literal["frozen", "train"] = "frozen"
     """Whether the backbone's batch normalisation keeps its pretrained statistics."""
+    norm_groups: Annotated[int, Field(ge=1, le=2048)] | None = None
+    """Groups of group normalisation, which must divide the channels; null means 32, or the most
+    below that divide them."""
     head: HeadSection = HeadSection()
     """The new classifier."""
+    regularize: RegularizeSection = RegularizeSection()
+    """What is done inside the backbone."""
 
 
 class CacheSection(Section):

@@ -22,6 +22,8 @@ from tltool.evaluation.plots import plot_confusion, plot_history
 from tltool.evaluation.writers import write_history, write_predictions
 from tltool.features.views import PhotoSource
 from tltool.inference import Classifier, softmax
+from tltool.models.network import Network
+from tltool.models.regularize import for_inference
 from tltool.training.measure import loss_and_accuracy
 from tltool.workflows.calibrate import Trust, calibrate
 from tltool.workflows.learn import Learning
@@ -60,7 +62,9 @@ def conclude(
     _write_results(learning, evaluated, metrics)
     names, decode = photos.catalog.class_names, learning.train.decode
     description = _description(learning, names, decode, temperature=trust.temperature)
-    artifact = Artifact(learning.network, description, trust.calibration)
+    trained = learning.network
+    network = Network(for_inference(trained.model), trained.backbone, trained.head)
+    artifact = Artifact(network, description, trust.calibration)
     save_artifact(session.run.folder, artifact)
     if session.recipe.evaluate.report:
         write_run_report(learning, artifact, photos, evaluated, metrics, suspects.labels)

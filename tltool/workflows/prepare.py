@@ -59,6 +59,9 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
             weights=stored.path if isinstance(stored, StoredWeights) else stored,
             seed=recipe.seed,
             train_batch_norm=recipe.model.batch_norm == "train",
+            drops=unpack.drops(recipe),
+            groups=recipe.model.norm_groups,
+            regularization=unpack.regularization(recipe),
         )
     return Network(model, backbone, kind)
 

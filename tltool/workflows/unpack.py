@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tltool.data.decode import DecodeSpec
+    from tltool.models.head_parts import Drops
+    from tltool.models.regularize import Regularize
     from tltool.training.plan import PhasePlan
 
 
@@ -36,6 +38,27 @@ def head_dropout(recipe: Recipe, backbone: Backbone) -> float:
         return given.dropout
     original = (given.kind or backbone.default_head) == "original"
     return backbone.head.dropout if original else DROPOUT
+
+
+def drops(recipe: Recipe) -> Drops:
+    """Return what the head drops."""
+    from tltool.models.head_parts import Drops
+
+    return Drops(recipe.model.head.dropout_kind, recipe.model.head.attention_dropout)
+
+
+def regularization(recipe: Recipe) -> Regularize:
+    """Return what is done inside the backbone."""
+    from tltool.models.regularize import Regularize
+
+    given = recipe.model.regularize
+    block = given.drop_block
+    return Regularize(
+        given.stochastic_depth,
+        (block.rate, block.size) if block else None,
+        given.norm,
+        recipe.model.norm_groups,
+    )
 
 
 def phase_plan(

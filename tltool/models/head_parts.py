@@ -1,0 +1,113 @@
+"""What heads are made of; every layer computes in float32 under every policy."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import keras
+from keras import layers
+
+from tltool.models.backbones import OriginalHead
+from tltool.models.drops import DropConnectDense
+from tltool.models.norms import norm_layer
+
+DropKind = Literal["dropout", "gaussian", "spatial", "alpha", "dropconnect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drops:
+    """What a head drops, and where, beside the rate.
+
+    Attributes:
+        kind: dropout (Srivastava et al. 2014), gaussian (the same paper), spatial (whole feature
+            maps; Tompson et al. 2015), alpha (Klambauer et al. 2017) or dropconnect (Wan et al.
+            2013).
+        attention: share of the attention weights dropped in the head ``attention``.
+    """
+
+    kind: DropKind = "dropout"
+    attention: float = 0.0
+
+
+NO_DROPS = Drops()
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """What a head builder needs to know beside the features."""
+
+    classes: int
+    dropout: float
+    hidden_units: int
+    norm: str
+    seed: int
+    original: OriginalHead
+    drops: Drops
+    groups: int | None
+
+
+def kernel_initializer(activation: str, seed: int) -> keras.initializers.Initializer:
+    """Return the draw that keeps the size of signals: He et al. 2015 for ReLU, Glorot for tanh."""
+    if activation == "tanh":
+        return keras.initializers.GlorotUniform(seed)
+    return keras.initializers.HeNormal(seed)
+
+
+def norm_relu(x: Any, settings: HeadSettings) -> Any:
+    """Normalise a hidden layer's output and cut off what is negative."""
+    width = settings.hidden_units
+    norm = norm_layer(settings.norm, "head_norm", width, groups=settings.groups, dtype="float32")
+    return layers.ReLU(name="head_relu", dtype="float32")(norm(x) if norm else x)
+
+
+def average(x: Any, name: str) -> Any:
+    """Return the mean over positions of maps [B, h, w, C]: [B, C]."""
+    return layers.GlobalAveragePooling2D(name=name, dtype="float32")(x)
+
+
+def classify(vector: Any, settings: HeadSettings) -> Any:
+    """Return logits [B, classes] of what stays of a vector [B, D]."""
+    return logits(drop(vector, settings), settings)
+
+
+def logits(vector: Any, settings: HeadSettings) -> Any:
+    """Return logits [B, classes] of a whole vector [B, D]."""
+    initial = keras.initializers.GlorotUniform(settings.seed)
+    return dense(settings.classes, settings, name="head_logits", kernel_initializer=initial)(vector)
+
+
+def dense(units: int, settings: HeadSettings, *, name: str, **others: Any) -> keras.layers.Layer:
+    """Return a dense layer, which drops weights where the head drops those."""
+    if settings.drops.kind == "dropconnect":
+        seed = zlib.crc32(name.encode()) % 2**30 + settings.seed
+        return DropConnectDense(units, settings.dropout, seed, name=name, dtype="float32", **others)
+    return layers.Dense(units, name=name, dtype="float32", **others)
+
+
+def drop(
+    x: Any, settings: HeadSettings, *, name: str = "head_dropout", seed: int | None = None
+) -> Any:
+    """Return what stays of a vector [B, D] or of maps [B, h, w, C].
+
+    A channel of a pooled vector is one number: there spatial dropout is dropout.
+    """
+    kind = settings.drops.kind
+    if kind == "dropconnect":  # drops inside the dense layers
+        return x
+    maker = _DROPS["dropout" if kind == "spatial" and len(x.shape) == 2 else kind]
+    drawn = settings.seed if seed is None else seed
+    return maker(settings.dropout, seed=drawn, name=name, dtype="float32")(x)
+
+
+_DROPS: Mapping[str, Callable[..., keras.layers.Layer]] = MappingProxyType(
+    {
+        "dropout": layers.Dropout,
+        "gaussian": layers.GaussianDropout,
+        "spatial": layers.SpatialDropout2D,
+        "alpha": layers.AlphaDropout,
+    }
+)
