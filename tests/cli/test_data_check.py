@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PhotoMaker
-from tests.data.samples import EXTENSIONS, SAMPLES, encode, good_files, tiles
+from tests.data.samples import SAMPLES, encode, good_files, other_formats, tiles
 from tests.data.test_duplicates import COPIES, scene
 
 pytestmark = pytest.mark.usefixtures("no_weights")
@@ -39,15 +39,16 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
     tltool: Callable[..., Any], tmp_path: Path, untouched: Callable[[Path], Path]
 ) -> None:
     root = tmp_path / "photos"
-    good = good_files()
+    good = good_files() | other_formats()
     write(root, "a", {name: data for n, (name, data) in enumerate(good.items()) if n % 2})
     write(root, "b", {name: data for n, (name, data) in enumerate(good.items()) if not n % 2})
     bad = {"zero.jpg": b"", "text.png": b"no image at all " * 9}
-    for kind in ("jpeg", "png", "gif", "webp", "bmp", "jpeg progressive"):
-        whole = SAMPLES[kind]()
-        for tenth in range(10):
-            name = f"cut {kind} {tenth}{EXTENSIONS[kind.split()[0]]}"
-            bad[name] = whole[: int(len(whole) * tenth / 10)]
+    cut = {
+        f"cut {tenth} {name}": data[: len(data) * tenth // 10]
+        for name, data in good.items()
+        for tenth in range(10)
+    }
+    bad |= cut
     write(root, "a", bad)
     result = tltool("data", "check", untouched(root), "--json", "--report", tmp_path / "report")
     assert result.exit_code == 0, result.stderr
@@ -60,6 +61,9 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
     assert serious == set(bad)
     assert document["usable"] == len(good)
     kinds = found(result)
+    assert {name: kinds[name] for name in cut} == {
+        name: {"damaged" if data else "empty"} for name, data in cut.items()
+    }
     assert kinds["zero.jpg"] == {"empty"}
     assert kinds["text.png"] == {"not an image"}
     for name in ("jpeg cmyk.jpg", "jpeg ycck.jpg", "CMYK.tif"):

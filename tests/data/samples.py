@@ -134,6 +134,36 @@ def good_files() -> dict[str, bytes]:
     return files
 
 
+def noise() -> Image.Image:
+    """Return an RGB image of which no part can be left away unnoticed: 80 x 60 pixels."""
+    levels = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    return Image.fromarray(levels)
+
+
+def other_formats() -> dict[str, bytes]:
+    """Return a file of every format that comes through Pillow, and of every way to pack a TIFF."""
+    one_bit = noise().convert("1")
+    files = {
+        f"{packed}.tif": encode(noise(), "TIFF", compression=packed)
+        for packed in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits", "lzma")
+    }
+    return files | {
+        "group4.tif": encode(one_bit, "TIFF", compression="group4"),
+        "a.jp2": encode(noise(), "JPEG2000"),
+        "small.jp2": encode(noise(), "JPEG2000", irreversible=True, quality_layers=[20]),
+        "a.j2k": encode(noise(), "JPEG2000", no_jp2=True),
+        "a.avif": encode(noise(), "AVIF"),
+        "alpha.avif": encode(see_through(tiles()), "AVIF"),
+        "a.ico": encode(tiles(), "ICO"),
+        "bmp.ico": encode(tiles(), "ICO", bitmap_format="bmp"),
+        "a.ppm": encode(noise(), "PPM"),
+        "a.pgm": encode(noise().convert("L"), "PPM"),
+        "a.pbm": encode(one_bit, "PPM"),
+        "one bit.bmp": encode(one_bit, "BMP"),
+        "a.dib": encode(noise(), "DIB"),
+    }
+
+
 def by_pillow(data: bytes) -> NDArray[np.int64]:
     """Return what Pillow decodes: first frame, upright, over white; int64 [H, W, 3]."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.data.samples import SAMPLES
 from tltool.data.decode import decode_image
-from tltool.data.gif import first_frame
+from tltool.data.gif import breaks_off, first_frame
 
 GIFS = [name for name in SAMPLES if name.startswith("gif")]
 
@@ -54,3 +54,14 @@ def test_any_bytes_are_taken(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(whole)))
     spoiled = whole[:start] + data.draw(st.binary(max_size=40))
     assert len(first_frame(spoiled)) <= len(spoiled) + 1
+
+
+@pytest.mark.parametrize("name", GIFS)
+def test_a_gif_that_ends_within_a_block_breaks_off(name: str) -> None:
+    whole = SAMPLES[name]()
+    assert not breaks_off(whole)
+    assert not breaks_off(whole[:-1])  # some programs write no trailer
+    assert not breaks_off(whole + bytes(100))
+    assert not breaks_off(first_frame(whole))
+    ends = [end for end in range(1, len(whole) - 1) if not breaks_off(whole[:end])]
+    assert len(ends) <= 20  # those between two blocks

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.samples import SAMPLES
+from tests.data.samples import SAMPLES, other_formats
 from tltool.data.headers import BadFileError, read_header
 from tltool.data.perceptual import look
 from tltool.data.transcode import transcode
@@ -48,6 +48,8 @@ WHOLE = {
     "gif animated": SAMPLES["gif animated"](),
     "jpeg with EXIF": with_exif(),
     **{kind.lower(): saved_as(kind) for kind in ("AVIF", "TIFF", "JPEG2000", "ICO")},
+    **{name: other_formats()[name] for name in ("tiff_lzw.tif", "a.j2k", "a.ppm", "one bit.bmp")},
+    **{name: SAMPLES[name]() for name in ("png", "webp animated alpha", "bmp palette")},
 }
 
 
@@ -59,8 +61,9 @@ def test_any_damage_is_told(tmp_path: Path, name: str, data: st.DataObject) -> N
     path = tmp_path / "photo"
     path.write_bytes(content)
     with suppress(BadFileError):
-        read_header(io.BytesIO(content), 10**6)
+        header = read_header(io.BytesIO(content), 10**6)
+        assert header.width * header.height <= 10**6
     with suppress(DataError):
-        transcode(content, name="photo")
+        assert transcode(content, name="photo").startswith(b"\x89PNG")
     look(path)
     small_copy(path, 64)

@@ -26,6 +26,19 @@ def first_frame(data: bytes) -> bytes:
     return data if end is None else data[:end] + _TRAILER
 
 
+def breaks_off(data: bytes) -> bool:
+    """Tell whether a GIF ends within a frame or another block; one without a trailer is whole."""
+    try:
+        at = 13 + _palette(data[10])
+        while at < len(data) and data[at] in (_EXTENSION, _IMAGE):
+            if data[at] == _IMAGE:
+                at += 9 + _palette(data[at + 9])
+            at = _after_chunks(data, at + 2)
+    except IndexError:
+        return True
+    return at > len(data)
+
+
 def _end_of_first_frame(data: bytes) -> int | None:
     """Return where the first frame ends; None where the file is damaged before it.
 

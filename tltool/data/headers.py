@@ -147,9 +147,9 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _unidentified(start: bytes) -> BadFileError:
-    if transcode.decodes_as_stored(start):
-        return BadFileError("damaged", "it is truncated or damaged: its header is broken")
-    error = transcode.not_an_image(start, "the file")
+    error = transcode.not_an_image(start, "it")
+    if isinstance(error, transcode.DamagedError):
+        return BadFileError("damaged", error.message)
     if error.hint:
         return BadFileError("unsupported", f"{error.message}; {error.hint}")
     return BadFileError("not an image", "its content is of no known image format")

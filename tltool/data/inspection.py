@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tltool.data import perceptual, transcode
 from tltool.data.catalog import Item
+from tltool.data.gif import breaks_off
 from tltool.data.headers import BadFileError, Header, read_header
 from tltool.errors import DataError
 
@@ -86,6 +87,8 @@ def named_problems() -> Iterator[None]:
     """Turn what reading a file can raise into ``BadFileError``."""
     try:
         yield
+    except transcode.DamagedError as error:
+        raise BadFileError("damaged", error.message) from None
     except DataError as error:
         raise BadFileError("unsupported", error.message) from None
     except OSError as error:
@@ -98,7 +101,8 @@ def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
     """Return header and bytes of a file; one that claims too many pixels is not read.
 
     Raises:
-        BadFileError: it is empty, no regular file or no whole image header.
+        BadFileError: it is empty, no regular file or no whole image header, or a GIF that breaks
+            off behind its first frame.
         OSError: the disk's own error.
     """
     status = path.stat()
@@ -109,7 +113,10 @@ def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
     with path.open("rb") as file:
         header = read_header(file, max_pixels)
         file.seek(0)
-        return header, file.read()
+        data = file.read()
+    if header.format == "gif" and breaks_off(data):  # the decoder stops behind the first frame
+        raise BadFileError("damaged", "it is truncated")
+    return header, data
 
 
 def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:

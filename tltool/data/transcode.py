@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -22,11 +23,23 @@ _OPENED = (
     "JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF", "ICO", "PPM",
 )  # fmt: skip
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
+# First bytes of what Pillow has to open; where it cannot, such a file is broken.
+_KNOWN_STARTS = re.compile(
+    rb"(II[*+]\x00|MM\x00[*+]|\x00{3}\x0cjP  |\xff\x4f\xff\x51|\x00\x00\x01\x00|P[1-6]\s"
+    rb"|....ftypavi[fs]|BM.{4}\x00{4})",
+    re.DOTALL,
+)
 _LOADED_FROM_THE_START = frozenset({b"\xff\xd8", b"\x89P", b"GI", b"BM"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
-# Pixels are counted here before anything is decoded; Pillow's warning would only be noise.
+# Pixels are counted here before anything is decoded, and damage is told by tltool itself; Pillow's
+# warnings would only stand in between.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+class DamagedError(DataError):
+    """An image file that is truncated or broken inside."""
 
 
 def read_image_bytes(path: Path) -> bytes:
@@ -37,7 +50,8 @@ def read_image_bytes(path: Path) -> bytes:
     Damage in a file that is passed on is found by the decoder, not here.
 
     Raises:
-        DataError: the file cannot be read, is not an image, or has more than ``MAX_PIXELS``.
+        DamagedError: the file is truncated or damaged.
+        DataError: it cannot be read, is not an image, or has more than ``MAX_PIXELS``.
     """
     try:
         data = path.read_bytes()
@@ -86,14 +100,15 @@ def transcode(data: bytes, *, name: str) -> bytes:
         name: the file's name, for the error.
 
     Raises:
-        DataError: not an image, damaged, a format that is not supported, or too many pixels.
+        DamagedError: it is truncated or damaged.
+        DataError: not an image, a format that is not supported, or too many pixels.
     """
     try:
         with open_image(io.BytesIO(data)) as image:
             _check_pixels(image, name)
             upright = ImageOps.exif_transpose(image)
             output = io.BytesIO()
-            _for_png(upright).save(output, "PNG", compress_level=1)
+            _for_png(upright, name).save(output, "PNG", compress_level=1)
             return output.getvalue()
     except Image.DecompressionBombError:
         raise DataError(f"{name} has too many pixels to be decoded safely") from None
@@ -102,11 +117,15 @@ def transcode(data: bytes, *, name: str) -> bytes:
     except (MemoryError, DataError):
         raise
     except Exception as error:  # Pillow's parsers raise whatever they like on damage
-        raise DataError(f"{name} is damaged or truncated: {error}") from None
+        raise DamagedError(f"{name} is damaged or truncated: {error}") from None
 
 
 def not_an_image(data: bytes, name: str) -> DataError:
-    """Return the error for bytes that Pillow does not recognise."""
+    """Return the error for bytes that Pillow does not recognise; the first 64 are enough."""
+    if decodes_as_stored(data) or _KNOWN_STARTS.match(data):
+        return DamagedError(
+            f"{name} is damaged or truncated: its header is broken or of a rare kind"
+        )
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         return DataError(
             f"{name} is a HEIC photo, which is not supported",
@@ -120,10 +139,12 @@ def _check_pixels(image: Image.Image, name: str) -> None:
         raise DataError(f"{name} has {image.width} x {image.height} pixels, too many to decode")
 
 
-def _for_png(image: Image.Image) -> Image.Image:
+def _for_png(image: Image.Image, name: str) -> Image.Image:
     """Return the image in a mode that PNG stores without loss where there is one."""
     if image.mode in ("1", "L", "LA", "RGB", "RGBA") or image.mode.startswith("I;16"):
         return image
     if image.mode in ("F", "I"):
-        raise ValueError(f"pixels of type {image.mode} have no defined brightness")
+        raise DataError(
+            f"{name} holds pixels of type {image.mode}, which have no defined brightness"
+        )
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -31,9 +34,19 @@ def lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: Ob
 
     Raises:
         UsageError: what an earlier call left is in the way.
-        DataError: the name of a class is none of a folder.
+        DataError: the name of a class is none of a folder, or a photo cannot be read any more.
         EnvironmentProblem: it cannot be written.
     """
+    missing = [p for p in target.parents if not os.path.exists(p)]  # noqa: PTH110  (never raises)
+    try:
+        _lay_out(target, catalog, split, how, observer)
+    finally:
+        for folder in missing:  # those that were made for nothing: only empty ones go
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: Observer) -> None:
     draft = target.with_name(f".{target.name}.unfinished")
     try:
         draft.mkdir(parents=True)
@@ -72,16 +85,18 @@ def _places(catalog: Catalog, split: Split) -> list[Path]:
         DataError: the name of a class is none of a folder.
     """
     taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     places = []
     for item, part in zip(catalog.items, split.names, strict=True):
         if item.label != Path(item.label).name or item.label in (".", "..") or "\0" in item.label:
             raise DataError(
                 f"class {item.label!r} cannot be the name of a folder", hint="--how list"
             )
-        place, number = Path(part, item.label, item.path.name), 1
-        while str(place).casefold() in taken:  # as file systems may see it
-            number += 1
-            place = Path(part, item.label, f"{item.path.stem}-{number}{item.path.suffix}")
+        place = Path(part, item.label, item.path.name)
+        name = str(place).casefold()  # as file systems may see it
+        while str(place).casefold() in taken:
+            numbers[name] += 1
+            place = place.with_name(f"{item.path.stem}-{numbers[name] + 1}{item.path.suffix}")
         taken.add(str(place).casefold())
         places.append(place)
     return places
@@ -91,7 +106,11 @@ Lay = Callable[[Path, Path], None]
 
 
 def _copy(photo: Path, place: Path) -> None:
-    shutil.copyfile(photo, place)
+    try:
+        content = photo.read_bytes()
+    except OSError as error:
+        raise DataError(f"{photo} cannot be read: {error.strerror}") from None
+    place.write_bytes(content)
 
 
 def _link(photo: Path, place: Path) -> None:
