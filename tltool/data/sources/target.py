@@ -111,7 +111,7 @@ class Target:
                 f"{self.archive} names a file outside itself: {name!r}",
                 hint="it may be meant to harm; do not unpack it",
             )
-        if len(parts) > _DEEPEST:
+        if len(parts) - 1 > _DEEPEST:
             raise DataError(
                 f"{self.archive} holds a file deeper than {_DEEPEST} folders: {name[:80]!r} …",
                 hint=f"if you trust it, {UNPACK_HINT}",
