@@ -29,7 +29,7 @@ BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "tiny_resnet": build_tiny_resnet,
 }
 
-_SIGNAL = {"caffe": 64.0}  # of the pixels that the network sees; the others are near 1
+_SIGNAL = {"vgg": 64.0}  # of its pixels; others see about 1, or normalise what they see
 
 
 def build_model(
@@ -132,7 +132,7 @@ def _backbone_output(backbone: Backbone, pixels: Any) -> Any:
 
 def _fill(extractor: keras.Model, backbone: Backbone, weights: Path | None, seed: int) -> None:
     if weights is None:
-        _randomise(extractor, seed, _SIGNAL.get(backbone.preprocessing, 1.0))
+        _randomise(extractor, seed, _SIGNAL.get(backbone.family, 1.0))
     else:
         load_weights(extractor, weights, backbone=backbone.name)
 

@@ -57,6 +57,16 @@ def kernel_initializer(activation: str, seed: int) -> keras.initializers.Initial
     return keras.initializers.HeNormal(seed)
 
 
+def original_initializer(activation: str, seed: int) -> keras.initializers.Initializer:
+    """Return the draw of the heads of AlexNet and VGG; tanh is LeNet-5's.
+
+    With He's, two layers of 4096 units diverge at the rate of the papers, 0.01.
+    """
+    if activation == "tanh":
+        return keras.initializers.GlorotUniform(seed)
+    return keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+
+
 def norm_relu(x: Any, settings: HeadSettings) -> Any:
     """Normalise a hidden layer's output and cut off what is negative."""
     width = settings.hidden_units
@@ -71,12 +81,12 @@ def average(x: Any, name: str) -> Any:
 
 def classify(vector: Any, settings: HeadSettings) -> Any:
     """Return logits [B, classes] of what stays of a vector [B, D]."""
-    return logits(drop(vector, settings), settings)
-
-
-def logits(vector: Any, settings: HeadSettings) -> Any:
-    """Return logits [B, classes] of a whole vector [B, D]."""
     initial = keras.initializers.GlorotUniform(settings.seed)
+    return logits(drop(vector, settings), settings, initial)
+
+
+def logits(vector: Any, settings: HeadSettings, initial: keras.initializers.Initializer) -> Any:
+    """Return logits [B, classes] of a whole vector [B, D]."""
     return dense(settings.classes, settings, name="head_logits", kernel_initializer=initial)(vector)
 
 

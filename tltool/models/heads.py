@@ -20,9 +20,9 @@ from tltool.models.head_parts import (
     classify,
     dense,
     drop,
-    kernel_initializer,
     logits,
     norm_relu,
+    original_initializer,
 )
 
 LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max"})
@@ -140,18 +140,18 @@ def _original(features: Any, settings: HeadSettings) -> Any:
     if not settings.original.hidden:
         return _gap(features, settings)
     x = _flat(features, settings)
+    activation = settings.original.activation
     for number, units in enumerate(settings.original.hidden, start=1):
-        activation = settings.original.activation
         seed = settings.seed + number
         x = dense(
             units,
             settings,
             name=f"head_dense{number}",
             activation=activation,
-            kernel_initializer=kernel_initializer(activation, seed),
+            kernel_initializer=original_initializer(activation, seed),
         )(x)
         x = drop(x, settings, name=f"head_dropout{number}", seed=seed)
-    return logits(x, settings)
+    return logits(x, settings, original_initializer(activation, settings.seed))
 
 
 def _attention(features: Any, settings: HeadSettings) -> Any:
