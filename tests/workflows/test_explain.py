@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tltool.cli.main import app
+from tltool.workflows.explain import explain
 
 
 def tltool(*args: object) -> Any:
@@ -98,12 +100,52 @@ def test_a_target_that_is_a_file(trained, mixed):
     assert "is a file" in result.stderr
 
 
-def test_a_saved_model_says_what_is_needed_instead(trained, mixed, tmp_path):
-    for model in (trained.export, trained.export.parent):
-        result = tltool("explain", model, mixed, "--to", tmp_path)
-        assert result.exit_code == 2
-        assert "layers cannot be looked into" in result.stderr
-        assert "--format keras" in result.stderr
+def test_a_saved_model_explains_as_its_run_does(trained, mixed, tmp_path):
+    for number, more in enumerate(((), ("--class", "plum"))):
+        rows, maps = [], []
+        for model in (trained.run, trained.export, trained.export.parent):
+            to = tmp_path / f"{number}-{len(rows)}"
+            result = tltool("explain", model, mixed, "--to", to, "--json", *more)
+            assert result.exit_code == 3, result.stderr  # of the words
+            rows.append({Path(row["path"]).name: row for row in json.loads(result.stdout)})
+            maps.append(np.asarray(Image.open(to / "0-grad-cam.png"), np.int16))
+        assert [rows[1][name]["explained"] for name in rows[1]] == [
+            rows[0][name]["explained"] for name in rows[0]
+        ]
+        for others, drawn in zip(rows[1:], maps[1:], strict=True):
+            assert others["0.png"]["is_known"] == rows[0]["0.png"]["is_known"]
+            assert others["words.jpg"]["error"] and not others["words.jpg"]["ok"]
+            assert np.abs(drawn - maps[0]).mean() < 3  # the run may compute in bfloat16
+
+
+def test_a_saved_model_knows_one_method(trained, mixed, tmp_path):
+    result = tltool("explain", trained.export, mixed, "--method", "occlusion", "--to", tmp_path)
+    assert result.exit_code == 2
+    assert "explains by grad-cam alone" in result.stderr and "--format keras" in result.stderr
+
+
+def test_the_class_asked_for_is_in_the_table(trained, mixed, tmp_path):
+    photo = mixed / "0.png"
+    plain = tltool("explain", trained.run, photo, "--to", tmp_path).stdout
+    asked = tltool("explain", trained.run, photo, "--class", "kaki 柿", "--to", tmp_path).stdout
+    assert "probability" in asked and "kaki 柿" in asked and "probability" not in plain
+
+
+def test_names_that_are_no_text_are_drawn_too(trained, mixed, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in (b"latin\xe9.png", b"two\nlines.png"):
+        shutil.copy(mixed / "0.png", photos / os.fsdecode(name))
+    found = explain(trained.run, [photos], to=tmp_path / "to")
+    assert all(one.error is None and one.picture for one in found)
+    assert len(list((tmp_path / "to").iterdir())) == 2
+
+
+def test_a_very_long_photo_lies_above_its_map(trained, mixed, tmp_path):
+    Image.open(mixed / "turned.jpg").resize((900, 60)).save(tmp_path / "long.png")
+    tltool("explain", trained.run, tmp_path / "long.png", "--to", tmp_path)
+    with Image.open(tmp_path / "long-grad-cam.png") as picture:
+        assert 900 < picture.width < 1000 and picture.height > 120
 
 
 def test_a_damaged_keras_export(trained, mixed, tmp_path):

@@ -8,6 +8,7 @@ import typer
 from tltool.cli import options
 from tltool.cli.boundary import guarded
 from tltool.cli.console import err, line, out, print_json, print_table
+from tltool.cli.results import shown_class
 
 if TYPE_CHECKING:
     from tltool.workflows.explain import Explained
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 def explain(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="The folder of a run, or of a Keras export."),
+        typer.Argument(
+            metavar="MODEL", help="The folder of a run, a Keras export or a SavedModel."
+        ),
     ],
     images: Annotated[
         list[str],
@@ -51,7 +54,9 @@ def explain(
     Exit code 3 when some photos could not be read; the others are explained.
     """
     from tltool.cli.display import shown
+    from tltool.workflows.asked import check_model
 
+    check_model(model)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.explain import explain as workflow
 
@@ -68,7 +73,10 @@ def explain(
     if json:
         print_json([_document(one) for one in found])
     else:
-        print_table(out(), ["photo", "class", "confidence", "picture"], [_cells(o) for o in found])
+        asked = class_name is not None
+        columns = ["photo", "class", "confidence", *(["explained", "probability"] if asked else [])]
+        rows = [_cells(one, asked=asked) for one in found]
+        print_table(out(), [*columns, "picture"], rows)
     bad = sum(one.error is not None for one in found)
     if bad:
         line(err(), f"{bad} of {len(found)} files could not be explained")
@@ -84,13 +92,17 @@ def _document(one: "Explained") -> dict[str, Any]:
         "confidence": one.confidence if one.error is None else None,
         "explained": one.explained or None,
         "probability": one.probability if one.error is None else None,
+        **({} if one.is_known is None else {"is_known": one.is_known, "ood_score": one.ood_score}),
         "evidence": one.evidence,
         "picture": str(one.picture) if one.picture else None,
     }
 
 
-def _cells(one: "Explained") -> list[str]:
+def _cells(one: "Explained", *, asked: bool) -> list[str]:
+    """Return a row; with the class explained where one was ``asked`` for."""
+    more = [one.explained, f"{one.probability:.3f}"] if asked else []
     if one.error is not None:
-        return [str(one.path), f"error: {one.error}", "", ""]
+        return [str(one.path), f"error: {one.error}", *([""] * (2 + len(more)))]
     empty = "" if one.evidence else f" (nothing speaks for {one.explained})"
-    return [str(one.path), one.predicted, f"{one.confidence:.3f}", f"{one.picture}{empty}"]
+    shown = shown_class(one.predicted, one.is_known)
+    return [str(one.path), shown, f"{one.confidence:.3f}", *more, f"{one.picture}{empty}"]

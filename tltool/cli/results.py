@@ -8,6 +8,8 @@ from typing import Any
 from tltool.cli.console import ACCENT, line, out, print_table, printable
 from tltool.runs.layout import RunLayout
 
+UNKNOWN = "unknown"
+
 
 def show_run(document: Mapping[str, Any]) -> None:
     """Print the figures of a training run, its files, and what to type next."""
@@ -99,6 +101,11 @@ def _refused(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
             f"(95 % interval {refused['low']:.1%} to {refused['high']:.1%}, n = "
             f"{other['n_others']:,})"
         )
+
+
+def shown_class(name: str, is_known: bool | None) -> str:
+    """Return the class of a photo as it is shown: an unknown photo has only a nearest one."""
+    return f"{UNKNOWN} (nearest: {name})" if is_known is False else name
 
 
 def show_fields(fields: Mapping[str, object]) -> None:

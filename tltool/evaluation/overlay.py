@@ -23,6 +23,7 @@ COLOURS = "inferno"  # even steps of brightness, so that print and colour blindn
 _STRENGTH = (0.35, 0.65)  # of the colour against the grey photo, where the map is 0 and 1
 _SMALL = 220  # pixels; a smaller photo is shown enlarged by a whole factor
 _GAP, _MARGIN = 12, 12  # pixels
+_WIDE = 3  # times as wide as high
 _STRIPE = 8  # width in pixels of the stripes over what the network does not see
 _DPI = 100
 
@@ -64,7 +65,8 @@ def side_by_side(
 ) -> Image.Image:
     """Return the photo beside its overlay, both at the photo's own size, with words and a scale.
 
-    A photo under 220 pixels is enlarged by a whole factor, pixel for pixel.
+    A photo under 220 pixels is enlarged by a whole factor, pixel for pixel. A photo over three
+    times as wide as high lies above its overlay.
 
     Args:
         photo: upright RGB, uint8 [H, W, 3].
@@ -78,14 +80,16 @@ def side_by_side(
     height, width = photo.shape[:2]
     whole = place(heat, spec, width=width, height=height)
     drawn = overlay(photo, heat, spec)
-    total = max(2 * width + _GAP, 2 * _SMALL) + 2 * _MARGIN
+    right, down = (0, height + _GAP) if width > _WIDE * height else (width + _GAP, 0)
+    total = max(width + right, 2 * _SMALL) + 2 * _MARGIN
     head = _words(total, [(title, True), (subtitle, False)])
     foot = _scale(total, striped=bool(np.isnan(whole).any()))
-    canvas = Image.new("RGB", (total, head.height + height + foot.height), "white")
+    bottom = head.height + height + down
+    canvas = Image.new("RGB", (total, bottom + foot.height), "white")
     canvas.paste(head, (0, 0))
     canvas.paste(Image.fromarray(photo), (_MARGIN, head.height))
-    canvas.paste(Image.fromarray(drawn), (_MARGIN + width + _GAP, head.height))
-    canvas.paste(foot, (0, head.height + height))
+    canvas.paste(Image.fromarray(drawn), (_MARGIN + right, head.height + down))
+    canvas.paste(foot, (0, bottom))
     return canvas
 
 
@@ -110,8 +114,12 @@ def _font_size(total: int) -> float:
     return float(np.clip(total / 60, 13, 48))
 
 
-def _words(total: int, lines: Sequence[tuple[str, bool]]) -> Image.Image:
-    """Return lines of text, bold or not, as a strip ``total`` pixels wide."""
+def _words(total: int, given: Sequence[tuple[str, bool]]) -> Image.Image:
+    """Return lines of text, bold or not, as a strip ``total`` pixels wide.
+
+    Matplotlib fails on bytes of file names that are not UTF-8, and breaks lines where they do.
+    """
+    lines = [("".join(c if c.isprintable() else "�" for c in text), bold) for text, bold in given]
     size = _font_size(total)
     room = total - 2 * _MARGIN
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tltool.artifact import Calibration, read_calibration
 from tltool.data.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
+from tltool.export.heat import EXPLAIN_CLASS_SIGNATURE
 from tltool.export.saved_model import (
     BYTES_SIGNATURE,
     CLASS_NAMES_ASSET,
@@ -70,6 +71,24 @@ class ExportedModel:
         found: NDArray[np.float32]
         found = self._loaded.signatures[IMAGES_SIGNATURE](images=images)["probabilities"].numpy()
         return found
+
+    def heat(self, contents: Sequence[bytes], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return heat maps float32 [N, h, w] of N > 0 encoded images, of these classes int64 [N].
+
+        Only where ``explains`` is true.
+        """
+        signature = self._loaded.signatures[EXPLAIN_CLASS_SIGNATURE]
+        found: NDArray[np.float32]
+        found = signature(
+            image_bytes=tf.constant(list(contents), tf.string),
+            class_id=tf.constant(classes, tf.int64),
+        )["heatmap"].numpy()
+        return found
+
+    @property
+    def explains(self) -> bool:
+        """Whether it can say where images speak for a class; older exports cannot."""
+        return EXPLAIN_CLASS_SIGNATURE in self._loaded.signatures
 
     @property
     def tells_unknown(self) -> bool:

@@ -9,19 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import Artifact
 from tltool.data.decode import decode_image
 from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
-from tltool.evaluation.explain import TITLES, Explainer, HeatMaps, Method
+from tltool.evaluation.explain import TITLES, Method
 from tltool.evaluation.overlay import side_by_side
 from tltool.events import Observer, SilentObserver
-from tltool.inference import decoder, softmax
 from tltool.workflows.given import Given, find_given
-from tltool.workflows.models import same_precision
-from tltool.workflows.networks import open_network
+from tltool.workflows.looking import Looked, Looking, open_looking
 
 _TOGETHER = 8  # photos read and explained at a time
 _LONGEST = 200  # bytes of a name; 255 is what a file may have, with method and number
@@ -38,6 +34,9 @@ class Explained:
         confidence: its probability.
         explained: class that the picture explains.
         probability: its probability.
+        is_known: whether the photo is like those that the model has learned from; None with an
+            error, or when the model cannot tell.
+        ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
         evidence: whether anything in the photo speaks for that class; without, the map is empty.
         picture: the file written.
     """
@@ -48,6 +47,8 @@ class Explained:
     confidence: float = 0.0
     explained: str = ""
     probability: float = 0.0
+    is_known: bool | None = None
+    ood_score: float | None = None
     evidence: bool = False
     picture: Path | None = None
 
@@ -69,7 +70,7 @@ def explain(
     file that exists is never replaced: the new one's name gets a number.
 
     Args:
-        model: a run folder, or an export to the format keras.
+        model: a run folder, or an export to the format keras, or saved_model for grad-cam.
         images: photos, folders and other sources; labels are not looked at.
         to: folder of the pictures; made if absent.
         method: see ``Explainer``.
@@ -87,15 +88,13 @@ def explain(
     observer = observer or SilentObserver()
     files = find_given(images, pixels=pixels, offline=offline, observer=observer)
     observer.on_phase("model", str(model))
-    artifact = open_network(Path(model))
-    wanted = _number_of(class_name, artifact.description.class_names)
-    precision = same_precision(artifact.description.arithmetic)
-    explainer = Explainer(artifact.network, method, precision=precision)
-    pictures = _Pictures(artifact, method, _made(to))
+    looking = open_looking(Path(model), method)
+    wanted = _number_of(class_name, looking.class_names)
+    pictures = _Pictures(looking, method, _made(to))
     observer.on_phase("explain", f"{len(files)} file{'s' if len(files) > 1 else ''}, {method}")
     done: list[Explained] = []
     for start in range(0, len(files), _TOGETHER):
-        for one in _explained(files[start : start + _TOGETHER], explainer, wanted, pictures):
+        for one in _explained(files[start : start + _TOGETHER], looking, wanted, pictures):
             done.append(one)
             observer.on_progress(len(done), len(files))
     return done
@@ -131,35 +130,32 @@ def _made(folder: Path) -> Path:
 
 
 def _explained(
-    files: Sequence[Given], explainer: Explainer, wanted: int, pictures: _Pictures
+    files: Sequence[Given], looking: Looking, wanted: int, pictures: _Pictures
 ) -> Iterator[Explained]:
     contents = [file.content() for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
-    images, ok = pictures.images_of(readable)
-    maps = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), wanted))
-    fine, rows = iter(ok), itertools.count()
+    looked = looking.look(readable, wanted) if readable else None
+    rows = itertools.count()
     for file, content in zip(files, contents, strict=True):
-        if isinstance(content, str):
-            yield Explained(file.shown, content)
-        elif not next(fine):
+        if isinstance(content, str) or looked is None:
+            yield Explained(file.shown, str(content))
+        elif not looked.answers.ok[row := next(rows)]:
             yield Explained(file.shown, "not an image, damaged or truncated")
         else:
-            yield pictures.write(file.shown, content, maps, next(rows))
+            yield pictures.write(file.shown, content, looked, row)
 
 
 class _Pictures:
     """Writes one picture per photo."""
 
-    def __init__(self, artifact: Artifact, method: Method, folder: Path) -> None:
-        self._described, self._method, self._folder = artifact.description, method, folder
-        self.decode = artifact.description.decode
-        self.images_of = decoder(self.decode)
+    def __init__(self, looking: Looking, method: Method, folder: Path) -> None:
+        self._looking, self._method, self._folder = looking, method, folder
 
-    def write(self, shown: Path, content: bytes, maps: HeatMaps, row: int) -> Explained:
+    def write(self, shown: Path, content: bytes, looked: Looked, row: int) -> Explained:
         """Write the picture of one photo and return what it says."""
-        names, temperature = self._described.class_names, self._described.temperature
-        probabilities = softmax(maps.logits[row : row + 1], temperature)[0]
-        predicted, explained = int(probabilities.argmax()), int(maps.classes[row])
+        names, answers = self._looking.class_names, looked.answers
+        probabilities, heat = answers.probabilities[row], looked.maps[row]
+        predicted, explained = int(probabilities.argmax()), int(looked.classes[row])
         found = Explained(
             shown,
             None,
@@ -167,13 +163,15 @@ class _Pictures:
             confidence=float(probabilities[predicted]),
             explained=names[explained],
             probability=float(probabilities[explained]),
-            evidence=bool(maps.maps[row].any()),
+            is_known=None if answers.is_known is None else bool(answers.is_known[row]),
+            ood_score=None if answers.ood_scores is None else float(answers.ood_scores[row]),
+            evidence=bool(heat.any()),
         )
         picture = side_by_side(
             decode_image(tf.constant(content)).numpy(),
-            maps.maps[row],
-            self.decode,
-            title=f"{found.predicted} {found.confidence:.2f}  ·  {shown.name}",
+            heat,
+            self._looking.decode,
+            title=f"{_named(found)}  ·  {shown.name}",
             subtitle=_told(found, self._method),
         )
         encoded = io.BytesIO()
@@ -198,6 +196,11 @@ class _Pictures:
                 ) from None
             else:
                 return path
+
+
+def _named(found: Explained) -> str:
+    nearest = f"{found.predicted} {found.confidence:.2f}"
+    return f"unknown (nearest: {nearest})" if found.is_known is False else nearest
 
 
 def _told(found: Explained, method: Method) -> str:

@@ -8,14 +8,20 @@ from typing import Any
 
 import keras
 
-from tltool.artifact import Artifact, Description, is_artifact, load_artifact
+from tltool.artifact import (
+    Artifact,
+    Description,
+    is_artifact,
+    load_artifact,
+    read_calibration,
+)
 from tltool.errors import DataError, UsageError
 from tltool.export.load import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.export.versions import versions
 from tltool.models.backbones import get_backbone
 from tltool.models.network import Network
-from tltool.runs.layout import MODEL_FILE
+from tltool.runs.layout import CALIBRATION_FILE, MODEL_FILE
 
 _SCALED = "temperature"  # the layer behind the logits of a Keras export
 
@@ -85,7 +91,7 @@ def _load_export(folder: Path) -> Artifact:
     network = Network(
         keras.Model(model.input, logits), get_backbone(description.backbone), description.head
     )
-    return Artifact(network, description)
+    return Artifact(network, description, read_calibration(folder / "assets" / CALIBRATION_FILE))
 
 
 def _description(facts: dict[str, Any]) -> Description:
