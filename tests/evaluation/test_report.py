@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.made_up import evaluated, made_up, whole
+from tltool.evaluation.asserts import checked
 from tltool.evaluation.refusal import detection_metrics
 from tltool.evaluation.report.advice import next_steps
 from tltool.evaluation.report.charts import nice_ticks
@@ -78,7 +79,7 @@ def test_the_answer_is_told_first_with_interval_baseline_and_what_to_do(page):
     assert answer < main.index("always naming apple reaches 33.3 %") < main.index("Next: ")
     assert main.index("Next: ") < main.index("Confusion matrix")
     assert "Look through the 6 labels that look wrong" in main
-    assert "accuracy>=0.999 is not met, so do not use this model yet" in main
+    assert "accuracy>=0.999 is not met; do not use this model yet" in main
 
 
 def test_nothing_is_fetched_from_elsewhere(page):
@@ -148,6 +149,23 @@ def test_photos_of_something_else_are_named_as_data(tmp_path):
     refusal = {**report.metrics["refusal"], "other": figures}
     told = replace(report, metrics={**report.metrics, "refusal": refusal})
     assert f"{sentence}: 30." in page_of(tmp_path / "b.html", told).words
+
+
+def test_a_condition_missed_by_its_interval_alone_is_told_so(tmp_path):
+    report = whole(tmp_path / "photos", NAMES)
+    asserts = checked(["accuracy>=0.8"], report.metrics, strict=True)
+    told = replace(report, metrics={**report.metrics, "asserts": asserts})
+    words = page_of(tmp_path / "report.html", told).words
+    low = report.metrics["accuracy"]["low"]
+    assert low < 0.8 < report.metrics["accuracy"]["value"]
+    assert f"accuracy>=0.8 is not met strictly: the interval goes from {low:.3f} to" in words
+
+
+def test_a_single_point_is_no_curve(tmp_path):
+    report = whole(tmp_path / "photos", NAMES)
+    probe = replace(report.training, history=report.training.history[:1], best=0)
+    found = page_of(tmp_path / "report.html", replace(report, training=probe))
+    assert "curves" not in found.sections and "recipe" in found.sections
 
 
 def test_a_part_without_data_is_left_out(tmp_path):

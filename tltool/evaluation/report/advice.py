@@ -68,9 +68,9 @@ def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
 
 
 def _steps(metrics: Mapping[str, Any], suspects: int) -> Iterator[str]:
-    failed = [row["assert"] for row in metrics["asserts"] if not row["passed"]]
+    failed = [_unmet(row) for row in metrics["asserts"] if not row["passed"]]
     if failed:
-        yield f"Not good enough: {', '.join(failed)} is not met, so do not use this model yet."
+        yield f"Not good enough: {', '.join(failed)}; do not use this model yet."
     seen = photos_seen(metrics)
     if seen:
         yield seen
@@ -140,3 +140,11 @@ def _place(metrics: Mapping[str, Any]) -> str:
 def _some(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def _unmet(row: Mapping[str, Any]) -> str:
+    told = f"{row['assert']} is not met"
+    if row.get("strict") and row["interval"]:
+        low, high = row["interval"]
+        return f"{told} strictly: the interval goes from {low:.3f} to {high:.3f}"
+    return told

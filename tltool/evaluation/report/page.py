@@ -15,7 +15,7 @@ from tltool.data.split import shown_path
 from tltool.evaluation.pictures import as_uri
 from tltool.evaluation.report.advice import answer, confused_pairs, next_steps, percent
 from tltool.evaluation.report.card import card
-from tltool.evaluation.report.document import Report
+from tltool.evaluation.report.document import Report, Training
 from tltool.evaluation.report.figures import calibration_chart, refusal_chart, training_curves
 from tltool.evaluation.report.gallery import (
     large_card,
@@ -72,7 +72,7 @@ def _content(report: Report) -> dict[str, Any]:
         "names": names,
         "answer": answer(metrics),
         "steps": next_steps(metrics, suspects=len(report.suspects)),
-        "curves": training_curves(training.history, training.best) if training else [],
+        "curves": _curves(training),
         "kept": _kept(report),
         "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
         "pairs": confused_pairs(metrics)[:_PAIRS],
@@ -92,6 +92,13 @@ def _content(report: Report) -> dict[str, Any]:
         "card": card(report),
         "script_data": _for_script({"names": names, "photos": cards}),
     }
+
+
+def _curves(training: Training | None) -> list[Markup]:
+    """Return the curves of a training; a probe alone is a point and has none."""
+    if training is None or len(training.history) < 2:
+        return []
+    return training_curves(training.history, training.best)
 
 
 def _kept(report: Report) -> str:
