@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
+from tltool.errors import EnvironmentProblem
 from tltool.runs.manifest import write_manifest
 from tltool.workflows.finetune import FinetuneResult
+from tltool.workflows.leaderboard import _Trial
 
 
 def tltool(*args: object) -> Any:
@@ -160,7 +162,8 @@ def test_tables_that_do_not_belong_together(trained, other, tmp_path):
 
 
 def test_what_cannot_be_compared(trained, other, tmp_path):
-    assert tltool("compare", trained.run).exit_code == 2
+    alone = tltool("compare", trained.run)
+    assert alone.exit_code == 2 and "start" not in alone.stderr
     assert tltool("compare", trained.run, trained.run).exit_code == 2
     assert tltool("compare", trained.run, tmp_path / "none").exit_code == 2
     assert tltool("compare", trained.run, tmp_path).exit_code == 3
@@ -190,6 +193,36 @@ def test_a_leaderboard_of_backbones(trained, monkeypatch, tmp_path):
     assert [p["accuracy"] for p in again["backbones"]] == [p["accuracy"] for p in places]
 
 
+def test_a_folder_that_is_no_class_is_none_on_the_leaderboard(trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
+    photos = shutil.copytree(trained.photos, tmp_path / "photos")
+    shutil.copytree(photos / "plum", photos / "other")
+    options = ("--backbones", "tiny_vgg", "--size", 32, "--weights", "random", "--json")
+    document = json.loads(tltool("compare", photos, *options, "--other", "other").stdout)
+    assert document["n"] == 42 and document["classes"] == 3
+    assert tltool("compare", trained.run, trained.run, "--other", "other").exit_code == 2
+
+
+def test_what_one_backbone_lacks_is_said_once(trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
+    monkeypatch.setattr(_Trial, "place", without("vgg16", _Trial.place))
+    options = ("--backbones", "tiny_vgg,vgg16", "--size", 32, "--weights", "random")
+    result = tltool("compare", trained.photos, *options)
+    assert result.exit_code == 0
+    assert "left out: vgg16: no weights; pull them" in result.stdout
+    assert result.stderr.count("no weights") == 0 and "vgg16 is left out" in result.stderr
+    assert "tiny_vgg is the only one that could be tried" in result.stdout
+
+
+def without(name: str, place: Callable[..., Any]) -> Callable[..., Any]:
+    def placed(trial: Any, backbone: Any) -> Any:
+        if backbone.name == name:
+            raise EnvironmentProblem("no weights", hint="pull them")
+        return place(trial, backbone)
+
+    return placed
+
+
 def test_backbones_without_weights_are_named_with_the_reason(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
     result = tltool("compare", trained.photos, "--backbones", "resnet50,vgg16", "--offline")
@@ -200,6 +233,7 @@ def test_backbones_without_weights_are_named_with_the_reason(trained, monkeypatc
 def test_an_unknown_backbone(trained):
     result = tltool("compare", trained.photos, "--backbones", "vgg61")
     assert result.exit_code == 2 and "vgg16" in result.stderr
+    assert "start" not in result.stderr  # before seconds of loading TensorFlow
 
 
 def test_a_run_lists_labels_that_look_wrong(trained, finetune_tiny: Callable[..., FinetuneResult]):

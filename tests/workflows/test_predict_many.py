@@ -18,8 +18,11 @@ from typer.testing import CliRunner
 import tltool as public
 from tests.workflows.conftest import contents
 from tltool.cli.main import app
+from tltool.errors import Interrupted
+from tltool.events import SilentObserver
 from tltool.workflows.models import open_model
-from tltool.workflows.predict import Prediction
+from tltool.workflows.predict_many import predict_many
+from tltool.workflows.prediction import Prediction
 from tltool.workflows.sort_photos import PhotoSorter, Sorting, folder_name, folder_names
 
 
@@ -77,7 +80,7 @@ def test_a_stopped_run_goes_on_where_it_ended(trained, mixed, tmp_path, kind, cu
     assert torn.read_bytes() == whole.read_bytes()
     assert "were in it before" in result.stderr
     again = tltool("predict", trained.run, mixed, "--output", torn, "--append")
-    assert again.exit_code == 0 and "wrote 0 answers" in again.stderr
+    assert again.exit_code == 0 and "nothing left to do: wrote 0 answers" in again.stderr
     assert torn.read_bytes() == whole.read_bytes()
 
 
@@ -106,6 +109,29 @@ def test_a_file_that_exists_is_left_alone(trained, mixed, tmp_path):
 def test_options_that_make_no_sense_are_refused_first(trained, mixed, arguments, message):
     result = tltool("predict", trained.run, mixed, *arguments)
     assert result.exit_code == 2 and message in result.stderr
+    assert "start" not in result.stderr  # before seconds of loading TensorFlow
+
+
+def test_ctrl_c_says_how_to_go_on(trained, mixed, tmp_path):
+    file, seen = tmp_path / "answers.csv", []
+
+    def each(answer: Prediction) -> None:
+        seen.append(answer)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    options = {"top": 1, "sets": None, "tta": "none", "append": False, "sorting": None}
+    with pytest.raises(Interrupted, match="3 of 6 answers are in") as stopped:
+        predict_many(
+            trained.run,
+            [str(mixed)],
+            output=file,
+            each=lambda columns: each,
+            observer=SilentObserver(),
+            **options,
+        )
+    assert "--append" in (stopped.value.hint or "")
+    assert len(rows_of(file)) == 3
 
 
 NOTES = {
@@ -160,6 +186,24 @@ def test_a_photo_is_answered_once_by_whatever_path(trained, mixed, tmp_path, mon
     assert "wrote 0 answers" in again.stderr and "6 were in it before" in again.stderr
     assert "rows of before with an error: 1" in again.stderr
     assert file.read_bytes() == before
+
+
+def test_a_photo_given_twice_is_answered_once(trained, mixed, tmp_path):
+    file = tmp_path / "answers.csv"
+    tltool("predict", trained.run, mixed / "0.png", mixed, mixed / "0.png", "--output", file)
+    names = [row["path"] for row in rows_of(file)]
+    assert len(names) == len(set(names)) == 6 and names[0] == str(mixed / "0.png")
+    assert len(public.predict(trained.run, [mixed / "0.png"] * 2)) == 2
+
+
+def test_files_that_are_no_photos_are_counted(trained, mixed, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("0.png", "notes.txt", "noext", ".hidden.png"):
+        shutil.copy(mixed / "0.png", photos / name)
+    told = tltool("predict", trained.run, photos).stderr
+    assert "1 hidden files and folders skipped" in told
+    assert "1 without extension, 1 .txt" in told
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

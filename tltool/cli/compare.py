@@ -33,7 +33,8 @@ def compare(
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.html", help="Write a page with the photos that only one run gets right."
+            metavar="FILE.html",
+            help="Of runs: write a page with photos that only one gets right.",
         ),
     ] = None,
     size: Annotated[
@@ -46,6 +47,7 @@ def compare(
         Literal["imagenet", "random"],
         typer.Option(metavar="imagenet|random", help="With --backbones: their weights."),
     ] = "imagenet",
+    other: options.Other = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -54,11 +56,13 @@ def compare(
 ) -> None:
     """Say which run is better on the same photos, and how sure that is; or which backbone."""
     from tltool.cli.display import shown
+    from tltool.models.backbones import get_backbone
 
     if backbones is None:
-        if size or pixels or weights != "imagenet":
+        if size or pixels or other or weights != "imagenet":
             raise UsageError(
-                "--size, --weights and --pixels are for backbones", hint="add --backbones NAME,NAME"
+                "--size, --weights, --other and --pixels are for backbones",
+                hint="add --backbones NAME,NAME",
             )
         found = _runs(given, report, quiet=quiet, debug=debug)
         print_json(found.to_json()) if json else _show_runs(found)
@@ -68,14 +72,18 @@ def compare(
             "--backbones compares backbones on one source of photos, without --report",
             hint="tltool compare PHOTOS --backbones vgg16,resnet50",
         )
+    names = [name.strip() for name in backbones.split(",") if name.strip()]
+    for name in names:
+        get_backbone(name)  # an unknown one is told at once
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.leaderboard import leaderboard
 
         board = leaderboard(
             given[0],
-            [name.strip() for name in backbones.split(",") if name.strip()],
+            names,
             image_size=size,
             weights=weights,
+            other=other,
             pixels=pixels,
             offline=offline,
             observer=display,
@@ -85,13 +93,15 @@ def compare(
 
 def _runs(given: list[str], report: Path | None, *, quiet: bool, debug: bool) -> "Comparison":
     from tltool.cli.display import shown
+    from tltool.workflows.asked import check_page, check_runs
 
+    check_runs(given)
+    if report is not None:
+        check_page(report)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.compare import compare as workflow
-        from tltool.workflows.compare_report import check_report, write_report
+        from tltool.workflows.compare_report import write_report
 
-        if report is not None:
-            check_report(report)
         found = workflow(given, observer=display)
         if report is not None:
             display.on_phase("report", str(report))
@@ -210,7 +220,8 @@ def _board_verdict(board: "Leaderboard") -> str:
     best, *others = board.places
     like = [p.backbone.name for p in others if p.against_best and not p.against_best.told_apart]
     if not others:
-        return f"{best.backbone.name} is the only one that was tried"
+        tried = "could be tried" if board.left_out else "was tried"
+        return f"{best.backbone.name} is the only one that {tried}"
     if not like:
         return f"{best.backbone.name} is the best"
     return f"{best.backbone.name} is first; it cannot be told apart from {', '.join(like)}"

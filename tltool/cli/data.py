@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from tltool.workflows.check import Checked
     from tltool.workflows.split import Division
 
-Other = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
-]
-
 app = Commands(help="Look at photos and divide them, before any training.")
 
 
@@ -44,7 +39,7 @@ def check(
     image_size: Annotated[
         int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
     ] = 224,
-    other: Other = None,
+    other: options.Other = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
     ] = False,
@@ -120,7 +115,7 @@ def split(
             help="Copy the photos there too, link them, or only list them.",
         ),
     ] = "list",
-    other: Other = None,
+    other: options.Other = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,

@@ -34,6 +34,10 @@ Tta = Annotated[
         "five crops (six times).",
     ),
 ]
+Other = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
+]
 Pixels = Annotated[
     str | None,
     typer.Option(

@@ -10,14 +10,14 @@ import typer
 from tltool.cli import options
 from tltool.cli.boundary import guarded
 from tltool.cli.console import err, line, out, print_json, print_table
+from tltool.cli.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
     from tltool.workflows.answer_file import Columns
-    from tltool.workflows.predict import Prediction
     from tltool.workflows.predict_many import Tally
+    from tltool.workflows.prediction import Prediction
 
-_UNKNOWN = "unknown"
 _HOW: Literal["copy"] = "copy"
 _UNSURE_BELOW = 0.7
 
@@ -84,6 +84,8 @@ def predict(
 ) -> None:
     """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
     from tltool.cli.display import shown
+    from tltool.workflows.asked import check_predicting
+    from tltool.workflows.sort_photos import Sorting
 
     to_stdout = output is not None and str(output) == "-"
     if to_stdout and json:
@@ -91,6 +93,10 @@ def predict(
     for name, given in (("--how", how), ("--unsure-below", unsure_below)):
         if given is not None and sort_into is None:
             raise UsageError(f"{name} needs --sort-into", hint="such as --sort-into sorted")
+    least = _UNSURE_BELOW if unsure_below is None else unsure_below
+    sorting = Sorting(sort_into, how or _HOW, least) if sort_into else None
+    file = None if to_stdout else output
+    check_predicting(model, images, output=file, append=append, sorting=sorting, sets=sets, tta=tta)
     found: list[Prediction] = []
     stdout = sys.stdout  # as it is before the display takes it for what libraries print
 
@@ -101,18 +107,16 @@ def predict(
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.predict_many import predict_many
-        from tltool.workflows.sort_photos import Sorting
 
-        least = _UNSURE_BELOW if unsure_below is None else unsure_below
         tally = predict_many(
             model,
             images,
             top=top,
             sets=sets,
             tta=tta,
-            output=None if to_stdout else output,
+            output=file,
             append=append,
-            sorting=Sorting(sort_into, how or _HOW, least) if sort_into else None,
+            sorting=sorting,
             each=each if json or to_stdout or output is None else None,
             pixels=pixels,
             offline=offline,
@@ -122,9 +126,9 @@ def predict(
         print_json([tally.columns.document(prediction) for prediction in found])
     elif output is None:
         _print(found, tally)
-    else:
+    elif tally.wanted:
         _print_counts(tally)
-    _tell(tally, output if output and not to_stdout else None, sort_into)
+    _tell(tally, file, sort_into)
     if tally.failed:
         raise typer.Exit(3)
 
@@ -142,7 +146,7 @@ def _cells(prediction: "Prediction", columns: "Columns") -> list[str]:
     if prediction.error is not None:
         return [str(prediction.path), f"error: {prediction.error}", *[""] * (width - 2)]
     (name, value), *others = prediction.top
-    shown = name if prediction.is_known is not False else f"{_UNKNOWN} (nearest: {name})"
+    shown = shown_class(name, prediction.is_known)
     cells = [str(prediction.path), shown, f"{value:.3f}"]
     if columns.ranks > 1:
         cells.append(", ".join(f"{other} {share:.3f}" for other, share in others))
@@ -154,7 +158,7 @@ def _cells(prediction: "Prediction", columns: "Columns") -> list[str]:
 def _print_counts(tally: "Tally") -> None:
     """Print how many photos got which answer, on stderr: the answers are in a file."""
     rows = [[name, f"{count:,}"] for name, count in tally.by_class.most_common()]
-    rows += [[_UNKNOWN, f"{tally.unknown:,}"]] if tally.columns.unknown else []
+    rows += [[UNKNOWN, f"{tally.unknown:,}"]] if tally.columns.unknown else []
     line(err())
     print_table(err(), ["class", "photos"], rows)
 
@@ -163,7 +167,8 @@ def _tell(tally: "Tally", file: Path | None, folder: Path | None) -> None:
     """Say on stderr where the answers are, and what has none."""
     if file is not None:
         more = f"; {tally.skipped:,} were in it before" if tally.skipped else ""
-        line(err(), f"wrote {tally.answered + tally.failed:,} answers to {file}{more}")
+        nothing = "" if tally.wanted else "nothing left to do: "
+        line(err(), f"{nothing}wrote {tally.answered + tally.failed:,} answers to {file}{more}")
     if tally.failed_before:
         line(
             err(),

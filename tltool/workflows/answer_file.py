@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.workflows.predict import Prediction
+from tltool.workflows.prediction import Prediction
 
 KINDS = (".csv", ".jsonl")
 _CSV_START, _JSON_START = b"path,error,", b'{"path": '
@@ -97,8 +97,9 @@ def check_answer_file(file: Path, *, append: bool) -> None:
             f"'{file}': answers are written as .csv or .jsonl", hint="name a file with one of these"
         )
     if file.is_dir() or not file.parent.is_dir():
+        what = "it is a folder" if file.is_dir() else "its folder does not exist"
         raise UsageError(
-            f"'{file}' cannot be written: it is a folder, or its folder does not exist",
+            f"'{file}' cannot be written: {what}",
             hint="give the name of a file in a folder that exists",
         )
     if file.exists() and not append:

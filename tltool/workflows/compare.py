@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tltool.errors import UsageError
 from tltool.evaluation.compare import Paired, against_first, verdict
 from tltool.evaluation.intervals import wilson
 from tltool.events import Observer, SilentObserver
+from tltool.workflows.asked import check_runs
 from tltool.workflows.contenders import (
     Contender,
     Cost,
@@ -108,12 +108,7 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
         DataError: one is no finished run, or they were measured on different photos.
     """
     observer = observer or SilentObserver()
-    if len(runs) < 2:
-        raise UsageError(
-            "a comparison needs two runs or more",
-            hint="tltool compare RUN RUN; or backbones on photos: "
-            "tltool compare PHOTOS --backbones vgg16,resnet50",
-        )
+    check_runs(runs)
     observer.on_phase("runs", f"{len(runs)} runs")
     contenders = open_contenders([Path(run) for run in runs])
     keys = common_keys(contenders)

@@ -8,30 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.sources.open import is_source, read_images
-from tltool.errors import TltoolError, UsageError
+from tltool.errors import TltoolError
 from tltool.evaluation.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
 from tltool.workflows.compare import Comparison
 from tltool.workflows.contenders import Contender, Key
 
 _SHOWN = 48  # photos of a gallery; more would make the page too heavy to send
-
-
-def check_report(path: Path) -> None:
-    """Refuse a page that cannot be written, before any work is done.
-
-    Raises:
-        UsageError: it exists, or its folder does not.
-    """
-    if path.exists():
-        raise UsageError(
-            f"'{path}' exists", hint="nothing is replaced: give another name with --report"
-        )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"'{path}' cannot be written: its folder does not exist",
-            hint="give a file in a folder that exists with --report",
-        )
 
 
 def write_report(path: Path, found: Comparison) -> None:

@@ -25,6 +25,7 @@ from tltool.evaluation.report.page import write_report
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
 from tltool.runs.layout import RunLayout
+from tltool.workflows.asked import check_page
 from tltool.workflows.heats import heat_pictures
 from tltool.workflows.measured_photos import read_photos, scores_of_others
 from tltool.workflows.models import OpenModel, open_model
@@ -72,7 +73,7 @@ def evaluate(
     observer = observer or SilentObserver()
     check_asserts(asserts)
     if report is not None:
-        _check_place(report)
+        check_page(report)
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
     check_asserts(asserts, opened.class_names)
@@ -107,19 +108,6 @@ def evaluate(
         heats = heat_pictures(load_artifact(Path(model)), evaluated) if is_run else {}
         write_report(report, Report(name, evaluated, metrics, issues=found.issues, heats=heats))
     return metrics
-
-
-def _check_place(report: Path) -> None:
-    """Refuse a report that cannot be written before the work is done, not after."""
-    if report.is_file():
-        raise UsageError(
-            f"'{report}' exists", hint="nothing is replaced: give another name with --report"
-        )
-    if report.is_dir() or not report.parent.is_dir():
-        raise UsageError(
-            f"'{report}' cannot be written: it is a folder, or its folder does not exist",
-            hint="give the name of a file in a folder that exists",
-        )
 
 
 def _add_others(

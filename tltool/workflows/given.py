@@ -10,6 +10,7 @@ from tltool.data.sources.open import is_source, read_images
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer
+from tltool.workflows.photos import tell_passed_over
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def find_given(
         if is_source(given):
             found = read_images(given, pixels=pixels, offline=offline, observer=observer)
             files += [Given(Path(found.shown(item)), item.path) for item in found.items]
+            tell_passed_over(found, observer)
         else:
             files.append(Given(Path(given), Path(given)))
     if not files:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tltool.data.audit import audit
 from tltool.data.catalog import Catalog
+from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.evaluation.compare import Paired, against_first
@@ -94,6 +95,7 @@ def leaderboard(
     *,
     image_size: int | None = None,
     weights: Literal["imagenet", "random"] = "imagenet",
+    other: str | None = None,
     pixels: str | None = None,
     seed: int = 0,
     offline: bool = False,
@@ -109,6 +111,7 @@ def leaderboard(
         backbones: names of the registry.
         image_size: side in pixels for all; None means each backbone's own.
         weights: imagenet, or random for what the architecture alone is worth.
+        other: name of a folder beside the classes that is no class.
         pixels: shape of the images in a table of pixels.
         seed: of the folds.
         offline: open no network connection.
@@ -124,28 +127,30 @@ def leaderboard(
     if not entries:
         raise UsageError("no backbone is named", hint="--backbones vgg16,resnet50")
     observer.on_phase("audit", source)
-    catalog = _catalog(source, pixels, offline=offline, observer=observer)
+    listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
+    catalog = _catalog(listing, observer)
     folds, random_weights = _folds(catalog, seed), weights == "random"
     trial = _Trial(catalog, folds, image_size, random_weights, seed, offline, observer)
-    places, left_out = [], {}
+    places, left_out, reasons = [], {}, []
     for entry in entries:
         try:
             places.append(trial.place(entry))
         except (EnvironmentProblem, UsageError) as problem:
-            left_out[entry.name] = problem.message
-            observer.on_message(problem.message, level="warning")
+            reasons.append(problem.message)
+            left_out[entry.name] = "; ".join(filter(None, (problem.message, problem.hint)))
+            observer.on_message(f"{entry.name} is left out", level="warning")
     if not places:
         raise EnvironmentProblem(
-            f"none of the backbones can be tried: {'; '.join(left_out.values())}",
+            f"none of the backbones can be tried: {'; '.join(reasons)}",
             hint="tltool weights pull NAME, or tltool weights import NAME FILE",
         )
     return Leaderboard(len(catalog), len(catalog.class_names), _ranked(places), left_out)
 
 
-def _catalog(source: str, pixels: str | None, *, offline: bool, observer: Observer) -> Catalog:
+def _catalog(listing: Listing, observer: Observer) -> Catalog:
     settings = DataSection()
     checked = audit(
-        read_source(source, pixels=pixels, offline=offline, observer=observer),
+        listing,
         on_bad=settings.on_bad,
         max_bad_fraction=settings.max_bad_fraction,
         max_pixels=settings.max_pixels,

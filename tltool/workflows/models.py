@@ -18,6 +18,7 @@ from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Answers, Classifier, Tta, changed_copies, decoder
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
 from tltool.training.precision import Precision, choose_precision
+from tltool.workflows.asked import check_model
 
 _SERVED_BATCH = 16
 _SHORT = 12  # hexadecimal digits
@@ -92,11 +93,7 @@ def open_model(path: Path) -> OpenModel:
         UsageError: there is nothing at ``path``.
         DataError: it is neither, or damaged.
     """
-    if not path.exists():
-        raise UsageError(
-            f"there is no model '{path}'",
-            hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
-        )
+    check_model(path)
     if is_artifact(path):
         return _open_run(path)
     if path.is_dir() and version_folder(path) is not None:

@@ -13,6 +13,7 @@ from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decode import DecodeSpec
 from tltool.data.headers import BadFileError
 from tltool.data.inspection import image_decoder, inspect_file
+from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.split import Split, write_split
 from tltool.errors import DataError
@@ -116,7 +117,7 @@ def open_photos(
     others = _others(listing.others, checked, settings=settings, observer=observer)
     photos = Photos(checked, split, others)
     _tell_counts(photos, observer)
-    _tell_passed_over(photos, observer)
+    tell_passed_over(listing, observer)
     return photos
 
 
@@ -163,8 +164,8 @@ def write_photos(run: RunLayout, photos: Photos) -> None:
     write_issues(run.issues, photos.audit.issues)
 
 
-def _tell_passed_over(photos: Photos, observer: Observer) -> None:
-    listing = photos.audit.listing
+def tell_passed_over(listing: Listing, observer: Observer) -> None:
+    """Say how many files of a source are no photos, or hidden."""
     if listing.hidden:
         observer.on_message(f"{listing.hidden} hidden files and folders skipped")
     if listing.ignored:

@@ -10,36 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tltool.errors import UsageError
 from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta
+from tltool.workflows.asked import check_sets
 from tltool.workflows.given import Given, find_given
 from tltool.workflows.models import OpenModel, open_model
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one file.
-
-    Attributes:
-        path: the file, or its place in an archive or table.
-        error: why there is no answer; None when there is one.
-        top: (class name, probability), the most probable first; empty with an error.
-        is_known: whether the photo is like those that the model has learned from; None with an
-            error, or when the model cannot tell.
-        ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
-        classes: the prediction set, the most probable class first; None when none was asked for.
-        file: the image file itself, which for an archive or a table is a copy.
-    """
-
-    path: Path
-    error: str | None
-    top: tuple[tuple[str, float], ...]
-    is_known: bool | None = None
-    ood_score: float | None = None
-    classes: tuple[str, ...] | None = None
-    file: Path | None = None
+from tltool.workflows.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -113,6 +90,7 @@ def start_predicting(
     pixels: str | None = None,
     offline: bool = False,
     done: Collection[str] = frozenset(),
+    once: bool = False,
     observer: Observer | None = None,
 ) -> Predicting:
     """Open the model and the files, and return the answers as an iterator: memory is bounded.
@@ -121,16 +99,13 @@ def start_predicting(
 
     Args:
         done: absolute paths of files that are left out.
+        once: answer a file once that is given several times.
     """
     observer = observer or SilentObserver()
-    if sets and tta != "none":
-        raise UsageError(
-            "--sets with --tta would not hold what it promises: the sets are calibrated on answers "
-            "to the photos as they are",
-            hint="leave out one of the two",
-        )
+    check_sets(sets, tta)
     found = find_given(images, pixels=pixels, offline=offline, observer=observer)
-    files = [file for file in found if os.path.abspath(file.shown) not in done]  # noqa: PTH100
+    left = _each_once(found) if once else [(_absolute(file), file) for file in found]
+    files = [file for path, file in left if path not in done]
     observer.on_phase("model", str(model))
     opened = open_model(Path(model))
     asked = _Asked(top, quantile(opened.calibration_scores(), sets) if sets else None, tta)
@@ -138,7 +113,7 @@ def start_predicting(
         class_names=opened.class_names,
         tells_unknown=opened.tells_unknown,
         count=len(files),
-        skipped=len(found) - len(files),
+        skipped=len(left) - len(files),
         answers=_stream(opened, files, asked, observer),
     )
 
@@ -205,3 +180,15 @@ def _familiarity(answers: Answers, row: int) -> dict[str, Any]:
         "is_known": bool(answers.is_known[row]),
         "ood_score": float(answers.ood_scores[row]),
     }
+
+
+def _each_once(files: Sequence[Given]) -> list[tuple[str, Given]]:
+    """Return the files with their absolute paths, those given several times once."""
+    found: dict[str, Given] = {}
+    for file in files:
+        found.setdefault(_absolute(file), file)
+    return list(found.items())
+
+
+def _absolute(file: Given) -> str:
+    return os.path.abspath(file.shown)  # noqa: PTH100  (a link stays what it is)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import UsageError
+from tltool.errors import Interrupted
 from tltool.events import Observer
 from tltool.inference import Tta
 from tltool.workflows.answer_file import (
@@ -17,10 +17,11 @@ from tltool.workflows.answer_file import (
     Columns,
     answer_file,
     answered_before,
-    check_answer_file,
 )
+from tltool.workflows.asked import check_predicting
 from tltool.workflows.models import model_digest
-from tltool.workflows.predict import Prediction, start_predicting
+from tltool.workflows.predict import start_predicting
+from tltool.workflows.prediction import Prediction
 from tltool.workflows.sort_photos import PhotoSorter, Sorting
 
 
@@ -30,6 +31,7 @@ class Tally:
 
     Attributes:
         columns: what can be told of each photo.
+        wanted: files to be answered.
         answered: photos with an answer.
         failed: files without one.
         unknown: photos unlike those that the model has learned from.
@@ -41,6 +43,7 @@ class Tally:
     """
 
     columns: Columns
+    wanted: int = 0
     answered: int = 0
     failed: int = 0
     unknown: int = 0
@@ -94,12 +97,9 @@ def predict_many(
     Raises:
         UsageError, DataError, EnvironmentProblem: see `tltool.errors`.
     """
-    if append and output is None:
-        raise UsageError("--append needs a file to go on with", hint="name it with --output")
-    if output is not None:
-        check_answer_file(output, append=append)
-    if sorting:
-        sorting.check(images)
+    check_predicting(
+        Path(model), images, output=output, append=append, sorting=sorting, sets=sets, tta=tta
+    )
     before = answered_before(output) if output and append else Answered()
     predicting = start_predicting(
         model,
@@ -108,28 +108,44 @@ def predict_many(
         sets=sets,
         tta=tta,
         done=before.paths,
+        once=True,
         observer=observer,
         **how,
     )
     ranks = min(top, len(predicting.class_names))
     by = _answered_by(Path(model), ranks=ranks, sets=sets, tta=tta)
     columns = Columns(ranks, predicting.tells_unknown, sets is not None, by)
-    tally = Tally(columns, skipped=predicting.skipped, failed_before=before.failed)
+    tally = Tally(
+        columns, predicting.count, skipped=predicting.skipped, failed_before=before.failed
+    )
     sorter = PhotoSorter(sorting, predicting.class_names) if sorting else None
     with ExitStack() as stack:
         write = stack.enter_context(answer_file(output, columns, before)) if output else None
         tell = each(columns) if each else None
-        for answer in predicting.answers:
-            tally.count(answer)
-            if sorter:
-                sorter.place(answer)
-            if tell:
-                tell(answer)
-            if write:
-                write(answer)
+        try:
+            for answer in predicting.answers:
+                if sorter:
+                    sorter.place(answer)
+                if tell:
+                    tell(answer)
+                if write:
+                    write(answer)
+                tally.count(answer)
+        except KeyboardInterrupt:
+            raise _stopped(tally, output) from None
     if sorter:
         tally.placed, tally.there_before = sorter.counts, sorter.there_before
     return tally
+
+
+def _stopped(tally: Tally, output: Path | None) -> Interrupted:
+    if output is None:
+        return Interrupted("interrupted")
+    done = tally.answered + tally.failed
+    return Interrupted(
+        f"interrupted; {done:,} of {tally.wanted:,} answers are in '{output}'",
+        hint="the same command with --append goes on from there",
+    )
 
 
 def _answered_by(model: Path, *, ranks: int, sets: float | None, tta: Tta) -> str:

@@ -70,13 +70,21 @@ def read_folder(root: Path, *, other: str | None = None) -> Listing:
     )
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return every image below ``folder`` that is not hidden, in a fixed order.
+def list_images(folder: Path) -> Listing:
+    """List every image below ``folder`` that is not hidden, in a fixed order, without labels.
 
     Raises:
         DataError: a folder may not be read.
     """
-    return list(_images_below(folder, _Found()))
+    found = _Found()
+    items = tuple(Item(path=image, label="") for image in _images_below(folder, found))
+    return Listing(
+        source=str(folder),
+        root=folder,
+        items=items,
+        hidden=found.hidden,
+        ignored=dict(sorted(found.ignored.items())),
+    )
 
 
 def visible_entries(folder: Path) -> list[Entry]:

@@ -7,9 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tltool.data.catalog import Item
 from tltool.data.sources.archive import ARCHIVES, is_archive, unpacked
-from tltool.data.sources.folder import LAYOUT_HINT, find_images, read_folder
+from tltool.data.sources.folder import LAYOUT_HINT, list_images, read_folder
 from tltool.data.sources.listing import Listing, check_classes, listed
 from tltool.data.sources.pixels import Shape, is_pixels, list_pixels, parse_shape
 from tltool.data.sources.rows import TABLES, is_table, open_table
@@ -174,8 +173,7 @@ def _read(
 def _folder(path: Path, *, labelled: bool, other: str | None = None) -> Listing:
     if labelled:
         return read_folder(path, other=other)
-    items = tuple(Item(path=image, label="") for image in find_images(path))
-    return Listing(source=str(path), root=path, items=items)
+    return list_images(path)
 
 
 def _archive(path: Path, access: Access, *, labelled: bool, other: str | None) -> Listing:

@@ -1,0 +1,99 @@
+"""What can be said of a command before any framework is loaded, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tltool.errors import UsageError
+from tltool.workflows.answer_file import check_answer_file
+from tltool.workflows.sort_photos import Sorting
+
+_PAGES = (".html", ".htm")
+
+
+def check_predicting(
+    model: Path,
+    images: Sequence[str],
+    *,
+    output: Path | None,
+    append: bool,
+    sorting: Sorting | None,
+    sets: float | None,
+    tta: str,
+) -> None:
+    """Refuse what ``predict_many`` could not do; its arguments are these.
+
+    Raises:
+        UsageError: options that do not go together, no such model, or no place for the answers.
+    """
+    if append and output is None:
+        raise UsageError("--append needs a file to go on with", hint="name it with --output")
+    check_sets(sets, tta)
+    if output is not None:
+        check_answer_file(output, append=append)
+    if sorting:
+        sorting.check(images)
+    check_model(model)
+
+
+def check_sets(sets: float | None, tta: str) -> None:
+    """Refuse prediction sets of averaged probabilities.
+
+    Raises:
+        UsageError: both are wanted.
+    """
+    if sets and tta != "none":
+        raise UsageError(
+            "--sets with --tta would not hold what it promises: the sets are calibrated on answers "
+            "to the photos as they are",
+            hint="leave out one of the two",
+        )
+
+
+def check_model(path: Path) -> None:
+    """Refuse a path with nothing there.
+
+    Raises:
+        UsageError: there is no model.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"there is no model '{path}'",
+            hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
+        )
+
+
+def check_runs(runs: Sequence[object]) -> None:
+    """Refuse to compare fewer than two runs.
+
+    Raises:
+        UsageError: there are fewer.
+    """
+    if len(runs) < 2:
+        raise UsageError(
+            "a comparison needs two runs or more",
+            hint="tltool compare RUN RUN; or backbones on photos: "
+            "tltool compare PHOTOS --backbones vgg16,resnet50",
+        )
+
+
+def check_page(path: Path) -> None:
+    """Refuse a page that cannot be written, or would take the place of a file.
+
+    Raises:
+        UsageError: it exists, its folder does not, or its name is not that of a page.
+    """
+    if path.exists():
+        raise UsageError(
+            f"'{path}' exists", hint="nothing is replaced: give another name with --report"
+        )
+    if path.suffix.lower() not in _PAGES:
+        raise UsageError(
+            f"'{path}': a report is a page in HTML", hint="give it a name that ends in .html"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"'{path}' cannot be written: its folder does not exist",
+            hint="give a file in a folder that exists with --report",
+        )
