@@ -112,16 +112,18 @@ def test_figures_that_were_set_on_these_photos_are_labelled(tmp_path):
     answers = replace(answers, ood_scores=np.linspace(0, 1.1, 24))
     report = made_up(answers)
     fitted = {"value": 1.5, "log_loss_after_cross_fitted": 0.765, "ece_after_cross_fitted": 0.1234}
-    metrics = {**report.metrics, "calibration": fitted}
+    metrics = {**report.metrics, "calibration": fitted, "ece": 0.11, "ece_by_chance": 0.12}
     words = page_of(tmp_path / "own.html", replace(report, metrics=metrics)).words
     assert "each of them at the temperature that the others give" in words
+    assert "this one is above it" in words  # the cross-fitted one
     assert "0.123" in words and "0.765" in words and "after, cross-fitted" in words
     assert "The border was set on these photos" in words
     assert "chose the best epoch, the temperature and the border of what is known" in words
     other = replace(report, metrics={**metrics, "part": "test"})
     words = page_of(tmp_path / "test.html", other).words
+    assert "this one is not above it" in words
     assert "set on these photos" not in words and "0.765" not in words
-    assert "fewer than 10 photos, so the error is mostly chance" in words
+    assert "fewer than 10 photos, and says little" in words
 
 
 def test_a_temperature_that_was_refused_is_told(tmp_path):

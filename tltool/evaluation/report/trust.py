@@ -81,13 +81,14 @@ def _of_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     elif _own(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
         yield "The temperature was fitted on these photos: the last column is a little optimistic."
-    inside = "; this one is not above it" if metrics["ece"] <= metrics["ece_by_chance"] else ""
+    error = calibration_rows(metrics)[0].after
+    above = "above" if error > metrics["ece_by_chance"] else "not above"
     yield (
         "Of a perfectly calibrated model with so many photos the calibration error reaches "
-        f"{metrics['ece_by_chance']:.3f} by chance{inside}."
+        f"{metrics['ece_by_chance']:.3f} by chance; this one is {above} it."
     )
     if metrics["n"] < _ENOUGH_PER_BIN * CALIBRATION_BINS:
-        yield f"A point is fewer than {_ENOUGH_PER_BIN} photos, so the error is mostly chance."
+        yield f"A point is fewer than {_ENOUGH_PER_BIN} photos, and says little by itself."
 
 
 def _of_refusal(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
