@@ -15,6 +15,7 @@ from tests.conftest import merged
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
+from tltool.recipe.policies import OFF
 from tltool.recipe.schema import Section
 
 NAMES = [name for name, _ in shipped()]
@@ -90,7 +91,7 @@ def test_diff_of_the_same(tltool):
 def test_diff_in_json_keeps_the_types(tltool):
     document = json.loads(tltool("recipes", "diff", "vgg16", "mixup_cutmix", "--json").stdout)
     assert (document["a"], document["b"]) == ("vgg16", "mixup_cutmix")
-    assert {"key": "augment.mixup", "a": None, "b": {"alpha": 0.2}} in document["differences"]
+    assert {"key": "augment.mixup", "a": "auto", "b": {"alpha": 0.2}} in document["differences"]
 
 
 def test_diff_takes_the_folders_of_runs(tltool):
@@ -179,7 +180,9 @@ def test_every_key_is_read_when_a_recipe_that_names_its_photos_runs(
     tltool, make_photos, tmp_path, monkeypatch
 ):
     make_photos(tmp_path / "here" / "pictures")
-    tree = load_recipe("vgg16", [*TINY, "augment.cutout.size=0.2", "augment.mixup.alpha=1"])
+    features = ("feature_mixup", "feature_cutmix", "feature_noise", "mixstyle")
+    every = [f"augment.{name}={{}}" for name in (*OFF, *features) if name != "flip"]
+    tree = load_recipe("vgg16", [*TINY, *every])
     own = tree.model_dump(mode="json", exclude={"data": {"source"}})
     Path("my.yaml").write_text(yaml.safe_dump({**own, "data": {"source": "pictures"}}))
     read: set[tuple[str, str]] = set()

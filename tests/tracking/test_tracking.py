@@ -175,7 +175,7 @@ def test_mlflow_has_the_recipe_as_parameters(done: Tracked):
     _, found = mlflow_of(done.run)
     assert found.data.params["model.backbone"] == "tiny_vgg"
     assert found.data.params["train.head.epochs"] == "2"
-    assert found.data.params["augment.mixup"] == "null"
+    assert found.data.params["augment.mixup"] == "auto"
 
 
 def test_mlflow_has_every_epoch_and_the_end(done: Tracked):
