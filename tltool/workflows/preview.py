@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tltool.workflows import unpack
 from tltool.workflows.augmentation import augment_spec, one_by_one, settled
 from tltool.workflows.photos import open_photos
 
-_SEARCHED = 12  # epochs, for one in which photos are blended so that it can be seen
+_TRIES = 12  # batches, for one in which photos are blended so that it can be seen
 _EPOCHS = 3  # of the whole policy that are shown
 
 
@@ -115,9 +115,13 @@ def preview(
     train = data.source("train", decode=unpack.decode_spec(recipe, backbone), batch_size=rows)
     section, choice = settled(recipe.augment, len(train))
     alone, whole = one_by_one(section, every=every), augment_spec(section)
-    show = _Shown(train, _from_every_class(train.labels, rows), data.catalog.class_names, recipe)
+    positions = _from_every_class(train.labels, rows)
+    together = replace(train, batch_size=len(positions))
+    show = _Shown(together, positions, data.catalog.class_names, recipe.seed)
     observer.on_phase("preview", f"{len(alone)} changes")
-    columns = [show.best_column(name, spec) for name, spec in alone.items()]
+    columns = [
+        show.column(name, spec, tries=_TRIES if spec.mixes else 1) for name, spec in alone.items()
+    ]
     if not whole.identity:
         columns += [
             show.column(f"all together, epoch {epoch}", whole, epoch=epoch)
@@ -143,28 +147,19 @@ class _Shown:
     train: PhotoSource
     positions: np.ndarray
     class_names: tuple[str, ...]
-    recipe: Recipe
+    seed: int
 
-    def best_column(self, name: str, spec: AugmentSpec) -> Column:
-        """Return epoch 1, or for blends the one of the first that blends the most."""
-        if not spec.mixes:
-            return self.column(name, spec, epoch=1)
+    def column(self, name: str, spec: AugmentSpec, *, epoch: int = 1, tries: int = 1) -> Column:
+        """Return the chosen photos under one change, from the batch of ``tries`` that blends most.
 
-        def largest_shares(epoch: int) -> float:
-            return float(self._changed(spec, epoch)[1].max(axis=1).sum())
-
-        return self.column(name, spec, epoch=min(range(1, _SEARCHED + 1), key=largest_shares))
-
-    def column(self, name: str, spec: AugmentSpec, *, epoch: int) -> Column:
-        """Return the chosen photos under one change."""
-        images, labels = self._changed(spec, epoch)
+        The first batch is what the epoch sees.
+        """
+        positions = np.tile(self.positions, tries)
+        batches = self.train.some(spec, positions, seed=self.seed, epoch=epoch)
+        found = [(images, labels) for _, images, labels in batches.as_numpy_iterator()]
+        images, labels = min(found, key=lambda batch: float(batch[1].max(axis=1).sum()))
         whole = images.clip(0, 255).round().astype(np.uint8)
         return Column(name, whole, [self._caption(label) for label in labels])
-
-    def _changed(self, spec: AugmentSpec, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        batches = self.train.some(spec, self.positions, seed=self.recipe.seed, epoch=epoch)
-        _, images, labels = next(iter(batches.as_numpy_iterator()))
-        return images, labels
 
     def _caption(self, label: np.ndarray) -> str:
         shares = label / label.sum()
