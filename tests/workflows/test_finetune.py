@@ -236,6 +236,7 @@ VARIANTS = [
         ("train.schedule=constant", "train.ema=0", "train.weight_decay=0", "train.cache.views=1"),
     ),
     ("tiny_vgg", "attention", ("model.head.attention_dropout=0.3", "train.cache=on")),
+    ("tiny_resnet", "attention", ("train.finetune.epochs=0",)),
     (
         "tiny_vgg",
         "flatten",

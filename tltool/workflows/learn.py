@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -29,11 +28,13 @@ from tltool.training.optimizers import Group
 from tltool.training.outliers import MOST_PHOTOS
 from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
-from tltool.training.probe import Probe, fit_probe
+from tltool.training.probe import Probe
 from tltool.workflows.augmentation import feature_spec
 from tltool.workflows.balance import Balance
 from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
+from tltool.workflows.phases import tell_thawing, told_of
+from tltool.workflows.probing import set_linear_head, solve_probe, tell_probe, vectors
 from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
 from tltool.workflows.unpack import phase_plan
@@ -224,42 +225,18 @@ class Learning:
                 self._probe(plain, held)
                 self._keep("probe", PhaseState(0, True, {}, {}))
             if self.probe is not None:
-                self.probe_logits = self.probe.logits(_vectors(held.pooled))
+                self.probe_logits = self.probe.logits(vectors(held.pooled))
 
     def _probe(self, plain: Features, held: Features) -> None:
         """Fit the probe, check it against chance, and give its solution to the head."""
-        settings = self.session.recipe.train.probe
-        if settings.enabled:
-            recipe = self.session.recipe
-            how: dict[str, Any] = {
-                "classes": self.train.classes,
-                "strengths": list(settings.strengths),
-                "folds": settings.folds,
-                "seed": recipe.seed,
-            }
-            weights = self.balance.of_photos()
-            probe = self.progress.probe = self.passes.probe(
-                self.train.digest(),
-                {**how, "imbalance": recipe.train.imbalance},
-                solve=lambda: fit_probe(
-                    _vectors(plain.pooled), self.train.labels, weights=weights, **how
-                ),
+        if self.session.recipe.train.probe.enabled:
+            probe = self.progress.probe = solve_probe(
+                self.session, self.passes, self.balance, self.train, vectors(plain.pooled)
             )
-            measures = loss_and_accuracy(probe.logits(_vectors(held.pooled)), self.held.labels)
-            self._tell_probe(measures)
+            tell_probe(self.session.observer, probe, vectors(held.pooled), self.held)
             if self.network.head in LINEAR_HEADS:
                 set_linear_head(self.network, probe)
         self.offer(loss_and_accuracy(self.head(held.pooled), self.held.labels), "probe", 0)
-
-    def _tell_probe(self, measures: dict[str, float]) -> None:
-        self.session.observer.on_epoch(0, 0, measures)
-        majority = np.bincount(self.held.labels, minlength=self.held.classes).max()
-        if measures["val_accuracy"] <= majority / len(self.held):
-            self.session.observer.on_message(
-                "a linear probe on the pretrained features does no better than always naming the "
-                "most frequent class: check the labels, the photos and the weights",
-                level="warning",
-            )
 
     def offer(self, measures: dict[str, float], phase: str, epoch: int) -> None:
         """Offer the present weights as the best and note them in the history."""
@@ -285,7 +262,7 @@ class Learning:
         groups = [Group(part, settings.stage_decay**depth) for depth, part in enumerate(parts)]
         if settings.stage_decay == 1.0 and not settings.thaw_epochs:
             groups = [Group([variable for part in parts for variable in part])]
-        self._tell_thawing(len(groups))
+        tell_thawing(self.session, len(groups))
         if self.best.phase:
             self.best.restore()
         self._train(
@@ -296,17 +273,6 @@ class Learning:
             precision=self.session.machine.precision,
             changing=self._all,
         )
-
-    def _tell_thawing(self, stages: int) -> None:
-        settings = self.session.recipe.train.finetune
-        joined = 1 + (settings.epochs - 1) // (settings.thaw_epochs or 1)
-        if settings.thaw_epochs and joined < stages:
-            self.session.observer.on_message(
-                f"only {joined} of {stages} stages will be trained: with thaw_epochs "
-                f"{settings.thaw_epochs} all take {1 + (stages - 1) * settings.thaw_epochs} epochs "
-                f"(train.finetune.epochs={settings.epochs})",
-                level="warning",
-            )
 
     def _train(
         self,
@@ -321,7 +287,7 @@ class Learning:
         session, progress = self.session, self.progress
         if progress.reached(plan.name):
             return
-        with session.phase(plan.name, _told_of(plan, groups)):
+        with session.phase(plan.name, told_of(plan, groups)):
             strategy = session.machine.strategy
             trainer = Trainer(network, groups, plan, strategy, precision, self.history, changing)
             trainer.run(
@@ -345,22 +311,3 @@ class Learning:
             steps=-(-len(self.train) // self.train.batch_size),
             class_weights=self.balance.class_weights,
         )
-
-
-def _vectors(pooled: np.ndarray) -> np.ndarray:
-    """Return the head's input as vectors [N, D]; feature maps are averaged."""
-    return pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
-
-
-def set_linear_head(network: Network, probe: Probe) -> None:
-    """Give the probe's solution to a head that is linear in the pooled features."""
-    kernel, bias = network.head_variables()
-    kernel.assign(probe.kernel.reshape(kernel.shape))
-    bias.assign(probe.bias)
-
-
-def _told_of(plan: PhasePlan, groups: list[Group]) -> str:
-    count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
-    thawing = plan.thaw_epochs and len(groups) > 1
-    joining = f", a stage joins every {plan.thaw_epochs}" if thawing else ""
-    return f"{count:,} parameters, up to {plan.epochs} epochs{joining}"
