@@ -1,20 +1,22 @@
 """Methods of training, one at a time: what each does to the accuracy with few photos.
 
-python benchmarks/methods.py [--size 64] [--seeds 0,1,2] [--test 300] [--methods none,light,…]
+python benchmarks/methods.py [--size 64] [--seeds 0,1,2] [--test 300] [--networks NAME,NAME]
 
-Reads flowers128 from TLTOOL_TEST_DATA: 100 photos of each of its five classes for training and
-validation, in an order that the seed draws, and others as test. VGG16 with real weights at a small
-size, four cached views: it compares the methods, and says nothing of what a recipe reaches at 224
-pixels. Each method but the first two is added to `light`.
+Reads flowers128 from TLTOOL_TEST_DATA. Of each of its five classes 100 photos are for training and
+validation, in an order that the seed draws, and ``--test`` others are the test part. VGG16 with
+real weights and ResNet-18 from scratch, at a small size: it compares the methods, and says nothing
+of what a recipe reaches at 224 pixels. Each difference is to the first row of its network.
 """
 
 import argparse
+import json
 import os
 import shutil
 import statistics
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from tltool.evaluation.intervals import wilson
@@ -22,100 +24,134 @@ from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 from tltool.workflows.sweep import paired_interval
 
-TRAIN = 100
-SHARED = ("train.cache.mode=on", "train.cache.views=4", "evaluate.report=false")
-METHODS = {
-    "none": ["augment.policy=none"],
-    "light": ["augment.policy=light"],
-    "medium": ["augment.policy=medium"],
-    "strong": ["augment.policy=strong"],
-    "fine_grained": ["augment.policy=fine_grained"],
-    "mixup": ["augment.policy=light", "augment.mixup.alpha=0.2"],
-    "cutmix": ["augment.policy=light", "augment.cutmix.alpha=1"],
-    "cutout": ["augment.policy=light", "augment.cutout.size=0.5"],
-    "grid_mask": ["augment.policy=light", "augment.grid_mask={}"],
-    "color_jitter": ["augment.policy=light", "augment.color_jitter={}"],
-    "rand_augment": ["augment.policy=light", "augment.rand_augment={}"],
-    "aug_mix": ["augment.policy=light", "augment.aug_mix={}"],
-    "feature_mixup": ["augment.policy=light", "augment.feature_mixup.alpha=0.2"],
-    "feature_cutmix": ["augment.policy=light", "augment.feature_cutmix.alpha=1"],
-    "feature_noise": ["augment.policy=light", "augment.feature_noise={}"],
-    "mixstyle": ["augment.policy=light", "augment.mixstyle={}"],
+LIGHT = "augment.policy=light"
+PRETRAINED = {
+    "light": (),
+    "none": ("augment.policy=none",),
+    "medium": ("augment.policy=medium",),
+    "strong": ("augment.policy=strong",),
+    "fine_grained": ("augment.policy=fine_grained",),
+    "mixup": ("augment.mixup.alpha=0.2",),
+    "cutmix": ("augment.cutmix.alpha=1",),
+    "cutout": ("augment.cutout.size=0.5",),
+    "grid_mask": ("augment.grid_mask={}",),
+    "color_jitter": ("augment.color_jitter={}",),
+    "rand_augment": ("augment.rand_augment={}",),
+    "aug_mix": ("augment.aug_mix={}",),
+    "feature mixup": ("augment.feature_mixup.alpha=0.2",),
+    "feature cutmix": ("augment.feature_cutmix.alpha=1",),
+    "feature noise": ("augment.feature_noise.deviation=0.1",),
+    "MixStyle": ("augment.mixstyle.alpha=0.1",),
+    "label smoothing 0.1": ("train.label_smoothing=0.1",),
+    "no dropout": ("model.head.dropout=0",),
+    "dropout 0.5": ("model.head.dropout=0.5",),
+    "gaussian dropout 0.5": ("model.head.dropout=0.5", "model.head.dropout_kind=gaussian"),
+    "alpha dropout 0.5": ("model.head.dropout=0.5", "model.head.dropout_kind=alpha"),
+    "DropConnect 0.5": ("model.head.dropout=0.5", "model.head.dropout_kind=dropconnect"),
+    "attention, dropout 0.1": ("model.head.kind=attention", "model.head.attention_dropout=0.1"),
+    "DropBlock 0.1": ("model.regularize.drop_block.size=2",),
+    "no EMA": ("train.ema=0",),
+    "max-norm 3": ("train.max_norm=3",),
+    "gradual unfreezing": ("train.finetune.unfreeze=block4", "train.finetune.thaw_epochs=2"),
 }
+SCRATCH = {
+    "light": (),
+    "none": ("augment.policy=none",),
+    "stochastic depth 0.2": ("model.regularize.stochastic_depth=0.2",),
+    "DropBlock 0.1": ("model.regularize.drop_block.size=2",),
+    "group norm": ("model.regularize.norm=group",),
+    "no label smoothing": ("train.label_smoothing=0",),
+}
+NETWORKS = {
+    "VGG16": ("vgg16", PRETRAINED, ("train.cache.mode=on", "train.cache.views=4")),
+    "ResNet-18": (
+        "scratch",
+        SCRATCH,
+        # 500 photos for 20 epochs: enough to see what breaks training
+        ("train.finetune.epochs=20", "train.finetune.learning_rate=0.02"),
+    ),
+}
+TRAINING = 100
 
 
-def write_photos(target: Path, source: Path, *, seed: int, test: int) -> None:
+def write_photos(target: Path, source: Path, seed: int, test: int) -> None:
     """Copy photos of every class into ``train`` and ``test`` of ``target``."""
     rng = np.random.default_rng(seed)
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
         photos = rng.permutation(sorted(folder.iterdir()))
-        for part, some in (("train", photos[:TRAIN]), ("test", photos[TRAIN : TRAIN + test])):
+        parts = {"train": photos[:TRAINING], "test": photos[TRAINING : TRAINING + test]}
+        for part, some in parts.items():
             (target / part / folder.name).mkdir(parents=True)
             for photo in some:
                 shutil.copy(photo, target / part / folder.name)
 
 
-def measured(
-    methods: list[str], seeds: list[int], *, size: int, test: int
-) -> dict[str, list[dict[str, float]]]:
-    """Return accuracy, n and log-loss by method, one entry per seed."""
-    found: dict[str, list[dict[str, float]]] = {method: [] for method in methods}
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            photos, caches = Path(folder) / "photos", Path(folder) / "caches"
-            source = Path(os.environ["TLTOOL_TEST_DATA"]) / "flowers128"
-            write_photos(photos, source, seed=seed, test=test)
-            for method in methods:
-                settings = [f"seed={seed}", f"data.image_size={size}", "export.enabled=false"]
-                recipe = load_recipe("vgg16", [*settings, *SHARED, *METHODS[method]])
-                out = Path(folder) / method
-                metrics = finetune(photos, recipe=recipe, out=out, caches=caches).metrics
-                found[method].append(
-                    {
-                        "accuracy": metrics["accuracy"]["value"],
-                        "log_loss": metrics["log_loss"],
-                        "n": metrics["n"],
-                    }
-                )
-                print(seed, method, found[method][-1], flush=True)
-    return found
+def measure(photos: Path, network: str, method: str, *, seed: int, size: int) -> dict[str, float]:
+    """Return accuracy, its n and the log-loss of one run."""
+    recipe_name, methods, common = NETWORKS[network]
+    recipe = load_recipe(
+        recipe_name,
+        [
+            *(() if any("policy" in setting for setting in methods[method]) else (LIGHT,)),
+            *common,
+            *methods[method],
+            f"seed={seed}",
+            f"data.image_size={size}",
+            "export.enabled=false",
+            "evaluate.report=false",
+            "evaluate.label_errors=false",
+        ],
+    )
+    out = photos.parent / f"{network} {method}"
+    metrics = finetune(
+        photos, recipe=recipe, out=out, caches=photos.parent / "caches", tensorboard=False
+    ).metrics
+    keras.backend.clear_session()
+    accuracy = metrics["accuracy"]
+    return {"accuracy": accuracy["value"], "n": metrics["n"], "log_loss": metrics["log_loss"]}
+
+
+def table(network: str, found: dict[str, list[dict[str, float]]]) -> None:
+    print(f"\n| {network} | accuracy (95 % each) | mean | against the first row | log-loss |")
+    print("|---|---|---|---|---|")
+    first = next(iter(found.values()))
+    for method, rows in found.items():
+        each = ", ".join(_rate(row["accuracy"], int(row["n"])) for row in rows)
+        pairs = [a["accuracy"] - b["accuracy"] for a, b in zip(rows, first, strict=True)]
+        mean, low, high = paired_interval(pairs)
+        against = "" if rows is first or low is None else f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+        accuracy, loss = (
+            f"{statistics.fmean(row[key] for row in rows):.3f}" for key in ("accuracy", "log_loss")
+        )
+        print(f"| {method} | {each} | {accuracy} | {against} | {loss} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--test", type=int, default=300, help="photos per class")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--test", type=int, default=300)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    methods = given.methods.split(",")
-    found = measured(methods, seeds, size=given.size, test=given.test)
-    n = found[methods[0]][0]["n"]
-    print(f"\nVGG16 at {given.size} pixels, seeds {given.seeds}, n = {n} each.\n")
-    print(
-        f"| method | accuracy (95 % each) | mean | against {methods[0]} (95 %, paired by seed) "
-        "| log-loss |"
-    )
-    print("|---|---|---|---|---|")
-    for method, rows in found.items():
-        each = ", ".join(_rate(row["accuracy"], row["n"]) for row in rows)
-        mean = statistics.fmean(row["accuracy"] for row in rows)
-        loss = statistics.fmean(row["log_loss"] for row in rows)
-        against = "" if method == methods[0] else _against(rows, found[methods[0]])
-        print(f"| {method} | {each} | {mean:.3f} | {against} | {loss:.3f} |")
+    networks = [name for name in NETWORKS if name in given.networks.split(",")]
+    found = {name: {method: [] for method in NETWORKS[name][1]} for name in networks}
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            photos = Path(folder) / "photos"
+            source = Path(os.environ["TLTOOL_TEST_DATA"]) / "flowers128"
+            write_photos(photos, source, seed, given.test)
+            for name in networks:
+                for method in NETWORKS[name][1]:
+                    row = measure(photos, name, method, seed=seed, size=given.size)
+                    found[name][method].append(row)
+                    print(json.dumps([seed, name, method, row]), flush=True)
+    for name in networks:
+        table(name, found[name])
 
 
-def _against(rows: list[dict[str, float]], first: list[dict[str, float]]) -> str:
-    pairs = [a["accuracy"] - b["accuracy"] for a, b in zip(rows, first, strict=True)]
-    if len(pairs) == 1:
-        return f"{pairs[0]:+.3f}"
-    mean, low, high = paired_interval(pairs)
-    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-def _rate(value: float, n: float) -> str:
-    low, high = wilson(round(value * n), int(n))
+def _rate(value: float, n: int) -> str:
+    low, high = wilson(round(value * n), n)
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
