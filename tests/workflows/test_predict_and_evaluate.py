@@ -262,6 +262,7 @@ def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
         rate = json.loads(result.stdout)["accuracy"]["value"]
         assert f"{100 * rate:.1f} % of 42 photos are named right" in page
         assert ('alt="What spoke for' in page) == maps
+        assert ("Backbone tiny_vgg, weights from random." in page) == maps  # a run knows
         assert "Recipe, and how to reproduce" not in page
         assert not re.findall("[a-z_]+[.](?:csv|json)", page)  # files that only a run has
 

@@ -25,6 +25,7 @@ from tltool.evaluation.report.page import write_report
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
 from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import read_manifest
 from tltool.workflows.asked import check_page
 from tltool.workflows.heats import heat_pictures
 from tltool.workflows.measured_photos import read_photos, scores_of_others
@@ -106,8 +107,18 @@ def evaluate(
     if report is not None:
         name, is_run = Path(model).resolve().name, is_artifact(Path(model))
         heats = heat_pictures(load_artifact(Path(model)), evaluated) if is_run else {}
-        write_report(report, Report(name, evaluated, metrics, issues=found.issues, heats=heats))
+        origin = _origin(RunLayout(Path(model))) if is_run else None
+        told = Report(name, evaluated, metrics, issues=found.issues, origin=origin, heats=heats)
+        write_report(report, told)
     return metrics
+
+
+def _origin(run: RunLayout) -> dict[str, Any] | None:
+    """Return the manifest of a run; None where it is gone, damaged or of a later version."""
+    try:
+        return read_manifest(run.manifest)
+    except DataError:
+        return None
 
 
 def _add_others(

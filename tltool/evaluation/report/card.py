@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tltool.evaluation.report.advice import percent, photos_seen
-from tltool.evaluation.report.document import Report, Training
+from tltool.evaluation.report.document import Report
 
 
 def card(report: Report) -> list[tuple[str, list[str]]]:
@@ -27,8 +27,9 @@ def card(report: Report) -> list[tuple[str, list[str]]]:
         ("Data", list(_data(report))),
         ("Limits", list(_limits(report.metrics))),
     ]
-    if report.training is not None:
-        parts.append(("Model and licences", list(_licences(report.training))))
+    origin = report.origin if report.training is None else report.training.facts
+    if origin is not None:
+        parts.append(("Model and licences", list(_licences(origin))))
     return parts
 
 
@@ -83,8 +84,7 @@ def _chosen(metrics: Mapping[str, Any]) -> str:
     return " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
 
 
-def _licences(training: Training) -> Iterator[str]:
-    facts = training.facts
+def _licences(facts: Mapping[str, Any]) -> Iterator[str]:
     backbone, weights = facts.get("backbone", {}), facts.get("weights", {})
     yield f"Backbone {backbone.get('name', '?')}, weights from {weights.get('source', '?')}."
     licence = weights.get("licence")

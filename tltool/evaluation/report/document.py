@@ -61,7 +61,9 @@ class Report:
         metrics: the document of metrics.json.
         suspects: labels that are probably wrong, the surest first.
         issues: what the audit found.
-        training: None for a model whose training is not known.
+        training: None for a model that was not trained just now.
+        origin: the document of manifest.json of a model that was trained before; None where it is
+            not known.
         heats: heat maps drawn over photos, by the number of the photo in ``evaluated``.
     """
 
@@ -71,4 +73,5 @@ class Report:
     suspects: Sequence[SuspectedLabel] = ()
     issues: Sequence[Issue] = ()
     training: Training | None = None
+    origin: Mapping[str, Any] | None = None
     heats: Mapping[int, Image.Image] = field(default_factory=dict)
