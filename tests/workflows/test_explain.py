@@ -103,7 +103,7 @@ def test_a_target_that_is_a_file(trained, mixed):
 def test_a_saved_model_explains_as_its_run_does(trained, mixed, tmp_path):
     for number, more in enumerate(((), ("--class", "plum"))):
         rows, maps = [], []
-        for model in (trained.run, trained.export, trained.export.parent):
+        for model in (trained.run, trained.export):
             to = tmp_path / f"{number}-{len(rows)}"
             result = tltool("explain", model, mixed, "--to", to, "--json", *more)
             assert result.exit_code == 3, result.stderr  # of the words
