@@ -323,3 +323,11 @@ def test_values_a_little_out_of_range_stop_no_run():
     images = noise(16, (24, 24)) * 1.1 - 10
     for name in ("rand_augment", "aug_mix"):
         assert np.isfinite(augmented(images, CHANGES[name])[1]).all()
+
+
+def test_the_strongest_geometry_leaves_a_photo():
+    """Slants across and down at once must not flatten it."""
+    spec = AugmentSpec(rotation=180, translation=0.9, scale=2, shear=30)
+    changed = augmented(np.repeat(smooth(1, (24, 24)), 200, axis=0), spec, batch_size=50)[1]
+    assert np.isfinite(changed).all()
+    assert changed.std(axis=(1, 2, 3)).min() > 1

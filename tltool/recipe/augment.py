@@ -43,7 +43,7 @@ class ScaleSection(Section):
 class ShearSection(Section):
     """Random slant about the centre, across and down."""
 
-    degrees: Annotated[float, Field(gt=0, le=45)] = 10.0
+    degrees: Annotated[float, Field(gt=0, le=30)] = 10.0
     """Largest angle, either way."""
 
 
