@@ -182,6 +182,7 @@ def test_every_key_is_read_when_a_recipe_that_names_its_photos_runs(
     make_photos(tmp_path / "here" / "pictures")
     features = ("feature_mixup", "feature_cutmix", "feature_noise", "mixstyle")
     every = [f"augment.{name}={{}}" for name in (*OFF, *features) if name != "flip"]
+    every.append("model.regularize.drop_block.size=2")
     tree = load_recipe("vgg16", [*TINY, *every])
     own = tree.model_dump(mode="json", exclude={"data": {"source"}})
     Path("my.yaml").write_text(yaml.safe_dump({**own, "data": {"source": "pictures"}}))
