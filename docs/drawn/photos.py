@@ -1,0 +1,224 @@
+"""Augmentation on two photos, each change made by tltool's own pipeline.
+
+The photos are china.jpg and flower.jpg of scikit-learn (danielbuechele and vultilion on Flickr,
+CC BY 2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from drawn.sheet import BLUE, GREEN, INK, ORANGE, RED, label, sheet, show
+from tltool.augment.feature_space import change_features
+from tltool.augment.layers import SeedStream
+from tltool.augment.operations import apply_one, rand_augment_operations
+from tltool.augment.policy import Augmenter
+from tltool.augment.spec import (
+    AugmentSpec,
+    AugMix,
+    ColorJitter,
+    FeatureSpec,
+    RandAugment,
+    Sometimes,
+)
+from tltool.recipe.load import validate
+from tltool.workflows.augmentation import augment_spec
+
+SIDE = 128
+_CORNERS = {"flower.jpg": (0, 110), "china.jpg": (0, 150)}  # of the square, y and x
+
+
+def sample(name: str) -> np.ndarray:
+    """Return a square of a sample photo, float32 [SIDE, SIDE, 3]."""
+    y, x = _CORNERS[name]
+    square = Image.fromarray(load_sample_image(name)[y : y + 427, x : x + 427])
+    return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
+
+
+def augmented(
+    photos: Sequence[np.ndarray], spec: AugmentSpec, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return photos [B, H, W, 3] and their labels [B, B] after one batch of the live path."""
+    count = len(photos)
+    given = (np.arange(count), np.stack(photos), np.eye(count, dtype=np.float32))
+    batches = Augmenter(spec, (SIDE, SIDE)).batches(
+        tf.data.Dataset.from_tensor_slices(given), key=tf.constant([seed, 1]), batch_size=count
+    )
+    _, images, labels = next(iter(batches))
+    return images.numpy(), labels.numpy()
+
+
+def draw_photos() -> None:
+    """Draw every picture of this module."""
+    _changes("geometry", _GEOMETRY, seed=6)
+    _changes("colours", _COLOURS, seed=3)
+    _changes("degradations", _DEGRADATIONS, seed=4)
+    _changes("holes", _HOLES, seed=8)
+    _operations()
+    _changes("rand_augment_aug_mix", _CHAINS, seed=2)
+    _blends()
+    _shares()
+    _policies()
+    _features()
+
+
+def _jitter(**only: float) -> AugmentSpec:
+    none = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
+    return AugmentSpec(color_jitter=ColorJitter(**{**none, **only}, probability=1.0))
+
+
+_GEOMETRY = {
+    "as it is": AugmentSpec(),
+    "flip": AugmentSpec(flip="horizontal"),
+    "crop\nmin_area 0.25": AugmentSpec(crop=(0.25, 1.33)),
+    "rotation\n30 degrees": AugmentSpec(rotation=30),
+    "translation\nshare 0.3": AugmentSpec(translation=0.3),
+    "scale\namount 0.6": AugmentSpec(scale=0.6),
+    "shear\n20 degrees": AugmentSpec(shear=20),
+}
+_COLOURS = {
+    "as it is": AugmentSpec(),
+    "brightness 0.6": _jitter(brightness=0.6),
+    "contrast 0.8": _jitter(contrast=0.8),
+    "saturation 1": _jitter(saturation=1.0),
+    "hue 0.3": _jitter(hue=0.3),
+    "grayscale": AugmentSpec(grayscale=1.0),
+}
+_DEGRADATIONS = {
+    "as it is": AugmentSpec(),
+    "blur\nsigma 3": AugmentSpec(blur=Sometimes(3.0, 1.0)),
+    "noise\ndeviation 60": AugmentSpec(noise=Sometimes(60.0, 1.0)),
+    "jpeg\nmin_quality 1": AugmentSpec(jpeg=Sometimes(99, 1.0)),
+}
+_HOLES = {
+    "as it is": AugmentSpec(),
+    "cutout\nsize 0.3": AugmentSpec(cutout=0.3),
+    "cutout\nsize 0.8": AugmentSpec(cutout=0.8),
+    "grid_mask\nhidden 0.4": AugmentSpec(grid_mask=Sometimes(0.4, 1.0)),
+    "grid_mask\nhidden 0.6": AugmentSpec(grid_mask=Sometimes(0.6, 1.0)),
+}
+_CHAINS = {
+    "as it is": AugmentSpec(),
+    "RandAugment\nmagnitude 3": AugmentSpec(rand_augment=RandAugment(2, 3.0)),
+    "RandAugment\nmagnitude 7": AugmentSpec(rand_augment=RandAugment(2, 7.0)),
+    "RandAugment\nmagnitude 10": AugmentSpec(rand_augment=RandAugment(2, 10.0)),
+    "AugMix\nseverity 3": AugmentSpec(aug_mix=AugMix(3.0, 3)),
+    "AugMix\nseverity 10": AugmentSpec(aug_mix=AugMix(10.0, 3)),
+}
+
+
+def _changes(name: str, changes: Mapping[str, AugmentSpec], *, seed: int) -> None:
+    """Draw a column per change, each made to both photos."""
+    photos = [sample("flower.jpg"), sample("china.jpg")]
+    width = 1.35 * len(changes)
+    with sheet(name, 2, len(changes), (width, 3.15)) as panels:
+        for column, (title, spec) in enumerate(changes.items()):
+            images, _ = augmented(photos, spec.certain(), seed=seed)
+            show(panels[0, column], images[0], title)
+            show(panels[1, column], images[1])
+
+
+def _operations() -> None:
+    operations, photo = rand_augment_operations(), tf.constant(sample("flower.jpg"))
+    with sheet("operations", 2, 7, (9.4, 3.3)) as panels:
+        for number, (axes, one) in enumerate(zip(panels.flat, operations, strict=True)):
+            image = apply_one(operations, photo, tf.constant(number), 0.7, 1.0)
+            show(axes, image.numpy(), one.name)
+
+
+def _blends() -> None:
+    photos = [sample("flower.jpg"), sample("china.jpg")]
+    kinds = [
+        ("as it is", AugmentSpec(), 0),
+        ("mixup", AugmentSpec(mixup=1.0), 7),
+        ("mixup", AugmentSpec(mixup=1.0), 8),
+        ("cutmix", AugmentSpec(cutmix=1.0), 3),
+        ("cutmix", AugmentSpec(cutmix=1.0), 5),
+    ]
+    with sheet("blends", 2, len(kinds), (8.2, 3.9)) as panels:
+        for column, (title, spec, seed) in enumerate(kinds):
+            images, labels = augmented(photos, spec, seed=seed)
+            for row in range(2):
+                show(panels[row, column], images[row], "" if row else title)
+                flower, china = labels[row]
+                panels[row, column].set_xlabel(f"flower {flower:.2f}\ntemple {china:.2f}")
+
+
+def _shares() -> None:
+    stream = SeedStream()
+    with sheet("shares", 1, 3, (8.4, 2.4)) as panels:
+        for axes, alpha in zip(panels[0], (0.2, 1.0, 4.0), strict=True):
+            stream.begin(tf.constant([0, 0]))
+            axes.hist(stream.beta(alpha, (20_000,)).numpy(), 40, density=True, color=BLUE)
+            label(axes, f"alpha {alpha:g}", "λ", "density of the draws")
+
+
+def _policies() -> None:
+    names, draws = ("light", "medium", "strong", "fine_grained", "documents"), 6
+    photos = [sample("flower.jpg"), sample("china.jpg")] * (draws // 2)
+    with sheet("policies", len(names), draws, (7.8, 6.2)) as panels:
+        for row, name in enumerate(names):
+            section = validate({"augment": {"policy": name}}, source=name).augment
+            images, _ = augmented(photos, augment_spec(section), seed=5)
+            for column in range(draws):
+                show(panels[row, column], images[column])
+            panels[row, 0].set_ylabel(name)
+
+
+def _features() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.repeat(np.array([[-2.0, -1.0], [2.0, -0.5], [0.0, 2.2]]), 40, axis=0)
+    points = (centres + 0.45 * rng.standard_normal(centres.shape)).astype(np.float32)
+    labels = np.repeat(np.eye(3, dtype=np.float32), 40, axis=0)
+    key = (0, 1, 0)
+    with sheet("feature_space", 1, 4, (10.4, 3.0)) as panels:
+        _scatter(panels[0, 0], points, labels, "features of three classes")
+        for axes, title, spec in (
+            (panels[0, 1], "feature_mixup", FeatureSpec(mixup=1.0)),
+            (panels[0, 2], "feature_noise", FeatureSpec(noise=0.3)),
+        ):
+            _scatter(axes, *change_features(points, labels, spec, key=key), title)
+        _scatter_styles(panels[0, 3], rng)
+    with sheet("feature_cutmix", 1, 5, (8.4, 2.3)) as panels:
+        maps = np.broadcast_to(np.arange(5)[:, None, None, None], (5, 14, 14, 1))
+        spec = FeatureSpec(cutmix=1.0)
+        pasted, mixed = change_features(maps, np.eye(5, dtype=np.float32), spec, key=(0, 1, 5))
+        for number, axes in enumerate(panels[0]):
+            show(axes, pasted[number, :, :, 0], f"photo {number + 1}", cmap="Set2", vmin=0, vmax=7)
+            parts = [f"{share:.2f} of {n + 1}" for n, share in enumerate(mixed[number]) if share]
+            axes.set_xlabel("\n".join(parts))
+
+
+def _scatter(axes: Any, points: np.ndarray, labels: np.ndarray, title: str) -> None:
+    colours = [tuple(int(hue[n : n + 2], 16) / 255 for n in (1, 3, 5)) for hue in _CLASSES]
+    axes.scatter(*points.T, s=14, c=labels @ np.array(colours))
+    axes.set(title=title, xlim=(-3.6, 3.6), ylim=(-2.8, 3.8), xticks=[], yticks=[])
+
+
+_CLASSES = (BLUE, ORANGE, GREEN)
+
+
+def _scatter_styles(axes: Any, rng: np.random.Generator) -> None:
+    """Draw mean and deviation of one channel of 24 maps, before and after MixStyle."""
+    count = 24
+    style = rng.uniform((-2, 0.5), (2, 2), (count, 2))
+    maps = style[:, 0, None, None, None] + style[:, 1, None, None, None] * rng.standard_normal(
+        (count, 7, 7, 1)
+    )
+    spec = FeatureSpec(mixstyle=Sometimes(1.0, 1.0))
+    mixed, _ = change_features(maps, np.eye(count, dtype=np.float32), spec, key=(0, 1, 0))
+    before, after = (
+        np.stack([some.mean(axis=(1, 2, 3)), some.std(axis=(1, 2, 3))]) for some in (maps, mixed)
+    )
+    for start, end in zip(before.T, after.T, strict=True):
+        axes.plot(*np.stack([start, end]).T, color=INK, linewidth=0.4)
+    axes.scatter(*before, s=14, color=BLUE, label="before")
+    axes.scatter(*after, s=14, color=RED, label="after")
+    axes.set(title="mixstyle", xlabel="mean of a channel", ylabel="its deviation")
+    axes.legend(fontsize=8)
