@@ -78,7 +78,7 @@ def _draw_column(figure: object, column: Column, left: int, top: int) -> None:
     for row, (image, caption) in enumerate(zip(column.images, column.captions, strict=True)):
         upper = top + _HEAD + row * (_SIDE + _CAPTION)
         _picture(figure, image, left, upper)
-        _write(figure, _short(caption), left, upper + _SIDE + 14, size=8, color="#374151")
+        _write(figure, _short(caption), left, upper + _SIDE + 14, size=7.2, color="#374151")
 
 
 def _picture(figure: object, image: NDArray[np.uint8], left: int, top: int) -> None:
