@@ -1,7 +1,7 @@
 """Draw the pictures of docs/methods.md: ``python docs/pictures.py [networks] [photos] [training]``.
 
 They show what tltool does: masks come from its layers, photos from its augmentation, curves from
-its schedules and losses. Without a name all are drawn, in about a minute.
+its schedules and losses. Without a name all are drawn, in about a minute; each run draws the same.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def _heads() -> None:
                 tape.watch(given)
                 logit = model(given)[:, 0]
             slopes = np.abs(tape.gradient(logit, given).numpy()[0]).sum(axis=-1)
-            show(axes, slopes / slopes.max(), kind, cmap="Blues", vmin=0, vmax=1)
+            show(axes, slopes / slopes.max(), kind, cmap="Blues", vmin=0, vmax=1.3)
 
 
 def _settings(kind: DropKind) -> HeadSettings:

@@ -201,7 +201,7 @@ def _rates_by_stage() -> None:
             for name, way, colour in zip(stages, np.array(rates).T * 1e4, colours, strict=True):
                 axes.step(range(1, epochs + 1), way, where="post", label=name, color=colour)
             label(axes, title, "epoch", "")
-            axes.set_ylim(0, 2.1)
+            axes.set(ylim=(0, 2.1), xticks=[1, 4, 7, 10, 12])
         panels[0, 0].set_ylabel("learning rate, 1e-4")
         panels[0, 2].legend(fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.9))
 
