@@ -15,6 +15,9 @@ from typer.testing import CliRunner, Result
 from tests.conftest import picture, write_photos
 from tests.workflows.conftest import contents
 from tltool.cli.main import app
+from tltool.events import SilentObserver
+from tltool.recipe.schema import DataSection
+from tltool.workflows.photos import open_photos
 
 
 def run(*args: object) -> Result:
@@ -289,3 +292,64 @@ def test_a_part_that_the_source_gives_without_a_class_is_named(tmp_path):
     write_photos(tmp_path / "photos" / "train", n=4, size=24)
     write_photos(tmp_path / "photos" / "val", classes=["cat"], n=2, size=24, seed=2)
     assert "validation has no photo of 'dog'" in refused(3, tmp_path / "photos")
+
+
+def test_copies_that_the_given_parts_tear_apart_are_told(photos, tmp_path):
+    """Two pictures are in train and val, one of them nearly, and one in two classes."""
+    for part, first, count in (("train", 0, 8), ("val", 8, 4)):
+        for label in ("cat", "dog"):
+            (tmp_path / "parts" / part / label).mkdir(parents=True)
+            for number in range(first, first + count):
+                name = f"{number:02d}.png"
+                shutil.copy(photos / label / name, tmp_path / "parts" / part / label / name)
+    train, val = tmp_path / "parts" / "train", tmp_path / "parts" / "val"
+    shutil.copy(train / "cat" / "01.png", val / "cat" / "leaked.png")
+    shutil.copy(photos / "cat" / "small.jpg", val / "cat" / "small.jpg")
+    shutil.copy(train / "cat" / "02.png", train / "dog" / "wrong.png")
+    done = CliRunner().invoke(app, ["data", "split", str(tmp_path / "parts")])
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stderr.split())
+    assert (
+        "6 photos are copies or near copies of each other, in 3 clusters (1 of them near)" in told
+    )
+    assert "stays in one part" not in told
+    assert "2 pictures are in more than one part (train/cat/0" in told
+    assert "1 picture is in more than one class (train/cat/02.png = train/dog/wrong.png)" in told
+    assert "tltool data check" in told
+
+
+def test_copies_that_stay_in_one_part_are_told_so(photos):
+    done = CliRunner().invoke(app, ["data", "split", str(photos)])
+    told = " ".join(done.stderr.split())
+    assert "in 2 clusters (2 of them near); each cluster stays in one part" in told
+    assert "more than one" not in told
+
+
+@pytest.mark.parametrize("sought", [False, True])
+def test_a_run_tells_copies_in_two_parts_and_lists_them(photos, tmp_path, sought):
+    """Near copies too where parts are drawn, so that they are sought."""
+    root, part = tmp_path / "parts", "test" if sought else "val"
+    for label in ("cat", "dog"):
+        shutil.copytree(photos / label, root / "train" / label, ignore=lambda *_: ["small.jpg"])
+        (root / part / label).mkdir(parents=True)
+        shutil.copy(photos / label / "small.jpg", root / part / label)
+    shutil.copy(photos / "cat" / "05.png", root / part / "cat" / "leaked.png")
+    heard = Heard()
+    found = open_photos(
+        str(root), test=None, settings=DataSection(), seed=0, offline=True, observer=heard
+    )
+    warning = " ".join(text for level, text in heard.messages if level == "warning")
+    told = "3 pictures are" if sought else "1 picture is"
+    assert f"{told} in more than one part (" in warning
+    assert f"tltool data check {root}" in warning
+    issues = [i.path.name for i in found.audit.issues if i.kind == "duplicate across splits"]
+    expected = ["00.png", "00.png", "05.png", "leaked.png", "small.jpg", "small.jpg"]
+    assert sorted(issues) == (expected if sought else ["05.png", "leaked.png"])
+
+
+class Heard(SilentObserver):
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+
+    def on_message(self, text: str, *, level: str = "info") -> None:
+        self.messages.append((level, text))

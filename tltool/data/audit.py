@@ -18,6 +18,8 @@ from tltool.data.sources.listing import Listing
 from tltool.errors import DataError
 from tltool.events import Observer
 
+ACROSS_PARTS = "duplicate across splits"
+TWO_LABELS = "same image, different labels"
 _NAMED_AT_MOST = 5
 _PROGRESS_STEPS = 200
 
@@ -165,9 +167,9 @@ def _content_issues(items: Sequence[Item]) -> list[Issue]:
         labels = sorted({item.label for item in copies})
         splits = sorted({item.given_split or "train" for item in copies})
         if len(labels) > 1:
-            issues += _noted(copies, "same image, different labels", labels)
+            issues += _noted(copies, TWO_LABELS, labels)
         if len(splits) > 1:
-            issues += _noted(copies, "duplicate across splits", splits)
+            issues += _noted(copies, ACROSS_PARTS, splits)
     return issues
 
 

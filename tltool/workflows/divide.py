@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.data.audit import Issue
 from tltool.data.catalog import Catalog
 from tltool.data.duplicates import Cluster, Progress, find_copies
 from tltool.data.split import Split, given_folds, held_out, make_split, with_folds
+from tltool.data.torn import find_torn, near_issues, same_content, told_torn
 from tltool.data.units import units_of
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 
 
-def divided(catalog: Catalog, *, settings: DataSection, seed: int, observer: Observer) -> Split:
+def divided(
+    catalog: Catalog, *, settings: DataSection, seed: int, see: str, observer: Observer
+) -> tuple[Split, list[Issue]]:
     """Return the split of a run: train, validation and test, or one fold against the others.
+
+    Where parts are drawn, near copies are sought too; the issues are those that they make.
+
+    Args:
+        catalog: audited photos.
+        settings: of the recipe.
+        seed: of the division.
+        see: where copies in several parts or classes are named.
+        observer: told about copies.
 
     Raises:
         DataError: a class is too small, or the fold does not exist.
     """
-    fold, _, count = (settings.fold or "").partition("/")
     drawn = not any(item.given_split == "validation" for item in catalog.items)
-    clusters = copies(catalog, observer) if drawn or count else ()
+    sought = drawn or "/" in (settings.fold or "")
+    clusters = sought_copies(catalog, observer) if sought else same_content(catalog.items)
+    split = _split(catalog, settings, seed, clusters)
+    return split, tell_copies(catalog, split, clusters, see=see, observer=observer)
+
+
+def _split(
+    catalog: Catalog, settings: DataSection, seed: int, clusters: Sequence[Cluster]
+) -> Split:
+    fold, _, count = (settings.fold or "").partition("/")
     split = make_split(
         catalog,
         validation_fraction=0.0 if fold else settings.validation_fraction,
@@ -40,19 +62,44 @@ def divided(catalog: Catalog, *, settings: DataSection, seed: int, observer: Obs
     return held_out(catalog, split, int(fold))
 
 
-def copies(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
-    """Return the clusters of copies and near copies, told to the user."""
+def sought_copies(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
+    """Return the clusters of copies and near copies."""
     found = find_copies(catalog.items, progress=_late_phase(observer))
-    if found.clusters:
-        photos = sum(len(cluster.members) for cluster in found.clusters)
-        near = sum(not cluster.exact for cluster in found.clusters)
-        observer.on_message(
-            f"{photos} photos are copies or near copies of each other, in {len(found.clusters)}"
-            f" clusters ({near} of them near); each cluster stays in one part"
-        )
     if found.left_out:
         observer.on_message(found.told_left_out(), level="warning")
     return found.clusters
+
+
+def check_shows(source: str) -> str:
+    """Return the command that shows the copies of a source."""
+    return f"tltool data check {shlex.quote(source)} shows them"
+
+
+def tell_copies(
+    catalog: Catalog, split: Split, clusters: Sequence[Cluster], *, see: str, observer: Observer
+) -> list[Issue]:
+    """Say how many copies there are, and warn of those in several parts or classes.
+
+    Returns:
+        the issues about near copies, which the audit does not know.
+    """
+    if not clusters:
+        return []
+    torn = find_torn(catalog, split.names, clusters)
+    photos = sum(len(cluster.members) for cluster in clusters)
+    near = sum(not cluster.exact for cluster in clusters)
+    count = "1 cluster" if len(clusters) == 1 else f"{len(clusters)} clusters"
+    count += f" ({near} of them near)" if near else ""
+    told = (
+        f"{photos} photos are copies{' or near copies' if near else ''} of each other, in {count}"
+    )
+    if not torn.across:
+        told += "; each cluster stays in one part"
+    observer.on_message(told)
+    warning = told_torn(catalog, split.names, torn)
+    if warning:
+        observer.on_message(f"{warning}; {see}", level="warning")
+    return list(near_issues(catalog, split.names, torn))
 
 
 def _late_phase(observer: Observer) -> Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from tltool.events import Observer
 from tltool.features.views import PhotoSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
-from tltool.workflows.divide import divided
+from tltool.workflows.divide import check_shows, divided
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,11 @@ def open_photos(
         max_pixels=settings.max_pixels,
         observer=observer,
     )
-    split = divided(checked.catalog, settings=settings, seed=seed, observer=observer)
+    see = "the run's data_issues.csv names them" if test else check_shows(source)
+    split, issues = divided(
+        checked.catalog, settings=settings, seed=seed, see=see, observer=observer
+    )
+    checked = replace(checked, issues=(*checked.issues, *issues))
     others = _others(listing.others, checked, settings=settings, observer=observer)
     photos = Photos(checked, split, others)
     _tell_counts(photos, observer)

@@ -16,7 +16,7 @@ from tltool.data.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.workflows.divide import copies
+from tltool.workflows.divide import check_shows, sought_copies, tell_copies
 from tltool.workflows.lay_out import FILE, How, lay_out
 from tltool.workflows.outputs import refuse_among
 
@@ -117,7 +117,7 @@ def split_photos(
     )
     observer.on_phase("split", f"{len(checked.catalog)} photos")
     catalog = checked.catalog
-    clusters = copies(catalog, observer)
+    clusters = sought_copies(catalog, observer)
     _tell_given(catalog, observer)
     split = make_split(
         catalog,
@@ -128,6 +128,7 @@ def split_photos(
     )
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
+    tell_copies(catalog, split, clusters, see=check_shows(source), observer=observer)
     division = Division(catalog, split, write)
     _check_whole(division)
     if write is not None:

@@ -1,0 +1,96 @@
+"""Copies of one picture that lie in several parts of a division, or in several classes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tltool.data.audit import ACROSS_PARTS, TWO_LABELS, Issue
+from tltool.data.catalog import Catalog, Item
+from tltool.data.duplicates import Cluster
+from tltool.data.split import shown_path
+
+
+@dataclass(frozen=True)
+class Torn:
+    """Pictures that spoil the figures of a run.
+
+    Attributes:
+        across: clusters in more than one part.
+        conflicts: clusters in more than one class.
+    """
+
+    across: tuple[Cluster, ...]
+    conflicts: tuple[Cluster, ...]
+
+
+def same_content(items: Sequence[Item]) -> tuple[Cluster, ...]:
+    """Return the clusters of audited items that have the same bytes."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        found[item.sha256].append(index)
+    return tuple(Cluster(tuple(same), exact=True) for same in found.values() if len(same) > 1)
+
+
+def find_torn(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Cluster]) -> Torn:
+    """Return the clusters that are in more than one part or class.
+
+    Args:
+        catalog: the photos.
+        parts: of its items.
+        clusters: of copies among them.
+    """
+    labels = [item.label for item in catalog.items]
+    return Torn(
+        tuple(each for each in clusters if len({parts[i] for i in each.members}) > 1),
+        tuple(each for each in clusters if len({labels[i] for i in each.members}) > 1),
+    )
+
+
+def told_torn(catalog: Catalog, parts: Sequence[str], torn: Torn) -> str:
+    """Return a sentence on how many there are, with a pair of each; empty without any."""
+    labels = [item.label for item in catalog.items]
+    told = []
+    if torn.across:
+        pair = _pair(catalog, torn.across[0], parts)
+        told.append(f"{_are(len(torn.across))} in more than one part ({pair})")
+        told[-1] += ": the figures come out too good"
+    if torn.conflicts:
+        pair = _pair(catalog, torn.conflicts[0], labels)
+        told.append(f"{_are(len(torn.conflicts))} in more than one class ({pair})")
+    return "; ".join(told)
+
+
+def near_issues(catalog: Catalog, parts: Sequence[str], torn: Torn) -> Iterator[Issue]:
+    """Yield what the audit, which compares bytes alone, did not note."""
+    labels = [item.label for item in catalog.items]
+    for kind, clusters, of in (
+        (ACROSS_PARTS, torn.across, parts),
+        (TWO_LABELS, torn.conflicts, labels),
+    ):
+        for cluster in clusters:
+            if cluster.exact:
+                continue
+            found = " and ".join(sorted({of[index] for index in cluster.members}))
+            for index in cluster.members:
+                if not _noted(catalog.items, cluster, index, of):
+                    path = catalog.items[index].path
+                    yield Issue(path, kind, f"the same picture, nearly, is in {found}", bad=False)
+
+
+def _noted(items: Sequence[Item], cluster: Cluster, index: int, of: Sequence[str]) -> bool:
+    """Tell whether an exact copy of an item is on another side already."""
+    same = [i for i in cluster.members if items[i].sha256 == items[index].sha256]
+    return len({of[i] for i in same}) > 1
+
+
+def _pair(catalog: Catalog, cluster: Cluster, of: Sequence[str]) -> str:
+    first = cluster.members[0]
+    second = next(index for index in cluster.members if of[index] != of[first])
+    names = [shown_path(catalog.items[index].path, catalog.root) for index in (first, second)]
+    return " = ".join(names)
+
+
+def _are(count: int) -> str:
+    return "1 picture is" if count == 1 else f"{count:,} pictures are"
