@@ -76,7 +76,9 @@ def test_quick_is_a_probe_and_nothing_else():
 
 
 def test_scratch_uses_no_pretraining():
-    assert load_recipe("scratch").model.weights == "random"
+    recipe = load_recipe("scratch")
+    assert recipe.model.weights == "random"
+    assert recipe.train.clip_norm, "VGG16 diverges without"
 
 
 def test_alexnet_classic_is_the_papers_way():
