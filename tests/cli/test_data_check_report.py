@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,15 @@ def test_no_cell_of_the_table_begins_like_a_formula(
     bad = {row["file"] for row in rows if row["kind"] == "empty"}
     assert bad == {f"./{name}/bad.jpg" for name in names}
     assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@")]
+
+
+def test_the_next_command_sees_the_photos_as_the_check_did(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    photos = make_photos(classes=("ants", "bees", "a street"), n=4)
+    other = ("--other", "a street", "--image-size", 64)
+    result = tltool("data", "check", photos, *other)
+    assert result.exit_code == 0, result.stderr
+    words = shlex.split(result.stdout.splitlines()[-1])
+    assert words[:4] == ["tltool", "finetune", str(photos), "--set"]
+    assert words[5:] == ["--set", "data.other=a street", "--set", "data.image_size=64"]

@@ -52,11 +52,17 @@ def test_each_phase_is_tried_and_only_table_and_plot_are_left(tltool, make_photo
 def test_the_next_command_has_the_rates(tltool, make_photos):
     settings = tuple(merged(*TINY, "train.finetune.epochs=0"))
     result = tltool(
-        "finetune", make_photos(), "--find-lr", "--out", "rates", "--offline", settings=settings
+        *("finetune", make_photos(), "--find-lr", "--out", "rates", "--offline"),
+        *("--set", "train.head.learning_rate=0.5", "--name", "two-words"),
+        settings=settings,
     )
     assert result.exit_code == 0, result.stderr
     command = next(line for line in result.stdout.splitlines() if "learning_rate=" in line)
-    assert "train.head.learning_rate=" in shlex.split(command)[-1]
+    words = shlex.split(command)
+    assert "train.head.learning_rate=" in words[-1]
+    assert command.count("learning_rate=") == 1
+    assert {*settings, "two-words", "--offline"} < set(words)
+    assert not {"--find-lr", "--out"} & set(words)
     assert "finetune.learning_rate" not in result.stdout
 
 

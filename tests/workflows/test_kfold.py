@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import statistics
 from pathlib import Path
 
@@ -112,6 +113,8 @@ def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short
     assert done.exit_code == 0, done.stderr
     assert "± s.e." in done.stdout
     assert "test accuracy" in done.stdout
+    following = shlex.split(done.stdout.splitlines()[-1])
+    assert following == ["tltool", "finetune", file, "--recipe", "vgg16", *settings]
     planned = {(row["label"], Path(row["path"]).name): row for row in rows(tmp_path / "split")}
     for fold in range(2):
         for row in rows(tmp_path / "out" / f"fold-{fold}"):

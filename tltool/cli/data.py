@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tltool.workflows.check import Checked
     from tltool.workflows.split import Division
 
+IMAGE_SIZE = 224
+
 app = Commands(help="Look at photos and divide them, before any training.")
 
 
@@ -38,7 +40,7 @@ def check(
     ] = None,
     image_size: Annotated[
         int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
-    ] = 224,
+    ] = IMAGE_SIZE,
     other: options.Other = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
@@ -69,7 +71,7 @@ def check(
     if json:
         print_json(found.to_json())
     else:
-        _show_check(found)
+        _show_check(found, _settings(other, pixels, image_size))
     if strict and found.result.count("serious"):
         fail(f"{found.result.told_serious()} in {source}", f"see {found.issues}")
         raise typer.Exit(3)
@@ -151,10 +153,18 @@ def split(
         written = str(found.written) if found.written else None
         print_json({"photos": len(found.catalog), "classes": found.counts(), "written": written})
     else:
-        _show_split(found, source, how)
+        _show_split(found, how)
 
 
-def _show_check(found: "Checked") -> None:
+def _settings(other: str | None, pixels: str | None, image_size: int) -> list[str]:
+    """Return what makes finetune see the photos as the check did."""
+    keys = {"data.other": other, "data.pixels": pixels}
+    if image_size != IMAGE_SIZE:
+        keys["data.image_size"] = str(image_size)
+    return [word for key, text in keys.items() if text for word in ("--set", f"{key}={text}")]
+
+
+def _show_check(found: "Checked", settings: list[str]) -> None:
     from tltool.data.checks.result import summary
 
     console, result = out(), found.result
@@ -170,10 +180,10 @@ def _show_check(found: "Checked") -> None:
         line(console, f"{result.told_serious()}: mend what is wrong before training.")
     elif result.shape is not None:
         setting = f"data.resize={result.shape.recommended}"
-        show_next(["tltool", "finetune", result.source, "--set", setting])
+        show_next(["tltool", "finetune", result.source, "--set", setting, *settings])
 
 
-def _show_split(found: "Division", source: str, how: str) -> None:
+def _show_split(found: "Division", how: str) -> None:
     from tltool.workflows.lay_out import FILE
     from tltool.workflows.split import counts_rows
 
@@ -187,8 +197,11 @@ def _show_split(found: "Division", source: str, how: str) -> None:
     file = found.written / FILE
     line(console)
     line(console, f"{len(found.catalog):,} photos {_DONE[how]}, see {file}")
-    folds = [["tltool", "finetune", str(file), "--fold", "0"]] if found.split.folds else []
-    show_next(["tltool", "finetune", str(file)], *folds)
+    command = ["tltool", "finetune", str(file)]
+    if found.others:
+        command += ["--set", f"data.other={found.others}"]
+    count = len(set(found.split.folds) - {None})
+    show_next(*([[*command, "--kfold", str(count)]] if count else []), command)
 
 
 _DONE = {"copy": "copied", "link": "linked", "list": "listed"}

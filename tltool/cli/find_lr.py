@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tltool.cli import training
+from tltool.cli.again import without_settings
 from tltool.cli.console import line, out, print_json, print_table
 from tltool.cli.results import show_fields, show_next
 
@@ -16,7 +17,7 @@ def find_lr(
     recipe: "Recipe",
     photos: str,
     *,
-    called: str,
+    again: list[str],
     out_folder: Path | None,
     weights: Path | None,
     device: training.DeviceName,
@@ -27,7 +28,7 @@ def find_lr(
 ) -> None:
     """Check what can be checked at once, try learning rates, and print what they did.
 
-    ``called`` is the name or file of the recipe.
+    ``again`` are the options of the training run that it is for.
     """
     from tltool.cli.display import shown
     from tltool.errors import UsageError
@@ -56,10 +57,10 @@ def find_lr(
     if json:
         print_json(found.to_json())
     else:
-        _show(found, photos, called)
+        _show(found, photos, again)
 
 
-def _show(found: "FoundRates", photos: str, called: str) -> None:
+def _show(found: "FoundRates", photos: str, again: list[str]) -> None:
     from tltool.workflows.find_lr import PLOT, TABLE
 
     console = out()
@@ -76,4 +77,5 @@ def _show(found: "FoundRates", photos: str, called: str) -> None:
         for name, test in found.tests.items()
         for part in ("--set", f"train.{name}.learning_rate={test.suggestion:g}")
     ]
-    show_next(["tltool", "finetune", photos, "--recipe", called, *settings])
+    rates = {f"train.{name}.learning_rate" for name in found.tests}
+    show_next(["tltool", "finetune", photos, *without_settings(again, rates), *settings])

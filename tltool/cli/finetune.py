@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tltool.cli import options, training
+from tltool.cli.again import given_options
 from tltool.cli.boundary import guarded
 from tltool.cli.find_lr import find_lr as try_rates
 from tltool.cli.kfold import cross_validate
@@ -13,6 +14,7 @@ from tltool.errors import UsageError
 
 @guarded
 def finetune(
+    context: typer.Context,
     photos: Annotated[
         str,
         typer.Argument(
@@ -81,7 +83,7 @@ def finetune(
         try_rates(
             load_recipe(recipe, settings),
             photos,
-            called=recipe,
+            again=["--recipe", recipe, *given_options(context, without=("find_lr", "recipe"))],
             out_folder=out_folder,
             weights=weights,
             device=device,
@@ -99,6 +101,7 @@ def finetune(
             photos,
             kfold,
             settings=settings,
+            again=["--recipe", recipe, *given_options(context, without=("kfold", "recipe"))],
             test=test,
             out_folder=out_folder,
             weights=weights,

@@ -20,6 +20,7 @@ def cross_validate(
     count: int,
     *,
     settings: list["Override"],
+    again: list[str],
     test: str | None,
     out_folder: Path | None,
     weights: Path | None,
@@ -31,7 +32,10 @@ def cross_validate(
     quiet: bool,
     debug: bool,
 ) -> None:
-    """Check what can be checked at once, train all folds, and print the result."""
+    """Check what can be checked at once, train all folds, and print the result.
+
+    ``again`` are the options of a run on all photos that is like these.
+    """
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight import check_first
@@ -66,10 +70,10 @@ def cross_validate(
     if json:
         print_json(found.to_json())
     else:
-        _show(found, photos, recipe)
+        _show(found, photos, again)
 
 
-def _show(found: "CrossValidation", photos: str, recipe: str) -> None:
+def _show(found: "CrossValidation", photos: str, again: list[str]) -> None:
     console = out()
     columns = ["fold", "accuracy", "log-loss"]
     rows = [[one.fold, f"{one.accuracy:.4f}", f"{one.log_loss:.4f}"] for one in found.folds]
@@ -91,7 +95,7 @@ def _show(found: "CrossValidation", photos: str, recipe: str) -> None:
         "share training photos: the standard error understates how far new photos may differ.",
     )
     show_fields({"runs": found.folder})
-    show_next(["tltool", "finetune", photos, "--recipe", recipe])
+    show_next(["tltool", "finetune", photos, *again])
 
 
 def _number(value: Any) -> str:

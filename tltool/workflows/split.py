@@ -33,11 +33,14 @@ class Division:
         catalog: the readable photos.
         split: their parts, groups and folds.
         written: the folder that was written, or None.
+        others: the folder of the photos that show none of the classes, where one holds them all and
+            stays where it is.
     """
 
     catalog: Catalog
     split: Split
     written: Path | None
+    others: Path | None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of photos by class, and in it by part and by fold."""
@@ -106,6 +109,7 @@ def split_photos(
     if listing.others:
         told = f"{len(listing.others):,} photos of {other} are in no part"
         observer.on_message(f"{told}; to train with them, name their folder as data.other")
+    others = _folder_of_others(listing, other)
     listing = _grouped(listing, group) if group else listing
     settings = DataSection()
     checked = audit(
@@ -129,11 +133,19 @@ def split_photos(
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
     tell_copies(catalog, split, clusters, see=check_shows(source), observer=observer)
-    division = Division(catalog, split, write)
+    division = Division(catalog, split, write, others)
     _check_whole(division)
     if write is not None:
         lay_out(write.resolve(), catalog, split, how, observer)
     return division
+
+
+def _folder_of_others(listing: Listing, other: str | None) -> Path | None:
+    name = Path(other or "").name
+    folders = {next((p for p in path.parents if p.name == name), None) for path in listing.others}
+    found = folders.pop() if len(folders) == 1 else None
+    lasting = found is not None and not found.absolute().is_relative_to(cache_folder().absolute())
+    return found.absolute() if found is not None and lasting else None
 
 
 def _check_whole(division: Division) -> None:
