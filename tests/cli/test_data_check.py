@@ -278,7 +278,7 @@ def test_features_find_turned_copies_and_are_kept(
 def test_one_class_is_no_data_set(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
     result = tltool("data", "check", make_photos(classes=("cat",), n=3, size=80), "--strict")
     assert result.exit_code == 3
-    assert "1 of 3 images; 1 only one class" in result.stdout
+    assert "1 class of 3 images; only one class" in result.stdout
 
 
 def test_tiny_drawings_are_only_compared_byte_by_byte(
@@ -334,3 +334,78 @@ def test_real_photos_have_no_shortcut_and_the_copies_that_are_known(
     assert {f["kind"] for f in flowers["findings"] if f["severity"] == "serious"} == {
         "label conflict"
     }
+
+
+def test_photos_of_something_else_are_opened_too(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=4, size=80)
+    make_photos(root, classes=("other things",), n=3, size=80, seed=7)
+    clean = tltool("data", "check", root, "--other", "other things", "--strict")
+    assert clean.exit_code == 0, clean.stdout
+    assert "other photos         ok       3 of 'other things'" in clean.stdout
+    (root / "other things" / "empty.jpg").write_bytes(b"")
+    copy = (root / "cat" / "0_000.jpg").read_bytes()
+    (root / "other things" / "a cat.jpg").write_bytes(copy)
+    (root / "other things" / "twice.jpg").write_bytes(
+        next((root / "other things").glob("[0-9]*.jpg")).read_bytes()
+    )
+    result = tltool("data", "check", root, "--other", "other things", "--json", "--strict")
+    assert result.exit_code == 3
+    document, kinds = json.loads(result.stdout), found(result)
+    assert kinds["a cat.jpg"] == {"label conflict"}
+    assert kinds["empty.jpg"] == {"empty"}
+    assert "twice.jpg" not in kinds
+    assert document["others"] == {"images": 6, "usable": 5}
+    assert document["classes"]["counts"] == document["classes"]["different"]
+    told = {line["what"]: (line["verdict"], line["told"]) for line in document["summary"]}
+    assert told["other photos"] == (
+        "serious",
+        "6 of 'other things', 1 cannot be used, 1 picture is in a class too",
+    )
+    page = Path(document["report"]).read_text(encoding="utf-8")
+    assert "other things/a cat.jpg" in page
+    assert "6 of &#39;other things&#39;" in page
+
+
+def test_duplicates_are_counted_alike_everywhere(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    """A label conflict is no duplicate of the table as well; every copy is named in full."""
+    root = make_photos(n=4, size=80)
+    for number in range(5):
+        copy = (root / "cat" / "0_000.jpg").read_bytes()
+        (root / "cat" / f"copy {number}.jpg").write_bytes(copy)
+    (root / "dog" / "cat.jpg").write_bytes((root / "cat" / "0_001.jpg").read_bytes())
+    document = json.loads(tltool("data", "check", root, "--json").stdout)
+    told = {line["what"]: line["told"] for line in document["summary"]}
+    assert told["label conflicts"] == "1 picture is in more than one class"
+    assert told["duplicates"] == (
+        "2 pictures are there more than once: 1 exactly, 0 nearly, 1 told above"
+    )
+    assert len(document["duplicates"]) == 2
+    with Path(document["issues"]).open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "exact duplicate"]
+    assert len(rows) == 1
+    named = rows[0]["detail"].removeprefix("the same file as ").split(", ")
+    assert sorted([rows[0]["file"], *named]) == sorted(
+        str(root / "cat" / name) for name in ("0_000.jpg", *(f"copy {n}.jpg" for n in range(5)))
+    )
+
+
+def test_shortcuts_that_were_not_looked_at_are_unknown(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    result = tltool("data", "check", make_photos(n=3, size=80))
+    assert (
+        "shortcuts            unknown  not looked at: fewer than two classes have 5"
+        in result.stdout
+    )
+    assert "2 classes of 3 images; 2 small" in result.stdout
+    page = Path("data_check/photos/data_report.html").read_text(encoding="utf-8")
+    assert "Nine in ten images are 1.00 times as wide as high." in page
+    assert page.count('<div class="card shape">') == 3
+    make_photos(root=Path("two"), n=1, size=80)
+    tltool("data", "check", "two")
+    page = Path("data_check/two/data_report.html").read_text(encoding="utf-8")
+    assert page.count('<div class="card shape">') == 2

@@ -60,7 +60,7 @@ def _environment() -> jinja2.Environment:
 
 def _content(result: CheckResult, root: Path) -> dict[str, Any]:
     kinds = list(dict.fromkeys(finding.kind for finding in result.findings))
-    labels = {item.path: (item.label, item.given_split) for item in result.items}
+    labels = {item.path: (item.label, item.given_split) for item in (*result.items, *result.others)}
     grouped = {kind: [f for f in result.findings if f.kind == kind] for kind in kinds}
     return {
         "result": result,
@@ -161,8 +161,8 @@ def _classes(result: CheckResult) -> list[dict[str, Any]]:
 def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
     """Yield a tall, a usual and a wide photo in each way of making them square."""
     ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
-    for share in (0.05, 0.5, 0.95) if ordered else ():
-        item = ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+    wanted = (min(int(share * len(ordered)), len(ordered) - 1) for share in (0.05, 0.5, 0.95))
+    for item in dict.fromkeys(ordered[place] for place in wanted if place >= 0):
         image = small_copy(item.path, 2 * _THUMBNAIL)
         if image is not None:
             yield {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
 from tltool.data.checks.balance import class_findings, measure_balance
-from tltool.data.checks.copies import copies
+from tltool.data.checks.copies import copies, with_a_class
 from tltool.data.checks.files import beside_the_photos
 from tltool.data.checks.findings import SEVERITIES, write_findings
 from tltool.data.checks.properties import FEATURES
@@ -17,7 +17,7 @@ from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import Scan, scan
 from tltool.data.checks.shape import measure_shape
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.duplicates import SecondOpinion, find_copies
+from tltool.data.duplicates import Cluster, SecondOpinion, find_copies
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder
@@ -93,7 +93,16 @@ def check(
         image_size=image_size,
         observer=observer,
     )
-    result = _judged(listing, found, observer)
+    others = None
+    if other is not None:
+        observer.on_phase("other photos", f"{len(listing.others):,} images")
+        others = scan(
+            [Item(path, other) for path in listing.others],
+            max_pixels=DataSection().max_pixels,
+            image_size=image_size,
+            observer=observer,
+        )
+    result = _judged(listing, found, others, other, observer)
     observer.on_phase("report", str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,19 +116,23 @@ def check(
     return Checked(result, folder / REPORT_FILE, folder / ISSUES_FILE)
 
 
-def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:
+def _judged(
+    listing: Listing, found: Scan, others: Scan | None, other: str | None, observer: Observer
+) -> CheckResult:
     observer.on_phase("duplicates", "perceptual hashes")
     weights = _weights_at_hand(observer)
     opinion = None if weights is None else _by_features(weights, observer)
-    found_copies = find_copies(found.items, second_opinion=opinion, progress=observer.on_progress)
-    clusters = found_copies.clusters
+    everything = [*found.items, *(others.items if others else ())]
+    found_copies = find_copies(everything, second_opinion=opinion, progress=observer.on_progress)
+    clusters = with_a_class(found_copies.clusters, everything, other)
     observer.on_phase("shortcuts", "a tree per property")
     shortcuts = _shortcuts(listing, found)
     telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
     aspects = found.features[:, FEATURES.index("aspect")]
-    balance = measure_balance(found.items, clusters) if found.items else None
+    balance = measure_balance(found.items, _of_classes(clusters, found)) if found.items else None
     findings = [*beside_the_photos(listing), *found.findings]
-    findings += copies(listing.root, found.items, found_copies)
+    findings += others.findings if others else []
+    findings += copies(listing.shown, everything, found_copies, other=other)
     findings += class_findings(balance, _lost(listing, found.items)) if balance else []
     findings += shortcut_findings(shortcuts)
     given = {item.given_split for item in found.items}
@@ -136,7 +149,16 @@ def _judged(listing: Listing, found: Scan, observer: Observer) -> CheckResult:
         shape=measure_shape(aspects, tells_class=telling) if found.items else None,
         shortcuts=shortcuts,
         given_splits=[name for name in SPLIT_NAMES if name in given],
+        other=other,
+        other_images=len(listing.others),
+        others=others.items if others else (),
     )
+
+
+def _of_classes(clusters: Sequence[Cluster], found: Scan) -> list[Cluster]:
+    """Return the clusters without the other photos, which come after the items of the classes."""
+    count = len(found.items)
+    return [replace(c, members=tuple(i for i in c.members if i < count)) for c in clusters]
 
 
 def _weights_at_hand(observer: Observer) -> StoredWeights | None:

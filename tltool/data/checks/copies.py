@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
-from tltool.data.duplicates import Copies
-from tltool.data.split import shown_path
+from tltool.data.duplicates import Cluster, Copies
 
 NOT_COMPARED = "pairs not compared"
 
 
-def copies(root: Path, items: Sequence[Item], found: Copies) -> Iterator[Finding]:
+def copies(
+    shown: Callable[[Item], str], items: Sequence[Item], found: Copies, *, other: str | None = None
+) -> Iterator[Finding]:
     """Yield one finding a cluster and kind of harm: two labels, two splits, or neither.
 
     Args:
-        root: folder that names are shown relative to.
+        shown: how a person knows an item.
         items: the items that the clusters count.
-        found: among them.
+        found: among them; clusters of other photos alone do no harm.
+        other: label of photos of anything but the classes, which are in no split.
     """
     if found.left_out:
         suggestion = "nothing, if the photos have one layout, as X-rays or portraits do"
         yield Finding(None, NOT_COMPARED, found.told_left_out(), suggestion, "note")
-    for cluster in found.clusters:
+    for cluster in with_a_class(found.clusters, items, other):
         members = [items[index] for index in cluster.members]
         labels = sorted({item.label for item in members})
-        splits = sorted({item.given_split or "train" for item in members})
+        splits = sorted({item.given_split or "train" for item in members if item.label != other})
         path, related = members[0].path, tuple(item.path for item in members[1:])
         same = "the same file as" if cluster.exact else "shows the same picture as"
-        told = f"{same} {_names(root, related)}"
+        told = f"{same} {', '.join(shown(item) for item in members[1:])}"
         if len(labels) > 1:
             detail = f"{told}; labels {', '.join(labels)}"
             suggestion = "keep it in the class where it belongs and remove the others"
@@ -45,6 +46,8 @@ def copies(root: Path, items: Sequence[Item], found: Copies) -> Iterator[Finding
             yield Finding(path, kind, told, suggestion, "warning", related)
 
 
-def _names(root: Path, paths: Sequence[Path], most: int = 3) -> str:
-    shown = ", ".join(shown_path(path, root) for path in paths[:most])
-    return shown if len(paths) <= most else f"{shown} and {len(paths) - most} more"
+def with_a_class(
+    clusters: Sequence[Cluster], items: Sequence[Item], other: str | None
+) -> list[Cluster]:
+    """Return the clusters that hold a photo of a class."""
+    return [each for each in clusters if any(items[i].label != other for i in each.members)]

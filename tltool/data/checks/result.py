@@ -13,7 +13,7 @@ from tltool.data.checks.balance import Balance
 from tltool.data.checks.copies import NOT_COMPARED
 from tltool.data.checks.findings import SEVERITIES, Finding
 from tltool.data.checks.shape import Shape
-from tltool.data.checks.shortcuts import Shortcut
+from tltool.data.checks.shortcuts import FOLDS, Shortcut
 from tltool.data.duplicates import Cluster
 
 BAD_KINDS = (
@@ -30,7 +30,15 @@ _CLASS_KINDS = (
     "only one class",
 )
 
-Verdict = Literal["ok", "look", "serious"]
+_CLASS_TOLD = {
+    "class without images": "{} more without a usable image",
+    "class too small": "{} too small",
+    "small class": "{} small",
+    "same class name": "{} spelled in two ways",
+}
+
+Verdict = Literal["ok", "look", "serious", "unknown"]
+"""``unknown`` where there was nothing to judge by."""
 
 
 class Line(NamedTuple):
@@ -52,12 +60,15 @@ class CheckResult:
         bytes: size of the usable ones.
         items: the usable ones, audited.
         findings: serious ones first.
-        clusters: of the duplicates among ``items``.
+        clusters: of the duplicates, by position in ``items`` and, after them, ``others``.
         network: whose features had a say in them; None if its weights are not at hand.
         balance: of the classes, None without a usable image.
         shape: aspect ratios, None without a usable image.
         shortcuts: properties tried, the best predictor first.
         given_splits: names of the splits that the source gives.
+        other: where photos of anything but the classes are; None without such.
+        other_images: how many there are.
+        others: the usable ones, audited.
     """
 
     source: str
@@ -72,6 +83,9 @@ class CheckResult:
     shape: Shape | None
     shortcuts: Sequence[Shortcut]
     given_splits: Sequence[str]
+    other: str | None = None
+    other_images: int = 0
+    others: Sequence[Item] = ()
 
     def count(self, severity: str) -> int:
         """Return the number of findings of one severity."""
@@ -89,11 +103,13 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the items as a JSON-ready document."""
+        items = [*self.items, *self.others]
         return {
             "source": self.source,
             "images": self.images,
             "usable": len(self.items),
             "bytes": self.bytes,
+            "others": {"images": self.other_images, "usable": len(self.others)},
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
             "summary": [line._asdict() for line in summary(self)],
             "classes": asdict(self.balance) if self.balance else None,
@@ -103,7 +119,7 @@ class CheckResult:
             ],
             "network": self.network,
             "duplicates": [
-                {"exact": c.exact, "files": [self.shown(self.items[i].path) for i in c.members]}
+                {"exact": c.exact, "files": [self.shown(items[i].path) for i in c.members]}
                 for c in self.clusters
             ],
             "findings": [
@@ -122,6 +138,7 @@ def summary(result: CheckResult) -> list[Line]:
     return [
         _told(result, "unusable files", BAD_KINDS, none="every file can be read"),
         _told(result, "odd files", _ODD_KINDS, none="none"),
+        *_others(result),
         _conflicts(result),
         _leaks(result),
         _duplicates(result),
@@ -170,14 +187,33 @@ def _leaks(result: CheckResult) -> Line:
 
 
 def _duplicates(result: CheckResult) -> Line:
-    exact = sum(cluster.exact for cluster in result.clusters)
-    near = len(result.clusters) - exact
-    told = f"{_pictures(exact + near)} there more than once: {exact:,} exactly, {near:,} nearly"
-    found = bool(result.clusters)
-    told = told if found else "none"
+    """Count each cluster once: where it is named, so that table and findings agree."""
+    kinds = Counter(finding.kind for finding in result.findings)
+    exact, near = kinds["exact duplicate"], kinds["near duplicate"]
+    above = len(result.clusters) - exact - near
+    if exact + near:
+        told = f"{exact:,} exactly, {near:,} nearly"
+        told += f", {above:,} told above" if above else ""
+        told = f"{_pictures(len(result.clusters))} there more than once: {told}"
+    else:
+        told = f"none beside the {above:,} told above" if above else "none"
     if _of(result, (NOT_COMPARED,)):
         told += "; not all pairs were compared, since many images have one layout"
-    return Line("duplicates", "look" if found else "ok", told)
+    return Line("duplicates", "look" if exact + near else "ok", told)
+
+
+def _others(result: CheckResult) -> Iterator[Line]:
+    """Yield what is known of the photos of anything but the classes, if there are any."""
+    if result.other is None:
+        return
+    paths = {item.path for item in result.others}
+    found = _of(result, ("label conflict",))
+    among = sum(not paths.isdisjoint((f.path, *f.related)) for f in found)
+    lost = result.other_images - len(result.others)
+    told = f"{result.other_images:,} of {result.other!r}"
+    told += f", {lost:,} cannot be used" if lost else ""
+    told += f", {_pictures(among)} in a class too" if among else ""
+    yield Line("other photos", "serious" if lost or among else "ok", told)
 
 
 def _pictures(count: int) -> str:
@@ -190,16 +226,21 @@ def _classes(result: CheckResult) -> Line:
         return Line("classes", "serious", "no usable image")
     counts = list(result.balance.counts.values())
     sizes = dict.fromkeys(f"{count:,}" for count in (counts[-1], counts[0]))
-    told = f"{len(counts)} of {' to '.join(sizes)} images"
-    if found:
-        told += f"; {_counted(found)}"
-    return Line("classes", _verdict(found), told)
+    classes = "1 class" if len(counts) == 1 else f"{len(counts):,} classes"
+    told = f"{classes} of {' to '.join(sizes)} image{'s' * (sizes.keys() != {'1'})}"
+    kinds = Counter(finding.kind for finding in found)
+    more = [_CLASS_TOLD.get(kind, kind).format(f"{n:,}") for kind, n in kinds.most_common()]
+    return Line("classes", _verdict(found), "; ".join([told, ", ".join(more)] if more else [told]))
 
 
 def _shortcuts(result: CheckResult) -> Line:
     found = [finding for finding in result.findings if finding.kind.startswith("shortcut")]
     if not result.shortcuts:
-        return Line("shortcuts", "ok", "too few images to tell, or nothing differs")
+        counts = result.balance.counts.values() if result.balance else ()
+        if sum(count >= FOLDS for count in counts) < 2:
+            told = f"not looked at: fewer than two classes have {FOLDS} images"
+            return Line("shortcuts", "unknown", told)
+        return Line("shortcuts", "ok", "none: the images do not differ in what was looked at")
     named = [each for each in result.shortcuts if each.found] or result.shortcuts[:1]
     told = ", ".join(f"{each.name} {each.accuracy:.0%}" for each in named)
     lead = "" if found else "none; best guess by "

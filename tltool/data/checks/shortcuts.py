@@ -29,10 +29,11 @@ PROPERTIES: Mapping[str, tuple[str, ...]] = {
 
 SERIOUS_LIFT = 0.5
 """Share of the largest class's errors that a property may take away; above, it is a shortcut."""
+FOLDS = 5
+"""Of the cross-validation: of smaller classes nothing can be said."""
 _COLOURS = ("mean colour", "border colour")
 _LEAVES = 8  # of a tree, or twice as many as classes
 _MOST_CLASSES = 64  # the largest; more would only make the trees slow
-_FOLDS = 5
 _PERMUTATIONS = 99
 _CERTAIN = 0.01
 _MOST_ROWS = 2000
@@ -119,7 +120,7 @@ def _large_enough(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which labels, bool [N], are of the largest classes, with a photo for every fold."""
     counts = np.bincount(labels)
     largest = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
-    return np.isin(labels, largest[counts[largest] >= _FOLDS])
+    return np.isin(labels, largest[counts[largest] >= FOLDS])
 
 
 def _one_hot(cameras: Sequence[str]) -> NDArray[np.float32]:
@@ -135,7 +136,7 @@ def _measure(name: str, values: NDArray[np.float32], labels: NDArray[np.int64]) 
     from sklearn.model_selection import StratifiedKFold
 
     majority = float(np.bincount(labels).max() / len(labels))
-    split = StratifiedKFold(_FOLDS, shuffle=True, random_state=_SEED)
+    split = StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED)
     folds = list(split.split(values, labels))
     accuracy = _accuracy(values, labels, folds)
     found = Shortcut(name, accuracy, majority, None)
