@@ -59,3 +59,8 @@ def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{prefix}{near[0]}'?" if near else ""
+
+
+def one_line(name: str) -> str:
+    r"""Return a file's name for a sentence: line breaks and the like escaped, as in ``a\nb``."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

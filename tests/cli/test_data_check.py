@@ -221,7 +221,7 @@ def test_the_report_is_one_file_and_the_table_has_a_row_for_each_finding(
     assert page.count("data:image/jpeg;base64,") >= 2
     with Path("data_check/photos/data_issues.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [(Path(row["file"]).name, row["kind"]) for row in rows[:2]] == [
+    assert [(Path(row["path"]).name, row["kind"]) for row in rows[:2]] == [
         ("<b>evil, one.jpg", "empty"),
         ("0_000.jpg", "label conflict"),
     ]

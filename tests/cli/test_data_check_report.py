@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,7 +110,7 @@ def test_no_cell_of_the_table_begins_like_a_formula(
     tltool("data", "check", ".", "--report", tmp_path / "report")
     with (tmp_path / "report" / "data_issues.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    bad = {row["file"] for row in rows if row["kind"] == "empty"}
+    bad = {row["path"] for row in rows if row["kind"] == "empty"}
     assert bad == {f"./{name}/bad.jpg" for name in names}
     assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@")]
 
@@ -121,3 +125,42 @@ def test_the_next_command_sees_the_photos_as_the_check_did(
     words = shlex.split(result.stdout.splitlines()[-1])
     assert words[:4] == ["tltool", "finetune", str(photos), "--set"]
     assert words[5:] == ["--set", "data.other=a street", "--set", "data.image_size=64"]
+
+
+@pytest.mark.parametrize("where", ["file/x", "photos/report"])
+def test_a_report_that_can_be_no_folder_is_refused_before_anything_is_read(
+    where: str, make_photos: PhotoMaker, tmp_path: Path
+) -> None:
+    make_photos(n=2)
+    (tmp_path / "file").write_text("")
+    script = (
+        "import sys; from typer.testing import CliRunner; from tltool.cli.main import app\n"
+        "done = CliRunner().invoke(app, ['data', 'check', 'photos', '--report', sys.argv[1]])\n"
+        "print(done.exit_code, 'tensorflow' in sys.modules, done.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, where],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert done.stdout.startswith("2 False error: ")
+    assert "is a file" in done.stdout or "among the photos" in done.stdout
+
+
+def test_names_that_are_not_utf8_are_escaped(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=3)
+    try:
+        Path(os.fsdecode(os.fsencode(root / "cat") + b"/caf\xe9.jpg")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    result = tltool("data", "check", root, "--report", "report", "--json")
+    assert result.exit_code == 0, result.stderr
+    paths = [finding["path"] or "" for finding in json.loads(result.stdout)["findings"]]
+    name = str(root / r"cat/caf\udce9.jpg")
+    assert name in paths
+    with Path("report/data_issues.csv").open(encoding="utf-8", newline="") as file:
+        assert name in {row["path"] for row in csv.DictReader(file)}

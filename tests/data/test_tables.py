@@ -110,7 +110,9 @@ def test_columns_that_mean_nothing_are_named(folder: Path) -> None:
     read_source(table(folder, GOOD.replace("label", "label").replace("cat\n", "cat\n")))
     text = 'path,label,Camera\ncat/1.jpg,cat,x\n"dog, big/1.jpg",dog,y\n'
     read_source(table(folder, text), observer=listener)
-    assert listener.messages[0].endswith("that only slice the evaluation: 'camera'")
+    assert listener.messages[0].endswith(
+        "that training does not use: 'camera'; they slice the evaluation"
+    )
 
 
 def test_files_whose_names_are_not_utf8(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -358,3 +359,45 @@ class Heard(SilentObserver):
 
     def on_message(self, text: str, *, level: str = "info") -> None:
         self.messages.append((level, text))
+
+
+def test_names_that_are_not_utf8_are_told_and_come_back(tmp_path):
+    source = write_photos(tmp_path / "photos", n=6, size=24)
+    odd = Path(os.fsdecode(os.fsencode(source / "cat") + b"/caf\xe9.jpg"))
+    try:
+        shutil.move(next((source / "cat").iterdir()), odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    args = ["data", "split", str(source), "--write", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.stderr
+    assert "1 names of photos are not valid UTF-8" in done.stderr
+    assert b"/caf\xe9.jpg," in (tmp_path / "out" / "split.csv").read_bytes()
+    again = CliRunner().invoke(app, ["data", "split", str(tmp_path / "out" / "split.csv")])
+    assert again.exit_code == 0, again.stderr
+    assert "outside its folder" not in again.stderr
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(tmp_path):
+    source = write_photos(tmp_path / "photos", n=6, size=24)
+    for name in ("two\nlines.jpg", "b.jpg", "c.jpg"):
+        (source / "cat" / name).write_bytes(b"")
+    told = refused(3, source)
+    assert r"cat/two\nlines.jpg: empty" in told
+    assert "--set data.max_bad_fraction" in told
+    assert "on_bad" not in told
+
+
+def test_groups_that_are_too_few_are_told_as_groups(tmp_path):
+    source = write_photos(tmp_path / "photos", n=6, size=24)
+    lines = [
+        f"{path},{path.parent.name},c{n % 2}"
+        for n, path in enumerate(sorted(source.rglob("*.jpg")))
+    ]
+    file = tmp_path / "data.csv"
+    file.write_text("\n".join(["path,label,camera", *lines]))
+    told = refused(3, file, "--group", "camera")
+    assert "--group camera leaves too few groups for 3 parts: 'cat' has 2, 'dog' has 2" in told
+    assert "--test 0" in told
+    assert run(file, "--group", "camera", "--test", 0).exit_code == 0
+    assert "names nothing" in refused(2, source, "--group", "")

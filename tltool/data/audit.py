@@ -15,7 +15,7 @@ from tltool.data.catalog import Catalog, Item
 from tltool.data.headers import BadFileError
 from tltool.data.inspection import Decoder, image_decoder, inspect_file
 from tltool.data.sources.listing import Listing
-from tltool.errors import DataError
+from tltool.errors import DataError, one_line
 from tltool.events import Observer
 
 ACROSS_PARTS = "duplicate across splits"
@@ -82,8 +82,11 @@ def audit(
 
 
 def write_issues(path: Path, issues: Sequence[Issue]) -> None:
-    """Write ``data_issues.csv``: path, kind, used (yes or no), detail; UTF-8."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    """Write ``data_issues.csv``: path, kind, used (yes or no), detail; UTF-8.
+
+    Bytes of names that are not UTF-8 are escaped: a backslash, ``udc`` and two digits.
+    """
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "kind", "used", "detail"])
         for issue in issues:
@@ -143,14 +146,18 @@ def _check_policy(bad: Sequence[Issue], total: int, on_bad: str, most: float) ->
     allowed = "" if on_bad == "fail" else f", more than the {most:.0%} that may be skipped"
     raise DataError(
         f"{len(bad)} of {total} files cannot be used{allowed}: {_described(bad)}",
-        hint="repair or remove these files, or allow more with data.on_bad"
-        " and data.max_bad_fraction",
+        hint="repair or remove these files; when training, "
+        + (
+            "data.on_bad: skip leaves them out"
+            if on_bad == "fail"
+            else "--set data.max_bad_fraction=… allows more"
+        ),
     )
 
 
 def _described(bad: Sequence[Issue]) -> str:
     shown = "; ".join(
-        f"{issue.path.parent.name}/{issue.path.name}: {issue.kind}"
+        f"{one_line(f'{issue.path.parent.name}/{issue.path.name}')}: {issue.kind}"
         for issue in bad[:_NAMED_AT_MOST]
     )
     more = len(bad) - _NAMED_AT_MOST

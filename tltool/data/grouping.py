@@ -34,11 +34,11 @@ def grouped(listing: Listing, by: str) -> Listing:
     find = _by_column(listing, by) or (_by_folder if by == FOLDER else _by_pattern(by))
     items = tuple(replace(item, group=find(item, _shown(item, listing))) for item in listing.items)
     if all(item.group is None for item in items):
-        raise DataError(f"--group {by}: {_why_none(listing, by)}", hint=_HINT)
+        raise DataError(f"--group {by}: {_why_none(listing, by)}", hint=HINT)
     return replace(listing, items=items)
 
 
-_HINT = "a column of the table, 'folder', or a regular expression such as 'patient[0-9]+'"
+HINT = "a column of the table, 'folder', or a regular expression such as 'patient[0-9]+'"
 
 Find = Callable[[Item, Path], str | None]
 
@@ -64,7 +64,7 @@ def _by_column(listing: Listing, by: str) -> Find | None:
     if not known:
         return None
     if not any(names.values()):
-        raise DataError(f"--group {by}: the column is empty", hint=_HINT)
+        raise DataError(f"--group {by}: the column is empty", hint=HINT)
     return lambda item, _: names.get(os.path.normpath(item.path)) or None
 
 
@@ -80,7 +80,7 @@ def _by_pattern(by: str) -> Find:
     try:
         pattern = re.compile(by)
     except re.error as error:
-        raise UsageError(f"--group {by}: no regular expression: {error}", hint=_HINT) from None
+        raise UsageError(f"--group {by}: no regular expression: {error}", hint=HINT) from None
 
     def find(_: Item, shown: Path) -> str | None:
         found = pattern.search(shown.as_posix())

@@ -27,6 +27,8 @@ from tltool.data.units import Bounds, placed, units_of
 from tltool.errors import DataError
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
+LISTED = COLUMNS[:-1]
+"""Of a table that ``tltool data split`` writes."""
 _READ = ("path", "label", "split", "sha256")
 
 
@@ -200,7 +202,7 @@ def write_split(
     folds = split.folds or (None,) * len(catalog)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS if digests else COLUMNS[:-1])
+        writer.writerow(COLUMNS if digests else LISTED)
         for item, name, group, fold in zip(
             catalog.items, split.names, split.groups, folds, strict=True
         ):

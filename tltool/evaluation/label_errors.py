@@ -201,6 +201,8 @@ def write_suspects(
 ) -> None:
     """Write ``label_suspects.csv``: file, given, suggested, p_given, p_suggested, score; UTF-8.
 
+    Bytes of names that are not UTF-8 are escaped: a backslash, ``udc`` and two digits.
+
     Args:
         path: replaced if it is there.
         found: the suspects.
@@ -210,7 +212,7 @@ def write_suspects(
     Raises:
         OSError: it cannot be written.
     """
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for one in found.suspects:

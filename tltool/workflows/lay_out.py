@@ -69,6 +69,7 @@ def _lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: O
             )
             catalog = replace(catalog, items=tuple(items))
         write_split(draft / FILE, catalog, split, root=target, digests=False)
+        _tell_odd_names(catalog, observer)
         if target.is_dir():
             target.rmdir()  # it is empty
         draft.rename(target)
@@ -76,6 +77,24 @@ def _lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: O
         raise EnvironmentProblem(f"'{target}' cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _tell_odd_names(catalog: Catalog, observer: Observer) -> None:
+    odd = [item.path for item in catalog.items if not _is_utf8(str(item.path))]
+    if odd:
+        observer.on_message(
+            f"{len(odd)} names of photos are not valid UTF-8, such as {os.fsencode(odd[0].name)!r}:"
+            f" {FILE} holds their bytes as they are, which tltool reads and other programs may not",
+            level="warning",
+        )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _places(catalog: Catalog, split: Split) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +28,33 @@ def refuse_among(folder: Path, listing: Listing, *, option: str) -> None:
     """
     inside = folder.resolve()
     if any(inside.is_relative_to(place) for place in _places(listing)):
+        raise _among(folder, listing.source, option)
+
+
+def check_report(source: str, report: Path | str | None) -> None:
+    """Refuse what can be known of the folder of a report before the photos are listed.
+
+    Raises:
+        UsageError: it or one above it is a file, or it lies in the folder of the photos, or holds
+            a file of the same name that is no report of a check.
+    """
+    folder = report_folder(source, report)
+    above = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), None)
+    if above is not None and not above.is_dir():
         raise UsageError(
-            f"'{folder}' lies among the photos of {listing.source}",
-            hint=f"give a folder outside of them with {option}",
+            f"'{folder}' can be no folder: '{above}' is a file",
+            hint="give another folder with --report",
         )
+    photos = Path(source.removeprefix(TFDS_FOLDER))
+    if os.path.isdir(photos) and folder.resolve().is_relative_to(photos.resolve()):  # noqa: PTH112
+        raise _among(folder, source, "--report")
+
+
+def _among(folder: Path, source: str, option: str) -> UsageError:
+    return UsageError(
+        f"'{folder}' lies among the photos of {source}",
+        hint=f"give a folder outside of them with {option}",
+    )
 
 
 def _places(listing: Listing) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tltool.data.audit import audit
 from tltool.data.catalog import SPLIT_NAMES, Catalog
-from tltool.data.grouping import grouped
+from tltool.data.grouping import HINT, grouped
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder
@@ -98,6 +98,8 @@ def split_photos(
     """
     observer = observer or SilentObserver()
     shares = _shares(validation, test, kfold)
+    if group is not None and not group.strip():
+        raise UsageError("--group '' names nothing", hint=HINT)
     if write is not None:
         _check_empty(write)
     observer.on_phase("audit", source)
@@ -110,7 +112,9 @@ def split_photos(
         told = f"{len(listing.others):,} photos of {other} are in no part"
         observer.on_message(f"{told}; to train with them, name their folder as data.other")
     others = _folder_of_others(listing, other)
-    listing = _grouped(listing, group) if group else listing
+    if group is not None:
+        listing = _grouped(listing, group)
+        _check_groups(listing, group, shares, kfold)
     settings = DataSection()
     checked = audit(
         listing,
@@ -220,6 +224,36 @@ def _grouped(listing: Listing, by: str) -> Listing:
     """Return the listing with groups; those that it has are what ``group`` means."""
     known = by.lower() == "group" and any(item.group is not None for item in listing.items)
     return listing if known else grouped(listing, by)
+
+
+def _check_groups(
+    listing: Listing, by: str, shares: tuple[float, float], kfold: int | None
+) -> None:
+    """Refuse groups that are too few for the parts; a photo without one is a group of its own.
+
+    Raises:
+        DataError: names the classes.
+    """
+    given = {item.given_split for item in listing.items}
+    parts = (
+        0
+        if "validation" in given
+        else 1 + bool(shares[0]) + bool(shares[1] and "test" not in given)
+    )
+    needed = max(parts, kfold or 0)
+    free = [item for item in listing.items if item.given_split in (None, "train")]
+    groups: dict[str, set[str]] = {}
+    for item in free:
+        groups.setdefault(item.label, set()).add(item.group or f"\0{item.path}")
+    few = [
+        f"{name!r} has {len(groups[name])}" for name in sorted(groups) if len(groups[name]) < needed
+    ]
+    if few:
+        what = f"{kfold} folds" if needed > parts else f"{parts} parts"
+        raise DataError(
+            f"--group {by} leaves too few groups for {what}: {', '.join(few)}",
+            hint="ask for fewer parts (--test 0, a smaller --kfold), or group by something else",
+        )
 
 
 def _check_empty(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 Severity = Literal["serious", "warning", "note"]
-COLUMNS = ("file", "kind", "severity", "detail", "suggestion")
+COLUMNS = ("path", "kind", "severity", "detail", "suggestion")
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
 
 
@@ -38,14 +38,16 @@ class Finding:
 def write_findings(
     path: Path, findings: Sequence[Finding], *, shown: Callable[[Path], str]
 ) -> None:
-    """Write ``data_issues.csv``: file, kind, severity, detail, suggestion; UTF-8.
+    """Write ``data_issues.csv``: path, kind, severity, detail, suggestion; UTF-8.
+
+    Bytes of names that are not UTF-8 are escaped: a backslash, ``udc`` and two digits.
 
     Args:
         path: the file to write.
         findings: its rows.
         shown: how a person knows a file.
     """
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for finding in findings:

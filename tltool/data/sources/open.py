@@ -227,7 +227,7 @@ def _with_others(listing: Listing, other: str, access: Access) -> Listing:
         others = [item.path for item in _read(other, access, labelled=False).items]
     if not others:
         raise DataError(
-            f"there are no photos in '{other}', which data.other names",
+            f"there are no photos in '{other}', which data.other (--other) names",
             hint=f"a folder '{other}' beside the class folders, or a path such as ./{other}",
         )
     kept = tuple(item for item in listing.items if item.label != other)

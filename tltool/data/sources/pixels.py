@@ -128,13 +128,13 @@ def _natural_shape(table: Table, pixels: PixelColumns) -> Shape:
             return Shape(side, side, channels)
     raise DataError(
         f"{table.path} has {count} pixel columns, which make no square image",
-        hint="set data.pixels to their height x width, or height x width x 3 for colours",
+        hint="set data.pixels (--pixels) to their height x width, with x 3 for colours",
     )
 
 
 def _check_shape(table: Table, pixels: PixelColumns, shape: Shape) -> None:
     told = f"{shape.height}x{shape.width}x{shape.channels}"
-    hint = "set data.pixels to their height x width, or height x width x 3 for colours"
+    hint = "set data.pixels (--pixels) to their height x width, with x 3 for colours"
     if shape.size != len(pixels.positions):
         raise DataError(
             f"{table.path} has {len(pixels.positions)} pixel columns, but images of {told} have"

@@ -10,6 +10,7 @@ from tltool.data.catalog import Item
 from tltool.data.sources.columns import META, Problems, described_item
 from tltool.data.sources.listing import Listing, listed
 from tltool.data.sources.rows import Table
+from tltool.data.split import LISTED
 from tltool.errors import DataError, did_you_mean
 from tltool.events import Observer
 
@@ -43,7 +44,7 @@ def list_table(table: Table, *, labelled: bool, observer: Observer) -> Listing:
         _check_file(name, photo, line, lines, problems)
         items.append(described_item(photo, cells, line=line, problems=problems, labelled=labelled))
     problems.check()
-    _tell(path, items, others - {"path", *META}, observer)
+    _tell(table, items, others - {"path", *META}, observer)
     return Listing(source=str(path), root=path.parent, items=tuple(items))
 
 
@@ -76,14 +77,16 @@ def _printable(name: str) -> str:
     return name[:200] if name.isprintable() else ascii(name[:200])
 
 
-def _tell(path: Path, items: list[Item], others: set[str], observer: Observer) -> None:
+def _tell(table: Table, items: list[Item], others: set[str], observer: Observer) -> None:
+    path = table.path
     if others:
         observer.on_message(
-            f"columns of {path} that only slice the evaluation: {listed(sorted(others))}"
+            f"columns of {path} that training does not use: {listed(sorted(others))};"
+            " they slice the evaluation"
         )
     folder = os.path.normpath(path.parent.absolute())
     outside = sum(
         not Path(os.path.normpath(item.path.absolute())).is_relative_to(folder) for item in items
     )
-    if outside:
+    if outside and table.columns != LISTED:  # there they lie outside on purpose
         observer.on_message(f"{outside} photos that {path} names lie outside its folder")
