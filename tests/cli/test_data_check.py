@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -409,3 +410,27 @@ def test_shortcuts_that_were_not_looked_at_are_unknown(
     tltool("data", "check", "two")
     page = Path("data_check/two/data_report.html").read_text(encoding="utf-8")
     assert page.count('<div class="card shape">') == 2
+
+
+def test_links_and_pipes_get_the_advice_that_helps(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=3, size=80)
+    (root / "cat" / "gone.jpg").symlink_to("nowhere.jpg")
+    (root / "cat" / "round.jpg").symlink_to("round.jpg")
+    (root / "cat" / "up").symlink_to("..")
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    document = json.loads(tltool("data", "check", root, "--json").stdout)
+    told = {
+        Path(finding["path"]).name: (finding["severity"], finding["detail"], finding["suggestion"])
+        for finding in document["findings"]
+        if finding["path"] and finding["kind"] in ("unreadable", "link to other photos")
+    }
+    mend = "mend the link, or remove it"
+    assert told.pop("gone.jpg") == ("serious", "it is a link to nothing", mend)
+    assert told.pop("round.jpg") == ("serious", "it is a link that leads in a circle", mend)
+    assert told.pop("pipe.jpg")[2] == "remove it"
+    severity, detail, suggestion = told.pop("up")
+    assert (severity, suggestion) == ("serious", "remove the link")
+    assert "the folder of all photos" in detail
+    assert not told

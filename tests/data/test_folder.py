@@ -119,6 +119,35 @@ def test_a_folder_that_links_reach_again_is_read_once_a_class_and_named(tmp_path
     assert any("'a/to b/to a'" in message for message in listener.messages)
 
 
+@pytest.mark.parametrize(
+    ("link", "target", "told"),
+    [
+        ("cat/up", "..", "'cat/up': by a link it is the folder of all photos, so that the photos"),
+        ("cat/more", "../dog", "'cat/more': by a link it is 'dog', so that the photos there"),
+        ("a dog", "dog", "'a dog': by a link it is 'dog', so that the photos there count as"),
+    ],
+)
+def test_links_to_photos_of_others_are_warned_of(
+    link: str, target: str, told: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, "cat/1.jpg", "cat/inner/2.jpg", "dog/1.jpg")
+    (tmp_path / link).symlink_to(target)
+    listener = Listener()
+    read_source(tmp_path, observer=listener)
+    warned = [message for message in listener.messages if "by a link" in message]
+    assert len(warned) == 1
+    assert told in warned[0]
+    assert "remove the link" in warned[0]
+
+
+def test_a_link_between_parts_is_warned_of_and_one_within_a_class_is_not(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "train/dog/in/2.jpg", "val/dog/3.jpg")
+    (tmp_path / "train/dog/again").symlink_to("in")
+    (tmp_path / "val/cat").symlink_to("../train/cat")
+    listing = read_source(tmp_path)
+    assert [str(each.path.relative_to(tmp_path)) for each in listing.astray] == ["val/cat"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 @pytest.mark.parametrize(("of_others", "of_owner"), [(0o744, 0o444), (0o711, 0o311), (0o700, 0)])
 @pytest.mark.parametrize("where", ["", "cat", "cat/deep"])

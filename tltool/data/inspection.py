@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +43,9 @@ class Seen(NamedTuple):
 
 Decoder = Callable[[bytes], Seen]
 
+GONE = "it is a link to nothing"
+CIRCLE = "it is a link that leads in a circle"
+NO_FILE = "it is a pipe, a socket or a device, or else no regular file"
 _FOCUS_SIDE = 128  # pixels a side at which sharpness is measured, so that sizes compare
 
 _EXTENSIONS = {
@@ -105,9 +110,9 @@ def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
             off behind its first frame.
         OSError: the disk's own error.
     """
-    status = path.stat()
+    status = _status(path)
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise BadFileError("unreadable", "it is not a regular file")
+        raise BadFileError("unreadable", NO_FILE)
     if status.st_size == 0:
         raise BadFileError("empty", "0 bytes")
     with path.open("rb") as file:
@@ -117,6 +122,19 @@ def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
     if header.format == "gif" and breaks_off(data):  # the decoder stops behind the first frame
         raise BadFileError("damaged", "it is truncated")
     return header, data
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise BadFileError("unreadable", GONE) from None
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BadFileError("unreadable", CIRCLE) from None
+        raise
 
 
 def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:

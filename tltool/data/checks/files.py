@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding, Severity
 from tltool.data.headers import BadFileError, Header
-from tltool.data.inspection import odd_notes
+from tltool.data.inspection import CIRCLE, GONE, NO_FILE, odd_notes
 from tltool.data.sources.listing import Listing
 
 EXTREME_ASPECT = 3.0
@@ -17,10 +19,16 @@ HUGE_PIXELS = 20_000_000
 
 _REMOVE = "remove it, or replace it by a whole copy"
 _BAD_FILES = {
-    "unreadable": "give yourself the right to read it, or remove it",
+    "unreadable": "copy it anew, or remove it",
     "unsupported": "convert it to JPEG or PNG",
     "too many pixels": "scale it down; a model sees a few hundred pixels a side",
     "too large": "scale it down; a model sees a few hundred pixels a side",
+}
+_UNREADABLE = {
+    GONE: "mend the link, or remove it",
+    CIRCLE: "mend the link, or remove it",
+    NO_FILE: "remove it",
+    os.strerror(errno.EACCES): "give yourself the right to read it, or remove it",
 }
 _ODD_FILES = {
     "wrong extension": "rename it, so that other programs are not misled",
@@ -80,7 +88,7 @@ _TRAITS = (
 
 def bad_file(path: Path, problem: BadFileError) -> Finding:
     """Return the finding about a file that cannot be used."""
-    suggestion = _BAD_FILES.get(problem.kind, _REMOVE)
+    suggestion = _UNREADABLE.get(problem.detail, _BAD_FILES.get(problem.kind, _REMOVE))
     return Finding(path, problem.kind, problem.detail, suggestion, "serious")
 
 
@@ -117,6 +125,9 @@ def beside_the_photos(listing: Listing) -> Iterator[Finding]:
     for path in listing.empty_classes:
         detail = "it holds no image and is no class"
         yield Finding(path, "empty class folder", detail, "fill it or remove it", "warning")
+    for astray in listing.astray:
+        detail = astray.told(listing.root)
+        yield Finding(astray.path, "link to other photos", detail, "remove the link", "serious")
     for extension, count in listing.ignored.items():
         detail = f"{count:,} {_file(count)} {extension or 'without extension'}"
         suggestion = "nothing, unless they are photos: then convert them"

@@ -22,7 +22,15 @@ BAD_KINDS = (
 )
 _ODD_KINDS = (
     *("wrong extension", "extreme aspect", "tiny", "animated", "outside the class folders"),
-    *("empty class folder", "CMYK", "16 bit", "transparent", "turned by EXIF", "huge"),
+    *(
+        "link to other photos",
+        "empty class folder",
+        "CMYK",
+        "16 bit",
+        "transparent",
+        "turned by EXIF",
+        "huge",
+    ),
 )
 _CLASS_KINDS = (
     *("class without images", "class too small", "same class name", "uneven classes"),

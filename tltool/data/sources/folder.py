@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tltool.data.catalog import Item, SplitName
-from tltool.data.sources.listing import Listing, class_name, listed, split_named
+from tltool.data.sources.listing import Astray, Listing, class_name, listed, split_named
 from tltool.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset(
@@ -40,6 +40,21 @@ class _Found:
     empty_classes: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     again: list[Path] = field(default_factory=list)
+    places: dict[tuple[int, int], Path] = field(default_factory=dict)
+    astray: list[Astray] = field(default_factory=list)
+
+    def place(self, folder: Path) -> None:
+        """Note a folder that holds other photos than those of one class; links come last."""
+        identity = _identity(folder)
+        if identity not in self.places or not folder.is_symlink():
+            self.places[identity] = folder
+
+    def check(self, folder: Path, label: str) -> None:
+        """Note a folder of a class that is one of the places, and not inside such a one."""
+        target = self.places.get(_identity(folder), folder)
+        known = any(folder.is_relative_to(each.path) for each in self.astray[-1:])
+        if target != folder and not known:
+            self.astray.append(Astray(folder, target, label))
 
 
 def read_folder(root: Path, *, other: str | None = None) -> Listing:
@@ -67,6 +82,7 @@ def read_folder(root: Path, *, other: str | None = None) -> Listing:
         empty_classes=tuple(found.empty_classes),
         others=tuple(found.others),
         again=tuple(found.again),
+        astray=tuple(found.astray),
     )
 
 
@@ -99,11 +115,17 @@ def visible_entries(folder: Path) -> list[Entry]:
 def _read_tree(root: Path, found: _Found, other: str | None) -> None:
     folders = _without_other(_class_folders(root, found), other, found)
     splits = _as_splits(root, folders)
-    if splits is None:
-        _read_classes(folders, None, found)
-        return
-    for split, folder in splits:
-        _read_classes(_without_other(_class_folders(folder, found), other, found), split, found)
+    found.place(root)
+    parts: list[tuple[SplitName | None, list[Path]]] = []
+    for split, folder in splits or ():
+        found.place(folder)
+        parts.append((split, _without_other(_class_folders(folder, found), other, found)))
+    parts = parts or [(None, folders)]
+    for _, classes in parts:
+        for folder in classes:
+            found.place(folder)
+    for part, classes in parts:
+        _read_classes(classes, part, found)
 
 
 def _without_other(folders: list[Path], other: str | None, found: _Found) -> list[Path]:
@@ -181,14 +203,17 @@ def _read_classes(folders: list[Path], split: SplitName | None, found: _Found) -
     for folder in folders:
         label = class_name(folder.name, told="the class folder")
         before = len(found.items)
-        for path in _images_below(folder, found):
+        for path in _images_below(folder, found, label):
             found.items.append(Item(path=path, label=label, given_split=split))
         if len(found.items) == before:
             found.empty_classes.append(folder)
 
 
-def _images_below(folder: Path, found: _Found) -> Iterator[Path]:
-    """Yield the images of a folder and of those in it, each folder once, in the order of names."""
+def _images_below(folder: Path, found: _Found, label: str | None = None) -> Iterator[Path]:
+    """Yield the images of a folder and of those in it, each folder once, in the order of names.
+
+    Folders of a class, ``label``, that lead to other photos are noted.
+    """
     seen: set[tuple[int, int]] = set()
     waiting = [Entry(folder, is_folder=True)]  # no calls in calls: folders may lie very deep
     while waiting:
@@ -204,6 +229,8 @@ def _images_below(folder: Path, found: _Found) -> Iterator[Path]:
             found.again.append(path)
             continue
         seen.add(identity)
+        if label is not None:
+            found.check(path, label)
         waiting += reversed(_visible(path, found))
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tltool.data.catalog import SPLIT_NAMES, Item, SplitName
 from tltool.errors import DataError
@@ -18,6 +19,20 @@ SPLIT_WORDS: Mapping[str, SplitName] = {
     "validation": "validation",
     "test": "test",
 }
+
+
+class Astray(NamedTuple):
+    """A folder of a class that is, by a link, the source itself or the folder of another class."""
+
+    path: Path
+    target: Path
+    label: str
+
+    def told(self, root: Path) -> str:
+        """Return what it does, in a sentence; ``root`` is the folder of the source."""
+        target = self.target.relative_to(root)
+        place = "the folder of all photos" if target == Path() else f"'{target.as_posix()}'"
+        return f"by a link it is {place}, so that the photos there count as {self.label!r} too"
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class Listing:
         empty_classes: class folders without an image; they are no classes.
         others: images of anything but the classes; they are no items.
         again: folders that links reach a second time within their class; they are read once.
+        astray: folders of a class that lead to the photos of others.
     """
 
     source: str
@@ -45,6 +61,7 @@ class Listing:
     empty_classes: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
     again: tuple[Path, ...] = ()
+    astray: tuple[Astray, ...] = ()
 
     def shown(self, item: Item) -> str:
         """Return how a person knows an item: its file, or its place in the source."""

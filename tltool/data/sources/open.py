@@ -19,6 +19,8 @@ from tltool.events import Observer, SilentObserver
 from tltool.recipe.source_text import TFDS, TFDS_FOLDER
 from tltool.runs.network import is_offline
 
+_TOLD_ASTRAY = 3
+
 
 @dataclass(frozen=True)
 class Access:
@@ -217,6 +219,14 @@ def _tell_again(listing: Listing, observer: Observer) -> None:
             "links lead to folders that their class holds already, which are read once:"
             f" {listed(names)}"
         )
+    for each in listing.astray[:_TOLD_ASTRAY]:
+        path = each.path.relative_to(listing.root).as_posix()
+        observer.on_message(
+            f"'{path}': {each.told(listing.root)}; remove the link", level="warning"
+        )
+    if len(listing.astray) > _TOLD_ASTRAY:
+        more = len(listing.astray) - _TOLD_ASTRAY
+        observer.on_message(f"and {more} more links lead to photos of others", level="warning")
 
 
 def _with_others(listing: Listing, other: str, access: Access) -> Listing:
