@@ -389,7 +389,7 @@ def test_duplicates_are_counted_alike_everywhere(
         rows = [row for row in csv.DictReader(file) if row["kind"] == "exact duplicate"]
     assert len(rows) == 1
     named = rows[0]["detail"].removeprefix("the same file as ").split(", ")
-    assert sorted([rows[0]["file"], *named]) == sorted(
+    assert sorted([rows[0]["path"], *named]) == sorted(
         str(root / "cat" / name) for name in ("0_000.jpg", *(f"copy {n}.jpg" for n in range(5)))
     )
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from tests.data.test_duplicates import scene
 from tltool.data.checks.properties import FEATURES, colours_of, features_of
-from tltool.data.checks.shortcuts import Shortcut, find_shortcuts
+from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
 from tltool.data.headers import read_header
 
 
@@ -102,3 +102,17 @@ def test_what_only_one_class_has_is_named(planted, change):
 
 def test_files_alike_in_both_classes_have_no_shortcut():
     assert not any(one.found for one in shortcuts_of(lambda image, label: (image, {})))
+
+
+def test_properties_of_files_that_tell_the_class_are_one_finding():
+    told = [
+        Shortcut("JPEG quality", 0.97, 0.5, 0.01),
+        Shortcut("width", 0.95, 0.5, 0.01),
+        Shortcut("mean colour", 0.9, 0.5, 0.01),
+        Shortcut("height", 0.6, 0.5, None),
+    ]
+    file, colour = shortcut_findings(told)
+    assert (file.kind, file.severity) == ("shortcut: JPEG quality, width", "serious")
+    assert "JPEG quality alone predicts the class of 97% of the images" in file.detail
+    assert "width of 95%: the model may learn this instead of the object" in file.detail
+    assert (colour.kind, colour.severity) == ("shortcut: mean colour", "warning")

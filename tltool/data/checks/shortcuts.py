@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.checks.findings import Finding
+from tltool.data.checks.findings import Finding, Severity
 
 PROPERTIES: Mapping[str, tuple[str, ...]] = {
     "width": ("width",),
@@ -91,21 +91,34 @@ def find_shortcuts(
 
 
 def shortcut_findings(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
-    """Yield a finding for every property that predicts the class."""
-    for each in shortcuts:
-        if not each.found:
-            continue
-        detail = (
-            f"{each.name} alone predicts the class of {each.accuracy:.0%} of the images (the "
-            f"largest class has {each.majority:.0%}, p = {each.p_value:.2g}): the model may learn "
-            f"the {each.name} instead of the object"
-        )
+    """Yield a finding for every property that predicts the class.
+
+    What a file is like, which has one cause as a rule (another camera or program), makes one.
+    """
+    found = [each for each in shortcuts if each.found]
+    files = [each for each in found if each.name not in _COLOURS]
+    if files:
+        suggestion = "get the photos of all classes from the same sources, prepared alike"
+        yield _finding(files, suggestion, "serious")
+    for each in found:
         if each.name in _COLOURS:
             suggestion = "fine if the objects differ in colour; if it is the background, vary it"
-            yield Finding(None, f"shortcut: {each.name}", detail, suggestion, "warning")
-        else:
-            suggestion = "get the photos of all classes from the same sources, prepared alike"
-            yield Finding(None, f"shortcut: {each.name}", detail, suggestion, "serious")
+            yield _finding([each], suggestion, "warning")
+
+
+def _finding(found: Sequence[Shortcut], suggestion: str, severity: Severity) -> Finding:
+    """Return one finding about properties, the best predictor first."""
+    best, *more = found
+    detail = (
+        f"{best.name} alone predicts the class of {best.accuracy:.0%} of the images (the "
+        f"largest class has {best.majority:.0%}, p = {best.p_value:.2g})"
+    )
+    if more:
+        detail += f", {', '.join(f'{each.name} of {each.accuracy:.0%}' for each in more)}"
+    what = "this" if more else f"the {best.name}"
+    detail += f": the model may learn {what} instead of the object"
+    kind = f"shortcut: {', '.join(each.name for each in found)}"
+    return Finding(None, kind, detail, suggestion, severity)
 
 
 def _sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
