@@ -81,7 +81,7 @@ def test_a_photos_argument_that_is_a_file(finetune_tiny, the_error, tmp_path):
     [
         ("photos.zip", "these are words", "no zip or tar archive"),
         ("data.csv", "path,label\na.jpg,cat\nb.jpg,dog\n", "a.jpg in line 2, b.jpg in line 3"),
-        ("data.csv", "file,class\n", "no column 'path', 'label'"),
+        ("data.csv", "file,class\n", "no column 'path' and no column 'label'"),
         (
             "train.csv",
             "label,pixel0,pixel1,pixel2,pixel3\n7,0,0,0,256\n",
@@ -544,3 +544,16 @@ def test_ctrl_c_in_each_phase_says_what_is_kept(
     monkeypatch.undo()
     assert tltool("runs", "resume", tmp_path / "run").exit_code == 0
     assert (tmp_path / "run" / "model.keras").is_file()
+
+
+def test_no_label_is_called_wrong_by_features_that_tell_nothing(
+    finetune_tiny, make_photos, tmp_path
+):
+    photos = make_photos(classes=("cat",), n=12)
+    shutil.copytree(photos / "cat", photos / "dog")  # each photo has both labels
+    settings = ("train.head.epochs=0", "train.finetune.epochs=0")
+    result = finetune_tiny(photos, settings=settings)
+    assert result.exit_code == 0, result.stderr
+    assert "linear probe on the random features does no better" in result.stderr
+    assert "no search for wrong labels: the random features" in result.stderr
+    assert not (tmp_path / "run" / "label_suspects.csv").exists()

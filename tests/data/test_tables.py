@@ -124,8 +124,9 @@ def test_files_whose_names_are_not_utf8(folder: Path) -> None:
     (folder / "data.csv").write_bytes(b"path,label\n" + name + b",cat\ncat/1.jpg,dog\n")
     assert read_source(folder / "data.csv").items[0].path.read_bytes() == b"x"
     (folder / "data.csv").write_bytes(b"path,label\ncat/1.jpg,caf\xe9\n")
-    with pytest.raises(DataError, match=r"class in line 2.*not valid UTF-8"):
+    with pytest.raises(DataError, match=r"class in line 2.*not valid UTF-8") as raised:
         read_source(folder / "data.csv")
+    assert raised.value.hint == "save the table as UTF-8"
 
 
 def test_a_separate_test_table(folder: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_separate_test_table(folder: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("file,class\ncat/1.jpg,cat\n", "no column 'path', 'label'; its columns are 'file'"),
+        ("file,class\ncat/1.jpg,cat\n", "no column 'path' and no column 'label'; its col"),
         ("path,lable\ncat/1.jpg,cat\n", "Did you mean 'lable'"),
         ("path,label,label\n", "2 columns called 'label'"),
         ("path,label\n", "holds no photos"),

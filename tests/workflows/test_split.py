@@ -172,7 +172,9 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
     assert "no regular expression" in refused(2, photos, "--group", "(")
     assert "'cat' has 1, 'dog' has 1" in refused(3, photos, "--group", "^[cd]")
     assert "leave nothing for training" in refused(2, photos, "--val", 0.5, "--test", 0.5)
-    assert "leave nothing for training" in refused(2, photos, "--val", -0.1)
+    for share in ("-0.1", "nan", "1"):
+        assert f"--val {share} is no share of the photos" in refused(2, photos, "--val", share)
+    assert "'--how': 'move' is not one of" in refused(2, photos, "--how", "move")
     assert "divide nothing" in refused(2, photos, "--val", 0, "--test", 0)
     assert "one each for 40 folds; 'cat' has" in refused(3, photos, "--kfold", 40)
     assert "needs a folder" in refused(2, photos, "--how", "copy")
@@ -180,6 +182,8 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert "is not empty" in refused(2, photos, "--write", tmp_path / "mine")
+    file = tmp_path / "mine" / "thesis.txt"
+    assert "thesis.txt' is a file" in refused(2, photos, "--write", file)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
     source = table(tmp_path / "t", "animal", [""])
     assert "no such column (it has 'path'" in refused(3, source, "--group", "colour")
@@ -372,6 +376,7 @@ def test_names_that_are_not_utf8_are_told_and_come_back(tmp_path):
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 0, done.stderr
     assert "1 names of photos are not valid UTF-8" in done.stderr
+    assert "TensorFlow" not in done.stderr  # only the decoder imports it
     assert b"/caf\xe9.jpg," in (tmp_path / "out" / "split.csv").read_bytes()
     again = CliRunner().invoke(app, ["data", "split", str(tmp_path / "out" / "split.csv")])
     assert again.exit_code == 0, again.stderr

@@ -18,6 +18,14 @@ class Command(TyperCommand):
                 param.display_type_rich = _no_type
         return params
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; what is said of a wrong value is the sentence alone."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
 
 class Commands(typer.Typer):
     """A group of commands, its help drawn without rich, which would double the 0.15 s it takes."""

@@ -134,7 +134,7 @@ def split(
     if how != "list" and write is None:
         raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
     check_source(source, other=other)
-    with shown(quiet=quiet, debug=debug) as display:
+    with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.split import split_photos
 
         found = split_photos(

@@ -36,13 +36,20 @@ def _figure(value: float, form: str) -> str:
 
 
 @contextmanager
-def shown(*, quiet: bool, debug: bool) -> Iterator["Display"]:
-    """Yield the display of a command that uses TensorFlow, which may now be imported."""
+def shown(*, quiet: bool, debug: bool, start: str = "TensorFlow") -> Iterator["Display"]:
+    """Yield the display of a command that uses TensorFlow, which may now be imported.
+
+    Args:
+        quiet: show nothing.
+        debug: leave TensorFlow's log alone.
+        start: what is imported at once; empty where TensorFlow comes with a later phase.
+    """
     if not debug:
         silence_native_logs()
     # what libraries print must not get into the results
     with redirect_stdout(sys.stderr), Display(quiet=quiet) as display:
-        display.on_phase("start", "TensorFlow")
+        if start:
+            display.on_phase("start", start)
         yield display
 
 

@@ -15,9 +15,10 @@ from tltool.data.catalog import Catalog
 from tltool.data.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
+from tltool.workflows.outputs import SPLIT_FILE
 
 How = Literal["copy", "link", "list"]
-FILE = "split.csv"
+FILE = SPLIT_FILE
 
 
 def lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: Observer) -> None:

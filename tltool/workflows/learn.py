@@ -233,7 +233,7 @@ class Learning:
             probe = self.progress.probe = solve_probe(
                 self.session, self.passes, self.balance, self.train, vectors(plain.pooled)
             )
-            tell_probe(self.session.observer, probe, vectors(held.pooled), self.held)
+            tell_probe(self.session, probe, vectors(held.pooled), self.held)
             if self.network.head in LINEAR_HEADS:
                 set_linear_head(self.network, probe)
         self.offer(loss_and_accuracy(self.head(held.pooled), self.held.labels), "probe", 0)

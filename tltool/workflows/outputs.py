@@ -16,6 +16,7 @@ from tltool.recipe.source_text import TFDS_FOLDER, anchored
 
 REPORT_FILE = "data_report.html"
 ISSUES_FILE = "data_issues.csv"
+SPLIT_FILE = "split.csv"
 _READ = 2000  # bytes, in which the mark of a report stands
 _MARK = re.compile(rf'<meta name="{MARK}" content="(\w+)">')
 
@@ -86,12 +87,17 @@ def report_folder(source: str, report: Path | str | None) -> Path:
     if report is not None:
         _check_own(Path(report))
         return Path(report)
-    name = re.sub(r"[^\w.-]+", "_", Path(source).resolve().name) or "photos"
+    name = re.sub(r"[^\w.-]+", "_", _called(Path(source).resolve())) or "photos"
     number, folder = 1, Path("data_check") / name
     while not _is_free(folder, source_mark(source)):
         number += 1
         folder = folder.with_name(f"{name}-{number}")
     return folder
+
+
+def _called(source: Path) -> str:
+    """Return the name of a source; all that `data split` writes are called alike."""
+    return f"{source.parent.name}-{source.name}" if source.name == SPLIT_FILE else source.name
 
 
 def _is_free(folder: Path, mark: str) -> bool:

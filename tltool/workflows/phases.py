@@ -16,7 +16,7 @@ def told_of(plan: PhasePlan, groups: Sequence[Group]) -> str:
     count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
     thawing = plan.thaw_epochs and len(groups) > 1
     joining = f", a stage joins every {plan.thaw_epochs}" if thawing else ""
-    return f"{count:,} parameters, up to {plan.epochs} epochs{joining}"
+    return f"{count:,} parameters, up to {plan.epochs} epoch{'s' * (plan.epochs != 1)}{joining}"
 
 
 def tell_thawing(session: Session, stages: int) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tltool.events import Observer
 from tltool.features.views import PhotoSource
 from tltool.models.network import Network
 from tltool.training.measure import loss_and_accuracy
@@ -40,17 +39,42 @@ def solve_probe(
     )
 
 
-def tell_probe(observer: Observer, probe: Probe, features: np.ndarray, held: PhotoSource) -> None:
+def is_no_better_than_chance(logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Tell whether always naming the most frequent class would be right as often.
+
+    Args:
+        logits: float32 [N, C].
+        labels: int [N].
+    """
+    right = np.count_nonzero(logits.argmax(axis=1) == labels)
+    return bool(right <= np.bincount(labels).max())
+
+
+def tell_probe(session: Session, probe: Probe, features: np.ndarray, held: PhotoSource) -> None:
     """Tell what the probe reaches on the validation photos, and warn where that is chance."""
-    measures = loss_and_accuracy(probe.logits(features), held.labels)
-    observer.on_epoch(0, 0, measures)
-    majority = np.bincount(held.labels, minlength=held.classes).max()
-    if measures["val_accuracy"] <= majority / len(held):
-        observer.on_message(
-            "a linear probe on the pretrained features does no better than always naming the "
-            "most frequent class: check the labels, the photos and the weights",
+    logits = probe.logits(features)
+    session.observer.on_epoch(0, 0, loss_and_accuracy(logits, held.labels))
+    if is_no_better_than_chance(logits, held.labels):
+        advice = (
+            "its weights are random, so that this says little"
+            if has_random_weights(session)
+            else "check the labels, the photos and the weights"
+        )
+        session.observer.on_message(
+            f"a linear probe on the {features_told(session)} does no better than always naming "
+            f"the most frequent class: {advice}",
             level="warning",
         )
+
+
+def has_random_weights(session: Session) -> bool:
+    """Tell whether the network began with weights that nobody has trained."""
+    return bool(session.facts.get("weights", {}).get("source") == "random")
+
+
+def features_told(session: Session) -> str:
+    """Return what the features of untouched photos are called."""
+    return "random features" if has_random_weights(session) else "pretrained features"
 
 
 def set_linear_head(network: Network, probe: Probe) -> None:

@@ -175,7 +175,12 @@ def _check_whole(division: Division) -> None:
 def _shares(validation: float | None, test: float | None, kfold: int | None) -> tuple[float, float]:
     """Return the shares of validation and test, which together leave something."""
     given = (SHARE if validation is None else validation, SHARE if test is None else test)
-    if not (min(given) >= 0 and sum(given) < 1):
+    for option, share in zip(("--val", "--test"), given, strict=True):
+        if not 0 <= share < 1:
+            raise UsageError(
+                f"{option} {share:g} is no share of the photos", hint="from 0, and below 1"
+            )
+    if sum(given) >= 1:
         raise UsageError(
             f"--val {given[0]:g} and --test {given[1]:g} leave nothing for training",
             hint="both are shares of the photos, from 0, below 1 together",
@@ -257,7 +262,11 @@ def _check_groups(
 
 
 def _check_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"'{folder}' is a file", hint="give a folder with --write; it was not touched"
+        )
+    if folder.exists() and any(folder.iterdir()):
         raise UsageError(
             f"'{folder}' is not empty", hint="give another folder with --write; it was not touched"
         )

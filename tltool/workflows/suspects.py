@@ -16,6 +16,7 @@ from tltool.models.network import Network
 from tltool.workflows.divide import groups_of
 from tltool.workflows.learn import Learning
 from tltool.workflows.photos import Photos
+from tltool.workflows.probing import features_told, is_no_better_than_chance
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
 
@@ -40,10 +41,18 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
 
     Only training and validation photos are looked at: the test photos are for the evaluation alone.
     Nothing is looked at where the recipe wants none, where the run has no features of untouched
-    photos, or where fewer than two classes have two photos. Smaller classes are left out and named.
+    photos, where its probe is no better than chance, or where fewer than two classes have two
+    photos. Smaller classes are left out and named.
     """
     session = learning.session
     if not session.recipe.evaluate.label_errors or learning.pretrained is None:
+        return Suspects(None, ())
+    logits, held = learning.probe_logits, learning.held.labels
+    if logits is not None and is_no_better_than_chance(logits, held):
+        session.observer.on_message(
+            f"no search for wrong labels: the {features_told(session)} tell the classes no better "
+            "than chance"
+        )
         return Suspects(None, ())
     parts = [photos.part("train"), photos.part("validation")]
     catalog = Catalog(
@@ -74,7 +83,9 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
     files = [shown_path(item.path, catalog.root) for item in catalog.items]
     write_suspects(session.run.label_suspects, found, files, catalog.class_names)
     if found.suspects:
-        session.observer.on_message(_told(found, str(session.run.label_suspects)))
+        session.observer.on_message(
+            _told(found, str(session.run.label_suspects), features_told(session))
+        )
     names = catalog.class_names
     labels = [
         SuspectedLabel(
@@ -99,9 +110,9 @@ def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
     return pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
 
 
-def _told(found: LabelErrors, file: str) -> str:
+def _told(found: LabelErrors, file: str, features: str) -> str:
     count = len(found.suspects)
     return (
-        f"{count:,} of {found.n:,} labels look wrong to the pretrained features; "
+        f"{count:,} of {found.n:,} labels look wrong to the {features}; "
         f"{file} has them, the surest first"
     )

@@ -67,7 +67,11 @@ def described_item(
         problems.note("the label is empty", where)
     return Item(
         path=path,
-        label=class_name(label, told=f"the class in line {line} of {problems.source}"),
+        label=class_name(
+            label,
+            told=f"the class in line {line} of {problems.source}",
+            hint="save the table as UTF-8",
+        ),
         given_split=_split(cells.get("split", "").strip(), where, problems),
         group=cells.get("group", "").strip() or None,
         weight=_weight(cells.get("weight", "").strip(), where, problems),

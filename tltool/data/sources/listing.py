@@ -75,19 +75,17 @@ def split_named(text: str) -> SplitName | None:
     return SPLIT_WORDS.get(text.lower())
 
 
-def class_name(text: str, *, told: str) -> str:
+def class_name(text: str, *, told: str, hint: str = "rename it") -> str:
     """Return the name of a class in Unicode normal form C.
 
     Raises:
-        DataError: it is not valid UTF-8; ``told`` says whose name it is.
+        DataError: it is not valid UTF-8; ``told`` says whose name it is, ``hint`` what to do.
     """
     try:
         text.encode()
     except UnicodeError:
         shown = text.encode(errors="surrogateescape")
-        raise DataError(
-            f"the name of {told} {shown!r} is not valid UTF-8", hint="rename it"
-        ) from None
+        raise DataError(f"the name of {told} {shown!r} is not valid UTF-8", hint=hint) from None
     return unicodedata.normalize("NFC", text)
 
 

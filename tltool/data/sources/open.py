@@ -39,6 +39,9 @@ class Access:
     pixels: Shape | None
 
 
+_ROWS_HINT = "each line below the first is a photo, with its path and label (or its pixels)"
+
+
 def read_source(
     source: str | Path,
     *,
@@ -75,7 +78,7 @@ def read_source(
         listing = _with_others(listing, other, access)
     if test is not None:
         listing = _with_test(listing, _read(str(test), access))
-    hint = None if is_table(Path(listing.source)) else LAYOUT_HINT
+    hint = _ROWS_HINT if is_table(Path(listing.source)) else LAYOUT_HINT
     check_classes(listing, min_classes=min_classes, hint=hint)
     return listing
 

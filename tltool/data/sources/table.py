@@ -54,8 +54,8 @@ def _check_columns(table: Table, *, labelled: bool) -> None:
     if missing:
         near = did_you_mean(missing[0], table.columns)
         raise DataError(
-            f"{table.path} has no column {listed(missing)}; its columns are"
-            f" {listed(table.columns)}.{near}",
+            f"{table.path} has no column {' and no column '.join(map(repr, missing))};"
+            f" its columns are {listed(table.columns)}.{near}",
             hint=_HINT,
         )
 
