@@ -160,7 +160,10 @@ def test_a_property_that_tells_the_class_is_named(
     assert named["JPEG quality"]["p_value"] == 0.01
     assert not named["mean colour"]["found"]
     assert "width" not in named
-    assert "the model may learn the JPEG quality instead of the object" in result.stdout
+    told = [f for f in document["findings"] if f["kind"].startswith("shortcut")]
+    assert [f["kind"] for f in told] == ["shortcut: file size, JPEG quality"]
+    assert "the model may learn the file size instead of the object" in told[0]["detail"]
+    assert told[0]["detail"].endswith("; likewise JPEG quality 100%")
 
 
 def test_properties_alike_in_all_classes_are_no_shortcut(

@@ -111,12 +111,11 @@ def _finding(found: Sequence[Shortcut], suggestion: str, severity: Severity) -> 
     best, *more = found
     detail = (
         f"{best.name} alone predicts the class of {best.accuracy:.0%} of the images (the "
-        f"largest class has {best.majority:.0%}, p = {best.p_value:.2g})"
+        f"largest class has {best.majority:.0%}, p = {best.p_value:.2g}): the model may learn "
+        f"the {best.name} instead of the object"
     )
     if more:
-        detail += f", {', '.join(f'{each.name} of {each.accuracy:.0%}' for each in more)}"
-    what = "this" if more else f"the {best.name}"
-    detail += f": the model may learn {what} instead of the object"
+        detail += f"; likewise {', '.join(f'{each.name} {each.accuracy:.0%}' for each in more)}"
     kind = f"shortcut: {', '.join(each.name for each in found)}"
     return Finding(None, kind, detail, suggestion, severity)
 
