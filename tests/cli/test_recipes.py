@@ -12,6 +12,7 @@ import yaml
 
 from tests.cli.conftest import TINY
 from tests.conftest import merged
+from tltool.models.backbones import get_backbone
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
@@ -222,9 +223,10 @@ def tiny(name: str) -> list[str]:
 
     Of those that differ only in how a network is trained, one is exported.
     """
-    train = load_recipe(name).train
+    recipe = load_recipe(name)
+    train, least = recipe.train, get_backbone(recipe.model.backbone).min_size
     return [
-        "data.image_size=32",
+        f"data.image_size={max(32, least)}",
         "model.weights=random",
         "train.batch_size=8",
         f"train.head.epochs={min(1, train.head.epochs)}",
