@@ -69,7 +69,9 @@ def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
 def some_recipe() -> st.SearchStrategy[dict[str, Any]]:
     """Return trees of any keys with any valid values; photos lie somewhere absolute."""
     by_key = {key: values(entry_of(key)) for key in all_keys()}
-    by_key["data.source"] = st.none() | st.text().map(lambda name: f"/{name}")
+    letters = st.characters(exclude_characters="/.", exclude_categories=["Cs"])
+    places = st.none() | st.text(letters, min_size=1).map(lambda name: f"/{name}")
+    by_key |= {"data.source": places, "data.other": places}
     chosen = st.fixed_dictionaries({}, optional=by_key)
     return st.tuples(chosen, st.sets(st.sampled_from(SWITCHES))).map(lambda drawn: nested(*drawn))
 
