@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.data.samples import SAMPLES, other_formats
 from tltool.data.headers import BadFileError, read_header
-from tltool.data.perceptual import look
+from tltool.data.looks import look
 from tltool.data.transcode import transcode
 from tltool.errors import DataError
 from tltool.evaluation.pictures import small_copy
