@@ -1,11 +1,13 @@
 """Methods of training, one at a time: what each does to the accuracy with few photos.
 
 python benchmarks/methods.py [--size 64] [--seeds 0,1,2] [--test 300] [--networks NAME,NAME]
+                             [--rows FILE]
 
 Reads flowers128 from TLTOOL_TEST_DATA. Of each of its five classes 100 photos are for training and
 validation, in an order that the seed draws, and ``--test`` others are the test part. VGG16 with
 real weights and ResNet-18 from scratch, at a small size: it compares the methods, and says nothing
-of what a recipe reaches at 224 pixels. Each difference is to the first row of its network.
+of what a recipe reaches at 224 pixels. Each difference is to the first row of its network. Runs
+that FILE has are not run again: it gets a line of each.
 """
 
 import argparse
@@ -132,10 +134,14 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--rows", type=Path)
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     networks = [name for name in NETWORKS if name in given.networks.split(",")]
     found = {name: {method: [] for method in NETWORKS[name][1]} for name in networks}
+    rows = given.rows or Path(tempfile.mkdtemp()) / "rows.jsonl"
+    rows.touch()
+    known = {tuple(one[:5]): one[5] for one in map(json.loads, rows.read_text().splitlines())}
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             photos = Path(folder) / "photos"
@@ -143,9 +149,13 @@ def main() -> None:
             write_photos(photos, source, seed, given.test)
             for name in networks:
                 for method in NETWORKS[name][1]:
-                    row = measure(photos, name, method, seed=seed, size=given.size)
-                    found[name][method].append(row)
-                    print(json.dumps([seed, name, method, row]), flush=True)
+                    key = (given.size, given.test, seed, name, method)
+                    if key not in known:
+                        known[key] = measure(photos, name, method, seed=seed, size=given.size)
+                        with rows.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps([*key, known[key]]) + "\n")
+                    found[name][method].append(known[key])
+                    print(json.dumps([*key, known[key]]), flush=True)
     for name in networks:
         table(name, found[name])
 
