@@ -1,7 +1,7 @@
 """Methods of training, one at a time: what each does to the accuracy with few photos.
 
 python benchmarks/methods.py [--size 64] [--seeds 0,1,2] [--test 300] [--networks NAME,NAME]
-                             [--rows FILE]
+                             [--methods NAME,NAME] [--rows FILE]
 
 Reads flowers128 from TLTOOL_TEST_DATA. Of each of its five classes 100 photos are for training and
 validation, in an order that the seed draws, and ``--test`` others are the test part. VGG16 with
@@ -134,11 +134,16 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--methods", help="those of all networks; without it, every method")
     parser.add_argument("--rows", type=Path)
     given = parser.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     networks = [name for name in NETWORKS if name in given.networks.split(",")]
-    found = {name: {method: [] for method in NETWORKS[name][1]} for name in networks}
+    wanted = given.methods.split(",") if given.methods else None
+    found = {
+        name: {method: [] for method in NETWORKS[name][1] if not wanted or method in wanted}
+        for name in networks
+    }
     rows = given.rows or Path(tempfile.mkdtemp()) / "rows.jsonl"
     rows.touch()
     known = {tuple(one[:5]): one[5] for one in map(json.loads, rows.read_text().splitlines())}
@@ -148,7 +153,7 @@ def main() -> None:
             source = Path(os.environ["TLTOOL_TEST_DATA"]) / "flowers128"
             write_photos(photos, source, seed, given.test)
             for name in networks:
-                for method in NETWORKS[name][1]:
+                for method in found[name]:
                     key = (given.size, given.test, seed, name, method)
                     if key not in known:
                         known[key] = measure(photos, name, method, seed=seed, size=given.size)
