@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class TltoolError(Exception):
@@ -38,6 +39,20 @@ class GateError(TltoolError):
     """A quality gate failed: accuracy, parity or reproduction (exit code 4)."""
 
     exit_code = 4
+
+
+class RunRefusedError(GateError):
+    """What a training run made is not good enough; the run is kept, and nothing was exported.
+
+    Args:
+        message: as in ``TltoolError``.
+        hint: as in ``TltoolError``.
+        run: the run folder.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, run: Path) -> None:
+        super().__init__(message, hint=hint)
+        self.run = run
 
 
 class EnvironmentProblem(TltoolError):

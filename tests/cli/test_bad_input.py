@@ -471,24 +471,47 @@ def test_a_model_below_the_recipes_bar_is_not_exported(
         # the same pictures under both names, as other bytes: nothing to learn
         (photos / "dog" / cat.name).write_bytes(cat.read_bytes() + b"dog")
     settings = ("evaluate.min_accuracy=1", "export.enabled=true")
-    result = finetune_tiny(photos, settings=settings)
+    result = finetune_tiny(photos, "--json", settings=settings)
     assert result.exit_code == 4
     assert "evaluate.min_accuracy" in the_error(result)
     assert not (tmp_path / "exports").exists()
+    document = json.loads(result.stdout)
+    assert document["run"] == str(tmp_path / "run") and document["export"] is None
+    assert document["metrics"]["accuracy"]["value"] < 1
+    assert document["error"]["exit_code"] == 4
 
 
 def test_a_model_against_its_conditions_is_not_exported(
     finetune_tiny, the_error, make_photos, tmp_path
 ):
     conditions = ("--assert", "accuracy>=0", "--assert", "log_loss<=1e-9")
-    result = finetune_tiny(make_photos(n=8), *conditions, settings=("export.enabled=true",))
+    settings = ("export.enabled=true", "evaluate.report=true")
+    result = finetune_tiny(make_photos(n=8), *conditions, settings=settings)
     assert result.exit_code == 4
+    for told in ("accuracy ", "recall 95 %", "not met  log_loss<=1e-9"):  # the results all the same
+        assert told in result.stdout
+    assert f"report  {tmp_path / 'run' / 'report.html'}" in result.stdout
     assert "log_loss<=1e-9 is not met" in the_error(result)
     assert not (tmp_path / "exports").exists()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
     assert [row["passed"] for row in metrics["asserts"]] == [True, False]
     assert "log_loss<=1e-9" in (tmp_path / "run" / "recipe.yaml").read_text("utf-8")
-    assert not (tmp_path / "run" / "report.html").exists()  # the tests' settings want none
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("accuracy>=1", "can never hold strictly: no 95 %"),
+        ("accuracy>=0.9", "of a model without a mistake"),
+    ],
+)
+def test_a_strict_condition_that_nothing_meets_is_refused_before_training(
+    finetune_tiny, the_error, make_photos, tmp_path, condition, told
+):
+    result = finetune_tiny(make_photos(n=8), "--assert", condition, "--strict")
+    assert result.exit_code == 2
+    assert told in the_error(result)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

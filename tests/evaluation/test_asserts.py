@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import GateError, UsageError
-from tltool.evaluation.asserts import METRICS, check_asserts, checked, require
+from tltool.evaluation.asserts import METRICS, check_asserts, check_enough, checked, require
 from tltool.evaluation.metrics import compute_metrics
 
 NAMES = ["ants", "bees [small]", "wasps"]
@@ -90,6 +90,38 @@ def test_a_condition_that_can_never_be_checked_is_refused(text: str, told: str) 
 @pytest.mark.parametrize("text", ["accuracy>=1", "ece<=0", "brier>=2", "log_loss>=3"])
 def test_the_last_possible_value_can_be_asked_for(text: str) -> None:
     check_asserts([text], NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "nearly"),
+    [
+        ("accuracy>=1", "accuracy>=0.99"),
+        ("ece<=0", "ece<=0.01"),
+        ("recall[ants]>=1.0", "recall[ants]>0.99"),
+        ("log_loss<=0", "log_loss<=0.1"),
+        ("brier>=2", "brier>=1.9"),
+        ("accuracy<=0", "accuracy<=0.1"),
+    ],
+)
+def test_what_no_interval_reaches_cannot_be_asked_for_strictly(text: str, nearly: str) -> None:
+    check_asserts([text, nearly], NAMES)
+    check_asserts([nearly], NAMES, strict=True)
+    with pytest.raises(UsageError, match="can never hold strictly: no 95 % interval") as raised:
+        check_asserts([text], NAMES, strict=True)
+    assert "--strict" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("text", ["accuracy>=0.9", "recall[ants]>=0.75", "top_2>0.9"])
+def test_few_photos_cannot_meet_a_strict_condition(text: str) -> None:
+    enough = dict.fromkeys(NAMES, 12)
+    check_enough([text, "accuracy<=0.5", "ece<=0.001"], enough)
+    with pytest.raises(
+        UsageError, match=r"with \d+ photos: the 95 % interval of a model without a mistake"
+    ):
+        check_enough([text], dict.fromkeys(NAMES, 10))
+    labels = np.repeat(np.arange(3), 10)  # and indeed a faultless model does not
+    metrics = compute_metrics(np.eye(3)[labels] * 0.7 + 0.1, labels, NAMES)
+    assert not checked([text], metrics, strict=True)[0]["passed"]
 
 
 def test_percent_are_told_as_a_share() -> None:

@@ -5,8 +5,8 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -46,14 +46,17 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def tell(problem: TltoolError, *, json: bool = False) -> None:
-    """Say what is wrong on stderr, and with ``json`` on stdout as well."""
+def tell(
+    problem: TltoolError, *, json: bool = False, found: Mapping[str, Any] | None = None
+) -> None:
+    """Say what is wrong on stderr; with ``json`` on stdout as well, after what was ``found``."""
     from tltool.cli.console import fail, print_json
 
     fail(problem.message, problem.hint)
     if json:
         document = {"message": problem.message, "hint": problem.hint}
-        print_json({"error": {**document, "exit_code": problem.exit_code}})
+        error = {**document, "exit_code": problem.exit_code}
+        print_json({**(found or {}), "error": error})
 
 
 def explained(error: BaseException) -> TltoolError:

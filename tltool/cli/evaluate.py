@@ -46,7 +46,7 @@ def evaluate(
     if report is not None:
         check_page(report)
     conditions = asserts or []
-    check_asserts(conditions)
+    check_asserts(conditions, strict=strict)
     if strict and not conditions:
         raise UsageError("--strict needs --assert", hint="such as --assert 'accuracy>=0.9'")
     with shown(quiet=quiet, debug=debug) as display:

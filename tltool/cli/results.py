@@ -15,15 +15,18 @@ def show_run(document: Mapping[str, Any]) -> None:
     """Print the figures of a training run, its files, and what to type next."""
     show_metrics(document["metrics"])
     run, export = Path(document["run"]), document["export"]
-    report = RunLayout(run).report
-    files = {"run": run, "model": export or run, "report": report if report.exists() else None}
-    present = {name: path for name, path in files.items() if path is not None}
-    show_fields({**present, "time": duration(document["seconds"]["total"])})
+    show_files(run, model=export or run, time=duration(document["seconds"]["total"]))
     model = Path(export).parent if export else run
     show_next(
         ["tltool", "predict", str(model), "PHOTO.jpg"],
         ["tltool", "evaluate", str(run), "FOLDER"],
     )
+
+
+def show_files(run: Path, **more: object) -> None:
+    """Print where a run and its report are, if it has one, and ``more``."""
+    report = RunLayout(run).report
+    show_fields({"run": run, "report": report if report.exists() else None, **more})
 
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
@@ -109,8 +112,9 @@ def shown_class(name: str, is_known: bool | None) -> str:
 
 
 def show_fields(fields: Mapping[str, object]) -> None:
-    """Print names and values below each other, after an empty line."""
+    """Print names and values below each other, after an empty line; None has no line."""
     console = out()
+    fields = {name: value for name, value in fields.items() if value is not None}
     line(console)
     width = max(map(len, fields)) + 2
     for name, value in fields.items():

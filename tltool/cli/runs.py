@@ -10,6 +10,7 @@ from tltool.cli import options
 from tltool.cli.boundary import guarded
 from tltool.cli.commands import Commands
 from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.refused import results_first
 from tltool.cli.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.results import show_run as show_result
 
@@ -77,7 +78,7 @@ def resume(
 
     # what is known at once costs no loading of TensorFlow
     check_resumable(RunLayout(run), show_run(run)["status"])
-    with shown(quiet=quiet, debug=debug) as display:
+    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
         result = workflow(run, offline=offline, observer=display)

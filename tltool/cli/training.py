@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tltool.cli.console import print_json
+from tltool.cli.refused import results_first
 from tltool.cli.results import show_run
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def train(
     check_first(
         recipe, photos, test=test, out=out, weights=weights, track=track or (), offline=offline
     )
-    with shown(quiet=quiet, debug=debug) as display:
+    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.finetune import finetune as workflow
 
         result = workflow(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tltool.errors import GateError, UsageError, did_you_mean
+from tltool.evaluation.intervals import wilson
 
 RATES = ("accuracy", "balanced_accuracy")
 TOP_K = {"top_2": "2", "top_3": "3", "top_5": "5"}
@@ -69,19 +70,50 @@ def parse_assert(text: str) -> Assert:
     return condition
 
 
-def check_asserts(texts: Sequence[str], class_names: Sequence[str] | None = None) -> None:
+def check_asserts(
+    texts: Sequence[str], class_names: Sequence[str] | None = None, *, strict: bool = False
+) -> None:
     """Refuse conditions that can never be checked.
 
     Args:
         texts: the conditions.
         class_names: those of the model; None while they are not known.
+        strict: they are held against the worse end of the interval.
 
     Raises:
         UsageError: a condition is malformed or can never hold, or names an unknown metric or class.
     """
     for condition in map(parse_assert, texts):
+        if strict:
+            _check_possible_strictly(condition)
         if class_names is not None:
             _check_classes(condition, class_names)
+
+
+def check_enough(texts: Sequence[str], counts: Mapping[str, int]) -> None:
+    """Refuse strict conditions on a rate that not even a faultless model could meet.
+
+    Args:
+        texts: the conditions, which ``check_asserts`` has accepted.
+        counts: photos of each class to be measured on.
+
+    Raises:
+        UsageError: there are too few photos for one of them.
+    """
+    for condition in map(parse_assert, texts):
+        of_class = condition.metric == "recall" and condition.class_name is not None
+        if not condition.comparison.startswith(">") or not (
+            of_class or condition.metric in ("accuracy", *TOP_K)
+        ):
+            continue
+        n = counts[condition.class_name or ""] if of_class else sum(counts.values())
+        best = wilson(n, n)[0]
+        if not _COMPARISONS[condition.comparison](best, condition.bound):
+            raise UsageError(
+                f"'{condition.text}' can never hold strictly with {n:,} photo{'s' * (n != 1)}: the "
+                f"95 % interval of a model without a mistake begins at {best:.3f}",
+                hint="measure on more photos, lower the bound, or leave out --strict",
+            )
 
 
 def checked(
@@ -117,6 +149,17 @@ def _check_possible(condition: Assert) -> None:
         raise UsageError(
             f"'{condition.text}' can never hold: {condition.metric} is {between}",
             hint=f"write {condition.bound / 100:g} for {condition.bound:g} %" if percent else _HINT,
+        )
+
+
+def _check_possible_strictly(condition: Assert) -> None:
+    """Refuse what only the best possible value would meet: no interval ends there."""
+    most, up = _MOST.get(condition.metric, 1.0), condition.comparison.startswith(">")
+    if condition.bound == (most if up else 0.0):
+        raise UsageError(
+            f"'{condition.text}' can never hold strictly: no 95 % interval "
+            f"{'begins' if up else 'ends'} at {condition.bound:g}",
+            hint="give a bound short of it, or leave out --strict",
         )
 
 

@@ -6,7 +6,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tltool.errors import EnvironmentProblem, GateError, Interrupted, TltoolError
+from tltool.errors import (
+    EnvironmentProblem,
+    GateError,
+    Interrupted,
+    RunRefusedError,
+    TltoolError,
+)
 from tltool.runs.layout import RunLayout, discard_run
 from tltool.workflows.session import Session
 
@@ -17,6 +23,7 @@ def endings_explained(session: Session) -> Iterator[None]:
 
     Raises:
         Interrupted: the user pressed Ctrl-C.
+        RunRefusedError: a gate failed.
     """
     run = session.run
     try:
@@ -26,10 +33,10 @@ def endings_explained(session: Session) -> Iterator[None]:
             f"interrupted; the run folder {run.folder} keeps what was done, no export was written",
             hint=f"go on with: tltool runs resume {run.folder}",
         ) from None
-    except GateError:
+    except GateError as error:
         session.note(status="failed")
         _remove_working_files(run)
-        raise
+        raise RunRefusedError(error.message, hint=error.hint, run=run.folder) from error
     except TltoolError as error:
         if "weights_digest" not in session.facts:
             # nothing was computed: the same command must work once the mistake is mended

@@ -72,7 +72,7 @@ def evaluate(
         DataError: the photos cannot be used, or have classes that the model does not know.
     """
     observer = observer or SilentObserver()
-    check_asserts(asserts)
+    check_asserts(asserts, strict=strict)
     if report is not None:
         check_page(report)
     observer.on_phase("model", str(model))

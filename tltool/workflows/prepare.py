@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from tltool.evaluation.asserts import check_asserts
+from tltool.evaluation.asserts import check_asserts, check_enough
 from tltool.features.views import PhotoSource
 from tltool.models.build import build_model
 from tltool.models.network import Network
@@ -120,7 +120,8 @@ def open_data(
     """Audit and divide the photos; refuse others than those expected, and unknown classes.
 
     Raises:
-        UsageError: a condition of the recipe names a class that the photos do not have.
+        UsageError: a condition of the recipe names a class that the photos do not have, or is to
+            hold strictly with too few photos.
     """
     recipe, test = session.recipe, arguments.test
     with session.phase("audit", arguments.photos):
@@ -135,6 +136,9 @@ def open_data(
         if expected:
             expected.check_data(data.catalog)
         check_asserts(recipe.evaluate.asserts, data.catalog.class_names)
+        if recipe.evaluate.strict:
+            measured_on = data.part("test" if len(data.split.indices("test")) else "validation")
+            check_enough(recipe.evaluate.asserts, measured_on.counts())
         write_photos(session.run, data)
         session.note(data_digest=data.catalog.digest(), photos=len(data.catalog))
     return data

@@ -35,7 +35,7 @@ def check_names(recipe: Recipe) -> None:
     side = recipe.data.image_size or backbone.image_size
     backbone.check_size(side, side)
     check_augmentation(recipe, backbone)
-    check_asserts(recipe.evaluate.asserts)
+    check_asserts(recipe.evaluate.asserts, strict=recipe.evaluate.strict)
 
 
 def photos_of(recipe: Recipe, *, told: str) -> str:
