@@ -56,6 +56,7 @@ _EXTENSIONS = {
     "webp": {".webp"},
     "tiff": {".tif", ".tiff"},
 }
+_IMAGE_EXTENSIONS = {name for names in _EXTENSIONS.values() for name in names}
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,8 @@ def odd_notes(path: Path, header: Header) -> list[Note]:
     """Return what is odd about a file, but does no harm to it."""
     notes, image_format = [], header.format
     extension = path.suffix.lower()
-    known = {name for names in _EXTENSIONS.values() for name in names}
     expected = _EXTENSIONS.get(image_format, set())
-    if extension not in expected and (expected or extension in known):
+    if extension not in expected and (expected or extension in _IMAGE_EXTENSIONS):
         detail = f"it is a {image_format.upper()} file; used all the same"
         notes.append(Note("wrong extension", detail))
     if header.frames > 1:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from tltool.evaluation.pages import page_template
 from tltool.evaluation.pictures import as_uri, small_copy
 
 _THUMBNAIL = 168  # pixels
@@ -66,12 +65,5 @@ def compare_page(
         galleries: two per comparison.
         n: photos.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tltool.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("compare_report.html.j2")
+    page = page_template("compare_report.html.j2")
     return page.render(rows=rows, verdicts=verdicts, galleries=galleries, n=n)

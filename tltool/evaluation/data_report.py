@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image, ImageOps
 
 from tltool.data.checks.findings import Finding
 from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
 from tltool.data.split import shown_path
+from tltool.evaluation.pages import page_template
 from tltool.evaluation.pictures import as_uri, small_copy
 
 MARK = "tltool-data-check"
@@ -43,19 +43,9 @@ def write_data_report(path: Path, result: CheckResult, *, mark: str) -> None:
         result: what was found.
         mark: letters and digits by which the source can be known again.
     """
-    page = _environment().get_template("data_report.html.j2")
+    page = page_template("data_report.html.j2")
     content = _content(result, result.root) | {"mark_name": MARK, "mark": mark}
     path.write_text(page.render(content), "utf-8", errors="backslashreplace")
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("tltool.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _content(result: CheckResult, root: Path) -> dict[str, Any]:

@@ -8,12 +8,13 @@ is looked at once more on its own, so that the reason can be told.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -217,25 +218,32 @@ def _decode_jpeg(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_jpeg(data), tf.constant(_FROM_HEADER, tf.int64)
 
 
+@functools.cache  # tracing takes as long as decoding a hundred photos
+def _loader(decode: _Decode) -> Callable[..., Any]:
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)], autograph=False
+    )
+    def load(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image, orientation = decode(tf.io.read_file(path))
+        side = [perceptual.HASH_SIDE, perceptual.HASH_SIDE]
+        return index, tf.shape(image), orientation, tf.image.resize(image, side, method="area")
+
+    return as_written(load.get_concrete_function())
+
+
 def _pipeline(chunks: Iterator[_Chunk], decode: _Decode) -> tf.data.Dataset:
     """Decode files and yield what is known of them by batch.
 
     These are positions [B], shapes as stored [B, 3], EXIF orientations [B] and thumbnails as
     stored [B, 32, 32, 3]. A file that cannot be decoded is not among them.
     """
-
-    @as_written
-    def load(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        image, orientation = decode(tf.io.read_file(path))
-        side = [perceptual.HASH_SIDE, perceptual.HASH_SIDE]
-        return index, tf.shape(image), orientation, tf.image.resize(image, side, method="area")
-
     signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.string))
     files = tf.data.Dataset.from_generator(lambda: chunks, output_signature=signature)
+    calls = min(os.cpu_count() or 1, 16) + 1  # one more: headers are read beside them, and wait
     decoded = (
         files.prefetch(1)
         .unbatch()
-        .map(load, num_parallel_calls=min(os.cpu_count() or 1, 16), deterministic=False)
+        .map(_loader(decode), num_parallel_calls=calls, deterministic=False)
     )
     batches = decoded.ignore_errors(log_warning=False).batch(_CHUNK).prefetch(1)
     return batches.with_options(fixed_options())

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from tltool.data.split import shown_path
+from tltool.evaluation.pages import page_template
 from tltool.evaluation.pictures import as_uri
 from tltool.evaluation.report.advice import answer, confused_pairs, next_steps, percent
 from tltool.evaluation.report.card import card
@@ -45,20 +45,8 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    page = _environment().get_template("report.html.j2")
+    page = page_template("report.html.j2", percent=percent, figure=_figure)
     path.write_text(page.render(_content(report)), "utf-8", errors="backslashreplace")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tltool.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "figure": _figure}
-    return environment
 
 
 def _content(report: Report) -> dict[str, Any]:
