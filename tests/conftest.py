@@ -21,6 +21,14 @@ def merged(*settings: str) -> list[str]:
     return list({setting.partition("=")[0]: setting for setting in settings}.values())
 
 
+def unless_thorough(cases: Sequence[str], *always: str) -> list[object]:
+    """Return parameters of a test of which all but ``always`` are marked ``thorough``."""
+    assert set(always) <= set(cases)
+    return [
+        case if case in always else pytest.param(case, marks=pytest.mark.thorough) for case in cases
+    ]
+
+
 def picture(seed: int, size: tuple[int, int] = (48, 48), *, hue: int = 0) -> Image.Image:
     """Return a small RGB picture (width, height): a gradient in the colour ``hue`` plus noise.
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.conftest import unless_thorough
+
 
 def damaged(path: Path, *, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
@@ -541,9 +543,10 @@ def test_strict_without_a_condition(finetune_tiny, the_error, make_photos):
 # Ctrl-C -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "phase", ["audit", "model", "features", "probe", "head", "finetune", "evaluation", "export"]
-)
+PHASES = ["audit", "model", "features", "probe", "head", "finetune", "evaluation", "export"]
+
+
+@pytest.mark.parametrize("phase", unless_thorough(PHASES, "audit", "finetune", "export"))
 def test_ctrl_c_in_each_phase_says_what_is_kept(
     finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase, tltool
 ):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import TINY
-from tests.conftest import merged
+from tests.conftest import merged, unless_thorough
 from tltool.models.backbones import get_backbone
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
@@ -240,7 +240,7 @@ def tiny(name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", unless_thorough(NAMES, "quick", "scratch", "digit_recognizer"))
 def test_a_shipped_recipe_runs_to_the_end_and_again_bit_for_bit(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))

@@ -29,6 +29,7 @@ TINY = (
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_second_demo_keeps_the_digits_and_adds_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(story, "_OVERRIDES", TINY)
     write_digits(tmp_path / "digits")

@@ -171,6 +171,7 @@ def left_in(run: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", sorted(CHANGES))
 def test_another_value_makes_another_run(outcome, key):
     value, context = CHANGES[key]
