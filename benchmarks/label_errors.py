@@ -16,6 +16,7 @@ import numpy as np
 
 from tltool.data.audit import audit
 from tltool.data.catalog import Catalog
+from tltool.data.duplicates import find_copies
 from tltool.data.sources.open import read_source
 from tltool.evaluation.intervals import wilson
 from tltool.evaluation.label_errors import LabelErrors, label_errors
@@ -67,7 +68,7 @@ def main() -> None:
         observer=SilentObserver(),
     )
     true, classes = catalog.labels(), len(catalog.class_names)
-    groups = groups_of(catalog)
+    groups = groups_of(catalog, find_copies(catalog.items).clusters)
     print(f"VGG16 at {given.size} pixels, n = {len(true)}, {given.share:.0%} flipped.\n")
     print(
         f"| seed | of the first {FIRST} flipped (95 %) | right class suggested | suspects | "

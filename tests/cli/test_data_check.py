@@ -415,6 +415,33 @@ def test_shortcuts_that_were_not_looked_at_are_unknown(
     assert page.count('<div class="card shape">') == 2
 
 
+def test_many_files_that_cannot_be_used_are_advised_on(
+    tltool: Callable[..., Any], finetune_tiny: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=7, size=80)
+    for number in range(6):
+        (root / "cat" / f"bad {number}.jpg").write_bytes(b"no photo")
+    result = tltool("data", "check", root)
+    assert "6 not an image; too many to train" in result.stdout
+    assert "6 of 20 images (30%) cannot be used, and training stops above 10%" in result.stdout
+    setting = "data.max_bad_fraction=0.3"
+    assert f"train without them: --set {setting}." in result.stdout
+    assert "data.max_bad_fraction=0.3" in Path("data_check/photos/data_issues.csv").read_text()
+    refused = finetune_tiny(root)
+    assert refused.exit_code == 3
+    assert f"--set {setting} leaves them out" in refused.stderr
+    trained = finetune_tiny(root, settings=(setting,))
+    assert trained.exit_code == 0, trained.stderr
+    assert "30% of the photos are left out" in trained.stderr
+
+
+def test_splits_that_are_not_given_are_not_looked_at(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    told = tltool("data", "check", make_photos(n=3, size=80)).stdout
+    assert "leaks across splits  unknown  not looked at: the source gives no splits" in told
+
+
 def test_links_and_pipes_get_the_advice_that_helps(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cli.test_data_check import found
@@ -133,6 +134,24 @@ def test_a_class_of_one_image_is_serious(
     (small,) = [each for each in findings if "'owl'" in each["detail"]]
     assert (small["kind"], small["severity"]) == ("class too small", "serious")
     assert small["detail"].startswith("class 'owl' has 1 image, too few")
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_tiny_grey_pictures_are_offered_the_recipe_for_digits(
+    tltool: Callable[..., Any], tmp_path: Path, grey: bool
+) -> None:
+    """Pixels of digits are; a table of tiny photos in colour is not."""
+    rng = np.random.default_rng(0)
+    shape = (12, 64) if grey else (12, 64, 3)
+    pixels = rng.integers(0, 256, shape).reshape(12, -1)
+    columns = ["label", *(f"pixel{n}" for n in range(pixels.shape[1]))]
+    rows = [columns, *([n % 2, *row] for n, row in enumerate(pixels.tolist()))]
+    table = tmp_path / "digits.csv"
+    table.write_text("\n".join(",".join(map(str, row)) for row in rows))
+    result = tltool("data", "check", table, *(() if grey else ("--pixels", "8x8x3")))
+    following = f"tltool finetune {table} --recipe digit_recognizer --set data.resize=squash"
+    assert (following in result.stdout) is grey, result.stdout
+    assert ("recipe               ok" in result.stdout) is grey
 
 
 def test_a_table_of_pixels_is_checked_row_by_row(

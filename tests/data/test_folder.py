@@ -140,6 +140,29 @@ def test_links_to_photos_of_others_are_warned_of(
     assert "remove the link" in warned[0]
 
 
+@pytest.mark.parametrize("other", ["ant", "zebra"])
+def test_a_link_into_the_folder_of_another_class_is_warned_of(tmp_path: Path, other: str) -> None:
+    """Whether it is read before the photos that it leads to, or after them."""
+    touch(tmp_path, "cat/1.jpg", "cat/in/2.jpg", "cat/in/deep/3.jpg", f"{other}/4.jpg")
+    (tmp_path / other / "more").symlink_to("../cat/in")
+    (tmp_path / "cat" / "again").symlink_to("in")  # within its class: harmless
+    listener = Listener()
+    listing = read_source(tmp_path, observer=listener)
+    assert len(listing.items) == 6  # the photos of cat, and two of them again
+    warned = [message for message in listener.messages if "by a link" in message]
+    assert len(warned) == 1
+    assert f"'{other}/more': by a link it is 'cat/" in warned[0]
+    assert f"count as '{other}' too; remove the link" in warned[0]
+
+
+def test_classes_that_link_to_one_folder_elsewhere_are_warned_of(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/1.jpg", "photos/cat/2.jpg", "photos/dog/3.jpg")
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label / "more").symlink_to(tmp_path / "elsewhere")
+    (astray,) = read_source(tmp_path / "photos").astray
+    assert (astray.path.parent.name, astray.target.parent.name) == ("dog", "cat")
+
+
 def test_a_link_between_parts_is_warned_of_and_one_within_a_class_is_not(tmp_path: Path) -> None:
     touch(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "train/dog/in/2.jpg", "val/dog/3.jpg")
     (tmp_path / "train/dog/again").symlink_to("in")

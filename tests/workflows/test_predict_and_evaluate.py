@@ -10,7 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.workflows.conftest import write_fruit
@@ -123,6 +125,37 @@ def test_photos_that_the_run_was_trained_on_are_told(trained, tmp_path):
     told = f"{42 - held} of these trained it and {held} of these chose its best epoch"
     assert told in " ".join(result.stderr.split())
     assert page.read_text("utf-8").count(told) == 2  # what to do next, and the model card
+
+
+def test_leaks_are_told_beside_the_accuracy_in_the_figures_and_in_the_report(
+    finetune_tiny, tmp_path
+):
+    """One test photo is in the training part too, one smaller; one is in the validation part."""
+    parts = {
+        part: write_fruit(tmp_path / "p" / part, n=6, seed=n)
+        for n, part in enumerate(("train", "val", "test"))
+    }
+    shutil.copy(parts["train"] / "plum" / "0_00.png", parts["test"] / "plum" / "again.png")
+    patches = np.random.default_rng(9).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+    for part, side in (("train", 96), ("test", 60)):
+        image = Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
+        image.save(parts[part] / "plum" / "patches.png")
+    shutil.copy(parts["val"] / "plum" / "1_00.png", parts["test"] / "plum" / "held.png")
+    run = finetune_tiny(tmp_path / "p", "evaluate.report=true").run
+    assert json.loads((run / "metrics.json").read_text("utf-8"))["trained_on"] == {
+        "train": 2,
+        "validation": 1,
+    }
+    told = (
+        "Measure on photos that the model has not seen: 2 of these trained it (by a copy) and 1 of "
+        "these chose its best epoch (by a copy), so the figures are better than those of new photos"
+    )
+    assert told in (run / "report.html").read_text("utf-8")
+    lines = " ".join(tltool("runs", "show", run).stdout.split())
+    assert lines.index("accuracy") < lines.index(told) < lines.index("log-loss")
+    again = tltool("evaluate", run, tmp_path / "p", "--split", "test", "--json")
+    # by content alone: of training photos only digests are kept
+    assert json.loads(again.stdout)["trained_on"] == {"train": 1, "validation": 1}
 
 
 def test_new_photos_and_held_out_ones_are_measured_without_a_warning(

@@ -167,6 +167,7 @@ def _settings(other: str | None, pixels: str | None, image_size: int) -> list[st
 
 
 def _show_check(found: "Checked", settings: list[str]) -> None:
+    from tltool.data.checks.files import MANY
     from tltool.data.checks.result import summary
 
     console, result = out(), found.result
@@ -180,9 +181,13 @@ def _show_check(found: "Checked", settings: list[str]) -> None:
     if result.count("serious"):
         line(console)
         line(console, f"{result.told_serious()}: mend what is wrong before training.")
+        for finding in result.findings:
+            if finding.kind == MANY:
+                line(console, f"{finding.detail}: {finding.suggestion}.")
     elif result.shape is not None:
+        recipe = ["--recipe", result.recipe] if result.recipe else []
         setting = f"data.resize={result.shape.recommended}"
-        show_next(["tltool", "finetune", result.source, "--set", setting, *settings])
+        show_next(["tltool", "finetune", result.source, *recipe, "--set", setting, *settings])
 
 
 def _show_split(found: "Division", how: str) -> None:

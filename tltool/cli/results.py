@@ -31,6 +31,7 @@ def show_files(run: Path, **more: object) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
+    from tltool.evaluation.report.advice import photos_seen
     from tltool.evaluation.tables import PER_CLASS_COLUMNS, asserts_told, per_class_rows, remarks
 
     console = out()
@@ -39,6 +40,9 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     line(console)
     told = f"{low_high}{printable(metrics['evaluated_on'])})"
     line(console, (f"accuracy {rate['value']:.3f}", "bold"), told)
+    seen = photos_seen(metrics) if "best" in metrics else None  # `evaluate` has warned of them
+    if seen:
+        line(console, (seen, "yellow"))
     for text in (*_figures(metrics), *remarks(metrics)):
         line(console, printable(text))
     if metrics["part"] == "validation" and "best" in metrics:

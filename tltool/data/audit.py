@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from tltool.events import Observer
 ACROSS_PARTS = "duplicate across splits"
 TWO_LABELS = "same image, different labels"
 _NAMED_AT_MOST = 5
+_MANY = 0.1  # of all files
 _PROGRESS_STEPS = 200
 
 
@@ -76,7 +79,7 @@ def audit(
     _check_classes(listing, items, bad)
     _check_policy(bad, total, on_bad, max_bad_fraction)
     issues += _content_issues(items)
-    _report(bad, observer)
+    _report(bad, total, listing.source, observer)
     names = tuple(sorted({item.label for item in items}))
     return Audit(Catalog(listing.root, tuple(items), names), tuple(issues), listing)
 
@@ -144,15 +147,16 @@ def _check_policy(bad: Sequence[Issue], total: int, on_bad: str, most: float) ->
     if not bad or (on_bad == "skip" and len(bad) <= most * total):
         return
     allowed = "" if on_bad == "fail" else f", more than the {most:.0%} that may be skipped"
+    leave_out = "data.on_bad: skip" if on_bad == "fail" else allowing(len(bad), total)
     raise DataError(
         f"{len(bad)} of {total} files cannot be used{allowed}: {_described(bad)}",
-        hint="repair or remove these files; when training, "
-        + (
-            "data.on_bad: skip leaves them out"
-            if on_bad == "fail"
-            else "--set data.max_bad_fraction=… allows more"
-        ),
+        hint=f"repair or remove these files; when training, {leave_out} leaves them out",
     )
+
+
+def allowing(lost: int, total: int) -> str:
+    """Return the setting that lets a run leave out ``lost`` of ``total`` files."""
+    return f"--set data.max_bad_fraction={math.ceil(100 * lost / total) / 100:g}"
 
 
 def _described(bad: Sequence[Issue]) -> str:
@@ -185,7 +189,7 @@ def _noted(copies: Sequence[Item], kind: str, found: Sequence[str]) -> list[Issu
     return [Issue(item.path, kind, detail, bad=False) for item in copies]
 
 
-def _report(bad: Sequence[Issue], observer: Observer) -> None:
+def _report(bad: Sequence[Issue], total: int, source: str, observer: Observer) -> None:
     if not bad:
         return
     kinds = Counter(issue.kind for issue in bad)
@@ -194,3 +198,9 @@ def _report(bad: Sequence[Issue], observer: Observer) -> None:
         f"{len(bad)} files cannot be used and are left alone ({summary}): {_described(bad)}",
         level="warning",
     )
+    if len(bad) > _MANY * total:
+        observer.on_message(
+            f"{len(bad) / total:.0%} of the photos are left out, and no figure says anything of "
+            f"such photos: tltool data check {shlex.quote(source)} says what to do about each",
+            level="warning",
+        )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tltool.data.audit import ACROSS_PARTS, TWO_LABELS, Issue
-from tltool.data.catalog import Catalog, Item
+from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
 from tltool.data.duplicates import Cluster
 from tltool.data.split import shown_path
 
@@ -25,14 +25,6 @@ class Torn:
     conflicts: tuple[Cluster, ...]
 
 
-def same_content(items: Sequence[Item]) -> tuple[Cluster, ...]:
-    """Return the clusters of audited items that have the same bytes."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        found[item.sha256].append(index)
-    return tuple(Cluster(tuple(same), exact=True) for same in found.values() if len(same) > 1)
-
-
 def find_torn(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Cluster]) -> Torn:
     """Return the clusters that are in more than one part or class.
 
@@ -46,6 +38,29 @@ def find_torn(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Cluster
         tuple(each for each in clusters if len({parts[i] for i in each.members}) > 1),
         tuple(each for each in clusters if len({labels[i] for i in each.members}) > 1),
     )
+
+
+def learned_from(
+    parts: Sequence[str], clusters: Sequence[Cluster], part: SplitName
+) -> dict[str, int]:
+    """Return of how many photos of ``part`` the model has learned: by themselves or by a copy.
+
+    Args:
+        parts: of all photos.
+        clusters: of copies and near copies among them.
+        part: one of the parts.
+
+    Returns:
+        ``train``: how many have trained it; ``validation``: how many others chose its best epoch.
+    """
+    places = {
+        index: {parts[i] for i in cluster.members}
+        for cluster in clusters
+        for index in cluster.members
+    }
+    measured = [places.get(index, {own}) for index, own in enumerate(parts) if own == part]
+    first = Counter(next(name for name in SPLIT_NAMES if name in each) for each in measured)
+    return {"train": first["train"], "validation": first["validation"]}
 
 
 def told_torn(catalog: Catalog, parts: Sequence[str], torn: Torn) -> str:

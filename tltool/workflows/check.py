@@ -10,8 +10,9 @@ from typing import Any
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
 from tltool.data.checks.balance import class_findings, measure_balance
 from tltool.data.checks.copies import copies, with_a_class
-from tltool.data.checks.files import beside_the_photos
+from tltool.data.checks.files import beside_the_photos, many_unusable
 from tltool.data.checks.findings import SEVERITIES, write_findings
+from tltool.data.checks.fitting import fitting_recipe
 from tltool.data.checks.properties import FEATURES
 from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import Scan, scan
@@ -131,6 +132,8 @@ def _judged(
     aspects = found.features[:, FEATURES.index("aspect")]
     balance = measure_balance(found.items, _of_classes(clusters, found)) if found.items else None
     findings = [*beside_the_photos(listing), *found.findings]
+    lost, most = len(listing.items) - len(found.items), DataSection().max_bad_fraction
+    findings += many_unusable(lost, len(listing.items), most=most)
     findings += others.findings if others else []
     findings += copies(listing.shown, everything, found_copies, other=other)
     findings += class_findings(balance, _lost(listing, found.items)) if balance else []
@@ -149,6 +152,7 @@ def _judged(
         shape=measure_shape(aspects, tells_class=telling) if found.items else None,
         shortcuts=shortcuts,
         given_splits=[name for name in SPLIT_NAMES if name in given],
+        recipe=fitting_recipe(found.features),
         other=other,
         other_images=len(listing.others),
         others=others.items if others else (),

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.catalog import SplitName
 from tltool.data.decode import DecodeSpec
+from tltool.data.torn import learned_from
 from tltool.errors import GateError
 from tltool.evaluation.asserts import checked, require
 from tltool.evaluation.baselines import baselines
@@ -57,6 +58,7 @@ def conclude(
     suspects = find_suspects(learning, photos)
     metrics = {
         **_metrics(learning, evaluated, learned, trust),
+        "trained_on": learned_from(photos.split.names, photos.clusters, evaluated.part or "test"),
         "label_errors": suspects.figures,
     }
     _write_results(learning, evaluated, metrics)

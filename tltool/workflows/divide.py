@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,30 @@ from tltool.data.audit import Issue
 from tltool.data.catalog import Catalog
 from tltool.data.duplicates import Cluster, Progress, find_copies
 from tltool.data.split import Split, given_folds, held_out, make_split, with_folds
-from tltool.data.torn import find_torn, near_issues, same_content, told_torn
+from tltool.data.torn import find_torn, near_issues, told_torn
 from tltool.data.units import units_of
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 
 
+class Divided(NamedTuple):
+    """Photos in parts.
+
+    Attributes:
+        split: the part of each photo.
+        clusters: of copies and near copies among them.
+        issues: those that near copies make; the audit knows the others.
+    """
+
+    split: Split
+    clusters: Sequence[Cluster]
+    issues: list[Issue]
+
+
 def divided(
     catalog: Catalog, *, settings: DataSection, seed: int, see: str, observer: Observer
-) -> tuple[Split, list[Issue]]:
-    """Return the split of a run: train, validation and test, or one fold against the others.
-
-    Where parts are drawn, near copies are sought too; the issues are those that they make.
+) -> Divided:
+    """Return the parts of a run: train, validation and test, or one fold against the others.
 
     Args:
         catalog: audited photos.
@@ -35,11 +48,10 @@ def divided(
     Raises:
         DataError: a class is too small, or the fold does not exist.
     """
-    drawn = not any(item.given_split == "validation" for item in catalog.items)
-    sought = drawn or "/" in (settings.fold or "")
-    clusters = sought_copies(catalog, observer) if sought else same_content(catalog.items)
+    clusters = sought_copies(catalog, observer)
     split = _split(catalog, settings, seed, clusters)
-    return split, tell_copies(catalog, split, clusters, see=see, observer=observer)
+    issues = tell_copies(catalog, split, clusters, see=see, observer=observer)
+    return Divided(split, clusters, issues)
 
 
 def _split(
@@ -116,16 +128,14 @@ def _late_phase(observer: Observer) -> Progress:
     return tell
 
 
-def groups_of(catalog: Catalog) -> NDArray[np.int64]:
+def groups_of(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64]:
     """Return which photos a cross-validation must keep together, int64 [N].
 
-    Photos of one number are copies or near copies of each other, or of one group.
+    Photos of one number are copies or near copies of each other, the ``clusters``, or of one group.
     """
     found = np.zeros(len(catalog), np.int64)
     everything = range(len(catalog))
-    units = units_of(
-        catalog.items, everything, seed=0, clusters=find_copies(catalog.items).clusters
-    )
+    units = units_of(catalog.items, everything, seed=0, clusters=clusters)
     for number, unit in enumerate(units):
         found[list(unit.members)] = number
     return found

@@ -19,7 +19,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.schema import DataSection, ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.divide import groups_of
+from tltool.workflows.divide import groups_of, sought_copies
 from tltool.workflows.pooled import pooled_features
 
 _FOLDS = 5
@@ -129,7 +129,7 @@ def leaderboard(
     observer.on_phase("audit", source)
     listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
     catalog = _catalog(listing, observer)
-    folds, random_weights = _folds(catalog, seed), weights == "random"
+    folds, random_weights = _folds(catalog, seed, observer), weights == "random"
     trial = _Trial(catalog, folds, image_size, random_weights, seed, offline, observer)
     places, left_out, reasons = [], {}, []
     for entry in entries:
@@ -159,7 +159,7 @@ def _catalog(listing: Listing, observer: Observer) -> Catalog:
     return checked.catalog
 
 
-def _folds(catalog: Catalog, seed: int) -> np.ndarray:
+def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     """Return the fold of every photo, int64 [N]; copies and groups share one.
 
     Raises:
@@ -167,7 +167,8 @@ def _folds(catalog: Catalog, seed: int) -> np.ndarray:
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    labels, groups = catalog.labels(), groups_of(catalog)
+    labels = catalog.labels()
+    groups = groups_of(catalog, sought_copies(catalog, observer))
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(

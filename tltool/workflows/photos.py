@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tltool.data.audit import Audit, audit, write_issues
 from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decode import DecodeSpec
+from tltool.data.duplicates import Cluster
 from tltool.data.headers import BadFileError
 from tltool.data.inspection import image_decoder, inspect_file
 from tltool.data.sources.listing import Listing
@@ -32,11 +34,13 @@ class Photos:
         audit: of the photos with a class.
         split: their division.
         others: readable photos of anything but the classes.
+        clusters: of copies and near copies, by position in the catalog.
     """
 
     audit: Audit
     split: Split
     others: tuple[Path, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
 
     @property
     def catalog(self) -> Catalog:
@@ -45,11 +49,24 @@ class Photos:
 
     def part(self, name: SplitName) -> Catalog:
         """Return the photos of one part; training photos fold by fold, where there are folds."""
+        return self.catalog.select(self._order(name))
+
+    def without_test(self) -> tuple[Catalog, list[Cluster]]:
+        """Return training and validation photos, and the clusters of copies among them."""
+        order = np.concatenate([self._order("train"), self._order("validation")]).tolist()
+        place = {index: position for position, index in enumerate(order)}
+        inside = [
+            replace(each, members=tuple(sorted(place[i] for i in each.members if i in place)))
+            for each in self.clusters
+        ]
+        return self.catalog.select(order), [each for each in inside if each.members]
+
+    def _order(self, name: SplitName) -> NDArray[np.int64]:
         indices = self.split.indices(name)
         if name == "train" and self.split.folds:
             folds = [self.split.folds[index] for index in indices]
             indices = indices[np.argsort(np.array(folds, np.int64), kind="stable")]
-        return self.catalog.select(indices)
+        return indices
 
     def source(self, name: SplitName, *, decode: DecodeSpec, batch_size: int) -> PhotoSource:
         """Return one part ready to be read."""
@@ -114,12 +131,10 @@ def open_photos(
         observer=observer,
     )
     see = "the run's data_issues.csv names them" if test else check_shows(source)
-    split, issues = divided(
-        checked.catalog, settings=settings, seed=seed, see=see, observer=observer
-    )
-    checked = replace(checked, issues=(*checked.issues, *issues))
+    found = divided(checked.catalog, settings=settings, seed=seed, see=see, observer=observer)
+    checked = replace(checked, issues=(*checked.issues, *found.issues))
     others = _others(listing.others, checked, settings=settings, observer=observer)
-    photos = Photos(checked, split, others)
+    photos = Photos(checked, found.split, others, tuple(found.clusters))
     _tell_counts(photos, observer)
     tell_passed_over(listing, observer)
     return photos

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.catalog import Catalog
 from tltool.data.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
 from tltool.evaluation.report.document import SuspectedLabel
@@ -54,15 +53,12 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
             "than chance"
         )
         return Suspects(None, ())
-    parts = [photos.part("train"), photos.part("validation")]
-    catalog = Catalog(
-        photos.catalog.root, parts[0].items + parts[1].items, photos.catalog.class_names
-    )
+    catalog, clusters = photos.without_test()
     pooled = [_vectors(one, learning.network) for one in learning.pretrained]
     found = label_errors(
         np.concatenate(pooled),
         catalog.labels(),
-        groups_of(catalog),
+        groups_of(catalog, clusters),
         classes=len(catalog.class_names),
         strength=learning.probe.strength if learning.probe else _STRENGTH,
         seed=session.recipe.seed,

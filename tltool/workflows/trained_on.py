@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.data.catalog import Item
+from tltool.data.catalog import SPLIT_NAMES, Item
 from tltool.data.split import read_split
 from tltool.runs.layout import RunLayout
 
@@ -26,6 +26,8 @@ def trained_on(items: Sequence[Item], model: Path) -> dict[str, int] | None:
     split = RunLayout(model).split
     if not split.is_file():
         return None
-    part_of = {row.sha256: row.split for row in read_split(split)}
+    place = {name: position for position, name in enumerate(SPLIT_NAMES)}
+    rows = sorted(read_split(split), key=lambda row: place[row.split], reverse=True)
+    part_of = {row.sha256: row.split for row in rows}  # a copy that trained the run decides
     found = Counter(part_of.get(item.sha256) for item in items)
     return {"train": found["train"], "validation": found["validation"]}

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tltool.data.audit import allowing
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding, Severity
 from tltool.data.headers import BadFileError, Header
 from tltool.data.inspection import CIRCLE, GONE, NO_FILE, odd_notes
 from tltool.data.sources.listing import Listing
 
+MANY = "many unusable files"
 EXTREME_ASPECT = 3.0
 HUGE_PIXELS = 20_000_000
 
@@ -90,6 +92,23 @@ def bad_file(path: Path, problem: BadFileError) -> Finding:
     """Return the finding about a file that cannot be used."""
     suggestion = _UNREADABLE.get(problem.detail, _BAD_FILES.get(problem.kind, _REMOVE))
     return Finding(path, problem.kind, problem.detail, suggestion, "serious")
+
+
+def many_unusable(lost: int, images: int, *, most: float) -> Iterator[Finding]:
+    """Yield a finding where so many files cannot be used that training stops.
+
+    Args:
+        lost: files that cannot be used.
+        images: files in all, at least one.
+        most: share that training leaves out, 0 to 1.
+    """
+    if lost > most * images:
+        detail = (
+            f"{lost:,} of {images:,} images ({lost / images:.0%}) cannot be used, and training "
+            f"stops above {most:.0%}"
+        )
+        suggestion = f"mend or replace them, or train without them: {allowing(lost, images)}"
+        yield Finding(None, MANY, detail, suggestion, "serious")
 
 
 def odd_file(item: Item, header: Header, *, image_size: int) -> Iterator[Finding]:

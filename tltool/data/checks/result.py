@@ -11,7 +11,9 @@ from typing import Any, Literal, NamedTuple
 from tltool.data.catalog import Item
 from tltool.data.checks.balance import Balance
 from tltool.data.checks.copies import NOT_COMPARED
+from tltool.data.checks.files import MANY
 from tltool.data.checks.findings import SEVERITIES, Finding
+from tltool.data.checks.fitting import TINY
 from tltool.data.checks.shape import Shape
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
 from tltool.data.duplicates import Cluster
@@ -74,6 +76,7 @@ class CheckResult:
         shape: aspect ratios, None without a usable image.
         shortcuts: properties tried, the best predictor first.
         given_splits: names of the splits that the source gives.
+        recipe: the shipped recipe that suits, None where the usual ones do.
         other: where photos of anything but the classes are; None without such.
         other_images: how many there are.
         others: the usable ones, audited.
@@ -91,6 +94,7 @@ class CheckResult:
     shape: Shape | None
     shortcuts: Sequence[Shortcut]
     given_splits: Sequence[str]
+    recipe: str | None = None
     other: str | None = None
     other_images: int = 0
     others: Sequence[Item] = ()
@@ -125,6 +129,7 @@ class CheckResult:
             "shortcuts": [
                 {**asdict(each), "lift": each.lift, "found": each.found} for each in self.shortcuts
             ],
+            "recipe": self.recipe,
             "network": self.network,
             "duplicates": [
                 {"exact": c.exact, "files": [self.shown(items[i].path) for i in c.members]}
@@ -144,7 +149,7 @@ class CheckResult:
 def summary(result: CheckResult) -> list[Line]:
     """Return one line for each kind of check, for a person to read in ten seconds."""
     return [
-        _told(result, "unusable files", BAD_KINDS, none="every file can be read"),
+        _unusable(result),
         _told(result, "odd files", _ODD_KINDS, none="none"),
         *_others(result),
         _conflicts(result),
@@ -177,6 +182,11 @@ def _told(result: CheckResult, what: str, kinds: Sequence[str], *, none: str) ->
     return Line(what, _verdict(found), _counted(found) or none)
 
 
+def _unusable(result: CheckResult) -> Line:
+    line = _told(result, "unusable files", BAD_KINDS, none="every file can be read")
+    return line._replace(told=f"{line.told}; too many to train") if _of(result, (MANY,)) else line
+
+
 def _conflicts(result: CheckResult) -> Line:
     found = _of(result, ("label conflict",))
     told = f"{_pictures(len(found))} in more than one class"
@@ -185,12 +195,11 @@ def _conflicts(result: CheckResult) -> Line:
 
 def _leaks(result: CheckResult) -> Line:
     found = _of(result, ("leak across splits",))
+    if len(result.given_splits) < 2:
+        return Line("leaks across splits", "unknown", "not looked at: the source gives no splits")
+    told = f"no picture is in two of {', '.join(result.given_splits)}"
     if found:
         told = f"{_pictures(len(found))} in more than one split"
-    elif len(result.given_splits) > 1:
-        told = f"no picture is in two of {', '.join(result.given_splits)}"
-    else:
-        told = "no splits are given"
     return Line("leaks across splits", _verdict(found), told)
 
 
@@ -263,3 +272,6 @@ def _shape(result: CheckResult) -> Iterator[Line]:
     if result.shape is not None:
         shape = result.shape
         yield Line("shape", "ok", f"data.resize={shape.recommended}: {shape.reason}")
+    if result.recipe is not None:
+        told = f"{result.recipe}: nearly all images are grey, and {TINY} pixels a side at most"
+        yield Line("recipe", "ok", told)

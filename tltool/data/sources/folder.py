@@ -41,7 +41,8 @@ class _Found:
     others: list[Path] = field(default_factory=list)
     again: list[Path] = field(default_factory=list)
     places: dict[tuple[int, int], Path] = field(default_factory=dict)
-    astray: list[Astray] = field(default_factory=list)
+    walked: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
+    astray: dict[Path, Astray] = field(default_factory=dict)
 
     def place(self, folder: Path) -> None:
         """Note a folder that holds other photos than those of one class; links come last."""
@@ -49,12 +50,20 @@ class _Found:
         if identity not in self.places or not folder.is_symlink():
             self.places[identity] = folder
 
-    def check(self, folder: Path, label: str) -> None:
-        """Note a folder of a class that is one of the places, and not inside such a one."""
-        target = self.places.get(_identity(folder), folder)
-        known = any(folder.is_relative_to(each.path) for each in self.astray[-1:])
-        if target != folder and not known:
-            self.astray.append(Astray(folder, target, label))
+    def check(self, folder: Path, home: Path) -> None:
+        """Note a folder, below that of its class, which is by a link a place or in another class.
+
+        Folders inside of a noted one are not noted again.
+        """
+        identity = _identity(folder)
+        target = self.places.get(identity, folder)
+        first, first_home = self.walked.setdefault(identity, (folder, home))
+        if target == folder and first_home != home:
+            target = first
+            if folder.resolve().is_relative_to(home.resolve()):  # then it was a link to the first
+                folder, home, target = first, first_home, folder
+        if target != folder and self.astray.keys().isdisjoint((folder, *folder.parents)):
+            self.astray[folder] = Astray(folder, target, home)
 
 
 def read_folder(root: Path, *, other: str | None = None) -> Listing:
@@ -82,7 +91,7 @@ def read_folder(root: Path, *, other: str | None = None) -> Listing:
         empty_classes=tuple(found.empty_classes),
         others=tuple(found.others),
         again=tuple(found.again),
-        astray=tuple(found.astray),
+        astray=tuple(found.astray.values()),
     )
 
 
@@ -203,16 +212,16 @@ def _read_classes(folders: list[Path], split: SplitName | None, found: _Found) -
     for folder in folders:
         label = class_name(folder.name, told="the class folder")
         before = len(found.items)
-        for path in _images_below(folder, found, label):
+        for path in _images_below(folder, found, of_class=True):
             found.items.append(Item(path=path, label=label, given_split=split))
         if len(found.items) == before:
             found.empty_classes.append(folder)
 
 
-def _images_below(folder: Path, found: _Found, label: str | None = None) -> Iterator[Path]:
+def _images_below(folder: Path, found: _Found, *, of_class: bool = False) -> Iterator[Path]:
     """Yield the images of a folder and of those in it, each folder once, in the order of names.
 
-    Folders of a class, ``label``, that lead to other photos are noted.
+    Where it is that of a class, folders that lead to other photos are noted.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [Entry(folder, is_folder=True)]  # no calls in calls: folders may lie very deep
@@ -229,8 +238,8 @@ def _images_below(folder: Path, found: _Found, label: str | None = None) -> Iter
             found.again.append(path)
             continue
         seen.add(identity)
-        if label is not None:
-            found.check(path, label)
+        if of_class:
+            found.check(path, folder)
         waiting += reversed(_visible(path, found))
 
 

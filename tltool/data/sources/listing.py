@@ -22,17 +22,18 @@ SPLIT_WORDS: Mapping[str, SplitName] = {
 
 
 class Astray(NamedTuple):
-    """A folder of a class that is, by a link, the source itself or the folder of another class."""
+    """A folder that is, by a link, the source itself or of another class than its ``home``."""
 
     path: Path
     target: Path
-    label: str
+    home: Path
 
     def told(self, root: Path) -> str:
         """Return what it does, in a sentence; ``root`` is the folder of the source."""
         target = self.target.relative_to(root)
         place = "the folder of all photos" if target == Path() else f"'{target.as_posix()}'"
-        return f"by a link it is {place}, so that the photos there count as {self.label!r} too"
+        home = self.home.relative_to(root).as_posix()
+        return f"by a link it is {place}, so that the photos there count as '{home}' too"
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,16 @@ def next_steps(metrics: Mapping[str, Any], *, suspects: int = 0, most: int = 3) 
 
 
 def photos_seen(metrics: Mapping[str, Any]) -> str | None:
-    """Return a sentence on photos that the model was trained on; None where there are none."""
-    seen = metrics.get("trained_on")
-    if not seen or not (seen["train"] or (seen["validation"] and metrics["part"] is None)):
-        return None
+    """Return a sentence on photos that the model has learned from; None where there are none."""
+    seen, own = metrics.get("trained_on"), metrics["part"]
     told = {"train": "trained it", "validation": "chose its best epoch"}
-    parts = [f"{seen[part]:,} of these {told[part]}" for part in told if seen[part]]
+    if own in ("validation", "test"):
+        told = {part: f"{text} (by a copy)" for part, text in told.items() if part != own}
+    parts = [
+        f"{seen[part]:,} of these {text}" for part, text in told.items() if seen and seen[part]
+    ]
+    if not parts:
+        return None
     return (
         f"Measure on photos that the model has not seen: {' and '.join(parts)}, so the figures are "
         "better than those of new photos."
