@@ -500,6 +500,35 @@ def test_a_model_against_its_conditions_is_not_exported(
     assert "log_loss<=1e-9" in (tmp_path / "run" / "recipe.yaml").read_text("utf-8")
 
 
+def test_a_folder_whose_name_is_not_utf8(finetune_tiny, tltool, make_photos, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    for label in ("cat", "dog"):  # and so are folders below the classes, which make slices
+        for part in (b"\xe9", b"\xe8"):
+            folder = odd / label / os.fsdecode(part)
+            make_photos(folder.parent, classes=[folder.name], n=12, seed=ord(part) + len(label))
+    result = finetune_tiny(odd, "--json", settings=("data.validation_fraction=0.5",))
+    assert result.exit_code == 0, result.stderr
+    run = tmp_path / "run"
+    program = (
+        "import json, sys; text = json.dumps([json.load(open(path, encoding='utf-8')) "
+        "for path in sys.argv[1:]], ensure_ascii=False); sys.stdout.buffer.write(text.encode())"
+    )
+    files = [run / "metrics.json", run / "manifest.json"]
+    done = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, check=True)
+    metrics, facts = json.loads(done.stdout)
+    assert {row["value"] for row in metrics["slices"] if row["by"] == "folder"} == {
+        r"\udce9",
+        r"\udce8",
+    }
+    assert facts["arguments"]["photos"] == str(tmp_path) + r"/caf\udce9"
+    again = tltool("runs", "reproduce", run, "--out", tmp_path / "again", "--offline", "--json")
+    assert json.loads(again.stdout)["verdict"] == "bit-identical", again.stderr
+
+
 @pytest.mark.parametrize(
     ("condition", "told"),
     [

@@ -352,11 +352,32 @@ def test_changed_copies_are_averaged(trained, mixed, model):
     assert with_flips[0].top[0][1] == pytest.approx(flips.probabilities[0].max(), abs=1e-5)
 
 
+def test_answers_for_names_that_are_not_utf8_are_json_and_found_again(trained, mixed, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    try:
+        shutil.copy(mixed / "1.png", odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    answers = tmp_path / "answers.jsonl"
+    command = ("predict", trained.run, folder, "--output", answers)
+    assert tltool(*command).exit_code == 0
+    (row,) = map(json.loads, answers.read_text("utf-8").splitlines())
+    assert row["path"] == str(folder) + r"/caf\udce9.png"
+    assert tltool(*command, "--append").exit_code == 0
+    assert len(answers.read_text("utf-8").splitlines()) == 1  # it was answered already
+
+
 def test_evaluate_says_what_averaging_gives(trained, tmp_path):
     plain = json.loads(tltool("evaluate", trained.run, trained.photos, "--json").stdout)
     page = tmp_path / "page.html"
     flips = tltool(*("evaluate", trained.run, trained.photos, "--tta", "flips", "--report", page))
     assert "mean over changed copies of the photo (flips)" in page.read_text("utf-8")
+    assert "The temperature was fitted on photos as they are" in page.read_text("utf-8")
+    assert "before calibration and without changed copies" in flips.stdout
+    alone = tltool("evaluate", trained.run, trained.photos)
+    assert "without changed copies" not in alone.stdout
     document = json.loads(
         tltool("evaluate", trained.run, trained.photos, "--tta", "flips", "--json").stdout
     )

@@ -5,10 +5,11 @@ Rich is imported inside the functions: it takes as long as all the rest of `tlto
 
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from tltool.runs.json_text import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 ACCENT = "cyan"
 _UNWRAPPED = 10_000  # columns
-_HALF = re.compile("[\ud800-\udfff]")
 _CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))}
 
 
@@ -66,9 +66,7 @@ def line(console: "Console", *parts: "str | tuple[str, str]", indent: int = 0) -
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
-    # strict readers refuse what stands for bytes of a name that are not UTF-8
-    text = _HALF.sub(lambda half: ascii(half[0])[1:-1].replace("\\", r"\\"), text)
+    text = to_json(document, default=str)
     if encoding != "utf8":
         text = json.dumps(json.loads(text), indent=2)
     sys.stdout.write(f"{text}\n")

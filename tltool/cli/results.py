@@ -86,7 +86,8 @@ def _of_calibration(metrics: Mapping[str, Any]) -> str:
     told = []
     if abs(before - after) >= 5e-4:
         own = ", which was set on these photos" if metrics["part"] == "validation" else ""
-        told.append(f"{before:.3f} before calibration{own}")
+        plain = " and without changed copies" if "tta" in metrics else ""
+        told.append(f"{before:.3f} before calibration{plain}{own}")
     if after <= chance:
         told.append(f"chance alone makes up to {chance:.3f} with so few photos")
     return f" ({'; '.join(told)})" if told else ""

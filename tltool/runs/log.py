@@ -44,5 +44,5 @@ class LoggingObserver:
 
     def _write(self, line: str) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {line}\n")

@@ -10,6 +10,7 @@ from typing import Any
 
 from tltool.errors import DataError
 from tltool.runs.durable import write_durably
+from tltool.runs.json_text import from_json, to_json
 
 FORMAT = 1
 _DIGEST = "manifest_digest"
@@ -19,8 +20,7 @@ def write_manifest(path: Path, facts: Mapping[str, Any]) -> None:
     """Write ``facts`` with a digest of themselves, whole or not at all."""
     document = {"format": FORMAT, **facts}
     document[_DIGEST] = _digest(document)
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    write_durably(path, text.encode())
+    write_durably(path, f"{to_json(document)}\n".encode())
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def parse_manifest(data: bytes, *, told: str) -> dict[str, Any]:
         DataError: it was changed by hand, or it is of a later tltool.
     """
     try:
-        document = dict(json.loads(data))
+        document = dict(from_json(data))
     except (ValueError, TypeError):
         raise DataError(
             f"'{told}' is no manifest of a run", hint="restore it from a copy"

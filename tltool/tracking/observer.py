@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from tltool.errors import Interrupted, UsageError, did_you_mean
 from tltool.events import Observer
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.network import is_offline
 from tltool.tracking.event_files import EventFiles
@@ -118,7 +118,7 @@ class TrackingObserver:
         self._trackers.clear()
 
     def _results(self, tracker: Tracker) -> None:
-        document = json.loads(self._run.metrics.read_text(encoding="utf-8"))
+        document = from_json(self._run.metrics.read_text(encoding="utf-8"))
         tracker.results(final_figures(document), sorted(self._run.plots.glob("*.png")))
 
     def _each(self, tell: Callable[[Tracker], None]) -> None:

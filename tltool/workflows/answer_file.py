@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.runs.json_text import from_json, to_json
 from tltool.workflows.prediction import Prediction
 
 KINDS = (".csv", ".jsonl")
@@ -133,7 +134,7 @@ def _rows(whole: str, *, is_json: bool) -> Iterator[dict[str, Any]]:
         yield from csv.DictReader(io.StringIO(whole, newline=""))
         return
     for line in whole.split("\n")[:-1]:  # splitlines() also breaks at U+2028 within a name
-        yield json.loads(line)
+        yield from_json(line)
 
 
 def _check_same(file: Path, before: Answered, columns: Columns) -> None:
@@ -213,7 +214,7 @@ class _PlainEnds:
 
 
 def _write_line(target: TextIO, document: dict[str, Any]) -> None:
-    target.write(json.dumps(document, ensure_ascii=False) + "\n")
+    target.write(to_json(document, indent=None) + "\n")
 
 
 def _is_json(file: Path) -> bool:

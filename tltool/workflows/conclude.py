@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tltool.features.views import PhotoSource
 from tltool.inference import Classifier, softmax
 from tltool.models.network import Network
 from tltool.models.regularize import for_inference
+from tltool.runs.json_text import to_json
 from tltool.training.measure import loss_and_accuracy
 from tltool.workflows.calibrate import Trust, calibrate
 from tltool.workflows.learn import Learning
@@ -122,9 +122,7 @@ def _metrics(
 def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[str, Any]) -> None:
     """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
     run, photos = learning.session.run, evaluated.photos
-    text = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
-    # a folder's name that is not UTF-8 becomes an escape of JSON
-    run.metrics.write_text(text, "utf-8", errors="backslashreplace")
+    run.metrics.write_text(to_json(metrics) + "\n", "utf-8")
     paths = [_relative(item.path, photos.root) for item in photos.items]
     write_predictions(
         run.predictions, paths, photos.labels(), evaluated.probabilities, photos.class_names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import statistics
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from tltool.data.split import SplitRow, read_split
 from tltool.errors import DataError, UsageError
 from tltool.export.load import version_folder
 from tltool.export.saved_model import METADATA_ASSET
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
 
@@ -217,7 +217,7 @@ def _open(path: Path, name: str) -> Contender:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(from_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import statistics
@@ -18,6 +17,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
+from tltool.runs.json_text import to_json
 from tltool.training.distribute import Device
 from tltool.workflows.sweep import metrics_of
 from tltool.workflows.together import begin
@@ -142,8 +142,7 @@ def cross_validate(
         )
         found.append(_fold(name, run, metrics))
     result = _judged(out, found)
-    text = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
-    (out / RESULT).write_text(f"{text}\n", encoding="utf-8")
+    (out / RESULT).write_text(f"{to_json(result.to_json())}\n", encoding="utf-8")
     shutil.rmtree(out / _FEATURES, ignore_errors=True)
     return result
 

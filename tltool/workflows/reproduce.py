@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import differences, environment
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.expected import Expected
@@ -86,7 +86,7 @@ def reproduce(
             weights_digest=facts["weights_digest"],
             in_order=False,
         )
-        before = json.loads(run.metrics.read_text(encoding="utf-8"))
+        before = from_json(run.metrics.read_text(encoding="utf-8"))
         result = finetune(
             photos or arguments.photos,
             recipe=recipe,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, TltoolError, UsageError
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.lock import is_locked
 from tltool.runs.manifest import read_manifest
@@ -92,6 +92,6 @@ def _status(folder: Path, noted: str) -> str:
 
 def _metrics(run: RunLayout) -> Mapping[str, Any] | None:
     try:
-        return dict(json.loads(run.metrics.read_text(encoding="utf-8")))
+        return dict(from_json(run.metrics.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None

@@ -12,6 +12,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import Observer
 from tltool.recipe.source_text import anchored
 from tltool.runs.durable import write_durably
+from tltool.runs.json_text import from_json, to_json
 
 RECORD = "begun_with.json"
 _TOLD = {
@@ -81,7 +82,7 @@ def begin(
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_durably(out / RECORD, f"{json.dumps(now, indent=2)}\n".encode())
+        write_durably(out / RECORD, f"{to_json(now)}\n".encode())
     except OSError as error:
         raise EnvironmentProblem(
             f"the folder '{out}' cannot be written: {error.strerror}",
@@ -91,7 +92,7 @@ def begin(
 
 def _begun_with(out: Path) -> Mapping[str, str | None] | None:
     try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        found = from_json((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

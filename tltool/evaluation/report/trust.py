@@ -81,6 +81,11 @@ def _of_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     elif _own(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
         yield "The temperature was fitted on these photos: the last column is a little optimistic."
+    if "tta" in metrics:
+        yield (
+            "The temperature was fitted on photos as they are, and the figures before it are of "
+            "such; those after it are of the mean over changed copies, which is less sure."
+        )
     error = calibration_rows(metrics)[0].after
     above = "above" if error > metrics["ece_by_chance"] else "not above"
     yield (
