@@ -28,7 +28,7 @@ import tensorflow as tf
 
 from benchmarks.loopback import Connection, post, served
 from tltool.data.decode import decode_batch
-from tltool.data.sources.folder import find_images
+from tltool.data.sources.folder import list_images
 from tltool.export.load import ExportedModel, load_exported
 
 BATCH = 16
@@ -239,7 +239,8 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=96)
     parser.add_argument("--serve", default="", help="options of tltool serve, in one string")
     given = parser.parse_args()
-    photos = [path.read_bytes() for path in find_images(given.photos_folder)[: given.photos]]
+    items = list_images(given.photos_folder).items[: given.photos]
+    photos = [item.path.read_bytes() for item in items]
     exported = load_exported(given.model)
     exported.predict(photos[:BATCH])
     exported.predict(photos[:1])

@@ -306,11 +306,12 @@ def main() -> int:
     parser.add_argument("--photos", type=int, default=64)
     given = parser.parse_args()
 
-    from tltool.data.sources.folder import find_images
+    from tltool.data.sources.folder import list_images
     from tltool.export.load import load_exported
     from tltool.serving.settings import Limits
 
-    photos = [path.read_bytes() for path in find_images(given.photos_folder)[: given.photos]]
+    items = list_images(given.photos_folder).items[: given.photos]
+    photos = [item.path.read_bytes() for item in items]
     exported = load_exported(given.model)
     truth = {}
     for content in [*photos, *damaged(photos)]:

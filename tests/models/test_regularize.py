@@ -152,7 +152,7 @@ def test_groups_of_none_are_as_many_as_divide_up_to_32():
         (Regularize(drop_block=(0.1, 9)), "tiny_resnet", False, "9 x 9 do not fit into the 8 x 8"),
         (Regularize(norm="group"), "tiny_vgg", False, "tiny_vgg has no normalisation"),
         (Regularize(norm="group"), "tiny_resnet", True, "are for batch normalisation, not group"),
-        (Regularize(norm="group", groups=3), "tiny_resnet", False, "3 groups do not divide the 8"),
+        (Regularize(norm="group", groups=3), "tiny_resnet", False, "3 groups do not divide the 16"),
         (Regularize(norm="gruop"), "tiny_resnet", False, "Did you mean 'group'?"),
     ],
 )

@@ -30,7 +30,15 @@ SETTINGS = (
     "train.cache=on",
     "export.enabled=false",
 )
-MEASURES = ("accuracy", "images_per_second", "learning_rate", "loss", "val_accuracy", "val_loss")
+MEASURES = (
+    "accuracy",
+    "data_wait",
+    "images_per_second",
+    "learning_rate",
+    "loss",
+    "val_accuracy",
+    "val_loss",
+)
 
 
 @dataclass

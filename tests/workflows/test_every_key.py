@@ -152,6 +152,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
     return ran
 
 
+TIMED = ("seconds", "images_per_second", "data_wait")
+
+
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
@@ -164,8 +167,7 @@ def left_in(run: Path) -> dict[str, object]:
     kept["weights"] = json.loads((run / "manifest.json").read_text())["model_digest"]
     with (run / "history.csv").open(newline="", encoding="utf-8") as file:
         kept["history"] = [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
-            for row in csv.DictReader(file)
+            {k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)
         ]
     return kept
 

@@ -7,8 +7,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 import yaml
 
 from tests.conftest import merged
+from tltool.features.views import PhotoSource
 from tltool.models.heads import HEADS
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
@@ -104,6 +108,29 @@ def test_the_history_tells_all_three_phases(trained):
     rows = rows_of(trained.run / "history.csv")
     assert list(dict.fromkeys(row["phase"] for row in rows)) == ["probe", "head", "finetune"]
     assert next(row["epoch"] for row in rows if row["phase"] == "head") == "1"
+
+
+def test_the_run_says_how_long_it_waited_for_photos(trained):
+    rows = rows_of(trained.run / "history.csv")
+    assert [row["data_wait"] for row in rows if row["phase"] == "probe"] == [""]
+    shares = [float(row["data_wait"]) for row in rows if row["phase"] != "probe"]
+    manifest = json.loads((trained.run / "manifest.json").read_text("utf-8"))
+    for share in (*shares, manifest["data_wait"]["features"]):
+        assert 0 < share < 1
+
+
+def test_photos_that_come_slowly_are_seen_in_the_history(finetune_tiny, fruit, monkeypatch):
+    drawn = PhotoSource.drawn
+
+    def slowly(*args: Any, **others: Any) -> Iterator[Any]:
+        for batch in drawn(*args, **others):
+            time.sleep(0.5)
+            yield batch
+
+    monkeypatch.setattr(PhotoSource, "drawn", slowly)
+    off = ("train.cache=off", "train.finetune.epochs=0", "train.probe.enabled=false")
+    rows = rows_of(finetune_tiny(fruit, *off).run / "history.csv")
+    assert float(rows[-1]["data_wait"]) > 0.5  # the first epoch also traces the step
 
 
 def test_the_best_epoch_of_all_phases_is_what_is_kept(trained):

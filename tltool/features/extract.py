@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Extractor:
 
     def run(
         self,
-        batches_from: Callable[[int], tf.data.Dataset],
+        batches_from: Callable[[int], Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]],
         folder: Path,
         *,
         count: int,

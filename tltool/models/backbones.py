@@ -215,9 +215,16 @@ def _digits_cnn() -> Backbone:
 
 
 def _tiny(
-    name: str, preprocessing: PreprocessMode, parameters: int, end: str, head: OriginalHead
+    name: str,
+    preprocessing: PreprocessMode,
+    parameters: int,
+    end: str,
+    widths: tuple[int, int, int],
+    head: OriginalHead,
 ) -> Backbone:
-    stages = tuple(Stage(f"block{n}", f"block{n}_{end}", 2**n, 4 * 2**n) for n in (1, 2, 3))
+    stages = tuple(
+        Stage(f"block{n}", f"block{n}_{end}", 2**n, width) for n, width in enumerate(widths, 1)
+    )
     licence, paper = "Apache-2.0", "ours, for tests; no pretrained weights exist"
     return Backbone(
         name, "test", name, 32, preprocessing, stages, parameters, licence, paper, 8, head
@@ -238,8 +245,15 @@ _ENTRIES = (
     _alexnet(),
     _lenet5(),
     _digits_cnn(),
-    _tiny("tiny_vgg", "unit", 6_032, "pool", OriginalHead((16, 8), dropout=0.5, classes=2)),
-    _tiny("tiny_resnet", "torch", 19_408, "out", OriginalHead(classes=2)),
+    _tiny(
+        "tiny_vgg",
+        "unit",
+        6_032,
+        "pool",
+        (8, 16, 32),
+        OriginalHead((16, 8), dropout=0.5, classes=2),
+    ),
+    _tiny("tiny_resnet", "torch", 78_384, "out", (16, 32, 64), OriginalHead(classes=2)),
 )
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

@@ -69,8 +69,12 @@ def build_tiny_vgg(images: Any) -> Any:
 
 
 def build_tiny_resnet(images: Any) -> Any:
-    """Return the ``[B, H/8, W/8, 32]`` features of three basic blocks (for tests)."""
-    x = images
-    for block, filters in enumerate((8, 16, 32), start=1):
+    """Return the ``[B, H/8, W/8, 64]`` features of a stem and three basic blocks (for tests).
+
+    No shortcut starts from fewer than 16 channels: there oneDNN's gradient of a 1x1 kernel with
+    stride 2 writes past its memory for some batches (TensorFlow 2.21, 3 and 8 channels).
+    """
+    x = layers.ReLU(name="relu")(_batch_norm(_conv3x3(images, 16, 1, "conv1"), "bn1"))
+    for block, filters in enumerate((16, 32, 64), start=1):
         x = _basic_block(x, filters, 2, f"block{block}")
     return x

@@ -51,6 +51,11 @@ def _grow_memory(gpu: tf.config.PhysicalDevice) -> None:
         return
 
 
+def runs_ahead() -> bool:
+    """Whether a call returns before its step is computed, as on GPUs: then waiting is no delay."""
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 def gpu_facts() -> dict[str, object] | None:
     """Return names, compute capabilities, driver and CUDA version of the GPUs in use, or None."""
     gpus = tf.config.get_visible_devices("GPU")

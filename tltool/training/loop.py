@@ -11,9 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.data.step_trace import StepTrace
 from tltool.errors import GateError
 from tltool.events import Observer
 from tltool.training.best import BestModel, EarlyStopping
+from tltool.training.distribute import runs_ahead
 from tltool.training.optimizers import Group
 from tltool.training.plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
@@ -73,11 +75,14 @@ class Trainer:
         for epoch in range(done + 1, self.plan.epochs + 1):
             started = time.perf_counter()
             _reseed(self.network, self.plan.seed, epoch)
-            sums = self._epoch(data.batches(epoch), epoch, observer)
+            trace = StepTrace()
+            sums = self._epoch(trace.over(data.batches(epoch)), epoch, observer)
             with AveragedWeights(self._step):
                 measures = data.validate()
                 best.offer(measures, phase=self.plan.name, epoch=epoch)
             row = self._row(epoch, sums, measures, time.perf_counter() - started)
+            if not runs_ahead():
+                row["data_wait"] = trace.share
             _check_finite(row)
             self.history.append(row)
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))

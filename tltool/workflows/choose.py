@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import keras
 
-from tltool.errors import UsageError
 from tltool.models.network import Network
 from tltool.training.choose_cache import Workload, estimate, seconds_per_photo
-from tltool.workflows.augmentation import check_maps, feature_spec
+from tltool.workflows.augmentation import feature_spec
 from tltool.workflows.session import Session
 
 
@@ -17,14 +16,7 @@ def choose_cache(
     """Return whether to train on cached activations, and tell the user why."""
     mode = session.recipe.train.cache.mode
     if stage == session.backbone.stages[0].name:
-        if mode == "on":
-            raise UsageError(
-                "train.cache is on, but train.finetune.unfreeze leaves no frozen part to cache",
-                hint="--set train.cache=off, or unfreeze a later stage",
-            )
         return False
-    if stage is not None and mode != "off":
-        check_maps(session.recipe, *network.cut(stage).shape[1:3])
     if mode != "auto":
         return mode == "on"
     changed = feature_spec(session.recipe.augment).names

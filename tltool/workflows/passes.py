@@ -7,13 +7,14 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
+from tltool.data.step_trace import StepTrace
 from tltool.features.extract import Extractor, Features
 from tltool.features.views import PhotoSource
 from tltool.runs.durable import write_durably
@@ -30,12 +31,14 @@ class Passes:
         augment: changes of the augmented views.
         computes: head, cut and digest of the backbone: which network ran up to where.
         folder: where features are kept, a folder per pass.
+        trace: of all passes that were computed.
     """
 
     session: Session
     augment: AugmentSpec
     computes: tuple[str, ...]
     folder: Path
+    trace: StepTrace = field(default_factory=StepTrace)
 
     def plain(self, extractor: Extractor, source: PhotoSource) -> Features:
         """Return the features of the photos as they are."""
@@ -88,13 +91,16 @@ class Passes:
             extractor.cut_shape,
         ]
         with precision.active():
-            return extractor.run(
-                batches_from,
+            features = extractor.run(
+                lambda start: self.trace.over(batches_from(start)),
                 self.folder / _name(made_of),
                 count=len(source),
                 classes=source.classes,
                 observer=self.session.observer,
             )
+        if self.trace.works:
+            self.session.note(data_wait={"features": round(self.trace.share, 4)})
+        return features
 
 
 def _name(made_of: list[Any]) -> str:

@@ -13,7 +13,7 @@ from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows import unpack
-from tltool.workflows.augmentation import choose_augmentation
+from tltool.workflows.augmentation import check_maps, choose_augmentation
 from tltool.workflows.balance import hint_at_imbalance
 from tltool.workflows.choose import choose_cache
 from tltool.workflows.expected import Expected
@@ -44,7 +44,11 @@ def find_weights(
 
 
 def build(session: Session, classes: int, stored: StoredWeights | Path | None) -> Network:
-    """Return the untrained classifier."""
+    """Return the untrained classifier.
+
+    Raises:
+        UsageError: the recipe asks what this network at this image size cannot do.
+    """
     recipe, backbone = session.recipe, session.backbone
     spec, kind = unpack.decode_spec(recipe, backbone), unpack.head_kind(recipe, backbone)
     with session.machine.strategy.scope(), session.machine.precision.building():
@@ -63,7 +67,11 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
             groups=recipe.model.norm_groups,
             regularization=unpack.regularization(recipe),
         )
-    return Network(model, backbone, kind)
+    network = Network(model, backbone, kind)
+    stage = unpack.first_trained_stage(recipe, backbone)
+    if stage not in (None, backbone.stages[0].name):
+        check_maps(recipe, *network.cut(stage).shape[1:3])
+    return network
 
 
 def prepare_learning(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tltool.errors import UsageError
 from tltool.evaluation.asserts import check_asserts
-from tltool.models.backbones import get_backbone
+from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.workflows.augmentation import check_augmentation
@@ -22,8 +22,8 @@ def check_names(recipe: Recipe) -> None:
     """Check the names that a recipe gives of things outside it, without TensorFlow.
 
     Raises:
-        UsageError: an unknown backbone, stage or metric, images too small for the backbone, or
-            changes that no phase makes.
+        UsageError: an unknown backbone, stage or metric, images too small for the backbone, changes
+            that no phase makes, or a cache of nothing.
     """
     if recipe.evaluate.strict and not recipe.evaluate.asserts:
         raise UsageError(
@@ -31,11 +31,20 @@ def check_names(recipe: Recipe) -> None:
             hint="add one, such as --assert 'accuracy>=0.9', or leave out --strict",
         )
     backbone = get_backbone(recipe.model.backbone)
-    first_trained_stage(recipe, backbone)
+    _check_cache(recipe, backbone)
     side = recipe.data.image_size or backbone.image_size
     backbone.check_size(side, side)
     check_augmentation(recipe, backbone)
     check_asserts(recipe.evaluate.asserts, strict=recipe.evaluate.strict)
+
+
+def _check_cache(recipe: Recipe, backbone: Backbone) -> None:
+    stage = first_trained_stage(recipe, backbone)
+    if recipe.train.cache.mode == "on" and stage == backbone.stages[0].name:
+        raise UsageError(
+            "train.cache is on, but train.finetune.unfreeze leaves no frozen part to cache",
+            hint="--set train.cache=off, or unfreeze a later stage",
+        )
 
 
 def photos_of(recipe: Recipe, *, told: str) -> str:

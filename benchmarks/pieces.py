@@ -1,0 +1,96 @@
+"""What several of these programs put together: photos, networks, and one phase of training."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tltool.augment.spec import AugmentSpec, FeatureSpec
+from tltool.data.decode import DecodeSpec
+from tltool.data.sources.folder import read_folder
+from tltool.events import SilentObserver
+from tltool.features.sampler import Sampler
+from tltool.features.views import PhotoSource
+from tltool.models.backbones import get_backbone
+from tltool.models.build import build_model
+from tltool.models.network import Network
+from tltool.recipe.load import load_recipe
+from tltool.training.best import BestModel
+from tltool.training.live import live_data
+from tltool.training.loop import Trainer
+from tltool.training.measure import HeadLogits, Pooling
+from tltool.training.optimizers import Group
+from tltool.training.plan import Changes, PhaseData
+from tltool.training.precision import Precision
+from tltool.workflows.unpack import phase_plan
+
+SIDE = 224
+
+
+def hymenoptera(count: int, *, batch_size: int = 32) -> PhotoSource:
+    """Return about ``count`` of its training photos, which must be in TLTOOL_TEST_DATA."""
+    folder = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
+    items = [item for item in read_folder(folder).items if item.given_split == "train"]
+    items = items[:: max(1, len(items) // count)][:count]
+    labels = np.array([int(item.label == "bees") for item in items])
+    return PhotoSource(items, labels, 2, DecodeSpec(SIDE, SIDE, "crop"), batch_size)
+
+
+def network(name: str) -> Network:
+    """Return a classifier of two classes with random weights, which cost what others cost."""
+    backbone = get_backbone(name)
+    model = build_model(
+        backbone,
+        image_size=(SIDE, SIDE),
+        classes=2,
+        head="gap",
+        dropout=0.2,
+        hidden_units=1,
+        norm="none",
+        weights=None,
+        seed=0,
+    )
+    return Network(model, backbone, "gap")
+
+
+def changes(photos: AugmentSpec) -> Changes:
+    """Return the changes of photos alone, in every epoch."""
+    return Changes(photos, FeatureSpec(), mixed_epochs=99)
+
+
+def live(net: Network, train: PhotoSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
+    """Return a live phase that is validated on the photos that it trains on."""
+    return live_data(
+        train,
+        train,
+        changes=changes(augment),
+        to_pooled=Pooling(net.images_to_pooled, precision),
+        head=HeadLogits(net.pooled_to_logits),
+        sampler=Sampler(train.labels, seed=0),
+        first_epoch=0,
+    )
+
+
+def trainer(
+    net: Network, part: keras.Model, precision: Precision, *, stage: str, steps: int
+) -> Trainer:
+    """Return what trains ``part`` from ``stage`` on, as the recipe vgg16 does, for two epochs."""
+    plan = phase_plan(
+        load_recipe("vgg16"),
+        "finetune",
+        epochs=2,
+        learning_rate=1e-5,
+        steps=steps,
+        class_weights=None,
+    )
+    groups = [Group([variable for group in net.trained_from(stage) for variable in group])]
+    return Trainer(part, groups, plan, tf.distribute.get_strategy(), precision, [])
+
+
+def second_epoch(one: Trainer, data: PhaseData) -> dict:
+    """Return the row of the second epoch; the first one also traces the step."""
+    best = BestModel(one.groups[0].variables, "val_loss")
+    one.run(data, best=best, observer=SilentObserver())
+    return one.history[-1]
