@@ -53,9 +53,15 @@ def _shear(image: tf.Tensor, slope: tf.Tensor, *, vertical: bool, fill: float) -
 
 
 def _translate(image: tf.Tensor, share: tf.Tensor, *, vertical: bool, fill: float) -> tf.Tensor:
-    side = image.shape[0] if vertical else image.shape[1]
-    shift = tf.round(share * side)
-    return pixels.affine(image, shift=(0.0, shift) if vertical else (shift, 0.0), fill=fill)
+    axis = 0 if vertical else 1
+    side = image.shape[axis]
+    # whole pixels: a cut and a border cost a tenth of an interpolation
+    shift = tf.cast(tf.round(share * side), tf.int32)
+    before, after = tf.maximum(shift, 0), tf.maximum(-shift, 0)
+    kept = image[after : side - before] if vertical else image[:, after : side - before]
+    borders = [[0, 0], [0, 0], [0, 0]]
+    borders[axis] = [before, after]
+    return tf.pad(kept, borders, constant_values=fill)
 
 
 def _enhance(change: Change, image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
@@ -64,10 +70,14 @@ def _enhance(change: Change, image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
 
 def auto_contrast(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
     """Stretch each channel to 0…255; one of a single value stays."""
-    low = tf.reduce_min(image, axis=(0, 1))
-    span = tf.reduce_max(image, axis=(0, 1)) - low
-    stretched = (image - low) * tf.math.divide_no_nan(255.0, span)
-    return tf.where(span > 0, stretched, image)
+    rows = pixels.as_rows(image)
+    low = _of_channels(tf.reduce_min, rows)
+    span = _of_channels(tf.reduce_max, rows) - low
+    factor = tf.where(span > 0, tf.math.divide_no_nan(255.0, span), 1.0)
+    start = tf.where(span > 0, low, 0.0)
+    width = image.shape[1]
+    stretched = (rows - tf.tile(start, [width])) * tf.tile(factor, [width])
+    return tf.reshape(stretched, image.shape)
 
 
 def posterize(image: tf.Tensor, lost: tf.Tensor, *, bits: int) -> tf.Tensor:
@@ -78,22 +88,27 @@ def posterize(image: tf.Tensor, lost: tf.Tensor, *, bits: int) -> tf.Tensor:
 
 def solarize(image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     """Turn values from 256 less ``amount`` on into their negative."""
-    return tf.where(image >= 256 - amount, 255 - image, image)
+    turned = tf.cast(image >= 256 - amount, tf.float32)
+    return tf.abs(255 * turned - image)
 
 
 def equalize(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
     """Spread the values of each channel evenly, as Pillow does."""
-    values = tf.cast(tf.clip_by_value(image, 0.0, 255.0), tf.int32)
-    channels = 256 * tf.range(3)
-    ones = tf.ones([tf.size(values)], tf.int32)
-    counts = tf.math.unsorted_segment_sum(ones, tf.reshape(values + channels, [-1]), 3 * 256)
-    counts = tf.reshape(counts, [3, 256])
-    last = tf.gather(counts, tf.reduce_max(values, axis=(0, 1)), batch_dims=1)
+    rows = tf.cast(tf.clip_by_value(pixels.as_rows(image), 0.0, 255.0), tf.int32)
+    last_value = _of_channels(tf.reduce_max, rows)
+    places = rows + tf.tile(256 * tf.range(3), [image.shape[1]])  # in a table of all channels
+    counts = tf.reshape(tf.math.bincount(tf.reshape(places, [-1]), minlength=3 * 256), [3, 256])
+    last = tf.gather(counts, last_value, batch_dims=1)
     step = (tf.reduce_sum(counts, axis=1) - last)[:, tf.newaxis] // 255
     below = tf.cumsum(counts, axis=1, exclusive=True)
     table = tf.minimum((below + step // 2) // tf.maximum(step, 1), 255)
-    table = tf.where(step > 0, table, tf.range(256))
-    return tf.cast(tf.gather(tf.reshape(table, [-1]), values + channels), tf.float32)
+    table = tf.cast(tf.where(step > 0, table, tf.range(256)), tf.float32)
+    return tf.reshape(tf.gather(tf.reshape(table, [-1]), places), image.shape)
+
+
+def _of_channels(reduce: Callable[..., tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+    """Return the least or greatest value of each channel, [3], of ``pixels.as_rows(image)``."""
+    return reduce(tf.reshape(reduce(rows, axis=0), [-1, 3]), axis=0)
 
 
 def _geometry(fill: float, *, turn: float, slope: float, share: float) -> tuple[Operation, ...]:
@@ -223,11 +238,11 @@ def aug_mix(spec: AugMix, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor
 
         def add(number: tf.Tensor, blend: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             drawn = (numbers[number], strengths[number], signs[number], depths[number])
-            return number + 1, blend + weights[number] * _chain(operations, image, *drawn)
+            weight = share * weights[number]
+            return number + 1, blend + weight * _chain(operations, image, *drawn)
 
-        start = (tf.constant(0), tf.zeros_like(image))
-        blend = tf.while_loop(lambda number, _: number < spec.chains, add, start)[1]
-        return (1 - share) * image + share * blend
+        start = (tf.constant(0), (1 - share) * image)
+        return tf.while_loop(lambda number, _: number < spec.chains, add, start)[1]
 
     return augment
 
