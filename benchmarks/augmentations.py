@@ -1,6 +1,6 @@
 """What each change of a photo costs, beside the training step that waits for it, in one run.
 
-python benchmarks/augmentations.py [--photos 64] [--rounds 3] [--only flip,crop]
+python -m benchmarks.augmentations [--photos 64] [--rounds 3] [--only flip,crop]
 
 Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown: milliseconds of processor time per photo
 of 224 pixels, photos per second, and the processor time as a share of a live training step that
@@ -16,8 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from pieces import SIDE, hymenoptera, network, trainer
 
+from benchmarks.pieces import SIDE, hymenoptera, network, trainer
 from tltool.augment.policy import Augmenter
 from tltool.augment.spec import AugmentSpec
 from tltool.data.pipeline import fixed_options

@@ -1,6 +1,6 @@
 """How close the pieces come to what the bare network does, in one run.
 
-python benchmarks/throughput.py [--photos 240] [--rounds 3]
+python -m benchmarks.throughput [--photos 240] [--rounds 3]
 
 Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown with three ratios, each a median over
 alternating rounds: extraction with decoding and augmentation against the bare forward pass; a
@@ -19,8 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import tensorflow as tf
-from pieces import SIDE, changes, hymenoptera, live, network, second_epoch, trainer
 
+from benchmarks.pieces import SIDE, changes, hymenoptera, live, network, second_epoch, trainer
 from tltool.augment.spec import AugmentSpec
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
