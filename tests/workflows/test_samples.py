@@ -79,4 +79,6 @@ def test_a_table_is_written_over_nothing(tmp_path):
         write_digits_csv(tmp_path / "digits.csv")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         write_digits_csv(tmp_path / "nowhere" / "digits.csv")
+    with pytest.raises(UsageError, match="no name of a table"):
+        write_digits_csv(tmp_path / "digits")
     assert (tmp_path / "digits.csv").read_text() == "mine"

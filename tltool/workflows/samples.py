@@ -47,9 +47,11 @@ def write_digits_csv(out: Path) -> int:
     """Write the same digits as a table: label,pixel0…pixel63, 8x8 pixels a row; return how many.
 
     Raises:
-        UsageError: ``out`` exists.
+        UsageError: ``out`` exists, or no command would know it as a table by its name.
         EnvironmentProblem: it cannot be written.
     """
+    if out.suffix.lower() != ".csv":
+        raise UsageError(f"'{out}' is no name of a table", hint=f"call it {out}.csv")
     grey, labels = _digits()
     rows = grey.reshape(len(grey), -1)
     try:
