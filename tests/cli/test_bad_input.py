@@ -500,6 +500,26 @@ def test_a_model_against_its_conditions_is_not_exported(
     assert "log_loss<=1e-9" in (tmp_path / "run" / "recipe.yaml").read_text("utf-8")
 
 
+@pytest.mark.thorough
+def test_a_run_folder_whose_name_is_not_utf8(
+    finetune_tiny, tltool, the_error, make_photos, tmp_path
+):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    photos = make_photos(n=8)
+    result = finetune_tiny(photos, "--out", odd, "--json", settings=("export.enabled=true",))
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["run"] == str(tmp_path) + r"/caf\udce9"
+    (facts,) = (tmp_path / "exports").rglob("metadata.json")
+    assert json.loads(facts.read_text("utf-8"))["run"] == r"caf\udce9"
+    (exported,) = (tmp_path / "exports").iterdir()
+    compared = tltool("compare", exported, odd)  # the export's run is found by its name
+    assert "is given twice" in the_error(compared)
+
+
 def test_a_folder_whose_name_is_not_utf8(finetune_tiny, tltool, make_photos, tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     try:

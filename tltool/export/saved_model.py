@@ -25,7 +25,6 @@ Every version folder holds five signatures, the first two with the same outputs:
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,6 +44,7 @@ from tltool.export.heat import HeatMap, explain_signatures
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
+from tltool.runs.json_text import to_json
 from tltool.training.outliers import OutlierDetector
 
 BYTES_SIGNATURE = "serving_default"
@@ -102,10 +102,7 @@ class Contents:
             DECODE_ASSET: self.decode.to_json(),
             METADATA_ASSET: facts,
         }
-        texts = {
-            name: json.dumps(document, ensure_ascii=False, indent=2).encode()
-            for name, document in documents.items()
-        }
+        texts = {name: to_json(document).encode() for name, document in documents.items()}
         return {**texts, **self.assets}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.export.formats import FORMATS
 from tltool.export.versions import versions
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.serving.settings import Settings
@@ -156,7 +156,7 @@ def _later_exports(name: object, run: str) -> Iterator[Path]:
     for number in versions(base_dir):
         folder = base_dir / str(number)
         try:
-            facts = json.loads((folder / "assets" / "metadata.json").read_text(encoding="utf-8"))
+            facts = from_json((folder / "assets" / "metadata.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(facts, dict) and (facts.get("name"), facts.get("run")) == (name, run):
