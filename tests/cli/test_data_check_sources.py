@@ -152,6 +152,7 @@ def test_tiny_grey_pictures_are_offered_the_recipe_for_digits(
     following = f"tltool finetune {table} --recipe digit_recognizer --set data.resize=squash"
     assert (following in result.stdout) is grey, result.stdout
     assert ("recipe               ok" in result.stdout) is grey
+    assert ("12 tiny" in result.stdout) is not grey  # for that recipe they are large enough
 
 
 def test_a_table_of_pixels_is_checked_row_by_row(

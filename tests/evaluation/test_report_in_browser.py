@@ -91,6 +91,20 @@ def test_the_name_of_a_phase_is_clear_of_the_points(opened):
     ]
 
 
+def test_no_number_of_an_axis_is_cut_off(opened):
+    """Figures that hardly differ have ticks of many digits."""
+    rows = [row("head", epoch, 0.0123, 0.9725, 0.0125 + epoch / 1e5, 0.9765) for epoch in (1, 2)]
+    page = opened()
+    style = page.locator("style").inner_html()
+    charts = "".join(training_curves([row("probe", 0, None, None, 0.0122, 0.9735), *rows], 2))
+    page.set_content(f"<style>{style}</style><div class=charts>{charts}</div>")
+    left = """() => [...document.querySelectorAll('.chart text')].map((each) =>
+      [each.textContent, each.getBBox().x])"""
+    texts = page.evaluate(left)
+    assert any(text.count(".") and text.endswith(" %") for text, _ in texts)
+    assert not [text for text, x in texts if x < 0]
+
+
 def test_a_phone_cuts_no_table_but_the_one_of_classes(opened):
     page = opened("phone")
     wide = page.evaluate(

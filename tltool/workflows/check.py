@@ -131,7 +131,10 @@ def _judged(
     telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
     aspects = found.features[:, FEATURES.index("aspect")]
     balance = measure_balance(found.items, _of_classes(clusters, found)) if found.items else None
+    recipe = fitting_recipe(found.features)
     findings = [*beside_the_photos(listing), *found.findings]
+    if recipe is not None:  # its network sees no more pixels than these
+        findings = [each for each in findings if each.kind != "tiny"]
     lost, most = len(listing.items) - len(found.items), DataSection().max_bad_fraction
     findings += many_unusable(lost, len(listing.items), most=most)
     findings += others.findings if others else []
@@ -152,7 +155,7 @@ def _judged(
         shape=measure_shape(aspects, tells_class=telling) if found.items else None,
         shortcuts=shortcuts,
         given_splits=[name for name in SPLIT_NAMES if name in given],
-        recipe=fitting_recipe(found.features),
+        recipe=recipe,
         other=other,
         other_images=len(listing.others),
         others=others.items if others else (),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 430, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 24, 48, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 48, 42  # room for 97.25 % and 0.0125 at the left
 _OVER = 16  # from the plot up to the name of a phase; the ring of a point on the edge is 8 high
 
 
