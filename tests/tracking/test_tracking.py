@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from tltool.errors import EnvironmentProblem, Interrupted, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.runs.layout import RunLayout
+from tltool.tracking.event_files import written_steps
 from tltool.tracking.mlflow_store import flattened, public_uri
 from tltool.tracking.observer import check_trackers, final_figures, tracked
 
@@ -280,6 +282,21 @@ def test_a_tracker_that_fails_is_told_of_once_and_the_run_goes_on(
     assert len(heard.epochs) == 3
     (warning,) = heard.warnings
     assert warning.startswith(f"{title} hears no more of this run, which goes on: ")
+
+
+def test_tensorboard_writes_into_folders_whose_names_are_not_utf8(run: RunLayout):
+    odd = Path(os.fsdecode(os.fsencode(run.folder.parent) + b"/caf\xe9"))
+    try:
+        run.folder.rename(odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    heard = Hearing()
+    for epochs in (range(1, 3), range(2, 5)):  # the second one reads what the first has written
+        with tracked(RunLayout(odd), heard, tensorboard=True, track=[]) as observer:
+            train(observer, epochs)
+    assert heard.warnings == []
+    steps = [step for tag, step in written_steps(odd / "tensorboard") if tag == "head/loss"]
+    assert sorted(steps) == [1, 2, 3, 4]
 
 
 def test_no_tensorboard_means_none(run: RunLayout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ class EventFiles:
 
         self._folder.mkdir(exist_ok=True)  # here, since TensorFlow's own complaint is unreadable
         self._written = set(written_steps(self._folder))
-        self._writer = tf.summary.create_file_writer(str(self._folder))
+        self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
         recipe = self._run.recipe.read_text(encoding="utf-8")
         self._add(0, [_text("recipe", textwrap.indent(recipe, "    "))])  # Markdown, as code
 
@@ -78,7 +79,7 @@ def written_steps(folder: Path) -> Iterator[tuple[str, int]]:
 
     for path in sorted(folder.glob("events.out.tfevents.*")):
         try:
-            for record in tf.data.TFRecordDataset(str(path)):
+            for record in tf.data.TFRecordDataset(os.fsencode(path)):
                 event = tf.compat.v1.Event.FromString(record.numpy())
                 yield from ((value.tag, event.step) for value in event.summary.value)
         except tf.errors.DataLossError:
