@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tltool.evaluation.compare import against_first
+from tltool.workflows.fitness import Fit
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")
 
@@ -19,7 +24,7 @@ def photos(tmp_path_factory):
     rng = np.random.default_rng(0)
     for label, top in (("upright", 220), ("upside_down", 30)):
         (root / label).mkdir(parents=True)
-        for number in range(40):
+        for number in range(70):
             pixels = np.full((32, 32, 3), top, np.float32)
             pixels[16:] = 250 - top
             pixels += rng.normal(0, 25, pixels.shape)
@@ -62,11 +67,50 @@ def test_a_recipe_without_augmentation_shows_the_photos(tltool, photos, tmp_path
     result = tltool("preview", photos, "--to", sheet, "--set", "augment.policy=none", *TINY)
     assert result.exit_code == 0
     assert "policy none" in result.stdout
-    assert sheet.is_file()
+    assert "Nothing is changed in photos" in result.stdout
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape[1] > 3 * 168, "the title has room"
+    assert (pixels[:, -10:] == 255).all(), "nothing is cut off"
+
+
+def cells(sheet: Path, column: int, rows: int) -> list[np.ndarray]:
+    """Return the pictures of a column of a sheet with one band, float32 [168, 168, 3]."""
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(np.float32)
+    left, first = 20 + column * 176, pixels.shape[0] - 20 - rows * 190
+    return [pixels[first + row * 190 :, left:][:168, :168] for row in range(rows)]
+
+
+def test_each_change_alone_is_shown_near_its_largest(tltool, photos, tmp_path):
+    sheet = tmp_path / "noise.png"
+    changes = ("--set", "augment.policy=none", "--set", "augment.color_jitter={brightness: 0.5}")
+    result = tltool("preview", photos, "--to", sheet, *changes, *TINY)
+    assert result.exit_code == 0, result.stderr
+    assert "strongest of 12 draws" in result.stdout
+    for plain, changed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
+        assert abs(changed.mean() / plain.mean() - 1) > 0.25
+
+
+def test_a_blend_is_seen_and_keeps_about_half_of_the_photo(tltool, photos, tmp_path):
+    sheet = tmp_path / "mixup.png"
+    changes = ("--set", "augment.policy=none", "--set", "augment.mixup={alpha: 0.1}")
+    assert tltool("preview", photos, "--to", sheet, *changes, *TINY).exit_code == 0
+    for plain, mixed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
+        own, other = plain[:80].mean(), plain[-80:].mean()  # of the other class: upside down
+        assert 0.45 < (mixed[:80].mean() - other) / (own - other) < 0.8
+
+
+def test_what_no_picture_can_show_is_named(tltool, photos, tmp_path):
+    arguments = ("--to", tmp_path / "sheet.png", "--set", "augment.feature_noise={}", *TINY)
+    result = tltool("preview", photos, *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "cannot be drawn: feature_noise." in " ".join(result.stdout.split())
 
 
 def test_fitness_finds_the_flip_that_turns_one_class_into_the_other(tltool, photos):
-    result = tltool("preview", photos, "--fitness", *TINY, "--json")
+    half = ("--set", "data.validation_fraction=0.5")
+    result = tltool("preview", photos, "--fitness", *TINY, *half, "--json")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["accuracy"] > 0.8
@@ -79,16 +123,61 @@ def test_fitness_finds_the_flip_that_turns_one_class_into_the_other(tltool, phot
     assert fits["flip horizontal"]["used"]
     assert {"rotation", "rand_augment", "aug_mix", "grid_mask", "jpeg"} <= fits.keys()
     assert not {"mixup", "cutmix"} & fits.keys()
-    told = tltool("preview", photos, "--fitness", *TINY)
+    assert document["few"] == ""
+    told = tltool("preview", photos, "--fitness", *TINY, *half)
     assert "flip vertical: " in told.stdout
     assert ": leave it out" in told.stdout
+    assert "(mixup, cutmix)" in told.stdout
+
+
+def test_few_photos_leave_a_change_unsure_and_that_is_said(tltool, photos):
+    few = ("--set", "data.validation_fraction=0.15")
+    result = tltool("preview", photos, "--fitness", *TINY, *few, "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["n"] < 30
+    for fit in document["changes"]:
+        against = fit["against_plain"]
+        if fit["advice"] == "fits":
+            assert against["low"] >= -0.05
+        elif fit["advice"] == "unsure":
+            assert against["low"] < -0.05 and not against["told_apart"]
+    flipped = document["changes"][0]
+    assert flipped["change"] == "flip vertical" and flipped["advice"] == "leave it out"
+    unsure = sum(fit["advice"] == "unsure" for fit in document["changes"])
+    assert document["few"].startswith(
+        f"{document['n']} validation photos are few: {unsure} of {len(document['changes'])} changes"
+    )
+    told = tltool("preview", photos, "--fitness", *TINY, *few)
+    assert document["few"] in " ".join(told.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("only_plain", "only_changed", "n", "advice"),
+    [
+        (5, 1, 31, "unsure"),  # -12.9 points, -29 to +3
+        (14, 2, 31, "leave it out"),  # -38.7 points, -58 to -16
+        (0, 0, 31, "unsure"),
+        (0, 0, 60, "fits"),
+        (6, 5, 200, "fits"),
+        (16, 1, 200, "make it weaker"),
+        (8, 0, 200, "unsure"),
+    ],
+)
+def test_advice_goes_by_the_interval(only_plain, only_changed, n, advice):
+    plain = np.arange(n) >= only_changed
+    changed = plain.copy()
+    changed[:only_changed] = True
+    changed[n - only_plain :] = False
+    paired = against_first(plain, [changed] * 17)[0]
+    assert Fit("crop", True, changed, paired).advice == advice
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("--to", "there.png"), "'there.png' exists"),
-        (("--to", "sheet.jpg"), "'sheet.jpg' is not called .png"),
+        (("--to", "sheet.jpg"), "'sheet.jpg' is no name of a PNG file"),
         (("--to", "nowhere/sheet.png"), "its folder does not exist"),
         (("--fitness", "--all"), "--fitness measures all changes"),
         (("--set", "augment.policy=meduim"), "Did you mean 'medium'?"),
@@ -102,3 +191,39 @@ def test_what_cannot_be_drawn_is_refused(tltool, photos, arguments, told):
     assert result.exit_code == 2
     assert told in result.stderr
     assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("photos", "--to", "there.png"),
+        ("photos", "--to", "sheet.jpg"),
+        ("photos", "--to", "nowhere/sheet.png"),
+        ("nowhere",),
+        ("empty",),
+        ("photos", "--set", "model.backbone=nowhere"),
+        ("empty", "--fitness"),
+        ("photos", "--fitness", "--offline"),
+    ],
+)
+def test_what_is_known_at_once_is_told_before_tensorflow_is_loaded(
+    photos, tmp_path, no_weights, arguments
+):
+    (tmp_path / "photos").symlink_to(photos)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there.png").write_bytes(b"mine")
+    program = (
+        "import sys\n"
+        "from tltool.cli.main import app\n"
+        "try: app(['preview', *sys.argv[1:]])\n"
+        "except SystemExit as end: print(end.code, 'tensorflow' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() in (["2", "False"], ["3", "False"], ["5", "False"]), result.stderr
+    assert result.stderr.count("error: ") == 1

@@ -52,20 +52,21 @@ def preview(
     """Draw what augmentation does to photos, or measure which changes fit them."""
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.recipes import check_names
+    from tltool.workflows.preflight import check_fitness, check_preview
 
     settings = training.settings_of(overrides, seed=seed)
     resolved = load_recipe(recipe, settings)
-    check_names(resolved)
     if fitness:
         if every or rows != _ROWS or to != _PICTURE:
             raise UsageError(
                 "--fitness measures all changes and draws no picture",
                 hint="leave out --rows, --all and --to",
             )
+        check_fitness(resolved, photos, offline=offline)
         measured = _measure(photos, resolved, offline=offline, quiet=quiet, debug=debug)
         print_json(measured.to_json()) if json else _show_fitness(measured)
         return
+    check_preview(resolved, photos, to)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.preview import preview as workflow
 
@@ -95,6 +96,8 @@ def _measure(
 def _show(found: "Preview") -> None:
     console = out()
     line(console, f"policy {found.policy} ({found.why})")
+    for remark in found.remarks:
+        line(console, (remark, "dim"))
     line(console, (printable(str(found.picture)), "bold"))
 
 
@@ -109,12 +112,15 @@ def _show_fitness(found: "Fitness") -> None:
     for fit in found.fits:
         if fit.advice not in {"fits", "unsure"}:
             line(console, (_sentence(fit, value), "bold" if fit.used else ""))
+    if found.few:
+        line(console, (found.few, "yellow"))
     line(
         console,
         (
             f"A probe on {found.backbone} that learned from {found.trained_on:,} photos as they "
             f"are, tried on {len(found.plain):,} validation photos under each change alone. A "
-            "change that fits may help; only training tells whether it does.",
+            "change that fits may help; only training tells whether it does. Blends of photos "
+            "(mixup, cutmix) and changes of cached features are not tried.",
             "dim",
         ),
     )

@@ -5,6 +5,7 @@ Matplotlib costs 1 s, so functions import it.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from tltool.evaluation.plots import MUTED, figure_style
 
 _SIDE, _GAP, _MARGIN = 168, 8, 20  # pixels
-_CAPTION, _HEAD, _TITLE, _BAND = 22, 26, 64, 18
+_CAPTION, _HEAD, _TITLE, _BAND = 22, 26, 30, 18
+_LINE = 17  # of the subtitle
+_LEAST_ACROSS = 3  # columns for which there is room, so that the title has it
+_LETTER = 6.9  # pixels of a letter of the subtitle
 _ACROSS = 9  # columns; more go into another band below
 _DPI = 100
 _LETTERS = 29  # of a caption that fit one picture
@@ -46,7 +50,7 @@ def draw_sheet(
         first: the photos as they are.
         others: the same photos, changed.
         title: what stands at the top.
-        subtitle: what stands below it.
+        subtitle: what stands below it, in as many lines as it takes.
 
     Raises:
         OSError: the file cannot be written.
@@ -58,18 +62,21 @@ def draw_sheet(
     bands = [[first, *others[at : at + per_band]] for at in range(0, len(others), per_band)]
     bands = bands or [[first]]
     rows = len(first.images)
-    across = max(map(len, bands))
-    width = 2 * _MARGIN + across * (_SIDE + _GAP) - _GAP
+    across = max(_LEAST_ACROSS, *map(len, bands))
+    inside = across * (_SIDE + _GAP) - _GAP
+    lines = textwrap.wrap(subtitle, int(inside / _LETTER))
+    width, top = 2 * _MARGIN + inside, _TITLE + _LINE * (len(lines) + 1)
     band_height = _HEAD + rows * (_SIDE + _CAPTION) + _BAND
-    height = _TITLE + len(bands) * band_height + _MARGIN - _BAND
+    height = top + len(bands) * band_height + _MARGIN - _BAND
     with figure_style():
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
         _write(figure, title, _MARGIN, 28, size=13, weight="bold")
-        _write(figure, subtitle, _MARGIN, 48, size=9, color=MUTED)
+        for number, words in enumerate(lines, start=1):
+            _write(figure, words, _MARGIN, _TITLE + _LINE * number, size=9, color=MUTED)
         for number, band in enumerate(bands):
             for place, column in enumerate(band):
                 left = _MARGIN + place * (_SIDE + _GAP)
-                _draw_column(figure, column, left, _TITLE + number * band_height)
+                _draw_column(figure, column, left, top + number * band_height)
         figure.savefig(path, dpi=_DPI, format="png")
 
 

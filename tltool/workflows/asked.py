@@ -78,6 +78,29 @@ def check_runs(runs: Sequence[object]) -> None:
         )
 
 
+def check_picture(path: Path, *, option: str) -> None:
+    """Refuse a picture that cannot be written, or would take the place of a file.
+
+    Args:
+        path: the PNG file.
+        option: what names it on the command line.
+
+    Raises:
+        UsageError: it exists, its folder does not, or its name is not that of a PNG file.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"'{path}' is no name of a PNG file", hint="end it with .png")
+    if path.exists():
+        raise UsageError(
+            f"'{path}' exists", hint=f"nothing is replaced: give another name with {option}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"'{path}' cannot be written: its folder does not exist",
+            hint=f"give a file in a folder that exists with {option}",
+        )
+
+
 def check_page(path: Path) -> None:
     """Refuse a page that cannot be written, or would take the place of a file.
 

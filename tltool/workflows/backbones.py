@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tltool.errors import UsageError
 from tltool.models.backbones import BACKBONES, Backbone, get_backbone
 from tltool.weights import store
+from tltool.workflows.asked import check_picture
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold
@@ -85,7 +85,7 @@ def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
     side = size or backbone.image_size
     backbone.check_size(side, side)
     if diagram is not None:
-        _check_picture(diagram)
+        check_picture(diagram, option="--diagram")
 
 
 def layers_of(name: str, size: int | None = None) -> Layers:
@@ -118,7 +118,7 @@ def draw_layers(path: Path, layers: Layers) -> None:
     """
     from tltool.models.layer_diagram import draw_layers as draw
 
-    _check_picture(path)
+    check_picture(path, option="--diagram")
     total = layers.totals()["total"]
     title = (
         f"{layers.backbone.name}: {total['parameters']:,} parameters, "
@@ -126,17 +126,3 @@ def draw_layers(path: Path, layers: Layers) -> None:
     )
     with path.open("xb") as file:
         draw(file, layers.folds, title=title, image=(layers.size, layers.size, layers.channels))
-
-
-def _check_picture(path: Path) -> None:
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"'{path}' is no name of a PNG file", hint="end it with .png")
-    if path.exists():
-        raise UsageError(
-            f"'{path}' exists", hint="nothing is replaced: give another name with --diagram"
-        )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"'{path}' cannot be written: its folder does not exist",
-            hint="give a file in a folder that exists with --diagram",
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tltool.errors import DataError
-from tltool.evaluation.compare import Paired, against_first
+from tltool.evaluation.compare import ALPHA, Paired, against_first
 from tltool.evaluation.intervals import wilson
 from tltool.events import Observer, SilentObserver
 from tltool.features.views import PhotoSource
@@ -23,7 +24,8 @@ from tltool.workflows.photos import open_photos
 from tltool.workflows.pooled import Pooler
 
 MOST_PHOTOS = 200  # validation photos that are changed: each change costs a pass over them
-_HARMFUL = -0.05  # a loss of accuracy of which more than this is sure
+_TOLERATED = 0.05  # a loss of accuracy that a change which fits may cost
+_ENOUGH = math.ceil(3 / _TOLERATED)  # photos that exclude more, where no answer changes
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,17 @@ class Fit:
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What to do about it; without evidence either way, ``unsure``.
+
+        That a whole interval lies below the tolerated loss is margin enough for the number of
+        changes that are tried; that it lies below no loss at all must stand the corrected test.
+        """
         paired = self.against_plain
-        if paired.high >= 0:
-            return "fits"
-        if not paired.told_apart:
-            return "unsure"
-        if paired.high < _HARMFUL:
+        if paired.high < -_TOLERATED and paired.p_value < ALPHA:
             return "leave it out"
-        return "make it weaker"
+        if paired.high < 0 and paired.told_apart:
+            return "make it weaker"
+        return "fits" if paired.low >= -_TOLERATED else "unsure"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -93,6 +97,24 @@ class Fitness:
         """Accuracy on the photos as they are, with its 95 % interval."""
         return _rate(self.plain)
 
+    @property
+    def few(self) -> str:
+        """A sentence on too few photos where they leave most changes unsure, else empty."""
+        count, unsure = len(self.plain), sum(fit.advice == "unsure" for fit in self.fits)
+        if 2 * unsure <= len(self.fits):
+            return ""
+        told = (
+            f"{count} validation photos are few: {unsure} of {len(self.fits)} changes stay unsure."
+        )
+        if count < _ENOUGH:
+            told += (
+                f" It takes {_ENOUGH} photos without a changed answer to exclude a loss of more "
+                f"than {100 * _TOLERATED:.0f} points."
+            )
+        if count < MOST_PHOTOS:
+            told += " Add photos, or raise data.validation_fraction."
+        return told
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         value, low, high = self.accuracy
@@ -102,6 +124,7 @@ class Fitness:
             "n": len(self.plain),
             "accuracy": value,
             "interval": [low, high],
+            "few": self.few,
             "changes": [fit.to_json() for fit in self.fits],
         }
 

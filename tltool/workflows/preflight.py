@@ -12,6 +12,7 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
 from tltool.weights.sources import check_obtainable
+from tltool.workflows.asked import check_picture
 from tltool.workflows.recipes import check_names
 
 
@@ -35,6 +36,30 @@ def check_first(
     check_source(photos, test=test, other=recipe.data.other)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":
+        _check_published(get_backbone(recipe.model.backbone))
+        check_obtainable(recipe.model.backbone, offline=offline)
+
+
+def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
+    """Check names, picture and source as ``preview`` will; opens no photo and no connection.
+
+    Raises:
+        UsageError, DataError: as ``preview`` would.
+    """
+    check_names(recipe)
+    check_picture(to, option="--to")
+    check_source(photos, other=recipe.data.other)
+
+
+def check_fitness(recipe: Recipe, photos: str, *, offline: bool) -> None:
+    """Check names, source and weights as ``fitness`` will; opens no photo and no connection.
+
+    Raises:
+        UsageError, DataError, EnvironmentProblem: as ``fitness`` would.
+    """
+    check_names(recipe)
+    check_source(photos, other=recipe.data.other)
+    if recipe.model.weights == "imagenet":
         _check_published(get_backbone(recipe.model.backbone))
         check_obtainable(recipe.model.backbone, offline=offline)
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
-from tltool.errors import EnvironmentProblem, UsageError
+from tltool.errors import EnvironmentProblem
 from tltool.evaluation.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
-from tltool.features.views import PhotoSource
+from tltool.features.draws import DRAWS, Shown
 from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import Recipe
 from tltool.workflows import unpack
-from tltool.workflows.augmentation import augment_spec, one_by_one, settled
+from tltool.workflows.asked import check_picture
+from tltool.workflows.augmentation import augment_spec, feature_spec, one_by_one, settled
 from tltool.workflows.photos import open_photos
 
-_TRIES = 12  # batches, for one in which photos are blended so that it can be seen
 _EPOCHS = 3  # of the whole policy that are shown
 
 
@@ -32,6 +32,8 @@ class Preview:
         policy: name of the policy.
         why: the reason for it.
         changes: keys of what is shown alone.
+        changed: whether the policy changes photos at all.
+        not_drawn: keys of what the recipe changes in cached features, which no picture shows.
         photos: files of the photos shown.
     """
 
@@ -39,7 +41,28 @@ class Preview:
     policy: str
     why: str
     changes: tuple[str, ...]
+    changed: bool
+    not_drawn: tuple[str, ...]
     photos: tuple[Path, ...]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the columns alone do not tell, in sentences."""
+        found = [] if self.changed else ["Nothing is changed in photos."]
+        if self.changes:
+            found.append(
+                f"Each change alone is made to every photo: the strongest of {DRAWS} draws; of "
+                "blends, one that keeps about half."
+            )
+        if self.not_drawn:
+            found.append(
+                f"Changes of cached features cannot be drawn: {', '.join(self.not_drawn)}."
+            )
+        return found
+
+    def told(self, seed: int) -> str:
+        """What stands below the title."""
+        return " ".join([f"{self.why}; seed {seed}.", *self.remarks])
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -48,27 +71,9 @@ class Preview:
             "policy": self.policy,
             "why": self.why,
             "changes": list(self.changes),
+            "not_drawn": list(self.not_drawn),
             "photos": [str(path) for path in self.photos],
         }
-
-
-def check_picture(path: Path) -> None:
-    """Refuse a picture that cannot be written, before any work is done.
-
-    Raises:
-        UsageError: it exists, or its folder does not, or it is no PNG file.
-    """
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"'{path}' is not called .png", hint="such as --to preview.png")
-    if path.exists():
-        raise UsageError(
-            f"'{path}' exists", hint="nothing is replaced: give another name with --to"
-        )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"'{path}' cannot be written: its folder does not exist",
-            hint="give a file in a folder that exists with --to",
-        )
 
 
 def preview(
@@ -83,8 +88,9 @@ def preview(
 ) -> Preview:
     """Draw training photos as they are, under each change alone, and under the whole policy.
 
-    Photos get the changes that the first epochs of a live run (or the first views of a cache) give
-    them; blends are made among the photos of the sheet.
+    Alone, each change is made to every photo, as the draw that shows it best. The whole policy is
+    what the first epochs of a live run (or the first views of a cache) give; blends are made among
+    the photos of the sheet.
 
     Args:
         source: the photos, as ``finetune`` takes them.
@@ -101,7 +107,7 @@ def preview(
         EnvironmentProblem: the disk refuses the picture.
     """
     observer = observer or SilentObserver()
-    check_picture(to)
+    check_picture(to, option="--to")
     backbone = get_backbone(recipe.model.backbone)
     observer.on_phase("audit", source)
     data = open_photos(
@@ -116,54 +122,55 @@ def preview(
     section, choice = settled(recipe.augment, len(train))
     alone, whole = one_by_one(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)
-    together = replace(train, batch_size=len(positions))
-    show = _Shown(together, positions, data.catalog.class_names, recipe.seed)
+    shown = Shown(replace(train, batch_size=len(positions)), positions, recipe.seed)
+    sheet = _Sheet(shown, data.catalog.class_names)
     observer.on_phase("preview", f"{len(alone)} changes")
-    columns = [
-        show.column(name, spec, tries=_TRIES if spec.mixes else 1) for name, spec in alone.items()
-    ]
+    columns = [sheet.column(name, *shown.clearest(spec)) for name, spec in alone.items()]
     if not whole.identity:
         columns += [
-            show.column(f"all together, epoch {epoch}", whole, epoch=epoch)
+            sheet.column(f"all together, epoch {epoch}", *shown.at_epoch(whole, epoch))
             for epoch in range(1, _EPOCHS + 1)
         ]
-    first = show.column("as it is", AugmentSpec(), epoch=0)
+    first = sheet.column("as it is", *shown.at_epoch(AugmentSpec(), 0))
+    photos = tuple(train.items[position].path for position in positions)
+    found = Preview(
+        to,
+        choice.policy,
+        choice.why,
+        tuple(alone),
+        not whole.identity,
+        tuple(feature_spec(section).names),
+        photos,
+    )
     try:
         draw_sheet(
             to,
             first,
             columns,
             title=f"Augmentation: policy {choice.policy}",
-            subtitle=f"{choice.why}; seed {recipe.seed}; single changes are made to every photo",
+            subtitle=found.told(recipe.seed),
         )
     except OSError as error:
         raise EnvironmentProblem(f"'{to}' cannot be written: {error.strerror}") from None
-    photos = tuple(train.items[position].path for position in show.positions)
-    return Preview(to, choice.policy, choice.why, tuple(alone), photos)
+    return found
 
 
 @dataclass(frozen=True)
-class _Shown:
-    train: PhotoSource
-    positions: np.ndarray
+class _Sheet:
+    shown: Shown
     class_names: tuple[str, ...]
-    seed: int
 
-    def column(self, name: str, spec: AugmentSpec, *, epoch: int = 1, tries: int = 1) -> Column:
-        """Return the chosen photos under one change, from the batch of ``tries`` that blends most.
-
-        The first batch is what the epoch sees.
-        """
-        positions = np.tile(self.positions, tries)
-        batches = self.train.some(spec, positions, seed=self.seed, epoch=epoch)
-        found = [(images, labels) for _, images, labels in batches.as_numpy_iterator()]
-        images, labels = min(found, key=lambda batch: float(batch[1].max(axis=1).sum()))
+    def column(self, name: str, images: np.ndarray, labels: np.ndarray) -> Column:
+        """Return a column of changed photos with their labels as captions."""
         whole = images.clip(0, 255).round().astype(np.uint8)
-        return Column(name, whole, [self._caption(label) for label in labels])
+        own = self.shown.train.labels[self.shown.positions]
+        captions = [self._caption(label, int(one)) for label, one in zip(labels, own, strict=True)]
+        return Column(name, whole, captions)
 
-    def _caption(self, label: np.ndarray) -> str:
+    def _caption(self, label: np.ndarray, own: int) -> str:
+        """Return the shares of the classes; the photo's own class comes first."""
         shares = label / label.sum()
-        order = np.argsort(-shares, kind="stable")
+        order = sorted(range(len(shares)), key=lambda n: (n != own, -shares[n]))
         parts = [(self.class_names[n], shares[n]) for n in order if shares[n] >= 0.005]
         if len(parts) == 1:
             return parts[0][0]
