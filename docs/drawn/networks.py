@@ -18,7 +18,7 @@ from tltool.models.head_parts import DropKind, Drops, HeadSettings, dense, drop
 from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
-from tltool.models.regularize import Regularize
+from tltool.models.regularization import Regularize
 from tltool.workflows.backbones import draw_layers, layers_of
 
 _CONV, _NORM, _RELU, _ADD = "#c9dbef", "#d9ead3", "#f6e3c5", "#ffffff"

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
+
 import pytest
+
+from tests.cli.conftest import TINY
+from tltool.recipe.overrides import parse_override
+from tltool.recipe.tree import merged
+from tltool.recipe.yaml_text import write_yaml
 
 RESNET = "model.backbone=tiny_resnet"
 
@@ -38,7 +47,7 @@ REFUSED = {
     ),
     "DropBlock larger than the map": (
         ("model.regularize.drop_block.size=9", RESNET),
-        "DropBlock's squares of 9 x 9 do not fit into the 8 x 8 maps",
+        "DropBlock's squares of 9 x 9 do not fit into the 4 x 4 maps of stage block3",
     ),
     "stochastic depth without residual blocks": (
         ("model.regularize.stochastic_depth=0.2", "model.backbone=vgg16"),
@@ -46,11 +55,36 @@ REFUSED = {
     ),
     "groups that do not divide the channels": (
         ("model.regularize.norm=group", "model.norm_groups=3", RESNET),
-        "3 groups do not divide the 16 channels of",
+        "3 groups do not divide the 16 channels of tiny_resnet's first layers",
     ),
     "groups that do not divide the hidden layer": (
         ("model.head.kind=mlp", "model.head.norm=group", "model.norm_groups=7"),
-        "7 groups do not divide the 256 channels of head_norm",
+        "7 groups do not divide the 256 hidden units of the head",
+    ),
+    "DropConnect without a dense layer": (
+        ("model.head.kind=gap_conv", "model.head.dropout_kind=dropconnect"),
+        "the head gap_conv has none",
+    ),
+    "instance norm without positions": (
+        ("model.head.kind=flatten", "model.head.norm=instance"),
+        "the head flatten knows no instance normalisation",
+    ),
+    "group norm where there is no norm": (
+        ("model.regularize.norm=group", "model.backbone=vgg16"),
+        "vgg16 has no normalisation that model.regularize.norm could replace",
+    ),
+    "another norm under pretrained weights": (
+        (
+            "model.regularize.norm=group",
+            "model.backbone=resnet50",
+            "model.weights=imagenet",
+            "train.finetune.unfreeze=conv5",
+        ),
+        "the pretrained weights of resnet50 are for batch normalisation, not group",
+    ),
+    "weights that do not exist": (
+        ("model.backbone=alexnet", "model.weights=imagenet", "train.finetune.unfreeze=conv5"),
+        "alexnet has no pretrained weights",
     ),
     "too small for the network": (("data.image_size=16", "model.backbone=vgg16"), "at least 32 px"),
     "too small for any": (("data.image_size=7",), "data.image_size"),
@@ -63,6 +97,9 @@ REFUSED = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("no_weights")
+
+
 @pytest.mark.parametrize(("settings", "told"), REFUSED.values(), ids=list(REFUSED))
 def test_a_method_that_cannot_be_used_is_refused_and_nothing_is_written(
     finetune_tiny, the_error, make_photos, untouched, tmp_path, settings, told
@@ -72,3 +109,57 @@ def test_a_method_that_cannot_be_used_is_refused_and_nothing_is_written(
     assert result.exit_code == 2
     assert told in the_error(result)
     assert [path.name for path in tmp_path.iterdir()] == ["here", "photos"]
+    assert "audit" not in result.stderr, "refused before a photo is opened"
+
+
+def _nested(settings):
+    """Return a recipe as YAML of ``key=value`` settings; later ones stand."""
+    lines = dict(setting.split("=", 1) for setting in (*TINY, *settings))
+    overrides = [parse_override(f"{key}={value}").tree() for key, value in lines.items()]
+    return write_yaml(functools.reduce(merged, overrides, {}))
+
+
+@pytest.mark.parametrize(("settings", "told"), REFUSED.values(), ids=list(REFUSED))
+def test_validate_says_the_same_without_tensorflow(tltool, the_error, tmp_path, settings, told):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(_nested(settings), encoding="utf-8")
+    result = tltool("recipes", "validate", recipe)
+    assert result.exit_code == 2
+    assert told in the_error(result)
+
+
+def test_a_recipe_is_checked_without_tensorflow(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        _nested(("model.regularize.drop_block.size=2", RESNET)), "utf-8"
+    )
+    code = (
+        "import sys; from tltool.workflows.recipes import check_recipes\n"
+        "assert check_recipes(['mine.yaml'])[0][1] is None\n"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("finetune", "--find-lr"), ("finetune", "--kfold", "3"), ("recipes", "sweep")]
+)
+def test_other_commands_refuse_as_early(tltool, the_error, make_photos, tmp_path, command):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(_nested(("model.backbone=tiny_vgg",)), encoding="utf-8")
+    photos = make_photos()
+    if command[0] == "recipes":
+        grid = ("--grid", "regularize.stochastic_depth=0,0.2")
+        result = tltool(*command, recipe, photos, *grid, "--out", "sweep")
+    else:
+        settings = ("model.regularize.stochastic_depth=0.2",)
+        result = tltool(command[0], photos, "--recipe", recipe, *command[1:], settings=settings)
+    assert result.exit_code == 2
+    assert "stochastic depth skips residual blocks" in the_error(result)
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_the_hint_at_a_size_names_what_the_command_has(tltool, make_photos):
+    result = tltool("finetune", make_photos(), settings=("data.image_size=20",))
+    assert "hint: set data.image_size to 32 or more; its own size is 224" in result.stderr
+    shown = tltool("backbones", "show", "vgg16", "--size", "20")
+    assert "hint: set --size to 32 or more; its own size is 224" in shown.stderr

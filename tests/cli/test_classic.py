@@ -51,6 +51,25 @@ def test_without_weights_the_way_from_scratch_is_named(tltool, the_error, make_p
 
 
 @pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--backbone", "alexnet"), "train it from scratch: --recipe alexnet_classic"),
+        (("--backbone", "digits_cnn"), "train it from scratch: --recipe digit_recognizer"),
+        (
+            ("--recipe", "scratch", "--backbone", "lenet5"),
+            "this recipe trains all of it: set model.weights to random",
+        ),
+    ],
+)
+def test_the_hint_names_what_works(tltool, the_error, make_photos, arguments, hint):
+    settings = ("model.weights=imagenet",)
+    result = tltool("finetune", make_photos(), *arguments, settings=settings)
+    assert result.exit_code == 2
+    assert f"{arguments[-1]} has no pretrained weights." in the_error(result)
+    assert f"hint: {hint}\n" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "size", "least"), [("vgg16", 31, 32), ("alexnet", 62, 63), ("resnet50", 16, 32)]
 )
 def test_images_below_the_least_size_are_refused_at_once(

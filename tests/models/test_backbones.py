@@ -119,6 +119,23 @@ def check_explained(network: Network, x: np.ndarray, logits: np.ndarray) -> None
     np.testing.assert_allclose(found.logits, logits, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_sides_of_maps_and_norms_are_those_of_the_network(name: str) -> None:
+    backbone = get_backbone(name)
+    for side in (backbone.image_size, backbone.min_size + 5):
+        model = outline(backbone, (side, side))
+        ends = [model.get_layer(stage.layer) for stage in backbone.stages]
+        assert [int(end.output.shape[1]) for end in ends] == backbone.sides(side)
+        rows = [row for row in layer_rows(model, backbone) if row.stage != "head"]
+        kind = "Add" if backbone.residual else "Conv2D"
+        maps = [row.output[0] for row in rows if row.kind == kind]
+        assert maps[-1] == min(maps) == backbone.smallest_maps(side)
+        assert backbone.residual == any(row.kind == "Add" for row in rows)
+        norms = [row.output[-1] for row in rows if row.kind == "BatchNormalization"]
+        assert min(norms, default=0) == backbone.norm_channels
+        assert not any(channels % backbone.norm_channels for channels in norms)
+
+
 def test_tests_nets_are_not_listed() -> None:
     assert [b.name for b in listed_backbones() if b.licence] == list(PUBLISHED)
     assert len(listed_backbones(include_test=True)) == len(BACKBONES)

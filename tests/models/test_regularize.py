@@ -11,7 +11,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbones import get_backbone
 from tltool.models.norms import NORMS, norm_layer
-from tltool.models.regularize import Regularize, for_inference, regularize
+from tltool.models.regularization import Regularize
+from tltool.models.regularize import for_inference, regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 
 PHOTOS = np.random.default_rng(0).normal(0, 1, (6, 32, 32, 3)).astype(np.float32)
@@ -149,7 +150,12 @@ def test_groups_of_none_are_as_many_as_divide_up_to_32():
     ("settings", "name", "pretrained", "told"),
     [
         (Regularize(stochastic_depth=0.1), "tiny_vgg", False, "tiny_vgg has none"),
-        (Regularize(drop_block=(0.1, 9)), "tiny_resnet", False, "9 x 9 do not fit into the 8 x 8"),
+        (
+            Regularize(drop_block=(0.1, 5)),
+            "tiny_resnet",
+            False,
+            "5 x 5 .* 4 x 4 maps of stage block3",
+        ),
         (Regularize(norm="group"), "tiny_vgg", False, "tiny_vgg has no normalisation"),
         (Regularize(norm="group"), "tiny_resnet", True, "are for batch normalisation, not group"),
         (Regularize(norm="group", groups=3), "tiny_resnet", False, "3 groups do not divide the 16"),

@@ -29,7 +29,7 @@ def test_a_shipped_recipe_loads_under_its_own_name(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     first_trained_stage(recipe, get_backbone(recipe.model.backbone))
-    assert check_recipes([name]) == [(name, None)]
+    assert check_recipes([name]) == [(name, None, [])]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.workflows.conftest import merged
 from tltool.errors import UsageError
@@ -78,6 +80,38 @@ def test_the_number_of_photos_chooses_the_policy():
     assert not augment_spec(few).mixes
     assert augment_spec(many).mixes
     assert augment_spec(few).blur.amount == 1.5
+
+
+@pytest.mark.parametrize(
+    ("side", "grey", "mirrored"), [(28, True, False), (28, False, True), (33, True, True)]
+)
+def test_tiny_grey_pictures_are_not_mirrored_by_default(
+    finetune_tiny, tmp_path, side, grey, mirrored
+):
+    rng = np.random.default_rng(0)
+    for label in ("2", "S"):
+        (tmp_path / "signs" / label).mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
+    settings = ("train.head.epochs=1", "train.finetune.epochs=0", "train.cache.views=2")
+    listener = Listener()
+    result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
+    noted = read_manifest(result.run / "manifest.json")["augmentation"]
+    assert noted["policy"] == "light"
+    assert ("no mirror images" in noted["why"]) is not mirrored
+    assert f"augmentation: light ({noted['why']})" in listener.told
+
+
+def test_what_a_recipe_says_about_mirror_images_stands():
+    for flip in ("none", "horizontal", "vertical"):
+        section = load_recipe("vgg16", [f"augment.flip={flip}"]).augment
+        assert settled(section, 10, signs=True)[0].flip == flip
+    plain = load_recipe("vgg16").augment
+    assert [settled(plain, n, signs=True)[0].flip for n in (10, 10**6)] == ["none", "none"]
+    assert settled(plain, 10, signs=True)[0].crop == settled(plain, 10)[0].crop
+    light = load_recipe("vgg16", ["augment.policy=light"]).augment
+    assert settled(light, 10, signs=True)[0].flip == "horizontal"
 
 
 def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():

@@ -80,18 +80,20 @@ def validate(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Check recipes; every mistake of each is listed."""
+    """Check recipes; every mistake of each is listed, and what it sets in vain."""
     from tltool.workflows.recipes import check_recipes
 
-    problems = check_recipes(files)
+    checked = check_recipes(files)
     if json:
-        print_json([{"recipe": name, "problem": problem} for name, problem in problems])
-    for name, problem in problems:
+        print_json([one._asdict() for one in checked])
+    for name, problem, notes in checked:
         if problem is not None:
             fail(problem)
         elif not json:
             line(out(), f"{name}: valid")
-    if any(problem for _, problem in problems):
+            for note in notes:
+                line(out(), f"note: {note}", indent=2)
+    if any(one.problem for one in checked):
         raise typer.Exit(2)
 
 

@@ -1,6 +1,7 @@
 """tltool recipes sweep."""
 
 import datetime
+import itertools
 import re
 import statistics
 from pathlib import Path
@@ -15,6 +16,7 @@ from tltool.cli.results import show_fields
 from tltool.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from tltool.recipe.schema import Recipe
     from tltool.workflows.sweep import Combination, Sweep
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -58,16 +60,15 @@ def sweep(
 ) -> None:
     """Train a recipe with several settings and seeds, and say which differ for sure."""
     from tltool.cli.display import shown
-    from tltool.recipe.load import load_recipe
-    from tltool.recipe.overrides import Override
     from tltool.workflows.preflight import check_first
+    from tltool.workflows.recipes import check_recipe
     from tltool.workflows.together import check_folder
 
     values, numbers, seconds = _grid(grid or []), _seeds(seeds), _seconds(budget)
-    first = load_recipe(recipe, overrides or [])
-    for key, several in values.items():
-        for value in several:  # a wrong value is told before anything is trained
-            load_recipe(recipe, [*(overrides or []), Override(key, value, f"--grid {key}={value}")])
+    every = _combined(recipe, overrides or [], values)
+    first = every[0]
+    for one in every:  # what is wrong is told before anything is trained
+        check_recipe(one, weights)
     check_first(first, photos, test=test, out=None, weights=weights, track=(), offline=offline)
     now = datetime.datetime.now(datetime.UTC)
     folder = out_folder or Path("runs") / f"sweep-{first.name}-{now:%Y%m%d-%H%M%S}"
@@ -93,6 +94,15 @@ def sweep(
         print_json(_document(found, folder))
     else:
         _show(found, folder)
+
+
+def _combined(recipe: str, overrides: list[str], values: dict[str, list[Any]]) -> "list[Recipe]":
+    """Return the recipe of each combination."""
+    from tltool.recipe.load import load_recipe
+    from tltool.recipe.overrides import Override
+
+    flags = [[Override(key, v, f"--grid {key}={v}") for v in many] for key, many in values.items()]
+    return [load_recipe(recipe, [*overrides, *each]) for each in itertools.product(*flags)]
 
 
 def _grid(given: list[str]) -> dict[str, list[Any]]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tltool.errors import GateError, UsageError, did_you_mean
-from tltool.evaluation.intervals import wilson
 
 RATES = ("accuracy", "balanced_accuracy")
 TOP_K = {"top_2": "2", "top_3": "3", "top_5": "5"}
@@ -100,6 +99,8 @@ def check_enough(texts: Sequence[str], counts: Mapping[str, int]) -> None:
     Raises:
         UsageError: there are too few photos for one of them.
     """
+    from tltool.evaluation.intervals import wilson  # here: recipes are checked without numpy
+
     for condition in map(parse_assert, texts):
         of_class = condition.metric == "recall" and condition.class_name is not None
         if not condition.comparison.startswith(">") or not (

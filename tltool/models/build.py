@@ -15,7 +15,8 @@ from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
 from tltool.models.head_parts import NO_DROPS, Drops, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
-from tltool.models.regularize import NOTHING, Regularize, regularize
+from tltool.models.regularization import NOTHING, Regularize
+from tltool.models.regularize import regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 from tltool.weights.convert import load_weights
 

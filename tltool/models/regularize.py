@@ -7,45 +7,19 @@ variables, so pretrained weights fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
-from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
 from tltool.models.drops import DropBlock, DropConnectDense
 from tltool.models.norms import norm_layer
+from tltool.models.regularization import Regularize, check_regularization
 
 _DROP_BLOCK_STAGES = 2  # from the end; the paper drops in the groups 3 and 4 of ResNet-50
 
 Call = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Regularize:
-    """What is done to a backbone.
-
-    Attributes:
-        stochastic_depth: probability that the last residual block is skipped.
-        drop_block: rate and side of DropBlock; None for none.
-        norm: batch, sync_batch, layer, instance, group or none.
-        groups: of group normalisation; None for 32, or the most below that divide the channels.
-    """
-
-    stochastic_depth: float = 0.0
-    drop_block: tuple[float, int] | None = None
-    norm: str = "batch"
-    groups: int | None = None
-
-    @property
-    def nothing(self) -> bool:
-        """Whether the backbone stays as it is."""
-        return not self.stochastic_depth and self.drop_block is None and self.norm == "batch"
-
-
-NOTHING = Regularize()
 
 
 def regularize(
@@ -61,18 +35,19 @@ def regularize(
         seed: of what is dropped.
 
     Raises:
-        UsageError: the backbone has no residual blocks or no normalisation, DropBlock's squares are
-            larger than a feature map, or another normalisation would meet pretrained weights.
+        UsageError: see ``check_regularization``.
     """
     if settings.nothing:
         return model
+    side = min(model.input.shape[1:3])
+    check_regularization(backbone, settings, side=side, pretrained=pretrained)
     adds = [layer.name for layer in model.layers if isinstance(layer, layers.Add)]
     before: dict[str, list[Call]] = {}
     after: dict[str, list[Call]] = {}
     if settings.drop_block:
         _plan_drop_block(model, backbone, settings.drop_block, seed, before, after)
     if settings.stochastic_depth:
-        _plan_stochastic_depth(adds, backbone, settings.stochastic_depth, seed, before)
+        _plan_stochastic_depth(adds, settings.stochastic_depth, seed, before)
 
     def call(layer: keras.layers.Layer, *inputs: Any, **others: Any) -> Any:
         if layer.name in before:
@@ -87,23 +62,18 @@ def regularize(
             output = drop(output)
         return output
 
-    change = _norm_changer(model, backbone, settings, pretrained=pretrained)
+    change = _norm_changer(settings)
     return keras.models.clone_model(model, clone_function=change, call_function=call)
 
 
 def _plan_stochastic_depth(
-    adds: Sequence[str], backbone: Backbone, last: float, seed: int, before: dict[str, list[Call]]
+    adds: Sequence[str], last: float, seed: int, before: dict[str, list[Call]]
 ) -> None:
     """Block l of L is skipped with probability l / L of the last one's (Huang et al. 2016).
 
     Each photo draws for itself, and what stays is divided by its probability (keras-cv's DropPath),
     so that inference uses all blocks as they are. Reference: https://arxiv.org/abs/1603.09382
     """
-    if not adds:
-        raise UsageError(
-            f"stochastic depth skips residual blocks, and {backbone.name} has none",
-            hint="choose a ResNet, or set model.regularize.stochastic_depth to 0",
-        )
     import keras_cv  # here: it takes seconds, and few recipes want it
 
     for number, name in enumerate(adds, start=1):
@@ -125,7 +95,6 @@ def _plan_drop_block(
     rate, side = settings
     for number, layer in enumerate(_last_stages(model, backbone)):
         residual = isinstance(layer, layers.Add)
-        _check_side(layer, side, backbone)
         drop = DropBlock(rate, side, seed + number, name=f"{layer.name}_drop_block")
         (before if residual else after).setdefault(layer.name, []).append(drop)
 
@@ -143,35 +112,11 @@ def _last_stages(model: keras.Model, backbone: Backbone) -> list[keras.layers.La
     return [layer for layer in late if isinstance(layer, kind) and layer.name != last]
 
 
-def _check_side(layer: keras.layers.Layer, side: int, backbone: Backbone) -> None:
-    height, width = layer.output.shape[1:3]
-    if side > min(height, width):
-        raise UsageError(
-            f"DropBlock's squares of {side} x {side} do not fit into the {height} x {width} maps "
-            f"of {layer.name} in {backbone.name} at this image size",
-            hint=f"set model.regularize.drop_block.size to {min(height, width)} or less, or "
-            "data.image_size to more",
-        )
-
-
-def _norm_changer(
-    model: keras.Model, backbone: Backbone, settings: Regularize, *, pretrained: bool
-) -> Callable[[keras.layers.Layer], keras.layers.Layer]:
+def _norm_changer(settings: Regularize) -> Callable[[keras.layers.Layer], keras.layers.Layer]:
     """Return what copies a layer, with another norm in the place of batch normalisation."""
     norm = settings.norm
     if norm == "batch":
         return _copied
-    norms = [one for one in model.layers if isinstance(one, layers.BatchNormalization)]
-    if not norms:
-        raise UsageError(
-            f"{backbone.name} has no normalisation that model.regularize.norm could replace",
-            hint="leave model.regularize.norm at batch, or choose a ResNet",
-        )
-    if pretrained and norm != "sync_batch":
-        raise UsageError(
-            f"the pretrained weights of {backbone.name} are for batch normalisation, not {norm}",
-            hint="set model.weights to random, or model.regularize.norm to batch",
-        )
 
     def changed(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, layers.BatchNormalization):

@@ -190,7 +190,8 @@ class EarlyStoppingSection(Section):
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     """The measure on the validation part that decides which state is best."""
     patience: Annotated[int, Field(ge=1)] = 3
-    """Epochs without improvement before a phase ends."""
+    """Epochs without improvement before a phase ends. With thaw_epochs they are counted anew when a
+    stage joins, and the phase does not end before the last one has."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """Smallest change that counts as an improvement."""
 

@@ -73,6 +73,7 @@ class Trainer:
         local = best.fresh(min_delta=self.plan.min_delta)
         done = self._resume(before, local) if before else 0
         for epoch in range(done + 1, self.plan.epochs + 1):
+            self._join(epoch, local, observer)
             started = time.perf_counter()
             _reseed(self.network, self.plan.seed, epoch)
             trace = StepTrace()
@@ -88,10 +89,26 @@ class Trainer:
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))
             self.plan.schedule.epoch_ended(measures["val_loss"])
             stale = local.stale_after(measures, self.plan.patience)
-            finished = stale or epoch == self.plan.epochs
+            finished = epoch == self.plan.epochs or (stale and epoch >= self._last_joining())
             keep(self._state(epoch, local, finished=finished))
             if finished:
+                if epoch < self.plan.epochs:
+                    observer.on_message(_told_of_stop(epoch, local.stale))
                 break
+
+    def _join(self, epoch: int, local: EarlyStopping, observer: Observer) -> None:
+        """Tell which stage joins in this epoch, and count its epochs without improvement anew."""
+        number, between = divmod(epoch - 1, self.plan.thaw_epochs or self.plan.epochs)
+        if number == 0 or between or number >= len(self.groups):
+            return
+        local.stale = 0
+        observer.on_message(f"epoch {epoch}: {self.groups[number].name} joins")
+
+    def _last_joining(self) -> int:
+        """Return the epoch in which the last stage joins that does so in this phase."""
+        thaw = self.plan.thaw_epochs
+        joining = min(len(self.groups) - 1, (self.plan.epochs - 1) // thaw) if thaw else 0
+        return 1 + joining * thaw
 
     def _state(self, epoch: int, local: EarlyStopping, *, finished: bool) -> PhaseState:
         numbers = {
@@ -143,6 +160,11 @@ class Trainer:
             "seconds": seconds,
             "images_per_second": rows / seconds,
         }
+
+
+def _told_of_stop(epoch: int, stale: int) -> str:
+    epochs = f"{stale} epoch{'s' * (stale != 1)}"
+    return f"stopped after epoch {epoch}: no improvement for {epochs}"
 
 
 def _value(variable: Any) -> np.ndarray:

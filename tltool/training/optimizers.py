@@ -16,10 +16,12 @@ class Group:
     Attributes:
         variables: what is trained.
         multiple: factor on the phase's learning rate (discriminative rates).
+        name: of the stage that they are in.
     """
 
     variables: Sequence[keras.Variable]
     multiple: float = 1.0
+    name: str = ""
 
 
 def make_optimizer(

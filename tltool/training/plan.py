@@ -30,7 +30,8 @@ class PhasePlan:
         class_weights: float32 [C]; None where every label counts the same.
         focal_gamma: exponent of the focal loss, 0 for plain cross-entropy.
         ema: momentum of the moving average of the weights, 0 for none.
-        patience: epochs without improvement of this phase before it ends.
+        patience: epochs without improvement of this phase before it ends; counted anew when a
+            group of variables joins, and the phase does not end before the last has.
         min_delta: smallest improvement that counts.
         seed: seed of dropout.
         l2: the sum of squares of all kernels, times this, is added to the loss.

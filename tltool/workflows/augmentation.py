@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tltool.augment.spec import (
@@ -21,31 +22,47 @@ from tltool.recipe.schema import Recipe
 from tltool.workflows.unpack import first_trained_stage
 
 if TYPE_CHECKING:
+    from tltool.data.catalog import Item
     from tltool.workflows.session import Session
 
+_UNMIRRORED = (
+    "no mirror images: tiny grey pictures are often digits or letters, which have none, and "
+    "augment.flip=horizontal makes them"
+)
 
-def settled(section: AugmentSection, photos: int) -> tuple[AugmentSection, Choice]:
+
+def settled(
+    section: AugmentSection, photos: int, *, signs: bool = False
+) -> tuple[AugmentSection, Choice]:
     """Return the section without any `auto`, and which policy that is and why.
 
     Args:
         section: of a recipe.
         photos: training photos.
+        signs: whether they look like digits or letters, which have no mirror image.
     """
     if section.policy != AUTO:
         return section, Choice(section.policy, "as the recipe says")
     choice = policy_for(photos)
-    return AugmentSection.model_validate({**section.model_dump(), "policy": choice.policy}), choice
+    changed = {**section.model_dump(), "policy": choice.policy}
+    if signs and section.flip == AUTO:
+        changed["flip"] = "none"
+        choice = Choice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
+    return AugmentSection.model_validate(changed), choice
 
 
-def choose_augmentation(session: Session, photos: int, *, cached: bool) -> AugmentSpec:
+def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool) -> AugmentSpec:
     """Return what is changed in training photos, and tell the user what it is and why.
 
     Args:
         session: the run.
-        photos: training photos.
+        train: training photos.
         cached: whether phases run on cached features.
     """
-    section, choice = settled(session.recipe.augment, photos)
+    from tltool.data.checks.fitting import tiny_and_grey  # here: recipes are checked without PIL
+
+    photos = len(train)
+    section, choice = settled(session.recipe.augment, photos, signs=tiny_and_grey(train))
     spec = augment_spec(section)
     unused = None if spec.identity else _unused(session.recipe, cached=cached)
     if unused:

@@ -83,7 +83,7 @@ def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
     """
     backbone = get_backbone(name)
     side = size or backbone.image_size
-    backbone.check_size(side, side)
+    backbone.check_size(side, side, told="--size")
     if diagram is not None:
         check_picture(diagram, option="--diagram")
 

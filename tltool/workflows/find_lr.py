@@ -33,7 +33,7 @@ from tltool.workflows.prepare import (
     prepare_learning,
     weights_told,
 )
-from tltool.workflows.recipes import check_names
+from tltool.workflows.recipes import check_recipe
 from tltool.workflows.session import Arguments, Session, prepare_machine
 from tltool.workflows.unpack import first_trained_stage
 
@@ -122,7 +122,7 @@ def find_rates(
     Raises:
         UsageError, DataError, EnvironmentProblem: as `finetune`.
     """
-    check_names(recipe)
+    check_recipe(recipe, weights)
     recipe = _cached(recipe)
     machine = prepare_machine(recipe, device)
     now = datetime.datetime.now(datetime.UTC)

@@ -35,7 +35,8 @@ from tltool.workflows.prepare import (
     prepare_learning,
     weights_told,
 )
-from tltool.workflows.recipes import check_names
+from tltool.workflows.recipe_notes import notes, thawing_note
+from tltool.workflows.recipes import check_recipe
 from tltool.workflows.session import Arguments, Session, prepare_machine, recipe_digest
 
 
@@ -95,7 +96,7 @@ def finetune(
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    check_names(recipe)
+    check_recipe(recipe, weights)
     check_trackers(track, offline=offline)
     if recipe.export.enabled:
         check_base(saved_models / recipe.name)
@@ -149,6 +150,11 @@ def open_session(
     session = Session(recipe, backbone, run, machine, logged, facts)
     session.note(seed=recipe.seed, device=machine.told, gpus=gpu_facts())
     logged.on_message(f"{machine.told}; run folder {run.folder}")
+    for note in notes(recipe, backbone):
+        logged.on_message(f"note: {note}")
+    warning = thawing_note(recipe, backbone)
+    if warning:
+        logged.on_message(warning, level="warning")
     return session
 
 

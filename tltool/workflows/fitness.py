@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tltool.data.checks.fitting import tiny_and_grey
 from tltool.errors import DataError
 from tltool.evaluation.compare import ALPHA, Paired, against_first
 from tltool.evaluation.intervals import wilson
@@ -180,7 +181,7 @@ def fitness(
         )
     observer.on_phase("features", f"{len(train)} training photos, as they are")
     probe = _probe(pooler.features(train), train, recipe)
-    section, _ = settled(recipe.augment, len(train))
+    section, _ = settled(recipe.augment, len(train), signs=tiny_and_grey(train.items))
     trial = _Trial(pooler, probe, held, recipe.seed, observer)
     plain = trial.correct("as they are")
     names, used = _changes(section)

@@ -33,7 +33,7 @@ from tltool.workflows.augmentation import feature_spec
 from tltool.workflows.balance import Balance
 from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
-from tltool.workflows.phases import tell_thawing, told_of
+from tltool.workflows.phases import told_of
 from tltool.workflows.probing import set_linear_head, solve_probe, tell_probe, vectors
 from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
@@ -259,10 +259,13 @@ class Learning:
         assert self.stage is not None
         plan = self._plan("finetune", settings.epochs, settings.learning_rate)
         parts = self.network.trained_from(self.stage)
-        groups = [Group(part, settings.stage_decay**depth) for depth, part in enumerate(parts)]
+        stages = self.session.backbone.stages[::-1]
+        groups = [
+            Group(part, settings.stage_decay**depth, stage.name)
+            for depth, (part, stage) in enumerate(zip(parts, stages, strict=False))
+        ]
         if settings.stage_decay == 1.0 and not settings.thaw_epochs:
             groups = [Group([variable for part in parts for variable in part])]
-        tell_thawing(self.session, len(groups))
         if self.best.phase:
             self.best.restore()
         self._train(

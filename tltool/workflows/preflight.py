@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.data.sources.open import check_source
-from tltool.errors import UsageError
-from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
 from tltool.weights.sources import check_obtainable
 from tltool.workflows.asked import check_picture
-from tltool.workflows.recipes import check_names
+from tltool.workflows.recipes import check_names, check_recipe
 
 
 def check_first(
@@ -31,12 +29,11 @@ def check_first(
     Raises:
         UsageError, DataError, EnvironmentProblem: as ``finetune`` would.
     """
-    check_names(recipe)
+    check_recipe(recipe, weights)
     check_trackers(track, offline=offline)
     check_source(photos, test=test, other=recipe.data.other)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":
-        _check_published(get_backbone(recipe.model.backbone))
         check_obtainable(recipe.model.backbone, offline=offline)
 
 
@@ -57,16 +54,7 @@ def check_fitness(recipe: Recipe, photos: str, *, offline: bool) -> None:
     Raises:
         UsageError, DataError, EnvironmentProblem: as ``fitness`` would.
     """
-    check_names(recipe)
+    check_recipe(recipe)
     check_source(photos, other=recipe.data.other)
     if recipe.model.weights == "imagenet":
-        _check_published(get_backbone(recipe.model.backbone))
         check_obtainable(recipe.model.backbone, offline=offline)
-
-
-def _check_published(backbone: Backbone) -> None:
-    if not backbone.licence:
-        raise UsageError(
-            f"{backbone.name} has no pretrained weights.",
-            hint=f"train it from scratch: --recipe scratch --backbone {backbone.name}",
-        )

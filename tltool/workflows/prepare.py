@@ -89,7 +89,7 @@ def prepare_learning(
         choice = choose_cache(session, network, stage=stage, train=len(train), held=len(held))
         session.note(cached=choice)
     cached = session.facts["cached"]
-    augment = choose_augmentation(session, len(train), cached=cached)
+    augment = choose_augmentation(session, train.items, cached=cached)
     names = data.catalog.class_names
     return kind(session, network, train, blocks, held, names, augment, stage, cached, caches)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
+from tltool.data.checks.fitting import tiny_and_grey
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
@@ -119,7 +120,7 @@ def preview(
         observer=observer,
     )
     train = data.source("train", decode=unpack.decode_spec(recipe, backbone), batch_size=rows)
-    section, choice = settled(recipe.augment, len(train))
+    section, choice = settled(recipe.augment, len(train), signs=tiny_and_grey(train.items))
     alone, whole = one_by_one(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)
     shown = Shown(replace(train, batch_size=len(positions)), positions, recipe.seed)

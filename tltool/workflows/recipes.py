@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from tltool.errors import UsageError
 from tltool.evaluation.asserts import check_asserts
@@ -10,20 +12,30 @@ from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.workflows.augmentation import check_augmentation
+from tltool.workflows.network_checks import check_network, check_weights
+from tltool.workflows.recipe_notes import notes, thawing_note
 from tltool.workflows.unpack import first_trained_stage
 
 
-def check_recipes(references: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return (recipe, what is wrong with it or None) for each name or file."""
-    return [(reference, _problem(reference)) for reference in references]
+class Checked(NamedTuple):
+    """A recipe's name or file, what is wrong with it or None, and what it sets in vain."""
+
+    recipe: str
+    problem: str | None
+    notes: list[str]
+
+
+def check_recipes(references: Sequence[str]) -> list[Checked]:
+    """Check each name or file."""
+    return [_checked(reference) for reference in references]
 
 
 def check_names(recipe: Recipe) -> None:
     """Check the names that a recipe gives of things outside it, without TensorFlow.
 
     Raises:
-        UsageError: an unknown backbone, stage or metric, images too small for the backbone, changes
-            that no phase makes, or a cache of nothing.
+        UsageError: an unknown backbone, stage or metric, changes that no phase makes, a cache of
+            nothing, or what the network cannot do.
     """
     if recipe.evaluate.strict and not recipe.evaluate.asserts:
         raise UsageError(
@@ -32,10 +44,23 @@ def check_names(recipe: Recipe) -> None:
         )
     backbone = get_backbone(recipe.model.backbone)
     _check_cache(recipe, backbone)
-    side = recipe.data.image_size or backbone.image_size
-    backbone.check_size(side, side)
     check_augmentation(recipe, backbone)
+    check_network(recipe, backbone)
     check_asserts(recipe.evaluate.asserts, strict=recipe.evaluate.strict)
+
+
+def check_recipe(recipe: Recipe, weights: Path | None = None) -> None:
+    """Check all that a recipe alone can get wrong, without TensorFlow.
+
+    Args:
+        recipe: what the run does.
+        weights: a file of pretrained weights that the command names.
+
+    Raises:
+        UsageError: see ``check_names``; or weights that do not exist or do not fit.
+    """
+    check_names(recipe)
+    check_weights(recipe, get_backbone(recipe.model.backbone), weights)
 
 
 def _check_cache(recipe: Recipe, backbone: Backbone) -> None:
@@ -65,9 +90,12 @@ def photos_of(recipe: Recipe, *, told: str) -> str:
     return recipe.data.source
 
 
-def _problem(reference: str) -> str | None:
+def _checked(reference: str) -> Checked:
     try:
-        check_names(load_recipe(reference))
+        recipe = load_recipe(reference)
+        check_recipe(recipe)
     except UsageError as error:
-        return error.message
-    return None
+        return Checked(reference, error.message, [])
+    backbone = get_backbone(recipe.model.backbone)
+    warning = thawing_note(recipe, backbone)
+    return Checked(reference, None, [*notes(recipe, backbone), *([warning] if warning else [])])

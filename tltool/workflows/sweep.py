@@ -23,6 +23,7 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.training.distribute import Device
 from tltool.workflows.finetune import finetune
+from tltool.workflows.recipes import check_recipe
 from tltool.workflows.resume import resume
 from tltool.workflows.runs import show_run
 from tltool.workflows.session import recipe_digest
@@ -123,6 +124,8 @@ def sweep(
         for seed in seeds
         for one in combinations
     ]
+    for _, _, one_recipe in plan:
+        check_recipe(one_recipe, weights)
     data = plan[0][2].data
     listing = read_source(
         photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tltool.models.backbones import HEAD_ONLY, WHOLE_NET, Backbone
+from tltool.models.regularization import Regularize
 from tltool.recipe.schema import DROPOUT, Recipe
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from tltool.data.decode import DecodeSpec
     from tltool.models.head_parts import Drops
-    from tltool.models.regularize import Regularize
     from tltool.training.plan import PhasePlan
 
 
@@ -49,8 +49,6 @@ def drops(recipe: Recipe) -> Drops:
 
 def regularization(recipe: Recipe) -> Regularize:
     """Return what is done inside the backbone."""
-    from tltool.models.regularize import Regularize
-
     given = recipe.model.regularize
     block = given.drop_block
     return Regularize(

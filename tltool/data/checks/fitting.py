@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from tltool.data.catalog import Item
 from tltool.data.checks.properties import FEATURES
 
 TINY = 32  # pixels a side
 _MOST = 0.9  # of the images
+_LOOKED_AT = 32  # images opened to see whether all are grey
 _GREY = 1.0  # levels that the mean colours of a grey image are apart at most
 
 
@@ -24,3 +29,21 @@ def fitting_recipe(features: NDArray[np.float32]) -> str | None:
         np.ptp(colours, axis=0) <= _GREY
     )
     return "digit_recognizer" if len(fits) and fits.mean() >= _MOST else None
+
+
+def tiny_and_grey(items: Sequence[Item]) -> bool:
+    """Whether audited images are like digits and letters: at most 32 pixels a side, and grey."""
+    tiny = [max(item.width, item.height) <= TINY for item in items]
+    if not items or np.mean(tiny) < _MOST:
+        return False
+    some = np.linspace(0, len(items) - 1, min(len(items), _LOOKED_AT)).astype(int)
+    return float(np.mean([_grey(items[position]) for position in some])) >= _MOST
+
+
+def _grey(item: Item) -> bool:
+    try:
+        with Image.open(item.path) as image:
+            pixels = np.asarray(image.convert("RGB"), np.float32)
+    except OSError:
+        return False
+    return float(np.ptp(pixels, axis=2).mean()) <= _GREY

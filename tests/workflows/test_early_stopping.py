@@ -1,0 +1,83 @@
+"""When a phase ends early and when stages join: said, and the one does not forestall the other."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import merged
+from tltool.errors import Interrupted
+from tltool.events import SilentObserver
+from tltool.recipe.load import load_recipe
+from tltool.runs.manifest import read_manifest
+from tltool.workflows.finetune import finetune
+from tltool.workflows.resume import resume
+
+NEVER_BETTER = (
+    "train.head.epochs=0",
+    "train.finetune.epochs=9",
+    "train.early_stopping.min_delta=100",
+)
+THAWED = (*NEVER_BETTER, "train.finetune.unfreeze=block2", "train.finetune.thaw_epochs=3")
+
+
+class Listener(SilentObserver):
+    """Keeps what is said of epochs; interrupts after one of them."""
+
+    def __init__(self, until: int | None = None) -> None:
+        self.told: list[str] = []
+        self._until = until
+
+    def on_message(self, text: str, *, level: str = "info") -> None:
+        if "epoch" in text and not text.startswith("note"):
+            self.told.append(text)
+
+    def on_epoch(self, epoch: int, epochs: int, metrics: object) -> None:
+        if epoch == self._until:
+            raise KeyboardInterrupt
+
+
+def epochs_of(run: Path) -> int:
+    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        return sum(row["phase"] == "finetune" for row in csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("patience", "thawed", "told"),
+    [
+        (2, False, ["stopped after epoch 3: no improvement for 2 epochs"]),
+        (1, False, ["stopped after epoch 2: no improvement for 1 epoch"]),
+        # block2 joins in epoch 4, with a patience of its own
+        (
+            2,
+            True,
+            ["epoch 4: block2 joins", "stopped after epoch 5: no improvement for 2 epochs"],
+        ),
+        (9, True, ["epoch 4: block2 joins"]),
+    ],
+)
+def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed, told):
+    settings = (*(THAWED if thawed else NEVER_BETTER), f"train.early_stopping.patience={patience}")
+    listener = Listener()
+    run = finetune_tiny(fruit, *settings, observer=listener).run
+    assert listener.told == told
+    last = told[-1].partition("after epoch ")[2].partition(":")[0] or "9"
+    assert epochs_of(run) == int(last)
+
+
+@pytest.mark.parametrize("until", [2, 4])
+def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings, until):
+    settings = merged(*tiny_settings, *THAWED, "train.early_stopping.patience=2")
+    recipe = load_recipe("vgg16", settings)
+    listener = Listener()
+    with pytest.raises(Interrupted):
+        finetune(fruit, recipe=recipe, out=tmp_path / "half", observer=Listener(until))
+    resume(tmp_path / "half", observer=listener)
+    assert listener.told[-1] == "stopped after epoch 5: no improvement for 2 epochs"
+    finetune(fruit, recipe=recipe, out=tmp_path / "whole")
+    runs = [tmp_path / name for name in ("half", "whole")]
+    assert [epochs_of(run) for run in runs] == [5, 5]
+    first, second = (read_manifest(run / "manifest.json")["model_digest"] for run in runs)
+    assert first == second

@@ -1,0 +1,99 @@
+"""What a recipe sets in vain, known without opening a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any
+
+from tltool.models.backbones import Backbone
+from tltool.recipe.schema import Recipe
+from tltool.workflows.network_checks import HIDDEN_LAYER
+from tltool.workflows.unpack import first_trained_stage, head_kind
+
+_DEFAULT = Recipe()
+_ON_MAPS = ("gap_conv", "flatten", "original")  # heads in which spatial dropout drops whole maps
+
+
+def notes(recipe: Recipe, backbone: Backbone) -> list[str]:
+    """Return a sentence on each setting, other than its default, that changes nothing here."""
+    useless = [
+        f"{key} does nothing with {why}"
+        for key, vain, why in [*_of_the_model(recipe, backbone), *_of_training(recipe, backbone)]
+        if vain and _value(recipe, key) != _value(_DEFAULT, key)
+    ]
+    return [*useless, *_special(recipe, backbone)]
+
+
+def thawing_note(recipe: Recipe, backbone: Backbone) -> str | None:
+    """Return a warning where the fine-tune phase ends before its last stage joins."""
+    settings = recipe.train.finetune
+    stages = _trained_stages(recipe, backbone)
+    joined = 1 + (settings.epochs - 1) // (settings.thaw_epochs or 1)
+    if not settings.thaw_epochs or joined >= stages:
+        return None
+    return (
+        f"only {joined} of {stages} stages will be trained: with thaw_epochs "
+        f"{settings.thaw_epochs} all take {1 + (stages - 1) * settings.thaw_epochs} epochs "
+        f"(train.finetune.epochs={settings.epochs})"
+    )
+
+
+def _of_the_model(recipe: Recipe, backbone: Backbone) -> Iterator[tuple[str, bool, str]]:
+    """Yield (key, whether it does nothing, with what)."""
+    model, kind = recipe.model, head_kind(recipe, backbone)
+    head, hidden = f"head {kind}", kind in HIDDEN_LAYER
+    grouped = model.regularize.norm == "group" or (hidden and model.head.norm == "group")
+    yield "model.head.attention_dropout", kind != "attention", head
+    yield "model.head.hidden_units", not hidden, head
+    yield "model.head.norm", not hidden, head
+    yield "model.norm_groups", not grouped, "no norm: group"
+    if not backbone.norm_channels:
+        yield "model.batch_norm", True, f"{backbone.name}, which has no batch normalisation"
+    elif model.regularize.norm not in ("batch", "sync_batch"):
+        yield "model.batch_norm", True, f"regularize.norm {model.regularize.norm}"
+
+
+def _of_training(recipe: Recipe, backbone: Backbone) -> Iterator[tuple[str, bool, str]]:
+    train = recipe.train
+    schedule = f"schedule {train.schedule}"
+    yield "train.step_epochs", train.schedule != "step", schedule
+    yield "train.plateau_patience", train.schedule != "plateau", schedule
+    yield "train.decay_factor", train.schedule not in ("step", "plateau"), schedule
+    yield "train.warmup_epochs", train.schedule == "one_cycle", schedule
+    yield "train.focal_gamma", train.imbalance != "focal", f"imbalance {train.imbalance}"
+    yield "train.cache.views", train.cache.mode == "off", "cache off"
+    alone = _trained_stages(recipe, backbone) < 2
+    why = f"unfreeze {train.finetune.unfreeze}, which trains no second stage"
+    yield "train.finetune.stage_decay", alone, why
+    yield "train.finetune.thaw_epochs", alone, why
+
+
+def _special(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
+    train, kind = recipe.train, head_kind(recipe, backbone)
+    if recipe.model.head.dropout_kind == "spatial" and kind not in _ON_MAPS:
+        yield f"model.head.dropout_kind spatial is plain dropout with head {kind}"
+    longest = max(train.head.epochs, train.finetune.epochs)
+    usual = _DEFAULT.train.warmup_epochs
+    late = f"no phase has more than {longest} epochs"
+    if not longest:
+        return
+    if train.schedule == "step" and train.step_epochs >= longest:
+        yield f"train.step_epochs {train.step_epochs} is never over: {late}"
+    if train.schedule == "plateau" and train.plateau_patience >= longest:
+        yield f"train.plateau_patience {train.plateau_patience} is never over: {late}"
+    if train.schedule != "one_cycle" and longest <= train.warmup_epochs != usual:
+        yield (
+            f"train.warmup_epochs {train.warmup_epochs:g} is never over, and the learning rate "
+            f"does not reach its height: {late}"
+        )
+
+
+def _trained_stages(recipe: Recipe, backbone: Backbone) -> int:
+    stage = first_trained_stage(recipe, backbone)
+    names = [known.name for known in backbone.stages]
+    return len(names) - names.index(stage) if stage else 0
+
+
+def _value(recipe: Recipe, key: str) -> Any:
+    return reduce(getattr, key.split("."), recipe)
