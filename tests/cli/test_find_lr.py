@@ -49,6 +49,16 @@ def test_each_phase_is_tried_and_only_table_and_plot_are_left(tltool, make_photo
         assert plot.width > 1000
 
 
+def test_a_network_without_a_cache_takes_half_the_steps_and_says_how_long(tltool, make_photos):
+    whole = ("train.finetune.unfreeze=all", "train.probe.enabled=false", "train.head.epochs=0")
+    result = found(tltool, make_photos(), settings=tuple(merged(*TINY, *whole, "train.cache=off")))
+    assert result.exit_code == 0, result.stderr
+    assert "nothing is cached: up to 60 rates" in result.stderr
+    rates = [float(row["learning_rate"]) for row in rows(Path("rates/learning_rates.csv"))]
+    assert 30 < len(rates) <= 60
+    assert np.diff(np.log(rates)) == pytest.approx(np.log(1e7) / 59, rel=1e-3)
+
+
 def test_the_next_command_has_the_rates(tltool, make_photos):
     settings = tuple(merged(*TINY, "train.finetune.epochs=0"))
     result = tltool(

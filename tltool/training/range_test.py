@@ -17,8 +17,9 @@ from tltool.training.precision import Precision
 from tltool.training.steps import TrainingStep
 
 STEPS = 120
+LIVE_STEPS = 60  # where each step goes through the whole network and takes as long as in training
 LOWEST, HIGHEST = 1e-6, 10.0
-_SMOOTHING = 0.9  # momentum of the moving average of the loss
+_SMOOTHING = 0.9  # momentum of the moving average of the loss, of 120 steps
 _GONE = 3.0  # the test ends where the loss is this many times its lowest
 _SAFE = 0.1  # of the rate at which the loss is lowest; above it, it no longer falls
 
@@ -57,11 +58,13 @@ def range_test(
     strategy: tf.distribute.Strategy,
     precision: Precision,
     observer: Observer,
+    steps: int = STEPS,
 ) -> RangeTest:
     """Train with rates from 1e-6 to 10 and leave the weights as they were.
 
-    The rate rises exponentially over 120 steps, or until the loss is three times its lowest (Smith
-    2017, https://arxiv.org/abs/1506.01186). Moving statistics of batch normalisation are put back
+    The rate rises exponentially over the steps, or until the loss is three times its lowest (Smith
+    2017, https://arxiv.org/abs/1506.01186); with fewer steps the moving average of the loss
+    forgets sooner, so that it lags behind by the same share of the range. Moving statistics of batch normalisation are put back
     too.
 
     Args:
@@ -72,27 +75,29 @@ def range_test(
         strategy: devices.
         precision: arithmetic.
         observer: told about each step.
+        steps: how many at most.
     """
     kept = network.get_weights()
     step = TrainingStep(
         network, groups, plan, strategy, loss_scale=precision.arithmetic == "float16"
     )
-    factor = (HIGHEST / LOWEST) ** (1 / (STEPS - 1))
+    factor = (HIGHEST / LOWEST) ** (1 / (steps - 1))
+    momentum = _SMOOTHING ** (STEPS / steps)
     rates, losses, smooth = [], [], []
     average = 0.0
     with precision.active():
-        for done, (inputs, labels) in zip(range(STEPS), _endless(data), strict=False):
+        for done, (inputs, labels) in zip(range(steps), _endless(data), strict=False):
             rate = LOWEST * factor**done
             step.set_rate(rate, plan.epochs)
             sums = step(inputs, labels).numpy()
             loss = float(sums[0] / sums[2])
             if not math.isfinite(loss):
                 break
-            average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+            average = momentum * average + (1 - momentum) * loss
             rates.append(rate)
             losses.append(loss)
-            smooth.append(average / (1 - _SMOOTHING ** (done + 1)))
-            observer.on_progress(done + 1, STEPS, unit="steps")
+            smooth.append(average / (1 - momentum ** (done + 1)))
+            observer.on_progress(done + 1, steps, unit="rates")
             if smooth[-1] > _GONE * min(smooth):
                 break
     network.set_weights(kept)

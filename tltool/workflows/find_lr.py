@@ -23,7 +23,7 @@ from tltool.training.distribute import Device
 from tltool.training.optimizers import Group
 from tltool.training.plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
-from tltool.training.range_test import RangeTest, range_test
+from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.workflows.learn import Learning
 from tltool.workflows.prepare import (
     build,
@@ -85,6 +85,13 @@ class RateFinding(Learning):
         changing: Sequence[keras.Variable],
     ) -> None:
         session = self.session
+        live = session.recipe.train.cache.mode == "off"
+        steps = LIVE_STEPS if live else STEPS
+        if live:
+            session.observer.on_message(
+                f"nothing is cached: up to {steps} rates, each a step of training through the "
+                "whole network"
+            )
         with session.phase(plan.name, "learning rates from 1e-6 to 10"):
             self.tests[plan.name] = range_test(
                 network,
@@ -94,6 +101,7 @@ class RateFinding(Learning):
                 strategy=session.machine.strategy,
                 precision=precision,
                 observer=session.observer,
+                steps=steps,
             )
 
 
