@@ -65,7 +65,7 @@ def draw_photos() -> None:
     _changes("degradations", _DEGRADATIONS)
     _changes("holes", _HOLES)
     _operations()
-    _changes("rand_augment_aug_mix", _CHAINS)
+    _chains()
     _blends()
     _shares()
     _policies()
@@ -107,11 +107,12 @@ _HOLES = {
     "grid_mask\nhidden 0.4": AugmentSpec(grid_mask=Sometimes(0.4, 1.0)),
     "grid_mask\nhidden 0.6": AugmentSpec(grid_mask=Sometimes(0.6, 1.0)),
 }
-_CHAINS = {
-    "as it is": AugmentSpec(),
+_RAND_AUGMENT = {
     "RandAugment\nmagnitude 3": AugmentSpec(rand_augment=RandAugment(2, 3.0)),
     "RandAugment\nmagnitude 7": AugmentSpec(rand_augment=RandAugment(2, 7.0)),
     "RandAugment\nmagnitude 10": AugmentSpec(rand_augment=RandAugment(2, 10.0)),
+}
+_AUG_MIX = {
     "AugMix\nseverity 3": AugmentSpec(aug_mix=AugMix(3.0, 3)),
     "AugMix\nseverity 10": AugmentSpec(aug_mix=AugMix(10.0, 3)),
 }
@@ -120,18 +121,42 @@ _CHAINS = {
 def _changes(name: str, changes: Mapping[str, AugmentSpec]) -> None:
     """Draw a column per change: of ten draws, the one that changes each photo third most."""
     photos = [sample("flower.jpg"), sample("china.jpg")]
-    with sheet(name, 2, len(changes), (1.35 * len(changes), 3.15)) as panels:
+    size = (1.35 * len(changes), 3.15)
+    with sheet(name, 2, len(changes), size, photos=True) as panels:
         for column, (title, spec) in enumerate(changes.items()):
             images, _ = augmented(photos * 10, spec.certain())
             for row, photo in enumerate(photos):
                 draws = images[row::2]
-                change = np.abs(draws - photo).mean(axis=(1, 2, 3))
-                show(panels[row, column], draws[np.argsort(change)[-3]], "" if row else title)
+                third = np.argsort(_change(draws, photo))[-3]
+                show(panels[row, column], draws[third], "" if row else title)
+
+
+def _change(draws: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Return by how many grey levels draws [N, H, W, 3] differ from a photo, float [N]."""
+    return np.asarray(np.abs(draws - photo).mean(axis=(1, 2, 3)))
+
+
+def _chains() -> None:
+    """Draw the same operations at rising strengths: a draw that changes more with each of them."""
+    photos = [sample("flower.jpg"), sample("china.jpg")]
+    with sheet("rand_augment_aug_mix", 2, 6, (8.1, 3.15), photos=True) as panels:
+        for row, photo in enumerate(photos):
+            show(panels[row, 0], photo, "" if row else "as it is")
+        start = 1
+        for kinds in (_RAND_AUGMENT, _AUG_MIX):
+            images = [augmented(photos * 40, spec)[0] for spec in kinds.values()]
+            for row, photo in enumerate(photos):
+                changes = np.array([_change(each[row::2], photo) for each in images])
+                rising = (np.diff(changes, axis=0) > 0.15 * changes[-1]).all(axis=0)
+                chosen = np.argsort(np.where(rising, changes[-1], -1))[-3]
+                for column, (title, each) in enumerate(zip(kinds, images, strict=True), start):
+                    show(panels[row, column], each[row::2][chosen], "" if row else title)
+            start += len(kinds)
 
 
 def _operations() -> None:
     operations, photo = rand_augment_operations(), tf.constant(sample("flower.jpg"))
-    with sheet("operations", 2, 7, (9.4, 3.3)) as panels:
+    with sheet("operations", 2, 7, (9.4, 3.3), photos=True) as panels:
         for number, (axes, one) in enumerate(zip(panels.flat, operations, strict=True)):
             image = apply_one(operations, photo, tf.constant(number), 0.7, 1.0)
             show(axes, image.numpy(), one.name)
@@ -141,7 +166,7 @@ def _blends() -> None:
     """Draw the first two blends of each photo in which both classes have a fair share."""
     photos = [sample("flower.jpg"), sample("china.jpg")]
     kinds = {"mixup": AugmentSpec(mixup=1.0), "cutmix": AugmentSpec(cutmix=1.0)}
-    with sheet("blends", 2, 5, (8.2, 3.9)) as panels:
+    with sheet("blends", 2, 5, (8.2, 3.9), photos=True) as panels:
         for row, photo in enumerate(photos):
             _labelled(panels[row, 0], photo, np.eye(2)[row], "as it is")
         for start, (title, spec) in zip((1, 3), kinds.items(), strict=True):
@@ -170,7 +195,7 @@ def _shares() -> None:
 def _policies() -> None:
     names, draws = ("light", "medium", "strong", "fine_grained", "documents"), 4
     photos = [sample("flower.jpg"), sample("china.jpg")] * (draws // 2)
-    with sheet("policies", len(names), draws, (5.4, 6.2)) as panels:
+    with sheet("policies", len(names), draws, (5.4, 6.2), photos=True) as panels:
         for row, name in enumerate(names):
             section = validate({"augment": {"policy": name}}, source=name).augment
             images, _ = augmented(photos, augment_spec(section), seed=5)

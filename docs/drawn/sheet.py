@@ -15,7 +15,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent.parent / "images" / "methods"
 MOST_BYTES = 100_000
-BLUE, ORANGE, GREEN, RED, VIOLET = "#2563a8", "#d9772b", "#3a8f5c", "#b83a3a", "#7a4fa3"
+BLUE, ORANGE, GREEN, RED = "#2563a8", "#d9772b", "#3a8f5c", "#b83a3a"
 INK, MUTED, PALE = "#111827", "#6b7280", "#d1d5db"
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -31,9 +31,15 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def sheet(
-    name: str, rows: int, columns: int, size: tuple[float, float], projection: str | None = None
+    name: str,
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    *,
+    projection: str | None = None,
+    photos: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Give the panels [rows, columns] of ``NAME.png``; it is written when they are drawn.
+    """Give the panels [rows, columns] of a picture; it is written when they are drawn.
 
     Args:
         name: of the file, without its ending.
@@ -41,13 +47,26 @@ def sheet(
         columns: of panels.
         size: width and height, inches of 100 pixels.
         projection: 3d, or None for flat panels.
+        photos: whether it shows photos, whose many colours no palette has: JPEG instead of PNG.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure.subplots(rows, columns, squeeze=False, subplot_kw={"projection": projection})
         file = io.BytesIO()
         figure.savefig(file, dpi=100)
-    save(name, file)
+    save_photos(name, file) if photos else save(name, file)
+
+
+def save_photos(name: str, file: io.BytesIO) -> None:
+    """Write a JPEG picture of the best quality that its largest size allows."""
+    picture = Image.open(file).convert("RGB")
+    for quality in range(92, 60, -4):
+        small = io.BytesIO()
+        picture.save(small, "JPEG", quality=quality, subsampling=0, optimize=True)
+        if len(small.getvalue()) < MOST_BYTES:
+            break
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.jpg").write_bytes(small.getvalue())
 
 
 def save(name: str, file: io.BytesIO) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from drawn.sheet import BLUE, GREEN, INK, MUTED, ORANGE, RED, VIOLET, label, save, sheet
+from drawn.sheet import BLUE, GREEN, INK, MUTED, ORANGE, RED, label, save, sheet
 from tltool.evaluation.rate_plot import plot_rates
 from tltool.events import SilentObserver
 from tltool.training.best import EarlyStopping
@@ -148,10 +148,10 @@ def _stopped(axes: Any, rng: np.random.Generator) -> None:
     axes.plot(epochs[:last], loss[:last], "o-", color=BLUE, markersize=4)
     axes.plot(epochs[last:], loss[last:], "o:", color=MUTED, markersize=3, label="never trained")
     axes.axvline(best, color=GREEN, label="best: put back")
-    axes.axvline(last, color=RED, label="third without improvement: the end")
+    axes.axvline(last, color=RED, label="third without\nimprovement: the end")
     label(axes, "early stopping, patience 3", "epoch", "val_loss")
     axes.set_xticks([1, 5, 10, 15, 20])
-    axes.legend(fontsize=9, frameon=True, edgecolor="white", framealpha=1)
+    axes.legend(fontsize=8.5, loc="upper right")
 
 
 def _schedules() -> None:
@@ -180,7 +180,7 @@ def _schedules() -> None:
 
 def _rates_by_stage() -> None:
     """The rates that each stage of a small network really gets."""
-    stages, epochs, peak = ("conv5 and head", "conv4", "conv3", "conv2"), 12, 2e-4
+    stages, epochs, peak = ("block5 and head", "block4", "block3"), 12, 2e-4
     network = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4) for _ in stages)])
     parts = [layer.trainable_variables for layer in network.layers[::-1]]
     settings = {
@@ -197,9 +197,14 @@ def _rates_by_stage() -> None:
             for epoch in range(1, epochs + 1):
                 step.set_rate(peak, epoch)
                 rates.append([float(one.learning_rate) for one in step._optimizers])
-            colours = (BLUE, ORANGE, GREEN, VIOLET)
-            for name, way, colour in zip(stages, np.array(rates).T * 1e4, colours, strict=True):
-                axes.step(range(1, epochs + 1), way, where="post", label=name, color=colour)
+            looks = ((BLUE, 6), (ORANGE, 3.5), (GREEN, 1.4))  # lines on one another are all seen
+            for name, way, (colour, thick) in zip(
+                stages, np.array(rates).T * 1e4, looks, strict=True
+            ):
+                axes.step(
+                    *(range(1, epochs + 1), way),
+                    where="post", label=name, color=colour, linewidth=thick,
+                )  # fmt: skip
             label(axes, title, "epoch", "")
             axes.set(ylim=(0, 2.1), xticks=[1, 4, 7, 10, 12])
         panels[0, 0].set_ylabel("learning rate, 1e-4")

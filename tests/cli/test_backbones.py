@@ -83,6 +83,24 @@ def test_the_diagram_is_a_picture_of_all_of_it(tltool, tmp_path, name):
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.parametrize(("name", "has_one"), [("resnet50v2", True), ("lenet5", False)])
+def test_a_normalisation_of_its_own_has_its_own_colour(tltool, tmp_path, name, has_one):
+    file = tmp_path / "net.png"
+    assert tltool("backbones", "show", name, "--diagram", file).exit_code == 0
+    with Image.open(file) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    assert ((0xB9, 0xA3, 0xD0) in colours) == has_one
+
+
+def test_what_is_only_like_its_paper_says_so(tltool):
+    shown = {
+        name: tltool("backbones", "show", name).stdout.splitlines()[0]
+        for name in ("lenet5", "digits_cnn")
+    }
+    assert "after LeCun et al. 1998" in shown["digits_cnn"]
+    assert "after" not in shown["lenet5"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -171,7 +171,7 @@ def _digits_cnn() -> Backbone:
         Stage("conv2", "conv2_drop", 4, 16, _CONV_POOL),
     )
     head = OriginalHead((256,), dropout=0.5, classes=10)
-    return _classic("digits_cnn", 28, "unit", stages, 1_776, _LENET_PAPER, 8, head)
+    return _classic("digits_cnn", 28, "unit", stages, 1_776, f"after {_LENET_PAPER}", 8, head)
 
 
 def _tiny(

@@ -18,7 +18,7 @@ def build_lenet5(images: Any) -> Any:
     Args:
         images: preprocessed float ``[B, H, W, 1]`` symbolic tensor.
 
-    Reference: LeCun et al. 1998, https://doi.org/10.1109/5.726791
+    Reference: after LeCun et al. 1998, https://doi.org/10.1109/5.726791
     """
     x = images
     for block, filters in enumerate((6, 16), start=1):
@@ -68,7 +68,8 @@ def build_digits_cnn(images: Any) -> Any:
     """Return the ``[B, H/4, W/4, 16]`` features of a LeNet-like network for digits.
 
     Two blocks of convolution, pooling and dropout: 8 filters of 5x5, then 16 of 3x3. With the head
-    ``flatten`` of 256 units it is the usual first network for MNIST.
+    ``flatten`` of 256 units it is the usual first network for MNIST. Unlike LeNet-5 it pads, pools
+    by maxima, and has ReLU, dropout and one hidden layer.
 
     Args:
         images: preprocessed float ``[B, H, W, 3]`` symbolic tensor.

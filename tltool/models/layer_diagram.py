@@ -15,11 +15,15 @@ _COLOURS = {
     "convolution": "#7ea6d3",
     "residual blocks": "#4f7fb5",
     "pooling": "#e8a46c",
+    "normalisation": "#b9a3d0",
     "dense": "#8fbf9a",
 }
 _TALLEST, _GAP, _CAPTION = 2.2, 0.3, 1.02  # inches; the last is the least width of a caption
-_TITLE, _CAPTIONS, _ROW = 0.8, 1.65, 4.8  # inches: above the rows, below the slabs of one, a row
+_TITLE, _CAPTIONS, _ROW = 1.0, 1.65, 4.8  # inches: above the rows, below the slabs of one, a row
 _PER_ROW = 14
+_SCALE = (
+    "not to scale: heights by the root of a map's side, thickness by the logarithm of its channels"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ def draw_layers(
         axes.axis("off")
         axes.text(0.3, height - 0.32, title, fontsize=12, weight="bold", color=_INK, va="center")
         _explain_colours(axes, [slab.kind for row in rows for slab in row])
+        axes.text(0.3, height - 0.86, _SCALE, fontsize=8, color=_MUTED, va="center")
         for number, row in enumerate(rows, start=1):
             _draw_row(axes, row, height - _TITLE - number * _ROW)
         figure.savefig(file, format="png", dpi=120)
@@ -100,7 +105,7 @@ def _in_rows(slabs: Sequence[_Slab]) -> list[list[_Slab]]:
 def _slab(fold: Fold, image: int) -> _Slab:
     lines = [fold.label, _shape(fold.output)]
     lines.append(f"{fold.blocks} x ({fold.windows})" if fold.blocks > 1 else fold.windows)
-    lines.append(f"{_short(fold.parameters)} weights" if fold.parameters else "")
+    lines.append(f"{_short(fold.parameters)} parameters" if fold.parameters else "")
     lines.append(f"sees {fold.receptive_field} px" if len(fold.output) > 1 else "")
     return _Slab(_kind(fold), fold.output, tuple(lines), fold.stage, fold.output[0] / image)
 
@@ -110,6 +115,8 @@ def _kind(fold: Fold) -> str:
         return "dense"
     if fold.kind == "Block":
         return "residual blocks"
+    if "Normalization" in fold.kind:
+        return "normalisation"
     return "pooling" if "Pooling" in fold.kind else "convolution"
 
 

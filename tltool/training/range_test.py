@@ -64,8 +64,8 @@ def range_test(
 
     The rate rises exponentially over the steps, or until the loss is three times its lowest (Smith
     2017, https://arxiv.org/abs/1506.01186); with fewer steps the moving average of the loss
-    forgets sooner, so that it lags behind by the same share of the range. Moving statistics of batch normalisation are put back
-    too.
+    forgets sooner, so that it lags behind by the same share of the range. Moving statistics of
+    batch normalisation are put back too.
 
     Args:
         network: inputs to logits.
