@@ -174,7 +174,7 @@ def _bounds(entry: Mapping[str, Any]) -> str:
 def _backbones() -> str:
     columns = [
         "backbone",
-        "parameters",
+        "parameters without classifier",
         "made for",
         "least size",
         "stages",

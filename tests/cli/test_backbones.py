@@ -19,6 +19,7 @@ def test_the_list_names_sizes_and_weights(tltool):
     row = next(line.split() for line in lines if line.startswith("lenet5"))
     assert row[:3] == ["lenet5", "2,572", "32"]
     assert "none" in row
+    assert "parameters: without a classifier" in lines[-1]
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet152", "resnet50v2"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,3 +35,14 @@ def test_help_tells_no_types_of_python(tltool, words):
 
 def test_there_are_commands_to_look_at():
     assert ("recipes", "diff") in set(commands())
+
+
+def test_python_m_tltool_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "tltool", "recipes", "show", "nothing"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no recipe 'nothing'.")

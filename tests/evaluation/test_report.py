@@ -82,6 +82,20 @@ def test_the_answer_is_told_first_with_interval_baseline_and_what_to_do(page):
     assert "accuracy>=0.999 is not met; do not use this model yet" in main
 
 
+def test_phases_are_told_as_they_were(page, tmp_path):
+    both = "Phases are divided by dashed lines; the first is the linear probe."
+    assert both in page.words
+    report = whole(tmp_path / "photos", NAMES)
+    alone = [row for row in report.training.history if row["phase"] == "head"]
+    later = [alone[0], {**alone[1], "phase": "finetune"}]
+    for history, told in ((alone, False), (later, True)):
+        training = replace(report.training, history=history, best=1)
+        words = page_of(tmp_path / "page.html", replace(report, training=training)).words
+        assert "linear probe" not in words
+        assert ("Phases are divided by dashed lines." in words) is told
+        assert "The ring marks what was kept" in words
+
+
 def test_nothing_is_fetched_from_elsewhere(page):
     policy = next(m["content"] for m in page.all("meta") if "Content-Security" in str(m))
     assert policy.startswith("default-src 'none'")

@@ -96,6 +96,9 @@ def test_a_key_in_the_wrong_section_is_pointed_to_the_right_one(write):
 
 def test_a_key_like_no_other_gets_the_list_of_known_ones(write):
     assert "Known here: kind, dropout" in problem(write("model: {head: {qqqq: 1}}"))
+    told = problem(write("train: {momentum: 0.9}"))
+    assert "unknown key 'train.momentum'. None of the 22 keys of 'train' is like it." in told
+    assert "Known here" not in problem(write("train: {batchsize: 8}"))
 
 
 def test_a_key_that_stands_twice(write):

@@ -42,6 +42,12 @@ def list_backbones(json: options.Json = False, debug: options.Debug = False) -> 
     ]
     columns = ["name", "parameters", "input", "stages", "weights", "licence"]
     print_table(out(), columns, cells)
+    line(out())
+    line(
+        out(),
+        "parameters: without a classifier, which `tltool backbones show NAME` counts too; input: "
+        "side in pixels.",
+    )
 
 
 @app.command("show")

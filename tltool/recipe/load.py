@@ -16,6 +16,7 @@ from tltool.recipe.tree import layered, merged, written_out
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
 _MOST_SHOWN = 200  # characters of a wrong value
+_MOST_KEYS = 10  # of a section that an error lists
 
 
 def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Recipe:
@@ -124,7 +125,7 @@ def _explain(problem: dict[str, Any]) -> str:
         known = known_keys(location[:-1])
         section = "".join(f"{part}." for part in location[:-1])
         near = did_you_mean(location[-1], known, prefix=section) or _elsewhere(location[-1])
-        return f"unknown key '{where}'.{near or ' Known here: ' + ', '.join(known) + '.'}"
+        return f"unknown key '{where}'.{near or _listed(known, '.'.join(location[:-1]))}"
     got = _shortened(one_line(problem["input"]))
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
@@ -134,6 +135,12 @@ def _explain(problem: dict[str, Any]) -> str:
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         near = did_you_mean(problem["input"], known)
     return f"{where}: {problem['msg']}, got {got}{'.' if near else ''}{near}"
+
+
+def _listed(known: Sequence[str], section: str) -> str:
+    if len(known) <= _MOST_KEYS:
+        return f" Known here: {', '.join(known)}."
+    return f" None of the {len(known)} keys of '{section}' is like it."
 
 
 def _shortened(text: str) -> str:

@@ -61,6 +61,7 @@ def _content(report: Report) -> dict[str, Any]:
         "answer": answer(metrics),
         "steps": next_steps(metrics, suspects=len(report.suspects)),
         "curves": _curves(training),
+        "phases_told": _phases_told(training),
         "kept": _kept(report),
         "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
         "pairs": confused_pairs(metrics)[:_PAIRS],
@@ -87,6 +88,14 @@ def _curves(training: Training | None) -> list[Markup]:
     if training is None or len(training.history) < 2:
         return []
     return training_curves(training.history, training.best)
+
+
+def _phases_told(training: Training | None) -> str:
+    phases = list(dict.fromkeys(row["phase"] for row in training.history)) if training else []
+    if len(phases) < 2:
+        return ""
+    probe = "; the first is the linear probe" if phases[0] == "probe" else ""
+    return f"Phases are divided by dashed lines{probe}."
 
 
 def _kept(report: Report) -> str:

@@ -1,0 +1,5 @@
+"""``python -m tltool`` is the command ``tltool``."""
+
+from tltool.cli.main import run
+
+run()
