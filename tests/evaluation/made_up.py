@@ -65,7 +65,13 @@ def made_up(answers: Evaluated, *, asserts: Sequence[str] = (), **parts: Any) ->
 def whole(root: Path, names: Sequence[str], **options: Any) -> Report:
     """Return a report in which every part is there."""
     answers = evaluated(root, names, **options)
-    facts = {"seed": 0, "device": "CPU", "data_digest": "ab" * 32, "weights": {"source": "random"}}
+    facts = {
+        "seed": 0,
+        "device": "CPU",
+        "data_digest": "ab" * 32,
+        "weights": {"source": "random"},
+        "augmentation": {"policy": "light", "why": "few photos", "changes": "flip horizontal"},
+    }
     counts = {"train": dict.fromkeys(answers.photos.class_names, 9)}
     path = answers.photos.items[0].path
     return made_up(

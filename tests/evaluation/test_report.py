@@ -111,6 +111,10 @@ def test_every_mistake_has_its_photo_and_the_heat_map_where_there_is_one(page):
     assert len(photos) == 3 + 2 + 6
 
 
+def test_what_was_changed_in_training_photos_is_told(page):
+    assert "Training photos were changed at random (policy light): flip horizontal." in page.words
+
+
 def test_the_photos_behind_each_number_are_in_the_page(page):
     data = json.loads(re.search(r'id="photos">(.*?)</script>', page.text)[1])
     assert data["names"] == sorted(NAMES)

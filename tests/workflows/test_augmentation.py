@@ -66,6 +66,9 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     noted = read_manifest(runs["plain"] / "manifest.json")["augmentation"]
     assert noted["policy"] == "light"
     assert why in noted["why"]
+    light = "flip horizontal, crop (min_area 0.6, max_aspect 1.25)"
+    assert noted["changes"] == light
+    assert any(text.endswith(f"): {light}") for text in told["plain"])
     plain, changed = first_losses(runs["plain"]), first_losses(runs["changed"])
     assert plain["head"] != changed["head"]
     assert plain["finetune"] != changed["finetune"]

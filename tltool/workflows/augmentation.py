@@ -30,6 +30,8 @@ _UNMIRRORED = (
     "augment.flip=horizontal makes them"
 )
 
+_OF_FEATURES = ("feature_mixup", "feature_noise", "feature_cutmix", "mixstyle")
+
 
 def settled(
     section: AugmentSection, photos: int, *, signs: bool = False
@@ -67,15 +69,34 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
     unused = None if spec.identity else _unused(session.recipe, cached=cached)
     if unused:
         spec, choice = AugmentSpec(), Choice("none", unused)
-    if unused or session.recipe.augment.policy == AUTO:
-        session.observer.on_message(f"augmentation: {choice.policy} ({choice.why})")
-    elif spec.mixes and photos < MIXUP_PAYS:
+    changes = listed_changes(section, photos=not unused)
+    told = f"augmentation: {choice.policy} ({choice.why})"
+    session.observer.on_message(f"{told}: {changes}" if changes else told)
+    if session.recipe.augment.policy != AUTO and spec.mixes and photos < MIXUP_PAYS:
         session.observer.on_message(
             f"augmentation: {photos:,} training photos are blended; below {MIXUP_PAYS:,} the "
             "accuracy is often better without mixup and cutmix"
         )
-    session.note(augmentation={"policy": choice.policy, "why": choice.why})
+    session.note(augmentation={"policy": choice.policy, "why": choice.why, "changes": changes})
     return spec
+
+
+def listed_changes(section: AugmentSection, *, photos: bool) -> str:
+    """Return what a settled section changes with its amounts: `crop (min_area 0.6), …`.
+
+    Args:
+        section: of a recipe.
+        photos: whether photos are changed, or cached features alone.
+    """
+    found = []
+    for key in (*(OFF if photos else ()), *_OF_FEATURES):
+        value = getattr(section, key)
+        if key == "flip":
+            found += [] if value == "none" else [f"flip {value.replace('_', ' ')}"]
+        elif value is not None:
+            amounts = ", ".join(f"{name} {amount:g}" for name, amount in value)
+            found.append(f"{key} ({amounts})")
+    return ", ".join(found)
 
 
 def _unused(recipe: Recipe, *, cached: bool) -> str | None:

@@ -40,6 +40,7 @@ def _data(report: Report) -> Iterator[str]:
             each = ", ".join(f"{name}: {count:,}" for name, count in list(counts.items())[:12])
             more = f" and {len(counts) - 12} more classes" if len(counts) > 12 else ""
             yield f"{part}: {sum(counts.values()):,} photos ({each}{more})."
+        yield from _augmentation(training.facts)
         digest = training.facts.get("data_digest")
         if digest:
             yield f"SHA-256 over contents and labels: {digest}."
@@ -49,6 +50,14 @@ def _data(report: Report) -> Iterator[str]:
     if other:
         yield f"Photos of something else, of no class: {other['n_others']:,}."
     yield "The photos' own licence and consent are known to whoever collected them, not to tltool."
+
+
+def _augmentation(facts: Mapping[str, Any]) -> Iterator[str]:
+    policy, changes = (facts.get("augmentation", {}).get(key) for key in ("policy", "changes"))
+    if changes:
+        yield f"Training photos were changed at random (policy {policy}): {changes}."
+    elif policy == "none":
+        yield "Training photos were not changed."
 
 
 def _limits(metrics: Mapping[str, Any]) -> Iterator[str]:
