@@ -1,6 +1,6 @@
 """How long the network waits for photos, step by step, in one run.
 
-python -m benchmarks.step_trace [--photos 96] [--batch 16] [--policies none,light,medium]
+python -m benchmarks.step_trace [--photos 96] [--policies none,light,medium] [--only ResNet]
 
 Reads hymenoptera from TLTOOL_TEST_DATA and runs at 224 pixels, from the files on: the pass of VGG16
 that caches an augmented view, and live fine-tune epochs (`train.cache: off`) of VGG16, ResNet-50
@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=96)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--policies", default="none,light,medium")
+    parser.add_argument("--only", default="", help="part of what the first column says")
     given = parser.parse_args()
     train = hymenoptera(given.photos, batch_size=given.batch)
     precision = choose_precision("auto", gpu=bool(tf.config.list_physical_devices("GPU")))
@@ -99,7 +100,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     runs = [("VGG16, cached view", "vgg16", view_trace)]
     runs += [(f"{title}, live", name, epoch_trace) for name, title in NETWORKS.items()]
-    for what, name, trace_of in runs:
+    for what, name, trace_of in (run for run in runs if given.only in run[0]):
         for policy in given.policies.split(","):
             augment = augment_spec(AugmentSection(policy=policy))
             trace = trace_of(name, train, augment, precision)

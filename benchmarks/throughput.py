@@ -100,10 +100,10 @@ def live_against_keras(net: Network, train: PhotoSource, rounds: int) -> None:
             tf.TensorSpec((None, 2), tf.float32),
         ),
     )
-    net.model.fit(plain, epochs=1, verbose=0)
+    net.model.fit(plain, epochs=1, verbose=0, shuffle=False)
     ratios = []
     for _ in range(rounds):
-        usual = clock(lambda: net.model.fit(plain, epochs=1, verbose=0))
+        usual = clock(lambda: net.model.fit(plain, epochs=1, verbose=0, shuffle=False))
         ratios.append(usual / epoch_seconds(net, net.model, data, FLOAT32, train))
     print(
         f"| live epoch (`cache: off`, decoding and augmenting) against Keras' fit on decoded "
