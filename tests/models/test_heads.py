@@ -11,7 +11,7 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbones import OriginalHead
 from tltool.models.drops import DropConnectDense
-from tltool.models.head_parts import Drops
+from tltool.models.head_parts import Drops, set_statistics
 from tltool.models.heads import HEADS, attach_head
 from tltool.models.norms import NORMS
 
@@ -162,13 +162,55 @@ def test_dropconnect_is_in_every_dense_layer(kind: str, dense: int) -> None:
 def test_attention_is_a_mean_by_the_softmax_of_scores() -> None:
     model = head("attention", dropout=0.0)
     kernel, bias = model.get_layer("head_attention_hidden").get_weights()
-    (score,) = model.get_layer("head_attention_score").get_weights()
+    score = np.random.default_rng(1).normal(size=(1, 1, 128, 1))
+    model.get_layer("head_attention_score").set_weights([score])
     flat = maps().reshape(5, 16, 6)
     scores = (np.tanh(flat @ kernel[0, 0] + bias) @ score[0, 0])[..., 0]
     weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     kernel, bias = model.get_layer("head_logits").get_weights()
     expected = np.einsum("bp,bpc->bc", weights, flat) @ kernel + bias
     np.testing.assert_allclose(np.asarray(model(maps())), expected, atol=1e-5)
+
+
+def test_attention_begins_as_the_mean() -> None:
+    attention, mean = head("attention", dropout=0.0), head("gap", dropout=0.0)
+    dense = attention.get_layer("head_logits").get_weights()
+    mean.get_layer("head_logits").set_weights(dense)
+    np.testing.assert_allclose(attention(maps()), mean(maps()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("mlp", {}),
+        ("mlp", {"norm": "batch"}),
+        ("mlp", {"norm": "instance"}),
+        ("flatten", {}),
+        ("flatten", {"drops": Drops("spatial")}),
+        ("original", {}),
+        ("attention", {}),
+    ],
+)
+def test_weights_that_begin_at_random_see_standardised_features(kind: str, changes: Any) -> None:
+    model = head(kind, standardize=True, **changes)
+    layer = model.get_layer("head_standardize")
+    seen = keras.Model(model.input, layer.output)
+    features = 100 + 30 * maps()
+    features[..., 5] = 7.0  # never varies
+    given = keras.Model(model.input, layer.input)
+    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # until it is told
+    set_statistics(layer, np.asarray(given(features)))
+    after = np.asarray(seen(features, training=True)).reshape(-1, 6)
+    np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(after[:, :5].std(axis=0), 1, atol=0.01)
+    assert after[:, 5].std() == 0
+    assert not layer.trainable_variables
+
+
+@pytest.mark.parametrize("kind", ["gap", "gap_conv", "gap_max"])
+def test_heads_that_begin_as_the_probe_see_features_as_they_are(kind: str) -> None:
+    names = {layer.name for layer in head(kind, standardize=True).layers}
+    assert "head_standardize" not in names
 
 
 def test_attention_dropout_drops_attention_weights() -> None:

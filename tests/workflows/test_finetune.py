@@ -20,6 +20,8 @@ import yaml
 
 from tests.conftest import merged
 from tltool.features.views import PhotoSource
+from tltool.models.backbones import get_backbone
+from tltool.models.build import build_model
 from tltool.models.heads import HEADS
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
@@ -319,6 +321,52 @@ def kept_classes(run: Path) -> set[str]:
     with zipfile.ZipFile(run / "model.keras") as archive:
         config = json.loads(archive.read("config.json"))
     return {layer["class_name"] for layer in config["config"]["layers"]}
+
+
+@pytest.mark.parametrize("head", ["mlp", "flatten", "attention", "gap"])
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_a_head_begins_at_the_probe_or_near_chance_with_features_of_any_size(
+    finetune_tiny, fruit, tmp_path, head, cache
+):
+    weights = loud_weights(tmp_path / "loud.weights.h5")
+    result = finetune_tiny(
+        fruit,
+        f"model.weights={weights}",
+        f"model.head.kind={head}",
+        f"train.cache={cache}",
+        "train.head.epochs=1",
+        "train.head.learning_rate=1e-9",
+        "train.finetune.epochs=0",
+    )
+    rows = {row["phase"]: row for row in rows_of(result.run / "history.csv")}
+    probe, first = (float(rows[phase]["val_loss"]) for phase in ("probe", "head"))
+    metrics = json.loads((result.run / "metrics.json").read_text("utf-8"))
+    told = metrics["baselines"]["probe"]["accuracy"]["value"]
+    assert float(rows["probe"]["val_accuracy"]) == pytest.approx(told)
+    warned = "ended worse than the linear probe" in (result.run / "log.txt").read_text()
+    if head in ("attention", "gap"):
+        assert first == pytest.approx(probe, abs=1e-3) and not warned
+    else:
+        assert first < 4 * np.log(len(CLASSES)) and warned == (first > probe)
+
+
+def loud_weights(path: Path) -> Path:
+    """Write weights of tiny_vgg whose features reach hundreds, as those of VGG16 do."""
+    model = build_model(
+        get_backbone("tiny_vgg"),
+        image_size=(32, 32),
+        classes=2,
+        head="gap",
+        dropout=0.0,
+        hidden_units=8,
+        norm="none",
+        weights=None,
+        seed=0,
+    )
+    last = [layer for layer in model.layers if hasattr(layer, "kernel")][-2]
+    last.kernel.assign(last.kernel * 1000)
+    model.save_weights(path)
+    return path
 
 
 def test_the_variants_cover_every_head():

@@ -92,6 +92,7 @@ def build_model(
         original=backbone.head,
         drops=drops,
         groups=groups,
+        standardize=weights is not None,
     )
     model = keras.Model(extractor.input, logits, name=f"{backbone.name}_classifier")
     _set_batch_norm(model, trainable=train_batch_norm)

@@ -23,9 +23,11 @@ from tltool.models.head_parts import (
     logits,
     norm_relu,
     original_initializer,
+    standardized,
 )
 
-LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max"})
+AS_THE_PROBE = frozenset({"gap", "gap_conv", "gap_max", "attention"})
+"""Heads that can begin as a linear classifier of the averaged features."""
 HEAD_PREFIX = "head_"
 _ATTENTION_UNITS = 128  # Ilse et al. have 64 to 256
 
@@ -50,6 +52,7 @@ def attach_head(
     original: OriginalHead,
     drops: Drops = NO_DROPS,
     groups: int | None = None,
+    standardize: bool = False,
 ) -> Any:
     """Return float32 logits ``[B, classes]`` for a feature map ``[B, h, w, C]``.
 
@@ -65,6 +68,8 @@ def attach_head(
         original: what ``original`` builds, of the backbone's registry entry.
         drops: what is dropped.
         groups: of group normalisation; None for 32, or the most below that divide the units.
+        standardize: put a layer ``head_standardize`` before weights that begin at random, for
+            ``set_statistics``.
 
     Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp``, and the
     flat one of ``flatten`` and ``original``, is the output of ``head_pool``.
@@ -72,7 +77,9 @@ def attach_head(
     if kind not in HEADS:
         message = f"There is no head '{kind}'.{did_you_mean(kind, HEADS)}"
         raise UsageError(message, hint=f"choose one of {', '.join(HEADS)}")
-    settings = HeadSettings(classes, dropout, hidden_units, norm, seed, original, drops, groups)
+    settings = HeadSettings(
+        classes, dropout, hidden_units, norm, seed, original, drops, groups, standardize
+    )
     return HEADS[kind].build(features, settings)
 
 
@@ -108,9 +115,9 @@ def _gap_conv(features: Any, settings: HeadSettings) -> Any:
 def _mlp(features: Any, settings: HeadSettings) -> Any:
     # Instance norm is over positions; on a pooled vector it would make every number zero.
     if settings.norm == "instance":
-        hidden = norm_relu(_hidden_map(features, settings), settings)
+        hidden = norm_relu(_hidden_map(standardized(features, settings), settings), settings)
         return classify(average(hidden, "head_pooled_map"), settings)
-    pooled = average(features, "head_pool")
+    pooled = standardized(average(features, "head_pool"), settings)
     return classify(norm_relu(_hidden_dense(pooled, settings), settings), settings)
 
 
@@ -128,11 +135,13 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
 def _flat(features: Any, settings: HeadSettings) -> Any:
     """Return all positions as a vector, without whole feature maps where dropout is spatial."""
     flat = layers.Flatten(name="head_pool", dtype="float32")(features)
-    if settings.drops.kind != "spatial":
+    if settings.drops.kind != "spatial" and not settings.standardize:
         return flat
     maps = layers.Reshape(features.shape[1:], name="head_maps", dtype="float32")(flat)
-    kept = drop(maps, settings, name="head_dropout_maps")
-    return layers.Flatten(name="head_flat", dtype="float32")(kept)
+    maps = standardized(maps, settings)
+    if settings.drops.kind == "spatial":
+        maps = drop(maps, settings, name="head_dropout_maps")
+    return layers.Flatten(name="head_flat", dtype="float32")(maps)
 
 
 def _original(features: Any, settings: HeadSettings) -> Any:
@@ -158,7 +167,8 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
     """A mean over positions whose weights are learnt (Ilse et al. 2018).
 
     The weight of position x is ``softmax(w tanh(V x))`` over all positions; attention dropout drops
-    weights (Vaswani et al. 2017). Reference: https://arxiv.org/abs/1802.04712
+    weights (Vaswani et al. 2017). It begins as the plain mean. Reference:
+    https://arxiv.org/abs/1802.04712
     """
     height, width, channels = features.shape[1:]
     hidden = layers.Conv2D(
@@ -168,12 +178,12 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
         kernel_initializer=keras.initializers.GlorotUniform(settings.seed + 1),
         name="head_attention_hidden",
         dtype="float32",
-    )(features)
+    )(standardized(features, settings))
     score = layers.Conv2D(
         1,
         1,
         use_bias=False,
-        kernel_initializer=keras.initializers.GlorotUniform(settings.seed + 2),
+        kernel_initializer="zeros",
         name="head_attention_score",
         dtype="float32",
     )(hidden)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
+from tltool.models.head_parts import STANDARDIZE, set_statistics
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,16 @@ class Network:
         """Return the means and variances that batch normalisation may collect in training."""
         norms = [x for x in self.model.layers if isinstance(x, keras.layers.BatchNormalization)]
         return [one for norm in norms for one in (norm.moving_mean, norm.moving_variance)]
+
+    def standardize(self, features: Callable[[], np.ndarray]) -> None:
+        """Let the head see features of mean 0 and variance 1, where it has weights to draw.
+
+        Args:
+            features: returns the head's input [N, D] or [N, h, w, D] for training photos; called
+                where the head wants it.
+        """
+        if STANDARDIZE in {layer.name for layer in self._head_layers}:
+            set_statistics(self.model.get_layer(STANDARDIZE), features())
 
     def digest(self, *, head: bool = True) -> str:
         """Return a SHA-256 (hex) over all weights, or all but the head's, in the model's order."""

@@ -12,6 +12,7 @@ from tltool.errors import UsageError, did_you_mean
 NORMS = ("batch", "sync_batch", "layer", "instance", "group", "none")
 _GROUPS = 32  # Wu and He's default
 _EPSILON = 1e-3  # as Keras has it in all its norms
+_MOMENTUM = 0.9  # with the 0.99 of Keras the first hundreds of steps are validated with wrong means
 
 
 def norm_layer(
@@ -34,7 +35,9 @@ def norm_layer(
     if norm == "none":
         return None
     if norm in ("batch", "sync_batch"):
-        return layers.BatchNormalization(synchronized=norm == "sync_batch", name=name, dtype=dtype)
+        return layers.BatchNormalization(
+            momentum=_MOMENTUM, synchronized=norm == "sync_batch", name=name, dtype=dtype
+        )
     count = {"layer": 1, "instance": channels}.get(norm, groups or math.gcd(_GROUPS, channels))
     if channels % count:
         raise UsageError(

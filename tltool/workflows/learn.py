@@ -16,7 +16,7 @@ from tltool.features.extract import Extractor, Features
 from tltool.features.joined import joined
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
-from tltool.models.heads import LINEAR_HEADS
+from tltool.models.heads import AS_THE_PROBE
 from tltool.models.network import Network
 from tltool.runs.state import StateFolder
 from tltool.training.best import BestModel
@@ -34,7 +34,13 @@ from tltool.workflows.balance import Balance
 from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
 from tltool.workflows.phases import told_of
-from tltool.workflows.probing import set_linear_head, solve_probe, tell_probe, vectors
+from tltool.workflows.probing import (
+    begin_as_the_probe,
+    solve_probe,
+    tell_probe,
+    tell_worse_than_probe,
+    vectors,
+)
 from tltool.workflows.progress import Progress
 from tltool.workflows.session import Session
 from tltool.workflows.unpack import phase_plan
@@ -101,7 +107,16 @@ class Learning:
 
     def run(self) -> Learned:
         """Train all phases, restore the best model and return what it makes of the photos."""
-        return self._run_cached() if self.cached else self._run_live()
+        learned = self._run_cached() if self.cached else self._run_live()
+        if self.probe_logits is not None and self.network.head not in AS_THE_PROBE:
+            tell_worse_than_probe(
+                self.session,
+                self.network.head,
+                learned.held_logits,
+                self.probe_logits,
+                self.held.labels,
+            )
+        return learned
 
     @property
     def history(self) -> list[Row]:
@@ -180,6 +195,8 @@ class Learning:
                 held = self.passes.plain(extractor, self.held)
                 plain = self.passes.plain(extractor, self.train)
             self._phase_probe(plain, held)
+        else:
+            self.network.standardize(lambda: self._pooled_live(self.train.spread(MOST_PHOTOS)))
         self.balance.settle()
         self._phase_head(partial(self._live_data, "head"), live=True)
         if self.stage:
@@ -218,6 +235,7 @@ class Learning:
 
     def _phase_probe(self, plain: Features, held: Features) -> None:
         self.pretrained = (plain.pooled, held.pooled)
+        self.network.standardize(lambda: plain.pooled)
         with self.session.phase("probe"):
             if self.progress.reached("probe"):
                 self.best.restore()
@@ -229,19 +247,18 @@ class Learning:
 
     def _probe(self, plain: Features, held: Features) -> None:
         """Fit the probe, check it against chance, and give its solution to the head."""
+        start = "start"
         if self.session.recipe.train.probe.enabled:
             probe = self.progress.probe = solve_probe(
                 self.session, self.passes, self.balance, self.train, vectors(plain.pooled)
             )
-            tell_probe(self.session, probe, vectors(held.pooled), self.held)
-            if self.network.head in LINEAR_HEADS:
-                set_linear_head(self.network, probe)
-        self.offer(loss_and_accuracy(self.head(held.pooled), self.held.labels), "probe", 0)
-
-    def offer(self, measures: dict[str, float], phase: str, epoch: int) -> None:
-        """Offer the present weights as the best and note them in the history."""
-        self.best.offer(measures, phase=phase, epoch=epoch)
-        self.history.append({"phase": phase, "epoch": epoch, **measures})
+            reached = tell_probe(self.session, probe, vectors(held.pooled), self.held)
+            self.history.append({"phase": "probe", "epoch": 0, **reached})
+            if self.network.head in AS_THE_PROBE:
+                begin_as_the_probe(self.network, probe)
+                start = "probe"
+        measures = loss_and_accuracy(self.head(held.pooled), self.held.labels)
+        self.best.offer(measures, phase=start, epoch=0)
 
     def _phase_head(self, data: Callable[..., PhaseData], *, live: bool = False) -> None:
         settings = self.session.recipe.train.head

@@ -50,10 +50,13 @@ def is_no_better_than_chance(logits: np.ndarray, labels: np.ndarray) -> bool:
     return bool(right <= np.bincount(labels).max())
 
 
-def tell_probe(session: Session, probe: Probe, features: np.ndarray, held: PhotoSource) -> None:
-    """Tell what the probe reaches on the validation photos, and warn where that is chance."""
+def tell_probe(
+    session: Session, probe: Probe, features: np.ndarray, held: PhotoSource
+) -> dict[str, float]:
+    """Return what the probe reaches on the validation photos, and warn where that is chance."""
     logits = probe.logits(features)
-    session.observer.on_epoch(0, 0, loss_and_accuracy(logits, held.labels))
+    reached = loss_and_accuracy(logits, held.labels)
+    session.observer.on_epoch(0, 0, reached)
     if is_no_better_than_chance(logits, held.labels):
         advice = (
             "its weights are random, so that this says little"
@@ -65,6 +68,7 @@ def tell_probe(session: Session, probe: Probe, features: np.ndarray, held: Photo
             f"the most frequent class: {advice}",
             level="warning",
         )
+    return reached
 
 
 def has_random_weights(session: Session) -> bool:
@@ -77,8 +81,31 @@ def features_told(session: Session) -> str:
     return "random features" if has_random_weights(session) else "pretrained features"
 
 
-def set_linear_head(network: Network, probe: Probe) -> None:
-    """Give the probe's solution to a head that is linear in the pooled features."""
-    kernel, bias = network.head_variables()
-    kernel.assign(probe.kernel.reshape(kernel.shape))
-    bias.assign(probe.bias)
+def begin_as_the_probe(network: Network, probe: Probe) -> None:
+    """Give the probe's solution to one of the heads ``AS_THE_PROBE``."""
+    last = network.model.get_layer("head_conv" if network.head == "gap_conv" else "head_logits")
+    last.kernel.assign(probe.kernel.reshape(last.kernel.shape))
+    last.bias.assign(probe.bias)
+
+
+def tell_worse_than_probe(
+    session: Session, head: str, logits: np.ndarray, probe: np.ndarray, labels: np.ndarray
+) -> None:
+    """Warn where a head that began at random has not come as far as the probe.
+
+    Args:
+        session: the run.
+        head: kind of the head.
+        logits: of the kept model for the validation photos, float32 [V, C].
+        probe: of the probe for the same.
+        labels: of these photos, int [V].
+    """
+    monitor = session.recipe.train.early_stopping.monitor
+    reached, before = (loss_and_accuracy(one, labels)[monitor] for one in (logits, probe))
+    if reached > before if monitor == "val_loss" else reached < before:
+        session.observer.on_message(
+            f"the head '{head}' ended worse than the linear probe ({monitor} {reached:.4g} against "
+            f"{before:.4g}): train it longer, or set model.head.kind to gap, which begins as the "
+            "probe",
+            level="warning",
+        )
