@@ -128,6 +128,25 @@ def test_validate_says_the_same_without_tensorflow(tltool, the_error, tmp_path, 
     assert told in the_error(result)
 
 
+def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "base: vgg16\n"
+        "data: {image_size: 16}\n"
+        "model: {backbone: alexnet, norm_groups: 7, head: {kind: mlp, norm: group},\n"
+        "  regularize: {stochastic_depth: 0.2, norm: group}}\n"
+        "train: {cache: on, finetune: {unfreeze: all}}\n"
+    )
+    result = tltool("recipes", "validate", recipe)
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[0] == f"error: recipe '{recipe}':"
+    told = ("no frozen part", "at least 63 px", "residual blocks", "no normalisation", "7 groups",
+            "no pretrained weights")  # fmt: skip
+    assert len(lines) == 1 + len(told)
+    assert all(words in line for words, line in zip(told, lines[1:], strict=True)), lines
+
+
 def test_a_recipe_is_checked_without_tensorflow(tmp_path):
     (tmp_path / "mine.yaml").write_text(
         _nested(("model.regularize.drop_block.size=2", RESNET)), "utf-8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tltool.errors import UsageError
@@ -36,34 +37,44 @@ NOTHING = Regularize()
 def check_regularization(
     backbone: Backbone, settings: Regularize, *, side: int, pretrained: bool
 ) -> None:
-    """Check that a backbone has what would be regularised.
+    """Raise the first of ``regularization_problems``.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for problem in regularization_problems(backbone, settings, side=side, pretrained=pretrained):
+        raise problem
+
+
+def regularization_problems(
+    backbone: Backbone, settings: Regularize, *, side: int, pretrained: bool
+) -> Iterator[UsageError]:
+    """Yield what of the regularisation a backbone has no place for.
+
+    That is: no residual blocks or no normalisation, DropBlock's squares larger than a feature map,
+    groups that do not divide the channels, another normalisation under pretrained weights.
 
     Args:
         backbone: its registry entry.
         settings: what is done.
         side: of the images, the shorter one, pixels.
         pretrained: whether pretrained weights will be read into it.
-
-    Raises:
-        UsageError: the backbone has no residual blocks or no normalisation, DropBlock's squares are
-            larger than a feature map, the groups do not divide the channels, or another
-            normalisation would meet pretrained weights.
     """
     if settings.stochastic_depth and not backbone.residual:
-        raise UsageError(
+        yield UsageError(
             f"stochastic depth skips residual blocks, and {backbone.name} has none",
             hint="choose a ResNet, or set model.regularize.stochastic_depth to 0",
         )
-    if settings.drop_block:
-        _check_drop_block(backbone, settings.drop_block[1], side)
+    if settings.drop_block and side >= backbone.min_size:
+        yield from _of_drop_block(backbone, settings.drop_block[1], side)
     if settings.norm != "batch":
-        _check_norm(backbone, settings, pretrained=pretrained)
+        yield from _of_norm(backbone, settings, pretrained=pretrained)
 
 
-def _check_drop_block(backbone: Backbone, block: int, side: int) -> None:
+def _of_drop_block(backbone: Backbone, block: int, side: int) -> Iterator[UsageError]:
     maps = backbone.smallest_maps(side)
     if block > maps:
-        raise UsageError(
+        yield UsageError(
             f"DropBlock's squares of {block} x {block} do not fit into the {maps} x {maps} maps "
             f"of stage {backbone.stages[-1].name} of {backbone.name}, whose images have {side} px",
             hint=f"set model.regularize.drop_block.size to {maps} or less, or data.image_size to "
@@ -71,20 +82,21 @@ def _check_drop_block(backbone: Backbone, block: int, side: int) -> None:
         )
 
 
-def _check_norm(backbone: Backbone, settings: Regularize, *, pretrained: bool) -> None:
+def _of_norm(backbone: Backbone, settings: Regularize, *, pretrained: bool) -> Iterator[UsageError]:
     norm, groups, fewest = settings.norm, settings.groups, backbone.norm_channels
     if not fewest:
-        raise UsageError(
+        yield UsageError(
             f"{backbone.name} has no normalisation that model.regularize.norm could replace",
             hint="leave model.regularize.norm at batch, or choose a ResNet",
         )
+        return
     if pretrained and norm != "sync_batch":
-        raise UsageError(
+        yield UsageError(
             f"the pretrained weights of {backbone.name} are for batch normalisation, not {norm}",
             hint="set model.weights to random, or model.regularize.norm to batch",
         )
     if norm == "group" and groups and fewest % groups:
-        raise UsageError(
+        yield UsageError(
             f"{groups} groups do not divide the {fewest} channels of {backbone.name}'s first "
             "layers",
             hint="set model.norm_groups to a number that divides them, or to null",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.workflows.augmentation import check_augmentation
-from tltool.workflows.network_checks import check_network, check_weights
+from tltool.workflows.network_checks import caught, network_problems, weights_problems
 from tltool.workflows.recipe_notes import notes, thawing_note
 from tltool.workflows.unpack import first_trained_stage
 
@@ -37,16 +38,8 @@ def check_names(recipe: Recipe) -> None:
         UsageError: an unknown backbone, stage or metric, changes that no phase makes, a cache of
             nothing, or what the network cannot do.
     """
-    if recipe.evaluate.strict and not recipe.evaluate.asserts:
-        raise UsageError(
-            "evaluate.strict is set without a condition in evaluate.asserts",
-            hint="add one, such as --assert 'accuracy>=0.9', or leave out --strict",
-        )
-    backbone = get_backbone(recipe.model.backbone)
-    _check_cache(recipe, backbone)
-    check_augmentation(recipe, backbone)
-    check_network(recipe, backbone)
-    check_asserts(recipe.evaluate.asserts, strict=recipe.evaluate.strict)
+    for problem in _problems(recipe):
+        raise problem
 
 
 def check_recipe(recipe: Recipe, weights: Path | None = None) -> None:
@@ -60,7 +53,23 @@ def check_recipe(recipe: Recipe, weights: Path | None = None) -> None:
         UsageError: see ``check_names``; or weights that do not exist or do not fit.
     """
     check_names(recipe)
-    check_weights(recipe, get_backbone(recipe.model.backbone), weights)
+    for problem in weights_problems(recipe, get_backbone(recipe.model.backbone), weights):
+        raise problem
+
+
+def _problems(recipe: Recipe) -> Iterator[UsageError]:
+    """Yield everything but what is wrong with the weights."""
+    evaluate = recipe.evaluate
+    if evaluate.strict and not evaluate.asserts:
+        yield UsageError(
+            "evaluate.strict is set without a condition in evaluate.asserts",
+            hint="add one, such as --assert 'accuracy>=0.9', or leave out --strict",
+        )
+    backbone = get_backbone(recipe.model.backbone)
+    yield from caught(_check_cache, recipe, backbone)
+    yield from caught(check_augmentation, recipe, backbone)
+    yield from network_problems(recipe, backbone)
+    yield from caught(partial(check_asserts, evaluate.asserts, strict=evaluate.strict))
 
 
 def _check_cache(recipe: Recipe, backbone: Backbone) -> None:
@@ -93,9 +102,13 @@ def photos_of(recipe: Recipe, *, told: str) -> str:
 def _checked(reference: str) -> Checked:
     try:
         recipe = load_recipe(reference)
-        check_recipe(recipe)
+        backbone = get_backbone(recipe.model.backbone)
     except UsageError as error:
         return Checked(reference, error.message, [])
-    backbone = get_backbone(recipe.model.backbone)
+    found = [*_problems(recipe), *weights_problems(recipe, backbone, None)]
+    if found:
+        told = [*dict.fromkeys(problem.message for problem in found)]
+        problem = told[0] if len(told) == 1 else "\n  ".join([f"recipe '{reference}':", *told])
+        return Checked(reference, problem, [])
     warning = thawing_note(recipe, backbone)
     return Checked(reference, None, [*notes(recipe, backbone), *([warning] if warning else [])])
