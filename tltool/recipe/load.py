@@ -12,6 +12,7 @@ from tltool.recipe import library
 from tltool.recipe.keys import all_keys, known_keys
 from tltool.recipe.overrides import Override, check_conflicts, parse_override
 from tltool.recipe.schema import FORMAT, Recipe
+from tltool.recipe.section import Section
 from tltool.recipe.tree import layered, merged, written_out
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
@@ -21,6 +22,9 @@ _MOST_KEYS = 10  # of a section that an error lists
 
 def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Recipe:
     """Return the recipe named or filed as ``reference``, with ``key=value`` overrides applied.
+
+    ``model_fields_set`` of its sections is what the user said: neither defaults nor what a shipped
+    recipe says.
 
     Args:
         reference: the name of a shipped recipe, the path of a YAML file, or the folder of a run.
@@ -38,7 +42,9 @@ def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Rec
     together: dict[str, Any] = {}
     for override in parsed:
         together = merged(together, override.tree())
-    return validate(layered(tree, together), source=str(reference))
+    recipe = validate(layered(tree, together), source=str(reference))
+    _mark_said(recipe, merged(_said(path), together))
+    return recipe
 
 
 def validate(tree: dict[str, Any], *, source: str) -> Recipe:
@@ -77,6 +83,23 @@ def _resolve(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     tree = _resolve(_find_base(path, base), (*chain, path.resolve()))
     tree.pop("name", None)
     return layered(tree, own)
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """Return the tree of a file and its bases, as far as they are the user's own."""
+    if path.parent == library.shipped_folder():
+        return {}
+    own = _read(path)
+    base = own.pop("base", None)
+    return merged(_said(_find_base(path, base)), own) if base else own
+
+
+def _mark_said(section: Section, tree: dict[str, Any]) -> None:
+    section.model_fields_set.intersection_update(tree)
+    for name in type(section).model_fields:
+        inner, said = getattr(section, name), tree.get(name)
+        if isinstance(inner, Section):
+            _mark_said(inner, said if isinstance(said, dict) else {})
 
 
 def _find_base(path: Path, base: str) -> Path:

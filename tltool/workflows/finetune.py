@@ -123,6 +123,8 @@ def finetune(
         }
         write_manifest(run.manifest, facts)  # from here on the run can be resumed
         session = open_session(recipe, run, facts, device=device, observer=observer)
+        for note in notes(recipe, session.backbone):
+            session.observer.on_message(f"note: {note}")
         return carry_out(session, arguments, offline=offline, expected=expected, caches=caches)
 
 
@@ -150,8 +152,6 @@ def open_session(
     session = Session(recipe, backbone, run, machine, logged, facts)
     session.note(seed=recipe.seed, device=machine.told, gpus=gpu_facts())
     logged.on_message(f"{machine.told}; run folder {run.folder}")
-    for note in notes(recipe, backbone):
-        logged.on_message(f"note: {note}")
     warning = thawing_note(recipe, backbone)
     if warning:
         logged.on_message(warning, level="warning")

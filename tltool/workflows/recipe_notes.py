@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import Any
 
 from tltool.models.backbones import Backbone
 from tltool.recipe.schema import Recipe
@@ -16,11 +15,11 @@ _ON_MAPS = ("gap_conv", "flatten", "original")  # heads in which spatial dropout
 
 
 def notes(recipe: Recipe, backbone: Backbone) -> list[str]:
-    """Return a sentence on each setting, other than its default, that changes nothing here."""
+    """Return a sentence on each setting of the user's that changes nothing here."""
     useless = [
         f"{key} does nothing with {why}"
         for key, vain, why in [*_of_the_model(recipe, backbone), *_of_training(recipe, backbone)]
-        if vain and _value(recipe, key) != _value(_DEFAULT, key)
+        if vain and _said(recipe, key)
     ]
     return [*useless, *_special(recipe, backbone)]
 
@@ -71,22 +70,20 @@ def _of_training(recipe: Recipe, backbone: Backbone) -> Iterator[tuple[str, bool
 
 def _special(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
     train, kind = recipe.train, head_kind(recipe, backbone)
-    if recipe.model.head.dropout_kind == "spatial" and kind not in _ON_MAPS:
+    spatial = recipe.model.head.dropout_kind == "spatial"
+    if spatial and _said(recipe, "model.head.dropout_kind") and kind not in _ON_MAPS:
         yield f"model.head.dropout_kind spatial is plain dropout with head {kind}"
     longest = max(train.head.epochs, train.finetune.epochs)
-    usual = _DEFAULT.train.warmup_epochs
-    late = f"no phase has more than {longest} epochs"
-    if not longest:
-        return
-    if train.schedule == "step" and train.step_epochs >= longest:
-        yield f"train.step_epochs {train.step_epochs} is never over: {late}"
-    if train.schedule == "plateau" and train.plateau_patience >= longest:
-        yield f"train.plateau_patience {train.plateau_patience} is never over: {late}"
-    if train.schedule != "one_cycle" and longest <= train.warmup_epochs != usual:
-        yield (
-            f"train.warmup_epochs {train.warmup_epochs:g} is never over, and the learning rate "
-            f"does not reach its height: {late}"
-        )
+    late = f"no phase has more than {longest} epoch{'s' * (longest != 1)}"
+    waits = {
+        "step_epochs": train.schedule == "step",
+        "plateau_patience": train.schedule == "plateau",
+        "warmup_epochs": train.schedule != "one_cycle",
+    }
+    for key, used in waits.items():
+        epochs = getattr(train, key)
+        if longest and used and epochs >= longest and _said(recipe, f"train.{key}"):
+            yield f"train.{key} {epochs:g} is never over: {late}"
 
 
 def _trained_stages(recipe: Recipe, backbone: Backbone) -> int:
@@ -95,5 +92,9 @@ def _trained_stages(recipe: Recipe, backbone: Backbone) -> int:
     return len(names) - names.index(stage) if stage else 0
 
 
-def _value(recipe: Recipe, key: str) -> Any:
-    return reduce(getattr, key.split("."), recipe)
+def _said(recipe: Recipe, key: str) -> bool:
+    """Whether the user said it, and something else than is so anyway."""
+    *path, name = key.split(".")
+    section, usual = (reduce(getattr, path, each) for each in (recipe, _DEFAULT))
+    given = name in section.model_fields_set
+    return given and bool(getattr(section, name) != getattr(usual, name))
