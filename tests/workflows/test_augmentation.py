@@ -74,6 +74,14 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     assert plain["finetune"] != changed["finetune"]
 
 
+def test_a_run_names_changes_that_no_policy_has(fruit, tmp_path, tiny_settings):
+    listener = Listener()
+    more = ("train.finetune.epochs=0", "augment.policy=none", "augment.rotation.degrees=9")
+    recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
+    finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
+    assert "augmentation: rotation (degrees 9) (as the recipe says)" in listener.told
+
+
 def test_the_number_of_photos_chooses_the_policy():
     section = load_recipe("vgg16", ["augment.blur={}"]).augment
     few, why_few = settled(section, MIXUP_PAYS - 1)

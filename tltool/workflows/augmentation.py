@@ -70,8 +70,7 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
     if unused:
         spec, choice = AugmentSpec(), Choice("none", unused)
     changes = listed_changes(section, photos=not unused)
-    told = f"augmentation: {choice.policy} ({choice.why})"
-    session.observer.on_message(f"{told}: {changes}" if changes else told)
+    session.observer.on_message(f"augmentation: {_told(choice, changes)}")
     if session.recipe.augment.policy != AUTO and spec.mixes and photos < MIXUP_PAYS:
         session.observer.on_message(
             f"augmentation: {photos:,} training photos are blended; below {MIXUP_PAYS:,} the "
@@ -79,6 +78,13 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
         )
     session.note(augmentation={"policy": choice.policy, "why": choice.why, "changes": changes})
     return spec
+
+
+def _told(choice: Choice, changes: str) -> str:
+    if choice.policy == "none" and changes:  # key by key, or of cached features alone
+        return f"{changes} ({choice.why})"
+    told = f"{choice.policy} ({choice.why})"
+    return f"{told}: {changes}" if changes else told
 
 
 def listed_changes(section: AugmentSection, *, photos: bool) -> str:

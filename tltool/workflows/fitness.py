@@ -62,7 +62,9 @@ class Fit:
             return "leave it out"
         if paired.high < 0 and paired.told_apart:
             return "make it weaker"
-        return "fits" if paired.low >= -_TOLERATED else "unsure"
+        # of fewer photos, that none is lost does not yet exclude so large a loss (rule of three)
+        sure = paired.low >= -_TOLERATED and paired.n >= _ENOUGH
+        return "fits" if sure else "unsure"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -109,8 +111,8 @@ class Fitness:
         )
         if count < _ENOUGH:
             told += (
-                f" It takes {_ENOUGH} photos without a changed answer to exclude a loss of more "
-                f"than {100 * _TOLERATED:.0f} points."
+                f" To exclude a loss of more than {100 * _TOLERATED:.0f} points takes at least "
+                f"{_ENOUGH}."
             )
         if count < MOST_PHOTOS:
             told += " Add photos, or raise data.validation_fraction."

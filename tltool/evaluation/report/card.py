@@ -55,7 +55,8 @@ def _data(report: Report) -> Iterator[str]:
 def _augmentation(facts: Mapping[str, Any]) -> Iterator[str]:
     policy, changes = (facts.get("augmentation", {}).get(key) for key in ("policy", "changes"))
     if changes:
-        yield f"Training photos were changed at random (policy {policy}): {changes}."
+        named = "" if policy == "none" else f" (policy {policy})"
+        yield f"Training photos were changed at random{named}: {changes}."
     elif policy == "none":
         yield "Training photos were not changed."
 
