@@ -53,7 +53,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.head.dropout_kind": ("gaussian", ()),
     "model.head.attention_dropout": ("0.5", ("model.head.kind=attention",)),
     "model.head.hidden_units": ("5", (MLP,)),
-    "model.head.norm": ("layer", (MLP,)),
+    "model.head.norm": ("batch", (MLP,)),
     "model.regularize.stochastic_depth": ("0.5", RESNET),
     "model.regularize.drop_block.rate": ("0.4", ("model.regularize.drop_block.rate=0.1",)),
     "model.regularize.drop_block.size": ("2", ("model.regularize.drop_block.size=1",)),

@@ -81,8 +81,9 @@ class HeadSection(Section):
     """Share of the attention weights dropped in training, with kind: attention."""
     hidden_units: Annotated[int, Field(ge=1, le=65536)] = 256
     """Width of the hidden layer of the heads mlp and flatten."""
-    norm: Norm = "batch"
-    """Normalisation of the hidden layer of the heads mlp and flatten."""
+    norm: Norm = "layer"
+    """Normalisation of the hidden layer of the heads mlp and flatten. With batch the moving averages
+    need hundreds of steps, which few photos do not make."""
 
 
 class DropBlockSection(Section):
