@@ -16,7 +16,7 @@ NOTES = {
         "model.head.hidden_units does nothing with head gap",
     ),
     "norm of a hidden layer": (
-        "model: {head: {kind: attention, norm: layer}}",
+        "model: {head: {kind: attention, norm: batch}}",
         "model.head.norm does nothing with head attention",
     ),
     "groups": ("model: {norm_groups: 4}", "model.norm_groups does nothing with no norm: group"),

@@ -82,8 +82,8 @@ class HeadSection(Section):
     hidden_units: Annotated[int, Field(ge=1, le=65536)] = 256
     """Width of the hidden layer of the heads mlp and flatten."""
     norm: Norm = "layer"
-    """Normalisation of the hidden layer of the heads mlp and flatten. With batch the moving averages
-    need hundreds of steps, which few photos do not make."""
+    """Normalisation of the hidden layer of the heads mlp and flatten. With batch the moving
+    averages need hundreds of steps, which few photos do not make."""
 
 
 class DropBlockSection(Section):
