@@ -111,7 +111,8 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
     noted = read_manifest(result.run / "manifest.json")["augmentation"]
     assert noted["policy"] == "light"
     assert ("no mirror images" in noted["why"]) is not mirrored
-    assert f"augmentation: light ({noted['why']})" in listener.told
+    assert ("flip horizontal" in noted["changes"]) is mirrored
+    assert f"augmentation: light ({noted['why']}): {noted['changes']}" in listener.told
 
 
 def test_what_a_recipe_says_about_mirror_images_stands():
