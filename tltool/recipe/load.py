@@ -96,8 +96,8 @@ def _said(path: Path) -> dict[str, Any]:
 
 def _mark_said(section: Section, tree: dict[str, Any]) -> None:
     section.model_fields_set.intersection_update(tree)
-    for name in type(section).model_fields:
-        inner, said = getattr(section, name), tree.get(name)
+    for name, inner in vars(section).items():  # no key counts as read for this
+        said = tree.get(name)
         if isinstance(inner, Section):
             _mark_said(inner, said if isinstance(said, dict) else {})
 
