@@ -49,6 +49,8 @@ def test_each_phase_is_tried_and_only_table_and_plot_are_left(tltool, make_photo
         assert plot.width > 1000
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_network_without_a_cache_takes_half_the_steps_and_says_how_long(tltool, make_photos):
     whole = ("train.finetune.unfreeze=all", "train.probe.enabled=false", "train.head.epochs=0")
     result = found(tltool, make_photos(), settings=tuple(merged(*TINY, *whole, "train.cache=off")))
