@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +32,11 @@ class Shown:
     positions: np.ndarray
     seed: int
 
+    @cached_property
+    def plain(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images [N, H, W, 3] and labels [N, C] as they are."""
+        return self.at_epoch(AugmentSpec(), 0)
+
     def at_epoch(self, spec: AugmentSpec, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images [N, H, W, 3] and labels [N, C] as an epoch changes them."""
         batches = self.train.some(spec, self.positions, seed=self.seed, epoch=epoch)
@@ -47,7 +53,7 @@ class Shown:
         Returns:
             Images float32 [N, H, W, 3] and labels float32 [N, C].
         """
-        photos, given = self.at_epoch(AugmentSpec(), 0)
+        photos, given = self.plain
         shown, labels = photos.copy(), given.copy()
         best = np.full(len(photos), -np.inf)
         for images, mixed in self._drawn(spec, photos, given):

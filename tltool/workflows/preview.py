@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tltool.augment.spec import AugmentSpec
 from tltool.data.checks.fitting import tiny_and_grey
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.contact_sheet import Column, draw_sheet
@@ -132,7 +131,7 @@ def preview(
             sheet.column(f"all together, epoch {epoch}", *shown.at_epoch(whole, epoch))
             for epoch in range(1, _EPOCHS + 1)
         ]
-    first = sheet.column("as it is", *shown.at_epoch(AugmentSpec(), 0))
+    first = sheet.column("as it is", *shown.plain)
     photos = tuple(train.items[position].path for position in positions)
     found = Preview(
         to,
