@@ -13,7 +13,7 @@ from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows import unpack
-from tltool.workflows.augmentation import check_maps, choose_augmentation
+from tltool.workflows.augmentation import choose_augmentation
 from tltool.workflows.balance import hint_at_imbalance
 from tltool.workflows.choose import choose_cache
 from tltool.workflows.expected import Expected
@@ -67,11 +67,7 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
             groups=recipe.model.norm_groups,
             regularization=unpack.regularization(recipe),
         )
-    network = Network(model, backbone, kind)
-    stage = unpack.first_trained_stage(recipe, backbone)
-    if stage not in (None, backbone.stages[0].name):
-        check_maps(recipe, *network.cut(stage).shape[1:3])
-    return network
+    return Network(model, backbone, kind)
 
 
 def prepare_learning(
