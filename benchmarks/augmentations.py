@@ -25,7 +25,7 @@ from tltool.recipe.augment import AugmentSection
 from tltool.recipe.policies import POLICIES
 from tltool.training.precision import choose_precision
 from tltool.training.steps import TrainingStep
-from tltool.workflows.augmentation import augment_spec, one_by_one
+from tltool.workflows.resolve.augmentation import augment_spec, one_by_one
 
 BATCH = 32
 NETWORKS = {"vgg16": "VGG16", "resnet50": "ResNet-50", "resnet18": "ResNet-18"}

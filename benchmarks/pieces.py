@@ -24,7 +24,7 @@ from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.optimizers import Group
 from tltool.training.plan import Changes, PhaseData
 from tltool.training.precision import Precision
-from tltool.workflows.unpack import phase_plan
+from tltool.workflows.resolve.specs import phase_plan
 
 SIDE = 224
 

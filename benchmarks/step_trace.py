@@ -28,7 +28,7 @@ from tltool.features.views import PhotoSource
 from tltool.recipe.augment import AugmentSection
 from tltool.training.plan import PhaseData
 from tltool.training.precision import Precision, choose_precision
-from tltool.workflows.augmentation import augment_spec
+from tltool.workflows.resolve.augmentation import augment_spec
 
 NETWORKS = {"vgg16": "VGG16", "resnet50": "ResNet-50", "resnet18": "ResNet-18"}
 COLUMNS = ("first wait", "longest later", "mean later", "waited")

@@ -28,7 +28,7 @@ from tltool.augment.spec import (
     Sometimes,
 )
 from tltool.recipe.load import validate
-from tltool.workflows.augmentation import augment_spec
+from tltool.workflows.resolve.augmentation import augment_spec
 
 SIDE = 128
 _CORNERS = {"flower.jpg": (0, 110), "china.jpg": (0, 150)}  # of the square, y and x

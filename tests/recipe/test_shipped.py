@@ -13,7 +13,7 @@ from tltool.models.backbones import get_backbone
 from tltool.recipe.library import copy_recipe, find, shipped
 from tltool.recipe.load import load_recipe
 from tltool.workflows.recipes import check_recipes
-from tltool.workflows.unpack import first_trained_stage
+from tltool.workflows.resolve.specs import first_trained_stage
 
 NAMES = [name for name, _ in shipped()]
 

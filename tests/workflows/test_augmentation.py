@@ -17,15 +17,15 @@ from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
 from tltool.recipe.policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.augmentation import (
+from tltool.workflows.finetune import finetune
+from tltool.workflows.recipes import check_names
+from tltool.workflows.resolve.augmentation import (
     augment_spec,
     check_maps,
     feature_spec,
     one_by_one,
     settled,
 )
-from tltool.workflows.finetune import finetune
-from tltool.workflows.recipes import check_names
 
 FEATURES = (
     "augment.feature_mixup.alpha=0.4",

@@ -6,7 +6,7 @@ import keras
 
 from tltool.models.network import Network
 from tltool.training.choose_cache import Workload, estimate, seconds_per_photo
-from tltool.workflows.augmentation import feature_spec
+from tltool.workflows.resolve.augmentation import feature_spec
 from tltool.workflows.session import Session
 
 

@@ -34,8 +34,8 @@ from tltool.workflows.prepare import (
     weights_told,
 )
 from tltool.workflows.recipes import check_recipe
+from tltool.workflows.resolve.specs import first_trained_stage
 from tltool.workflows.session import Arguments, Session, prepare_machine
-from tltool.workflows.unpack import first_trained_stage
 
 TABLE, PLOT = "learning_rates.csv", "learning_rates.png"
 _WORK = ".tltool-work"  # inside the folder of the result, gone at the end

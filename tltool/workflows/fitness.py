@@ -20,9 +20,9 @@ from tltool.recipe.augment import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe
 from tltool.weights.sources import obtain
-from tltool.workflows.augmentation import one_by_one, settled
 from tltool.workflows.photos import open_photos
 from tltool.workflows.pooled import Pooler
+from tltool.workflows.resolve.augmentation import one_by_one, settled
 
 MOST_PHOTOS = 200  # validation photos that are changed: each change costs a pass over them
 _TOLERATED = 0.05  # a loss of accuracy that a change which fits may cost

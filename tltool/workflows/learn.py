@@ -29,7 +29,6 @@ from tltool.training.outliers import MOST_PHOTOS
 from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe
-from tltool.workflows.augmentation import feature_spec
 from tltool.workflows.balance import Balance
 from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
@@ -42,8 +41,9 @@ from tltool.workflows.probing import (
     vectors,
 )
 from tltool.workflows.progress import Progress
+from tltool.workflows.resolve.augmentation import feature_spec
+from tltool.workflows.resolve.specs import phase_plan
 from tltool.workflows.session import Session
-from tltool.workflows.unpack import phase_plan
 
 _VIEWS_AT_MOST = 64  # as the recipe has it
 

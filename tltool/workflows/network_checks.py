@@ -11,8 +11,8 @@ from tltool.models.backbones import WHOLE_NET, Backbone
 from tltool.models.regularization import regularization_problems
 from tltool.recipe.schema import Recipe
 from tltool.weights.published import PUBLISHED
-from tltool.workflows.augmentation import check_maps
-from tltool.workflows.unpack import first_trained_stage, head_kind, regularization
+from tltool.workflows.resolve.augmentation import check_maps
+from tltool.workflows.resolve.specs import first_trained_stage, head_kind, regularization
 
 HIDDEN_LAYER = ("mlp", "flatten")  # heads with one
 _RECIPES = {"alexnet": "alexnet_classic", "digits_cnn": "digit_recognizer"}

@@ -12,13 +12,13 @@ from tltool.models.network import Network
 from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
-from tltool.workflows import unpack
-from tltool.workflows.augmentation import choose_augmentation
 from tltool.workflows.balance import hint_at_imbalance
 from tltool.workflows.choose import choose_cache
 from tltool.workflows.expected import Expected
 from tltool.workflows.learn import Learning
 from tltool.workflows.photos import Photos, open_photos, write_photos
+from tltool.workflows.resolve import specs
+from tltool.workflows.resolve.augmentation import choose_augmentation
 from tltool.workflows.session import Arguments, Session
 
 Kind = TypeVar("Kind", bound=Learning)
@@ -50,22 +50,22 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
         UsageError: the recipe asks what this network at this image size cannot do.
     """
     recipe, backbone = session.recipe, session.backbone
-    spec, kind = unpack.decode_spec(recipe, backbone), unpack.head_kind(recipe, backbone)
+    spec, kind = specs.decode_spec(recipe, backbone), specs.head_kind(recipe, backbone)
     with session.machine.strategy.scope(), session.machine.precision.building():
         model = build_model(
             backbone,
             image_size=(spec.height, spec.width),
             classes=classes,
             head=kind,
-            dropout=unpack.head_dropout(recipe, backbone),
+            dropout=specs.head_dropout(recipe, backbone),
             hidden_units=recipe.model.head.hidden_units,
             norm=recipe.model.head.norm,
             weights=stored.path if isinstance(stored, StoredWeights) else stored,
             seed=recipe.seed,
             train_batch_norm=recipe.model.batch_norm == "train",
-            drops=unpack.drops(recipe),
+            drops=specs.drops(recipe),
             groups=recipe.model.norm_groups,
-            regularization=unpack.regularization(recipe),
+            regularization=specs.regularization(recipe),
         )
     return Network(model, backbone, kind)
 
@@ -75,12 +75,12 @@ def prepare_learning(
 ) -> Kind:
     """Return everything that ``kind`` of learning needs, the choice of the cache made."""
     recipe, backbone = session.recipe, session.backbone
-    decode = unpack.decode_spec(recipe, backbone)
+    decode = specs.decode_spec(recipe, backbone)
     hint_at_imbalance(session, data.part("train").counts())
     train = data.source("train", decode=decode, batch_size=recipe.train.batch_size)
     blocks = data.blocks(decode=decode, batch_size=recipe.train.batch_size)
     held = data.source("validation", decode=decode, batch_size=recipe.train.batch_size)
-    stage = unpack.first_trained_stage(recipe, backbone)
+    stage = specs.first_trained_stage(recipe, backbone)
     if "cached" not in session.facts:  # the choice rests on timings: it is made once
         choice = choose_cache(session, network, stage=stage, train=len(train), held=len(held))
         session.note(cached=choice)

@@ -15,10 +15,10 @@ from tltool.events import Observer, SilentObserver
 from tltool.features.draws import DRAWS, Shown
 from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import Recipe
-from tltool.workflows import unpack
 from tltool.workflows.asked import check_picture
-from tltool.workflows.augmentation import augment_spec, feature_spec, one_by_one, settled
 from tltool.workflows.photos import open_photos
+from tltool.workflows.resolve import specs
+from tltool.workflows.resolve.augmentation import augment_spec, feature_spec, one_by_one, settled
 
 _EPOCHS = 3  # of the whole policy that are shown
 
@@ -118,7 +118,7 @@ def preview(
         offline=offline,
         observer=observer,
     )
-    train = data.source("train", decode=unpack.decode_spec(recipe, backbone), batch_size=rows)
+    train = data.source("train", decode=specs.decode_spec(recipe, backbone), batch_size=rows)
     section, choice = settled(recipe.augment, len(train), signs=tiny_and_grey(train.items))
     alone, whole = one_by_one(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)

@@ -8,7 +8,7 @@ from functools import reduce
 from tltool.models.backbones import Backbone
 from tltool.recipe.schema import Recipe
 from tltool.workflows.network_checks import HIDDEN_LAYER
-from tltool.workflows.unpack import first_trained_stage, head_kind
+from tltool.workflows.resolve.specs import first_trained_stage, head_kind
 
 _DEFAULT = Recipe()
 _ON_MAPS = ("gap_conv", "flatten", "original")  # heads in which spatial dropout drops whole maps

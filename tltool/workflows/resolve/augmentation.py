@@ -19,7 +19,7 @@ from tltool.recipe import augment as sections
 from tltool.recipe.augment import AugmentSection
 from tltool.recipe.policies import AUTO, MIXUP_PAYS, OFF, Choice, Tree, policy_for
 from tltool.recipe.schema import Recipe
-from tltool.workflows.unpack import first_trained_stage
+from tltool.workflows.resolve.specs import first_trained_stage
 
 if TYPE_CHECKING:
     from tltool.data.catalog import Item
