@@ -152,7 +152,7 @@ def test_a_recipe_is_checked_without_tensorflow(tmp_path):
         _nested(("model.regularize.drop_block.size=2", RESNET)), "utf-8"
     )
     code = (
-        "import sys; from tltool.workflows.recipes import check_recipes\n"
+        "import sys; from tltool.workflows.preflight.recipe import check_recipes\n"
         "assert check_recipes(['mine.yaml'])[0][1] is None\n"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
     )

@@ -12,7 +12,7 @@ from tltool.errors import UsageError
 from tltool.models.backbones import get_backbone
 from tltool.recipe.library import copy_recipe, find, shipped
 from tltool.recipe.load import load_recipe
-from tltool.workflows.recipes import check_recipes
+from tltool.workflows.preflight.recipe import check_recipes
 from tltool.workflows.resolve.specs import first_trained_stage
 
 NAMES = [name for name, _ in shipped()]

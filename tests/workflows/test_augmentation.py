@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
-from tltool.workflows.recipes import check_names
+from tltool.workflows.preflight.recipe import check_names
 from tltool.workflows.resolve.augmentation import (
     augment_spec,
     check_maps,

@@ -93,7 +93,7 @@ def compare(
 
 def _runs(given: list[str], report: Path | None, *, quiet: bool, debug: bool) -> "Comparison":
     from tltool.cli.display import shown
-    from tltool.workflows.asked import check_page, check_runs
+    from tltool.workflows.preflight.arguments import check_page, check_runs
 
     check_runs(given)
     if report is not None:

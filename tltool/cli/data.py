@@ -54,7 +54,7 @@ def check(
     """Find what ruins models: bad files, duplicates, leaks, label conflicts, shortcuts."""
     from tltool.cli.display import shown
     from tltool.data.sources.open import check_source
-    from tltool.workflows.outputs import check_report
+    from tltool.workflows.preflight.output_paths import check_report
 
     check_source(source, other=other, min_classes=1)
     check_report(source, report)

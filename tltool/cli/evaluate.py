@@ -40,7 +40,7 @@ def evaluate(
     """Measure a model on labelled photos; classes match by name."""
     from tltool.cli.display import shown
     from tltool.evaluation.asserts import check_asserts, require
-    from tltool.workflows.asked import check_model, check_page
+    from tltool.workflows.preflight.arguments import check_model, check_page
 
     check_model(model)
     if report is not None:

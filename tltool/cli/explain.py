@@ -54,7 +54,7 @@ def explain(
     Exit code 3 when some photos could not be read; the others are explained.
     """
     from tltool.cli.display import shown
-    from tltool.workflows.asked import check_model
+    from tltool.workflows.preflight.arguments import check_model
 
     check_model(model)
     with shown(quiet=quiet, debug=debug) as display:

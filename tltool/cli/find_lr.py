@@ -32,7 +32,7 @@ def find_lr(
     """
     from tltool.cli.display import shown
     from tltool.errors import UsageError
-    from tltool.workflows.preflight import check_first
+    from tltool.workflows.preflight.run import check_first
 
     if not recipe.train.head.epochs and not recipe.train.finetune.epochs:
         raise UsageError(

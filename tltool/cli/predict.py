@@ -84,7 +84,7 @@ def predict(
 ) -> None:
     """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
     from tltool.cli.display import shown
-    from tltool.workflows.asked import check_predicting
+    from tltool.workflows.preflight.arguments import check_predicting
     from tltool.workflows.sort_photos import Sorting
 
     to_stdout = output is not None and str(output) == "-"

@@ -52,7 +52,7 @@ def preview(
     """Draw what augmentation does to photos, or measure which changes fit them."""
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.preflight import check_fitness, check_preview
+    from tltool.workflows.preflight.run import check_fitness, check_preview
 
     settings = training.settings_of(overrides, seed=seed)
     resolved = load_recipe(recipe, settings)

@@ -81,7 +81,7 @@ def validate(
     debug: options.Debug = False,
 ) -> None:
     """Check recipes; every mistake of each is listed, and what it sets in vain."""
-    from tltool.workflows.recipes import check_recipes
+    from tltool.workflows.preflight.recipe import check_recipes
 
     checked = check_recipes(files)
     if json:
@@ -145,7 +145,7 @@ def run(
 ) -> None:
     """Train by a recipe: `tltool finetune` with the recipe first."""
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.recipes import photos_of
+    from tltool.workflows.preflight.recipe import photos_of
 
     settings = training.settings_of(overrides, photos=data, name=name, seed=seed)
     resolved = load_recipe(recipe, settings)

@@ -60,8 +60,8 @@ def sweep(
 ) -> None:
     """Train a recipe with several settings and seeds, and say which differ for sure."""
     from tltool.cli.display import shown
-    from tltool.workflows.preflight import check_first
-    from tltool.workflows.recipes import check_recipe
+    from tltool.workflows.preflight.recipe import check_recipe
+    from tltool.workflows.preflight.run import check_first
     from tltool.workflows.together import check_folder
 
     values, numbers, seconds = _grid(grid or []), _seeds(seeds), _seconds(budget)

@@ -123,7 +123,7 @@ def train(
 ) -> None:
     """Check what can be checked at once, train, and print the result."""
     from tltool.cli.display import shown
-    from tltool.workflows.preflight import check_first
+    from tltool.workflows.preflight.run import check_first
 
     started = time.perf_counter()
     check_first(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tltool.models.backbones import BACKBONES, Backbone, get_backbone
 from tltool.weights import store
-from tltool.workflows.asked import check_picture
+from tltool.workflows.preflight.arguments import check_picture
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold

@@ -28,7 +28,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.weights import store
 from tltool.weights.store import StoredWeights
-from tltool.workflows.outputs import (
+from tltool.workflows.preflight.output_paths import (
     ISSUES_FILE,
     REPORT_FILE,
     refuse_among,

@@ -12,7 +12,6 @@ import numpy as np
 from tltool.evaluation.compare import Paired, against_first, verdict
 from tltool.evaluation.intervals import wilson
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.asked import check_runs
 from tltool.workflows.contenders import (
     Contender,
     Cost,
@@ -21,6 +20,7 @@ from tltool.workflows.contenders import (
     cost_of,
     open_contenders,
 )
+from tltool.workflows.preflight.arguments import check_runs
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.asked import check_page
 from tltool.workflows.heats import heat_pictures
 from tltool.workflows.measured_photos import read_photos, scores_of_others
 from tltool.workflows.models import OpenModel, open_model
+from tltool.workflows.preflight.arguments import check_page
 from tltool.workflows.trained_on import trained_on
 
 

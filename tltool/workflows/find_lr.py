@@ -25,6 +25,7 @@ from tltool.training.plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
 from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.workflows.learn import Learning
+from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.prepare import (
     build,
     find_weights,
@@ -33,7 +34,6 @@ from tltool.workflows.prepare import (
     prepare_learning,
     weights_told,
 )
-from tltool.workflows.recipes import check_recipe
 from tltool.workflows.resolve.specs import first_trained_stage
 from tltool.workflows.session import Arguments, Session, prepare_machine
 

@@ -27,6 +27,8 @@ from tltool.workflows.deliver import export_run, parity_process
 from tltool.workflows.endings import endings_explained
 from tltool.workflows.expected import Expected
 from tltool.workflows.learn import Learning
+from tltool.workflows.preflight.recipe import check_recipe
+from tltool.workflows.preflight.unused_settings import notes, thawing_note
 from tltool.workflows.prepare import (
     build,
     find_weights,
@@ -35,8 +37,6 @@ from tltool.workflows.prepare import (
     prepare_learning,
     weights_told,
 )
-from tltool.workflows.recipe_notes import notes, thawing_note
-from tltool.workflows.recipes import check_recipe
 from tltool.workflows.session import Arguments, Session, prepare_machine, recipe_digest
 
 

@@ -15,7 +15,7 @@ from tltool.data.catalog import Catalog
 from tltool.data.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
-from tltool.workflows.outputs import SPLIT_FILE
+from tltool.workflows.preflight.output_paths import SPLIT_FILE
 
 How = Literal["copy", "link", "list"]
 FILE = SPLIT_FILE

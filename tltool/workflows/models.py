@@ -18,7 +18,7 @@ from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Answers, Classifier, Tta, changed_copies, decoder
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
 from tltool.training.precision import Precision, choose_precision
-from tltool.workflows.asked import check_model
+from tltool.workflows.preflight.arguments import check_model
 
 _SERVED_BATCH = 16
 _SHORT = 12  # hexadecimal digits

@@ -18,10 +18,10 @@ from tltool.workflows.answer_file import (
     answer_file,
     answered_before,
 )
-from tltool.workflows.asked import check_predicting
 from tltool.workflows.models import model_digest
 from tltool.workflows.predict import start_predicting
 from tltool.workflows.prediction import Prediction
+from tltool.workflows.preflight.arguments import check_predicting
 from tltool.workflows.sort_photos import PhotoSorter, Sorting
 
 

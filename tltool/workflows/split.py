@@ -18,7 +18,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.workflows.divide import check_shows, sought_copies, tell_copies
 from tltool.workflows.lay_out import FILE, How, lay_out
-from tltool.workflows.outputs import refuse_among
+from tltool.workflows.preflight.output_paths import refuse_among
 
 SHARE = 0.15
 """Of validation and of test, where nothing else is said."""

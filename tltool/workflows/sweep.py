@@ -23,7 +23,7 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.training.distribute import Device
 from tltool.workflows.finetune import finetune
-from tltool.workflows.recipes import check_recipe
+from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resume import resume
 from tltool.workflows.runs import show_run
 from tltool.workflows.session import recipe_digest

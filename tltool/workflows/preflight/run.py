@@ -10,8 +10,8 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
 from tltool.weights.sources import check_obtainable
-from tltool.workflows.asked import check_picture
-from tltool.workflows.recipes import check_names, check_recipe
+from tltool.workflows.preflight.arguments import check_picture
+from tltool.workflows.preflight.recipe import check_names, check_recipe
 
 
 def check_first(

@@ -12,8 +12,8 @@ from tltool.evaluation.asserts import check_asserts
 from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
-from tltool.workflows.network_checks import caught, network_problems, weights_problems
-from tltool.workflows.recipe_notes import notes, thawing_note
+from tltool.workflows.preflight.network import caught, network_problems, weights_problems
+from tltool.workflows.preflight.unused_settings import notes, thawing_note
 from tltool.workflows.resolve.augmentation import check_augmentation
 from tltool.workflows.resolve.specs import first_trained_stage
 

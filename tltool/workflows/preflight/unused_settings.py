@@ -7,7 +7,7 @@ from functools import reduce
 
 from tltool.models.backbones import Backbone
 from tltool.recipe.schema import Recipe
-from tltool.workflows.network_checks import HIDDEN_LAYER
+from tltool.workflows.preflight.network import HIDDEN_LAYER
 from tltool.workflows.resolve.specs import first_trained_stage, head_kind
 
 _DEFAULT = Recipe()
