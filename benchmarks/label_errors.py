@@ -24,8 +24,8 @@ from tltool.events import SilentObserver
 from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.divide import groups_of
-from tltool.workflows.pooled import pooled_features
+from tltool.workflows.dataset.embeddings import pooled_features
+from tltool.workflows.dataset.splitting import groups_of
 
 FIRST = 100
 

@@ -11,7 +11,7 @@ from tltool.data.catalog import Catalog, Item
 from tltool.data.split import Split
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.events import SilentObserver
-from tltool.workflows.lay_out import How, lay_out
+from tltool.workflows.dataset.export_split import How, lay_out
 
 
 def laid_out(target: Path, paths: list[Path], how: How) -> None:

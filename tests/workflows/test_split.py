@@ -19,7 +19,7 @@ from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.events import SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.workflows.photos import open_photos
+from tltool.workflows.dataset.dataset import open_photos
 
 
 def run(*args: object) -> Result:

@@ -191,7 +191,7 @@ def _show_check(found: "Checked", settings: list[str]) -> None:
 
 
 def _show_split(found: "Division", how: str) -> None:
-    from tltool.workflows.lay_out import FILE
+    from tltool.workflows.dataset.export_split import FILE
     from tltool.workflows.split import counts_rows
 
     console = out()

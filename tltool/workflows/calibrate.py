@@ -21,9 +21,9 @@ from tltool.training.outliers import (
     fit_detector,
     why_no_detector,
 )
+from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.learn import Learning
 from tltool.workflows.learned import Learned
-from tltool.workflows.photos import Photos
 from tltool.workflows.session import Session
 
 

@@ -27,9 +27,9 @@ from tltool.models.regularize import for_inference
 from tltool.runs.json_text import to_json
 from tltool.training.measure import loss_and_accuracy
 from tltool.workflows.calibrate import Trust, calibrate
+from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.learn import Learning
 from tltool.workflows.learned import Learned
-from tltool.workflows.photos import Photos
 from tltool.workflows.prepare import test_part
 from tltool.workflows.report import write_run_report
 from tltool.workflows.session import Session

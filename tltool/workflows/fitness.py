@@ -20,8 +20,8 @@ from tltool.recipe.augment import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe
 from tltool.weights.sources import obtain
-from tltool.workflows.photos import open_photos
-from tltool.workflows.pooled import Pooler
+from tltool.workflows.dataset.dataset import open_photos
+from tltool.workflows.dataset.embeddings import Pooler
 from tltool.workflows.resolve.augmentation import one_by_one, settled
 
 MOST_PHOTOS = 200  # validation photos that are changed: each change costs a pass over them

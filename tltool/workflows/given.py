@@ -10,7 +10,7 @@ from tltool.data.sources.open import is_source, read_images
 from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer
-from tltool.workflows.photos import tell_passed_over
+from tltool.workflows.dataset.dataset import tell_passed_over
 
 
 @dataclass(frozen=True)

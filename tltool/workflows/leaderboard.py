@@ -19,8 +19,8 @@ from tltool.events import Observer, SilentObserver
 from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.schema import DataSection, ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.divide import groups_of, sought_copies
-from tltool.workflows.pooled import pooled_features
+from tltool.workflows.dataset.embeddings import pooled_features
+from tltool.workflows.dataset.splitting import groups_of, sought_copies
 
 _FOLDS = 5
 

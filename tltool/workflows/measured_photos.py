@@ -17,8 +17,8 @@ from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
+from tltool.workflows.dataset.dataset import usable_others
 from tltool.workflows.models import OpenModel
-from tltool.workflows.photos import usable_others
 
 _NAMED = 6  # files in a message
 

@@ -14,9 +14,9 @@ from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows.balance import hint_at_imbalance
 from tltool.workflows.choose import choose_cache
+from tltool.workflows.dataset.dataset import Photos, open_photos, write_photos
 from tltool.workflows.expected import Expected
 from tltool.workflows.learn import Learning
-from tltool.workflows.photos import Photos, open_photos, write_photos
 from tltool.workflows.resolve import specs
 from tltool.workflows.resolve.augmentation import choose_augmentation
 from tltool.workflows.session import Arguments, Session

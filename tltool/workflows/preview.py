@@ -15,7 +15,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.features.draws import DRAWS, Shown
 from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import Recipe
-from tltool.workflows.photos import open_photos
+from tltool.workflows.dataset.dataset import open_photos
 from tltool.workflows.preflight.arguments import check_picture
 from tltool.workflows.resolve import specs
 from tltool.workflows.resolve.augmentation import augment_spec, feature_spec, one_by_one, settled

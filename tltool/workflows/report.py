@@ -12,9 +12,9 @@ from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 from tltool.evaluation.report.page import write_report
 from tltool.recipe.load import to_yaml
+from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.heats import heat_pictures
 from tltool.workflows.learn import Learning
-from tltool.workflows.photos import Photos
 
 
 def write_run_report(

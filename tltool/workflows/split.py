@@ -16,8 +16,8 @@ from tltool.data.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.workflows.divide import check_shows, sought_copies, tell_copies
-from tltool.workflows.lay_out import FILE, How, lay_out
+from tltool.workflows.dataset.export_split import FILE, How, lay_out
+from tltool.workflows.dataset.splitting import check_shows, sought_copies, tell_copies
 from tltool.workflows.preflight.output_paths import refuse_among
 
 SHARE = 0.15

@@ -12,9 +12,9 @@ from tltool.data.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
 from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network import Network
-from tltool.workflows.divide import groups_of
+from tltool.workflows.dataset.dataset import Photos
+from tltool.workflows.dataset.splitting import groups_of
 from tltool.workflows.learn import Learning
-from tltool.workflows.photos import Photos
 from tltool.workflows.probing import features_told, is_no_better_than_chance
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one

@@ -23,7 +23,7 @@ from tltool.events import Observer
 from tltool.features.views import PhotoSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
-from tltool.workflows.divide import check_shows, divided
+from tltool.workflows.dataset.splitting import check_shows, divided
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A source of images, listed, audited and split."""
