@@ -100,7 +100,7 @@ def _runs(given: list[str], report: Path | None, *, quiet: bool, debug: bool) ->
         check_page(report)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.compare import compare as workflow
-        from tltool.workflows.compare_report import write_report
+        from tltool.workflows.comparison.report import write_report
 
         found = workflow(given, observer=display)
         if report is not None:

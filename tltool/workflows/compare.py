@@ -12,7 +12,7 @@ import numpy as np
 from tltool.evaluation.compare import Paired, against_first, verdict
 from tltool.evaluation.intervals import wilson
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.contenders import (
+from tltool.workflows.comparison.candidates import (
     Contender,
     Cost,
     Key,

@@ -12,7 +12,7 @@ from tltool.errors import TltoolError
 from tltool.evaluation.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
 from tltool.workflows.compare import Comparison
-from tltool.workflows.contenders import Contender, Key
+from tltool.workflows.comparison.candidates import Contender, Key
 
 _SHOWN = 48  # photos of a gallery; more would make the page too heavy to send
 

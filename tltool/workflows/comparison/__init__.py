@@ -1,0 +1,1 @@
+"""What `compare` compares, and how its result is written."""
