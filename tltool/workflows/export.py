@@ -28,8 +28,8 @@ from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.deliver import Sample, contents_of, sample_of
-from tltool.workflows.export_photos import ExportPhotos, find_photos
+from tltool.workflows.export_samples.calibration import ExportPhotos, find_photos
+from tltool.workflows.export_samples.parity import Sample, contents_of, sample_of
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from tltool.runs.manifest import write_manifest
 from tltool.tracking.observer import check_trackers, tracked
 from tltool.training.distribute import Device, gpu_facts
 from tltool.workflows.conclude import conclude
-from tltool.workflows.deliver import export_run, parity_process
 from tltool.workflows.endings import endings_explained
 from tltool.workflows.expected import Expected
+from tltool.workflows.export_samples.parity import export_run, parity_process
 from tltool.workflows.learn import Learning
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.preflight.unused_settings import notes, thawing_note

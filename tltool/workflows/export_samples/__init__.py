@@ -1,0 +1,1 @@
+"""Images that an export is checked and calibrated with."""
