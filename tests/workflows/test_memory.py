@@ -17,7 +17,7 @@ import resource, sys
 from pathlib import Path
 from tltool.events import SilentObserver
 from tltool.workflows.evaluate import evaluate
-from tltool.workflows.looking import open_looking
+from tltool.workflows.prediction.explainer import open_looking
 from tltool.workflows.predict import start_predicting
 
 verb, model, photos = sys.argv[1:]

@@ -20,10 +20,15 @@ from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.errors import Interrupted
 from tltool.events import SilentObserver
-from tltool.workflows.models import open_model
 from tltool.workflows.predict_many import predict_many
-from tltool.workflows.prediction import Prediction
-from tltool.workflows.sort_photos import PhotoSorter, Sorting, folder_name, folder_names
+from tltool.workflows.prediction.class_folders import (
+    PhotoSorter,
+    Sorting,
+    folder_name,
+    folder_names,
+)
+from tltool.workflows.prediction.model import open_model
+from tltool.workflows.prediction.result import Prediction
 
 
 def tltool(*args: object) -> Any:
@@ -322,7 +327,7 @@ def test_many_photos_of_one_name_are_looked_at_once(tmp_path, monkeypatch):
     n, file = 200, tmp_path / "image.jpg"
     sorting = Sorting(tmp_path / "sorted", "copy", 0.5)
     for there_before in (0, n):
-        monkeypatch.setattr("tltool.workflows.sort_photos.os.path.lexists", counting)
+        monkeypatch.setattr("tltool.workflows.prediction.class_folders.os.path.lexists", counting)
         looked, sorter = 0, PhotoSorter(sorting, ["bee"])
         for number in range(n):
             file.write_text(str(number))

@@ -10,7 +10,7 @@ import pytest
 from tltool.evaluation.refusal import auroc
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
-from tltool.workflows.models import open_model
+from tltool.workflows.prediction.model import open_model
 from tltool.workflows.samples import write_digits
 
 pytestmark = [pytest.mark.photos, pytest.mark.slow]

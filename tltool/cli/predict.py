@@ -14,9 +14,9 @@ from tltool.cli.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
-    from tltool.workflows.answer_file import Columns
     from tltool.workflows.predict_many import Tally
-    from tltool.workflows.prediction import Prediction
+    from tltool.workflows.prediction.output_file import Columns
+    from tltool.workflows.prediction.result import Prediction
 
 _HOW: Literal["copy"] = "copy"
 _UNSURE_BELOW = 0.7
@@ -84,8 +84,8 @@ def predict(
 ) -> None:
     """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
     from tltool.cli.display import shown
+    from tltool.workflows.prediction.class_folders import Sorting
     from tltool.workflows.preflight.arguments import check_predicting
-    from tltool.workflows.sort_photos import Sorting
 
     to_stdout = output is not None and str(output) == "-"
     if to_stdout and json:
@@ -101,7 +101,7 @@ def predict(
     stdout = sys.stdout  # as it is before the display takes it for what libraries print
 
     def each(columns: "Columns") -> "Callable[[Prediction], None]":
-        from tltool.workflows.answer_file import csv_writer
+        from tltool.workflows.prediction.output_file import csv_writer
 
         return csv_writer(stdout, columns) if to_stdout else found.append
 

@@ -26,9 +26,9 @@ from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.heats import heat_pictures
-from tltool.workflows.measured_photos import read_photos, scores_of_others
-from tltool.workflows.models import OpenModel, open_model
+from tltool.workflows.prediction.heat_maps import heat_pictures
+from tltool.workflows.prediction.labelled_inputs import read_photos, scores_of_others
+from tltool.workflows.prediction.model import OpenModel, open_model
 from tltool.workflows.preflight.arguments import check_page
 from tltool.workflows.trained_on import trained_on
 

@@ -16,8 +16,8 @@ from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
 from tltool.evaluation.explain import TITLES, Method
 from tltool.evaluation.overlay import side_by_side
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.given import Given, find_given
-from tltool.workflows.looking import Looked, Looking, open_looking
+from tltool.workflows.prediction.explainer import Looked, Looking, open_looking
+from tltool.workflows.prediction.inputs import Given, find_given
 
 _TOGETHER = 8  # photos read and explained at a time
 _LONGEST = 200  # bytes of a name; 255 is what a file may have, with method and number

@@ -13,9 +13,9 @@ import numpy as np
 from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta
-from tltool.workflows.given import Given, find_given
-from tltool.workflows.models import OpenModel, open_model
-from tltool.workflows.prediction import Prediction
+from tltool.workflows.prediction.inputs import Given, find_given
+from tltool.workflows.prediction.model import OpenModel, open_model
+from tltool.workflows.prediction.result import Prediction
 from tltool.workflows.preflight.arguments import check_sets
 
 

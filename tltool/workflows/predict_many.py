@@ -12,17 +12,17 @@ from typing import Any
 from tltool.errors import Interrupted
 from tltool.events import Observer
 from tltool.inference import Tta
-from tltool.workflows.answer_file import (
+from tltool.workflows.predict import start_predicting
+from tltool.workflows.prediction.class_folders import PhotoSorter, Sorting
+from tltool.workflows.prediction.model import model_digest
+from tltool.workflows.prediction.output_file import (
     Answered,
     Columns,
     answer_file,
     answered_before,
 )
-from tltool.workflows.models import model_digest
-from tltool.workflows.predict import start_predicting
-from tltool.workflows.prediction import Prediction
+from tltool.workflows.prediction.result import Prediction
 from tltool.workflows.preflight.arguments import check_predicting
-from tltool.workflows.sort_photos import PhotoSorter, Sorting
 
 
 @dataclass

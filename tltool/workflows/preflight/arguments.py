@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.errors import UsageError
-from tltool.workflows.answer_file import check_answer_file
-from tltool.workflows.sort_photos import Sorting
+from tltool.workflows.prediction.class_folders import Sorting
+from tltool.workflows.prediction.output_file import check_answer_file
 
 _PAGES = (".html", ".htm")
 

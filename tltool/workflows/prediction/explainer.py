@@ -14,8 +14,8 @@ from tltool.errors import UsageError
 from tltool.evaluation.explain import Explainer, Method
 from tltool.export.load import load_exported, version_folder
 from tltool.inference import Answers, Classifier, decoder, softmax
-from tltool.workflows.models import same_precision
-from tltool.workflows.networks import open_network
+from tltool.workflows.prediction.layers import open_network
+from tltool.workflows.prediction.model import same_precision
 
 
 @dataclass(frozen=True)

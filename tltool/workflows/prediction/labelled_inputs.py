@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.dataset import usable_others
-from tltool.workflows.models import OpenModel
+from tltool.workflows.prediction.model import OpenModel
 
 _NAMED = 6  # files in a message
 

@@ -14,7 +14,7 @@ from tltool.evaluation.overlay import overlay
 from tltool.evaluation.pictures import small_copy
 from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
 from tltool.inference import decoder
-from tltool.workflows.models import same_precision
+from tltool.workflows.prediction.model import same_precision
 
 
 def heat_pictures(artifact: Artifact, evaluated: Evaluated) -> dict[int, Image.Image]:
