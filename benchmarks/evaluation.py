@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from tltool.recipe.load import load_recipe
-from tltool.workflows import conclude, report
 from tltool.workflows.finetune import finetune
+from tltool.workflows.training_run import finish, report
 
 STEPS = {
-    "temperature, reject option": (conclude, "calibrate"),
-    "answers to the photos": (conclude, "_evaluated"),
-    "labels that look wrong": (conclude, "find_suspects"),
-    "figures, intervals, slices": (conclude, "_metrics"),
-    "tables and plots": (conclude, "_write_results"),
+    "temperature, reject option": (finish, "calibrate"),
+    "answers to the photos": (finish, "_evaluated"),
+    "labels that look wrong": (finish, "find_suspects"),
+    "figures, intervals, slices": (finish, "_metrics"),
+    "tables and plots": (finish, "_write_results"),
     "Grad-CAM of the worst mistakes": (report, "heat_pictures"),
     "the page itself": (report, "write_report"),
 }

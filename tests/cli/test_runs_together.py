@@ -13,7 +13,7 @@ from tests.conftest import picture, write_photos
 from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
-from tltool.workflows.together import begin
+from tltool.workflows.training_run.run_group import begin
 
 FLAGS = [part for setting in TINY for part in ("--set", setting)]
 

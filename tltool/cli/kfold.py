@@ -39,7 +39,7 @@ def cross_validate(
     from tltool.cli.display import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight.run import check_first
-    from tltool.workflows.together import check_folder
+    from tltool.workflows.training_run.run_group import check_folder
 
     if any(one.key == "data.fold" for one in settings):
         raise UsageError("--kfold trains all folds and --fold one", hint="give one of them")

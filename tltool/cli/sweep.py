@@ -62,7 +62,7 @@ def sweep(
     from tltool.cli.display import shown
     from tltool.workflows.preflight.recipe import check_recipe
     from tltool.workflows.preflight.run import check_first
-    from tltool.workflows.together import check_folder
+    from tltool.workflows.training_run.run_group import check_folder
 
     values, numbers, seconds = _grid(grid or []), _seeds(seeds), _seconds(budget)
     every = _combined(recipe, overrides or [], values)

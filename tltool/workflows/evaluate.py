@@ -22,6 +22,7 @@ from tltool.evaluation.refusal import detection_metrics
 from tltool.evaluation.report.advice import photos_seen
 from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.page import write_report
+from tltool.evaluation.train_overlap import trained_on
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta, without_temperature
 from tltool.runs.layout import RunLayout
@@ -30,7 +31,6 @@ from tltool.workflows.prediction.heat_maps import heat_pictures
 from tltool.workflows.prediction.labelled_inputs import read_photos, scores_of_others
 from tltool.workflows.prediction.model import OpenModel, open_model
 from tltool.workflows.preflight.arguments import check_page
-from tltool.workflows.trained_on import trained_on
 
 
 def evaluate(

@@ -24,9 +24,10 @@ from tltool.training.optimizers import Group
 from tltool.training.plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
 from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
-from tltool.workflows.learn import Learning
 from tltool.workflows.preflight.recipe import check_recipe
-from tltool.workflows.prepare import (
+from tltool.workflows.resolve.specs import first_trained_stage
+from tltool.workflows.training_run.context import Arguments, Session, prepare_machine
+from tltool.workflows.training_run.setup import (
     build,
     find_weights,
     note_weights,
@@ -34,8 +35,7 @@ from tltool.workflows.prepare import (
     prepare_learning,
     weights_told,
 )
-from tltool.workflows.resolve.specs import first_trained_stage
-from tltool.workflows.session import Arguments, Session, prepare_machine
+from tltool.workflows.training_run.trainer import Learning
 
 TABLE, PLOT = "learning_rates.csv", "learning_rates.png"
 _WORK = ".tltool-work"  # inside the folder of the result, gone at the end

@@ -22,14 +22,14 @@ from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
 from tltool.tracking.observer import check_trackers, tracked
 from tltool.training.distribute import Device, gpu_facts
-from tltool.workflows.conclude import conclude
-from tltool.workflows.endings import endings_explained
-from tltool.workflows.expected import Expected
 from tltool.workflows.export_samples.parity import export_run, parity_process
-from tltool.workflows.learn import Learning
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.preflight.unused_settings import notes, thawing_note
-from tltool.workflows.prepare import (
+from tltool.workflows.training_run.context import Arguments, Session, prepare_machine, recipe_digest
+from tltool.workflows.training_run.failures import endings_explained
+from tltool.workflows.training_run.fingerprint import Expected
+from tltool.workflows.training_run.finish import conclude
+from tltool.workflows.training_run.setup import (
     build,
     find_weights,
     note_weights,
@@ -37,7 +37,7 @@ from tltool.workflows.prepare import (
     prepare_learning,
     weights_told,
 )
-from tltool.workflows.session import Arguments, Session, prepare_machine, recipe_digest
+from tltool.workflows.training_run.trainer import Learning
 
 
 @dataclass(frozen=True)

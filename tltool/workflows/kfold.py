@@ -20,7 +20,7 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.json_text import to_json
 from tltool.training.distribute import Device
 from tltool.workflows.sweep import metrics_of
-from tltool.workflows.together import begin
+from tltool.workflows.training_run.run_group import begin
 
 RESULT = "kfold.json"
 _FEATURES = ".tltool-features"  # of all folds, gone at the end

@@ -17,10 +17,10 @@ from tltool.runs.environment import differences, environment
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.expected import Expected
 from tltool.workflows.finetune import finetune
 from tltool.workflows.pack import opened
-from tltool.workflows.session import Arguments, recipe_digest
+from tltool.workflows.training_run.context import Arguments, recipe_digest
+from tltool.workflows.training_run.fingerprint import Expected
 
 Verdict = Literal["bit-identical", "same within tolerance", "differs"]
 

@@ -13,10 +13,10 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.lock import locked
 from tltool.runs.manifest import read_manifest
 from tltool.tracking.observer import check_trackers
-from tltool.workflows.expected import Expected
 from tltool.workflows.finetune import FinetuneResult, carry_out, open_session
 from tltool.workflows.runs import check_resumable
-from tltool.workflows.session import Arguments, recipe_digest
+from tltool.workflows.training_run.context import Arguments, recipe_digest
+from tltool.workflows.training_run.fingerprint import Expected
 
 
 def resume(

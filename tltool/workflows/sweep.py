@@ -26,8 +26,8 @@ from tltool.workflows.finetune import finetune
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resume import resume
 from tltool.workflows.runs import show_run
-from tltool.workflows.session import recipe_digest
-from tltool.workflows.together import begin
+from tltool.workflows.training_run.context import recipe_digest
+from tltool.workflows.training_run.run_group import begin
 
 CONFIDENCE = 0.95
 

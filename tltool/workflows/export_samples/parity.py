@@ -26,7 +26,7 @@ from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import CALIBRATION_FILE
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.context import Session
 
 RECIPE_ASSET = "recipe.yaml"
 _DECODED_AT_ONCE = 32

@@ -23,7 +23,7 @@ from tltool.workflows.resolve.specs import first_trained_stage
 
 if TYPE_CHECKING:
     from tltool.data.catalog import Item
-    from tltool.workflows.session import Session
+    from tltool.workflows.training_run.context import Session
 
 _UNMIRRORED = (
     "no mirror images: tiny grey pictures are often digits or letters, which have none, and "

@@ -21,29 +21,29 @@ from tltool.models.network import Network
 from tltool.runs.state import StateFolder
 from tltool.training.best import BestModel
 from tltool.training.cached import finetune_data, head_data, pooled_from_cut
+from tltool.training.checkpoint import Progress
 from tltool.training.live import live_data
 from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.optimizers import Group
+from tltool.training.outcome import Learned
 from tltool.training.outliers import MOST_PHOTOS
 from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe
-from tltool.workflows.balance import Balance
-from tltool.workflows.learned import Learned
-from tltool.workflows.passes import Passes
-from tltool.workflows.phases import told_of
-from tltool.workflows.probing import (
+from tltool.workflows.resolve.augmentation import feature_spec
+from tltool.workflows.resolve.specs import phase_plan
+from tltool.workflows.training_run.class_balance import Balance
+from tltool.workflows.training_run.context import Session
+from tltool.workflows.training_run.feature_cache import Passes
+from tltool.workflows.training_run.linear_probe import (
     begin_as_the_probe,
     solve_probe,
     tell_probe,
     tell_worse_than_probe,
     vectors,
 )
-from tltool.workflows.progress import Progress
-from tltool.workflows.resolve.augmentation import feature_spec
-from tltool.workflows.resolve.specs import phase_plan
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.phases import told_of
 
 _VIEWS_AT_MOST = 64  # as the recipe has it
 

@@ -19,7 +19,7 @@ from tltool.features.extract import Extractor, Features
 from tltool.features.views import PhotoSource
 from tltool.runs.durable import write_durably
 from tltool.training.probe import Probe
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.context import Session
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from tltool.models.network import Network
 from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
-from tltool.workflows.balance import hint_at_imbalance
-from tltool.workflows.choose import choose_cache
 from tltool.workflows.dataset.dataset import Photos, open_photos, write_photos
-from tltool.workflows.expected import Expected
-from tltool.workflows.learn import Learning
 from tltool.workflows.resolve import specs
 from tltool.workflows.resolve.augmentation import choose_augmentation
-from tltool.workflows.session import Arguments, Session
+from tltool.workflows.training_run.cache_choice import choose_cache
+from tltool.workflows.training_run.class_balance import hint_at_imbalance
+from tltool.workflows.training_run.context import Arguments, Session
+from tltool.workflows.training_run.fingerprint import Expected
+from tltool.workflows.training_run.trainer import Learning
 
 Kind = TypeVar("Kind", bound=Learning)
 

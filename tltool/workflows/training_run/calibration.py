@@ -15,6 +15,7 @@ from tltool.evaluation.conformal import conformity_scores, draw_of
 from tltool.evaluation.refusal import border_between, border_of, detection_metrics
 from tltool.evaluation.temperature import Temperature, choose_temperature
 from tltool.inference import Classifier, decoder, softmax
+from tltool.training.outcome import Learned
 from tltool.training.outliers import (
     MOST_FEATURES,
     OutlierDetector,
@@ -22,9 +23,8 @@ from tltool.training.outliers import (
     why_no_detector,
 )
 from tltool.workflows.dataset.dataset import Photos
-from tltool.workflows.learn import Learning
-from tltool.workflows.learned import Learned
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.context import Session
+from tltool.workflows.training_run.trainer import Learning
 
 
 @dataclass(frozen=True)

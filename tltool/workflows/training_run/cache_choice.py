@@ -7,7 +7,7 @@ import keras
 from tltool.models.network import Network
 from tltool.training.choose_cache import Workload, estimate, seconds_per_photo
 from tltool.workflows.resolve.augmentation import feature_spec
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.context import Session
 
 
 def choose_cache(

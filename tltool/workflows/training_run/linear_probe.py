@@ -10,9 +10,9 @@ from tltool.features.views import PhotoSource
 from tltool.models.network import Network
 from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
-from tltool.workflows.balance import Balance
-from tltool.workflows.passes import Passes
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.class_balance import Balance
+from tltool.workflows.training_run.context import Session
+from tltool.workflows.training_run.feature_cache import Passes
 
 
 def vectors(pooled: np.ndarray) -> np.ndarray:

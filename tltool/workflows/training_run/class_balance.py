@@ -11,7 +11,7 @@ from tltool.features.extract import Features
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.training.imbalance import loss_weights, mean_labels, photo_weights
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.context import Session
 
 _HINT_FROM = 3.0  # the largest class against the smallest
 _LISTED = 8  # classes; of more, only the extremes are told

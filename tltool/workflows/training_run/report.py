@@ -13,8 +13,8 @@ from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 from tltool.evaluation.report.page import write_report
 from tltool.recipe.load import to_yaml
 from tltool.workflows.dataset.dataset import Photos
-from tltool.workflows.learn import Learning
 from tltool.workflows.prediction.heat_maps import heat_pictures
+from tltool.workflows.training_run.trainer import Learning
 
 
 def write_run_report(

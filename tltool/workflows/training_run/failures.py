@@ -14,7 +14,7 @@ from tltool.errors import (
     TltoolError,
 )
 from tltool.runs.layout import RunLayout, discard_run
-from tltool.workflows.session import Session
+from tltool.workflows.training_run.context import Session
 
 
 @contextmanager

@@ -26,14 +26,14 @@ from tltool.models.network import Network
 from tltool.models.regularize import for_inference
 from tltool.runs.json_text import to_json
 from tltool.training.measure import loss_and_accuracy
-from tltool.workflows.calibrate import Trust, calibrate
+from tltool.training.outcome import Learned
 from tltool.workflows.dataset.dataset import Photos
-from tltool.workflows.learn import Learning
-from tltool.workflows.learned import Learned
-from tltool.workflows.prepare import test_part
-from tltool.workflows.report import write_run_report
-from tltool.workflows.session import Session
-from tltool.workflows.suspects import find_suspects
+from tltool.workflows.training_run.calibration import Trust, calibrate
+from tltool.workflows.training_run.context import Session
+from tltool.workflows.training_run.label_errors import find_suspects
+from tltool.workflows.training_run.report import write_run_report
+from tltool.workflows.training_run.setup import test_part
+from tltool.workflows.training_run.trainer import Learning
 
 
 def conclude(

@@ -14,8 +14,8 @@ from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network import Network
 from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.dataset.splitting import groups_of
-from tltool.workflows.learn import Learning
-from tltool.workflows.probing import features_told, is_no_better_than_chance
+from tltool.workflows.training_run.linear_probe import features_told, is_no_better_than_chance
+from tltool.workflows.training_run.trainer import Learning
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
 
