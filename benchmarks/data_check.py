@@ -77,7 +77,7 @@ def speed(rounds: int) -> None:
     from tltool.data.checks.scan import scan
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
-    from tltool.workflows.check import check
+    from tltool.workflows.check_data import check
 
     folder = PHOTOS / "flowers128"
     listing = read_folder(folder)
@@ -141,7 +141,7 @@ def memory(files: int) -> None:
 
 
 def one(folder: str, report: str) -> None:
-    from tltool.workflows.check import check
+    from tltool.workflows.check_data import check
 
     started = time.perf_counter()
     result = check(folder, report=report).result

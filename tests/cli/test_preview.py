@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tltool.evaluation.compare import against_first
-from tltool.workflows.fitness import Fit
+from tltool.workflows.rank_augmentations import Fit
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")
 

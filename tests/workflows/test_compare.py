@@ -16,8 +16,8 @@ from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem
 from tltool.runs.manifest import write_manifest
+from tltool.workflows.compare_backbones import _Trial
 from tltool.workflows.finetune import FinetuneResult
-from tltool.workflows.leaderboard import _Trial
 
 
 def tltool(*args: object) -> Any:

@@ -15,7 +15,7 @@ from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
 from tltool.workflows import sweep
-from tltool.workflows.kfold import cross_validate, mean_over
+from tltool.workflows.cross_validate import cross_validate, mean_over
 
 
 def rows(run: Path) -> list[dict[str, str]]:

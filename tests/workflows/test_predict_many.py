@@ -20,7 +20,7 @@ from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.errors import Interrupted
 from tltool.events import SilentObserver
-from tltool.workflows.predict_many import predict_many
+from tltool.workflows.batch_predict import predict_many
 from tltool.workflows.prediction.class_folders import (
     PhotoSorter,
     Sorting,

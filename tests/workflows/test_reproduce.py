@@ -14,7 +14,7 @@ from tests.workflows.conftest import Trained, write_fruit
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest, write_manifest
-from tltool.workflows.pack import pack
+from tltool.workflows.pack_run import pack
 from tltool.workflows.reproduce import reproduce
 
 Copy = Callable[..., Path]

@@ -14,7 +14,7 @@ from tltool.errors import UsageError
 if TYPE_CHECKING:
     from tltool.evaluation.compare import Paired
     from tltool.workflows.compare import Comparison
-    from tltool.workflows.leaderboard import Leaderboard, Place
+    from tltool.workflows.compare_backbones import Leaderboard, Place
 
 
 @guarded
@@ -76,7 +76,7 @@ def compare(
     for name in names:
         get_backbone(name)  # an unknown one is told at once
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.leaderboard import leaderboard
+        from tltool.workflows.compare_backbones import leaderboard
 
         board = leaderboard(
             given[0],

@@ -12,8 +12,8 @@ from tltool.cli.console import fail, line, out, print_json, print_table, printab
 from tltool.cli.results import show_fields, show_next
 
 if TYPE_CHECKING:
-    from tltool.workflows.check import Checked
-    from tltool.workflows.split import Division
+    from tltool.workflows.check_data import Checked
+    from tltool.workflows.split_data import Division
 
 IMAGE_SIZE = 224
 
@@ -59,7 +59,7 @@ def check(
     check_source(source, other=other, min_classes=1)
     check_report(source, report)
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.check import check as workflow
+        from tltool.workflows.check_data import check as workflow
 
         found = workflow(
             source,
@@ -135,7 +135,7 @@ def split(
         raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
     check_source(source, other=other)
     with shown(quiet=quiet, debug=debug, start="") as display:
-        from tltool.workflows.split import split_photos
+        from tltool.workflows.split_data import split_photos
 
         found = split_photos(
             source,
@@ -192,7 +192,7 @@ def _show_check(found: "Checked", settings: list[str]) -> None:
 
 def _show_split(found: "Division", how: str) -> None:
     from tltool.workflows.dataset.export_split import FILE
-    from tltool.workflows.split import counts_rows
+    from tltool.workflows.split_data import counts_rows
 
     console = out()
     line(console)

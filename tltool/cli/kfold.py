@@ -11,7 +11,7 @@ from tltool.errors import UsageError
 
 if TYPE_CHECKING:
     from tltool.recipe.overrides import Override
-    from tltool.workflows.kfold import CrossValidation, Mean
+    from tltool.workflows.cross_validate import CrossValidation, Mean
 
 
 def cross_validate(
@@ -51,7 +51,7 @@ def cross_validate(
     folder = out_folder or Path("runs") / f"kfold-{first.name}-{now:%Y%m%d-%H%M%S}"
     check_folder(folder)
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.kfold import cross_validate as workflow
+        from tltool.workflows.cross_validate import cross_validate as workflow
 
         found = workflow(
             photos,

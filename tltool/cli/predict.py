@@ -14,7 +14,7 @@ from tltool.cli.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
-    from tltool.workflows.predict_many import Tally
+    from tltool.workflows.batch_predict import Tally
     from tltool.workflows.prediction.output_file import Columns
     from tltool.workflows.prediction.result import Prediction
 
@@ -106,7 +106,7 @@ def predict(
         return csv_writer(stdout, columns) if to_stdout else found.append
 
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.predict_many import predict_many
+        from tltool.workflows.batch_predict import predict_many
 
         tally = predict_many(
             model,

@@ -12,8 +12,8 @@ from tltool.errors import UsageError
 
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
-    from tltool.workflows.fitness import Fit, Fitness
     from tltool.workflows.preview import Preview
+    from tltool.workflows.rank_augmentations import Fit, Fitness
 
 _ROWS, _PICTURE = 4, Path("preview.png")
 
@@ -88,7 +88,7 @@ def _measure(
     from tltool.cli.display import shown
 
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.fitness import fitness
+        from tltool.workflows.rank_augmentations import fitness
 
         return fitness(photos, recipe=recipe, offline=offline, observer=display)
 

@@ -19,7 +19,7 @@ def results_first(*, json: bool) -> Iterator[None]:
     try:
         yield
     except RunRefusedError as problem:
-        from tltool.workflows.runs import show_run
+        from tltool.workflows.list_runs import show_run
 
         metrics = show_run(problem.run)["metrics"]  # None where training diverged
         if json:

@@ -32,7 +32,7 @@ def list_runs(
     debug: options.Debug = False,
 ) -> None:
     """List runs with their status and accuracy."""
-    from tltool.workflows.runs import list_runs as listed
+    from tltool.workflows.list_runs import list_runs as listed
 
     rows = listed(folder)
     if json:
@@ -49,7 +49,7 @@ def list_runs(
 @guarded
 def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> None:
     """Show what a run was made of and what came out."""
-    from tltool.workflows.runs import show_run
+    from tltool.workflows.list_runs import show_run
 
     facts = show_run(run)
     if json:
@@ -74,7 +74,7 @@ def resume(
     """Finish a run that was killed or interrupted, to the bit as if it had never stopped."""
     from tltool.cli.display import shown
     from tltool.runs.layout import RunLayout
-    from tltool.workflows.runs import check_resumable, show_run
+    from tltool.workflows.list_runs import check_resumable, show_run
 
     # what is known at once costs no loading of TensorFlow
     check_resumable(RunLayout(run), show_run(run)["status"])
@@ -158,7 +158,7 @@ def pack(
     debug: options.Debug = False,
 ) -> None:
     """Pack recipe, manifest, split, metrics and packages, for `runs reproduce` elsewhere."""
-    from tltool.workflows.pack import pack as workflow
+    from tltool.workflows.pack_run import pack as workflow
 
     file = workflow(run, out_file, model=model)
     if json:

@@ -18,7 +18,7 @@ from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
-from tltool.workflows.pack import opened
+from tltool.workflows.pack_run import opened
 from tltool.workflows.training_run.context import Arguments, recipe_digest
 from tltool.workflows.training_run.fingerprint import Expected
 

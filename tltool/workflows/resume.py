@@ -14,7 +14,7 @@ from tltool.runs.lock import locked
 from tltool.runs.manifest import read_manifest
 from tltool.tracking.observer import check_trackers
 from tltool.workflows.finetune import FinetuneResult, carry_out, open_session
-from tltool.workflows.runs import check_resumable
+from tltool.workflows.list_runs import check_resumable
 from tltool.workflows.training_run.context import Arguments, recipe_digest
 from tltool.workflows.training_run.fingerprint import Expected
 

@@ -23,9 +23,9 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.training.distribute import Device
 from tltool.workflows.finetune import finetune
+from tltool.workflows.list_runs import show_run
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resume import resume
-from tltool.workflows.runs import show_run
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.run_group import begin
 
