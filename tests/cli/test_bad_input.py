@@ -599,7 +599,7 @@ PHASES = ["audit", "model", "features", "probe", "head", "finetune", "evaluation
 def test_ctrl_c_in_each_phase_says_what_is_kept(
     finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase, tltool
 ):
-    from tltool.cli.display import Display
+    from tltool.cli.terminal.progress import Display
 
     told = Display.on_phase
 

@@ -12,14 +12,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tltool.cli.console import line, out, print_table
-from tltool.cli.display import Display
-from tltool.cli.pace import Pace
-from tltool.cli.results import duration
+from tltool.cli.terminal.console import line, out, print_table
+from tltool.cli.terminal.eta import Pace
+from tltool.cli.terminal.progress import Display
+from tltool.cli.terminal.results import duration
 
 STORY = """
 import time
-from tltool.cli.display import Display
+from tltool.cli.terminal.progress import Display
 with Display(quiet={quiet}) as display:
     display.on_phase("audit", "photos")
     for number in range(1, 41):

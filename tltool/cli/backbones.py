@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold
@@ -74,7 +74,7 @@ def show(
 
     The classifier of the backbone's paper is included, under head.
     """
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.backbones import check_layers
 
     check_layers(name, size, diagram)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table, printable
-from tltool.cli.results import duration
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table, printable
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import duration
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def compare(
     debug: options.Debug = False,
 ) -> None:
     """Say which run is better on the same photos, and how sure that is; or which backbone."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.models.backbones import get_backbone
 
     if backbones is None:
@@ -92,7 +92,7 @@ def compare(
 
 
 def _runs(given: list[str], report: Path | None, *, quiet: bool, debug: bool) -> "Comparison":
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.arguments import check_page, check_runs
 
     check_runs(given)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import fail, line, out, print_json, print_table, printable
-from tltool.cli.results import show_fields, show_next
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import fail, line, out, print_json, print_table, printable
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import show_fields, show_next
+from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
     from tltool.workflows.check_data import Checked
@@ -52,7 +52,7 @@ def check(
     debug: options.Debug = False,
 ) -> None:
     """Find what ruins models: bad files, duplicates, leaks, label conflicts, shortcuts."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.data.sources.open import check_source
     from tltool.workflows.preflight.output_paths import check_report
 
@@ -127,7 +127,7 @@ def split(
     debug: options.Debug = False,
 ) -> None:
     """Divide photos into training, validation and test; copies and groups stay together."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
 

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded, tell
-from tltool.cli.console import err, line, print_json
-from tltool.cli.results import show_metrics
+from tltool.cli import training
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import err, line, print_json
+from tltool.cli.terminal.errors import guarded, tell
+from tltool.cli.terminal.results import show_metrics
 from tltool.errors import GateError, UsageError
 
 
@@ -38,7 +39,7 @@ def evaluate(
     debug: options.Debug = False,
 ) -> None:
     """Measure a model on labelled photos; classes match by name."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.evaluation.asserts import check_asserts, require
     from tltool.workflows.preflight.arguments import check_model, check_page
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import err, line, out, print_json, print_table
-from tltool.cli.results import shown_class
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import err, line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import shown_class
 
 if TYPE_CHECKING:
     from tltool.workflows.explain import Explained
@@ -53,7 +53,7 @@ def explain(
 
     Exit code 3 when some photos could not be read; the others are explained.
     """
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.arguments import check_model
 
     check_model(model)

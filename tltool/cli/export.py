@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
 
 if TYPE_CHECKING:
     from tltool.workflows.export import ExportResult
@@ -76,7 +76,7 @@ def export(
         _check(check, json=json, quiet=quiet, debug=debug)
         return
     number = _number(version)
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.export import export as workflow
@@ -98,7 +98,7 @@ def export(
 
 
 def _check(path: Path, *, json: bool, quiet: bool, debug: bool) -> None:
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.export import check as workflow

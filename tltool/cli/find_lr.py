@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tltool.cli import training
-from tltool.cli.again import without_settings
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.results import show_fields, show_next
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.rerun_hint import without_settings
+from tltool.cli.terminal.results import show_fields, show_next
 
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
@@ -30,7 +30,7 @@ def find_lr(
 
     ``again`` are the options of the training run that it is for.
     """
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.errors import UsageError
     from tltool.workflows.preflight.run import check_first
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.cli import training
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.results import show_fields, show_next
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.results import show_fields, show_next
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def cross_validate(
 
     ``again`` are the options of a run on all photos that is like these.
     """
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight.run import check_first
     from tltool.workflows.training_run.run_group import check_folder

@@ -16,8 +16,6 @@ from tltool.cli import (
     explain,
     export,
     finetune,
-    interrupts,
-    native_logs,
     predict,
     preview,
     recipes,
@@ -26,8 +24,9 @@ from tltool.cli import (
     serve,
     weights,
 )
-from tltool.cli.boundary import close_output
-from tltool.cli.commands import Commands
+from tltool.cli.terminal import interrupts, native_logs
+from tltool.cli.terminal.errors import close_output
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(
     pretty_exceptions_enable=False,

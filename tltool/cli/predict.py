@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import err, line, out, print_json, print_table
-from tltool.cli.results import UNKNOWN, shown_class
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import err, line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def predict(
     debug: options.Debug = False,
 ) -> None:
     """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.prediction.class_folders import Sorting
     from tltool.workflows.preflight.arguments import check_predicting
 

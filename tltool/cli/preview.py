@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table, printable
+from tltool.cli import training
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table, printable
+from tltool.cli.terminal.errors import guarded
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def preview(
     debug: options.Debug = False,
 ) -> None:
     """Draw what augmentation does to photos, or measure which changes fit them."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight.run import check_fitness, check_preview
 
@@ -85,7 +86,7 @@ def preview(
 def _measure(
     photos: str, recipe: "Recipe", *, offline: bool, quiet: bool, debug: bool
 ) -> "Fitness":
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.rank_augmentations import fitness

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import fail, line, out, print_json, print_table
+from tltool.cli import training
 from tltool.cli.sweep import sweep
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import fail, line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
 _ANY = "A shipped recipe, a file, or the folder of a run."

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.refused import results_first
-from tltool.cli.results import duration, show_fields, show_metrics, show_next
-from tltool.cli.results import show_run as show_result
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.gate_failures import results_first
+from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
+from tltool.cli.terminal.results import show_run as show_result
+from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
@@ -72,7 +72,7 @@ def resume(
     debug: options.Debug = False,
 ) -> None:
     """Finish a run that was killed or interrupted, to the bit as if it had never stopped."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
 
@@ -123,7 +123,7 @@ def reproduce(
     debug: options.Debug = False,
 ) -> None:
     """Do a finished run again and compare. Exit code 4 when the result differs."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.reproduce import reproduce as workflow

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json
-from tltool.cli.results import show_next
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import show_next
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Real images to try things on.")
 

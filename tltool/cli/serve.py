@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli import interrupts, options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import err, line
+from tltool.cli.terminal import interrupts, options
+from tltool.cli.terminal.console import err, line
+from tltool.cli.terminal.errors import guarded
 from tltool.serving.settings import MEBIBYTE, Settings
 
 _TIDYING = 10.0  # seconds that the end takes besides the requests under way
@@ -61,7 +61,7 @@ def serve(
     debug: options.Debug = False,
 ) -> None:
     """Serve an export: TensorFlow Serving's REST API, and a page to drop photos on."""
-    from tltool.cli.native_logs import silence_native_logs
+    from tltool.cli.terminal.native_logs import silence_native_logs
     from tltool.serving.settings import chosen
     from tltool.workflows.serve import Address
     from tltool.workflows.serve import serve as workflow

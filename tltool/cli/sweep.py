@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.results import show_fields
+from tltool.cli import training
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import show_fields
 from tltool.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def sweep(
     debug: options.Debug = False,
 ) -> None:
     """Train a recipe with several settings and seeds, and say which differ for sure."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.recipe import check_recipe
     from tltool.workflows.preflight.run import check_first
     from tltool.workflows.training_run.run_group import check_folder

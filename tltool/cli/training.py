@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.console import print_json
-from tltool.cli.refused import results_first
-from tltool.cli.results import show_run
+from tltool.cli.terminal.console import print_json
+from tltool.cli.terminal.gate_failures import results_first
+from tltool.cli.terminal.results import show_run
 
 if TYPE_CHECKING:
     from tltool.recipe.overrides import Override
@@ -122,7 +122,7 @@ def train(
     debug: bool,
 ) -> None:
     """Check what can be checked at once, train, and print the result."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.run import check_first
 
     started = time.perf_counter()

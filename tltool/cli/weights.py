@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Pretrained weights: list, pull, import.")
 
@@ -47,7 +47,7 @@ def pull(
     debug: options.Debug = False,
 ) -> None:
     """Fetch pretrained weights into the store, checked."""
-    from tltool.cli.display import Display
+    from tltool.cli.terminal.progress import Display
     from tltool.workflows.weights import pull_weights
 
     with Display(quiet=quiet) as display:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tltool.cli.results import duration
+from tltool.cli.terminal.results import duration
 
 _SURE_AFTER = 0.5  # seconds of counting before a speed means something
 

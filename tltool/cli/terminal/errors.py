@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from tltool.cli import interrupts
+from tltool.cli.terminal import interrupts
 from tltool.errors import EnvironmentProblem, Interrupted, TltoolError
 
 P = ParamSpec("P")
@@ -50,7 +50,7 @@ def tell(
     problem: TltoolError, *, json: bool = False, found: Mapping[str, Any] | None = None
 ) -> None:
     """Say what is wrong on stderr; with ``json`` on stdout as well, after what was ``found``."""
-    from tltool.cli.console import fail, print_json
+    from tltool.cli.terminal.console import fail, print_json
 
     fail(problem.message, problem.hint)
     if json:

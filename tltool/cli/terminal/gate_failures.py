@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import typer
 
-from tltool.cli.boundary import tell
-from tltool.cli.results import show_files, show_metrics
+from tltool.cli.terminal.errors import tell
+from tltool.cli.terminal.results import show_files, show_metrics
 from tltool.errors import RunRefusedError
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tltool.cli.console import ACCENT, line, out, print_table, printable
+from tltool.cli.terminal.console import ACCENT, line, out, print_table, printable
 from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"

@@ -10,11 +10,11 @@ from typing import Literal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tltool.cli import interrupts
-from tltool.cli.console import ACCENT, err, line, print_table, printable
-from tltool.cli.native_logs import silence_native_logs
-from tltool.cli.pace import Pace
-from tltool.cli.results import duration
+from tltool.cli.terminal import interrupts
+from tltool.cli.terminal.console import ACCENT, err, line, print_table, printable
+from tltool.cli.terminal.eta import Pace
+from tltool.cli.terminal.native_logs import silence_native_logs
+from tltool.cli.terminal.results import duration
 
 _REDRAW_SECONDS = 0.1
 _FIRST_LINE_SECONDS = 10.0  # of progress where there is no terminal; then ever rarer
