@@ -186,7 +186,7 @@ def scanned(folder: Path) -> list:
 
 def sought(items: list) -> list:
     """Return the clusters without and with features."""
-    from tltool.data.duplicates import find_copies
+    from tltool.data.duplicates.clusters import find_copies
     from tltool.events import SilentObserver
     from tltool.features.likeness import Likeness
     from tltool.weights.store import find

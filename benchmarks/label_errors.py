@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates import find_copies
+from tltool.data.duplicates.clusters import find_copies
 from tltool.data.sources.open import read_source
 from tltool.evaluation.intervals import wilson
 from tltool.evaluation.label_errors import LabelErrors, label_errors

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
-from tltool.data.decode import DecodeSpec
+from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.sampler import Sampler

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from tltool.artifact import Artifact, load_artifact
-from tltool.data.split import read_split
-from tltool.data.transcode import read_image_bytes
+from tltool.data.decoding.transcode import read_image_bytes
+from tltool.data.splits.split import read_split
 from tltool.evaluation.intervals import wilson
 from tltool.evaluation.refusal import auroc
 from tltool.inference import Classifier, decoder, softmax

@@ -27,7 +27,7 @@ import psutil
 import tensorflow as tf
 
 from benchmarks.loopback import Connection, post, served
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.data.sources.folder import list_images
 from tltool.export.load import ExportedModel, load_exported
 

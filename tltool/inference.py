@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import DecodeSpec, decode_batch
 from tltool.models.network import Network
 from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.outliers import OutlierDetector

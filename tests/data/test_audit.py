@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import PhotoMaker, picture
 from tests.data.samples import SAMPLES, tiles, with_orientation
-from tltool.data.audit import Audit, audit, write_issues
+from tltool.data.audit.audit import Audit, audit, write_issues
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError
 from tltool.events import SilentObserver

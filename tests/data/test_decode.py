@@ -25,9 +25,9 @@ from tests.data.samples import (
     with_orientation,
 )
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.pipeline import image_dataset, image_files
-from tltool.data.transcode import read_image_bytes
 
 SPEC = DecodeSpec(20, 30)
 decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tltool.data import duplicates, looks, perceptual
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.duplicates import find_copies
-from tltool.data.perceptual import distance, near_pairs
+from tltool.data.duplicates.clusters import clusters, find_copies, image_match, perceptual_hash
+from tltool.data.duplicates.perceptual_hash import distance, near_pairs
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 
@@ -156,7 +155,7 @@ def items_of(pictures: dict[Path, np.ndarray]) -> list[Item]:
     """Return items of pictures that are in no file."""
     greys = np.stack(list(pictures.values()))
     small = greys.reshape(-1, 32, 2, 32, 2).mean((2, 4))
-    hashes = perceptual.perceptual_hashes(np.repeat(small[..., np.newaxis], 3, axis=-1))
+    hashes = perceptual_hash.perceptual_hashes(np.repeat(small[..., np.newaxis], 3, axis=-1))
     return [
         Item(path, "a", sha256=str(path), width=64, height=64, perceptual_hash=found)
         for path, found in zip(pictures, hashes, strict=True)
@@ -183,11 +182,11 @@ def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.Monkey
         compared.append(1)
         return False
 
-    def look(path: Path) -> looks.Look:
+    def look(path: Path) -> image_match.Look:
         looked.append(path)
-        return looks.Look.of(pictures[path])
+        return image_match.Look.of(pictures[path])
 
-    monkeypatch.setattr(looks, "same_picture", different)
+    monkeypatch.setattr(image_match, "same_picture", different)
     found = find_copies(items, look=look, progress=lambda *now: told.append(now))
     assert found.clusters == ()
     assert found.left_out == 0  # without their layout, no two are near
@@ -199,7 +198,7 @@ def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.Monkey
 
 
 def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_FEW_COMPARISONS", 0)  # as among many photos
+    monkeypatch.setattr(clusters, "_FEW_COMPARISONS", 0)  # as among many photos
     pictures = aligned(150)
     for number in range(12):
         original = pictures[Path(f"{number:05d}")]
@@ -207,7 +206,7 @@ def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyP
     items = items_of(pictures)
     near = list(near_pairs([item.perceptual_hash or 0 for item in items], near=80, nearest=10))
     assert sum(each.left_out for each in near) > 5000
-    found = find_copies(items, look=lambda path: looks.Look.of(pictures[path]))
+    found = find_copies(items, look=lambda path: image_match.Look.of(pictures[path]))
     together = [{items[i].path.name for i in cluster.members} for cluster in found.clusters]
     assert together == [{f"{n:05d}", f"{n:05d} again"} for n in range(12)]
 
@@ -219,7 +218,7 @@ def test_frames_of_a_film_are_one_cluster_and_nothing_is_left_out() -> None:
         Path(f"{number:05d}"): scene_of + rng.normal(0, 2, (64, 64)).astype(np.float32)
         for number in range(600)
     }
-    found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))
+    found = find_copies(items_of(frames), look=lambda path: image_match.Look.of(frames[path]))
     assert [cluster.members for cluster in found.clusters] == [tuple(range(600))]
     assert found.left_out == 0
 
@@ -231,7 +230,7 @@ def test_a_second_opinion_is_not_asked_about_photos_that_only_share_their_layout
     pictures[Path("turned")] = np.asarray(
         Image.fromarray(pictures[Path("00003")]).rotate(1, Image.Resampling.BICUBIC)
     )
-    monkeypatch.setattr(looks, "same_picture", lambda *_: False)
+    monkeypatch.setattr(image_match, "same_picture", lambda *_: False)
     asked: list[set[str]] = []
 
     def opinion(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
@@ -240,7 +239,7 @@ def test_a_second_opinion_is_not_asked_about_photos_that_only_share_their_layout
 
     find_copies(
         items_of(pictures),
-        look=lambda path: looks.Look.of(pictures[path]),
+        look=lambda path: image_match.Look.of(pictures[path]),
         second_opinion=opinion,
     )
     assert asked == [{"00003", "turned"}]
@@ -261,8 +260,8 @@ def test_pairs_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) ->
         Path(f"{number:05d}"): scenes[number // 40] + rng.normal(0, 2, (64, 64)).astype(np.float32)
         for number in range(480)
     }
-    monkeypatch.setattr(looks, "same_picture", lambda *_: False)
-    found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))
+    monkeypatch.setattr(image_match, "same_picture", lambda *_: False)
+    found = find_copies(items_of(frames), look=lambda path: image_match.Look.of(frames[path]))
     assert found.left_out > 0
     assert f"{found.left_out:,} pairs of images" in found.told_left_out()
 

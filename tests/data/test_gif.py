@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.samples import SAMPLES
-from tltool.data.decode import decode_image
-from tltool.data.gif import breaks_off, first_frame
+from tltool.data.decoding.decode import decode_image
+from tltool.data.decoding.gif import breaks_off, first_frame
 
 GIFS = [name for name in SAMPLES if name.startswith("gif")]
 

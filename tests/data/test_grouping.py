@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_folder import touch
-from tltool.data.grouping import grouped
+from tltool.data.sources.grouping import grouped
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError
 

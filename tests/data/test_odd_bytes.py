@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.samples import SAMPLES, other_formats
-from tltool.data.headers import BadFileError, read_header
-from tltool.data.looks import look
-from tltool.data.transcode import transcode
+from tltool.data.decoding.header import BadFileError, read_header
+from tltool.data.decoding.transcode import transcode
+from tltool.data.duplicates.image_match import look
 from tltool.errors import DataError
 from tltool.evaluation.pictures import small_copy
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 from tests.conftest import PhotoMaker, picture
 from tests.data.samples import SAMPLES, by_pillow, encode, see_through, tiles
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.pipeline import image_dataset, image_files
 from tltool.data.sources.folder import read_folder
-from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError
 from tltool.events import SilentObserver
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_a_clear_error(tmp_path: Path, data: bytes, messa
 
 def test_the_catalog_side_of_the_room_does_not_import_tensorflow() -> None:
     program = (
-        "import sys, tltool.data.audit, tltool.data.split, tltool.data.transcode\n"
+        "import sys, tltool.data.audit.audit, tltool.data.splits.split, tltool.data.decoding.transcode\n"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

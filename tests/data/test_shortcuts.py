@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from tests.data.test_duplicates import scene
 from tltool.data.checks.properties import FEATURES, colours_of, features_of
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.headers import read_header
+from tltool.data.decoding.header import read_header
 
 
 def columns(labels: np.ndarray, *, told: bool) -> dict[str, np.ndarray]:

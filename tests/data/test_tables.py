@@ -17,7 +17,7 @@ from PIL import Image
 from tltool.data.catalog import Item
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_images, read_source
-from tltool.data.units import units_of
+from tltool.data.splits.units import units_of
 from tltool.errors import DataError, TltoolError, UsageError
 from tltool.events import SilentObserver
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from tests.data.samples import encode, good_files, other_formats, tiles
+from tltool.data.audit.inspect_file import Seen, inspect_file
 from tltool.data.catalog import Item
-from tltool.data.headers import BadFileError
-from tltool.data.inspection import Seen, inspect_file
-from tltool.data.transcode import DamagedError, decodes_as_stored, read_image_bytes
+from tltool.data.decoding.header import BadFileError
+from tltool.data.decoding.transcode import DamagedError, decodes_as_stored, read_image_bytes
 from tltool.errors import DataError
 
 # what the decoder takes as it is, tests/cli/test_data_check.py cuts too
@@ -67,7 +67,7 @@ def test_pillow_does_not_talk_in_between(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(data[: len(data) // 10])  # it warns of tags behind the end
     program = (
         "import pathlib, sys\n"
-        "from tltool.data.transcode import DamagedError, read_image_bytes\n"
+        "from tltool.data.decoding.transcode import DamagedError, read_image_bytes\n"
         "try: read_image_bytes(pathlib.Path(sys.argv[1]))\n"
         "except DamagedError: print('told')"
     )

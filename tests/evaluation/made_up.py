@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.conftest import picture, write_photos
-from tltool.data.audit import Issue
+from tltool.data.audit.audit import Issue
 from tltool.data.catalog import Catalog, Item
 from tltool.evaluation.asserts import checked
 from tltool.evaluation.baselines import baselines

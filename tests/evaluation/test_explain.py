@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
 from tltool.errors import UsageError
 from tltool.evaluation.explain import METHODS, Explainer
 from tltool.evaluation.overlay import overlay, side_by_side

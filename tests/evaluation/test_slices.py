@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import picture
+from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item
-from tltool.data.inspection import image_decoder, inspect_file
 from tltool.evaluation.slices import sliced
 
 

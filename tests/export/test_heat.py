@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, map_of
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.export.saved_model import Contents, export_saved_model
 
 

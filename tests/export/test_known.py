@@ -16,7 +16,7 @@ import tensorflow as tf
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, features_of
 from tests.serving.conftest import SETTINGS
 from tests.serving.live import form, serving, versions_of
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
 from tltool.export.fresh import FreshProcess
 from tltool.export.load import load_exported

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import SPEC, encoded, export
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
 from tltool.export.parity import ParityChild, check_parity, reference_probabilities
 

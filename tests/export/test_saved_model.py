@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.errors import EnvironmentProblem, GateError
 from tltool.export.parity import reference_probabilities
 from tltool.export.saved_model import Contents, export_saved_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tltool.data.catalog import Catalog, Item
-from tltool.data.split import Split
+from tltool.data.splits.split import Split
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.events import SilentObserver
 from tltool.workflows.dataset.export_split import How, lay_out

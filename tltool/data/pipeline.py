@@ -11,9 +11,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, decode_and_resize
-from tltool.data.formats import as_written
-from tltool.data.transcode import FORMATS, read_image_bytes
+from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.formats import as_written
+from tltool.data.decoding.transcode import FORMATS, read_image_bytes
 
 
 class ImageFiles(NamedTuple):

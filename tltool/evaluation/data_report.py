@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from tltool.data.checks.findings import Finding
 from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
-from tltool.data.split import shown_path
+from tltool.data.splits.split import shown_path
 from tltool.evaluation.pages import page_template
 from tltool.evaluation.pictures import as_uri, small_copy
 

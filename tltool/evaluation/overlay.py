@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tltool.data.decode import DecodeSpec
+from tltool.data.decoding.decode import DecodeSpec
 from tltool.evaluation.placement import place
 from tltool.evaluation.plots import figure_style
 

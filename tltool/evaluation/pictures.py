@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from tltool.data.transcode import open_image
+from tltool.data.decoding.transcode import open_image
 
 
 def small_copy(path: Path, side: int) -> Image.Image | None:

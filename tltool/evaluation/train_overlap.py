@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.data.catalog import SPLIT_NAMES, Item
-from tltool.data.split import read_split
+from tltool.data.splits.split import read_split
 from tltool.runs.layout import RunLayout
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import DecodeSpec, decode_batch
 from tltool.errors import DataError, GateError, UsageError
 from tltool.export.formats import FORMATS, check_installed
 from tltool.export.fresh import FreshProcess

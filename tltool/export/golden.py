@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tltool.data.decode import decode_image
+from tltool.data.decoding.decode import decode_image
 from tltool.errors import GateError
 
 GOLDEN_ASSET = "golden.npz"

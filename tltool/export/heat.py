@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import DecodeSpec, decode_batch
 
 EXPLAIN_SIGNATURE, EXPLAIN_CLASS_SIGNATURE = "explain", "explain_class"
 

@@ -35,7 +35,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import DecodeSpec, decode_batch
 from tltool.export.answers import familiar, named, with_ok
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained

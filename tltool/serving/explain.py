@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tltool.data.decode import DecodeSpec
-from tltool.data.transcode import open_image
+from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.transcode import open_image
 from tltool.evaluation.overlay import overlay
 from tltool.serving.model import CLASS_INPUT, IMAGE_INPUT, ServedModel, photos_array
 from tltool.serving.problems import ApiError, bad_request

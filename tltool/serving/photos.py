@@ -10,8 +10,8 @@ from PIL import Image
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from tltool.data.gif import first_frame
-from tltool.data.transcode import decodes_as_stored, open_image, transcode
+from tltool.data.decoding.gif import first_frame
+from tltool.data.decoding.transcode import decodes_as_stored, open_image, transcode
 from tltool.errors import DataError
 from tltool.serving.problems import ApiError, bad_request
 from tltool.serving.questions import Arrays

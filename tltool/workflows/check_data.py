@@ -18,7 +18,7 @@ from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import Scan, scan
 from tltool.data.checks.shape import measure_shape
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.duplicates import Cluster, SecondOpinion, find_copies
+from tltool.data.duplicates.clusters import Cluster, SecondOpinion, find_copies
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder

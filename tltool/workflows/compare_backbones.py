@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source

@@ -10,8 +10,8 @@ import numpy as np
 
 from tltool.artifact import is_artifact, load_artifact
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.split import read_split
-from tltool.data.transcode import read_image_bytes
+from tltool.data.decoding.transcode import read_image_bytes
+from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
 from tltool.evaluation.asserts import check_asserts, checked
 from tltool.evaluation.baselines import baselines

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tltool.data.decode import decode_image
+from tltool.data.decoding.decode import decode_image
 from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
 from tltool.evaluation.explain import TITLES, Method
 from tltool.evaluation.overlay import side_by_side

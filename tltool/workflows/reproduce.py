@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tltool.data.split import read_split
+from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tltool.data.split import read_split
+from tltool.data.splits.split import read_split
 from tltool.errors import DataError
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import SPLIT_NAMES, Catalog
-from tltool.data.grouping import HINT, grouped
+from tltool.data.sources.grouping import HINT, grouped
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder
-from tltool.data.split import Split, make_split, with_folds
+from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tltool.data.audit import allowing
+from tltool.data.audit.audit import allowing
+from tltool.data.audit.inspect_file import CIRCLE, GONE, NO_FILE, odd_notes
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding, Severity
-from tltool.data.headers import BadFileError, Header
-from tltool.data.inspection import CIRCLE, GONE, NO_FILE, odd_notes
+from tltool.data.decoding.header import BadFileError, Header
 from tltool.data.sources.listing import Listing
 
 MANY = "many unusable files"

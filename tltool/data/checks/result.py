@@ -16,7 +16,7 @@ from tltool.data.checks.findings import SEVERITIES, Finding
 from tltool.data.checks.fitting import TINY
 from tltool.data.checks.shape import Shape
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
-from tltool.data.duplicates import Cluster
+from tltool.data.duplicates.clusters import Cluster
 
 BAD_KINDS = (
     *("unreadable", "empty", "damaged", "not an image", "unsupported"),

@@ -20,14 +20,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tltool.data import perceptual, transcode
+from tltool.data.audit.inspect_file import image_decoder, inspect_file, named_problems, read_file
 from tltool.data.catalog import Item
 from tltool.data.checks.files import bad_file, odd_file
 from tltool.data.checks.findings import Finding
 from tltool.data.checks.properties import FEATURES, colours_of, features_of
-from tltool.data.formats import as_written, decode_jpeg, decode_stored
-from tltool.data.headers import BadFileError, Header
-from tltool.data.inspection import image_decoder, inspect_file, named_problems, read_file
+from tltool.data.decoding import transcode
+from tltool.data.decoding.formats import as_written, decode_jpeg, decode_stored
+from tltool.data.decoding.header import BadFileError, Header
+from tltool.data.duplicates.clusters import perceptual_hash
 from tltool.data.pipeline import fixed_options
 from tltool.events import Observer
 
@@ -149,7 +150,7 @@ class _Pass:
         ]
         for number, orientation in enumerate(turned):
             thumbnails[number] = _upright(thumbnails[number], orientation)
-        hashes = perceptual.perceptual_hashes(thumbnails)
+        hashes = perceptual_hash.perceptual_hashes(thumbnails)
         colours = colours_of(thumbnails)
         for number, index in enumerate(indices.tolist()):
             header, digest, size = opened[number]
@@ -225,7 +226,7 @@ def _loader(decode: _Decode) -> Callable[..., Any]:
     )
     def load(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image, orientation = decode(tf.io.read_file(path))
-        side = [perceptual.HASH_SIDE, perceptual.HASH_SIDE]
+        side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
         return index, tf.shape(image), orientation, tf.image.resize(image, side, method="area")
 
     return as_written(load.get_concrete_function())
@@ -250,7 +251,7 @@ def _pipeline(chunks: Iterator[_Chunk], decode: _Decode) -> tf.data.Dataset:
 
 
 def _upright(thumbnail: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
-    """Undo an EXIF orientation, as ``tltool.data.exif.turn_upright`` does."""
+    """Undo an EXIF orientation, as ``tltool.data.decoding.exif.turn_upright`` does."""
     if orientation >= 5:
         thumbnail = thumbnail.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

@@ -10,7 +10,7 @@ from tltool.data.catalog import Item
 from tltool.data.sources.columns import META, Problems, described_item
 from tltool.data.sources.listing import Listing, listed
 from tltool.data.sources.rows import Table
-from tltool.data.split import LISTED
+from tltool.data.splits.split import LISTED
 from tltool.errors import DataError, did_you_mean
 from tltool.events import Observer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from tltool.data.audit import Issue
+from tltool.data.audit.audit import Issue
 from tltool.evaluation.evaluated import Evaluated
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.split import shown_path
+from tltool.data.splits.split import shown_path
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.pictures import as_uri, small_copy
 

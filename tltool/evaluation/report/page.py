@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tltool.data.split import shown_path
+from tltool.data.splits.split import shown_path
 from tltool.evaluation.pages import page_template
 from tltool.evaluation.pictures import as_uri
 from tltool.evaluation.report.advice import answer, confused_pairs, next_steps, percent

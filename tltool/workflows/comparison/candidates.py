@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.split import SplitRow, read_split
+from tltool.data.splits.split import SplitRow, read_split
 from tltool.errors import DataError, UsageError
 from tltool.export.load import version_folder
 from tltool.export.saved_model import METADATA_ASSET

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.audit import Audit, audit, write_issues
+from tltool.data.audit.audit import Audit, audit, write_issues
+from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.decode import DecodeSpec
-from tltool.data.duplicates import Cluster
-from tltool.data.headers import BadFileError
-from tltool.data.inspection import image_decoder, inspect_file
+from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.header import BadFileError
+from tltool.data.duplicates.clusters import Cluster
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.split import Split, write_split
+from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError
 from tltool.events import Observer
 from tltool.features.views import PhotoSource

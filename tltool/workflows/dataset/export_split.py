@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from tltool.data.catalog import Catalog
-from tltool.data.split import Split, write_split
+from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
 from tltool.workflows.preflight.output_paths import SPLIT_FILE

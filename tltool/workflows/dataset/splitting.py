@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.audit import Issue
+from tltool.data.audit.audit import Issue
+from tltool.data.audit.leakage import find_torn, near_issues, told_torn
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates import Cluster, Progress, find_copies
-from tltool.data.split import Split, given_folds, held_out, make_split, with_folds
-from tltool.data.torn import find_torn, near_issues, told_torn
-from tltool.data.units import units_of
+from tltool.data.duplicates.clusters import Cluster, Progress, find_copies
+from tltool.data.splits.split import Split, given_folds, held_out, make_split, with_folds
+from tltool.data.splits.units import units_of
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from tltool.artifact import Description
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.open import read_images, read_source
-from tltool.data.split import SplitRow, read_split
-from tltool.data.transcode import read_image_bytes
+from tltool.data.splits.split import SplitRow, read_split
 from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout

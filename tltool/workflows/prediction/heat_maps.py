@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from tltool.artifact import Artifact
-from tltool.data.transcode import read_image_bytes
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.errors import UsageError
 from tltool.evaluation.evaluated import Evaluated
 from tltool.evaluation.explain import heat_maps

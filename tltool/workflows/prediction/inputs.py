@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.open import is_source, read_images
-from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer
 from tltool.workflows.dataset.dataset import tell_passed_over

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from tltool.artifact import is_artifact
-from tltool.data.audit import Audit, audit
+from tltool.data.audit.audit import Audit, audit
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.transcode import read_image_bytes
 from tltool.errors import DataError
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe

@@ -11,7 +11,7 @@ from tltool.recipe.schema import DROPOUT, Recipe
 if TYPE_CHECKING:
     import numpy as np
 
-    from tltool.data.decode import DecodeSpec
+    from tltool.data.decoding.decode import DecodeSpec
     from tltool.models.head_parts import Drops
     from tltool.training.plan import PhasePlan
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
     """Return how photos become the network's input."""
     # here, because a recipe is checked without TensorFlow
-    from tltool.data.decode import DecodeSpec
+    from tltool.data.decoding.decode import DecodeSpec
 
     side = recipe.data.image_size or backbone.image_size
     return DecodeSpec(side, side, recipe.data.resize)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tltool.artifact import Calibration
-from tltool.data.transcode import read_image_bytes
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.conformal import conformity_scores, draw_of
 from tltool.evaluation.refusal import border_between, border_of, detection_metrics
 from tltool.evaluation.temperature import Temperature, choose_temperature

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tltool.data.catalog import Catalog
-from tltool.data.split import SplitRow, shown_path
+from tltool.data.splits.split import SplitRow, shown_path
 from tltool.errors import DataError, EnvironmentProblem
 
 _NAMED = 5

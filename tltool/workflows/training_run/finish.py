@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import Artifact, Description, save_artifact
+from tltool.data.audit.leakage import learned_from
 from tltool.data.catalog import SplitName
-from tltool.data.decode import DecodeSpec
-from tltool.data.torn import learned_from
+from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import GateError
 from tltool.evaluation.asserts import checked, require
 from tltool.evaluation.baselines import baselines

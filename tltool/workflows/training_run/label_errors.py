@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.split import shown_path
+from tltool.data.splits.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
 from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network import Network

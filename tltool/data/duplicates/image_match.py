@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter1d
 
-from tltool.data.perceptual import HASH_SIDE
-from tltool.data.transcode import open_image
+from tltool.data.decoding.transcode import open_image
+from tltool.data.duplicates.perceptual_hash import HASH_SIDE
 
 Grey = NDArray[np.floating]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tltool.data.audit.inspect_file import Decoder, image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item
-from tltool.data.headers import BadFileError
-from tltool.data.inspection import Decoder, image_decoder, inspect_file
+from tltool.data.decoding.header import BadFileError
 from tltool.data.sources.listing import Listing
 from tltool.errors import DataError, one_line
 from tltool.events import Observer

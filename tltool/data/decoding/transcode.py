@@ -43,7 +43,7 @@ class DamagedError(DataError):
 
 
 def read_image_bytes(path: Path) -> bytes:
-    """Read an image file as bytes that ``tltool.data.decode`` decodes.
+    """Read an image file as bytes that ``tltool.data.decoding.decode`` decodes.
 
     JPEG, PNG, GIF, WebP and plain BMP come as they are stored; BMP with a compression or a
     small palette, TIFF, JPEG 2000, AVIF, ICO and PPM are turned into an upright PNG.

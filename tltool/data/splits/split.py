@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
-from tltool.data.duplicates import Cluster
-from tltool.data.units import Bounds, placed, units_of
+from tltool.data.duplicates.clusters import Cluster
+from tltool.data.splits.units import Bounds, placed, units_of
 from tltool.errors import DataError
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from tltool.data import transcode
+from tltool.data.decoding import transcode
 
 _ORIENTATION, _MAKER, _MODEL = 0x0112, 0x010F, 0x0110
 # Annex K.1 of the JPEG standard: the luminance table of quality 50, summed over its 64 entries.

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tltool.data.audit import ACROSS_PARTS, TWO_LABELS, Issue
+from tltool.data.audit.audit import ACROSS_PARTS, TWO_LABELS, Issue
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
-from tltool.data.duplicates import Cluster
-from tltool.data.split import shown_path
+from tltool.data.duplicates.clusters import Cluster
+from tltool.data.splits.split import shown_path
 
 
 @dataclass(frozen=True)

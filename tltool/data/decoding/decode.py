@@ -12,8 +12,8 @@ from typing import Any, Literal, cast, get_args
 
 import tensorflow as tf
 
-from tltool.data import exif
-from tltool.data.formats import JPEG_RATIOS, as_written, decode_stored
+from tltool.data.decoding import exif
+from tltool.data.decoding.formats import JPEG_RATIOS, as_written, decode_stored
 
 Resize = Literal["squash", "crop", "pad"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tltool.data import exif
+from tltool.data.decoding import exif
 
 MAX_PIXELS = 178_956_970
 """A 50 KB PNG can claim 400 million pixels and take 1.6 GB: over this, it is refused unread."""

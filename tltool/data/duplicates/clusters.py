@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data import layouts, looks, perceptual
 from tltool.data.catalog import Item
-from tltool.data.perceptual import HASH_SIDE
+from tltool.data.duplicates.clusters import image_match, perceptual_hash, shared_layout
+from tltool.data.duplicates.perceptual_hash import HASH_SIDE
 
 _KEPT_LOOKS = 4096
 _MANY_PAIRS = 10_000
@@ -79,7 +79,7 @@ class Groups:
 def find_copies(
     items: Sequence[Item],
     *,
-    look: Callable[[Path], looks.Look | None] = looks.look,
+    look: Callable[[Path], image_match.Look | None] = image_match.look,
     second_opinion: SecondOpinion | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Copies:
@@ -102,7 +102,7 @@ def find_copies(
     search = _Search(items, look, progress, keep=second_opinion is not None)
     hashed = [index for index in search.firsts if _has_detail(items[index])]
     hashes = [items[index].perceptual_hash or 0 for index in hashed]
-    crowd, left_out = search.compare(hashed, hashes, near=perceptual.NEAR)
+    crowd, left_out = search.compare(hashed, hashes, near=perceptual_hash.NEAR)
     if crowd:
         left_out = search.compare_without_layout(crowd)
     search.end()
@@ -124,7 +124,7 @@ class _Search:
     def __init__(
         self,
         items: Sequence[Item],
-        look: Callable[[Path], looks.Look | None],
+        look: Callable[[Path], image_match.Look | None],
         progress: Progress,
         *,
         keep: bool,
@@ -154,7 +154,7 @@ class _Search:
         positions, left_out = np.array(chosen, np.int64), 0
         crowded, proposed = np.zeros(len(chosen), np.bool_), [np.zeros((0, 2), np.int64)]
         nearest = max(_NEAREST, _FEW_COMPARISONS // max(len(chosen), 1))
-        for found in perceptual.near_pairs(hashes, near=near, nearest=nearest):
+        for found in perceptual_hash.near_pairs(hashes, near=near, nearest=nearest):
             crowded, left_out = crowded | found.crowded, left_out + found.left_out
             proposed.append(found.pairs)
             for first, second in _still_apart(positions[found.pairs], self.groups):
@@ -186,13 +186,13 @@ class _Search:
             self._tell(index)
             seen = self._look(self._items[index].path)
             if seen is not None:
-                found[index] = perceptual.frequencies_of(seen.small()[np.newaxis])[0]
+                found[index] = perceptual_hash.frequencies_of(seen.small()[np.newaxis])[0]
                 layout += seen.small()
         if not found:
             return 0
         frequencies = np.stack(list(found.values())).astype(np.float32)
-        hashes = layouts.layout_free_hashes(frequencies, layout / len(found))
-        _, left_out = self.compare(list(found), hashes, near=layouts.NEAR)
+        hashes = shared_layout.layout_free_hashes(frequencies, layout / len(found))
+        _, left_out = self.compare(list(found), hashes, near=shared_layout.NEAR)
         return left_out
 
     def end(self) -> None:
@@ -210,7 +210,7 @@ class _Search:
         seen = self._look(one.path), self._look(other.path)
         if seen[0] is None or seen[1] is None:
             return False
-        return looks.same_picture(seen[0], seen[1], _bits_apart(one, other))
+        return image_match.same_picture(seen[0], seen[1], _bits_apart(one, other))
 
 
 def _join_by(
@@ -235,7 +235,7 @@ def _has_detail(item: Item) -> bool:
 
 
 def _is_large(item: Item) -> bool:
-    return min(item.width, item.height) >= looks.SMALL
+    return min(item.width, item.height) >= image_match.SMALL
 
 
 def _join_copies(items: Sequence[Item], groups: Groups) -> list[int]:
@@ -261,7 +261,7 @@ def _still_apart(pairs: NDArray[np.int64], groups: Groups) -> Iterator[tuple[int
 
 def _bits_apart(first: Item, second: Item) -> int:
     assert first.perceptual_hash is not None and second.perceptual_hash is not None
-    return perceptual.distance(first.perceptual_hash, second.perceptual_hash)
+    return perceptual_hash.distance(first.perceptual_hash, second.perceptual_hash)
 
 
 def _clusters(items: Sequence[Item], groups: Groups) -> tuple[Cluster, ...]:

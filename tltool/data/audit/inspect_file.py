@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data import perceptual, transcode
 from tltool.data.catalog import Item
-from tltool.data.gif import breaks_off
-from tltool.data.headers import BadFileError, Header, read_header
+from tltool.data.decoding import transcode
+from tltool.data.decoding.gif import breaks_off
+from tltool.data.decoding.header import BadFileError, Header, read_header
+from tltool.data.duplicates.clusters import perceptual_hash
 from tltool.errors import DataError
 
 
@@ -149,9 +150,9 @@ def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
         height=seen.height,
         format=header.format,
         orientation=seen.orientation,
-        brightness=float(perceptual.luma(seen.thumbnail).mean()),
+        brightness=float(perceptual_hash.luma(seen.thumbnail).mean()),
         sharpness=seen.sharpness,
-        perceptual_hash=perceptual.perceptual_hashes(seen.thumbnail[np.newaxis])[0],
+        perceptual_hash=perceptual_hash.perceptual_hashes(seen.thumbnail[np.newaxis])[0],
     )
     return Inspected(checked, odd_notes(item.path, header), header, seen, len(data))
 
@@ -175,8 +176,8 @@ def image_decoder() -> Decoder:
     """Return a function that decodes the bytes of a file as training does."""
     import tensorflow as tf
 
-    from tltool.data import exif
-    from tltool.data.formats import decode_stored
+    from tltool.data.decoding import exif
+    from tltool.data.decoding.formats import decode_stored
 
     signature = [tf.TensorSpec([], tf.string)]
 
@@ -193,7 +194,7 @@ def image_decoder() -> Decoder:
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         stored, orientation = decode_stored(data)
-        side = [perceptual.HASH_SIDE, perceptual.HASH_SIDE]
+        side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
         small = tf.image.resize(stored, side, method="area")
         # turning the small copy is the same and costs nothing
         upright = exif.turn_upright(small, orientation)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import rotate
 
-from tltool.data.looks import Grey, sampler
-from tltool.data.perceptual import frequencies_of, hashes_of
+from tltool.data.duplicates.image_match import Grey, sampler
+from tltool.data.duplicates.perceptual_hash import frequencies_of, hashes_of
 
 NEAR = 92
 """Bits apart up to which a second look is worth it: crops of 3 % a side reach 88."""

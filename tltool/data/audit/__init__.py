@@ -1,0 +1,1 @@
+"""Every file decoded once before training, and leakage between parts."""

@@ -1,0 +1,1 @@
+"""Bytes to pixels: formats, headers, EXIF orientation."""
