@@ -169,7 +169,7 @@ def copies() -> None:
 
 
 def rate(found: int, count: int) -> str:
-    from tltool.evaluation.intervals import wilson
+    from tltool.evaluation.metrics.intervals import wilson
 
     low, high = wilson(found, count)
     return f"{found} of {count} ({low:.3f} to {high:.3f})"

@@ -18,8 +18,8 @@ from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
 from tltool.data.duplicates.clusters import find_copies
 from tltool.data.sources.open import read_source
-from tltool.evaluation.intervals import wilson
 from tltool.evaluation.label_errors import LabelErrors, label_errors
+from tltool.evaluation.metrics.intervals import wilson
 from tltool.events import SilentObserver
 from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import ProbeSection

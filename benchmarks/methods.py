@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 from tltool.workflows.sweep import paired_interval

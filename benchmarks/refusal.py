@@ -18,8 +18,8 @@ import numpy as np
 from tltool.artifact import Artifact, load_artifact
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.splits.split import read_split
-from tltool.evaluation.intervals import wilson
-from tltool.evaluation.refusal import auroc
+from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.selective import auroc
 from tltool.inference import Classifier, decoder, softmax
 from tltool.recipe.load import load_recipe
 from tltool.training.precision import choose_precision

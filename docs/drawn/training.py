@@ -13,7 +13,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from drawn.sheet import BLUE, GREEN, INK, MUTED, ORANGE, RED, label, save, sheet
-from tltool.evaluation.rate_plot import plot_rates
+from tltool.evaluation.plots.lr_range import plot_rates
 from tltool.events import SilentObserver
 from tltool.training.best import EarlyStopping
 from tltool.training.loss import classification_loss

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.evaluation.compare import against_first
+from tltool.evaluation.metrics.paired_tests import against_first
 from tltool.workflows.rank_augmentations import Fit
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")

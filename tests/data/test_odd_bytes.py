@@ -16,7 +16,7 @@ from tltool.data.decoding.header import BadFileError, read_header
 from tltool.data.decoding.transcode import transcode
 from tltool.data.duplicates.image_match import look
 from tltool.errors import DataError
-from tltool.evaluation.pictures import small_copy
+from tltool.evaluation.report.thumbnails import small_copy
 
 
 def damaged(data: st.DataObject, whole: bytes) -> bytes:

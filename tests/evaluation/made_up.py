@@ -11,10 +11,10 @@ import numpy as np
 from tests.conftest import picture, write_photos
 from tltool.data.audit.audit import Issue
 from tltool.data.catalog import Catalog, Item
-from tltool.evaluation.asserts import checked
-from tltool.evaluation.baselines import baselines
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.measure import measured
+from tltool.evaluation.metrics.asserts import checked
+from tltool.evaluation.metrics.baselines import baselines
+from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.measure import measured
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tltool.errors import GateError, UsageError
-from tltool.evaluation.asserts import METRICS, check_asserts, check_enough, checked, require
-from tltool.evaluation.metrics import compute_metrics
+from tltool.evaluation.metrics.asserts import METRICS, check_asserts, check_enough, checked, require
+from tltool.evaluation.metrics.classification import compute_metrics
 
 NAMES = ["ants", "bees [small]", "wasps"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tltool.evaluation.compare import against_first, holm, verdict
+from tltool.evaluation.metrics.paired_tests import against_first, holm, verdict
 
 
 def pair(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import picture
 from tests.evaluation.conftest import SIZES
-from tltool.evaluation.compare import against_first, verdict
-from tltool.evaluation.compare_report import Example, Gallery, compare_page
+from tltool.evaluation.metrics.paired_tests import against_first, verdict
+from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 
 pytestmark = pytest.mark.browser
 NAMES = ("quick-20261121-101500", "vgg16-with-quite-a-long-name-20261121-113000", "kaki 柿")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.evaluation.conformal import (
+from tltool.evaluation.calibration.conformal import (
     conformity_scores,
     draw_of,
     draw_of_bytes,
     prediction_sets,
     quantile,
 )
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
 
 
 def answers(rng: np.random.Generator, n: int, *, sharpness: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
 from tltool.errors import UsageError
-from tltool.evaluation.explain import METHODS, Explainer
-from tltool.evaluation.overlay import overlay, side_by_side
-from tltool.evaluation.placement import place, seen_box
+from tltool.evaluation.explain.overlay import overlay, side_by_side
+from tltool.evaluation.explain.placement import place, seen_box
+from tltool.evaluation.explain.saliency import METHODS, Explainer
 from tltool.models.backbones import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS

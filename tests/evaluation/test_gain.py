@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.evaluation.gain import gain_of_copies
+from tltool.evaluation.metrics.tta_gain import gain_of_copies
 
 LABELS = np.arange(40) % 2
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tltool.evaluation.intervals import (
+from tltool.evaluation.metrics.intervals import (
     bootstrap,
     bootstrap_interval,
     interval_of_mean,

@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tltool.errors import DataError, GateError
-from tltool.evaluation.confusion import confusion_matrix, matrix_figures
-from tltool.evaluation.metrics import compute_metrics, expected_calibration_error, log_loss
-from tltool.evaluation.tables import PER_CLASS_COLUMNS, format_rate, per_class_rows
+from tltool.evaluation.metrics.classification import (
+    compute_metrics,
+    expected_calibration_error,
+    log_loss,
+)
+from tltool.evaluation.metrics.confusion import confusion_matrix, matrix_figures
+from tltool.evaluation.report.tables import PER_CLASS_COLUMNS, format_rate, per_class_rows
 
 NAMES = ["ants", "bees", "crickets", "dragonflies"]
 

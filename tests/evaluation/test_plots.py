@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.evaluation.plots import plot_confusion, plot_history
+from tltool.evaluation.plots.plots import plot_confusion, plot_history
 
 NAMES: dict[str, list[str]] = {
     "two": ["ants", "bees"],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from tltool.evaluation.refusal import (
+from tltool.evaluation.metrics.selective import (
     auroc,
     border_between,
     border_of,

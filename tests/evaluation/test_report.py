@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from tests.evaluation.made_up import evaluated, made_up, whole
-from tltool.evaluation.asserts import checked
-from tltool.evaluation.refusal import detection_metrics
+from tltool.evaluation.calibration.temperature import Temperature
+from tltool.evaluation.metrics.asserts import checked
+from tltool.evaluation.metrics.selective import detection_metrics
 from tltool.evaluation.report.advice import next_steps
 from tltool.evaluation.report.charts import nice_ticks
 from tltool.evaluation.report.page import write_report
-from tltool.evaluation.temperature import Temperature
 
 NAMES = ("apple", "kaki 柿", "plum")
 HOSTILE = ("</script><img src=x onerror=alert(1)>", "{{ 7 * 7 }}", 'quo"te <b>')

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import picture
 from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item
-from tltool.evaluation.slices import sliced
+from tltool.evaluation.metrics.slices import sliced
 
 
 def photos(**columns: list[Any]) -> Catalog:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.evaluation.metrics import log_loss
-from tltool.evaluation.temperature import choose_temperature, fit_temperature
+from tltool.evaluation.calibration.temperature import choose_temperature, fit_temperature
+from tltool.evaluation.metrics.classification import log_loss
 
 
 def drawn(seed: int, n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

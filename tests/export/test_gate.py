@@ -7,7 +7,7 @@ import pytest
 
 from tests.export.tiny_classifier import tiny_model
 from tltool.errors import GateError
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
 from tltool.export.convert import write_converted
 from tltool.export.formats import FORMATS
 from tltool.export.fresh import FreshProcess

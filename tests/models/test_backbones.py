@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import unless_thorough
 from tltool.errors import UsageError
-from tltool.evaluation.explain import Explainer
+from tltool.evaluation.explain.saliency import Explainer
 from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
 from tltool.models.build import build_model, outline
 from tltool.models.layer_table import layer_rows

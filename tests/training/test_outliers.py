@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.evaluation.refusal import auroc
+from tltool.evaluation.metrics.selective import auroc
 from tltool.training.outliers import MOST_PHOTOS, OutlierDetector, fit_detector, why_no_detector
 
 

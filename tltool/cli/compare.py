@@ -12,7 +12,7 @@ from tltool.cli.terminal.results import duration
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
-    from tltool.evaluation.compare import Paired
+    from tltool.evaluation.metrics.paired_tests import Paired
     from tltool.workflows.compare import Comparison
     from tltool.workflows.compare_backbones import Leaderboard, Place
 

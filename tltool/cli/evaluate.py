@@ -40,7 +40,7 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled photos; classes match by name."""
     from tltool.cli.terminal.progress import shown
-    from tltool.evaluation.asserts import check_asserts, require
+    from tltool.evaluation.metrics.asserts import check_asserts, require
     from tltool.workflows.preflight.arguments import check_model, check_page
 
     check_model(model)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
 from tltool.export.formats import ExportFormat
 from tltool.export.fresh import Answers, FreshProcess
 from tltool.export.parity import score_faults

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.transcode import open_image
-from tltool.evaluation.overlay import overlay
+from tltool.evaluation.explain.overlay import overlay
 from tltool.serving.model import CLASS_INPUT, IMAGE_INPUT, ServedModel, photos_array
 from tltool.serving.problems import ApiError, bad_request
 from tltool.serving.questions import Arrays, Question

@@ -23,7 +23,7 @@ from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.store import cache_folder
 from tltool.errors import EnvironmentProblem
-from tltool.evaluation.data_report import write_data_report
+from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.weights import store

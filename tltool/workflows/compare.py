@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.compare import Paired, against_first, verdict
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.paired_tests import Paired, against_first, verdict
 from tltool.events import Observer, SilentObserver
 from tltool.workflows.comparison.candidates import (
     Contender,

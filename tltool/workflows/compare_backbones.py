@@ -13,8 +13,8 @@ from tltool.data.catalog import Catalog
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.evaluation.compare import Paired, against_first
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.paired_tests import Paired, against_first
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.schema import DataSection, ProbeSection

@@ -13,12 +13,12 @@ from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
-from tltool.evaluation.asserts import check_asserts, checked
-from tltool.evaluation.baselines import baselines
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.gain import gain_of_copies
-from tltool.evaluation.measure import measured
-from tltool.evaluation.refusal import detection_metrics
+from tltool.evaluation.metrics.asserts import check_asserts, checked
+from tltool.evaluation.metrics.baselines import baselines
+from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.measure import measured
+from tltool.evaluation.metrics.selective import detection_metrics
+from tltool.evaluation.metrics.tta_gain import gain_of_copies
 from tltool.evaluation.report.advice import photos_seen
 from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.page import write_report

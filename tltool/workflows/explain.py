@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tltool.data.decoding.decode import decode_image
 from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
-from tltool.evaluation.explain import TITLES, Method
-from tltool.evaluation.overlay import side_by_side
+from tltool.evaluation.explain.overlay import side_by_side
+from tltool.evaluation.explain.saliency import TITLES, Method
 from tltool.events import Observer, SilentObserver
 from tltool.workflows.prediction.explainer import Looked, Looking, open_looking
 from tltool.workflows.prediction.inputs import Given, find_given

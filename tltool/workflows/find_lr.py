@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from tltool.evaluation.rate_plot import plot_rates
+from tltool.evaluation.plots.lr_range import plot_rates
 from tltool.events import Observer
 from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import Recipe

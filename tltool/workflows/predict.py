@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
+from tltool.evaluation.calibration.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta
 from tltool.workflows.prediction.inputs import Given, find_given

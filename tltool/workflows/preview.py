@@ -10,7 +10,7 @@ import numpy as np
 
 from tltool.data.checks.fitting import tiny_and_grey
 from tltool.errors import EnvironmentProblem
-from tltool.evaluation.contact_sheet import Column, draw_sheet
+from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
 from tltool.features.draws import DRAWS, Shown
 from tltool.models.backbones import get_backbone

@@ -11,8 +11,8 @@ import numpy as np
 
 from tltool.data.checks.fitting import tiny_and_grey
 from tltool.errors import DataError
-from tltool.evaluation.compare import ALPHA, Paired, against_first
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first
 from tltool.events import Observer, SilentObserver
 from tltool.features.views import PhotoSource
 from tltool.models.backbones import get_backbone

@@ -32,7 +32,12 @@ def show_files(run: Path, **more: object) -> None:
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
     from tltool.evaluation.report.advice import photos_seen
-    from tltool.evaluation.tables import PER_CLASS_COLUMNS, asserts_told, per_class_rows, remarks
+    from tltool.evaluation.report.tables import (
+        PER_CLASS_COLUMNS,
+        asserts_told,
+        per_class_rows,
+        remarks,
+    )
 
     console = out()
     rate = metrics["accuracy"]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.pictures import as_uri, small_copy
+from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.report.thumbnails import as_uri, small_copy
 
 WORST = 12  # mistakes that are shown large
 WORST_SIDE, _SIDE = 224, 128  # pixels

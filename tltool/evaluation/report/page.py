@@ -11,8 +11,6 @@ from typing import Any
 from markupsafe import Markup
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.pages import page_template
-from tltool.evaluation.pictures import as_uri
 from tltool.evaluation.report.advice import answer, confused_pairs, next_steps, percent
 from tltool.evaluation.report.card import card
 from tltool.evaluation.report.document import Report, Training
@@ -24,6 +22,8 @@ from tltool.evaluation.report.gallery import (
     shown_photos,
     worst_mistakes,
 )
+from tltool.evaluation.report.render import page_template
+from tltool.evaluation.report.thumbnails import as_uri
 from tltool.evaluation.report.trust import (
     after_heading,
     calibration_rows,

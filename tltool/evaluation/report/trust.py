@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tltool.evaluation.metrics import CALIBRATION_BINS
+from tltool.evaluation.metrics.classification import CALIBRATION_BINS
 from tltool.evaluation.report.advice import percent
 
 _ENOUGH_PER_BIN = 10  # photos; with fewer a bin's accuracy is mostly chance

@@ -9,7 +9,7 @@ from typing import Any
 
 from tltool.data.sources.open import is_source, read_images
 from tltool.errors import TltoolError
-from tltool.evaluation.compare_report import Example, Gallery, compare_page
+from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
 from tltool.workflows.compare import Comparison
 from tltool.workflows.comparison.candidates import Contender, Key

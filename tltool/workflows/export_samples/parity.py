@@ -16,7 +16,7 @@ from tltool.artifact import Artifact, Calibration
 from tltool.data.catalog import Catalog
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
-from tltool.evaluation.explain import feature_map
+from tltool.evaluation.explain.saliency import feature_map
 from tltool.export.golden import GOLDEN_ASSET, GOLDEN_IMAGES, Golden, golden_images
 from tltool.export.parity import ParityChild, ParityResult, reference_answers
 from tltool.export.saved_model import Contents, export_saved_model

@@ -11,7 +11,7 @@ import numpy as np
 from tltool.artifact import Artifact, is_artifact
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import UsageError
-from tltool.evaluation.explain import Explainer, Method
+from tltool.evaluation.explain.saliency import Explainer, Method
 from tltool.export.load import load_exported, version_folder
 from tltool.inference import Answers, Classifier, decoder, softmax
 from tltool.workflows.prediction.layers import open_network

@@ -8,11 +8,11 @@ from PIL import Image
 from tltool.artifact import Artifact
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.errors import UsageError
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.explain import heat_maps
-from tltool.evaluation.overlay import overlay
-from tltool.evaluation.pictures import small_copy
+from tltool.evaluation.explain.overlay import overlay
+from tltool.evaluation.explain.saliency import heat_maps
+from tltool.evaluation.metrics.evaluated import Evaluated
 from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
+from tltool.evaluation.report.thumbnails import small_copy
 from tltool.inference import decoder
 from tltool.workflows.prediction.model import same_precision
 

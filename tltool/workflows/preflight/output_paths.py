@@ -11,7 +11,7 @@ from pathlib import Path
 from tltool.data.checks.findings import COLUMNS
 from tltool.data.sources.listing import Listing
 from tltool.errors import UsageError
-from tltool.evaluation.data_report import MARK
+from tltool.evaluation.report.data_report import MARK
 from tltool.recipe.source_text import TFDS_FOLDER, anchored
 
 REPORT_FILE = "data_report.html"

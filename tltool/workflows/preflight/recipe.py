@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tltool.errors import UsageError
-from tltool.evaluation.asserts import check_asserts
+from tltool.evaluation.metrics.asserts import check_asserts
 from tltool.models.backbones import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe

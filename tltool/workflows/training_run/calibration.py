@@ -11,9 +11,9 @@ import numpy as np
 
 from tltool.artifact import Calibration
 from tltool.data.decoding.transcode import read_image_bytes
-from tltool.evaluation.conformal import conformity_scores, draw_of
-from tltool.evaluation.refusal import border_between, border_of, detection_metrics
-from tltool.evaluation.temperature import Temperature, choose_temperature
+from tltool.evaluation.calibration.conformal import conformity_scores, draw_of
+from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
+from tltool.evaluation.metrics.selective import border_between, border_of, detection_metrics
 from tltool.inference import Classifier, decoder, softmax
 from tltool.training.outcome import Learned
 from tltool.training.outliers import (

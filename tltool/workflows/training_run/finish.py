@@ -14,11 +14,11 @@ from tltool.data.audit.leakage import learned_from
 from tltool.data.catalog import SplitName
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import GateError
-from tltool.evaluation.asserts import checked, require
-from tltool.evaluation.baselines import baselines
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.measure import measured
-from tltool.evaluation.plots import plot_confusion, plot_history
+from tltool.evaluation.metrics.asserts import checked, require
+from tltool.evaluation.metrics.baselines import baselines
+from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.measure import measured
+from tltool.evaluation.plots.plots import plot_confusion, plot_history
 from tltool.evaluation.writers import write_history, write_predictions
 from tltool.features.views import PhotoSource
 from tltool.inference import Classifier, softmax

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from tltool.evaluation.asserts import check_asserts, check_enough
+from tltool.evaluation.metrics.asserts import check_asserts, check_enough
 from tltool.features.views import PhotoSource
 from tltool.models.build import build_model
 from tltool.models.network import Network

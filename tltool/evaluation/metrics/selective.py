@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import (
+from tltool.evaluation.metrics.intervals import (
     bootstrap,
     bootstrap_interval,
     replicates_for,

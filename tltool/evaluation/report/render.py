@@ -17,7 +17,7 @@ def page_template(name: str, **filters: Callable[..., str]) -> jinja2.Template:
         filters: that the template uses beside those of Jinja.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tltool.evaluation"),
+        loader=jinja2.PackageLoader("tltool.evaluation.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

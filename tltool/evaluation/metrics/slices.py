@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog, Item
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
 
 OTHERS = "others"
 _VALUES_AT_MOST = 12  # of one property; the rarest come together

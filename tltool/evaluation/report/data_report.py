@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from tltool.data.checks.findings import Finding
 from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.pages import page_template
-from tltool.evaluation.pictures import as_uri, small_copy
+from tltool.evaluation.report.render import page_template
+from tltool.evaluation.report.thumbnails import as_uri, small_copy
 
 MARK = "tltool-data-check"
 """Name of the page's meta element with the mark of its source."""

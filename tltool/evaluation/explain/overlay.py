@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tltool.data.decoding.decode import DecodeSpec
-from tltool.evaluation.placement import place
-from tltool.evaluation.plots import figure_style
+from tltool.evaluation.explain.placement import place
+from tltool.evaluation.plots.plots import figure_style
 
 Floats = NDArray[np.float32]
 

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for, rule_of_three
+from tltool.evaluation.metrics.intervals import (
+    bootstrap,
+    bootstrap_interval,
+    replicates_for,
+    rule_of_three,
+)
 
 
 def gain_of_copies(

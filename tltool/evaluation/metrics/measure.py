@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.metrics import compute_metrics
-from tltool.evaluation.refusal import refusal_metrics
-from tltool.evaluation.slices import sliced
+from tltool.evaluation.metrics.classification import compute_metrics
+from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.selective import refusal_metrics
+from tltool.evaluation.metrics.slices import sliced
 
 
 def measured(evaluated: Evaluated) -> dict[str, Any]:

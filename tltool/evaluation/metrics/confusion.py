@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import (
+from tltool.evaluation.metrics.intervals import (
     REPLICATES,
     bootstrap_interval,
     interval_of_mean,

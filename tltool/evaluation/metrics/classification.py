@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import DataError, GateError
-from tltool.evaluation.confusion import confusion_matrix, matrix_figures
-from tltool.evaluation.intervals import bootstrap, bootstrap_interval, replicates_for, wilson
-from tltool.evaluation.ranking import ranking_figures
+from tltool.evaluation.metrics.confusion import confusion_matrix, matrix_figures
+from tltool.evaluation.metrics.intervals import (
+    bootstrap,
+    bootstrap_interval,
+    replicates_for,
+    wilson,
+)
+from tltool.evaluation.metrics.ranking import ranking_figures
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.plots import MUTED, figure_style
+from tltool.evaluation.plots.plots import MUTED, figure_style
 
 _SIDE, _GAP, _MARGIN = 168, 8, 20  # pixels
 _CAPTION, _HEAD, _TITLE, _BAND = 22, 26, 30, 18

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.intervals import wilson
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]

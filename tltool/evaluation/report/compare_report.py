@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tltool.evaluation.pages import page_template
-from tltool.evaluation.pictures import as_uri, small_copy
+from tltool.evaluation.report.render import page_template
+from tltool.evaluation.report.thumbnails import as_uri, small_copy
 
 _THUMBNAIL = 168  # pixels
 

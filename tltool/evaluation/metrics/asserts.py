@@ -99,7 +99,9 @@ def check_enough(texts: Sequence[str], counts: Mapping[str, int]) -> None:
     Raises:
         UsageError: there are too few photos for one of them.
     """
-    from tltool.evaluation.intervals import wilson  # here: recipes are checked without numpy
+    from tltool.evaluation.metrics.intervals import (
+        wilson,  # here: recipes are checked without numpy
+    )
 
     for condition in map(parse_assert, texts):
         of_class = condition.metric == "recall" and condition.class_name is not None

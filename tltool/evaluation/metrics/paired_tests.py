@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.intervals import rule_of_three
+from tltool.evaluation.metrics.intervals import rule_of_three
 
 ALPHA = 0.05
 _RESAMPLES = 20_000

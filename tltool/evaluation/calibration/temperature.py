@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics import expected_calibration_error
+from tltool.evaluation.metrics.classification import expected_calibration_error
 
 _FOLDS = 5
 

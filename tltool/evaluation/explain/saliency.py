@@ -1,6 +1,6 @@
 """Which parts of an image speak for a class: Grad-CAM, Grad-CAM++ and occlusion.
 
-For a report or a server: ``heat_maps`` gives the maps of a batch, ``tltool.evaluation.overlay``
+For a report or a server: ``heat_maps`` gives the maps of a batch, ``tltool.evaluation.explain.overlay``
 draws them onto the photos.
 """
 
@@ -44,7 +44,7 @@ class HeatMaps:
     Attributes:
         maps: float32 [N, h, w], 0…1: the largest value of each map is 1, and a map of zeros says
             that nothing in the image speaks for the class. The grid lies over the network's input,
-            not over the photo: ``tltool.evaluation.placement`` brings it there.
+            not over the photo: ``tltool.evaluation.explain.placement`` brings it there.
         classes: the class explained, int64 [N].
         logits: of the images, float32 [N, C].
     """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tltool.evaluation.plots import ACCENT, GRID, MUTED, WARM, figure_style
+from tltool.evaluation.plots.plots import ACCENT, GRID, MUTED, WARM, figure_style
 from tltool.training.range_test import RangeTest
 
 _HEADROOM = 1.6  # of the first loss; above it a diverging loss would flatten everything else

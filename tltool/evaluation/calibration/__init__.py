@@ -1,0 +1,1 @@
+"""Calibrated probabilities: temperature scaling and prediction sets."""
