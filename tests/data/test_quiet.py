@@ -15,7 +15,8 @@ def test_a_damaged_exif_block_is_no_warning(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80), "red").save(path, exif=cut)
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from tltool.data.decoding.header import read_header\nfrom tltool.data.duplicates.image_match import look\n"
+        "from tltool.data.decoding.header import read_header\n"
+        "from tltool.data.duplicates.image_match import look\n"
         "path = Path(sys.argv[1])\nassert look(path) is not None\n"
         "with path.open('rb') as file: print(read_header(file, 10**6).orientation)\n"
     )

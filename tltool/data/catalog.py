@@ -36,7 +36,8 @@ class Item:
         sharpness: variance of the Laplacian of the image brought to 128 x 128 pixels, in grey
             levels squared; a blurred photo has little.
         columns: what a table says of it beside the columns that tltool uses, as (column, cell).
-        perceptual_hash: that of ``tltool.data.duplicates.perceptual_hash``, None for an image without contrast.
+        perceptual_hash: that of ``tltool.data.duplicates.perceptual_hash``, None for an image
+            without contrast.
     """
 
     path: Path
