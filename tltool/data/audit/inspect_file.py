@@ -20,7 +20,7 @@ from tltool.data.catalog import Item
 from tltool.data.decoding import transcode
 from tltool.data.decoding.gif import breaks_off
 from tltool.data.decoding.header import BadFileError, Header, read_header
-from tltool.data.duplicates.clusters import perceptual_hash
+from tltool.data.duplicates import perceptual_hash
 from tltool.errors import DataError
 
 

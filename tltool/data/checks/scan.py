@@ -28,7 +28,7 @@ from tltool.data.checks.properties import FEATURES, colours_of, features_of
 from tltool.data.decoding import transcode
 from tltool.data.decoding.formats import as_written, decode_jpeg, decode_stored
 from tltool.data.decoding.header import BadFileError, Header
-from tltool.data.duplicates.clusters import perceptual_hash
+from tltool.data.duplicates import perceptual_hash
 from tltool.data.pipeline import fixed_options
 from tltool.events import Observer
 

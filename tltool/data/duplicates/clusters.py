@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Item
-from tltool.data.duplicates.clusters import image_match, perceptual_hash, shared_layout
+from tltool.data.duplicates import image_match, perceptual_hash, shared_layout
 from tltool.data.duplicates.perceptual_hash import HASH_SIDE
 
 _KEPT_LOOKS = 4096
