@@ -188,7 +188,7 @@ def sought(items: list) -> list:
     """Return the clusters without and with features."""
     from tltool.data.duplicates.clusters import find_copies
     from tltool.events import SilentObserver
-    from tltool.features.likeness import Likeness
+    from tltool.features.similarity import Likeness
     from tltool.weights.store import find
 
     with tempfile.TemporaryDirectory() as cache:

@@ -21,7 +21,7 @@ from tltool.data.sources.open import read_source
 from tltool.evaluation.label_errors import LabelErrors, label_errors
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.events import SilentObserver
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import pooled_features

@@ -13,7 +13,7 @@ from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.network import Network
 from tltool.recipe.load import load_recipe

@@ -19,7 +19,7 @@ from pathlib import Path
 START = "from tltool.cli.main import run; run()"
 # what a run does to be resumable, switched off
 FORGETFUL = """
-import tltool.runs.state as state, tltool.features.store as store
+import tltool.runs.state as state, tltool.features.feature_store as store
 state.StateFolder.save = lambda self, what: None
 def commit(self): self.rows = self._written
 store.PassStore.commit = commit

@@ -20,7 +20,7 @@ import typer
 from typer.cli import get_docs_for_click
 
 from tltool.cli.main import app
-from tltool.models.backbones import listed_backbones
+from tltool.models.backbone_registry import listed_backbones
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.schema import Recipe

@@ -15,10 +15,10 @@ import numpy as np
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError
 from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.network import Network
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 FORMAT_VERSION = 1
 

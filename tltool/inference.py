@@ -13,7 +13,7 @@ import tensorflow as tf
 from tltool.data.decoding.decode import DecodeSpec, decode_batch
 from tltool.models.network import Network
 from tltool.training.measure import HeadLogits, Pooling
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision
 
 Tta = Literal["none", "flips", "crops"]

@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from drawn.sheet import BLUE, INK, MUTED, ORANGE, PALE, arrow, bare, box, label, save, sheet, show
-from tltool.models.backbones import OriginalHead, get_backbone
+from tltool.models.backbone_registry import OriginalHead, get_backbone
 from tltool.models.build import build_model
-from tltool.models.drops import DropBlock
+from tltool.models.dropout import DropBlock
 from tltool.models.head_parts import DropKind, Drops, HeadSettings, dense, drop
 from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
-from tltool.models.regularization import Regularize
+from tltool.models.regularization_spec import Regularize
 from tltool.workflows.backbones import draw_layers, layers_of
 
 _CONV, _NORM, _RELU, _ADD = "#c9dbef", "#d9ead3", "#f6e3c5", "#ffffff"

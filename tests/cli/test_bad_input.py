@@ -313,7 +313,7 @@ def test_a_weights_file_that_does_not_exist(finetune_tiny, the_error, make_photo
 
 
 def test_weights_of_another_backbone(finetune_tiny, the_error, make_photos, tmp_path):
-    from tltool.models.backbones import get_backbone
+    from tltool.models.backbone_registry import get_backbone
     from tltool.models.build import build_model
 
     other = build_model(
@@ -383,10 +383,10 @@ def test_a_gpu_that_is_not_there(finetune_tiny, the_error, make_photos, monkeypa
 def test_a_disk_without_room_for_the_cache(
     finetune_tiny, the_error, make_photos, tmp_path, monkeypatch, tltool
 ):
-    from tltool.features import store
+    from tltool.features import feature_store
 
-    tight = store.shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: tight)
+    tight = feature_store.shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: tight)
     result = finetune_tiny(make_photos())
     assert result.exit_code == 5
     assert "no room" in the_error(result)

@@ -12,7 +12,7 @@ import yaml
 
 from tests.cli.conftest import TINY
 from tests.conftest import merged, unless_thorough
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe

@@ -13,8 +13,8 @@ from tltool.data.audit.audit import Issue
 from tltool.data.catalog import Catalog, Item
 from tltool.evaluation.metrics.asserts import checked
 from tltool.evaluation.metrics.baselines import baselines
-from tltool.evaluation.metrics.evaluated import Evaluated
-from tltool.evaluation.metrics.measure import measured
+from tltool.evaluation.metrics.evaluate_predictions import measured
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 
 

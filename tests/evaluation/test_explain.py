@@ -15,7 +15,7 @@ from tltool.errors import UsageError
 from tltool.evaluation.explain.overlay import overlay, side_by_side
 from tltool.evaluation.explain.placement import place, seen_box
 from tltool.evaluation.explain.saliency import METHODS, Explainer
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
 from tltool.models.network import Network

@@ -16,7 +16,7 @@ from tests.export.tiny_classifier import tiny_model
 from tltool.export.convert import with_probabilities, write_converted
 from tltool.export.formats import FORMATS
 from tltool.export.parity import reference_probabilities
-from tltool.models.backbones import PreprocessMode
+from tltool.models.backbone_registry import PreprocessMode
 from tltool.models.preprocessing import Preprocess
 
 TEMPERATURE = 1.7

@@ -8,10 +8,10 @@ import pytest
 from tests.export.tiny_classifier import tiny_model
 from tltool.errors import GateError
 from tltool.evaluation.metrics.intervals import wilson
+from tltool.export.acceptance import Figures, Photos, measure, refuse_any
 from tltool.export.convert import write_converted
 from tltool.export.formats import FORMATS
-from tltool.export.fresh import FreshProcess
-from tltool.export.gate import Figures, Photos, measure, refuse_any
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.parity import reference_probabilities
 
 ARRAYS = np.random.default_rng(0).uniform(0, 255, (10, 20, 16, 3)).astype(np.float32)

@@ -18,11 +18,11 @@ from tests.serving.conftest import SETTINGS
 from tests.serving.live import form, serving, versions_of
 from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
-from tltool.export.fresh import FreshProcess
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.load import load_exported
 from tltool.export.parity import check_parity, reference_answers, score_faults
 from tltool.export.saved_model import Contents, check_shapes
-from tltool.training.outliers import OutlierDetector, fit_detector
+from tltool.training.ood import OutlierDetector, fit_detector
 
 NOISE = [encoded(seed) for seed in range(12)]
 PLAIN = encoded(0, size=(1, 1))  # one colour

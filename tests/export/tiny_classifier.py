@@ -11,7 +11,7 @@ from PIL import Image
 
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.export.saved_model import Contents, Embed, export_saved_model
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 SPEC = DecodeSpec(height=20, width=16)
 NAMES = ["ants", "köttbullar 寿司", 'a "b", c']

@@ -11,8 +11,7 @@ from tests.conftest import write_photos
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.events import SilentObserver
-from tltool.features import likeness
-from tltool.features.likeness import Likeness
+from tltool.features.similarity import Likeness
 from tltool.weights.store import StoredWeights
 
 

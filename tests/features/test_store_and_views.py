@@ -15,8 +15,8 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
+from tltool.features.feature_store import BFLOAT16, PassStore, reserve
 from tltool.features.sampler import Sampler, shuffled_order
-from tltool.features.store import BFLOAT16, PassStore, reserve
 from tltool.features.views import PhotoSource, rows_of_epoch
 
 EVERYTHING = AugmentSpec(

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import unless_thorough
 from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer
-from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
+from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone, listed_backbones
 from tltool.models.build import build_model, outline
 from tltool.models.layer_table import layer_rows
 from tltool.models.network import Network
@@ -143,7 +143,7 @@ def test_tests_nets_are_not_listed() -> None:
 
 def test_the_registry_is_read_without_tensorflow() -> None:
     code = (
-        "import sys, tltool.models.backbones, tltool.weights.sources, tltool.weights.convert\n"
+        "import sys, tltool.models.backbone_registry, tltool.weights.sources, tltool.weights.convert\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

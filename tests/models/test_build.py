@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
 from tltool.models.network import Network

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import BACKBONES, get_backbone
+from tltool.models.backbone_registry import BACKBONES, get_backbone
 from tltool.models.build import build_model
 from tltool.models.preprocessing import Preprocess
 

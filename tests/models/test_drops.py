@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.models.drops import DropBlock, DropConnectDense
+from tltool.models.dropout import DropBlock, DropConnectDense
 
 RATE = 0.3
 

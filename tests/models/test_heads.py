@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import OriginalHead
-from tltool.models.drops import DropConnectDense
+from tltool.models.backbone_registry import OriginalHead
+from tltool.models.dropout import DropConnectDense
 from tltool.models.head_parts import Drops, set_statistics
 from tltool.models.heads import HEADS, attach_head
 from tltool.models.norms import NORMS

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.norms import NORMS, norm_layer
-from tltool.models.regularization import Regularize
+from tltool.models.regularization_spec import Regularize
 from tltool.models.regularize import for_inference, regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 

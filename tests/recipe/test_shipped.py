@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tltool.cli.main import app
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.library import copy_recipe, find, shipped
 from tltool.recipe.load import load_recipe
 from tltool.workflows.preflight.recipe import check_recipes

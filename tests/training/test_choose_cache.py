@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tltool.training.choose_cache import Workload, estimate
+from tltool.training.cache_costs import Workload, estimate
 
 WORK = Workload(train=1000, held=200, views=2, head_epochs=10, finetune_epochs=5)
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tltool.evaluation.metrics.selective import auroc
-from tltool.training.outliers import MOST_PHOTOS, OutlierDetector, fit_detector, why_no_detector
+from tltool.training.ood import MOST_PHOTOS, OutlierDetector, fit_detector, why_no_detector
 
 
 def clouds(seed: int, n: int, *, shift: float = 0.0, size: int = 64) -> np.ndarray:

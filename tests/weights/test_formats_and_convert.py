@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.weights.convert import load_weights
 from tltool.weights.formats import read_layers, write_keras_h5

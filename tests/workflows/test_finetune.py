@@ -20,7 +20,7 @@ import yaml
 
 from tests.conftest import merged
 from tltool.features.views import PhotoSource
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
 from tltool.recipe.load import load_recipe

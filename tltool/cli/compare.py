@@ -56,7 +56,7 @@ def compare(
 ) -> None:
     """Say which run is better on the same photos, and how sure that is; or which backbone."""
     from tltool.cli.terminal.progress import shown
-    from tltool.models.backbones import get_backbone
+    from tltool.models.backbone_registry import get_backbone
 
     if backbones is None:
         if size or pixels or other or weights != "imagenet":

@@ -134,7 +134,7 @@ def _number(version: str) -> int | None:
 
 
 def _show(result: "ExportResult") -> None:
-    from tltool.export.gate import COLUMNS
+    from tltool.export.acceptance import COLUMNS
 
     console = out()
     print_table(console, COLUMNS, [one.row() for one in result.figures])

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec, decode_batch
 from tltool.errors import DataError, GateError, UsageError
+from tltool.export.acceptance import differences
 from tltool.export.formats import FORMATS, check_installed
-from tltool.export.fresh import FreshProcess
-from tltool.export.gate import differences
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, read_golden
 from tltool.export.saved_model import DECODE_ASSET
 from tltool.export.seal import SEAL_FILE, check_seal

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tltool.artifact import Calibration, read_calibration
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
-from tltool.export.heat import EXPLAIN_CLASS_SIGNATURE
+from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE
 from tltool.export.saved_model import (
     BYTES_SIGNATURE,
     CLASS_NAMES_ASSET,

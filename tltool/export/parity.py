@@ -13,9 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
-from tltool.export.fresh import FreshProcess
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.saved_model import Embed, float32_model, logits_and_features
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 TOLERANCE = 1e-5  # of a probability; float32 in another batch size differs by about 1e-6
 SCORE_TOLERANCE = 1e-3  # of an ood_score, whose border is 1

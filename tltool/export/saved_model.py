@@ -36,16 +36,16 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec, decode_batch
-from tltool.export.answers import familiar, named, with_ok
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
-from tltool.export.gates import check_no_random_op
-from tltool.export.heat import HeatMap, explain_signatures
+from tltool.export.grad_cam import HeatMap, explain_signatures
+from tltool.export.graph_checks import check_no_random_op
+from tltool.export.outputs import familiar, named, with_ok
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
 from tltool.runs.json_text import to_json
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"

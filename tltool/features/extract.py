@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.features.store import BFLOAT16, PassStore, Rows
+from tltool.features.feature_store import BFLOAT16, PassStore, Rows
 
 # A shard is what a killed run computes again: some seconds of work.
 _SHARD_BATCHES = 8

@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
 from tltool.models.head_parts import NO_DROPS, Drops, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
-from tltool.models.regularization import NOTHING, Regularize
+from tltool.models.regularization_spec import NOTHING, Regularize
 from tltool.models.regularize import regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 from tltool.weights.convert import load_weights

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from tltool.models.backbones import OriginalHead
-from tltool.models.drops import DropConnectDense
+from tltool.models.backbone_registry import OriginalHead
+from tltool.models.dropout import DropConnectDense
 from tltool.models.norms import norm_layer
 
 STANDARDIZE = "head_standardize"

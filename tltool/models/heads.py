@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from tltool.errors import UsageError, did_you_mean
-from tltool.models.backbones import OriginalHead
+from tltool.models.backbone_registry import OriginalHead
 from tltool.models.head_parts import (
     NO_DROPS,
     Drops,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.models.heads import HEAD_PREFIX
 
 HEAD = "head"

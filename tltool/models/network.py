@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tltool.errors import UsageError
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.models.head_parts import STANDARDIZE, set_statistics
 
 

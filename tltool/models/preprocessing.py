@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tltool.errors import UsageError
-from tltool.models.backbones import PreprocessMode
+from tltool.models.backbone_registry import PreprocessMode
 
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _TORCH_MEAN = (0.485, 0.456, 0.406)

@@ -12,10 +12,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from tltool.models.backbones import Backbone
-from tltool.models.drops import DropBlock, DropConnectDense
+from tltool.models.backbone_registry import Backbone
+from tltool.models.dropout import DropBlock, DropConnectDense
 from tltool.models.norms import norm_layer
-from tltool.models.regularization import Regularize, check_regularization
+from tltool.models.regularization_spec import Regularize, check_regularization
 
 _DROP_BLOCK_STAGES = 2  # from the end; the paper drops in the groups 3 and 4 of ResNet-50
 

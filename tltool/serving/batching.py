@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tltool.serving.errors import ApiError, too_busy
 from tltool.serving.metrics import Metrics
-from tltool.serving.problems import ApiError, too_busy
-from tltool.serving.questions import Arrays, Question
+from tltool.serving.requests import Arrays, Question
 from tltool.serving.settings import Batching
 from tltool.serving.signatures import Signature
 

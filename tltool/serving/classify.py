@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tltool.serving.input_images import Photo, explained
 from tltool.serving.model import ServedModel
-from tltool.serving.photos import Photo, explained
-from tltool.serving.questions import Arrays
+from tltool.serving.requests import Arrays
 
 UNKNOWN = "unknown"
 _TOLD = {"class_name", "class_id", "confidence", "probabilities", "ok"}

@@ -12,15 +12,15 @@ import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError, GateError
-from tltool.export.heat import EXPLAIN_CLASS_SIGNATURE, EXPLAIN_SIGNATURE
+from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE, EXPLAIN_SIGNATURE
 from tltool.export.load import SAVED_MODEL_FILE
 from tltool.export.saved_model import (
     BYTES_SIGNATURE,
     CLASS_NAMES_ASSET,
     DECODE_ASSET,
 )
-from tltool.serving.problems import ApiError
-from tltool.serving.questions import Arrays
+from tltool.serving.errors import ApiError
+from tltool.serving.requests import Arrays
 from tltool.serving.signatures import Signature, read_signatures
 
 IMAGE_INPUT, CLASS_INPUT = "image_bytes", "class_id"

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from tltool.errors import DataError, TltoolError
 from tltool.serving.batching import Batcher
+from tltool.serving.errors import ApiError
 from tltool.serving.metrics import Metrics
 from tltool.serving.model import ServedModel, load_version
-from tltool.serving.problems import ApiError
 from tltool.serving.settings import Settings
 from tltool.serving.source import SAVED_MODEL_FILE, Source
 

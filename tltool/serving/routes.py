@@ -11,17 +11,23 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from tltool.serving import documents
-from tltool.serving.answers import write_answer
-from tltool.serving.bodies import Bodies
+from tltool.serving import openapi
 from tltool.serving.classify import results
+from tltool.serving.errors import ApiError, bad_request
 from tltool.serving.explain import explaining, picture
+from tltool.serving.input_images import (
+    examined,
+    explained,
+    too_many_pixels,
+    uploaded,
+    within_pixels,
+)
 from tltool.serving.metrics import CONTENT_TYPE, Metrics
 from tltool.serving.model import IMAGE_INPUT, photos_array
-from tltool.serving.photos import examined, explained, too_many_pixels, uploaded, within_pixels
-from tltool.serving.problems import ApiError, bad_request
-from tltool.serving.questions import Question, read_question
 from tltool.serving.repository import Repository, Serving
+from tltool.serving.request_body import Bodies
+from tltool.serving.requests import Question, read_question
+from tltool.serving.responses import write_answer
 from tltool.serving.settings import Limits
 
 _LONG_TEXT = 2**20  # bytes
@@ -51,21 +57,21 @@ class Routes:
         router = APIRouter()
         model, version = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
         get, post = router.get, router.post
-        errors = documents.ERRORS
-        get("/v1/models", **documents.MODELS)(self.models)
-        post(f"{model}:predict", responses=errors, **documents.PREDICT)(self.predict)
-        post(f"{version}:predict", responses=errors, **documents.PREDICT)(self.predict_version)
-        get(f"{model}/metadata", responses=errors, **documents.METADATA)(self.metadata)
-        get(f"{version}/metadata", responses=errors, **documents.METADATA)(self.metadata_version)
-        get(model, responses=errors, **documents.STATUS)(self.status)
-        get(version, responses=errors, **documents.STATUS)(self.status_version)
-        post("/v1/classify", responses=errors, **documents.CLASSIFY)(self.classify)
-        post("/v1/explain", **documents.EXPLAIN)(self.explain)
-        get("/healthz", **documents.HEALTH)(self.healthz)
-        get("/readyz", **documents.READY)(self.readyz)
+        errors = openapi.ERRORS
+        get("/v1/models", **openapi.MODELS)(self.models)
+        post(f"{model}:predict", responses=errors, **openapi.PREDICT)(self.predict)
+        post(f"{version}:predict", responses=errors, **openapi.PREDICT)(self.predict_version)
+        get(f"{model}/metadata", responses=errors, **openapi.METADATA)(self.metadata)
+        get(f"{version}/metadata", responses=errors, **openapi.METADATA)(self.metadata_version)
+        get(model, responses=errors, **openapi.STATUS)(self.status)
+        get(version, responses=errors, **openapi.STATUS)(self.status_version)
+        post("/v1/classify", responses=errors, **openapi.CLASSIFY)(self.classify)
+        post("/v1/explain", **openapi.EXPLAIN)(self.explain)
+        get("/healthz", **openapi.HEALTH)(self.healthz)
+        get("/readyz", **openapi.READY)(self.readyz)
         for path, asked in (("/healthz", self.healthz), ("/readyz", self.readyz)):
             router.head(path, include_in_schema=False)(asked)  # as some load balancers ask
-        get("/metrics", **documents.METRICS)(self.counted)
+        get("/metrics", **openapi.METRICS)(self.counted)
         return router
 
     async def models(self) -> JSONResponse:
@@ -164,7 +170,7 @@ class Routes:
     async def explain(
         self,
         request: Request,
-        class_name: str | None = Query(None, alias="class", description=documents.CLASS),
+        class_name: str | None = Query(None, alias="class", description=openapi.CLASS),
     ) -> Response:
         """Show where a photo speaks for a class."""
         serving = self._repository.current

@@ -8,8 +8,8 @@ import numpy as np
 
 from tltool.augment.feature_space import change_features
 from tltool.features.extract import Features
+from tltool.features.feature_store import Rows
 from tltool.features.sampler import Sampler
-from tltool.features.store import Rows
 from tltool.features.views import rows_of_epoch
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.plan import Batch, Changes, PhaseData

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tltool.models.backbones import BACKBONES, Backbone, get_backbone
+from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
 from tltool.weights import store
 from tltool.workflows.preflight.arguments import check_picture
 

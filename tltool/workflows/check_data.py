@@ -12,8 +12,8 @@ from tltool.data.checks.balance import class_findings, measure_balance
 from tltool.data.checks.copies import copies, with_a_class
 from tltool.data.checks.files import beside_the_photos, many_unusable
 from tltool.data.checks.findings import SEVERITIES, write_findings
-from tltool.data.checks.fitting import fitting_recipe
 from tltool.data.checks.properties import FEATURES
+from tltool.data.checks.recommend import fitting_recipe
 from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import Scan, scan
 from tltool.data.checks.shape import measure_shape
@@ -179,7 +179,7 @@ def _weights_at_hand(observer: Observer) -> StoredWeights | None:
 
 def _by_features(weights: StoredWeights, observer: Observer) -> SecondOpinion:
     def alike(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
-        from tltool.features.likeness import Likeness  # most photos leave nothing to ask
+        from tltool.features.similarity import Likeness  # most photos leave nothing to ask
 
         return Likeness(weights, cache_folder(), observer)(pairs)
 

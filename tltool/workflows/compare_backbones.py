@@ -16,7 +16,7 @@ from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import Paired, against_first
 from tltool.events import Observer, SilentObserver
-from tltool.models.backbones import Backbone, get_backbone
+from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.recipe.schema import DataSection, ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import pooled_features

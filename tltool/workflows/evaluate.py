@@ -15,8 +15,8 @@ from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
 from tltool.evaluation.metrics.asserts import check_asserts, checked
 from tltool.evaluation.metrics.baselines import baselines
-from tltool.evaluation.metrics.evaluated import Evaluated
-from tltool.evaluation.metrics.measure import measured
+from tltool.evaluation.metrics.evaluate_predictions import measured
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.metrics.selective import detection_metrics
 from tltool.evaluation.metrics.tta_gain import gain_of_copies
 from tltool.evaluation.report.advice import photos_seen

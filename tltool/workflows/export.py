@@ -13,12 +13,12 @@ import numpy as np
 from tltool.artifact import Artifact, is_artifact, load_artifact
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
+from tltool.export.acceptance import COLUMNS, Figures, Photos, measure, refuse_any
 from tltool.export.check import check_export
 from tltool.export.convert import write_converted
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.formats import ExportFormat, chosen_formats
-from tltool.export.fresh import FreshProcess
-from tltool.export.gate import COLUMNS, Figures, Photos, measure, refuse_any
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, Golden
 from tltool.export.load import version_folder
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model

@@ -14,7 +14,7 @@ import keras
 
 from tltool.evaluation.plots.lr_range import plot_rates
 from tltool.events import Observer
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import Recipe
 from tltool.recipe.source_text import anchored
 from tltool.runs.environment import environment

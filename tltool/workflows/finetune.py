@@ -11,7 +11,7 @@ from typing import Any
 from tltool.errors import TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.export.versions import check_base
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.recipe.source_text import anchored

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.fitting import tiny_and_grey
+from tltool.data.checks.recommend import tiny_and_grey
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
-from tltool.features.draws import DRAWS, Shown
-from tltool.models.backbones import get_backbone
+from tltool.features.preview_samples import DRAWS, Shown
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import Recipe
 from tltool.workflows.dataset.dataset import open_photos
 from tltool.workflows.preflight.arguments import check_picture

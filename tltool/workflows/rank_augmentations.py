@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.fitting import tiny_and_grey
+from tltool.data.checks.recommend import tiny_and_grey
 from tltool.errors import DataError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first
 from tltool.events import Observer, SilentObserver
 from tltool.features.views import PhotoSource
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.augment import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe

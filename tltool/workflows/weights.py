@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.events import Observer, SilentObserver
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.weights import sources, store
 from tltool.weights.published import PUBLISHED
 

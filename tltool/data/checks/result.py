@@ -13,7 +13,7 @@ from tltool.data.checks.balance import Balance
 from tltool.data.checks.copies import NOT_COMPARED
 from tltool.data.checks.files import MANY
 from tltool.data.checks.findings import SEVERITIES, Finding
-from tltool.data.checks.fitting import TINY
+from tltool.data.checks.recommend import TINY
 from tltool.data.checks.shape import Shape
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
 from tltool.data.duplicates.clusters import Cluster

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from tltool.data.audit.audit import Issue
-from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.predictions import Evaluated
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.report.thumbnails import as_uri, small_copy
 
 WORST = 12  # mistakes that are shown large

@@ -19,7 +19,7 @@ from tltool.data.sources.store import cache_folder
 from tltool.events import Observer
 from tltool.features.extract import Extractor
 from tltool.features.views import PhotoSource
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.models.build import build_model
 from tltool.models.network import Network
 from tltool.training.precision import choose_precision

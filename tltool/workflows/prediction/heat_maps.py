@@ -10,7 +10,7 @@ from tltool.data.decoding.transcode import read_image_bytes
 from tltool.errors import UsageError
 from tltool.evaluation.explain.overlay import overlay
 from tltool.evaluation.explain.saliency import heat_maps
-from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
 from tltool.evaluation.report.thumbnails import small_copy
 from tltool.inference import decoder

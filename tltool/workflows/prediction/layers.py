@@ -19,7 +19,7 @@ from tltool.errors import DataError, UsageError
 from tltool.export.load import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.export.versions import versions
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.network import Network
 from tltool.runs.layout import CALIBRATION_FILE, MODEL_FILE
 

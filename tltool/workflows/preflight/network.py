@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import UsageError
-from tltool.models.backbones import WHOLE_NET, Backbone
-from tltool.models.regularization import regularization_problems
+from tltool.models.backbone_registry import WHOLE_NET, Backbone
+from tltool.models.regularization_spec import regularization_problems
 from tltool.recipe.schema import Recipe
 from tltool.weights.published import PUBLISHED
 from tltool.workflows.resolve.augmentation import check_maps

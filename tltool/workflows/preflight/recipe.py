@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tltool.errors import UsageError
 from tltool.evaluation.metrics.asserts import check_asserts
-from tltool.models.backbones import Backbone, get_backbone
+from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.workflows.preflight.network import caught, network_problems, weights_problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.recipe.schema import Recipe
 from tltool.workflows.preflight.network import HIDDEN_LAYER
 from tltool.workflows.resolve.specs import first_trained_stage, head_kind

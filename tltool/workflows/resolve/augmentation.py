@@ -14,7 +14,7 @@ from tltool.augment.spec import (
     Sometimes,
 )
 from tltool.errors import UsageError
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.recipe import augment as sections
 from tltool.recipe.augment import AugmentSection
 from tltool.recipe.policies import AUTO, MIXUP_PAYS, OFF, Choice, Tree, policy_for
@@ -61,7 +61,7 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
         train: training photos.
         cached: whether phases run on cached features.
     """
-    from tltool.data.checks.fitting import tiny_and_grey  # here: recipes are checked without PIL
+    from tltool.data.checks.recommend import tiny_and_grey  # here: recipes are checked without PIL
 
     photos = len(train)
     section, choice = settled(session.recipe.augment, photos, signs=tiny_and_grey(train))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tltool.models.backbones import HEAD_ONLY, WHOLE_NET, Backbone
-from tltool.models.regularization import Regularize
+from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone
+from tltool.models.regularization_spec import Regularize
 from tltool.recipe.schema import DROPOUT, Recipe
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from tltool.evaluation.calibration.conformal import conformity_scores, draw_of
 from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
 from tltool.evaluation.metrics.selective import border_between, border_of, detection_metrics
 from tltool.inference import Classifier, decoder, softmax
-from tltool.training.outcome import Learned
-from tltool.training.outliers import (
+from tltool.training.ood import (
     MOST_FEATURES,
     OutlierDetector,
     fit_detector,
     why_no_detector,
 )
+from tltool.training.outcome import Learned
 from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.training_run.context import Session
 from tltool.workflows.training_run.trainer import Learning

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import cores

@@ -16,8 +16,8 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import GateError
 from tltool.evaluation.metrics.asserts import checked, require
 from tltool.evaluation.metrics.baselines import baselines
-from tltool.evaluation.metrics.evaluated import Evaluated
-from tltool.evaluation.metrics.measure import measured
+from tltool.evaluation.metrics.evaluate_predictions import measured
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.plots.plots import plot_confusion, plot_history
 from tltool.evaluation.writers import write_history, write_predictions
 from tltool.features.views import PhotoSource

@@ -8,7 +8,7 @@ from typing import Any
 
 from tltool.artifact import Artifact
 from tltool.data.catalog import SPLIT_NAMES
-from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 from tltool.evaluation.report.page import write_report
 from tltool.recipe.load import to_yaml

@@ -25,9 +25,9 @@ from tltool.training.checkpoint import Progress
 from tltool.training.live import live_data
 from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
+from tltool.training.ood import MOST_PHOTOS
 from tltool.training.optimizers import Group
 from tltool.training.outcome import Learned
-from tltool.training.outliers import MOST_PHOTOS
 from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tltool.errors import GateError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.export.formats import ExportFormat
-from tltool.export.fresh import Answers, FreshProcess
+from tltool.export.fresh_process import Answers, FreshProcess
 from tltool.export.parity import score_faults
 
 _ROUNDING = 1e-9  # 0.96 - 0.95 is more than 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tltool.evaluation.metrics.classification import compute_metrics
-from tltool.evaluation.metrics.evaluated import Evaluated
+from tltool.evaluation.metrics.predictions import Evaluated
 from tltool.evaluation.metrics.selective import refusal_metrics
 from tltool.evaluation.metrics.slices import sliced
 

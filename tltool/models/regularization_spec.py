@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tltool.errors import UsageError
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 
 
 @dataclass(frozen=True, slots=True)

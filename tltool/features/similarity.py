@@ -96,7 +96,7 @@ class Likeness:
         # not needed where all features are kept, and Keras takes seconds to load
         import keras
 
-        from tltool.models.backbones import get_backbone
+        from tltool.models.backbone_registry import get_backbone
         from tltool.models.build import build_model
 
         whole = build_model(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.serving.problems import ApiError
-from tltool.serving.questions import Arrays, Question
+from tltool.serving.errors import ApiError
+from tltool.serving.requests import Arrays, Question
 
 
 def write_answer(outputs: Arrays, question: Question) -> bytes:
