@@ -11,6 +11,7 @@ from tests.conftest import write_photos
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.events import SilentObserver
+from tltool.features import similarity
 from tltool.features.similarity import Likeness
 from tltool.weights.store import StoredWeights
 
@@ -42,6 +43,6 @@ def test_kept_features_are_of_this_layer_and_size(
     for _ in range(2):
         assert Likeness(weights, tmp_path / "cache", SilentObserver())([(first, second)]) == [True]
     assert seen == [(2, 128, 128, 3)]
-    monkeypatch.setattr(likeness, what, value)
+    monkeypatch.setattr(similarity, what, value)
     Likeness(weights, tmp_path / "cache", SilentObserver())([(first, second)])
     assert len(seen) == 2

@@ -143,7 +143,8 @@ def test_tests_nets_are_not_listed() -> None:
 
 def test_the_registry_is_read_without_tensorflow() -> None:
     code = (
-        "import sys, tltool.models.backbone_registry, tltool.weights.sources, tltool.weights.convert\n"
+        "import sys, tltool.models.backbone_registry\n"
+        "import tltool.weights.sources, tltool.weights.convert\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
 """Which parts of an image speak for a class: Grad-CAM, Grad-CAM++ and occlusion.
 
-For a report or a server: ``heat_maps`` gives the maps of a batch, ``tltool.evaluation.explain.overlay``
-draws them onto the photos.
+For a report or a server: ``heat_maps`` gives the maps of a batch and
+``tltool.evaluation.explain.overlay`` draws them onto the images.
 """
 
 from __future__ import annotations
