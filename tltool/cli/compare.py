@@ -13,8 +13,8 @@ from tltool.errors import UsageError
 
 if TYPE_CHECKING:
     from tltool.evaluation.metrics.paired_tests import Paired
-    from tltool.workflows.compare import Comparison
     from tltool.workflows.compare_backbones import Leaderboard, Place
+    from tltool.workflows.comparison.result import Comparison
 
 
 @guarded

@@ -85,7 +85,7 @@ def predict(
     """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.prediction.class_folders import Sorting
-    from tltool.workflows.preflight.arguments import check_predicting
+    from tltool.workflows.prediction.options import check_predicting
 
     to_stdout = output is not None and str(output) == "-"
     if to_stdout and json:

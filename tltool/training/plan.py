@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
+from tltool.training.optimizers import Group
 from tltool.training.schedules import Schedule
 
 Batch = tuple[Any, Any]  # inputs [B, ...] and labels float32 [B, C]; numpy arrays or tensors
@@ -102,3 +103,11 @@ class PhaseState:
     finished: bool
     numbers: dict[str, Any]
     arrays: dict[str, np.ndarray]
+
+
+def told_of(plan: PhasePlan, groups: Sequence[Group]) -> str:
+    """Return how much is trained, and how long at most."""
+    count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
+    thawing = plan.thaw_epochs and len(groups) > 1
+    joining = f", a stage joins every {plan.thaw_epochs}" if thawing else ""
+    return f"{count:,} parameters, up to {plan.epochs} epoch{'s' * (plan.epochs != 1)}{joining}"

@@ -15,6 +15,7 @@ from tltool.inference import Tta
 from tltool.workflows.predict import start_predicting
 from tltool.workflows.prediction.class_folders import PhotoSorter, Sorting
 from tltool.workflows.prediction.model import model_digest
+from tltool.workflows.prediction.options import check_predicting
 from tltool.workflows.prediction.output_file import (
     Answered,
     Columns,
@@ -22,7 +23,6 @@ from tltool.workflows.prediction.output_file import (
     answered_before,
 )
 from tltool.workflows.prediction.result import Prediction
-from tltool.workflows.preflight.arguments import check_predicting
 
 
 @dataclass

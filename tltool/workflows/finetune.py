@@ -22,10 +22,10 @@ from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
 from tltool.tracking.observer import check_trackers, tracked
 from tltool.training.distribute import Device, gpu_facts
-from tltool.workflows.export_samples.parity import export_run, parity_process
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.preflight.unused_settings import notes, thawing_note
 from tltool.workflows.training_run.context import Arguments, Session, prepare_machine, recipe_digest
+from tltool.workflows.training_run.export import export_run, parity_process
 from tltool.workflows.training_run.failures import endings_explained
 from tltool.workflows.training_run.fingerprint import Expected
 from tltool.workflows.training_run.finish import conclude

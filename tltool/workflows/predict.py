@@ -15,8 +15,8 @@ from tltool.events import Observer, SilentObserver
 from tltool.inference import Answers, Tta
 from tltool.workflows.prediction.inputs import Given, find_given
 from tltool.workflows.prediction.model import OpenModel, open_model
+from tltool.workflows.prediction.options import check_sets
 from tltool.workflows.prediction.result import Prediction
-from tltool.workflows.preflight.arguments import check_sets
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from tltool.data.sources.open import is_source, read_images
 from tltool.errors import TltoolError
 from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
-from tltool.workflows.compare import Comparison
 from tltool.workflows.comparison.candidates import Contender, Key
+from tltool.workflows.comparison.result import Comparison
 
 _SHOWN = 48  # photos of a gallery; more would make the page too heavy to send
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +16,15 @@ from tltool.data.catalog import Catalog
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.explain.saliency import feature_map
-from tltool.export.golden import GOLDEN_ASSET, GOLDEN_IMAGES, Golden, golden_images
-from tltool.export.parity import ParityChild, ParityResult, reference_answers
-from tltool.export.saved_model import Contents, export_saved_model
+from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
+from tltool.export.parity import reference_answers
+from tltool.export.saved_model import Contents
 from tltool.inference import decoder
 from tltool.models.network import Network
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import CALIBRATION_FILE
-from tltool.workflows.training_run.context import Session
 
 RECIPE_ASSET = "recipe.yaml"
 _DECODED_AT_ONCE = 32
@@ -49,61 +47,6 @@ class Sample:
     expected: np.ndarray
     ood_scores: np.ndarray | None
     golden: Golden
-
-
-def parity_process(session: Session) -> AbstractContextManager[ParityChild | None]:
-    """Start the fresh process that will prove the export, so that it loads TensorFlow meanwhile.
-
-    Returns:
-        A context that ends it; of None when the recipe exports nothing.
-    """
-    return ParityChild() if session.recipe.export.enabled else nullcontext()
-
-
-def export_run(
-    session: Session,
-    artifact: Artifact,
-    sample: Catalog,
-    saved_models: Path,
-    *,
-    child: ParityChild | None,
-) -> Path | None:
-    """Write saved_models/<name>/<version>/ if the recipe wants an export.
-
-    The export appears only after ``child``, which knows neither tltool nor Keras, gave the
-    model's answers for photos of ``sample``, as bytes and as arrays.
-
-    Raises:
-        GateError: the answers differ.
-        EnvironmentProblem: the disk is full or not writable.
-    """
-    if child is None:
-        return None
-    settings = session.recipe.export
-    with session.phase("export"):
-        photos = sample_of(
-            artifact, sample_bytes(sample, max(settings.parity_images, GOLDEN_IMAGES))
-        )
-
-        def prove(folder: Path) -> ParityResult:
-            result = child.check(
-                folder,
-                images=photos.images,
-                arrays=photos.arrays,
-                expected=photos.expected,
-                ood_scores=photos.ood_scores,
-                tolerance=settings.tolerance,
-            )
-            session.observer.on_message(_told(result))
-            return result
-
-        contents = contents_of(
-            artifact,
-            photos.golden,
-            recipe=session.recipe,
-            facts={**session.facts, "run": session.run.folder.name, **versions()},
-        )
-        return export_saved_model(contents, saved_models / session.recipe.name, verify=prove)
 
 
 def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
@@ -189,11 +132,3 @@ def sample_bytes(catalog: Catalog, count: int) -> list[bytes]:
     """Return the bytes of ``count`` photos spread evenly over the catalog."""
     chosen = np.unique(np.linspace(0, len(catalog.items) - 1, count).astype(int))
     return [read_image_bytes(catalog.items[position].path) for position in chosen]
-
-
-def _told(result: ParityResult) -> str:
-    worst = max(result.max_abs_difference.values())
-    return (
-        f"parity: {result.n} photos in a fresh process, largest difference of a probability "
-        f"{worst:.1g}, same class for {result.label_agreement:.0%}"
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tltool.augment.spec import (
@@ -17,13 +16,12 @@ from tltool.errors import UsageError
 from tltool.models.backbone_registry import Backbone
 from tltool.recipe import augment as sections
 from tltool.recipe.augment import AugmentSection
-from tltool.recipe.policies import AUTO, MIXUP_PAYS, OFF, Choice, Tree, policy_for
+from tltool.recipe.policies import AUTO, OFF, Choice, Tree, policy_for
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.specs import first_trained_stage
 
 if TYPE_CHECKING:
-    from tltool.data.catalog import Item
-    from tltool.workflows.training_run.context import Session
+    pass
 
 _UNMIRRORED = (
     "no mirror images: tiny grey pictures are often digits or letters, which have none, and "
@@ -53,40 +51,6 @@ def settled(
     return AugmentSection.model_validate(changed), choice
 
 
-def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool) -> AugmentSpec:
-    """Return what is changed in training photos, and tell the user what it is and why.
-
-    Args:
-        session: the run.
-        train: training photos.
-        cached: whether phases run on cached features.
-    """
-    from tltool.data.checks.recommend import tiny_and_grey  # here: recipes are checked without PIL
-
-    photos = len(train)
-    section, choice = settled(session.recipe.augment, photos, signs=tiny_and_grey(train))
-    spec = augment_spec(section)
-    unused = None if spec.identity else _unused(session.recipe, cached=cached)
-    if unused:
-        spec, choice = AugmentSpec(), Choice("none", unused)
-    changes = listed_changes(section, photos=not unused)
-    session.observer.on_message(f"augmentation: {_told(choice, changes)}")
-    if session.recipe.augment.policy != AUTO and spec.mixes and photos < MIXUP_PAYS:
-        session.observer.on_message(
-            f"augmentation: {photos:,} training photos are blended; below {MIXUP_PAYS:,} the "
-            "accuracy is often better without mixup and cutmix"
-        )
-    session.note(augmentation={"policy": choice.policy, "why": choice.why, "changes": changes})
-    return spec
-
-
-def _told(choice: Choice, changes: str) -> str:
-    if choice.policy == "none" and changes:  # key by key, or of cached features alone
-        return f"{changes} ({choice.why})"
-    told = f"{choice.policy} ({choice.why})"
-    return f"{told}: {changes}" if changes else told
-
-
 def listed_changes(section: AugmentSection, *, photos: bool) -> str:
     """Return what a settled section changes with its amounts: `crop (min_area 0.6), …`.
 
@@ -103,15 +67,6 @@ def listed_changes(section: AugmentSection, *, photos: bool) -> str:
             amounts = ", ".join(f"{name} {amount:g}" for name, amount in value)
             found.append(f"{key} ({amounts})")
     return ", ".join(found)
-
-
-def _unused(recipe: Recipe, *, cached: bool) -> str | None:
-    """Return why no phase ever sees a changed photo, or None."""
-    if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
-        return "the probe learns from the photos as they are, and no other phase has epochs"
-    if cached and recipe.train.cache.views == 1:
-        return "train.cache.views is 1: only the photos as they are"
-    return None
 
 
 def check_augmentation(recipe: Recipe, backbone: Backbone) -> None:

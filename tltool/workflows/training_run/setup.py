@@ -14,7 +14,7 @@ from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
 from tltool.workflows.dataset.dataset import Photos, open_photos, write_photos
 from tltool.workflows.resolve import specs
-from tltool.workflows.resolve.augmentation import choose_augmentation
+from tltool.workflows.training_run.augmentation import choose_augmentation
 from tltool.workflows.training_run.cache_choice import choose_cache
 from tltool.workflows.training_run.class_balance import hint_at_imbalance
 from tltool.workflows.training_run.context import Arguments, Session

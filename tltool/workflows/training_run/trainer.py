@@ -28,7 +28,7 @@ from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.ood import MOST_PHOTOS
 from tltool.training.optimizers import Group
 from tltool.training.outcome import Learned
-from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row
+from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row, told_of
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe
 from tltool.workflows.resolve.augmentation import feature_spec
@@ -43,7 +43,6 @@ from tltool.workflows.training_run.linear_probe import (
     tell_worse_than_probe,
     vectors,
 )
-from tltool.workflows.training_run.phases import told_of
 
 _VIEWS_AT_MOST = 64  # as the recipe has it
 
