@@ -4,7 +4,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tltool.cli import training
+from tltool.cli.terminal import training
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.results import show_fields, show_next
 from tltool.errors import UsageError

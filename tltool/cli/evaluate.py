@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tltool.cli import training
-from tltool.cli.terminal import options
+from tltool.cli.terminal import options, training
 from tltool.cli.terminal.console import err, line, print_json
 from tltool.cli.terminal.errors import guarded, tell
 from tltool.cli.terminal.results import show_metrics

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tltool.cli import training
+from tltool.cli.terminal import training
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.rerun_hint import without_settings
 from tltool.cli.terminal.results import show_fields, show_next

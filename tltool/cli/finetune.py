@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli import training
 from tltool.cli.cross_validate import cross_validate
 from tltool.cli.find_lr import find_lr as try_rates
-from tltool.cli.terminal import options
+from tltool.cli.terminal import options, training
 from tltool.cli.terminal.errors import guarded
 from tltool.cli.terminal.rerun_hint import given_options
 from tltool.errors import UsageError

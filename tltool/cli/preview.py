@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli import training
-from tltool.cli.terminal import options
+from tltool.cli.terminal import options, training
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
 from tltool.cli.terminal.errors import guarded
 from tltool.errors import UsageError

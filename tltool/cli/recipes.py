@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tltool.cli import training
 from tltool.cli.sweep import sweep
-from tltool.cli.terminal import options
+from tltool.cli.terminal import options, training
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table
 from tltool.cli.terminal.errors import guarded
 from tltool.cli.terminal.typer_app import Commands

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import training
-from tltool.cli.terminal import options
+from tltool.cli.terminal import options, training
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.errors import guarded
 from tltool.cli.terminal.results import show_fields
