@@ -25,7 +25,7 @@ from tltool.recipe.augment import AugmentSection
 from tltool.recipe.policies import POLICIES
 from tltool.training.precision import choose_precision
 from tltool.training.steps import TrainingStep
-from tltool.workflows.resolve.augmentation import augment_spec, one_by_one
+from tltool.workflows.resolve.augmentation import augment_spec, single_transforms
 
 BATCH = 32
 NETWORKS = {"vgg16": "VGG16", "resnet50": "ResNet-50", "resnet18": "ResNet-18"}
@@ -89,7 +89,7 @@ def main() -> None:
         for name in POLICIES
         if name != "none"
     }
-    every = {**one_by_one(AugmentSection(policy="none"), every=True), **policies}
+    every = {**single_transforms(AugmentSection(policy="none"), every=True), **policies}
     wanted = given.only.split(",") if given.only else list(every)
     titles = [f"of {title}'s step" for title in NETWORKS.values()]
     print(f"| change | ms a photo, CPU | photos/s | {' | '.join(titles)} |")

@@ -188,11 +188,11 @@ def sought(items: list) -> list:
     """Return the clusters without and with features."""
     from tltool.data.duplicates.clusters import find_copies
     from tltool.events import SilentObserver
-    from tltool.features.similarity import Likeness
+    from tltool.features.similarity import EmbeddingSimilarity
     from tltool.weights.store import find
 
     with tempfile.TemporaryDirectory() as cache:
-        likeness = Likeness(find("vgg16"), Path(cache), SilentObserver())
+        likeness = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())
         return [
             find_copies(items).clusters,
             find_copies(items, second_opinion=likeness).clusters,

@@ -24,10 +24,10 @@ from tltool.workflows.training_run import finish, report
 STEPS = {
     "temperature, reject option": (finish, "calibrate"),
     "answers to the photos": (finish, "_evaluated"),
-    "labels that look wrong": (finish, "find_suspects"),
+    "labels that look wrong": (finish, "find_label_errors"),
     "figures, intervals, slices": (finish, "_metrics"),
     "tables and plots": (finish, "_write_results"),
-    "Grad-CAM of the worst mistakes": (report, "heat_pictures"),
+    "Grad-CAM of the worst mistakes": (report, "heat_map_images"),
     "the page itself": (report, "write_report"),
 }
 

@@ -24,7 +24,7 @@ from tltool.events import SilentObserver
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.dataset.embeddings import pooled_features
+from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.splitting import groups_of
 
 FIRST = 100
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.05)
     given = parser.parse_args()
     catalog = flowers()
-    pooled = pooled_features(
+    pooled = extract_embeddings(
         catalog,
         get_backbone("vgg16"),
         image_size=given.size,

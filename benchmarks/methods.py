@@ -54,7 +54,7 @@ PRETRAINED = {
     "DropBlock 0.1": ("model.regularize.drop_block.size=2",),
     "no EMA": ("train.ema=0",),
     "max-norm 3": ("train.max_norm=3",),
-    "gradual unfreezing": ("train.finetune.unfreeze=block4", "train.finetune.thaw_epochs=2"),
+    "gradual unfreezing": ("train.finetune.unfreeze=block4", "train.finetune.unfreeze_every=2"),
 }
 SCRATCH = {
     "light": (),

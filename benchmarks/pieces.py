@@ -22,7 +22,7 @@ from tltool.training.live import live_data
 from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.optimizers import Group
-from tltool.training.plan import Changes, PhaseData
+from tltool.training.plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
 from tltool.workflows.resolve.specs import phase_plan
 
@@ -55,9 +55,9 @@ def network(name: str) -> Network:
     return Network(model, backbone, "gap")
 
 
-def changes(photos: AugmentSpec) -> Changes:
+def changes(photos: AugmentSpec) -> AugmentationSchedule:
     """Return the changes of photos alone, in every epoch."""
-    return Changes(photos, FeatureSpec(), mixed_epochs=99)
+    return AugmentationSchedule(photos, FeatureSpec(), mixed_epochs=99)
 
 
 def live(net: Network, train: PhotoSource, augment: AugmentSpec, precision: Precision) -> PhaseData:

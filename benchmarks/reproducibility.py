@@ -22,7 +22,7 @@ FORGETFUL = """
 import tltool.runs.state as state, tltool.features.feature_store as store
 state.StateFolder.save = lambda self, what: None
 def commit(self): self.rows = self._written
-store.PassStore.commit = commit
+store.FeatureStore.commit = commit
 """
 WAYS = {
     "as shipped": ("", []),

@@ -22,7 +22,7 @@ _CROP = 0.875  # side of a crop; the usual 224 of 256 pixels
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What a model says to N encoded photos.
 
     Attributes:
@@ -82,15 +82,15 @@ class Classifier:
         """Return probabilities, float32 [B, C]."""
         return softmax(self.logits(images), self._temperature)
 
-    def answer(self, images: tf.Tensor, ok: np.ndarray) -> Answers:
+    def answer(self, images: tf.Tensor, ok: np.ndarray) -> Predictions:
         """Return all that is known of decoded images [B, H, W, 3]; ``ok`` bool [B] is passed on."""
         pooled = self._pooled(images)
         probabilities = softmax(self._head(pooled), self._temperature)
         probabilities[~ok] = 1.0 / probabilities.shape[1]
         if self._detector is None:
-            return Answers(probabilities, ok)
+            return Predictions(probabilities, ok)
         scores = np.where(ok, self._detector.scores(pooled), np.float32(0))
-        return Answers(probabilities, ok, scores, (scores <= 1) & ok)
+        return Predictions(probabilities, ok, scores, (scores <= 1) & ok)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -14,7 +14,7 @@ from drawn.sheet import BLUE, INK, MUTED, ORANGE, PALE, arrow, bare, box, label,
 from tltool.models.backbone_registry import OriginalHead, get_backbone
 from tltool.models.build import build_model
 from tltool.models.dropout import DropBlock
-from tltool.models.head_parts import DropKind, Drops, HeadSettings, dense, drop
+from tltool.models.head_parts import DropKind, DropoutSettings, HeadSettings, dense, drop
 from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
@@ -153,7 +153,7 @@ def _heads() -> None:
 
 
 def _settings(kind: DropKind) -> HeadSettings:
-    return HeadSettings(16, _SHARE, 16, "none", 3, OriginalHead(), Drops(kind), None)
+    return HeadSettings(16, _SHARE, 16, "none", 3, OriginalHead(), DropoutSettings(kind), None)
 
 
 def _dropped() -> None:
@@ -193,7 +193,7 @@ def _attended(photos: int, positions: int) -> np.ndarray:
     features = keras.Input((positions, 1, 8))
     logits = attach_head(
         features, kind="attention", classes=2, dropout=0.0, hidden_units=1, norm="none", seed=4,
-        original=OriginalHead(), drops=Drops(attention=_SHARE),
+        original=OriginalHead(), drops=DropoutSettings(attention=_SHARE),
     )  # fmt: skip
     dropped = keras.Model(features, logits).get_layer("head_attention_dropout").output
     given = 0.6 * np.random.default_rng(1).standard_normal((photos, positions, 1, 8))

@@ -25,7 +25,7 @@ from tltool.augment.spec import (
     ColorJitter,
     FeatureSpec,
     RandAugment,
-    Sometimes,
+    WithProbability,
 )
 from tltool.recipe.load import validate
 from tltool.workflows.resolve.augmentation import augment_spec
@@ -96,16 +96,16 @@ _COLOURS = {
 }
 _DEGRADATIONS = {
     "as it is": AugmentSpec(),
-    "blur\nsigma 3": AugmentSpec(blur=Sometimes(3.0, 1.0)),
-    "noise\ndeviation 60": AugmentSpec(noise=Sometimes(60.0, 1.0)),
-    "jpeg\nmin_quality 1": AugmentSpec(jpeg=Sometimes(99, 1.0)),
+    "blur\nsigma 3": AugmentSpec(blur=WithProbability(3.0, 1.0)),
+    "noise\ndeviation 60": AugmentSpec(noise=WithProbability(60.0, 1.0)),
+    "jpeg\nmin_quality 1": AugmentSpec(jpeg=WithProbability(99, 1.0)),
 }
 _HOLES = {
     "as it is": AugmentSpec(),
     "cutout\nsize 0.3": AugmentSpec(cutout=0.3),
     "cutout\nsize 0.8": AugmentSpec(cutout=0.8),
-    "grid_mask\nhidden 0.4": AugmentSpec(grid_mask=Sometimes(0.4, 1.0)),
-    "grid_mask\nhidden 0.6": AugmentSpec(grid_mask=Sometimes(0.6, 1.0)),
+    "grid_mask\nhidden 0.4": AugmentSpec(grid_mask=WithProbability(0.4, 1.0)),
+    "grid_mask\nhidden 0.6": AugmentSpec(grid_mask=WithProbability(0.6, 1.0)),
 }
 _RAND_AUGMENT = {
     "RandAugment\nmagnitude 3": AugmentSpec(rand_augment=RandAugment(2, 3.0)),
@@ -244,7 +244,7 @@ def _scatter_styles(axes: Any, rng: np.random.Generator) -> None:
     maps = style[:, 0, None, None, None] + style[:, 1, None, None, None] * rng.standard_normal(
         (count, 7, 7, 1)
     )
-    spec = FeatureSpec(mixstyle=Sometimes(1.0, 1.0))
+    spec = FeatureSpec(mixstyle=WithProbability(1.0, 1.0))
     mixed, _ = change_features(maps, np.eye(count, dtype=np.float32), spec, key=(0, 1, 0))
     before, after = (
         np.stack([some.mean(axis=(1, 2, 3)), some.std(axis=(1, 2, 3))]) for some in (maps, mixed)

@@ -185,13 +185,13 @@ def _rates_by_stage() -> None:
     parts = [layer.trainable_variables for layer in network.layers[::-1]]
     settings = {
         "stage_decay 0.4": (0.4, 0),
-        "thaw_epochs 3": (1.0, 3),
+        "unfreeze_every 3": (1.0, 3),
         "both": (0.4, 3),
     }
     with sheet("rates_by_stage", 1, 3, (10.0, 2.7)) as panels:
         for axes, (title, (decay, thaw)) in zip(panels[0], settings.items(), strict=True):
             groups = [Group(part, decay**depth) for depth, part in enumerate(parts)]
-            plan, devices = _plan(thaw_epochs=thaw), tf.distribute.get_strategy()
+            plan, devices = _plan(unfreeze_every=thaw), tf.distribute.get_strategy()
             step = TrainingStep(network, groups, plan, devices, loss_scale=False)
             rates = []
             for epoch in range(1, epochs + 1):

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.augment.policy import Augmenter
-from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, Sometimes
+from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -21,11 +21,11 @@ CHANGES = {
     "grayscale": AugmentSpec(grayscale=0.5),
     "rand_augment": AugmentSpec(rand_augment=RandAugment(2, 9)),
     "aug_mix": AugmentSpec(aug_mix=AugMix(3, 3)),
-    "noise": AugmentSpec(noise=Sometimes(20, 1)),
-    "blur": AugmentSpec(blur=Sometimes(2, 1)),
-    "jpeg": AugmentSpec(jpeg=Sometimes(60, 1)),
+    "noise": AugmentSpec(noise=WithProbability(20, 1)),
+    "blur": AugmentSpec(blur=WithProbability(2, 1)),
+    "jpeg": AugmentSpec(jpeg=WithProbability(60, 1)),
     "cutout": AugmentSpec(cutout=0.5),
-    "grid_mask": AugmentSpec(grid_mask=Sometimes(0.4, 1)),
+    "grid_mask": AugmentSpec(grid_mask=WithProbability(0.4, 1)),
 }
 MIXES = {"mixup": AugmentSpec(mixup=0.4), "cutmix": AugmentSpec(cutmix=1.0)}
 ALL_CHANGES = AugmentSpec(**{name: getattr(spec, name) for name, spec in CHANGES.items()})

@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from tltool.augment.feature_space import change_features
-from tltool.augment.spec import FeatureSpec, Sometimes
+from tltool.augment.spec import FeatureSpec, WithProbability
 
 KEY = (0, 1, 2)
-ALWAYS = Sometimes(0.1, 1.0)
+ALWAYS = WithProbability(0.1, 1.0)
 
 
 def vectors(count: int, width: int = 8) -> np.ndarray:
@@ -128,7 +128,7 @@ def _misfit(row, partner, mean, spread, new_mean, new_spread) -> float:
 
 
 def test_the_probability_of_mixstyle_is_the_share_of_batches():
-    spec = FeatureSpec(mixstyle=Sometimes(1.0, 0.3))
+    spec = FeatureSpec(mixstyle=WithProbability(1.0, 0.3))
     inputs, labels = maps(4), own(4)
     changed = [
         not np.array_equal(change_features(inputs, labels, spec, key=(0, 1, n))[0], inputs)

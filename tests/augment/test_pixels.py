@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from tests.augment.changes import CHANGES, augmented, noise, smooth
 from tltool.augment import operations, pixels
-from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, Sometimes
+from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 
 
 def as_pillow(image: np.ndarray) -> Image.Image:
@@ -143,7 +143,7 @@ def test_noise_has_the_deviation_that_is_asked_for():
     assert abs(changed.std() - 10) < 0.3
     assert abs(changed.mean() - 128) < 0.3
     images = np.full((100, 16, 16, 3), 128, np.float32)
-    drawn = augmented(images, AugmentSpec(noise=Sometimes(20, 1)), batch_size=50)[1]
+    drawn = augmented(images, AugmentSpec(noise=WithProbability(20, 1)), batch_size=50)[1]
     deviations = drawn.std(axis=(1, 2, 3))
     assert 17 < deviations.max() < 21
     assert abs(deviations.mean() - 10) < 1.5
@@ -187,7 +187,7 @@ def test_jpeg_is_as_bad_as_its_quality(quality):
 def test_grid_mask_hides_the_share_of_the_paper(hidden):
     """K = 1 - (1 - r)^2 of the photo is kept, r being 1 - hidden."""
     images = np.full((200, 64, 64, 3), 200, np.float32)
-    spec = AugmentSpec(grid_mask=Sometimes(hidden, 1))
+    spec = AugmentSpec(grid_mask=WithProbability(hidden, 1))
     kept = (augmented(images, spec, batch_size=50)[1] == 200).all(axis=-1).mean(axis=(1, 2))
     assert abs(kept.mean() - (1 - hidden**2)) < 0.02
 
@@ -213,10 +213,10 @@ def test_a_straight_grid_is_where_it_is_asked_for():
     [
         AugmentSpec(color_jitter=ColorJitter(0.5, 0.5, 0.5, 0.1, 0.3)),
         AugmentSpec(grayscale=0.3),
-        AugmentSpec(noise=Sometimes(20, 0.3)),
-        AugmentSpec(blur=Sometimes(2, 0.3)),
-        AugmentSpec(jpeg=Sometimes(60, 0.3)),
-        AugmentSpec(grid_mask=Sometimes(0.4, 0.3)),
+        AugmentSpec(noise=WithProbability(20, 0.3)),
+        AugmentSpec(blur=WithProbability(2, 0.3)),
+        AugmentSpec(jpeg=WithProbability(60, 0.3)),
+        AugmentSpec(grid_mask=WithProbability(0.4, 0.3)),
     ],
     ids=["color_jitter", "grayscale", "noise", "blur", "jpeg", "grid_mask"],
 )

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tltool.evaluation.metrics.paired_tests import against_first
-from tltool.workflows.rank_augmentations import Fit
+from tltool.workflows.rank_augmentations import AugmentationEffect
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")
 
@@ -138,7 +138,7 @@ def test_few_photos_leave_a_change_unsure_and_that_is_said(tltool, photos):
     assert document["n"] < 30
     for fit in document["changes"]:
         assert fit["advice"] != "fits"
-        assert fit["advice"] != "unsure" or not fit["against_plain"]["told_apart"]
+        assert fit["advice"] != "unsure" or not fit["against_plain"]["distinguishable"]
     flipped = document["changes"][0]
     assert flipped["change"] == "flip vertical" and flipped["advice"] == "leave it out"
     unsure = sum(fit["advice"] == "unsure" for fit in document["changes"])
@@ -168,7 +168,7 @@ def test_advice_goes_by_the_interval(only_plain, only_changed, n, advice):
     changed[:only_changed] = True
     changed[n - only_plain :] = False
     paired = against_first(plain, [changed] * 17)[0]
-    assert Fit("crop", True, changed, paired).advice == advice
+    assert AugmentationEffect("crop", True, changed, paired).advice == advice
 
 
 @pytest.mark.parametrize(

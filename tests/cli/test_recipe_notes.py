@@ -63,8 +63,8 @@ NOTES = {
         "train.finetune.stage_decay does nothing with unfreeze last, which trains no second stage",
     ),
     "stages that never join": (
-        "train: {finetune: {unfreeze: block1, thaw_epochs: 10, epochs: 5}}",
-        "only 1 of 5 stages will be trained: with thaw_epochs 10 all take 41 epochs "
+        "train: {finetune: {unfreeze: block1, unfreeze_every: 10, epochs: 5}}",
+        "only 1 of 5 stages will be trained: with unfreeze_every 10 all take 41 epochs "
         "(train.finetune.epochs=5)",
     ),
 }
@@ -92,7 +92,7 @@ USED = {
     "steps": "train: {schedule: step, step_epochs: 3, decay_factor: 0.5}",
     "a plateau": "train: {schedule: plateau, plateau_patience: 3, decay_factor: 0.5}",
     "focal loss": "train: {imbalance: focal, focal_gamma: 3}",
-    "stages": "train: {finetune: {unfreeze: block4, stage_decay: 0.5, thaw_epochs: 2}}",
+    "stages": "train: {finetune: {unfreeze: block4, stage_decay: 0.5, unfreeze_every: 2}}",
 }
 
 
@@ -120,7 +120,7 @@ def test_finetune_says_it_before_it_opens_a_photo(finetune_tiny, make_photos):
     settings = (
         "model.head.hidden_units=64",
         "train.finetune.unfreeze=block1",
-        "train.finetune.thaw_epochs=2",
+        "train.finetune.unfreeze_every=2",
         "train.cache=auto",
         "train.head.epochs=0",
     )

@@ -183,9 +183,9 @@ def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.Monkey
         compared.append(1)
         return False
 
-    def look(path: Path) -> image_match.Look:
+    def look(path: Path) -> image_match.GreyThumbnail:
         looked.append(path)
-        return image_match.Look.of(pictures[path])
+        return image_match.GreyThumbnail.of(pictures[path])
 
     monkeypatch.setattr(image_match, "same_picture", different)
     found = find_copies(items, look=look, progress=lambda *now: told.append(now))
@@ -207,7 +207,7 @@ def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyP
     items = items_of(pictures)
     near = list(near_pairs([item.perceptual_hash or 0 for item in items], near=80, nearest=10))
     assert sum(each.left_out for each in near) > 5000
-    found = find_copies(items, look=lambda path: image_match.Look.of(pictures[path]))
+    found = find_copies(items, look=lambda path: image_match.GreyThumbnail.of(pictures[path]))
     together = [{items[i].path.name for i in cluster.members} for cluster in found.clusters]
     assert together == [{f"{n:05d}", f"{n:05d} again"} for n in range(12)]
 
@@ -219,7 +219,9 @@ def test_frames_of_a_film_are_one_cluster_and_nothing_is_left_out() -> None:
         Path(f"{number:05d}"): scene_of + rng.normal(0, 2, (64, 64)).astype(np.float32)
         for number in range(600)
     }
-    found = find_copies(items_of(frames), look=lambda path: image_match.Look.of(frames[path]))
+    found = find_copies(
+        items_of(frames), look=lambda path: image_match.GreyThumbnail.of(frames[path])
+    )
     assert [cluster.members for cluster in found.clusters] == [tuple(range(600))]
     assert found.left_out == 0
 
@@ -240,7 +242,7 @@ def test_a_second_opinion_is_not_asked_about_photos_that_only_share_their_layout
 
     find_copies(
         items_of(pictures),
-        look=lambda path: image_match.Look.of(pictures[path]),
+        look=lambda path: image_match.GreyThumbnail.of(pictures[path]),
         second_opinion=opinion,
     )
     assert asked == [{"00003", "turned"}]
@@ -262,9 +264,11 @@ def test_pairs_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) ->
         for number in range(480)
     }
     monkeypatch.setattr(image_match, "same_picture", lambda *_: False)
-    found = find_copies(items_of(frames), look=lambda path: image_match.Look.of(frames[path]))
+    found = find_copies(
+        items_of(frames), look=lambda path: image_match.GreyThumbnail.of(frames[path])
+    )
     assert found.left_out > 0
-    assert f"{found.left_out:,} pairs of images" in found.told_left_out()
+    assert f"{found.left_out:,} pairs of images" in found.describe_left_out()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from PIL import Image
 from tltool.data.catalog import Item
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_images, read_source
-from tltool.data.splits.units import units_of
+from tltool.data.splits.units import split_groups
 from tltool.errors import DataError, TltoolError, UsageError
 from tltool.events import SilentObserver
 
@@ -423,7 +423,7 @@ def test_any_text_gives_photos_or_one_sentence(folder: Path, text: bytes, name: 
     for reader in (read_source, read_images):
         try:
             listing = reader(folder / name, cache=folder / "cache")
-            units_of(listing.items, range(len(listing.items)), seed=0)
+            split_groups(listing.items, range(len(listing.items)), seed=0)
         except TltoolError as error:
             assert "\n" not in error.message
             error.message.encode()

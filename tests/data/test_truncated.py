@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.data.samples import encode, good_files, other_formats, tiles
-from tltool.data.audit.inspect_file import Seen, inspect_file
+from tltool.data.audit.inspect_file import DecodedFacts, inspect_file
 from tltool.data.catalog import Item
 from tltool.data.decoding.header import BadFileError
 from tltool.data.decoding.transcode import DamagedError, decodes_as_stored, read_image_bytes
@@ -26,10 +26,10 @@ CONVERTED = {
 }
 
 
-def no_decoder(data: bytes) -> Seen:
+def no_decoder(data: bytes) -> DecodedFacts:
     """Stand for the decoder: what it gets was whole enough to become a PNG."""
     height, width, _ = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).shape
-    return Seen(height, width, 1, np.zeros((32, 32, 3), np.float32), 0.0)
+    return DecodedFacts(height, width, 1, np.zeros((32, 32, 3), np.float32), 0.0)
 
 
 @pytest.mark.parametrize("name", CONVERTED)

@@ -14,7 +14,7 @@ from tltool.data.catalog import Catalog, Item
 from tltool.evaluation.metrics.asserts import checked
 from tltool.evaluation.metrics.baselines import baselines
 from tltool.evaluation.metrics.evaluate_predictions import measured
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 
 
@@ -31,7 +31,9 @@ HISTORY = (
 )
 
 
-def evaluated(root: Path, names: Sequence[str], *, n: int = 8, wrong: int = 3) -> Evaluated:
+def evaluated(
+    root: Path, names: Sequence[str], *, n: int = 8, wrong: int = 3
+) -> LabelledPredictions:
     """Return answers to ``n`` new photos of each class, ``wrong`` in all named the next class."""
     write_photos(root, classes=names, n=n, size=(64, 48))
     paths = [(name, path) for name in sorted(names) for path in sorted((root / name).iterdir())]
@@ -46,7 +48,7 @@ def evaluated(root: Path, names: Sequence[str], *, n: int = 8, wrong: int = 3) -
     rest = (1 - sure) / (classes - 1)
     probabilities = np.where(np.eye(classes)[named] > 0, sure, rest)
     sharper = probabilities**1.5
-    return Evaluated(
+    return LabelledPredictions(
         "validation",
         photos,
         probabilities,
@@ -55,7 +57,7 @@ def evaluated(root: Path, names: Sequence[str], *, n: int = 8, wrong: int = 3) -
     )
 
 
-def made_up(answers: Evaluated, *, asserts: Sequence[str] = (), **parts: Any) -> Report:
+def made_up(answers: LabelledPredictions, *, asserts: Sequence[str] = (), **parts: Any) -> Report:
     """Return a report on ``answers``; ``parts`` are those of ``Report``."""
     metrics = {**measured(answers), "baselines": baselines(answers.photos)}
     metrics["asserts"] = checked(asserts, metrics, strict=False)

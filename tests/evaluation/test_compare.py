@@ -49,7 +49,7 @@ def test_equal_answers_cannot_be_told_apart() -> None:
     first, _ = pair(50, 0, 0, 10)
     (found,) = against_first(first, [first])
     assert (found.p_value, found.low, found.high) == (1.0, -0.05, 0.05)  # the rule of three
-    assert not found.told_apart
+    assert not found.distinguishable
     assert verdict("A", "B", found).startswith("B and A cannot be told apart with n = 60: they get")
 
 
@@ -86,5 +86,5 @@ def test_many_comparisons_are_harder_to_win() -> None:
     first, second = pair(100, 6, 18, 29)
     alone = against_first(first, [second])[0]
     among = against_first(first, [second] + [first] * 4)[0]
-    assert alone.told_apart and not among.told_apart
+    assert alone.distinguishable and not among.distinguishable
     assert among.p_value == alone.p_value and among.adjusted == pytest.approx(5 * alone.p_value)

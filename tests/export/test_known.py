@@ -34,7 +34,7 @@ def _detector(model: keras.Model) -> OutlierDetector:
     features = keras.Model(model.input, features_of(model))(images, training=False).numpy()
     found = fit_detector(features, np.arange(len(NOISE)) % 3)
     assert found is not None
-    return found.with_border(2 * float(found.scores(features).max()))
+    return found.with_threshold(2 * float(found.scores(features).max()))
 
 
 @pytest.fixture(scope="module", name="knowing")
@@ -64,8 +64,8 @@ def test_a_photo_of_something_else_is_not_known(knowing: Path) -> None:
 def test_without_a_detector_nothing_is_said_of_it(exported: Path, knowing: Path) -> None:
     plain = signature(exported, "serving_default", image_bytes=tf.constant(NOISE[:1]))
     assert not {"is_known", "ood_score"} & set(plain)
-    assert not load_exported(exported).tells_unknown
-    assert load_exported(knowing).tells_unknown
+    assert not load_exported(exported).has_ood_detector
+    assert load_exported(knowing).has_ood_detector
 
 
 def test_the_gate_compares_scores_too(

@@ -12,7 +12,7 @@ from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.events import SilentObserver
 from tltool.features import similarity
-from tltool.features.similarity import Likeness
+from tltool.features.similarity import EmbeddingSimilarity
 from tltool.weights.store import StoredWeights
 
 
@@ -32,17 +32,19 @@ def test_kept_features_are_of_this_layer_and_size(
     weights = StoredWeights("vgg16", tmp_path / "none.h5", "made up", "none", "0" * 64, "", 0)
     seen: list[tuple[int, ...]] = []
 
-    def network(_: Likeness) -> object:
+    def network(_: EmbeddingSimilarity) -> object:
         def features(images: tf.Tensor) -> tf.Tensor:
             seen.append(tuple(images.shape))
             return tf.ones([len(images), 512])
 
         return features
 
-    monkeypatch.setattr(Likeness, "_network", network)
+    monkeypatch.setattr(EmbeddingSimilarity, "_network", network)
     for _ in range(2):
-        assert Likeness(weights, tmp_path / "cache", SilentObserver())([(first, second)]) == [True]
+        assert EmbeddingSimilarity(weights, tmp_path / "cache", SilentObserver())(
+            [(first, second)]
+        ) == [True]
     assert seen == [(2, 128, 128, 3)]
     monkeypatch.setattr(similarity, what, value)
-    Likeness(weights, tmp_path / "cache", SilentObserver())([(first, second)])
+    EmbeddingSimilarity(weights, tmp_path / "cache", SilentObserver())([(first, second)])
     assert len(seen) == 2

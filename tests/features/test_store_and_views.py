@@ -10,17 +10,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tltool.augment.spec import AugmentSpec, Sometimes
+from tltool.augment.spec import AugmentSpec, WithProbability
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
-from tltool.features.feature_store import BFLOAT16, PassStore, reserve
+from tltool.features.feature_store import BFLOAT16, FeatureStore, reserve
 from tltool.features.sampler import Sampler, shuffled_order
 from tltool.features.views import PhotoSource, rows_of_epoch
 
 EVERYTHING = AugmentSpec(
-    "horizontal", (0.5, 1.5), 0.4, 0.4, 1.0, rotation=20, noise=Sometimes(20, 0.5)
+    "horizontal", (0.5, 1.5), 0.4, 0.4, 1.0, rotation=20, noise=WithProbability(20, 0.5)
 )
 COLUMNS = {"index": (np.dtype(np.int64), ()), "activations": (BFLOAT16, (3, 3, 5))}
 
@@ -34,8 +34,8 @@ def bits(array: np.ndarray) -> np.ndarray:
     return array.view(np.uint16)
 
 
-def filled(folder, count: int, *, rows: int, commit: bool = True) -> PassStore:
-    store = PassStore(folder, count=count, columns=COLUMNS)
+def filled(folder, count: int, *, rows: int, commit: bool = True) -> FeatureStore:
+    store = FeatureStore(folder, count=count, columns=COLUMNS)
     for start in range(store.rows, rows, 2):
         part = slice(start, min(start + 2, rows))
         store.append(index=np.arange(count)[part], activations=values(count)[part])
@@ -62,20 +62,20 @@ def test_a_second_process_goes_on_after_the_last_committed_row(tmp_path):
     store.append(index=np.array([99]), activations=values(1))  # never committed: written again
     again = filled(tmp_path / "pass", 7, rows=7)
     np.testing.assert_array_equal(again.columns["index"].read(0, 7), np.arange(7))
-    assert PassStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 7
+    assert FeatureStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 7
 
 
 @pytest.mark.parametrize("damage", ["{", '{"rows": 7}', "[]", ""])
 def test_damaged_or_foreign_progress_starts_the_pass_anew(tmp_path, damage):
     filled(tmp_path / "pass", 7, rows=7)
     (tmp_path / "pass" / "progress.json").write_text(damage)
-    assert PassStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 0
+    assert FeatureStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 0
 
 
 def test_progress_of_another_shape_starts_the_pass_anew(tmp_path):
     filled(tmp_path / "pass", 7, rows=7)
     other = {**COLUMNS, "activations": (BFLOAT16, (3, 3, 4))}
-    assert PassStore(tmp_path / "pass", count=7, columns=other).rows == 0
+    assert FeatureStore(tmp_path / "pass", count=7, columns=other).rows == 0
 
 
 def test_progress_never_claims_more_rows_than_were_committed(tmp_path):
@@ -88,7 +88,7 @@ def test_progress_never_claims_more_rows_than_were_committed(tmp_path):
 def test_no_room_on_the_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})())
     with pytest.raises(EnvironmentProblem, match="no room"):
-        PassStore(tmp_path / "pass", count=1000, columns=COLUMNS)
+        FeatureStore(tmp_path / "pass", count=1000, columns=COLUMNS)
     assert list((tmp_path / "pass").iterdir()) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import OriginalHead
 from tltool.models.dropout import DropConnectDense
-from tltool.models.head_parts import Drops, set_statistics
+from tltool.models.head_parts import DropoutSettings, set_statistics
 from tltool.models.heads import HEADS, attach_head
 from tltool.models.norms import NORMS
 
@@ -92,7 +92,7 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
         ({"kind": "flatten", "hidden_units": 0}, "at least 1 hidden unit"),
         ({"kind": "flatten", "norm": "instance"}, "knows no instance normalisation"),
         ({"kind": "mlp", "norm": "group", "groups": 5}, "5 groups do not divide the 12 channels"),
-        ({"kind": "gap_conv", "drops": Drops("dropconnect")}, "'gap_conv' has none"),
+        ({"kind": "gap_conv", "drops": DropoutSettings("dropconnect")}, "'gap_conv' has none"),
     ],
 )
 def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:
@@ -135,7 +135,10 @@ DROPS = ("dropout", "gaussian", "spatial", "alpha", "dropconnect")
 def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: str) -> None:
     if (kind, drop) == ("gap_conv", "dropconnect"):
         pytest.skip("has no dense layer")
-    model, plain = head(kind, drops=Drops(drop)), head(kind, drops=Drops(drop), dropout=0.0)
+    model, plain = (
+        head(kind, drops=DropoutSettings(drop)),
+        head(kind, drops=DropoutSettings(drop), dropout=0.0),
+    )
     plain.set_weights(model.get_weights())
     still = np.asarray(model(maps(), training=False))
     np.testing.assert_allclose(still, np.asarray(plain(maps(), training=False)), atol=1e-6)
@@ -145,7 +148,7 @@ def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: s
 
 @pytest.mark.parametrize("kind", ["gap_conv", "flatten", "original"])
 def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
-    model = head(kind, drops=Drops("spatial"))
+    model = head(kind, drops=DropoutSettings("spatial"))
     dropping = next(x for x in model.layers if isinstance(x, keras.layers.SpatialDropout2D))
     kept = np.asarray(keras.Model(model.input, dropping.output)(maps(), training=True))
     gone = (kept == 0).reshape(5, 16, 6)
@@ -155,7 +158,7 @@ def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "dense"), [("gap", 1), ("mlp", 2), ("original", 3)])
 def test_dropconnect_is_in_every_dense_layer(kind: str, dense: int) -> None:
-    model = head(kind, drops=Drops("dropconnect"))
+    model = head(kind, drops=DropoutSettings("dropconnect"))
     assert sum(isinstance(layer, DropConnectDense) for layer in model.layers) == dense
 
 
@@ -186,7 +189,7 @@ def test_attention_begins_as_the_mean() -> None:
         ("mlp", {"norm": "batch"}),
         ("mlp", {"norm": "instance"}),
         ("flatten", {}),
-        ("flatten", {"drops": Drops("spatial")}),
+        ("flatten", {"drops": DropoutSettings("spatial")}),
         ("original", {}),
         ("attention", {}),
     ],
@@ -214,7 +217,7 @@ def test_heads_that_begin_as_the_probe_see_features_as_they_are(kind: str) -> No
 
 
 def test_attention_dropout_drops_attention_weights() -> None:
-    model = head("attention", dropout=0.0, drops=Drops(attention=0.5))
+    model = head("attention", dropout=0.0, drops=DropoutSettings(attention=0.5))
     kept = keras.Model(model.input, model.get_layer("head_attention_dropout").output)
     all_of_them = keras.Model(model.input, model.get_layer("head_attention").output)
     dropped, weights = np.asarray(kept(maps(), training=True)), np.asarray(all_of_them(maps()))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tltool.augment.spec import AugmentSpec, FeatureSpec, Sometimes
+from tltool.augment.spec import AugmentSpec, FeatureSpec, WithProbability
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.features.extract import Features
@@ -15,7 +15,7 @@ from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.training.cached import finetune_data, head_data
 from tltool.training.live import live_data
-from tltool.training.plan import Changes
+from tltool.training.plan import AugmentationSchedule
 
 COUNT = 12
 SAMPLER = Sampler(np.zeros(COUNT, np.int64), seed=0)
@@ -45,7 +45,7 @@ def views_of(number: int) -> list[Features]:
     ]
 
 
-def batches(changes: Changes, epoch: int, *, phase: str = "head", views: int = 3):
+def batches(changes: AugmentationSchedule, epoch: int, *, phase: str = "head", views: int = 3):
     make = {"head": head_data, "finetune": finetune_data}[phase]
     more = {} if phase == "head" else {"to_pooled": None}
     data = make(
@@ -57,14 +57,14 @@ def batches(changes: Changes, epoch: int, *, phase: str = "head", views: int = 3
 
 
 def test_without_changes_features_come_as_they_are_stored():
-    inputs, labels = batches(Changes(AugmentSpec(), FeatureSpec(), 3), 1)
+    inputs, labels = batches(AugmentationSchedule(AugmentSpec(), FeatureSpec(), 3), 1)
     assert set(np.round(inputs.mean(axis=1)).astype(int)) == {0, 10, 20}
     np.testing.assert_array_equal(np.sort(labels.argmax(axis=1)), np.arange(COUNT))
 
 
 @pytest.mark.parametrize("phase", ["head", "finetune"])
 def test_blended_views_are_left_out_in_the_last_epochs(phase):
-    changes = Changes(AugmentSpec(mixup=0.2), FeatureSpec(), mixed_epochs=3)
+    changes = AugmentationSchedule(AugmentSpec(mixup=0.2), FeatureSpec(), mixed_epochs=3)
     axes = {"head": 1, "finetune": (1, 2, 3)}[phase]
     blended = batches(changes, 3, phase=phase)[0].mean(axis=axes)
     plain = batches(changes, 4, phase=phase)[0].mean(axis=axes)
@@ -73,13 +73,13 @@ def test_blended_views_are_left_out_in_the_last_epochs(phase):
 
 
 def test_views_that_are_not_blended_stay_to_the_end():
-    changes = Changes(AugmentSpec(flip="horizontal"), FeatureSpec(), mixed_epochs=3)
+    changes = AugmentationSchedule(AugmentSpec(flip="horizontal"), FeatureSpec(), mixed_epochs=3)
     assert set(np.round(batches(changes, 4)[0].mean(axis=1)).astype(int)) == {0, 10, 20}
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_features_are_not_blended_in_the_last_epochs(name):
-    changes = Changes(AugmentSpec(), FeatureSpec(**{name: 1.0}), mixed_epochs=3)
+    changes = AugmentationSchedule(AugmentSpec(), FeatureSpec(**{name: 1.0}), mixed_epochs=3)
     assert (batches(changes, 3, phase="finetune")[1].max(axis=1) < 1).any()
     assert (batches(changes, 4, phase="finetune")[1].max(axis=1) == 1).all()
 
@@ -91,17 +91,19 @@ def test_features_are_not_blended_in_the_last_epochs(name):
         FeatureSpec(mixup=1.0),
         FeatureSpec(cutmix=1.0),
         FeatureSpec(noise=0.5),
-        FeatureSpec(mixstyle=Sometimes(1.0, 1.0)),
+        FeatureSpec(mixstyle=WithProbability(1.0, 1.0)),
     ],
     ids=lambda spec: spec.names[0],
 )
 def test_features_change_in_another_way_in_every_epoch_but_the_same_in_every_run(phase, spec):
     if phase == "head" and spec.needs_maps:
         pytest.skip("works on maps")
-    changes = Changes(AugmentSpec(), spec, mixed_epochs=9)
+    changes = AugmentationSchedule(AugmentSpec(), spec, mixed_epochs=9)
     once = batches(changes, 1, phase=phase, views=1)[0]
     np.testing.assert_array_equal(once, batches(changes, 1, phase=phase, views=1)[0])
-    plain = batches(Changes(AugmentSpec(), FeatureSpec(), 9), 1, phase=phase, views=1)[0]
+    plain = batches(AugmentationSchedule(AugmentSpec(), FeatureSpec(), 9), 1, phase=phase, views=1)[
+        0
+    ]
     assert not np.allclose(once, plain)
     other = batches(changes, 2, phase=phase, views=1)[0]
     assert not np.allclose(np.sort(once.ravel()), np.sort(other.ravel()))
@@ -112,7 +114,8 @@ def test_live_photos_are_not_blended_in_the_last_epochs(make_photos):
     numbers = np.array([item.label == "dog" for item in items], np.int64)
     source = PhotoSource(items, numbers, 2, DecodeSpec(16, 16), batch_size=8)
     data = live_data(
-        source, source, changes=Changes(AugmentSpec(mixup=1.0), FeatureSpec(), mixed_epochs=1),
+        source, source,
+        changes=AugmentationSchedule(AugmentSpec(mixup=1.0), FeatureSpec(), mixed_epochs=1),
         to_pooled=None, head=None, sampler=Sampler(numbers, seed=0), first_epoch=0,
     )  # fmt: skip
     labels = {epoch: next(iter(data.batches(epoch)))[1].numpy() for epoch in (1, 2)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.training.imbalance import loss_weights, mean_labels, photo_weights
+from tltool.training.imbalance import image_weights, loss_weights, mean_labels
 
 NUMBERS = np.array([0] * 8 + [1] * 2 + [2] * 5)
 ONE_HOT = np.eye(3, dtype=np.float32)[NUMBERS]
@@ -53,6 +53,6 @@ def test_views_blended_before_the_draw_are_made_up_for():
 
 def test_a_photo_counts_by_its_class_and_its_own_weight():
     labels = ONE_HOT * 2
-    found = photo_weights(np.array([0.5, 1, 4], np.float32), labels)
+    found = image_weights(np.array([0.5, 1, 4], np.float32), labels)
     assert found.tolist() == pytest.approx([1.0] * 8 + [2.0] * 2 + [8.0] * 5)
-    assert photo_weights(None, labels) is None
+    assert image_weights(None, labels) is None

@@ -51,7 +51,7 @@ def test_the_graph_says_the_same_and_feature_maps_are_averaged(detector):
 
 def test_the_border_is_one(detector):
     points = clouds(3, 8)
-    moved = detector.with_border(2.0).with_border(1.5)
+    moved = detector.with_threshold(2.0).with_threshold(1.5)
     np.testing.assert_allclose(moved.scores(points), detector.scores(points) / 3, rtol=1e-6)
 
 

@@ -23,8 +23,8 @@ from tltool.workflows.resolve.augmentation import (
     augment_spec,
     check_maps,
     feature_spec,
-    one_by_one,
-    settled,
+    resolve_augmentation,
+    single_transforms,
 )
 
 FEATURES = (
@@ -84,8 +84,8 @@ def test_a_run_names_changes_that_no_policy_has(fruit, tmp_path, tiny_settings):
 
 def test_the_number_of_photos_chooses_the_policy():
     section = load_recipe("vgg16", ["augment.blur={}"]).augment
-    few, why_few = settled(section, MIXUP_PAYS - 1)
-    many, why_many = settled(section, MIXUP_PAYS)
+    few, why_few = resolve_augmentation(section, MIXUP_PAYS - 1)
+    many, why_many = resolve_augmentation(section, MIXUP_PAYS)
     assert (few.policy, many.policy) == ("light", "medium")
     assert (why_few.policy, why_many.policy) == ("light", "medium")
     assert not augment_spec(few).mixes
@@ -118,17 +118,25 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
 def test_what_a_recipe_says_about_mirror_images_stands():
     for flip in ("none", "horizontal", "vertical"):
         section = load_recipe("vgg16", [f"augment.flip={flip}"]).augment
-        assert settled(section, 10, signs=True)[0].flip == flip
+        assert resolve_augmentation(section, 10, signs=True)[0].flip == flip
     plain = load_recipe("vgg16").augment
-    assert [settled(plain, n, signs=True)[0].flip for n in (10, 10**6)] == ["none", "none"]
-    assert settled(plain, 10, signs=True)[0].crop == settled(plain, 10)[0].crop
+    assert [resolve_augmentation(plain, n, signs=True)[0].flip for n in (10, 10**6)] == [
+        "none",
+        "none",
+    ]
+    assert (
+        resolve_augmentation(plain, 10, signs=True)[0].crop
+        == resolve_augmentation(plain, 10)[0].crop
+    )
     light = load_recipe("vgg16", ["augment.policy=light"]).augment
-    assert settled(light, 10, signs=True)[0].flip == "horizontal"
+    assert resolve_augmentation(light, 10, signs=True)[0].flip == "horizontal"
 
 
 def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
     section = load_recipe("vgg16", ["augment.policy=strong"]).augment
-    assert settled(section, 10)[0] == settled(section, 10**6)[0] == section
+    assert (
+        resolve_augmentation(section, 10)[0] == resolve_augmentation(section, 10**6)[0] == section
+    )
     assert augment_spec(load_recipe("vgg16", ["augment.policy=none"]).augment).identity
 
 
@@ -213,10 +221,10 @@ def test_every_key_changes_what_is_done(key):
 
 def test_each_change_alone_is_told_by_its_key():
     section = load_recipe("vgg16", ["augment.policy=documents"]).augment
-    assert list(one_by_one(section, every=False)) == [
+    assert list(single_transforms(section, every=False)) == [
         "rotation", "translation", "scale", "shear", "color_jitter", "blur", "noise", "jpeg",
     ]  # fmt: skip
-    every = one_by_one(section, every=True)
+    every = single_transforms(section, every=True)
     assert list(every)[:3] == ["flip horizontal", "flip vertical", "crop"]
     assert len(every) == len(OFF) + 1
     assert every["rotation"].rotation == 3  # as the policy has it

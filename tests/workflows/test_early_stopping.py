@@ -20,7 +20,7 @@ NEVER_BETTER = (
     "train.finetune.epochs=9",
     "train.early_stopping.min_delta=100",
 )
-THAWED = (*NEVER_BETTER, "train.finetune.unfreeze=block2", "train.finetune.thaw_epochs=3")
+THAWED = (*NEVER_BETTER, "train.finetune.unfreeze=block2", "train.finetune.unfreeze_every=3")
 
 
 class Listener(SilentObserver):

@@ -85,7 +85,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.finetune.unfreeze": ("block2", ()),
     "train.finetune.learning_rate": ("0.01", ()),
     "train.finetune.stage_decay": ("0.1", ("train.finetune.unfreeze=block2",)),
-    "train.finetune.thaw_epochs": ("1", ("train.finetune.unfreeze=block2",)),
+    "train.finetune.unfreeze_every": ("1", ("train.finetune.unfreeze=block2",)),
     "train.early_stopping.monitor": ("val_accuracy", ("train.head.epochs=6",)),
     "train.early_stopping.patience": (
         "1",

@@ -289,7 +289,7 @@ VARIANTS = [
         (
             "train.schedule=one_cycle",
             "train.finetune.unfreeze=block2",
-            "train.finetune.thaw_epochs=1",
+            "train.finetune.unfreeze_every=1",
             "train.clip_norm=1",
             "train.max_norm=3",
         ),
@@ -312,7 +312,7 @@ def test_every_head_and_setting_trains(finetune_tiny, fruit, backbone, head, set
     assert {row["phase"] for row in rows} == wanted
     assert result.export is None
     told = (result.run / "log.txt").read_text()
-    assert ("stages will be trained" in told) == ("train.finetune.thaw_epochs=1" in settings)
+    assert ("stages will be trained" in told) == ("train.finetune.unfreeze_every=1" in settings)
     assert kept_classes(result.run) <= {"Functional", "Preprocess", *dir(keras.layers)}
 
 

@@ -11,13 +11,13 @@ from tltool.data.catalog import Catalog, Item
 from tltool.data.splits.split import Split
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.events import SilentObserver
-from tltool.workflows.dataset.export_split import How, lay_out
+from tltool.workflows.dataset.export_split import How, export_split
 
 
 def laid_out(target: Path, paths: list[Path], how: How) -> None:
     catalog = Catalog(Path("/photos"), tuple(Item(path, "cat") for path in paths), ("cat",))
     split = Split(("train",) * len(paths), ("",) * len(paths))
-    lay_out(target, catalog, split, how, SilentObserver())
+    export_split(target, catalog, split, how, SilentObserver())
 
 
 def test_thousands_of_equal_names_are_told_apart_at_once(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import resource, sys
 from pathlib import Path
 from tltool.events import SilentObserver
 from tltool.workflows.evaluate import evaluate
-from tltool.workflows.prediction.explainer import open_looking
+from tltool.workflows.prediction.explainer import load_explainable
 from tltool.workflows.predict import start_predicting
 
 verb, model, photos = sys.argv[1:]
@@ -38,7 +38,7 @@ if verb == "predict":
     assert all(one.error is None for one in found)
 elif verb == "explain":
     watching.on_phase(verb)
-    looking = open_looking(Path(model), "grad-cam")
+    looking = load_explainable(Path(model), "grad-cam")
     content = next(Path(photos).rglob("*.jpg")).read_bytes()
     for done in range(8, PHOTOS + 1, 8):
         assert looking.look([content] * 8, -1).answers.ok.all()

@@ -27,7 +27,7 @@ from tltool.workflows.prediction.class_folders import (
     folder_name,
     folder_names,
 )
-from tltool.workflows.prediction.model import open_model
+from tltool.workflows.prediction.model import load_model
 from tltool.workflows.prediction.result import Prediction
 
 
@@ -340,7 +340,7 @@ def test_many_photos_of_one_name_are_looked_at_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("model", ["run", "export"])
 def test_changed_copies_are_averaged(trained, mixed, model):
-    opened = open_model(getattr(trained, model))
+    opened = load_model(getattr(trained, model))
     mirror = Image.open(mixed / "1.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     buffer = io.BytesIO()
     mirror.save(buffer, "PNG")

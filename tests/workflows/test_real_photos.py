@@ -10,7 +10,7 @@ import pytest
 from tltool.evaluation.metrics.selective import auroc
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
-from tltool.workflows.prediction.model import open_model
+from tltool.workflows.prediction.model import load_model
 from tltool.workflows.samples import write_digits
 
 pytestmark = [pytest.mark.photos, pytest.mark.slow]
@@ -37,7 +37,7 @@ def test_quick_tells_ants_from_bees(quick):
 @pytest.mark.pretrained
 def test_digits_are_told_from_ants_and_bees(quick, photos_dir, tmp_path):
     write_digits(tmp_path / "digits")
-    model = open_model(quick.run)
+    model = load_model(quick.run)
 
     def scores(folder: Path, n: int) -> np.ndarray:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())

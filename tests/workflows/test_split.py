@@ -19,7 +19,7 @@ from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.events import SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.workflows.dataset.dataset import open_photos
+from tltool.workflows.dataset.dataset import load_dataset
 
 
 def run(*args: object) -> Result:
@@ -345,7 +345,7 @@ def test_a_run_tells_copies_in_two_parts_and_lists_them(photos, tmp_path, part):
         shutil.copy(photos / label / "small.jpg", root / part / label)
     shutil.copy(photos / "cat" / "05.png", root / part / "cat" / "leaked.png")
     heard = Heard()
-    found = open_photos(
+    found = load_dataset(
         str(root), test=None, settings=DataSection(), seed=0, offline=True, observer=heard
     )
     warning = " ".join(text for level, text in heard.messages if level == "warning")

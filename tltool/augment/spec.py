@@ -11,7 +11,7 @@ Flip = Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
 
 
 @dataclass(frozen=True)
-class Sometimes:
+class WithProbability:
     """A change of drawn strength that some photos undergo.
 
     Attributes:
@@ -105,11 +105,11 @@ class AugmentSpec:
     scale: float | None = None
     shear: float | None = None
     color_jitter: ColorJitter | None = None
-    noise: Sometimes | None = None
-    blur: Sometimes | None = None
+    noise: WithProbability | None = None
+    blur: WithProbability | None = None
     grayscale: float | None = None
-    jpeg: Sometimes | None = None
-    grid_mask: Sometimes | None = None
+    jpeg: WithProbability | None = None
+    grid_mask: WithProbability | None = None
     rand_augment: RandAugment | None = None
     aug_mix: AugMix | None = None
     flip_probability: float = 0.5
@@ -131,7 +131,7 @@ class AugmentSpec:
         always: dict[str, Any] = {
             name: replace(value, probability=1.0)
             for name, value in vars(self).items()
-            if isinstance(value, Sometimes | ColorJitter)
+            if isinstance(value, WithProbability | ColorJitter)
         }
         if self.grayscale is not None:
             always["grayscale"] = 1.0
@@ -160,7 +160,7 @@ class FeatureSpec:
     mixup: float | None = None
     cutmix: float | None = None
     noise: float | None = None
-    mixstyle: Sometimes | None = None
+    mixstyle: WithProbability | None = None
 
     @property
     def identity(self) -> bool:

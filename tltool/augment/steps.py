@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tltool.augment import layers, operations, pixels
 from tltool.augment.layers import SeedStream
-from tltool.augment.spec import AugmentSpec, ColorJitter, Sometimes
+from tltool.augment.spec import AugmentSpec, ColorJitter, WithProbability
 
 Step = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
 
@@ -89,15 +89,15 @@ def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Step:
 
 
 def _degradations(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
-    def noisy(image: tf.Tensor, most: Sometimes) -> tf.Tensor:
+    def noisy(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
         deviation = stream.uniform((), 0.0, most.amount)
         return pixels.add_noise(image, stream.normal((*size, 3)), deviation)
 
-    def blurred(image: tf.Tensor, most: Sometimes) -> tf.Tensor:
+    def blurred(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
         sigma = stream.uniform((), 0.1 * most.amount, most.amount)
         return pixels.gaussian_blur(image, sigma, largest=most.amount)
 
-    def compressed(image: tf.Tensor, most: Sometimes) -> tf.Tensor:
+    def compressed(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
         return pixels.jpeg(image, stream.uniform((), 100 - int(most.amount), 101, tf.int32))
 
     kinds = ((blurred, spec.blur), (noisy, spec.noise), (compressed, spec.jpeg))

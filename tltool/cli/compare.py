@@ -218,7 +218,9 @@ def _place_cells(place: "Place") -> list[str]:
 
 def _board_verdict(board: "Leaderboard") -> str:
     best, *others = board.places
-    like = [p.backbone.name for p in others if p.against_best and not p.against_best.told_apart]
+    like = [
+        p.backbone.name for p in others if p.against_best and not p.against_best.distinguishable
+    ]
     if not others:
         tried = "could be tried" if board.left_out else "was tried"
         return f"{best.backbone.name} is the only one that {tried}"

@@ -75,7 +75,7 @@ def check(
     else:
         _show_check(found, _settings(other, pixels, image_size))
     if strict and found.result.count("serious"):
-        fail(f"{found.result.told_serious()} in {source}", f"see {found.issues}")
+        fail(f"{found.result.describe_serious()} in {source}", f"see {found.issues}")
         raise typer.Exit(3)
 
 
@@ -135,9 +135,9 @@ def split(
         raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
     check_source(source, other=other)
     with shown(quiet=quiet, debug=debug, start="") as display:
-        from tltool.workflows.split_data import split_photos
+        from tltool.workflows.split_data import split_data
 
-        found = split_photos(
+        found = split_data(
             source,
             validation=validation,
             test=test,
@@ -180,7 +180,7 @@ def _show_check(found: "Checked", settings: list[str]) -> None:
     show_fields({"report": found.report, "issues": found.issues})
     if result.count("serious"):
         line(console)
-        line(console, f"{result.told_serious()}: mend what is wrong before training.")
+        line(console, f"{result.describe_serious()}: mend what is wrong before training.")
         for finding in result.findings:
             if finding.kind == MANY:
                 line(console, f"{finding.detail}: {finding.suggestion}.")

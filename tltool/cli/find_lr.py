@@ -10,7 +10,7 @@ from tltool.cli.terminal.results import show_fields, show_next
 
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
-    from tltool.workflows.find_lr import FoundRates
+    from tltool.workflows.find_lr import LRRangeResult
 
 
 def find_lr(
@@ -60,7 +60,7 @@ def find_lr(
         _show(found, photos, again)
 
 
-def _show(found: "FoundRates", photos: str, again: list[str]) -> None:
+def _show(found: "LRRangeResult", photos: str, again: list[str]) -> None:
     from tltool.workflows.find_lr import PLOT, TABLE
 
     console = out()

@@ -13,7 +13,7 @@ from tltool.errors import UsageError
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
     from tltool.workflows.preview import Preview
-    from tltool.workflows.rank_augmentations import Fit, Fitness
+    from tltool.workflows.rank_augmentations import AugmentationEffect, AugmentationRanking
 
 _ROWS, _PICTURE = 4, Path("preview.png")
 
@@ -52,7 +52,7 @@ def preview(
     """Draw what augmentation does to photos, or measure which changes fit them."""
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.preflight.run import check_fitness, check_preview
+    from tltool.workflows.preflight.run import check_preview, check_ranking
 
     settings = training.settings_of(overrides, seed=seed)
     resolved = load_recipe(recipe, settings)
@@ -62,7 +62,7 @@ def preview(
                 "--fitness measures all changes and draws no picture",
                 hint="leave out --rows, --all and --to",
             )
-        check_fitness(resolved, photos, offline=offline)
+        check_ranking(resolved, photos, offline=offline)
         measured = _measure(photos, resolved, offline=offline, quiet=quiet, debug=debug)
         print_json(measured.to_json()) if json else _show_fitness(measured)
         return
@@ -84,7 +84,7 @@ def preview(
 
 def _measure(
     photos: str, recipe: "Recipe", *, offline: bool, quiet: bool, debug: bool
-) -> "Fitness":
+) -> "AugmentationRanking":
     from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
@@ -101,7 +101,7 @@ def _show(found: "Preview") -> None:
     line(console, (printable(str(found.picture)), "bold"))
 
 
-def _show_fitness(found: "Fitness") -> None:
+def _show_fitness(found: "AugmentationRanking") -> None:
     console = out()
     value, low, high = found.accuracy
     line(console)
@@ -126,7 +126,7 @@ def _show_fitness(found: "Fitness") -> None:
     )
 
 
-def _cells(fit: "Fit") -> list[str]:
+def _cells(fit: "AugmentationEffect") -> list[str]:
     value, low, high = fit.accuracy
     paired = fit.against_plain
     return [
@@ -140,7 +140,7 @@ def _cells(fit: "Fit") -> list[str]:
     ]
 
 
-def _sentence(fit: "Fit", plain: float) -> str:
+def _sentence(fit: "AugmentationEffect", plain: float) -> str:
     told = f"{fit.change}: {plain:.2f} → {fit.accuracy[0]:.2f}: {fit.advice}"
     key = fit.change.split()[0]
     return f"{told} (augment.{key})" if fit.used else told

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tltool.errors import GateError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.export.formats import ExportFormat
-from tltool.export.fresh_process import Answers, FreshProcess
+from tltool.export.fresh_process import FreshProcess, Predictions
 from tltool.export.parity import score_faults
 
 _ROUNDING = 1e-9  # 0.96 - 0.95 is more than 0.01
@@ -141,7 +141,7 @@ def refuse_any(figures: Sequence[Figures]) -> None:
         )
 
 
-def differences(answers: Answers, expected: NDArray[np.float32]) -> dict[str, float]:
+def differences(answers: Predictions, expected: NDArray[np.float32]) -> dict[str, float]:
     """Return the largest difference of any probability by signature; NaN counts as infinite."""
     found = {}
     for name in ("bytes", "images"):
@@ -151,7 +151,7 @@ def differences(answers: Answers, expected: NDArray[np.float32]) -> dict[str, fl
     return found
 
 
-def _figures(answers: Answers, known: ExportFormat, photos: Photos) -> Figures:
+def _figures(answers: Predictions, known: ExportFormat, photos: Photos) -> Figures:
     said = answers.get("bytes_probabilities", answers["images_probabilities"])
     if said.shape != photos.expected.shape:
         raise GateError(f"{known.name} answers {said.shape}, not {photos.expected.shape}")
@@ -177,7 +177,7 @@ def _figures(answers: Answers, known: ExportFormat, photos: Photos) -> Figures:
     )
 
 
-def _faults(answers: Answers) -> list[str]:
+def _faults(answers: Predictions) -> list[str]:
     faults = []
     if float(answers["repeat_difference"]):  # a NaN too
         faults.append("two calls with the same photo differ")

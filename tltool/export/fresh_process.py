@@ -21,7 +21,7 @@ from tltool.export.formats import Runtime
 CHILD = Path(__file__).with_name("parity_child.py")
 PATIENCE = 900.0  # seconds until a child that says nothing is given up
 
-Answers = dict[str, NDArray[Any]]
+Predictions = dict[str, NDArray[Any]]
 
 
 class FreshProcess:
@@ -62,7 +62,7 @@ class FreshProcess:
 
     def ask(
         self, model: Path, *, arrays: NDArray[np.float32], images: Sequence[bytes] = ()
-    ) -> Answers:
+    ) -> Predictions:
         """Return what the export answers; once per process.
 
         Args:

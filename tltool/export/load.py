@@ -91,7 +91,7 @@ class ExportedModel:
         return EXPLAIN_CLASS_SIGNATURE in self._loaded.signatures
 
     @property
-    def tells_unknown(self) -> bool:
+    def has_ood_detector(self) -> bool:
         """Whether it says what is unlike the training photos."""
         return "is_known" in self._loaded.signatures[BYTES_SIGNATURE].structured_outputs
 

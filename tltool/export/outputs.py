@@ -37,7 +37,7 @@ def named(
     return answers
 
 
-def familiar(ood_scores: tf.Tensor) -> dict[str, tf.Tensor]:
+def in_distribution(ood_scores: tf.Tensor) -> dict[str, tf.Tensor]:
     """Return the outputs about scores float32 [N]: ``ood_score``, and ``is_known`` bool [N]."""
     return {"ood_score": ood_scores, "is_known": ood_scores <= 1}
 
@@ -46,7 +46,7 @@ def with_ok(answers: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tensor
     """Replace the answers to what could not be decoded by such that say nothing.
 
     Args:
-        answers: of ``named`` and ``familiar``.
+        answers: of ``named`` and ``in_distribution``.
         ok: bool [N], whether an item could be decoded.
 
     Returns:

@@ -40,7 +40,7 @@ from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.grad_cam import HeatMap, explain_signatures
 from tltool.export.graph_checks import check_no_random_op
-from tltool.export.outputs import familiar, named, with_ok
+from tltool.export.outputs import in_distribution, named, with_ok
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
 from tltool.export.warmup import write_warmup
@@ -189,7 +189,10 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
         def told(images: tf.Tensor) -> dict[str, tf.Tensor]:
             found = network(images)
             names = named(found["probabilities"], contents.class_names, top_k=contents.top_k)
-            return {**names, **(familiar(found["ood_score"]) if "ood_score" in found else {})}
+            return {
+                **names,
+                **(in_distribution(found["ood_score"]) if "ood_score" in found else {}),
+            }
 
         @tf.function(input_signature=[pixels], autograph=False)
         def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:

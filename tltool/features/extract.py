@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.features.feature_store import BFLOAT16, PassStore, Rows
+from tltool.features.feature_store import BFLOAT16, FeatureStore, Rows
 
 # A shard is what a killed run computes again: some seconds of work.
 _SHARD_BATCHES = 8
@@ -87,7 +87,7 @@ class Extractor:
         Raises:
             EnvironmentProblem: no room for the features.
         """
-        store = PassStore(folder, count=count, columns=self._columns(classes))
+        store = FeatureStore(folder, count=count, columns=self._columns(classes))
         done = store.rows
         if done < count:
             for number, (index, images, labels) in enumerate(batches_from(done), start=1):

@@ -100,7 +100,7 @@ def _bytes(array: np.ndarray) -> memoryview:
     return view
 
 
-class PassStore:
+class FeatureStore:
     """What one pass over ``count`` photos gives, column by column.
 
     Args:

@@ -37,7 +37,7 @@ _SPEC = DecodeSpec(128, 128, "squash")
 _BATCH = 16
 
 
-class Likeness:
+class EmbeddingSimilarity:
     """Compares photos by features, which are kept in a folder for the next time.
 
     Args:

@@ -12,7 +12,7 @@ import keras
 
 from tltool.models.backbone_registry import Backbone
 from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
-from tltool.models.head_parts import NO_DROPS, Drops, kernel_initializer
+from tltool.models.head_parts import NO_DROPS, DropoutSettings, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
 from tltool.models.regularization_spec import NOTHING, Regularize
@@ -45,7 +45,7 @@ def build_model(
     weights: Path | None,
     seed: int,
     train_batch_norm: bool = False,
-    drops: Drops = NO_DROPS,
+    drops: DropoutSettings = NO_DROPS,
     groups: int | None = None,
     regularization: Regularize = NOTHING,
 ) -> keras.Model:

@@ -21,7 +21,7 @@ DropKind = Literal["dropout", "gaussian", "spatial", "alpha", "dropconnect"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drops:
+class DropoutSettings:
     """What a head drops, and where, beside the rate.
 
     Attributes:
@@ -35,7 +35,7 @@ class Drops:
     attention: float = 0.0
 
 
-NO_DROPS = Drops()
+NO_DROPS = DropoutSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class HeadSettings:
     norm: str
     seed: int
     original: OriginalHead
-    drops: Drops
+    drops: DropoutSettings
     groups: int | None
     standardize: bool
 

@@ -14,7 +14,7 @@ from tltool.errors import UsageError, did_you_mean
 from tltool.models.backbone_registry import OriginalHead
 from tltool.models.head_parts import (
     NO_DROPS,
-    Drops,
+    DropoutSettings,
     HeadSettings,
     average,
     classify,
@@ -26,7 +26,7 @@ from tltool.models.head_parts import (
     standardized,
 )
 
-AS_THE_PROBE = frozenset({"gap", "gap_conv", "gap_max", "attention"})
+LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max", "attention"})
 """Heads that can begin as a linear classifier of the averaged features."""
 HEAD_PREFIX = "head_"
 _ATTENTION_UNITS = 128  # Ilse et al. have 64 to 256
@@ -50,7 +50,7 @@ def attach_head(
     norm: str,
     seed: int,
     original: OriginalHead,
-    drops: Drops = NO_DROPS,
+    drops: DropoutSettings = NO_DROPS,
     groups: int | None = None,
     standardize: bool = False,
 ) -> Any:

@@ -180,7 +180,7 @@ class FinetunePhaseSection(Section):
     stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Each stage below learns at this multiple of the rate of the stage above it (discriminative
     learning rates; Howard and Ruder 2018)."""
-    thaw_epochs: Count = 0
+    unfreeze_every: Count = 0
     """Epochs before each next lower stage joins (gradual unfreezing; Howard and Ruder 2018). 0
     trains all unfrozen stages from the first epoch."""
 
@@ -191,8 +191,8 @@ class EarlyStoppingSection(Section):
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     """The measure on the validation part that decides which state is best."""
     patience: Annotated[int, Field(ge=1)] = 3
-    """Epochs without improvement before a phase ends. With thaw_epochs they are counted anew when a
-    stage joins, and the phase does not end before the last one has."""
+    """Epochs without improvement before a phase ends. With unfreeze_every they are counted
+    anew when a stage joins, and the phase does not end before the last one has."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """Smallest change that counts as an improvement."""
 

@@ -12,7 +12,7 @@ from tltool.features.feature_store import Rows
 from tltool.features.sampler import Sampler
 from tltool.features.views import rows_of_epoch
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.plan import Batch, Changes, PhaseData
+from tltool.training.plan import AugmentationSchedule, Batch, PhaseData
 
 
 def head_data(
@@ -23,7 +23,7 @@ def head_data(
     head: HeadLogits,
     batch_size: int,
     sampler: Sampler,
-    changes: Changes,
+    changes: AugmentationSchedule,
 ) -> PhaseData:
     """Return the data of the head phase: pooled features of all views."""
     return PhaseData(
@@ -43,7 +43,7 @@ def finetune_data(
     head: HeadLogits,
     batch_size: int,
     sampler: Sampler,
-    changes: Changes,
+    changes: AugmentationSchedule,
 ) -> PhaseData:
     """Return the data of the fine-tune phase: activations of all views at the cut."""
 
@@ -85,7 +85,7 @@ def _batches(
     *,
     batch_size: int,
     sampler: Sampler,
-    changes: Changes,
+    changes: AugmentationSchedule,
 ) -> Callable[[int], Iterable[Batch]]:
     """Return the batches of an epoch: photos as drawn, each draw in one of the photo's views."""
 

@@ -55,7 +55,7 @@ def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> 
     return total / len(labels)
 
 
-def photo_weights(class_weights: np.ndarray | None, labels: np.ndarray) -> np.ndarray | None:
+def image_weights(class_weights: np.ndarray | None, labels: np.ndarray) -> np.ndarray | None:
     """Return how much each photo counts, float64 [N]; None where all count the same.
 
     Args:

@@ -9,14 +9,14 @@ import numpy as np
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.plan import Batch, Changes, PhaseData
+from tltool.training.plan import AugmentationSchedule, Batch, PhaseData
 
 
 def live_data(
     train: PhotoSource,
     held: PhotoSource,
     *,
-    changes: Changes,
+    changes: AugmentationSchedule,
     to_pooled: Pooling,
     head: HeadLogits,
     sampler: Sampler,

@@ -93,12 +93,12 @@ class Trainer:
             keep(self._state(epoch, local, finished=finished))
             if finished:
                 if epoch < self.plan.epochs:
-                    observer.on_message(_told_of_stop(epoch, local.stale))
+                    observer.on_message(_describe_stop(epoch, local.stale))
                 break
 
     def _join(self, epoch: int, local: EarlyStopping, observer: Observer) -> None:
         """Tell which stage joins in this epoch, and count its epochs without improvement anew."""
-        number, between = divmod(epoch - 1, self.plan.thaw_epochs or self.plan.epochs)
+        number, between = divmod(epoch - 1, self.plan.unfreeze_every or self.plan.epochs)
         if number == 0 or between or number >= len(self.groups):
             return
         local.stale = 0
@@ -106,7 +106,7 @@ class Trainer:
 
     def _last_joining(self) -> int:
         """Return the epoch in which the last stage joins that does so in this phase."""
-        thaw = self.plan.thaw_epochs
+        thaw = self.plan.unfreeze_every
         joining = min(len(self.groups) - 1, (self.plan.epochs - 1) // thaw) if thaw else 0
         return 1 + joining * thaw
 
@@ -162,7 +162,7 @@ class Trainer:
         }
 
 
-def _told_of_stop(epoch: int, stale: int) -> str:
+def _describe_stop(epoch: int, stale: int) -> str:
     epochs = f"{stale} epoch{'s' * (stale != 1)}"
     return f"stopped after epoch {epoch}: no improvement for {epochs}"
 

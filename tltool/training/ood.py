@@ -64,7 +64,7 @@ class OutlierDetector:
         nearest = tf.reduce_min(squares, axis=1)
         return tf.sqrt(tf.maximum(nearest, 0)) / np.float32(self.border)
 
-    def with_border(self, border: float) -> OutlierDetector:
+    def with_threshold(self, border: float) -> OutlierDetector:
         """Return the same with another border, in units of the present one."""
         return replace(self, border=self.border * border)
 

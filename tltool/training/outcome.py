@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingOutcome:
     """What the best model makes of the photos.
 
     Attributes:

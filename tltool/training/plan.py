@@ -38,7 +38,8 @@ class PhasePlan:
         l2: the sum of squares of all kernels, times this, is added to the loss.
         clip_norm: longest gradient over all variables together; None for any.
         max_norm: longest vector of weights into one unit of any kernel; None for any.
-        thaw_epochs: epochs before the next group of variables joins; 0 trains all from the first.
+        unfreeze_every: epochs before the next group of variables joins; 0 trains all from the
+            first.
     """
 
     name: str
@@ -57,11 +58,11 @@ class PhasePlan:
     l2: float = 0.0
     clip_norm: float | None = None
     max_norm: float | None = None
-    thaw_epochs: int = 0
+    unfreeze_every: int = 0
 
 
 @dataclass(frozen=True)
-class Changes:
+class AugmentationSchedule:
     """What is changed at random in a phase.
 
     Attributes:
@@ -105,9 +106,9 @@ class PhaseState:
     arrays: dict[str, np.ndarray]
 
 
-def told_of(plan: PhasePlan, groups: Sequence[Group]) -> str:
+def describe_phase(plan: PhasePlan, groups: Sequence[Group]) -> str:
     """Return how much is trained, and how long at most."""
     count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
-    thawing = plan.thaw_epochs and len(groups) > 1
-    joining = f", a stage joins every {plan.thaw_epochs}" if thawing else ""
+    thawing = plan.unfreeze_every and len(groups) > 1
+    joining = f", a stage joins every {plan.unfreeze_every}" if thawing else ""
     return f"{count:,} parameters, up to {plan.epochs} epoch{'s' * (plan.epochs != 1)}{joining}"

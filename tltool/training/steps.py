@@ -58,8 +58,8 @@ class TrainingStep:
     def set_rate(self, rate: float, epoch: int) -> None:
         """Set the learning rate of the next step, which is one of ``epoch`` (from 1)."""
         joined = len(self._groups)
-        if self._plan.thaw_epochs:
-            joined = 1 + (epoch - 1) // self._plan.thaw_epochs
+        if self._plan.unfreeze_every:
+            joined = 1 + (epoch - 1) // self._plan.unfreeze_every
         pairs = zip(self._groups, self._optimizers, strict=True)
         for depth, (group, optimizer) in enumerate(pairs):
             set_rate(optimizer, rate * group.multiple if depth < joined else 0.0)

@@ -20,7 +20,7 @@ from tltool.workflows.prediction.output_file import (
     Answered,
     Columns,
     answer_file,
-    answered_before,
+    predicted_before,
 )
 from tltool.workflows.prediction.result import Prediction
 
@@ -100,7 +100,7 @@ def predict_many(
     check_predicting(
         Path(model), images, output=output, append=append, sorting=sorting, sets=sets, tta=tta
     )
-    before = answered_before(output) if output and append else Answered()
+    before = predicted_before(output) if output and append else Answered()
     predicting = start_predicting(
         model,
         images,
@@ -114,7 +114,7 @@ def predict_many(
     )
     ranks = min(top, len(predicting.class_names))
     by = _answered_by(Path(model), ranks=ranks, sets=sets, tta=tta)
-    columns = Columns(ranks, predicting.tells_unknown, sets is not None, by)
+    columns = Columns(ranks, predicting.has_ood_detector, sets is not None, by)
     tally = Tally(
         columns, predicting.count, skipped=predicting.skipped, failed_before=before.failed
     )

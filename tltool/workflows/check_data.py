@@ -13,7 +13,7 @@ from tltool.data.checks.copies import copies, with_a_class
 from tltool.data.checks.files import beside_the_photos, many_unusable
 from tltool.data.checks.findings import SEVERITIES, write_findings
 from tltool.data.checks.properties import FEATURES
-from tltool.data.checks.recommend import fitting_recipe
+from tltool.data.checks.recommend import recommend_recipe
 from tltool.data.checks.result import CheckResult
 from tltool.data.checks.scan import Scan, scan
 from tltool.data.checks.shape import measure_shape
@@ -131,7 +131,7 @@ def _judged(
     telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
     aspects = found.features[:, FEATURES.index("aspect")]
     balance = measure_balance(found.items, _of_classes(clusters, found)) if found.items else None
-    recipe = fitting_recipe(found.features)
+    recipe = recommend_recipe(found.features)
     findings = [*beside_the_photos(listing), *found.findings]
     if recipe is not None:  # its network sees no more pixels than these
         findings = [each for each in findings if each.kind != "tiny"]
@@ -179,9 +179,11 @@ def _weights_at_hand(observer: Observer) -> StoredWeights | None:
 
 def _by_features(weights: StoredWeights, observer: Observer) -> SecondOpinion:
     def alike(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
-        from tltool.features.similarity import Likeness  # most photos leave nothing to ask
+        from tltool.features.similarity import (
+            EmbeddingSimilarity,  # most photos leave nothing to ask
+        )
 
-        return Likeness(weights, cache_folder(), observer)(pairs)
+        return EmbeddingSimilarity(weights, cache_folder(), observer)(pairs)
 
     return alike
 

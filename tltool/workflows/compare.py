@@ -12,7 +12,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.workflows.comparison.candidates import (
     common_keys,
     cost_of,
-    open_contenders,
+    open_compared_runs,
 )
 from tltool.workflows.comparison.result import Comparison
 from tltool.workflows.preflight.arguments import check_runs
@@ -34,7 +34,7 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
     observer = observer or SilentObserver()
     check_runs(runs)
     observer.on_phase("runs", f"{len(runs)} runs")
-    contenders = open_contenders([Path(run) for run in runs])
+    contenders = open_compared_runs([Path(run) for run in runs])
     keys = common_keys(contenders)
     correct = np.array([[one.answers[key].correct for key in keys] for one in contenders])
     observer.on_phase("compare", f"{len(keys)} photos")

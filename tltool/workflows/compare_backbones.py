@@ -19,8 +19,8 @@ from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.recipe.schema import DataSection, ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.dataset.embeddings import pooled_features
-from tltool.workflows.dataset.splitting import groups_of, sought_copies
+from tltool.workflows.dataset.embeddings import extract_embeddings
+from tltool.workflows.dataset.splitting import find_duplicates, groups_of
 
 _FOLDS = 5
 
@@ -168,7 +168,7 @@ def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = catalog.labels()
-    groups = groups_of(catalog, sought_copies(catalog, observer))
+    groups = groups_of(catalog, find_duplicates(catalog, observer))
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
@@ -197,7 +197,7 @@ class _Trial:
     def place(self, backbone: Backbone) -> Place:
         """Return what a backbone reaches."""
         self.observer.on_phase(backbone.name, f"{len(self.catalog)} photos")
-        found = pooled_features(
+        found = extract_embeddings(
             self.catalog,
             backbone,
             image_size=self.image_size,

@@ -16,7 +16,7 @@ from tltool.errors import DataError, UsageError
 from tltool.evaluation.metrics.asserts import check_asserts, checked
 from tltool.evaluation.metrics.baselines import baselines
 from tltool.evaluation.metrics.evaluate_predictions import measured
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.metrics.selective import detection_metrics
 from tltool.evaluation.metrics.tta_gain import gain_of_copies
 from tltool.evaluation.report.advice import photos_seen
@@ -24,12 +24,12 @@ from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.page import write_report
 from tltool.evaluation.train_overlap import trained_on
 from tltool.events import Observer, SilentObserver
-from tltool.inference import Answers, Tta, without_temperature
+from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.prediction.heat_maps import heat_pictures
+from tltool.workflows.prediction.heat_maps import heat_map_images
 from tltool.workflows.prediction.labelled_inputs import read_photos, scores_of_others
-from tltool.workflows.prediction.model import OpenModel, open_model
+from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.preflight.arguments import check_page
 
 
@@ -76,7 +76,7 @@ def evaluate(
     if report is not None:
         check_page(report)
     observer.on_phase("model", str(model))
-    opened = open_model(Path(model))
+    opened = load_model(Path(model))
     check_asserts(asserts, opened.class_names)
     observer.on_phase("audit", str(photos))
     found, others = read_photos(
@@ -106,7 +106,7 @@ def evaluate(
     metrics["asserts"] = checked(asserts, metrics, strict=strict)
     if report is not None:
         name, is_run = Path(model).resolve().name, is_artifact(Path(model))
-        heats = heat_pictures(load_artifact(Path(model)), evaluated) if is_run else {}
+        heats = heat_map_images(load_artifact(Path(model)), evaluated) if is_run else {}
         origin = _origin(RunLayout(Path(model))) if is_run else None
         told = Report(name, evaluated, metrics, issues=found.issues, origin=origin, heats=heats)
         write_report(report, told)
@@ -125,7 +125,7 @@ def _add_others(
     metrics: dict[str, Any],
     known: np.ndarray | None,
     others: Sequence[Path],
-    opened: OpenModel,
+    opened: LoadedModel,
     observer: Observer,
 ) -> None:
     """Measure how well photos of no class are refused, where there are any."""
@@ -170,7 +170,7 @@ def _nearest(path: Path, same_content: Sequence[Item]) -> Item | None:
     return next(iter([*ending, *same_content]), None)
 
 
-def _check_classes(items: Sequence[Item], opened: OpenModel, observer: Observer) -> None:
+def _check_classes(items: Sequence[Item], opened: LoadedModel, observer: Observer) -> None:
     """Compare the names of the classes; say which ones the photos do not show."""
     known = set(opened.class_names)
     found = {item.label for item in items}
@@ -194,23 +194,23 @@ def _check_classes(items: Sequence[Item], opened: OpenModel, observer: Observer)
 
 
 def _answered(
-    opened: OpenModel,
+    opened: LoadedModel,
     photos: Catalog,
     *,
     name: str,
     part: SplitName | None,
     tta: Tta,
     observer: Observer,
-) -> tuple[Evaluated, np.ndarray | None]:
+) -> tuple[LabelledPredictions, np.ndarray | None]:
     """Return the answers, and the probabilities without changed copies where there are any."""
-    given: list[Answers] = []
+    given: list[Predictions] = []
     for start in range(0, len(photos), opened.batch_size):
         batch = photos.items[start : start + opened.batch_size]
         given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
     answers = np.concatenate([answer.probabilities for answer in given])
     plain = _joined([answer.plain for answer in given])
-    evaluated = Evaluated(
+    evaluated = LabelledPredictions(
         name,
         photos,
         answers,

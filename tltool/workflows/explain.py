@@ -16,8 +16,8 @@ from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
 from tltool.evaluation.explain.overlay import side_by_side
 from tltool.evaluation.explain.saliency import TITLES, Method
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.prediction.explainer import Looked, Looking, open_looking
-from tltool.workflows.prediction.inputs import Given, find_given
+from tltool.workflows.prediction.explainer import ExplainableModel, Explanation, load_explainable
+from tltool.workflows.prediction.inputs import InputImage, list_inputs
 
 _TOGETHER = 8  # photos read and explained at a time
 _LONGEST = 200  # bytes of a name; 255 is what a file may have, with method and number
@@ -86,9 +86,9 @@ def explain(
         EnvironmentProblem: ``to`` cannot be written.
     """
     observer = observer or SilentObserver()
-    files = find_given(images, pixels=pixels, offline=offline, observer=observer)
+    files = list_inputs(images, pixels=pixels, offline=offline, observer=observer)
     observer.on_phase("model", str(model))
-    looking = open_looking(Path(model), method)
+    looking = load_explainable(Path(model), method)
     wanted = _number_of(class_name, looking.class_names)
     pictures = _Pictures(looking, method, _made(to))
     observer.on_phase("explain", f"{len(files)} file{'s' if len(files) > 1 else ''}, {method}")
@@ -130,7 +130,7 @@ def _made(folder: Path) -> Path:
 
 
 def _explained(
-    files: Sequence[Given], looking: Looking, wanted: int, pictures: _Pictures
+    files: Sequence[InputImage], looking: ExplainableModel, wanted: int, pictures: _Pictures
 ) -> Iterator[Explained]:
     contents = [file.content() for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
@@ -148,10 +148,10 @@ def _explained(
 class _Pictures:
     """Writes one picture per photo."""
 
-    def __init__(self, looking: Looking, method: Method, folder: Path) -> None:
+    def __init__(self, looking: ExplainableModel, method: Method, folder: Path) -> None:
         self._looking, self._method, self._folder = looking, method, folder
 
-    def write(self, shown: Path, content: bytes, looked: Looked, row: int) -> Explained:
+    def write(self, shown: Path, content: bytes, looked: Explanation, row: int) -> Explained:
         """Write the picture of one photo and return what it says."""
         names, answers = self._looking.class_names, looked.answers
         probabilities, heat = answers.probabilities[row], looked.maps[row]

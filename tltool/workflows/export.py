@@ -28,7 +28,7 @@ from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.export_samples.calibration import ExportPhotos, find_photos
+from tltool.workflows.export_samples.calibration import ExportImages, find_images
 from tltool.workflows.export_samples.parity import Sample, contents_of, sample_of
 
 
@@ -106,7 +106,7 @@ def export(
             staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
         observer.on_phase("photos")
         calibrate = _calibrates(wanted)
-        found = find_photos(RunLayout(run), artifact.description, data, calibrate=calibrate)
+        found = find_images(RunLayout(run), artifact.description, data, calibrate=calibrate)
         _tell_calibration(found, observer)
         observer.on_phase("reference", f"{len(found.images)} photos")
         sample = sample_of(artifact, found.images)
@@ -169,7 +169,7 @@ def _calibrates(formats: Sequence[ExportFormat]) -> bool:
     return any(known.name == "litert-int8" for known in formats)
 
 
-def _tell_calibration(photos: ExportPhotos, observer: Observer) -> None:
+def _tell_calibration(photos: ExportImages, observer: Observer) -> None:
     if photos.calibration is not None:
         observer.on_message(f"8-bit ranges from {len(photos.calibration)} training photos")
 
@@ -187,7 +187,7 @@ def _made(
     staged: _Staged,
     contents: Contents,
     sample: Sample,
-    found: ExportPhotos,
+    found: ExportImages,
     *,
     max_drop: float,
     observer: Observer,

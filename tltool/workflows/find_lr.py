@@ -26,14 +26,14 @@ from tltool.training.precision import Precision
 from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resolve.specs import first_trained_stage
-from tltool.workflows.training_run.context import Arguments, Session, prepare_machine
+from tltool.workflows.training_run.context import RunOptions, Session, prepare_machine
 from tltool.workflows.training_run.setup import (
     build,
+    describe_weights,
     find_weights,
     note_weights,
     open_data,
     prepare_learning,
-    weights_told,
 )
 from tltool.workflows.training_run.trainer import Learning
 
@@ -42,7 +42,7 @@ _WORK = ".tltool-work"  # inside the folder of the result, gone at the end
 
 
 @dataclass(frozen=True)
-class FoundRates:
+class LRRangeResult:
     """What the range tests say.
 
     Attributes:
@@ -114,7 +114,7 @@ def find_rates(
     offline: bool = False,
     device: Device = "auto",
     observer: Observer,
-) -> FoundRates:
+) -> LRRangeResult:
     """Suggest a learning rate for each phase of ``recipe``. Nothing is trained for good.
 
     Args:
@@ -142,7 +142,7 @@ def find_rates(
         backbone = get_backbone(recipe.model.backbone)
         session = Session(recipe, backbone, work, machine, observer, dict(environment()))
         observer.on_message(machine.told)
-        where = Arguments(anchored(photos), None, folder, weights, device, False, ())
+        where = RunOptions(anchored(photos), None, folder, weights, device, False, ())
         tests = _tested(session, where, offline=offline)
         present = {
             "head": recipe.train.head.learning_rate,
@@ -153,7 +153,7 @@ def find_rates(
         finished = True
     finally:
         shutil.rmtree(work.folder if finished else folder, ignore_errors=True)
-    return FoundRates(folder, tests, present)
+    return LRRangeResult(folder, tests, present)
 
 
 def _cached(recipe: Recipe) -> Recipe:
@@ -165,8 +165,8 @@ def _cached(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"train": train})
 
 
-def _tested(session: Session, where: Arguments, *, offline: bool) -> Mapping[str, RangeTest]:
-    with session.phase("weights", weights_told(session.recipe, where.weights)):
+def _tested(session: Session, where: RunOptions, *, offline: bool) -> Mapping[str, RangeTest]:
+    with session.phase("weights", describe_weights(session.recipe, where.weights)):
         stored = find_weights(session, where.weights, offline=offline)
     data = open_data(session, where, None, offline=offline)
     with session.phase("model", session.backbone.name):

@@ -23,19 +23,24 @@ from tltool.runs.manifest import write_manifest
 from tltool.tracking.observer import check_trackers, tracked
 from tltool.training.distribute import Device, gpu_facts
 from tltool.workflows.preflight.recipe import check_recipe
-from tltool.workflows.preflight.unused_settings import notes, thawing_note
-from tltool.workflows.training_run.context import Arguments, Session, prepare_machine, recipe_digest
+from tltool.workflows.preflight.unused_settings import notes, unfreezing_note
+from tltool.workflows.training_run.context import (
+    RunOptions,
+    Session,
+    prepare_machine,
+    recipe_digest,
+)
 from tltool.workflows.training_run.export import export_run, parity_process
-from tltool.workflows.training_run.failures import endings_explained
-from tltool.workflows.training_run.fingerprint import Expected
-from tltool.workflows.training_run.finish import conclude
+from tltool.workflows.training_run.failures import handle_run_failure
+from tltool.workflows.training_run.fingerprint import RunFingerprint
+from tltool.workflows.training_run.finish import finish_run
 from tltool.workflows.training_run.setup import (
     build,
+    describe_weights,
     find_weights,
     note_weights,
     open_data,
     prepare_learning,
-    weights_told,
 )
 from tltool.workflows.training_run.trainer import Learning
 
@@ -70,7 +75,7 @@ def finetune(
     tensorboard: bool = True,
     track: Sequence[str] = (),
     observer: Observer | None = None,
-    expected: Expected | None = None,
+    expected: RunFingerprint | None = None,
     caches: Path | None = None,
 ) -> FinetuneResult:
     """Train a classifier on ``photos`` and export it.
@@ -104,7 +109,7 @@ def finetune(
     run = create_run(out, recipe.name, now=now)
     with locked(run.folder):
         run.recipe.write_text(to_yaml(recipe), encoding="utf-8")
-        arguments = Arguments(
+        arguments = RunOptions(
             anchored(photos),
             anchored(test) if test else None,
             saved_models,
@@ -152,7 +157,7 @@ def open_session(
     session = Session(recipe, backbone, run, machine, logged, facts)
     session.note(seed=recipe.seed, device=machine.told, gpus=gpu_facts())
     logged.on_message(f"{machine.told}; run folder {run.folder}")
-    warning = thawing_note(recipe, backbone)
+    warning = unfreezing_note(recipe, backbone)
     if warning:
         logged.on_message(warning, level="warning")
     return session
@@ -160,10 +165,10 @@ def open_session(
 
 def carry_out(
     session: Session,
-    arguments: Arguments,
+    arguments: RunOptions,
     *,
     offline: bool,
-    expected: Expected | None,
+    expected: RunFingerprint | None,
     caches: Path | None = None,
 ) -> FinetuneResult:
     """Do the whole run, or what is left of it.
@@ -178,12 +183,12 @@ def carry_out(
     recipe = session.recipe
     tensorboard, track = arguments.tensorboard, arguments.track
     with (
-        endings_explained(session),
+        handle_run_failure(session),
         tracked(
             session.run, session.observer, tensorboard=tensorboard, track=track
         ) as session.observer,
     ):
-        with session.phase("weights", weights_told(recipe, arguments.weights)):
+        with session.phase("weights", describe_weights(recipe, arguments.weights)):
             stored = find_weights(session, arguments.weights, offline=offline)
         data = open_data(session, arguments, expected, offline=offline)
         with session.phase("model", session.backbone.name):
@@ -193,7 +198,7 @@ def carry_out(
         learned = learning.run()
         with parity_process(session) as child:
             with session.phase("evaluation"):
-                artifact, metrics = conclude(learning, data, learned)
+                artifact, metrics = finish_run(learning, data, learned)
             sample = data.part("validation")
             export = export_run(session, artifact, sample, arguments.saved_models, child=child)
         session.seconds["total"] = sum(session.seconds.values())

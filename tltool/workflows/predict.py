@@ -12,9 +12,9 @@ import numpy as np
 
 from tltool.evaluation.calibration.conformal import draw_of_bytes, prediction_sets, quantile
 from tltool.events import Observer, SilentObserver
-from tltool.inference import Answers, Tta
-from tltool.workflows.prediction.inputs import Given, find_given
-from tltool.workflows.prediction.model import OpenModel, open_model
+from tltool.inference import Predictions, Tta
+from tltool.workflows.prediction.inputs import InputImage, list_inputs
+from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.prediction.options import check_sets
 from tltool.workflows.prediction.result import Prediction
 
@@ -25,14 +25,14 @@ class Predicting:
 
     Attributes:
         class_names: of the model.
-        tells_unknown: whether the model can tell what it does not know.
+        has_ood_detector: whether the model can tell what it does not know.
         count: files to be answered.
         skipped: files left out, as they were answered before.
         answers: one prediction per file, in order; nothing is kept of those taken.
     """
 
     class_names: tuple[str, ...]
-    tells_unknown: bool
+    has_ood_detector: bool
     count: int
     skipped: int
     answers: Iterator[Prediction]
@@ -103,15 +103,15 @@ def start_predicting(
     """
     observer = observer or SilentObserver()
     check_sets(sets, tta)
-    found = find_given(images, pixels=pixels, offline=offline, observer=observer)
+    found = list_inputs(images, pixels=pixels, offline=offline, observer=observer)
     left = _each_once(found) if once else [(_absolute(file), file) for file in found]
     files = [file for path, file in left if path not in done]
     observer.on_phase("model", str(model))
-    opened = open_model(Path(model))
+    opened = load_model(Path(model))
     asked = _Asked(top, quantile(opened.calibration_scores(), sets) if sets else None, tta)
     return Predicting(
         class_names=opened.class_names,
-        tells_unknown=opened.tells_unknown,
+        has_ood_detector=opened.has_ood_detector,
         count=len(files),
         skipped=len(left) - len(files),
         answers=_stream(opened, files, asked, observer),
@@ -128,7 +128,7 @@ class _Asked:
 
 
 def _stream(
-    opened: OpenModel, files: Sequence[Given], asked: _Asked, observer: Observer
+    opened: LoadedModel, files: Sequence[InputImage], asked: _Asked, observer: Observer
 ) -> Iterator[Prediction]:
     observer.on_phase("predict", f"{len(files):,} file{'s' if len(files) != 1 else ''}")
     for start in range(0, len(files), opened.batch_size):
@@ -137,7 +137,9 @@ def _stream(
         observer.on_progress(start + len(batch), len(files))
 
 
-def _answers(opened: OpenModel, files: Sequence[Given], asked: _Asked) -> Iterator[Prediction]:
+def _answers(
+    opened: LoadedModel, files: Sequence[InputImage], asked: _Asked
+) -> Iterator[Prediction]:
     contents = [file.content() for file in files]
     readable = [content for content in contents if isinstance(content, bytes)]
     answers = opened.answer(readable, tta=asked.tta)
@@ -165,7 +167,7 @@ def _answers(opened: OpenModel, files: Sequence[Given], asked: _Asked) -> Iterat
 
 
 def _sets(
-    answers: Answers, contents: Sequence[bytes], threshold: float | None
+    answers: Predictions, contents: Sequence[bytes], threshold: float | None
 ) -> np.ndarray | None:
     if threshold is None:
         return None
@@ -173,7 +175,7 @@ def _sets(
     return prediction_sets(answers.probabilities, draws, threshold)
 
 
-def _familiarity(answers: Answers, row: int) -> dict[str, Any]:
+def _familiarity(answers: Predictions, row: int) -> dict[str, Any]:
     if answers.ood_scores is None or answers.is_known is None:
         return {}
     return {
@@ -182,13 +184,13 @@ def _familiarity(answers: Answers, row: int) -> dict[str, Any]:
     }
 
 
-def _each_once(files: Sequence[Given]) -> list[tuple[str, Given]]:
+def _each_once(files: Sequence[InputImage]) -> list[tuple[str, InputImage]]:
     """Return the files with their absolute paths, those given several times once."""
-    found: dict[str, Given] = {}
+    found: dict[str, InputImage] = {}
     for file in files:
         found.setdefault(_absolute(file), file)
     return list(found.items())
 
 
-def _absolute(file: Given) -> str:
+def _absolute(file: InputImage) -> str:
     return os.path.abspath(file.shown)  # noqa: PTH100  (a link stays what it is)

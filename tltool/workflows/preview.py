@@ -15,10 +15,15 @@ from tltool.events import Observer, SilentObserver
 from tltool.features.preview_samples import DRAWS, Shown
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import Recipe
-from tltool.workflows.dataset.dataset import open_photos
+from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.preflight.arguments import check_picture
 from tltool.workflows.resolve import specs
-from tltool.workflows.resolve.augmentation import augment_spec, feature_spec, one_by_one, settled
+from tltool.workflows.resolve.augmentation import (
+    augment_spec,
+    feature_spec,
+    resolve_augmentation,
+    single_transforms,
+)
 
 _EPOCHS = 3  # of the whole policy that are shown
 
@@ -110,7 +115,7 @@ def preview(
     check_picture(to, option="--to")
     backbone = get_backbone(recipe.model.backbone)
     observer.on_phase("audit", source)
-    data = open_photos(
+    data = load_dataset(
         source,
         test=None,
         settings=recipe.data,
@@ -119,8 +124,10 @@ def preview(
         observer=observer,
     )
     train = data.source("train", decode=specs.decode_spec(recipe, backbone), batch_size=rows)
-    section, choice = settled(recipe.augment, len(train), signs=tiny_and_grey(train.items))
-    alone, whole = one_by_one(section, every=every), augment_spec(section)
+    section, choice = resolve_augmentation(
+        recipe.augment, len(train), signs=tiny_and_grey(train.items)
+    )
+    alone, whole = single_transforms(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)
     shown = Shown(replace(train, batch_size=len(positions)), positions, recipe.seed)
     sheet = _Sheet(shown, data.catalog.class_names)

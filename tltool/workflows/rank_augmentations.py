@@ -20,9 +20,9 @@ from tltool.recipe.augment import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe
 from tltool.weights.sources import obtain
-from tltool.workflows.dataset.dataset import open_photos
-from tltool.workflows.dataset.embeddings import Pooler
-from tltool.workflows.resolve.augmentation import one_by_one, settled
+from tltool.workflows.dataset.dataset import load_dataset
+from tltool.workflows.dataset.embeddings import EmbeddingExtractor
+from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms
 
 MOST_PHOTOS = 200  # validation photos that are changed: each change costs a pass over them
 _TOLERATED = 0.05  # a loss of accuracy that a change which fits may cost
@@ -30,7 +30,7 @@ _ENOUGH = math.ceil(3 / _TOLERATED)  # photos that exclude more, where no answer
 
 
 @dataclass(frozen=True)
-class Fit:
+class AugmentationEffect:
     """How a change does.
 
     Attributes:
@@ -60,7 +60,7 @@ class Fit:
         paired = self.against_plain
         if paired.high < -_TOLERATED and paired.p_value < ALPHA:
             return "leave it out"
-        if paired.high < 0 and paired.told_apart:
+        if paired.high < 0 and paired.distinguishable:
             return "make it weaker"
         # of fewer photos, that none is lost does not yet exclude so large a loss (rule of three)
         sure = paired.low >= -_TOLERATED and paired.n >= _ENOUGH
@@ -80,7 +80,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Fitness:
+class AugmentationRanking:
     """A probe on photos as they are, and on changed ones.
 
     Attributes:
@@ -93,7 +93,7 @@ class Fitness:
     backbone: str
     trained_on: int
     plain: np.ndarray
-    fits: tuple[Fit, ...]
+    fits: tuple[AugmentationEffect, ...]
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
@@ -134,7 +134,7 @@ class Fitness:
 
 def fitness(
     source: str, *, recipe: Recipe, offline: bool = False, observer: Observer | None = None
-) -> Fitness:
+) -> AugmentationRanking:
     """Fit a probe on photos as they are, and try it on other photos under each change.
 
     A change under which even a probe that never saw it keeps its accuracy leaves the photos what
@@ -158,7 +158,7 @@ def fitness(
     observer.on_phase("weights", backbone.name)
     weights = _weights(recipe, offline=offline, observer=observer)
     observer.on_phase("audit", source)
-    data = open_photos(
+    data = load_dataset(
         source,
         test=None,
         settings=recipe.data,
@@ -167,7 +167,7 @@ def fitness(
         observer=observer,
     )
     observer.on_phase("model", backbone.name)
-    pooler = Pooler(
+    pooler = EmbeddingExtractor(
         backbone,
         image_size=recipe.data.image_size,
         resize=recipe.data.resize,
@@ -183,25 +183,25 @@ def fitness(
         )
     observer.on_phase("features", f"{len(train)} training photos, as they are")
     probe = _probe(pooler.features(train), train, recipe)
-    section, _ = settled(recipe.augment, len(train), signs=tiny_and_grey(train.items))
+    section, _ = resolve_augmentation(recipe.augment, len(train), signs=tiny_and_grey(train.items))
     trial = _Trial(pooler, probe, held, recipe.seed, observer)
     plain = trial.correct("as they are")
     names, used = _changes(section)
     tried = {name: trial.correct(name, spec) for name, spec in names.items()}
     paired = against_first(plain, list(tried.values()))
     fits = [
-        Fit(name, name in used, correct, one)
+        AugmentationEffect(name, name in used, correct, one)
         for (name, correct), one in zip(tried.items(), paired, strict=True)
     ]
     ranked = sorted(fits, key=lambda fit: fit.against_plain.difference)
-    return Fitness(backbone.name, len(train), plain, tuple(ranked))
+    return AugmentationRanking(backbone.name, len(train), plain, tuple(ranked))
 
 
 def _changes(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
     """Return all changes of single photos, and the names of those that a section makes."""
-    every = one_by_one(section, every=True)
+    every = single_transforms(section, every=True)
     singles = {name: spec for name, spec in every.items() if not spec.mixes}
-    used = set(one_by_one(section, every=False))
+    used = set(single_transforms(section, every=False))
     if section.flip == "horizontal_and_vertical":
         used |= {"flip horizontal", "flip vertical"}
     return singles, used
@@ -231,7 +231,7 @@ def _probe(features: np.ndarray, train: PhotoSource, recipe: Recipe) -> Probe:
 
 @dataclass(frozen=True)
 class _Trial:
-    pooler: Pooler
+    pooler: EmbeddingExtractor
     probe: Probe
     held: PhotoSource
     seed: int

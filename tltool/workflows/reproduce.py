@@ -19,8 +19,8 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
 from tltool.workflows.pack_run import opened
-from tltool.workflows.training_run.context import Arguments, recipe_digest
-from tltool.workflows.training_run.fingerprint import Expected
+from tltool.workflows.training_run.context import RunOptions, recipe_digest
+from tltool.workflows.training_run.fingerprint import RunFingerprint
 
 Verdict = Literal["bit-identical", "same within tolerance", "differs"]
 
@@ -78,8 +78,8 @@ def reproduce(
         facts = read_manifest(run.manifest)
         _check_finished(source, facts["status"])
         recipe = _recipe_of(run, facts)
-        arguments = Arguments.from_json(facts["arguments"])
-        expected = Expected(
+        arguments = RunOptions.from_json(facts["arguments"])
+        expected = RunFingerprint(
             purpose="reproduce",
             data_digest=facts["data_digest"],
             rows=read_split(run.split),

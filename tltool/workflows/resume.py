@@ -15,8 +15,8 @@ from tltool.runs.manifest import read_manifest
 from tltool.tracking.observer import check_trackers
 from tltool.workflows.finetune import FinetuneResult, carry_out, open_session
 from tltool.workflows.list_runs import check_resumable
-from tltool.workflows.training_run.context import Arguments, recipe_digest
-from tltool.workflows.training_run.fingerprint import Expected
+from tltool.workflows.training_run.context import RunOptions, recipe_digest
+from tltool.workflows.training_run.fingerprint import RunFingerprint
 
 
 def resume(
@@ -50,9 +50,9 @@ def resume(
                 hint="start a new run with it: "
                 f"tltool finetune {facts['arguments']['photos']} --recipe {run.recipe}",
             )
-        arguments = Arguments.from_json(facts["arguments"])
+        arguments = RunOptions.from_json(facts["arguments"])
         check_trackers(arguments.track, offline=offline)
-        expected = Expected(
+        expected = RunFingerprint(
             purpose="resume",
             data_digest=facts.get("data_digest"),
             rows=read_split(run.split) if "data_digest" in facts else (),

@@ -16,8 +16,8 @@ from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.workflows.dataset.export_split import FILE, How, lay_out
-from tltool.workflows.dataset.splitting import check_shows, sought_copies, tell_copies
+from tltool.workflows.dataset.export_split import FILE, How, export_split
+from tltool.workflows.dataset.splitting import check_shows, find_duplicates, report_duplicates
 from tltool.workflows.preflight.output_paths import refuse_among
 
 SHARE = 0.15
@@ -56,7 +56,7 @@ class Division:
         return found
 
 
-def split_photos(
+def split_data(
     source: str,
     *,
     validation: float | None = None,
@@ -125,7 +125,7 @@ def split_photos(
     )
     observer.on_phase("split", f"{len(checked.catalog)} photos")
     catalog = checked.catalog
-    clusters = sought_copies(catalog, observer)
+    clusters = find_duplicates(catalog, observer)
     _tell_given(catalog, observer)
     split = make_split(
         catalog,
@@ -136,11 +136,11 @@ def split_photos(
     )
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
-    tell_copies(catalog, split, clusters, see=check_shows(source), observer=observer)
+    report_duplicates(catalog, split, clusters, see=check_shows(source), observer=observer)
     division = Division(catalog, split, write, others)
     _check_whole(division)
     if write is not None:
-        lay_out(write.resolve(), catalog, split, how, observer)
+        export_split(write.resolve(), catalog, split, how, observer)
     return division
 
 

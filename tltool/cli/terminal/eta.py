@@ -44,7 +44,7 @@ class Pace:
     def told(self, now: float) -> str:
         """Return how far the phase is, such as ``96/244 images, 12.1/s, 12 s left``."""
         if self._unit == "steps":
-            return self._told_of_epochs()
+            return self._describe_epochs()
         parts = [f"{self._done:,}/{self._total:,} {self._unit}"]
         speed = self._speed(now)
         if speed:
@@ -52,7 +52,7 @@ class Pace:
             parts += [f"{_figure(speed)}/s", f"{duration(left)} left"]
         return ", ".join(parts)
 
-    def _told_of_epochs(self) -> str:
+    def _describe_epochs(self) -> str:
         """Return how far a training phase is; early stopping may end it sooner."""
         if not self._epochs:
             return f"step {self._done}/{self._total}"

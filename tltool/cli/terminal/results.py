@@ -34,7 +34,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     from tltool.evaluation.report.advice import photos_seen
     from tltool.evaluation.report.tables import (
         PER_CLASS_COLUMNS,
-        asserts_told,
+        describe_asserts,
         per_class_rows,
         remarks,
     )
@@ -63,7 +63,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics))
     if metrics["asserts"]:
         line(console)
-    for passed, text in asserts_told(metrics["asserts"]):
+    for passed, text in describe_asserts(metrics["asserts"]):
         mark = ("met      ", "green") if passed else ("not met  ", "red")
         line(console, mark, printable(text))
 

@@ -24,7 +24,7 @@ from tltool.data.duplicates import perceptual_hash
 from tltool.errors import DataError
 
 
-class Seen(NamedTuple):
+class DecodedFacts(NamedTuple):
     """What decoding a file has shown.
 
     Attributes:
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     sharpness: float
 
 
-Decoder = Callable[[bytes], Seen]
+Decoder = Callable[[bytes], DecodedFacts]
 
 GONE = "it is a link to nothing"
 CIRCLE = "it is a link that leads in a circle"
@@ -61,7 +61,7 @@ _IMAGE_EXTENSIONS = {name for names in _EXTENSIONS.values() for name in names}
 
 
 @dataclass(frozen=True)
-class Note:
+class FileWarning:
     """Something odd about a file that can be used all the same."""
 
     kind: str
@@ -73,9 +73,9 @@ class Inspected:
     """A file that can be used: the item with what is now known, and what is odd about it."""
 
     item: Item
-    notes: list[Note]
+    notes: list[FileWarning]
     header: Header
-    seen: Seen
+    seen: DecodedFacts
     size: int
 
 
@@ -157,17 +157,17 @@ def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
     return Inspected(checked, odd_notes(item.path, header), header, seen, len(data))
 
 
-def odd_notes(path: Path, header: Header) -> list[Note]:
+def odd_notes(path: Path, header: Header) -> list[FileWarning]:
     """Return what is odd about a file, but does no harm to it."""
     notes, image_format = [], header.format
     extension = path.suffix.lower()
     expected = _EXTENSIONS.get(image_format, set())
     if extension not in expected and (expected or extension in _IMAGE_EXTENSIONS):
         detail = f"it is a {image_format.upper()} file; used all the same"
-        notes.append(Note("wrong extension", detail))
+        notes.append(FileWarning("wrong extension", detail))
     if header.frames > 1:
         detail = f"only the first of its {header.frames} frames is used"
-        notes.append(Note("animated", detail))
+        notes.append(FileWarning("animated", detail))
     return notes
 
 
@@ -202,7 +202,7 @@ def image_decoder() -> Decoder:
 
     function = decode_all.get_concrete_function()
 
-    def decode(data: bytes) -> Seen:
+    def decode(data: bytes) -> DecodedFacts:
         try:
             with tf.device("/CPU:0"):
                 shape, orientation, thumbnail, sharpness = function(tf.constant(data))
@@ -214,6 +214,6 @@ def image_decoder() -> Decoder:
         turned = int(orientation.numpy())
         if turned >= 5:
             height, width = width, height
-        return Seen(height, width, turned, thumbnail.numpy(), float(sharpness))
+        return DecodedFacts(height, width, turned, thumbnail.numpy(), float(sharpness))
 
     return decode

@@ -13,7 +13,7 @@ from tltool.data.splits.split import shown_path
 
 
 @dataclass(frozen=True)
-class Torn:
+class Leakage:
     """Pictures that spoil the figures of a run.
 
     Attributes:
@@ -25,7 +25,7 @@ class Torn:
     conflicts: tuple[Cluster, ...]
 
 
-def find_torn(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Cluster]) -> Torn:
+def find_leakage(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Cluster]) -> Leakage:
     """Return the clusters that are in more than one part or class.
 
     Args:
@@ -34,13 +34,13 @@ def find_torn(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Cluster
         clusters: of copies among them.
     """
     labels = [item.label for item in catalog.items]
-    return Torn(
+    return Leakage(
         tuple(each for each in clusters if len({parts[i] for i in each.members}) > 1),
         tuple(each for each in clusters if len({labels[i] for i in each.members}) > 1),
     )
 
 
-def learned_from(
+def count_train_overlap(
     parts: Sequence[str], clusters: Sequence[Cluster], part: SplitName
 ) -> dict[str, int]:
     """Return of how many photos of ``part`` the model has learned: by themselves or by a copy.
@@ -63,7 +63,7 @@ def learned_from(
     return {"train": first["train"], "validation": first["validation"]}
 
 
-def told_torn(catalog: Catalog, parts: Sequence[str], torn: Torn) -> str:
+def describe_leakage(catalog: Catalog, parts: Sequence[str], torn: Leakage) -> str:
     """Return a sentence on how many there are, with a pair of each; empty without any."""
     labels = [item.label for item in catalog.items]
     told = []
@@ -77,7 +77,7 @@ def told_torn(catalog: Catalog, parts: Sequence[str], torn: Torn) -> str:
     return "; ".join(told)
 
 
-def near_issues(catalog: Catalog, parts: Sequence[str], torn: Torn) -> Iterator[Issue]:
+def near_issues(catalog: Catalog, parts: Sequence[str], torn: Leakage) -> Iterator[Issue]:
     """Yield what the audit, which compares bytes alone, did not note."""
     labels = [item.label for item in catalog.items]
     for kind, clusters, of in (

@@ -24,7 +24,7 @@ def copies(
     """
     if found.left_out:
         suggestion = "nothing, if the photos have one layout, as X-rays or portraits do"
-        yield Finding(None, NOT_COMPARED, found.told_left_out(), suggestion, "note")
+        yield Finding(None, NOT_COMPARED, found.describe_left_out(), suggestion, "note")
     for cluster in with_a_class(found.clusters, items, other):
         members = [items[index] for index in cluster.members]
         labels = sorted({item.label for item in members})

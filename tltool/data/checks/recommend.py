@@ -17,7 +17,7 @@ _LOOKED_AT = 32  # images opened to see whether all are grey
 _GREY = 1.0  # levels that the mean colours of a grey image are apart at most
 
 
-def fitting_recipe(features: NDArray[np.float32]) -> str | None:
+def recommend_recipe(features: NDArray[np.float32]) -> str | None:
     """Return the recipe for tiny grey images, such as digits; None where the usual ones suit.
 
     Args:

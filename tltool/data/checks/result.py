@@ -103,7 +103,7 @@ class CheckResult:
         """Return the number of findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
-    def told_serious(self) -> str:
+    def describe_serious(self) -> str:
         """Return how many serious findings there are, in words."""
         count = self.count("serious")
         return f"{count:,} serious finding{'s' * (count != 1)}"

@@ -49,7 +49,7 @@ class Copies:
     clusters: tuple[Cluster, ...]
     left_out: int
 
-    def told_left_out(self) -> str:
+    def describe_left_out(self) -> str:
         """Return what ``left_out`` means, in a sentence."""
         return (
             f"{self.left_out:,} pairs of images that look alike at a glance were not compared, only"
@@ -79,7 +79,7 @@ class Groups:
 def find_copies(
     items: Sequence[Item],
     *,
-    look: Callable[[Path], image_match.Look | None] = image_match.look,
+    look: Callable[[Path], image_match.GreyThumbnail | None] = image_match.look,
     second_opinion: SecondOpinion | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Copies:
@@ -124,7 +124,7 @@ class _Search:
     def __init__(
         self,
         items: Sequence[Item],
-        look: Callable[[Path], image_match.Look | None],
+        look: Callable[[Path], image_match.GreyThumbnail | None],
         progress: Progress,
         *,
         keep: bool,

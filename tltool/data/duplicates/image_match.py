@@ -27,7 +27,7 @@ _FARTHEST = 0.15  # of a side, for shift and change of size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class GreyThumbnail:
     """A small upright copy of an image file, made ready to be compared with many others.
 
     Attributes:
@@ -39,7 +39,7 @@ class Look:
     detail: Grey
 
     @classmethod
-    def of(cls, grey: Grey) -> Look:
+    def of(cls, grey: Grey) -> GreyThumbnail:
         """Return the look at a copy with grey levels, float32 [n, n]."""
         even = (grey - grey.mean()) / max(float(grey.std()), 1e-3)
         return cls(even, _detail(even))
@@ -50,7 +50,7 @@ class Look:
         return self.grey.reshape(HASH_SIDE, times, HASH_SIDE, times).mean((1, 3))
 
 
-def look(path: Path) -> Look | None:
+def look(path: Path) -> GreyThumbnail | None:
     """Return a look at an image file; None if it is unreadable.
 
     It is 64 pixels a side, and 32 for images below 64 pixels.
@@ -61,12 +61,12 @@ def look(path: Path) -> Look | None:
             image.draft("L", (2 * side, 2 * side))
             upright = ImageOps.exif_transpose(image)
             grey = _over_white(upright).resize((side, side), Image.Resampling.BOX)
-            return Look.of(np.asarray(grey, np.float32))
+            return GreyThumbnail.of(np.asarray(grey, np.float32))
     except Exception:  # Pillow raises whatever it likes on a damaged EXIF block
         return None
 
 
-def same_picture(first: Look, second: Look, bits_apart: int) -> bool:
+def same_picture(first: GreyThumbnail, second: GreyThumbnail, bits_apart: int) -> bool:
     """Tell whether two looks show one picture, cut to slightly different edges.
 
     Different photos of like things share their low frequencies; only copies share the detail
@@ -91,13 +91,15 @@ def _over_white(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _equally_large(first: Look, second: Look) -> tuple[Look, Look]:
+def _equally_large(
+    first: GreyThumbnail, second: GreyThumbnail
+) -> tuple[GreyThumbnail, GreyThumbnail]:
     """Return both at the smaller of their sizes; the larger one is twice as large."""
     side = min(len(first.grey), len(second.grey))
     halved = [
         each
         if len(each.grey) == side
-        else Look.of(each.grey.reshape(side, 2, side, 2).mean((1, 3)))
+        else GreyThumbnail.of(each.grey.reshape(side, 2, side, 2).mean((1, 3)))
         for each in (first, second)
     ]
     return halved[0], halved[1]
@@ -108,7 +110,7 @@ def _correlation(first: Grey, second: Grey) -> float:
     return float(np.vdot(first, second)) / first.size
 
 
-def _detail_agrees(first: Look, second: Look, least: float) -> bool:
+def _detail_agrees(first: GreyThumbnail, second: GreyThumbnail, least: float) -> bool:
     return float(np.vdot(first.detail, second.detail)) >= least
 
 
@@ -127,7 +129,7 @@ _BLURS = {
 """By the side of an image, the matrix that blurs its columns."""
 
 
-def _lies_over(first: Look, second: Look) -> bool:
+def _lies_over(first: GreyThumbnail, second: GreyThumbnail) -> bool:
     """Tell whether a window of one image shows the same as the other."""
     aligned = _aligned(first.grey, second.grey)
     return float(np.vdot(_detail(aligned), second.detail)) >= _SAME_DETAIL

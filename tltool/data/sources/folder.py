@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tltool.data.catalog import Item, SplitName
-from tltool.data.sources.listing import Astray, Listing, class_name, listed, split_named
+from tltool.data.sources.listing import Listing, UnlabelledImage, class_name, listed, split_named
 from tltool.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset(
@@ -42,7 +42,7 @@ class _Found:
     again: list[Path] = field(default_factory=list)
     places: dict[tuple[int, int], Path] = field(default_factory=dict)
     walked: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
-    astray: dict[Path, Astray] = field(default_factory=dict)
+    astray: dict[Path, UnlabelledImage] = field(default_factory=dict)
 
     def place(self, folder: Path) -> None:
         """Note a folder that holds other photos than those of one class; links come last."""
@@ -63,7 +63,7 @@ class _Found:
             if folder.resolve().is_relative_to(home.resolve()):  # then it was a link to the first
                 folder, home, target = first, first_home, folder
         if target != folder and self.astray.keys().isdisjoint((folder, *folder.parents)):
-            self.astray[folder] = Astray(folder, target, home)
+            self.astray[folder] = UnlabelledImage(folder, target, home)
 
 
 def read_folder(root: Path, *, other: str | None = None) -> Listing:

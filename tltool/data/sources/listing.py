@@ -21,7 +21,7 @@ SPLIT_WORDS: Mapping[str, SplitName] = {
 }
 
 
-class Astray(NamedTuple):
+class UnlabelledImage(NamedTuple):
     """A folder that is, by a link, the source itself or of another class than its ``home``."""
 
     path: Path
@@ -62,7 +62,7 @@ class Listing:
     empty_classes: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
     again: tuple[Path, ...] = ()
-    astray: tuple[Astray, ...] = ()
+    astray: tuple[UnlabelledImage, ...] = ()
 
     def shown(self, item: Item) -> str:
         """Return how a person knows an item: its file, or its place in the source."""

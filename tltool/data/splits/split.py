@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
 from tltool.data.duplicates.clusters import Cluster
-from tltool.data.splits.units import Bounds, placed, units_of
+from tltool.data.splits.units import Bounds, placed, split_groups
 from tltool.errors import DataError
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
@@ -92,7 +92,7 @@ def make_split(
     if "validation" not in given:
         drawn = _bounds(validation_fraction, 0.0 if "test" in given else test_fraction)
         free = [i for i, item in enumerate(catalog.items) if item.given_split in (None, "train")]
-        units = units_of(catalog.items, free, seed=seed, clusters=clusters)
+        units = split_groups(catalog.items, free, seed=seed, clusters=clusters)
         chosen = placed(units, drawn)
         for unit, name in zip(units, chosen, strict=True):
             for index in unit.members:
@@ -110,7 +110,7 @@ def with_folds(
         DataError: a class has too few different images.
     """
     free = [index for index, name in enumerate(split.names) if name != "test"]
-    units = units_of(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
+    units = split_groups(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
     bounds = {f"fold {n}": (n / count, (n + 1) / count) for n in range(count)}
     chosen = placed(units, bounds)
     folds: list[int | None] = [None] * len(catalog)

@@ -13,7 +13,7 @@ from tltool.errors import DataError
 
 
 @dataclass(frozen=True)
-class Unit:
+class SplitGroup:
     """Items that must stay together.
 
     Attributes:
@@ -32,14 +32,14 @@ class Unit:
 Bounds = Mapping[str, tuple[float, float]]
 
 
-def units_of(
+def split_groups(
     items: Sequence[Item],
     free: Sequence[int],
     *,
     seed: int,
     clusters: Sequence[Cluster] = (),
     salt: str = "",
-) -> list[Unit]:
+) -> list[SplitGroup]:
     """Join the items at ``free`` by content, group and cluster, transitively, and place each unit.
 
     Args:
@@ -64,7 +64,7 @@ def units_of(
     return [_unit(items, members, f"{salt}{seed}") for members in joined.values()]
 
 
-def placed(units: Sequence[Unit], bounds: Bounds) -> list[str]:
+def placed(units: Sequence[SplitGroup], bounds: Bounds) -> list[str]:
     """Return the part of each unit: that whose bounds hold its place, mended for small classes.
 
     Args:
@@ -87,7 +87,7 @@ def placed(units: Sequence[Unit], bounds: Bounds) -> list[str]:
     return chosen
 
 
-def _check_enough(units: Sequence[Unit], parts: Sequence[str]) -> None:
+def _check_enough(units: Sequence[SplitGroup], parts: Sequence[str]) -> None:
     count = Counter(label for unit in units for label in unit.labels)
     few = [f"{label!r} has {count[label]}" for label in sorted(count) if count[label] < len(parts)]
     if few:
@@ -110,20 +110,22 @@ def _keys(item: Item) -> list[str]:
     return [*group, f"sha256 {item.sha256 or item.path}"]
 
 
-def _unit(items: Sequence[Item], members: list[int], salt: str) -> Unit:
+def _unit(items: Sequence[Item], members: list[int], salt: str) -> SplitGroup:
     # "group …" sorts before "sha256 …": a group keeps its place when it gains an image.
     key = min(key for index in members for key in _keys(items[index]))
     digest = hashlib.sha256(f"{salt}|{key}".encode(errors="surrogateescape")).digest()
     place = (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # exact in a float, below 1
     kind, _, value = key.partition(" ")
     name = value if kind == "group" else f"copies {value[:12]}" if len(members) > 1 else ""
-    return Unit(name, place, tuple(members), frozenset(items[index].label for index in members))
+    return SplitGroup(
+        name, place, tuple(members), frozenset(items[index].label for index in members)
+    )
 
 
 def _mend(
     label: str,
     members: Sequence[int],
-    units: Sequence[Unit],
+    units: Sequence[SplitGroup],
     chosen: list[str],
     counts: Counter[tuple[str, str]],
     bounds: Bounds,

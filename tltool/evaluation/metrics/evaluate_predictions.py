@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tltool.evaluation.metrics.classification import compute_metrics
-from tltool.evaluation.metrics.predictions import Evaluated
-from tltool.evaluation.metrics.selective import refusal_metrics
+from tltool.evaluation.metrics.predictions import LabelledPredictions
+from tltool.evaluation.metrics.selective import selective_metrics
 from tltool.evaluation.metrics.slices import sliced
 
 
-def measured(evaluated: Evaluated) -> dict[str, Any]:
+def measured(evaluated: LabelledPredictions) -> dict[str, Any]:
     """Return the document of ``compute_metrics`` with its photos, ``refusal`` and ``slices``.
 
     ``evaluated_on`` names the photos, ``part`` is that of the run or None: a folder may be called
@@ -25,7 +25,7 @@ def measured(evaluated: Evaluated) -> dict[str, Any]:
         probabilities, labels, photos.class_names, uncalibrated=evaluated.uncalibrated
     )
     slices = sliced(photos, probabilities.argmax(axis=1) == labels)
-    refusal = refusal_metrics(probabilities, labels, evaluated.ood_scores)
+    refusal = selective_metrics(probabilities, labels, evaluated.ood_scores)
     return {
         "evaluated_on": evaluated.name,
         "part": evaluated.part,

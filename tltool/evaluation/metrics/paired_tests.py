@@ -40,14 +40,14 @@ class Paired:
     adjusted: float
 
     @property
-    def told_apart(self) -> bool:
+    def distinguishable(self) -> bool:
         """Whether one is better for sure: test and interval agree."""
         return self.adjusted < ALPHA and (self.low > 0 or self.high < 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**fields, "told_apart": self.told_apart}
+        return {**fields, "distinguishable": self.distinguishable}
 
 
 def against_first(
@@ -104,7 +104,7 @@ def verdict(name: str, other: str, paired: Paired) -> str:
             f"{other} and {name} cannot be told apart with n = {paired.n:,}: they get the same "
             f"photos right (interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f} points)"
         )
-    if not paired.told_apart:
+    if not paired.distinguishable:
         return (
             f"{other} and {name} cannot be told apart with n = {paired.n:,} (difference "
             f"{100 * paired.difference:+.1f} points, interval {100 * paired.low:+.1f} to "

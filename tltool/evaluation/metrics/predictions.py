@@ -12,7 +12,7 @@ from tltool.data.catalog import Catalog, SplitName
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class LabelledPredictions:
     """Photos with their labels and a model's answers to them.
 
     Attributes:

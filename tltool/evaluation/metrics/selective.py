@@ -21,7 +21,7 @@ Integers = NDArray[np.integer[Any]]
 _POINTS = 100  # of a curve: more cannot be seen
 
 
-def border_of(scores: NDArray[np.float32], coverage: float) -> float:
+def threshold_of(scores: NDArray[np.float32], coverage: float) -> float:
     """Return the score that a photo like those measured stays under with probability ``coverage``.
 
     The quantile is that of conformal prediction (Vovk et al. 2005), so that few photos do not make
@@ -36,20 +36,20 @@ def border_of(scores: NDArray[np.float32], coverage: float) -> float:
     return float(ordered[min(rank, len(ordered)) - 1] * (1 + 1e-6))
 
 
-def border_between(
+def threshold_between(
     scores: NDArray[np.float32], others: NDArray[np.float32], coverage: float
 ) -> float:
-    """Return ``border_of``, moved up as far as that refuses no fewer of the other photos.
+    """Return ``threshold_of``, moved up as far as that refuses no fewer of the other photos.
 
     The border is where the shares of known photos kept and of others refused have the largest sum
-    (Youden 1950), in the middle of the gap where there is one, but never below ``border_of``.
+    (Youden 1950), in the middle of the gap where there is one, but never below ``threshold_of``.
 
     Args:
         scores: of validation photos, [V].
         others: of photos of something else, [K].
         coverage: share of photos like the validation ones that shall be answered.
     """
-    least = border_of(scores, coverage)
+    least = threshold_of(scores, coverage)
     known, unknown = np.sort(scores.astype(np.float64)), np.sort(others.astype(np.float64))
     both = np.unique(np.concatenate([known, unknown]))
     middles = (both[1:] + both[:-1]) / 2
@@ -59,7 +59,7 @@ def border_between(
     return float(candidates[np.argmax(kept + refused)])
 
 
-def refusal_metrics(
+def selective_metrics(
     probabilities: NDArray[np.float32],
     labels: NDArray[np.int64],
     ood_scores: NDArray[np.float32] | None,

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from tltool.data.audit.audit import Issue
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Report:
     """
 
     title: str
-    evaluated: Evaluated
+    evaluated: LabelledPredictions
     metrics: Mapping[str, Any]
     suspects: Sequence[SuspectedLabel] = ()
     issues: Sequence[Issue] = ()

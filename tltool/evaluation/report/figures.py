@@ -52,7 +52,7 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Markup:
     )
 
 
-def refusal_chart(metrics: Mapping[str, Any]) -> Markup:
+def selective_chart(metrics: Mapping[str, Any]) -> Markup:
     """Return the share of wrong answers when only some photos are answered."""
     curves = metrics["refusal"]["risk_coverage"]
     names = {"confidence": ("surest first", "s1"), "ood_score": ("most usual first", "s2")}

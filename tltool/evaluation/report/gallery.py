@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.report.thumbnails import as_uri, small_copy
 
 WORST = 12  # mistakes that are shown large
@@ -20,7 +20,7 @@ WORST_SIDE, _SIDE = 224, 128  # pixels
 _MISTAKES, _PHOTOS = 160, 320  # at most, of all photos behind the confusion matrix
 
 
-def worst_mistakes(evaluated: Evaluated, most: int = WORST) -> list[int]:
+def worst_mistakes(evaluated: LabelledPredictions, most: int = WORST) -> list[int]:
     """Return the numbers of the photos that are wrong, the least probable truth first."""
     labels = evaluated.photos.labels()
     rows = np.arange(len(labels))
@@ -29,7 +29,7 @@ def worst_mistakes(evaluated: Evaluated, most: int = WORST) -> list[int]:
     return [int(n) for n in wrong[np.argsort(truth, kind="stable")][:most]]
 
 
-def shown_photos(evaluated: Evaluated) -> list[int]:
+def shown_photos(evaluated: LabelledPredictions) -> list[int]:
     """Return which photos a reader can look at: the worst mistakes, and some right ones per class.
 
     Of the right ones the least certain come first; they teach more.
@@ -43,14 +43,14 @@ def shown_photos(evaluated: Evaluated) -> list[int]:
     return [*found, *(int(n) for n in fair[: _PHOTOS - len(found)])]
 
 
-def photo_cards(evaluated: Evaluated, numbers: Sequence[int]) -> list[dict[str, Any]]:
+def photo_cards(evaluated: LabelledPredictions, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """Return name, classes, confidence and small copy of photos, for the page's script."""
     items = evaluated.photos.items
     sources = pictures([items[number].path for number in numbers])
     return [_card(evaluated, *pair) for pair in zip(numbers, sources, strict=True)]
 
 
-def large_card(evaluated: Evaluated, number: int) -> dict[str, Any]:
+def large_card(evaluated: LabelledPredictions, number: int) -> dict[str, Any]:
     """Return the same of one photo with a larger copy."""
     return _card(evaluated, number, _picture(evaluated.photos.items[number].path, WORST_SIDE))
 
@@ -66,7 +66,7 @@ def _picture(path: Path, side: int) -> str | None:
     return None if image is None else as_uri(image, quality=74)
 
 
-def _card(evaluated: Evaluated, number: int, source: str | None) -> dict[str, Any]:
+def _card(evaluated: LabelledPredictions, number: int, source: str | None) -> dict[str, Any]:
     photos, row = evaluated.photos, evaluated.probabilities[number]
     item = photos.items[number]
     return {

@@ -14,7 +14,7 @@ from tltool.data.splits.split import shown_path
 from tltool.evaluation.report.advice import answer, confused_pairs, next_steps, percent
 from tltool.evaluation.report.card import card
 from tltool.evaluation.report.document import Report, Training
-from tltool.evaluation.report.figures import calibration_chart, refusal_chart, training_curves
+from tltool.evaluation.report.figures import calibration_chart, selective_chart, training_curves
 from tltool.evaluation.report.gallery import (
     large_card,
     photo_cards,
@@ -27,8 +27,8 @@ from tltool.evaluation.report.thumbnails import as_uri
 from tltool.evaluation.report.trust import (
     after_heading,
     calibration_rows,
-    calibration_told,
-    refusal_told,
+    describe_calibration,
+    describe_selective,
 )
 
 _MATRIX_UP_TO = 40  # classes; beyond, only the most confused pairs are listed
@@ -61,7 +61,7 @@ def _content(report: Report) -> dict[str, Any]:
         "answer": answer(metrics),
         "steps": next_steps(metrics, suspects=len(report.suspects)),
         "curves": _curves(training),
-        "phases_told": _phases_told(training),
+        "phases_told": _describe_phases(training),
         "kept": _kept(report),
         "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
         "pairs": confused_pairs(metrics)[:_PAIRS],
@@ -72,9 +72,9 @@ def _content(report: Report) -> dict[str, Any]:
         "calibration": calibration_chart(metrics),
         "calibration_after": after_heading(metrics),
         "calibration_rows": calibration_rows(metrics),
-        "calibration_told": calibration_told(metrics),
-        "refusal": refusal_chart(metrics),
-        "refusal_told": refusal_told(metrics),
+        "describe_calibration": describe_calibration(metrics),
+        "refusal": selective_chart(metrics),
+        "describe_selective": describe_selective(metrics),
         "slices": _grouped(metrics["slices"]),
         "scale_from": _scale_from(metrics["slices"]),
         "training": training,
@@ -90,7 +90,7 @@ def _curves(training: Training | None) -> list[Markup]:
     return training_curves(training.history, training.best)
 
 
-def _phases_told(training: Training | None) -> str:
+def _describe_phases(training: Training | None) -> str:
     phases = list(dict.fromkeys(row["phase"] for row in training.history)) if training else []
     if len(phases) < 2:
         return ""

@@ -50,7 +50,7 @@ def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def asserts_told(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, str]]:
+def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, str]]:
     """Return (whether it is met, what is known) of each condition checked."""
     return [
         (

@@ -43,12 +43,12 @@ def after_heading(metrics: Mapping[str, Any]) -> str:
     return "after, cross-fitted" if _cross_fitted(metrics) else "after"
 
 
-def calibration_told(metrics: Mapping[str, Any]) -> str:
+def describe_calibration(metrics: Mapping[str, Any]) -> str:
     """Return what to make of the calibration error."""
     return " ".join(_of_calibration(metrics))
 
 
-def refusal_told(metrics: Mapping[str, Any]) -> str:
+def describe_selective(metrics: Mapping[str, Any]) -> str:
     """Return how many photos the reject option leaves; empty without one."""
     refusal = metrics["refusal"]
     if refusal.get("known") is None:

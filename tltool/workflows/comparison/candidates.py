@@ -50,7 +50,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedRun:
     """A finished run.
 
     Attributes:
@@ -85,7 +85,7 @@ class Cost:
     train_seconds: float | None
 
 
-def open_contenders(paths: Sequence[Path]) -> list[Contender]:
+def open_compared_runs(paths: Sequence[Path]) -> list[ComparedRun]:
     """Read the runs, or the runs that exports came from.
 
     Raises:
@@ -100,7 +100,7 @@ def open_contenders(paths: Sequence[Path]) -> list[Contender]:
     return [_open(run, name) for run, name in zip(runs, names, strict=True)]
 
 
-def common_keys(contenders: Sequence[Contender]) -> list[Key]:
+def common_keys(contenders: Sequence[ComparedRun]) -> list[Key]:
     """Return the photos that all contenders answered.
 
     Raises:
@@ -131,7 +131,7 @@ def common_keys(contenders: Sequence[Contender]) -> list[Key]:
     return list(first.answers)
 
 
-def cost_of(contender: Contender) -> Cost | None:
+def cost_of(contender: ComparedRun) -> Cost | None:
     """Load the run's model and time it; None when the run has none any more."""
     from tltool.artifact import is_artifact, load_artifact
     from tltool.inference import Classifier
@@ -201,7 +201,7 @@ def _names(runs: Sequence[Path]) -> list[str]:
     return [str(run) for run in runs]
 
 
-def _open(path: Path, name: str) -> Contender:
+def _open(path: Path, name: str) -> ComparedRun:
     run = RunLayout(path)
     facts = read_manifest(run.manifest)
     if facts.get("status") != "finished" and not run.predictions.is_file():
@@ -212,7 +212,7 @@ def _open(path: Path, name: str) -> Contender:
     metrics = _document(run.metrics)
     part = str(metrics.get("evaluated_on", "validation"))
     rows = [row for row in read_split(run.split) if row.split == part]
-    return Contender(name, run, part, _answers(run, rows), facts)
+    return ComparedRun(name, run, part, _answers(run, rows), facts)
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tltool.data.sources.open import is_source, read_images
 from tltool.errors import TltoolError
 from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
-from tltool.workflows.comparison.candidates import Contender, Key
+from tltool.workflows.comparison.candidates import ComparedRun, Key
 from tltool.workflows.comparison.result import Comparison
 
 _SHOWN = 48  # photos of a gallery; more would make the page too heavy to send
@@ -48,7 +48,7 @@ def write_report(path: Path, found: Comparison) -> None:
         file.write(compare_page(rows, found.verdicts, galleries, n=len(found.keys)))
 
 
-def _root_of(contender: Contender) -> Path | None:
+def _root_of(contender: ComparedRun) -> Path | None:
     """Return the folder of the photos; None when they are gone."""
     source = str(contender.facts["arguments"]["photos"])
     try:
@@ -68,7 +68,7 @@ def _holds(file: Path, key: Key) -> bool:
         return False
 
 
-def _example(key: Key, right: Contender, wrong: Contender, file: Path | None) -> Example:
+def _example(key: Key, right: ComparedRun, wrong: ComparedRun, file: Path | None) -> Example:
     good, bad = right.answers[key], wrong.answers[key]
     return Example(
         name=good.path.as_posix(),

@@ -11,7 +11,7 @@ import numpy as np
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import Paired, verdict
 from tltool.workflows.comparison.candidates import (
-    Contender,
+    ComparedRun,
     Cost,
     Key,
 )
@@ -29,7 +29,7 @@ class Comparison:
         costs: of each run; None where its model is gone.
     """
 
-    contenders: tuple[Contender, ...]
+    contenders: tuple[ComparedRun, ...]
     keys: tuple[Key, ...]
     correct: np.ndarray
     paired: tuple[Paired, ...]

@@ -23,7 +23,7 @@ from tltool.events import Observer
 from tltool.features.views import PhotoSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
-from tltool.workflows.dataset.splitting import check_shows, divided
+from tltool.workflows.dataset.splitting import check_shows, split_source
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _source(part: Catalog, decode: DecodeSpec, batch_size: int) -> PhotoSource:
     )
 
 
-def open_photos(
+def load_dataset(
     source: str,
     *,
     test: str | None,
@@ -131,12 +131,12 @@ def open_photos(
         observer=observer,
     )
     see = "the run's data_issues.csv names them" if test else check_shows(source)
-    found = divided(checked.catalog, settings=settings, seed=seed, see=see, observer=observer)
+    found = split_source(checked.catalog, settings=settings, seed=seed, see=see, observer=observer)
     checked = replace(checked, issues=(*checked.issues, *found.issues))
     others = _others(listing.others, checked, settings=settings, observer=observer)
     photos = Photos(checked, found.split, others, tuple(found.clusters))
     _tell_counts(photos, observer)
-    tell_passed_over(listing, observer)
+    report_skipped_files(listing, observer)
     return photos
 
 
@@ -183,7 +183,7 @@ def write_photos(run: RunLayout, photos: Photos) -> None:
     write_issues(run.issues, photos.audit.issues)
 
 
-def tell_passed_over(listing: Listing, observer: Observer) -> None:
+def report_skipped_files(listing: Listing, observer: Observer) -> None:
     """Say how many files of a source are no photos, or hidden."""
     if listing.hidden:
         observer.on_message(f"{listing.hidden} hidden files and folders skipped")

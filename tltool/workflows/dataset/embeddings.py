@@ -29,7 +29,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Pooled:
+class Embeddings:
     """Features of every photo of a catalog.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pooled:
     seconds_per_image: float
 
 
-class Pooler:
+class EmbeddingExtractor:
     """A pretrained backbone that gives pooled features, and keeps them in the user's cache.
 
     Args:
@@ -134,7 +134,7 @@ class Pooler:
         return min(spent) / _BATCH
 
 
-def pooled_features(
+def extract_embeddings(
     catalog: Catalog,
     backbone: Backbone,
     *,
@@ -143,7 +143,7 @@ def pooled_features(
     random_weights: bool = False,
     offline: bool,
     observer: Observer,
-) -> Pooled:
+) -> Embeddings:
     """Return features of all photos as they are; those of an earlier call are found again.
 
     Args:
@@ -159,7 +159,7 @@ def pooled_features(
         EnvironmentProblem: the weights cannot be had, or there is no room for the features.
     """
     weights = None if random_weights else obtain(backbone.name, offline=offline, observer=observer)
-    pooler = Pooler(
+    pooler = EmbeddingExtractor(
         backbone,
         image_size=image_size,
         resize=resize,
@@ -169,4 +169,4 @@ def pooled_features(
     found = pooler.features(pooler.source(catalog))
     seconds = pooler.seconds_per_image()
     keras.backend.clear_session(free_memory=True)
-    return Pooled(found, seconds)
+    return Embeddings(found, seconds)

@@ -21,7 +21,9 @@ How = Literal["copy", "link", "list"]
 FILE = SPLIT_FILE
 
 
-def lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: Observer) -> None:
+def export_split(
+    target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
+) -> None:
     """Write split.csv, and the photos part by part unless they are only listed.
 
     All is written beside ``target`` first, so that it is whole or not there.

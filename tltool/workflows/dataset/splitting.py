@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.audit.audit import Issue
-from tltool.data.audit.leakage import find_torn, near_issues, told_torn
+from tltool.data.audit.leakage import describe_leakage, find_leakage, near_issues
 from tltool.data.catalog import Catalog
 from tltool.data.duplicates.clusters import Cluster, Progress, find_copies
 from tltool.data.splits.split import Split, given_folds, held_out, make_split, with_folds
-from tltool.data.splits.units import units_of
+from tltool.data.splits.units import split_groups
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 
 
-class Divided(NamedTuple):
+class SplitResult(NamedTuple):
     """Photos in parts.
 
     Attributes:
@@ -33,9 +33,9 @@ class Divided(NamedTuple):
     issues: list[Issue]
 
 
-def divided(
+def split_source(
     catalog: Catalog, *, settings: DataSection, seed: int, see: str, observer: Observer
-) -> Divided:
+) -> SplitResult:
     """Return the parts of a run: train, validation and test, or one fold against the others.
 
     Args:
@@ -48,10 +48,10 @@ def divided(
     Raises:
         DataError: a class is too small, or the fold does not exist.
     """
-    clusters = sought_copies(catalog, observer)
+    clusters = find_duplicates(catalog, observer)
     split = _split(catalog, settings, seed, clusters)
-    issues = tell_copies(catalog, split, clusters, see=see, observer=observer)
-    return Divided(split, clusters, issues)
+    issues = report_duplicates(catalog, split, clusters, see=see, observer=observer)
+    return SplitResult(split, clusters, issues)
 
 
 def _split(
@@ -74,11 +74,11 @@ def _split(
     return held_out(catalog, split, int(fold))
 
 
-def sought_copies(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
+def find_duplicates(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
     """Return the clusters of copies and near copies."""
     found = find_copies(catalog.items, progress=_late_phase(observer))
     if found.left_out:
-        observer.on_message(found.told_left_out(), level="warning")
+        observer.on_message(found.describe_left_out(), level="warning")
     return found.clusters
 
 
@@ -87,7 +87,7 @@ def check_shows(source: str) -> str:
     return f"tltool data check {shlex.quote(source)} shows them"
 
 
-def tell_copies(
+def report_duplicates(
     catalog: Catalog, split: Split, clusters: Sequence[Cluster], *, see: str, observer: Observer
 ) -> list[Issue]:
     """Say how many copies there are, and warn of those in several parts or classes.
@@ -97,7 +97,7 @@ def tell_copies(
     """
     if not clusters:
         return []
-    torn = find_torn(catalog, split.names, clusters)
+    torn = find_leakage(catalog, split.names, clusters)
     photos = sum(len(cluster.members) for cluster in clusters)
     near = sum(not cluster.exact for cluster in clusters)
     count = "1 cluster" if len(clusters) == 1 else f"{len(clusters)} clusters"
@@ -108,7 +108,7 @@ def tell_copies(
     if not torn.across:
         told += "; each cluster stays in one part"
     observer.on_message(told)
-    warning = told_torn(catalog, split.names, torn)
+    warning = describe_leakage(catalog, split.names, torn)
     if warning:
         observer.on_message(f"{warning}; {see}", level="warning")
     return list(near_issues(catalog, split.names, torn))
@@ -135,7 +135,7 @@ def groups_of(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64
     """
     found = np.zeros(len(catalog), np.int64)
     everything = range(len(catalog))
-    units = units_of(catalog.items, everything, seed=0, clusters=clusters)
+    units = split_groups(catalog.items, everything, seed=0, clusters=clusters)
     for number, unit in enumerate(units):
         found[list(unit.members)] = number
     return found

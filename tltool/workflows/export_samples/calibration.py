@@ -25,7 +25,7 @@ CALIBRATED = 200  # photos at most that set the ranges of 8-bit integers
 
 
 @dataclass(frozen=True)
-class ExportPhotos:
+class ExportImages:
     """Readable photos.
 
     Attributes:
@@ -47,9 +47,9 @@ class _Labelled:
     label: str
 
 
-def find_photos(
+def find_images(
     run: RunLayout, description: Description, data: Path | str | None, *, calibrate: bool
-) -> ExportPhotos:
+) -> ExportImages:
     """Return photos of the run's own parts, or of ``data``.
 
     Args:
@@ -80,7 +80,7 @@ def _opened(
     description: Description,
     *,
     calibrate: bool,
-) -> ExportPhotos:
+) -> ExportImages:
     images = [read_image_bytes(one.path) for one in held]
     if not images:
         raise DataError("there are no photos to compare the formats on", hint="give --data DIR")
@@ -93,7 +93,7 @@ def _opened(
         chosen = [read_image_bytes(one.path) for one in _spread(train, CALIBRATED)]
         found, readable = decoded(chosen, description.decode)
         calibration = found[readable]
-    return ExportPhotos(
+    return ExportImages(
         [image for image, fine in zip(images, ok, strict=True) if fine],
         arrays[ok],
         np.array([numbers[one.label] for one in held], np.int64)[ok],

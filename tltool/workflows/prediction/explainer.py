@@ -13,13 +13,13 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer, Method
 from tltool.export.load import load_exported, version_folder
-from tltool.inference import Answers, Classifier, decoder, softmax
+from tltool.inference import Classifier, Predictions, decoder, softmax
 from tltool.workflows.prediction.layers import open_network
 from tltool.workflows.prediction.model import same_precision
 
 
 @dataclass(frozen=True)
-class Looked:
+class Explanation:
     """What a model says to N photos, and where it looks.
 
     Attributes:
@@ -28,13 +28,13 @@ class Looked:
         classes: the class that each map explains, int64 [N].
     """
 
-    answers: Answers
+    answers: Predictions
     maps: np.ndarray
     classes: np.ndarray
 
 
 @dataclass(frozen=True)
-class Looking:
+class ExplainableModel:
     """A model ready to be asked.
 
     Attributes:
@@ -46,10 +46,10 @@ class Looking:
 
     class_names: tuple[str, ...]
     decode: DecodeSpec
-    look: Callable[[Sequence[bytes], int], Looked]
+    look: Callable[[Sequence[bytes], int], Explanation]
 
 
-def open_looking(path: Path, method: Method) -> Looking:
+def load_explainable(path: Path, method: Method) -> ExplainableModel:
     """Open a model to be explained.
 
     Args:
@@ -65,7 +65,7 @@ def open_looking(path: Path, method: Method) -> Looking:
     return _of_network(open_network(path), method)
 
 
-def _of_network(artifact: Artifact, method: Method) -> Looking:
+def _of_network(artifact: Artifact, method: Method) -> ExplainableModel:
     described, detector = artifact.description, artifact.calibration.detector
     precision = same_precision(described.arithmetic)
     explainer = Explainer(artifact.network, method, precision=precision)
@@ -77,7 +77,7 @@ def _of_network(artifact: Artifact, method: Method) -> Looking:
     )
     images_of = decoder(described.decode)
 
-    def look(contents: Sequence[bytes], wanted: int) -> Looked:
+    def look(contents: Sequence[bytes], wanted: int) -> Explanation:
         images, ok = images_of(contents)
         found = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), wanted))
         maps = np.zeros((len(ok), *found.maps.shape[1:]), np.float32)
@@ -87,13 +87,13 @@ def _of_network(artifact: Artifact, method: Method) -> Looking:
             count = len(described.class_names)
             probabilities = np.full((len(ok), count), 1 / count, np.float32)
             probabilities[ok] = softmax(found.logits, described.temperature)
-            return Looked(Answers(probabilities, ok), maps, classes)
-        return Looked(classifier.answer(images, ok), maps, classes)
+            return Explanation(Predictions(probabilities, ok), maps, classes)
+        return Explanation(classifier.answer(images, ok), maps, classes)
 
-    return Looking(described.class_names, described.decode, look)
+    return ExplainableModel(described.class_names, described.decode, look)
 
 
-def _of_export(path: Path, method: Method) -> Looking:
+def _of_export(path: Path, method: Method) -> ExplainableModel:
     exported = load_exported(path)
     if method != "grad-cam" or not exported.explains:
         what = "explains by grad-cam alone" if exported.explains else "cannot be looked into"
@@ -103,13 +103,13 @@ def _of_export(path: Path, method: Method) -> Looking:
             "tltool export RUN --format keras",
         )
 
-    def look(contents: Sequence[bytes], wanted: int) -> Looked:
+    def look(contents: Sequence[bytes], wanted: int) -> Explanation:
         said = exported.answer(contents)
-        answers = Answers(
+        answers = Predictions(
             said["probabilities"], said["ok"], said.get("ood_score"), said.get("is_known")
         )
         named = answers.probabilities.argmax(axis=1)
         classes = named if wanted < 0 else np.full(len(contents), wanted, np.int64)
-        return Looked(answers, exported.heat(contents, classes), classes)
+        return Explanation(answers, exported.heat(contents, classes), classes)
 
-    return Looking(exported.class_names, exported.decode, look)
+    return ExplainableModel(exported.class_names, exported.decode, look)

@@ -10,14 +10,14 @@ from tltool.data.decoding.transcode import read_image_bytes
 from tltool.errors import UsageError
 from tltool.evaluation.explain.overlay import overlay
 from tltool.evaluation.explain.saliency import heat_maps
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
 from tltool.evaluation.report.thumbnails import small_copy
 from tltool.inference import decoder
 from tltool.workflows.prediction.model import same_precision
 
 
-def heat_pictures(artifact: Artifact, evaluated: Evaluated) -> dict[int, Image.Image]:
+def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[int, Image.Image]:
     """Return Grad-CAM of the class named over each of the worst mistakes, by number of the photo.
 
     Photos that Pillow cannot read are left out; so are all where the network sees a photo as a

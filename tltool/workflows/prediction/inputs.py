@@ -10,11 +10,11 @@ from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.open import is_source, read_images
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer
-from tltool.workflows.dataset.dataset import tell_passed_over
+from tltool.workflows.dataset.dataset import report_skipped_files
 
 
 @dataclass(frozen=True)
-class Given:
+class InputImage:
     """An image, and where the user knows it to be."""
 
     shown: Path
@@ -28,9 +28,9 @@ class Given:
             return error.message.removeprefix(f"{self.path} ").removeprefix("is ")
 
 
-def find_given(
+def list_inputs(
     images: Sequence[Path | str], *, pixels: str | None, offline: bool, observer: Observer
-) -> list[Given]:
+) -> list[InputImage]:
     """Return the images themselves; folders and other sources stand for all that they hold.
 
     Args:
@@ -42,14 +42,14 @@ def find_given(
     Raises:
         DataError: there are none.
     """
-    files: list[Given] = []
+    files: list[InputImage] = []
     for given in images:
         if is_source(given):
             found = read_images(given, pixels=pixels, offline=offline, observer=observer)
-            files += [Given(Path(found.shown(item)), item.path) for item in found.items]
-            tell_passed_over(found, observer)
+            files += [InputImage(Path(found.shown(item)), item.path) for item in found.items]
+            report_skipped_files(found, observer)
         else:
-            files.append(Given(Path(given), Path(given)))
+            files.append(InputImage(Path(given), Path(given)))
     if not files:
         raise DataError(
             f"no images in {', '.join(map(str, images)) or 'nothing'}",

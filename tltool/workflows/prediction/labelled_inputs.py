@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.dataset import usable_others
-from tltool.workflows.prediction.model import OpenModel
+from tltool.workflows.prediction.model import LoadedModel
 
 _NAMED = 6  # files in a message
 
@@ -67,7 +67,7 @@ def _tell_conflicts(checked: Audit, observer: Observer) -> None:
         )
 
 
-def scores_of_others(opened: OpenModel, others: Sequence[Path]) -> np.ndarray:
+def scores_of_others(opened: LoadedModel, others: Sequence[Path]) -> np.ndarray:
     """Return ``ood_score`` float32 [K] of K photos; empty where the model has no reject option."""
     found = []
     for start in range(0, len(others), opened.batch_size):

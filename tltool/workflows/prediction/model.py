@@ -15,7 +15,7 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
 from tltool.export.load import SAVED_MODEL_FILE, load_exported, version_folder
 from tltool.export.seal import MAY_BE_ABSENT
-from tltool.inference import Answers, Classifier, Tta, changed_copies, decoder
+from tltool.inference import Classifier, Predictions, Tta, changed_copies, decoder
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
 from tltool.training.precision import Precision, choose_precision
 from tltool.workflows.preflight.arguments import check_model
@@ -25,14 +25,14 @@ _SHORT = 12  # hexadecimal digits
 
 
 @dataclass(frozen=True)
-class OpenModel:
+class LoadedModel:
     """A model ready to answer.
 
     Attributes:
         path: as it was given.
         class_names: in the order of the probabilities.
         batch_size: photos per call.
-        tells_unknown: whether answers say what is unlike the training photos.
+        has_ood_detector: whether answers say what is unlike the training photos.
         decode: how bytes become images.
         conformity: scores of the validation photos, for prediction sets; empty in old models.
         of_photos: encoded photos, at least one, to answers.
@@ -43,10 +43,10 @@ class OpenModel:
     path: Path
     class_names: tuple[str, ...]
     batch_size: int
-    tells_unknown: bool
+    has_ood_detector: bool
     decode: DecodeSpec
     conformity: np.ndarray
-    of_photos: Callable[[Sequence[bytes]], Answers]
+    of_photos: Callable[[Sequence[bytes]], Predictions]
     of_images: Callable[[tf.Tensor], np.ndarray]
     temperature: float
 
@@ -55,13 +55,15 @@ class OpenModel:
         answers = self.answer(contents)
         return answers.probabilities, answers.ok
 
-    def answer(self, contents: Sequence[bytes], *, tta: Tta = "none") -> Answers:
+    def answer(self, contents: Sequence[bytes], *, tta: Tta = "none") -> Predictions:
         """Return the answers to encoded photos, their probabilities averaged over changed copies.
 
         Whether a photo is known is told of the photo as it is.
         """
         if not contents:
-            return Answers(np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_))
+            return Predictions(
+                np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
+            )
         answers = self.of_photos(contents)
         if tta == "none":
             return answers
@@ -86,7 +88,7 @@ class OpenModel:
         return self.conformity
 
 
-def open_model(path: Path) -> OpenModel:
+def load_model(path: Path) -> LoadedModel:
     """Load the run folder or the exported SavedModel at ``path``.
 
     Raises:
@@ -108,7 +110,7 @@ def model_digest(path: Path) -> str:
     """Return the beginning of the SHA-256 of the files that decide a model's answers, in hex.
 
     Args:
-        path: a folder that ``open_model`` opens.
+        path: a folder that ``load_model`` opens.
 
     Raises:
         OSError: a file cannot be read.
@@ -129,7 +131,7 @@ def _deciding_files(path: Path) -> list[Path]:
     return sorted(one for one in inside if str(one.relative_to(folder)) not in MAY_BE_ABSENT)
 
 
-def _open_run(path: Path) -> OpenModel:
+def _open_run(path: Path) -> LoadedModel:
     artifact = load_artifact(path)
     description, calibration = artifact.description, artifact.calibration
     classifier = Classifier(
@@ -139,14 +141,14 @@ def _open_run(path: Path) -> OpenModel:
         precision=same_precision(description.arithmetic),
     )
 
-    def of_photos(contents: Sequence[bytes]) -> Answers:
+    def of_photos(contents: Sequence[bytes]) -> Predictions:
         return classifier.answer(*decoder(description.decode)(contents))
 
-    return OpenModel(
+    return LoadedModel(
         path=path,
         class_names=description.class_names,
         batch_size=description.batch_size,
-        tells_unknown=calibration.detector is not None,
+        has_ood_detector=calibration.detector is not None,
         decode=description.decode,
         conformity=calibration.conformity,
         of_photos=of_photos,
@@ -155,20 +157,20 @@ def _open_run(path: Path) -> OpenModel:
     )
 
 
-def _open_export(path: Path) -> OpenModel:
+def _open_export(path: Path) -> LoadedModel:
     exported = load_exported(path)
 
-    def of_photos(contents: Sequence[bytes]) -> Answers:
+    def of_photos(contents: Sequence[bytes]) -> Predictions:
         said = exported.answer(contents)
-        return Answers(
+        return Predictions(
             said["probabilities"], said["ok"], said.get("ood_score"), said.get("is_known")
         )
 
-    return OpenModel(
+    return LoadedModel(
         path=path,
         class_names=exported.class_names,
         batch_size=_SERVED_BATCH,
-        tells_unknown=exported.tells_unknown,
+        has_ood_detector=exported.has_ood_detector,
         decode=exported.decode,
         conformity=exported.calibration.conformity,
         of_photos=of_photos,

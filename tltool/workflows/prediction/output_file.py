@@ -109,7 +109,7 @@ def check_answer_file(file: Path, *, append: bool) -> None:
         )
 
 
-def answered_before(file: Path) -> Answered:
+def predicted_before(file: Path) -> Answered:
     """Return what a file of answers holds; a torn last row does not count.
 
     Raises:
@@ -158,7 +158,7 @@ def answer_file(
     Args:
         file: a .csv or .jsonl.
         columns: of the rows to come.
-        before: what ``answered_before`` found in it.
+        before: what ``predicted_before`` found in it.
 
     Raises:
         UsageError: the file has rows with other columns, or answered by something else.

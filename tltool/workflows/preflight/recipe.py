@@ -13,7 +13,7 @@ from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.workflows.preflight.network import caught, network_problems, weights_problems
-from tltool.workflows.preflight.unused_settings import notes, thawing_note
+from tltool.workflows.preflight.unused_settings import notes, unfreezing_note
 from tltool.workflows.resolve.augmentation import check_augmentation
 from tltool.workflows.resolve.specs import first_trained_stage
 
@@ -110,5 +110,5 @@ def _checked(reference: str) -> Checked:
         told = [*dict.fromkeys(problem.message for problem in found)]
         problem = told[0] if len(told) == 1 else "\n  ".join([f"recipe '{reference}':", *told])
         return Checked(reference, problem, [])
-    warning = thawing_note(recipe, backbone)
+    warning = unfreezing_note(recipe, backbone)
     return Checked(reference, None, [*notes(recipe, backbone), *([warning] if warning else [])])

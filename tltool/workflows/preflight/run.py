@@ -48,7 +48,7 @@ def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
     check_source(photos, other=recipe.data.other)
 
 
-def check_fitness(recipe: Recipe, photos: str, *, offline: bool) -> None:
+def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
     """Check names, source and weights as ``fitness`` will; opens no photo and no connection.
 
     Raises:

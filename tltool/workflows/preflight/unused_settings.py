@@ -24,16 +24,16 @@ def notes(recipe: Recipe, backbone: Backbone) -> list[str]:
     return [*useless, *_special(recipe, backbone)]
 
 
-def thawing_note(recipe: Recipe, backbone: Backbone) -> str | None:
+def unfreezing_note(recipe: Recipe, backbone: Backbone) -> str | None:
     """Return a warning where the fine-tune phase ends before its last stage joins."""
     settings = recipe.train.finetune
     stages = _trained_stages(recipe, backbone)
-    joined = 1 + (settings.epochs - 1) // (settings.thaw_epochs or 1)
-    if not settings.thaw_epochs or joined >= stages:
+    joined = 1 + (settings.epochs - 1) // (settings.unfreeze_every or 1)
+    if not settings.unfreeze_every or joined >= stages:
         return None
     return (
-        f"only {joined} of {stages} stages will be trained: with thaw_epochs "
-        f"{settings.thaw_epochs} all take {1 + (stages - 1) * settings.thaw_epochs} epochs "
+        f"only {joined} of {stages} stages will be trained: with unfreeze_every "
+        f"{settings.unfreeze_every} all take {1 + (stages - 1) * settings.unfreeze_every} epochs "
         f"(train.finetune.epochs={settings.epochs})"
     )
 
@@ -65,7 +65,7 @@ def _of_training(recipe: Recipe, backbone: Backbone) -> Iterator[tuple[str, bool
     alone = _trained_stages(recipe, backbone) < 2
     why = f"unfreeze {train.finetune.unfreeze}, which trains no second stage"
     yield "train.finetune.stage_decay", alone, why
-    yield "train.finetune.thaw_epochs", alone, why
+    yield "train.finetune.unfreeze_every", alone, why
 
 
 def _special(recipe: Recipe, backbone: Backbone) -> Iterator[str]:

@@ -10,7 +10,7 @@ from tltool.augment.spec import (
     ColorJitter,
     FeatureSpec,
     RandAugment,
-    Sometimes,
+    WithProbability,
 )
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import Backbone
@@ -31,7 +31,7 @@ _UNMIRRORED = (
 _OF_FEATURES = ("feature_mixup", "feature_noise", "feature_cutmix", "mixstyle")
 
 
-def settled(
+def resolve_augmentation(
     section: AugmentSection, photos: int, *, signs: bool = False
 ) -> tuple[AugmentSection, Choice]:
     """Return the section without any `auto`, and which policy that is and why.
@@ -121,7 +121,7 @@ def feature_spec(given: AugmentSection) -> FeatureSpec:
         mixup=given.feature_mixup.alpha if given.feature_mixup else None,
         cutmix=given.feature_cutmix.alpha if given.feature_cutmix else None,
         noise=given.feature_noise.deviation if given.feature_noise else None,
-        mixstyle=Sometimes(style.alpha, style.probability) if style else None,
+        mixstyle=WithProbability(style.alpha, style.probability) if style else None,
     )
 
 
@@ -161,7 +161,7 @@ def augment_spec(given: AugmentSection) -> AugmentSpec:
     )
 
 
-def one_by_one(section: AugmentSection, *, every: bool) -> dict[str, AugmentSpec]:
+def single_transforms(section: AugmentSection, *, every: bool) -> dict[str, AugmentSpec]:
     """Return each change alone by its key, made to every photo, in the order in which they come.
 
     Args:
@@ -191,17 +191,17 @@ def _color_jitter(given: AugmentSection) -> ColorJitter | None:
     )
 
 
-def _degradations(given: AugmentSection) -> dict[str, Sometimes]:
+def _degradations(given: AugmentSection) -> dict[str, WithProbability]:
     blur, noise, jpeg, grid_mask = given.blur, given.noise, given.jpeg, given.grid_mask
     found = {}
     if isinstance(blur, sections.BlurSection):
-        found["blur"] = Sometimes(blur.sigma, blur.probability)
+        found["blur"] = WithProbability(blur.sigma, blur.probability)
     if isinstance(noise, sections.NoiseSection):
-        found["noise"] = Sometimes(noise.deviation, noise.probability)
+        found["noise"] = WithProbability(noise.deviation, noise.probability)
     if isinstance(jpeg, sections.JpegSection):
-        found["jpeg"] = Sometimes(100 - jpeg.min_quality, jpeg.probability)
+        found["jpeg"] = WithProbability(100 - jpeg.min_quality, jpeg.probability)
     if isinstance(grid_mask, sections.GridMaskSection):
-        found["grid_mask"] = Sometimes(grid_mask.hidden, grid_mask.probability)
+        found["grid_mask"] = WithProbability(grid_mask.hidden, grid_mask.probability)
     return found
 
 

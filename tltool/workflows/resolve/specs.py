@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tltool.data.decoding.decode import DecodeSpec
-    from tltool.models.head_parts import Drops
+    from tltool.models.head_parts import DropoutSettings
     from tltool.training.plan import PhasePlan
 
 
@@ -40,11 +40,11 @@ def head_dropout(recipe: Recipe, backbone: Backbone) -> float:
     return backbone.head.dropout if original else DROPOUT
 
 
-def drops(recipe: Recipe) -> Drops:
+def drops(recipe: Recipe) -> DropoutSettings:
     """Return what the head drops."""
-    from tltool.models.head_parts import Drops
+    from tltool.models.head_parts import DropoutSettings
 
-    return Drops(recipe.model.head.dropout_kind, recipe.model.head.attention_dropout)
+    return DropoutSettings(recipe.model.head.dropout_kind, recipe.model.head.attention_dropout)
 
 
 def regularization(recipe: Recipe) -> Regularize:
@@ -107,7 +107,7 @@ def phase_plan(
         l2=train.l2,
         clip_norm=train.clip_norm,
         max_norm=train.max_norm,
-        thaw_epochs=train.finetune.thaw_epochs,
+        unfreeze_every=train.finetune.unfreeze_every,
     )
 
 

@@ -10,7 +10,7 @@ from tltool.augment.spec import (
 )
 from tltool.recipe.policies import AUTO, MIXUP_PAYS, Choice
 from tltool.recipe.schema import Recipe
-from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, settled
+from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
 
 if TYPE_CHECKING:
     from tltool.data.catalog import Item
@@ -28,7 +28,9 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
     from tltool.data.checks.recommend import tiny_and_grey  # here: recipes are checked without PIL
 
     photos = len(train)
-    section, choice = settled(session.recipe.augment, photos, signs=tiny_and_grey(train))
+    section, choice = resolve_augmentation(
+        session.recipe.augment, photos, signs=tiny_and_grey(train)
+    )
     spec = augment_spec(section)
     unused = None if spec.identity else _unused(session.recipe, cached=cached)
     if unused:

@@ -10,7 +10,7 @@ from tltool.workflows.resolve.augmentation import feature_spec
 from tltool.workflows.training_run.context import Session
 
 
-def choose_cache(
+def choose_cache_mode(
     session: Session, network: Network, *, stage: str | None, train: int, held: int
 ) -> bool:
     """Return whether to train on cached activations, and tell the user why."""

@@ -13,7 +13,7 @@ from tltool.artifact import Calibration
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.calibration.conformal import conformity_scores, draw_of
 from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
-from tltool.evaluation.metrics.selective import border_between, border_of, detection_metrics
+from tltool.evaluation.metrics.selective import detection_metrics, threshold_between, threshold_of
 from tltool.inference import Classifier, decoder, softmax
 from tltool.training.ood import (
     MOST_FEATURES,
@@ -21,14 +21,14 @@ from tltool.training.ood import (
     fit_detector,
     why_no_detector,
 )
-from tltool.training.outcome import Learned
+from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.training_run.context import Session
 from tltool.workflows.training_run.trainer import Learning
 
 
 @dataclass(frozen=True)
-class Trust:
+class CalibrationResult:
     """What was found on the validation part.
 
     Attributes:
@@ -42,7 +42,7 @@ class Trust:
     figures: dict[str, Any]
 
 
-def calibrate(learning: Learning, learned: Learned, photos: Photos) -> Trust:
+def calibrate(learning: Learning, learned: TrainingOutcome, photos: Photos) -> CalibrationResult:
     """Return temperature, scores for prediction sets, and the detector of other photos."""
     session, labels = learning.session, learning.held.labels
     figures: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def calibrate(learning: Learning, learned: Learned, photos: Photos) -> Trust:
     detector = None
     if session.recipe.evaluate.coverage is not None:
         detector, figures["refusal"] = _detector(learning, learned, photos)
-    return Trust(temperature, Calibration(detector, conformity), figures)
+    return CalibrationResult(temperature, Calibration(detector, conformity), figures)
 
 
 def _tell_refused(session: Session, found: Temperature) -> None:
@@ -70,7 +70,7 @@ def _tell_refused(session: Session, found: Temperature) -> None:
 
 
 def _detector(
-    learning: Learning, learned: Learned, photos: Photos
+    learning: Learning, learned: TrainingOutcome, photos: Photos
 ) -> tuple[OutlierDetector | None, dict[str, Any] | None]:
     """Return the detector with its border, and what is known of it."""
     session = learning.session
@@ -91,10 +91,10 @@ def _detector(
         return None, None
     held = plain.scores(learned.held_pooled)
     if not photos.others:
-        border = border_of(held, coverage)
-        return plain.with_border(border), {"coverage": coverage, "border_set_on": "validation"}
+        border = threshold_of(held, coverage)
+        return plain.with_threshold(border), {"coverage": coverage, "border_set_on": "validation"}
     others = _scores_of(learning, plain, photos.others)
-    border = border_between(held, others, coverage)
+    border = threshold_between(held, others, coverage)
     figures = detection_metrics(
         (held / border).astype(np.float32), (others / border).astype(np.float32)
     )
@@ -105,7 +105,7 @@ def _detector(
         f"curve {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})"
     )
     told = {"coverage": coverage, "border_set_on": "validation and other photos", "other": figures}
-    return plain.with_border(border), told
+    return plain.with_threshold(border), told
 
 
 def _scores_of(learning: Learning, detector: OutlierDetector, files: Sequence[Path]) -> np.ndarray:

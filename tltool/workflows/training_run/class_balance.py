@@ -10,7 +10,7 @@ import numpy as np
 from tltool.features.extract import Features
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
-from tltool.training.imbalance import loss_weights, mean_labels, photo_weights
+from tltool.training.imbalance import image_weights, loss_weights, mean_labels
 from tltool.workflows.training_run.context import Session
 
 _HINT_FROM = 3.0  # the largest class against the smallest
@@ -45,7 +45,7 @@ class Balance:
         # to draw a class more often is, in expectation, to weight it more
         kind = "weights" if self._kind == "balanced_sampling" else self._kind
         labels = self._train.expected_labels()
-        return photo_weights(loss_weights(kind, self._train.labels, labels), labels)
+        return image_weights(loss_weights(kind, self._train.labels, labels), labels)
 
     def settle(self, views: Sequence[Features] = ()) -> None:
         """Decide the weights of the loss, tell them, and note them in manifest.json.

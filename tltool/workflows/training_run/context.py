@@ -41,7 +41,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Arguments:
+class RunOptions:
     """What a run was called with, beside its recipe; kept in the manifest.
 
     Attributes:
@@ -63,7 +63,7 @@ class Arguments:
     track: tuple[str, ...]
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Arguments:
+    def from_json(cls, document: Mapping[str, Any]) -> RunOptions:
         """Return the arguments that ``to_json`` wrote."""
         weights = document["weights"]
         return cls(

@@ -18,7 +18,7 @@ from tltool.workflows.training_run.context import Session
 
 
 @contextmanager
-def endings_explained(session: Session) -> Iterator[None]:
+def handle_run_failure(session: Session) -> Iterator[None]:
     """Say what is kept when a run does not reach its end, and leave nothing useless behind.
 
     Raises:

@@ -23,7 +23,7 @@ from tltool.workflows.training_run.context import Session
 
 
 @dataclass(frozen=True)
-class Passes:
+class FeatureCache:
     """Computes features, or finds them: after a crash, or where another run has computed them.
 
     Attributes:

@@ -13,7 +13,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Expected:
+class RunFingerprint:
     """Digests of an earlier run; None where it did not come so far.
 
     Attributes:

@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import Artifact, Description, save_artifact
-from tltool.data.audit.leakage import learned_from
+from tltool.data.audit.leakage import count_train_overlap
 from tltool.data.catalog import SplitName
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import GateError
 from tltool.evaluation.metrics.asserts import checked, require
 from tltool.evaluation.metrics.baselines import baselines
 from tltool.evaluation.metrics.evaluate_predictions import measured
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.plots.plots import plot_confusion, plot_history
 from tltool.evaluation.writers import write_history, write_predictions
 from tltool.features.views import PhotoSource
@@ -26,18 +26,18 @@ from tltool.models.network import Network
 from tltool.models.regularize import for_inference
 from tltool.runs.json_text import to_json
 from tltool.training.measure import loss_and_accuracy
-from tltool.training.outcome import Learned
+from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Photos
-from tltool.workflows.training_run.calibration import Trust, calibrate
+from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import Session
-from tltool.workflows.training_run.label_errors import find_suspects
+from tltool.workflows.training_run.label_errors import find_label_errors
 from tltool.workflows.training_run.report import write_run_report
 from tltool.workflows.training_run.setup import test_part
 from tltool.workflows.training_run.trainer import Learning
 
 
-def conclude(
-    learning: Learning, photos: Photos, learned: Learned
+def finish_run(
+    learning: Learning, photos: Photos, learned: TrainingOutcome
 ) -> tuple[Artifact, dict[str, Any]]:
     """Calibrate, evaluate, write the results, keep the artifact; refuse a model below the bar.
 
@@ -55,10 +55,12 @@ def conclude(
     session = learning.session
     trust = calibrate(learning, learned, photos)
     evaluated = _evaluated(learning, photos, learned, trust)
-    suspects = find_suspects(learning, photos)
+    suspects = find_label_errors(learning, photos)
     metrics = {
         **_metrics(learning, evaluated, learned, trust),
-        "trained_on": learned_from(photos.split.names, photos.clusters, evaluated.part or "test"),
+        "trained_on": count_train_overlap(
+            photos.split.names, photos.clusters, evaluated.part or "test"
+        ),
         "label_errors": suspects.figures,
     }
     _write_results(learning, evaluated, metrics)
@@ -74,7 +76,9 @@ def conclude(
     return artifact, metrics
 
 
-def _evaluated(learning: Learning, photos: Photos, learned: Learned, trust: Trust) -> Evaluated:
+def _evaluated(
+    learning: Learning, photos: Photos, learned: TrainingOutcome, trust: CalibrationResult
+) -> LabelledPredictions:
     """Return the best model's answers to the test part, or to validation without one."""
     test = test_part(learning, photos)
     if test is None:
@@ -83,7 +87,7 @@ def _evaluated(learning: Learning, photos: Photos, learned: Learned, trust: Trus
         pooled, logits = _pooled_and_logits(learning, test)
     name: SplitName = "validation" if test is None else "test"
     detector = trust.calibration.detector
-    return Evaluated(
+    return LabelledPredictions(
         name,
         photos.part(name),
         softmax(logits, trust.temperature),
@@ -94,7 +98,10 @@ def _evaluated(learning: Learning, photos: Photos, learned: Learned, trust: Trus
 
 
 def _metrics(
-    learning: Learning, evaluated: Evaluated, learned: Learned, trust: Trust
+    learning: Learning,
+    evaluated: LabelledPredictions,
+    learned: TrainingOutcome,
+    trust: CalibrationResult,
 ) -> dict[str, Any]:
     """Return the document of metrics.json."""
     recipe = learning.session.recipe
@@ -119,7 +126,9 @@ def _metrics(
     return {**metrics, "asserts": asserts}
 
 
-def _write_results(learning: Learning, evaluated: Evaluated, metrics: Mapping[str, Any]) -> None:
+def _write_results(
+    learning: Learning, evaluated: LabelledPredictions, metrics: Mapping[str, Any]
+) -> None:
     """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
     run, photos = learning.session.run, evaluated.photos
     run.metrics.write_text(to_json(metrics) + "\n", "utf-8")

@@ -14,14 +14,14 @@ from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network import Network
 from tltool.workflows.dataset.dataset import Photos
 from tltool.workflows.dataset.splitting import groups_of
-from tltool.workflows.training_run.linear_probe import features_told, is_no_better_than_chance
+from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
 from tltool.workflows.training_run.trainer import Learning
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
 
 
 @dataclass(frozen=True)
-class Suspects:
+class LabelErrorReport:
     """What was found of wrong labels.
 
     Attributes:
@@ -35,7 +35,7 @@ class Suspects:
     labels: Sequence[SuspectedLabel]
 
 
-def find_suspects(learning: Learning, photos: Photos) -> Suspects:
+def find_label_errors(learning: Learning, photos: Photos) -> LabelErrorReport:
     """Write label_suspects.csv of a run, from features that no label has shaped.
 
     Only training and validation photos are looked at: the test photos are for the evaluation alone.
@@ -45,14 +45,14 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
     """
     session = learning.session
     if not session.recipe.evaluate.label_errors or learning.pretrained is None:
-        return Suspects(None, ())
+        return LabelErrorReport(None, ())
     logits, held = learning.probe_logits, learning.held.labels
     if logits is not None and is_no_better_than_chance(logits, held):
         session.observer.on_message(
-            f"no search for wrong labels: the {features_told(session)} tell the classes no better "
-            "than chance"
+            f"no search for label errors: the {describe_features(session)} separate the classes no "
+            "better than chance"
         )
-        return Suspects(None, ())
+        return LabelErrorReport(None, ())
     catalog, clusters = photos.without_test()
     pooled = [_vectors(one, learning.network) for one in learning.pretrained]
     found = label_errors(
@@ -68,7 +68,7 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
             "no search for wrong labels: it needs two classes of at least two different photos",
             level="warning",
         )
-        return Suspects(None, ())
+        return LabelErrorReport(None, ())
     left_out = [catalog.class_names[number] for number in found.left_out]
     if left_out:
         session.observer.on_message(
@@ -80,7 +80,7 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
     write_suspects(session.run.label_suspects, found, files, catalog.class_names)
     if found.suspects:
         session.observer.on_message(
-            _told(found, str(session.run.label_suspects), features_told(session))
+            _told(found, str(session.run.label_suspects), describe_features(session))
         )
     names = catalog.class_names
     labels = [
@@ -95,7 +95,7 @@ def find_suspects(learning: Learning, photos: Photos) -> Suspects:
         "expected": found.expected,
         "left_out": left_out,
     }
-    return Suspects(figures, labels)
+    return LabelErrorReport(figures, labels)
 
 
 def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:

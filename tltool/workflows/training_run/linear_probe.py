@@ -12,7 +12,7 @@ from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
 from tltool.workflows.training_run.class_balance import Balance
 from tltool.workflows.training_run.context import Session
-from tltool.workflows.training_run.feature_cache import Passes
+from tltool.workflows.training_run.feature_cache import FeatureCache
 
 
 def vectors(pooled: np.ndarray) -> np.ndarray:
@@ -21,7 +21,11 @@ def vectors(pooled: np.ndarray) -> np.ndarray:
 
 
 def solve_probe(
-    session: Session, passes: Passes, balance: Balance, train: PhotoSource, features: np.ndarray
+    session: Session,
+    passes: FeatureCache,
+    balance: Balance,
+    train: PhotoSource,
+    features: np.ndarray,
 ) -> Probe:
     """Return the probe on ``features`` float32 [N, D] of the training photos."""
     recipe = session.recipe
@@ -50,7 +54,7 @@ def is_no_better_than_chance(logits: np.ndarray, labels: np.ndarray) -> bool:
     return bool(right <= np.bincount(labels).max())
 
 
-def tell_probe(
+def log_probe(
     session: Session, probe: Probe, features: np.ndarray, held: PhotoSource
 ) -> dict[str, float]:
     """Return what the probe reaches on the validation photos, and warn where that is chance."""
@@ -64,7 +68,7 @@ def tell_probe(
             else "check the labels, the photos and the weights"
         )
         session.observer.on_message(
-            f"a linear probe on the {features_told(session)} does no better than always naming "
+            f"a linear probe on the {describe_features(session)} does no better than always naming "
             f"the most frequent class: {advice}",
             level="warning",
         )
@@ -76,19 +80,19 @@ def has_random_weights(session: Session) -> bool:
     return bool(session.facts.get("weights", {}).get("source") == "random")
 
 
-def features_told(session: Session) -> str:
+def describe_features(session: Session) -> str:
     """Return what the features of untouched photos are called."""
     return "random features" if has_random_weights(session) else "pretrained features"
 
 
-def begin_as_the_probe(network: Network, probe: Probe) -> None:
-    """Give the probe's solution to one of the heads ``AS_THE_PROBE``."""
+def init_from_probe(network: Network, probe: Probe) -> None:
+    """Give the probe's solution to one of the heads ``LINEAR_HEADS``."""
     last = network.model.get_layer("head_conv" if network.head == "gap_conv" else "head_logits")
     last.kernel.assign(probe.kernel.reshape(last.kernel.shape))
     last.bias.assign(probe.bias)
 
 
-def tell_worse_than_probe(
+def warn_if_below_probe(
     session: Session, head: str, logits: np.ndarray, probe: np.ndarray, labels: np.ndarray
 ) -> None:
     """Warn where a head that began at random has not come as far as the probe.

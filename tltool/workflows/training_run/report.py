@@ -8,12 +8,12 @@ from typing import Any
 
 from tltool.artifact import Artifact
 from tltool.data.catalog import SPLIT_NAMES
-from tltool.evaluation.metrics.predictions import Evaluated
+from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 from tltool.evaluation.report.page import write_report
 from tltool.recipe.load import to_yaml
 from tltool.workflows.dataset.dataset import Photos
-from tltool.workflows.prediction.heat_maps import heat_pictures
+from tltool.workflows.prediction.heat_maps import heat_map_images
 from tltool.workflows.training_run.trainer import Learning
 
 
@@ -21,7 +21,7 @@ def write_run_report(
     learning: Learning,
     artifact: Artifact,
     photos: Photos,
-    evaluated: Evaluated,
+    evaluated: LabelledPredictions,
     metrics: Mapping[str, Any],
     suspects: Sequence[SuspectedLabel],
 ) -> None:
@@ -47,6 +47,6 @@ def write_run_report(
         suspects=suspects,
         issues=photos.audit.issues,
         training=training,
-        heats=heat_pictures(artifact, evaluated),
+        heats=heat_map_images(artifact, evaluated),
     )
     write_report(session.run.report, report)

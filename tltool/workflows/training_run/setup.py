@@ -12,19 +12,19 @@ from tltool.models.network import Network
 from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
-from tltool.workflows.dataset.dataset import Photos, open_photos, write_photos
+from tltool.workflows.dataset.dataset import Photos, load_dataset, write_photos
 from tltool.workflows.resolve import specs
 from tltool.workflows.training_run.augmentation import choose_augmentation
-from tltool.workflows.training_run.cache_choice import choose_cache
+from tltool.workflows.training_run.cache_choice import choose_cache_mode
 from tltool.workflows.training_run.class_balance import hint_at_imbalance
-from tltool.workflows.training_run.context import Arguments, Session
-from tltool.workflows.training_run.fingerprint import Expected
+from tltool.workflows.training_run.context import RunOptions, Session
+from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.trainer import Learning
 
 Kind = TypeVar("Kind", bound=Learning)
 
 
-def weights_told(recipe: Recipe, given: Path | None) -> str:
+def describe_weights(recipe: Recipe, given: Path | None) -> str:
     """Return backbone and source of its weights, for the user."""
     return f"{recipe.model.backbone}, {given or recipe.model.weights}"
 
@@ -82,7 +82,7 @@ def prepare_learning(
     held = data.source("validation", decode=decode, batch_size=recipe.train.batch_size)
     stage = specs.first_trained_stage(recipe, backbone)
     if "cached" not in session.facts:  # the choice rests on timings: it is made once
-        choice = choose_cache(session, network, stage=stage, train=len(train), held=len(held))
+        choice = choose_cache_mode(session, network, stage=stage, train=len(train), held=len(held))
         session.note(cached=choice)
     cached = session.facts["cached"]
     augment = choose_augmentation(session, train.items, cached=cached)
@@ -101,7 +101,7 @@ def note_weights(
     session: Session,
     network: Network,
     stored: StoredWeights | Path | None,
-    expected: Expected | None,
+    expected: RunFingerprint | None,
 ) -> None:
     """Note what training starts from; refuse other weights than those expected."""
     digest = network.digest()
@@ -119,7 +119,7 @@ def note_weights(
 
 
 def open_data(
-    session: Session, arguments: Arguments, expected: Expected | None, *, offline: bool
+    session: Session, arguments: RunOptions, expected: RunFingerprint | None, *, offline: bool
 ) -> Photos:
     """Audit and divide the photos; refuse others than those expected, and unknown classes.
 
@@ -129,7 +129,7 @@ def open_data(
     """
     recipe, test = session.recipe, arguments.test
     with session.phase("audit", arguments.photos):
-        data = open_photos(
+        data = load_dataset(
             arguments.photos,
             test=test,
             settings=recipe.data,

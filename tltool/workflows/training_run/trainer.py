@@ -16,7 +16,7 @@ from tltool.features.extract import Extractor, Features
 from tltool.features.joined import joined
 from tltool.features.sampler import Sampler
 from tltool.features.views import PhotoSource
-from tltool.models.heads import AS_THE_PROBE
+from tltool.models.heads import LINEAR_HEADS
 from tltool.models.network import Network
 from tltool.runs.state import StateFolder
 from tltool.training.best import BestModel
@@ -27,21 +27,28 @@ from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.ood import MOST_PHOTOS
 from tltool.training.optimizers import Group
-from tltool.training.outcome import Learned
-from tltool.training.plan import Changes, PhaseData, PhasePlan, PhaseState, Row, told_of
+from tltool.training.outcome import TrainingOutcome
+from tltool.training.plan import (
+    AugmentationSchedule,
+    PhaseData,
+    PhasePlan,
+    PhaseState,
+    Row,
+    describe_phase,
+)
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe
 from tltool.workflows.resolve.augmentation import feature_spec
 from tltool.workflows.resolve.specs import phase_plan
 from tltool.workflows.training_run.class_balance import Balance
 from tltool.workflows.training_run.context import Session
-from tltool.workflows.training_run.feature_cache import Passes
+from tltool.workflows.training_run.feature_cache import FeatureCache
 from tltool.workflows.training_run.linear_probe import (
-    begin_as_the_probe,
+    init_from_probe,
+    log_probe,
     solve_probe,
-    tell_probe,
-    tell_worse_than_probe,
     vectors,
+    warn_if_below_probe,
 )
 
 _VIEWS_AT_MOST = 64  # as the recipe has it
@@ -85,7 +92,7 @@ class Learning:
     def __post_init__(self) -> None:
         session, network = self.session, self.network
         computes = (network.head, str(self.stage), network.digest(head=False))
-        self.passes = Passes(session, self.augment, computes, self.caches)
+        self.passes = FeatureCache(session, self.augment, computes, self.caches)
         head = network.head_variables()
         tail = [v for part in network.trained_from(self.stage) for v in part] if self.stage else []
         known = {id(variable) for variable in head}
@@ -104,11 +111,11 @@ class Learning:
             self.network.images_to_pooled, self.session.machine.precision
         )
 
-    def run(self) -> Learned:
+    def run(self) -> TrainingOutcome:
         """Train all phases, restore the best model and return what it makes of the photos."""
         learned = self._run_cached() if self.cached else self._run_live()
-        if self.probe_logits is not None and self.network.head not in AS_THE_PROBE:
-            tell_worse_than_probe(
+        if self.probe_logits is not None and self.network.head not in LINEAR_HEADS:
+            warn_if_below_probe(
                 self.session,
                 self.network.head,
                 learned.held_logits,
@@ -134,7 +141,7 @@ class Learning:
         keys = [(row["phase"], row["epoch"]) for row in self.history]
         return keys.index(wanted) if wanted in keys else None
 
-    def _run_cached(self) -> Learned:
+    def _run_cached(self) -> TrainingOutcome:
         session = self.session
         cut = self.network.cut(self.stage) if self.stage else None
         extractor = Extractor(self.network.images, self.network.pooled, cut)
@@ -177,8 +184,8 @@ class Learning:
 
     def _learned(
         self, held: np.ndarray, train: Callable[[], tuple[np.ndarray, np.ndarray]]
-    ) -> Learned:
-        return Learned(held, self.head(held), train)
+    ) -> TrainingOutcome:
+        return TrainingOutcome(held, self.head(held), train)
 
     def _augmented(self, extractor: Extractor, view: int) -> list[Features]:
         """Return augmented view number ``view`` of each block; no two blocks share their draws."""
@@ -187,7 +194,7 @@ class Learning:
             for number, one in self.blocks.items()
         ]
 
-    def _run_live(self) -> Learned:
+    def _run_live(self) -> TrainingOutcome:
         if self.session.recipe.train.probe.enabled:
             extractor = Extractor(self.network.images, self.network.pooled, None)
             with self.session.phase("features", "for the probe"):
@@ -209,12 +216,12 @@ class Learning:
     def _pooled_live(self, source: PhotoSource) -> np.ndarray:
         return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.plain()])
 
-    def _changes(self, phase: str) -> Changes:
+    def _changes(self, phase: str) -> AugmentationSchedule:
         recipe = self.session.recipe
         phases = {"head": recipe.train.head.epochs, "finetune": recipe.train.finetune.epochs}
         last = phase == "finetune" or self.stage is None
         off = recipe.augment.mix_off_epochs if last else 0
-        return Changes(self.augment, feature_spec(recipe.augment), phases[phase] - off)
+        return AugmentationSchedule(self.augment, feature_spec(recipe.augment), phases[phase] - off)
 
     def _live_data(self, phase: str, *, batch_size: int, sampler: Sampler) -> PhaseData:
         return live_data(
@@ -251,10 +258,10 @@ class Learning:
             probe = self.progress.probe = solve_probe(
                 self.session, self.passes, self.balance, self.train, vectors(plain.pooled)
             )
-            reached = tell_probe(self.session, probe, vectors(held.pooled), self.held)
+            reached = log_probe(self.session, probe, vectors(held.pooled), self.held)
             self.history.append({"phase": "probe", "epoch": 0, **reached})
-            if self.network.head in AS_THE_PROBE:
-                begin_as_the_probe(self.network, probe)
+            if self.network.head in LINEAR_HEADS:
+                init_from_probe(self.network, probe)
                 start = "probe"
         measures = loss_and_accuracy(self.head(held.pooled), self.held.labels)
         self.best.offer(measures, phase=start, epoch=0)
@@ -280,7 +287,7 @@ class Learning:
             Group(part, settings.stage_decay**depth, stage.name)
             for depth, (part, stage) in enumerate(zip(parts, stages, strict=False))
         ]
-        if settings.stage_decay == 1.0 and not settings.thaw_epochs:
+        if settings.stage_decay == 1.0 and not settings.unfreeze_every:
             groups = [Group([variable for part in parts for variable in part])]
         if self.best.phase:
             self.best.restore()
@@ -306,7 +313,7 @@ class Learning:
         session, progress = self.session, self.progress
         if progress.reached(plan.name):
             return
-        with session.phase(plan.name, told_of(plan, groups)):
+        with session.phase(plan.name, describe_phase(plan, groups)):
             strategy = session.machine.strategy
             trainer = Trainer(network, groups, plan, strategy, precision, self.history, changing)
             trainer.run(
