@@ -1,4 +1,4 @@
-"""What tests with real photos and real weights need, and when a lack of it is a failure."""
+"""What tests with real images and real weights need, and when a lack of it is a failure."""
 
 from __future__ import annotations
 

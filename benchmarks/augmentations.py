@@ -1,9 +1,9 @@
-"""What each change of a photo costs, beside the training step that waits for it, in one run.
+"""What each change of an image costs, beside the training step that waits for it, in one run.
 
 python -m benchmarks.augmentations [--photos 64] [--rounds 3] [--only flip,crop]
 
-Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown: milliseconds of processor time per photo
-of 224 pixels, photos per second, and the processor time as a share of a live training step that
+Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown: milliseconds of processor time per image
+of 224 pixels, images per second, and the processor time as a share of a live training step that
 trains the last stage, in the arithmetic of the machine. Medians.
 """
 
@@ -44,7 +44,7 @@ def both_clocks(work) -> tuple[float, float]:
 
 
 def step_seconds(name: str, images: np.ndarray, labels: np.ndarray, rounds: int) -> float:
-    """Return seconds of processor per photo of a step that trains the last stage."""
+    """Return seconds of processor per image of a step that trains the last stage."""
     net, precision = network(name), choose_precision("auto", gpu=False)
     one = trainer(net, net.model, precision, stage=net.backbone.stages[-1].name, steps=1)
     step = TrainingStep(one.network, one.groups, one.plan, one.strategy, loss_scale=False)
@@ -83,7 +83,7 @@ def main() -> None:
     none = change_seconds(AugmentSpec(), photos, count, given.rounds)
     steps = {name: step_seconds(name, images, labels, given.rounds) for name in NETWORKS}
     told = (f"{NETWORKS[name]} {1000 * seconds:.0f} ms" for name, seconds in steps.items())
-    print(f"A training step, processor time per photo: {', '.join(told)}\n")
+    print(f"A training step, processor time per image: {', '.join(told)}\n")
     policies = {
         f"policy {name}": augment_spec(AugmentSection(policy=name))
         for name in POLICIES
@@ -92,7 +92,7 @@ def main() -> None:
     every = {**single_transforms(AugmentSection(policy="none"), every=True), **policies}
     wanted = given.only.split(",") if given.only else list(every)
     titles = [f"of {title}'s step" for title in NETWORKS.values()]
-    print(f"| change | ms a photo, CPU | photos/s | {' | '.join(titles)} |")
+    print(f"| change | ms an image, CPU | photos/s | {' | '.join(titles)} |")
     print("|---|---|---|---|---|---|")
     for name in wanted:
         cpu, wall = change_seconds(every[name], photos, count, given.rounds)

@@ -7,8 +7,8 @@ python benchmarks/data_check.py copies
 Reads flowers128 and hymenoptera from TLTOOL_TEST_DATA. `speed` compares, in alternating rounds of
 one process, the whole check with one plain decode of all files by TensorFlow, and in fresh
 processes the command with a program that does nothing but that decode. `memory` checks generated
-JPEG files of 32 pixels. `copies` counts the clusters among the photos as they are, then plants
-changed copies of each kind (seed 0) and counts which are found with the photo that they come from:
+JPEG files of 32 pixels. `copies` counts the clusters among the images as they are, then plants
+changed copies of each kind (seed 0) and counts which are found with the image that they come from:
 by hash and detail alone, and with the features of VGG16, whose weights must be at hand.
 """
 
@@ -152,13 +152,13 @@ def one(folder: str, report: str) -> None:
 
 def copies() -> None:
     names = ("hymenoptera", "flowers128")
-    print("| photos as they are | n | clusters | with features |\n|---|---|---|---|")
+    print("| images as they are | n | clusters | with features |\n|---|---|---|---|")
     for name in names:
         items = scanned(PHOTOS / name)
         print(
             f"| {name} | {len(items)} | {' | '.join(str(len(found)) for found in sought(items))} |"
         )
-    print("\n| photos | copy | found | with features |\n|---|---|---|---|")
+    print("\n| images | copy | found | with features |\n|---|---|---|---|")
     for name in names:
         paths = sorted((PHOTOS / name).rglob("*.jp*g"))
         for kind, change in KINDS.items():
@@ -200,9 +200,9 @@ def sought(items: list) -> list:
 
 
 def planted(paths: list[Path], chosen: np.ndarray, change: Callable) -> list[int]:
-    """Return how many changed copies are found with the photo that they come from.
+    """Return how many changed copies are found with the image that they come from.
 
-    Without and with features. A cluster of different photos would not count.
+    Without and with features. A cluster of different images would not count.
     """
     with tempfile.TemporaryDirectory() as folder:
         for number in chosen:

@@ -2,7 +2,7 @@
 
 python -m benchmarks.evaluation [--rounds 3] [--recipe vgg16]
 
-Reads hymenoptera from TLTOOL_TEST_DATA: its train photos train, its val photos are the validation
+Reads hymenoptera from TLTOOL_TEST_DATA: its train images train, its val images are the validation
 part. Each step between the last epoch and the export is timed where the run itself does it, and
 compared with the rest of the run. Prints Markdown.
 """
@@ -23,7 +23,7 @@ from tltool.workflows.training_run import finish, report
 
 STEPS = {
     "temperature, reject option": (finish, "calibrate"),
-    "answers to the photos": (finish, "_evaluated"),
+    "answers to the images": (finish, "_evaluated"),
     "labels that look wrong": (finish, "find_label_errors"),
     "figures, intervals, slices": (finish, "_metrics"),
     "tables and plots": (finish, "_write_results"),

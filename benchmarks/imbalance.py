@@ -2,7 +2,7 @@
 
 python benchmarks/imbalance.py [--size 64] [--seeds 0,1,2]
 
-Reads flowers128 from TLTOOL_TEST_DATA. Training and validation get 200, 112, 63, 36 and 20 photos
+Reads flowers128 from TLTOOL_TEST_DATA. Training and validation get 200, 112, 63, 36 and 20 images
 of its classes (10:1), in an order that the seed draws; the test part has 300 others of each, so
 that its accuracy is the balanced accuracy. VGG16 with real weights at a small size: it compares the
 ways, and says nothing of what the recipe reaches at 224 pixels.
@@ -28,7 +28,7 @@ TEST = 300
 
 
 def write_photos(target: Path, source: Path, seed: int) -> None:
-    """Copy photos of every class into ``train`` and ``test`` of ``target``."""
+    """Copy images of every class into ``train`` and ``test`` of ``target``."""
     rng = np.random.default_rng(seed)
     classes = sorted(path for path in source.iterdir() if path.is_dir())
     for folder, count in zip(rng.permutation(classes), COUNTS, strict=True):

@@ -1,9 +1,9 @@
-"""Methods of training, one at a time: what each does to the accuracy with few photos.
+"""Methods of training, one at a time: what each does to the accuracy with few images.
 
 python benchmarks/methods.py [--size 64] [--seeds 0,1,2] [--test 300] [--networks NAME,NAME]
                              [--methods NAME,NAME] [--rows FILE]
 
-Reads flowers128 from TLTOOL_TEST_DATA. Of each of its five classes 100 photos are for training and
+Reads flowers128 from TLTOOL_TEST_DATA. Of each of its five classes 100 images are for training and
 validation, in an order that the seed draws, and ``--test`` others are the test part. VGG16 with
 real weights and ResNet-18 from scratch, at a small size: it compares the methods, and says nothing
 of what a recipe reaches at 224 pixels. Each difference is to the first row of its network. Runs
@@ -69,7 +69,7 @@ NETWORKS = {
     "ResNet-18": (
         "scratch",
         SCRATCH,
-        # 500 photos for 20 epochs: enough to see what breaks training
+        # 500 images for 20 epochs: enough to see what breaks training
         ("train.finetune.epochs=20", "train.finetune.learning_rate=0.02"),
     ),
 }
@@ -77,7 +77,7 @@ TRAINING = 100
 
 
 def write_photos(target: Path, source: Path, seed: int, test: int) -> None:
-    """Copy photos of every class into ``train`` and ``test`` of ``target``."""
+    """Copy images of every class into ``train`` and ``test`` of ``target``."""
     rng = np.random.default_rng(seed)
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
         photos = rng.permutation(sorted(folder.iterdir()))

@@ -1,4 +1,4 @@
-"""What several of these programs put together: photos, networks, and one phase of training."""
+"""What several of these programs put together: images, networks, and one phase of training."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.network import Network
@@ -29,13 +29,13 @@ from tltool.workflows.resolve.specs import phase_plan
 SIDE = 224
 
 
-def hymenoptera(count: int, *, batch_size: int = 32) -> PhotoSource:
-    """Return about ``count`` of its training photos, which must be in TLTOOL_TEST_DATA."""
+def hymenoptera(count: int, *, batch_size: int = 32) -> ImageSource:
+    """Return about ``count`` of its training images, which must be in TLTOOL_TEST_DATA."""
     folder = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
     items = [item for item in read_folder(folder).items if item.given_split == "train"]
     items = items[:: max(1, len(items) // count)][:count]
     labels = np.array([int(item.label == "bees") for item in items])
-    return PhotoSource(items, labels, 2, DecodeSpec(SIDE, SIDE, "crop"), batch_size)
+    return ImageSource(items, labels, 2, DecodeSpec(SIDE, SIDE, "crop"), batch_size)
 
 
 def network(name: str) -> Network:
@@ -56,12 +56,12 @@ def network(name: str) -> Network:
 
 
 def changes(photos: AugmentSpec) -> AugmentationSchedule:
-    """Return the changes of photos alone, in every epoch."""
+    """Return the changes of images alone, in every epoch."""
     return AugmentationSchedule(photos, FeatureSpec(), mixed_epochs=99)
 
 
-def live(net: Network, train: PhotoSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
-    """Return a live phase that is validated on the photos that it trains on."""
+def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
+    """Return a live phase that is validated on the images that it trains on."""
     return live_data(
         train,
         train,

@@ -1,9 +1,9 @@
-"""The reject option on real photos: does a model of ants and bees know that a digit is neither?
+"""The reject option on real images: does a model of ants and bees know that a digit is neither?
 
 python -m benchmarks.refusal [--recipe vgg16] [--seeds 0,1,2]
 
 Reads hymenoptera and flowers128 from TLTOOL_TEST_DATA and takes scikit-learn's digits. A fifth of
-hymenoptera's training photos set the border; its val photos are the test part, on which nothing was
+hymenoptera's training images set the border; its val images are the test part, on which nothing was
 chosen. Beside the score that the model gives stand others, of the same features and probabilities.
 """
 
@@ -26,19 +26,19 @@ from tltool.training.precision import choose_precision
 from tltool.workflows.finetune import finetune
 from tltool.workflows.samples import write_digits
 
-OTHERS = 200  # photos of each kind of something else
+OTHERS = 200  # images of each kind of something else
 BATCH = 32
 WAYS = ("as it is", "nearest neighbour", "Mahalanobis, raw features", "largest probability")
 
 
 def chosen(folder: Path) -> list[Path]:
-    """Return photos spread evenly over the folders of a source."""
+    """Return images spread evenly over the folders of a source."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
     return [paths[at] for at in np.linspace(0, len(paths) - 1, OTHERS).astype(int)]
 
 
 def measured(recipe: str, seed: int, folder: Path, others: dict[str, Path]) -> dict[str, dict]:
-    """Train, and return the scores of test photos and others by way and kind, and the accuracy."""
+    """Train, and return the scores of test images and others by way and kind, and the accuracy."""
     root = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
     settings = [f"seed={seed}", "export.enabled=false"]
     run = folder / str(seed)
@@ -81,7 +81,7 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 
 def nearest(base: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Return the distance to the nearest training photo (Sun et al. 2022, k = 1)."""
+    """Return the distance to the nearest training image (Sun et al. 2022, k = 1)."""
     return np.sqrt(np.maximum(2 - 2 * (features @ base.T).max(axis=1), 0))
 
 
@@ -121,7 +121,7 @@ def main() -> None:
     for key in ("accuracy", None):
         rates = [one["metrics"]["accuracy"] if key else one["metrics"]["refusal"] for one in found]
         values = [rate["value"] if key else rate["accuracy_of_known"]["value"] for rate in rates]
-        told = "all test photos" if key else "those that are known"
+        told = "all test images" if key else "those that are known"
         print(f"- accuracy on {told}: {', '.join(f'{v:.3f}' for v in values)}", end="")
         print(f" (mean {statistics.fmean(values):.3f})")
 

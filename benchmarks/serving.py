@@ -126,13 +126,13 @@ def through_the_server(exported: ExportedModel, photos: list[bytes], given) -> N
         even = open_loop(server.port, requests, itertools.repeat(1 / rate))
         late = open_loop(server.port, requests * 2, at_random)
     row(
-        f"{given.clients} clients against the bare model in batches of {BATCH} (n = {n} photos, "
+        f"{given.clients} clients against the bare model in batches of {BATCH} (n = {n} images, "
         f"{given.rounds} rounds)",
         f"{median(through):.1f} against {median(bare):.1f} photos/s",
         f"{median(s / b for s, b in zip(through, bare, strict=True)):.2f}",
     )
     row(
-        f"latency of one client against the bare model with one photo, medians of {len(alone)}",
+        f"latency of one client against the bare model with one image, medians of {len(alone)}",
         f"{1e3 * median(alone):.1f} against {1e3 * median(single):.1f} ms",
         f"{median(alone) / median(single):.2f}",
     )
@@ -147,7 +147,7 @@ def through_the_server(exported: ExportedModel, photos: list[bytes], given) -> N
 
 
 def rate_and_memory(photos: list[bytes], given, count: int, **env: str) -> tuple[float, float]:
-    """Return photos a second and MiB of ``count`` servers that share the clients."""
+    """Return images a second and MiB of ``count`` servers that share the clients."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(served(given.model, given.serve.split(), env=env))

@@ -2,7 +2,7 @@
 
 python -m benchmarks.serving_robustness MODEL_BASE_DIR PHOTOS [--requests 10000] [--clients 16]
 
-5 % of the requests bring a damaged photo, 1 % are too large, 1 % hang up, 1 % trickle. Every answer
+5 % of the requests bring a damaged image, 1 % are too large, 1 % hang up, 1 % trickle. Every answer
 is compared with the model's own, asked without a server. Then SIGTERM comes under full load. Prints
 Markdown; ends with exit status 1 if an answer was wrong, missing or a 5xx, or if memory grew.
 """
@@ -90,10 +90,10 @@ def bomb(side: int = 30_000) -> bytes:
 
 
 def damaged(photos: Sequence[bytes]) -> list[bytes]:
-    """Return what is sent as a photo and is none."""
+    """Return what is sent as an image and is none."""
     noise = random.Random(0).randbytes(5000)
     cut = [photo[: len(photo) // 3] for photo in photos[:3]]
-    return [b"no photo at all", noise, photos[0][:20] + noise, *cut]
+    return [b"no image at all", noise, photos[0][:20] + noise, *cut]
 
 
 def _same(truth: tuple[bool, np.ndarray], ok: bool, class_id: int, confidence: float) -> bool:
@@ -104,7 +104,7 @@ def _same(truth: tuple[bool, np.ndarray], ok: bool, class_id: int, confidence: f
 
 
 def classify_job(kind: str, contents: Sequence[bytes], truth: Truth) -> Job:
-    """Return an upload to ``/v1/classify``: one photo as it is, several in a form."""
+    """Return an upload to ``/v1/classify``: one image as it is, several in a form."""
 
     def check(body: bytes) -> bool:
         found = json.loads(body)["results"]
@@ -160,7 +160,7 @@ class Storm:
 
     Args:
         port, name: of the server and its model.
-        photos: that it can decode.
+        images: that it can decode.
         truth: what the model says of every content that is sent.
         body_bytes: that a request may have.
         seed: of the order.
@@ -183,7 +183,7 @@ class Storm:
         self.tally = Tally()
 
     def job(self, kind: str) -> Job:
-        """Return a request that brings photos, whole or damaged."""
+        """Return a request that brings images, whole or damaged."""
         count = self.rng.choice((1, 1, 1, 2, 3))
         contents = self.rng.choices(self.photos, k=count)
         if kind == "damaged":  # among whole ones, which must be answered all the same

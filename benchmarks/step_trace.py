@@ -1,10 +1,10 @@
-"""How long the network waits for photos, step by step, in one run.
+"""How long the network waits for images, step by step, in one run.
 
 python -m benchmarks.step_trace [--photos 96] [--policies none,light,medium] [--only ResNet]
 
 Reads hymenoptera from TLTOOL_TEST_DATA and runs at 224 pixels, from the files on: the pass of VGG16
 that caches an augmented view, and live fine-tune epochs (`train.cache: off`) of VGG16, ResNet-50
-and ResNet-18 that train the last stage. Prints Markdown: photos per second, the first wait of a
+and ResNet-18 that train the last stage. Prints Markdown: images per second, the first wait of a
 pass, the longest and the mean one after it, and the share of the time that the network waited,
 which is what a run tells as `data_wait`. The first pass of each is not counted: it traces graphs.
 """
@@ -24,7 +24,7 @@ from tltool.augment.spec import AugmentSpec
 from tltool.data.step_trace import StepTrace
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.recipe.augment import AugmentSection
 from tltool.training.plan import PhaseData
 from tltool.training.precision import Precision, choose_precision
@@ -35,7 +35,7 @@ COLUMNS = ("first wait", "longest later", "mean later", "waited")
 
 
 def view_trace(
-    name: str, train: PhotoSource, augment: AugmentSpec, precision: Precision
+    name: str, train: ImageSource, augment: AugmentSpec, precision: Precision
 ) -> StepTrace:
     """Return the trace of the pass that caches a view."""
     net = network(name)
@@ -56,7 +56,7 @@ def view_trace(
 
 
 def epoch_trace(
-    name: str, train: PhotoSource, augment: AugmentSpec, precision: Precision
+    name: str, train: ImageSource, augment: AugmentSpec, precision: Precision
 ) -> StepTrace:
     """Return the trace of the second epoch of live fine-tuning; nothing is validated."""
     net = network(name)

@@ -25,7 +25,7 @@ from tltool.augment.spec import AugmentSpec
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.network import Network
 from tltool.training.cached import finetune_data
 from tltool.training.measure import HeadLogits, Pooling
@@ -43,7 +43,7 @@ def clock(work) -> float:
     return time.perf_counter() - started
 
 
-def extraction(net: Network, train: PhotoSource, precision: Precision, rounds: int) -> None:
+def extraction(net: Network, train: ImageSource, precision: Precision, rounds: int) -> None:
     extractor = Extractor(net.images, net.pooled, net.cut(STAGE))
     batch = tf.random.uniform((train.batch_size, SIDE, SIDE, 3), maxval=255.0)
     steps = max(1, len(train) // train.batch_size)
@@ -70,20 +70,20 @@ def extraction(net: Network, train: PhotoSource, precision: Precision, rounds: i
     ratio = statistics.median(alone / full for alone, full in pairs)
     speed = statistics.median(1 / full for _, full in pairs)
     print(
-        f"| extraction of augmented photos against the bare forward pass | {speed:.1f} images/s | "
+        f"| extraction of augmented images against the bare forward pass | {speed:.1f} images/s | "
         f"{ratio:.2f} |"
     )
 
 
 def epoch_seconds(
-    net: Network, part: keras.Model, data: PhaseData, precision: Precision, photos: PhotoSource
+    net: Network, part: keras.Model, data: PhaseData, precision: Precision, photos: ImageSource
 ) -> float:
     steps = -(-len(photos) // photos.batch_size)
     one = trainer(net, part, precision, stage=STAGE, steps=steps)
     return float(second_epoch(one, data)["seconds"])
 
 
-def live_against_keras(net: Network, train: PhotoSource, rounds: int) -> None:
+def live_against_keras(net: Network, train: ImageSource, rounds: int) -> None:
     data = live(net, train, AUGMENT, FLOAT32)
     data = PhaseData(data.batches, lambda: {"val_loss": 0.0, "val_accuracy": 0.0})
     trained = {v.path for group in net.trained_from(STAGE) for v in group}
@@ -107,11 +107,11 @@ def live_against_keras(net: Network, train: PhotoSource, rounds: int) -> None:
         ratios.append(usual / epoch_seconds(net, net.model, data, FLOAT32, train))
     print(
         f"| live epoch (`cache: off`, decoding and augmenting) against Keras' fit on decoded "
-        f"photos, float32 | {len(train)} photos | {statistics.median(ratios):.2f} |"
+        f"images, float32 | {len(train)} images | {statistics.median(ratios):.2f} |"
     )
 
 
-def cached_against_live(net: Network, train: PhotoSource, precision: Precision) -> None:
+def cached_against_live(net: Network, train: ImageSource, precision: Precision) -> None:
     cut = net.cut(STAGE)
     with tempfile.TemporaryDirectory() as folder, precision.active():
         view = Extractor(net.images, net.pooled, cut).run(

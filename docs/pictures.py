@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/methods.md: ``python docs/pictures.py [networks] [photos] [training]``.
+"""Draw the pictures of docs/methods.md: ``python docs/pictures.py [networks] [images] [training]``.
 
-They show what tltool does: masks come from its layers, photos from its augmentation, curves from
+They show what tltool does: masks come from its layers, images from its augmentation, curves from
 its schedules and losses. Without a name all are drawn, in about a minute; each run draws the same.
 """
 

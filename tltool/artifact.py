@@ -34,7 +34,7 @@ class Description:
         backbone: name of the backbone.
         head: kind of the head.
         arithmetic: of the probabilities reported for this model: float32, bfloat16 or float16.
-        batch_size: photos per batch of those probabilities.
+        batch_size: images per batch of those probabilities.
         temperature: divides the logits before the softmax.
         licence: of the pretrained weights.
     """
@@ -69,11 +69,11 @@ class Description:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the validation photos say about how far to trust a model.
+    """What the validation images say about how far to trust a model.
 
     Attributes:
-        detector: tells photos unlike the training ones; None without a reject option.
-        conformity: scores of the validation photos for prediction sets, float64 [V]; empty in
+        detector: tells images unlike the training ones; None without a reject option.
+        conformity: scores of the validation images for prediction sets, float64 [V]; empty in
             models of older versions.
     """
 

@@ -23,15 +23,15 @@ _CROP = 0.875  # side of a crop; the usual 224 of 256 pixels
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says to N encoded photos.
+    """What a model says to N encoded images.
 
     Attributes:
         probabilities: float32 [N, C]; equal where ``ok`` is false.
-        ok: whether a photo could be decoded, bool [N].
-        ood_scores: how unlike the training photos, float32 [N], above 1 is not known; None when
+        ok: whether an image could be decoded, bool [N].
+        ood_scores: how unlike the training images, float32 [N], above 1 is not known; None when
             the model has no reject option.
         is_known: bool [N]; None as ``ood_scores`` is.
-        plain: the probabilities of the photos as they are, where ``probabilities`` are averaged
+        plain: the probabilities of the images as they are, where ``probabilities`` are averaged
             over changed copies.
     """
 
@@ -48,7 +48,7 @@ class Classifier:
     Args:
         network: the classifier.
         temperature: divides the logits before the softmax.
-        detector: tells photos unlike the training ones; None where there is none.
+        detector: tells images unlike the training ones; None where there is none.
         precision: arithmetic of the backbone; the head is always float32. With float32 for both
             the answers are those of an export.
     """
@@ -108,7 +108,7 @@ def without_temperature(probabilities: np.ndarray, temperature: float) -> np.nda
 
 @lru_cache(maxsize=4)
 def decoder(spec: DecodeSpec) -> Callable[[Sequence[bytes]], tuple[tf.Tensor, np.ndarray]]:
-    """Return a function of encoded photos to images float32 [N, H, W, 3] and ok bool [N].
+    """Return a function of encoded images to images float32 [N, H, W, 3] and ok bool [N].
 
     It is traced once: called eagerly, ``decode_batch`` builds its pipeline anew for every batch and
     never lets go of it.

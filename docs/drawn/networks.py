@@ -189,7 +189,7 @@ def _connected(inputs: int, units: int) -> np.ndarray:
 
 
 def _attended(photos: int, positions: int) -> np.ndarray:
-    """Return attention weights of photos, times their number, after dropout."""
+    """Return attention weights of images, times their number, after dropout."""
     features = keras.Input((positions, 1, 8))
     logits = attach_head(
         features, kind="attention", classes=2, dropout=0.0, hidden_units=1, norm="none", seed=4,
@@ -224,7 +224,7 @@ def _squares() -> None:
 
 
 def _depth() -> None:
-    """The layers that a ResNet-18 gets, and what they do to twenty photos."""
+    """The layers that a ResNet-18 gets, and what they do to twenty images."""
     network = build_model(
         get_backbone("resnet18"), image_size=(64, 64), classes=2, head="gap", dropout=0.0,
         hidden_units=1, norm="none", weights=None, seed=0,
@@ -238,7 +238,7 @@ def _depth() -> None:
         label(panels[0, 0], "stochastic_depth 0.5", "residual block", "skipped with probability")
         panels[0, 1].imshow(kept, cmap="Blues", vmin=0, vmax=2.4, aspect="auto")
         panels[0, 1].set(yticks=range(len(drops)), yticklabels=blocks, xticks=[])
-        label(panels[0, 1], "white: skipped", "twenty photos of a batch", "residual block")
+        label(panels[0, 1], "white: skipped", "twenty images of a batch", "residual block")
         panels[0, 1].grid(visible=False)
 
 
@@ -254,7 +254,7 @@ def _norms() -> None:
                 tape.watch(given)
                 one = layer(given, training=True)[0, 2, 2, 5]
             felt = np.abs(tape.gradient(one, given).numpy()).reshape(4, 9, 6) > 0
-            cube = felt.transpose(2, 0, 1)  # channels, photos, positions
+            cube = felt.transpose(2, 0, 1)  # channels, images, positions
             colours = np.where(cube, BLUE, "#f3f4f6")
             colours[5, 0, 8] = ORANGE
             axes.voxels(

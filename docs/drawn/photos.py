@@ -1,6 +1,6 @@
-"""Augmentation on two photos, each change made by tltool's own pipeline.
+"""Augmentation on two images, each change made by tltool's own pipeline.
 
-The photos are china.jpg and flower.jpg of scikit-learn (danielbuechele and vultilion on Flickr,
+The images are china.jpg and flower.jpg of scikit-learn (danielbuechele and vultilion on Flickr,
 CC BY 2.0).
 """
 
@@ -35,7 +35,7 @@ _CORNERS = {"flower.jpg": (0, 110), "china.jpg": (0, 150)}  # of the square, y a
 
 
 def sample(name: str) -> np.ndarray:
-    """Return a square of a sample photo, float32 [SIDE, SIDE, 3]."""
+    """Return a square of a sample image, float32 [SIDE, SIDE, 3]."""
     y, x = _CORNERS[name]
     square = Image.fromarray(load_sample_image(name)[y : y + 427, x : x + 427])
     return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
@@ -44,9 +44,9 @@ def sample(name: str) -> np.ndarray:
 def augmented(
     photos: Sequence[np.ndarray], spec: AugmentSpec, *, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return photos [B, H, W, 3] and their labels [B, 2] after one batch of the live path.
+    """Return images [B, H, W, 3] and their labels [B, 2] after one batch of the live path.
 
-    Photos at even places are of the first class, the others of the second.
+    Images at even places are of the first class, the others of the second.
     """
     count = len(photos)
     labels = np.tile(np.eye(2, dtype=np.float32), (count // 2, 1))
@@ -119,7 +119,7 @@ _AUG_MIX = {
 
 
 def _changes(name: str, changes: Mapping[str, AugmentSpec]) -> None:
-    """Draw a column per change: of ten draws, the one that changes each photo third most."""
+    """Draw a column per change: of ten draws, the one that changes each image third most."""
     photos = [sample("flower.jpg"), sample("china.jpg")]
     size = (1.35 * len(changes), 3.15)
     with sheet(name, 2, len(changes), size, photos=True) as panels:
@@ -132,7 +132,7 @@ def _changes(name: str, changes: Mapping[str, AugmentSpec]) -> None:
 
 
 def _change(draws: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """Return by how many grey levels draws [N, H, W, 3] differ from a photo, float [N]."""
+    """Return by how many grey levels draws [N, H, W, 3] differ from an image, float [N]."""
     return np.asarray(np.abs(draws - photo).mean(axis=(1, 2, 3)))
 
 
@@ -163,7 +163,7 @@ def _operations() -> None:
 
 
 def _blends() -> None:
-    """Draw the first two blends of each photo in which both classes have a fair share."""
+    """Draw the first two blends of each image in which both classes have a fair share."""
     photos = [sample("flower.jpg"), sample("china.jpg")]
     kinds = {"mixup": AugmentSpec(mixup=1.0), "cutmix": AugmentSpec(cutmix=1.0)}
     with sheet("blends", 2, 5, (8.2, 3.9), photos=True) as panels:
@@ -223,7 +223,7 @@ def _features() -> None:
         spec = FeatureSpec(cutmix=1.0)
         pasted, mixed = change_features(maps, np.eye(5, dtype=np.float32), spec, key=(0, 1, 5))
         for number, axes in enumerate(panels[0]):
-            show(axes, pasted[number, :, :, 0], f"photo {number + 1}", cmap="Set2", vmin=0, vmax=7)
+            show(axes, pasted[number, :, :, 0], f"image {number + 1}", cmap="Set2", vmin=0, vmax=7)
             parts = [f"{share:.2f} of {n + 1}" for n, share in enumerate(mixed[number]) if share]
             axes.set_xlabel("\n".join(parts))
 

@@ -47,7 +47,7 @@ def sheet(
         columns: of panels.
         size: width and height, inches of 100 pixels.
         projection: 3d, or None for flat panels.
-        photos: whether it shows photos, whose many colours no palette has: JPEG instead of PNG.
+        images: whether it shows images, whose many colours no palette has: JPEG instead of PNG.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")

@@ -1,4 +1,4 @@
-"""Every change of a single photo by its name, as the tests use it."""
+"""Every change of a single image by its name, as the tests use it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def noise(count: int, size: tuple[int, int] = (32, 24)) -> np.ndarray:
 
 
 def smooth(count: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:
-    """Photos without sharp edges, whole grey levels in 40…215."""
+    """Images without sharp edges, whole grey levels in 40…215."""
     small = np.random.default_rng(1).uniform(40, 215, (count, 4, 4, 3)).astype(np.float32)
     return np.round(tf.image.resize(small, size, method="bicubic").numpy().clip(40, 215))
 

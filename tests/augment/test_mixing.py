@@ -13,12 +13,12 @@ SIZE = (32, 24)
 
 
 def numbered(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Photos that are one number all over: their own."""
+    """Images that are one number all over: their own."""
     return np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *size, 3))
 
 
 def shares(spec: AugmentSpec, count: int, *, size: tuple[int, int] = (4, 4)) -> np.ndarray:
-    """Return λ of every photo that is blended with another one."""
+    """Return λ of every image that is blended with another one."""
     labels = augmented(noise(count, size), spec, batch_size=100)[2]
     return np.diagonal(labels)[(labels > 0).sum(axis=1) == 2]
 
@@ -89,7 +89,7 @@ def test_the_share_of_mixup_is_drawn_from_the_beta_distribution(alpha):
 
 
 def pasted_areas(alpha: float, side: int, count: int) -> np.ndarray:
-    """Return what a box of the paper leaves of a photo, simulated apart."""
+    """Return what a box of the paper leaves of an image, simulated apart."""
     rng = np.random.default_rng(7)
     length = np.floor(np.sqrt(1 - rng.beta(alpha, alpha, count)) * side)
     spans = []
@@ -106,7 +106,7 @@ def test_the_area_that_cutmix_leaves_is_distributed_as_in_the_paper(alpha):
     partners = (labels > 0).sum(axis=1)
     drawn = np.diagonal(labels)[partners == 2]
     expected = pasted_areas(alpha, 32, 200_000)
-    # a photo that covers another one whole, or not at all, shows no second label
+    # an image that covers another one whole, or not at all, shows no second label
     expected = expected[(expected > 0) & (expected < 1)]
     assert stats.ks_2samp(drawn, expected).pvalue > 0.01
 
@@ -129,7 +129,7 @@ def test_the_share_of_cutmix_is_the_one_asked_for(probability):
 
 
 def test_the_same_photo_twice_keeps_its_label():
-    """A photo that is drawn as its own partner stays what it is."""
+    """An image that is drawn as its own partner stays what it is."""
     labels = augmented(noise(40, (4, 4)), AugmentSpec(mixup=1.0), batch_size=2)[2]
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     assert (labels.max(axis=1) > 1 - 1e-6).any()

@@ -1,4 +1,4 @@
-"""Changes of one photo: each does what its formula, its paper or Pillow says."""
+"""Changes of one image: each does what its formula, its paper or Pillow says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_pillow(image: np.ndarray) -> Image.Image:
 
 
 def places(side: int = 64) -> np.ndarray:
-    """A photo that holds its own coordinates, from the centre: red is x, green is y, in pixels."""
+    """An image that holds its own coordinates, from the centre: red is x, green is y, in pixels."""
     ramp = np.arange(side, dtype=np.float32) - (side - 1) / 2
     x, y = np.meshgrid(ramp, ramp)
     return np.stack([x, y, np.zeros_like(x)], axis=-1)
@@ -185,7 +185,7 @@ def test_jpeg_is_as_bad_as_its_quality(quality):
 
 @pytest.mark.parametrize("hidden", [0.3, 0.6])
 def test_grid_mask_hides_the_share_of_the_paper(hidden):
-    """K = 1 - (1 - r)^2 of the photo is kept, r being 1 - hidden."""
+    """K = 1 - (1 - r)^2 of the image is kept, r being 1 - hidden."""
     images = np.full((200, 64, 64, 3), 200, np.float32)
     spec = AugmentSpec(grid_mask=WithProbability(hidden, 1))
     kept = (augmented(images, spec, batch_size=50)[1] == 200).all(axis=-1).mean(axis=(1, 2))
@@ -277,7 +277,7 @@ def test_a_greater_magnitude_never_changes_less(one):
 
 
 def test_rand_augment_uses_all_of_its_operations():
-    """With one operation a photo, as many outcomes as there are operations and signs are met."""
+    """With one operation an image, as many outcomes as there are operations and signs are met."""
     images = np.repeat(smooth(1), 400, axis=0)
     spec = AugmentSpec(rand_augment=RandAugment(1, 8))
     changed = augmented(images, spec, batch_size=100)[1]
@@ -319,7 +319,7 @@ def test_unsharp_photos_are_told_from_sharp_ones_by_the_same_filter():
 
 
 def test_values_a_little_out_of_range_stop_no_run():
-    """A resized photo may overshoot."""
+    """A resized image may overshoot."""
     images = noise(16, (24, 24)) * 1.1 - 10
     for name in ("rand_augment", "aug_mix"):
         assert np.isfinite(augmented(images, CHANGES[name])[1]).all()

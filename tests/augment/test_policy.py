@@ -22,7 +22,7 @@ def test_nothing_changes_when_all_is_off():
 
 @pytest.fixture(scope="module")
 def usual() -> tuple[np.ndarray, ...]:
-    """Return an epoch of photos under all changes."""
+    """Return an epoch of images under all changes."""
     return augmented(noise(24), ALL_CHANGES)
 
 
@@ -86,7 +86,7 @@ def test_flip_only_flips_and_does_every_flip(mode, ways):
 
 
 def positions(count: int, side: int = 64) -> np.ndarray:
-    """Photos that hold their own coordinates: red is x, green is y, both 0 to 1 times 255."""
+    """Images that hold their own coordinates: red is x, green is y, both 0 to 1 times 255."""
     ramp = (np.arange(side) + 0.5) / side * 255
     image = np.stack(
         [
@@ -100,7 +100,7 @@ def positions(count: int, side: int = 64) -> np.ndarray:
 
 
 def crop_extents(changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return width and height of every crop as a share of the photo's, from the slopes."""
+    """Return width and height of every crop as a share of the image's, from the slopes."""
     side = changed.shape[1]
     middle = slice(side // 4, 3 * side // 4)
     width = np.diff(changed[:, :, middle, 0], axis=2).mean(axis=(1, 2)) * side / 255

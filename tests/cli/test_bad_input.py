@@ -26,7 +26,7 @@ def write_bomb(path: Path, side: int = 20_000) -> None:
     Image.new("1", (side, side)).save(path)
 
 
-# photos -------------------------------------------------------------------------------------
+# images -------------------------------------------------------------------------------------
 
 
 def test_a_folder_that_does_not_exist(finetune_tiny, the_error, tmp_path):
@@ -132,7 +132,7 @@ def test_an_empty_folder(finetune_tiny, the_error, tmp_path):
     result = finetune_tiny(tmp_path / "void")
     assert result.exit_code == 3
     assert "void" in the_error(result)
-    assert "no photos" in the_error(result)
+    assert "no images" in the_error(result)
 
 
 def test_photos_without_class_folders(finetune_tiny, the_error, make_photos, untouched):
@@ -625,7 +625,7 @@ def test_no_label_is_called_wrong_by_features_that_tell_nothing(
     finetune_tiny, make_photos, tmp_path
 ):
     photos = make_photos(classes=("cat",), n=12)
-    shutil.copytree(photos / "cat", photos / "dog")  # each photo has both labels
+    shutil.copytree(photos / "cat", photos / "dog")  # each image has both labels
     settings = ("train.head.epochs=0", "train.finetune.epochs=0")
     result = finetune_tiny(photos, settings=settings)
     assert result.exit_code == 0, result.stderr

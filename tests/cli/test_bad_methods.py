@@ -109,7 +109,7 @@ def test_a_method_that_cannot_be_used_is_refused_and_nothing_is_written(
     assert result.exit_code == 2
     assert told in the_error(result)
     assert [path.name for path in tmp_path.iterdir()] == ["here", "photos"]
-    assert "audit" not in result.stderr, "refused before a photo is opened"
+    assert "audit" not in result.stderr, "refused before an image is opened"
 
 
 def _nested(settings):

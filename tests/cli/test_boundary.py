@@ -30,9 +30,9 @@ def run(error: BaseException, *flags: str) -> Any:
     ("kind", "code"), [(UsageError, 2), (DataError, 3), (GateError, 4), (EnvironmentProblem, 5)]
 )
 def test_an_error_on_purpose_is_a_sentence_a_hint_and_its_own_exit_code(kind, code):
-    result = run(kind("the [bold]photos[/] are :gone:", hint="look\n  elsewhere"))
+    result = run(kind("the [bold]images[/] are :gone:", hint="look\n  elsewhere"))
     assert result.exit_code == code
-    assert result.stderr == ("error: the [bold]photos[/] are :gone:\nhint: look\n  elsewhere\n")
+    assert result.stderr == ("error: the [bold]images[/] are :gone:\nhint: look\n  elsewhere\n")
     assert result.stdout == ""
 
 
@@ -106,6 +106,6 @@ def test_a_reader_that_has_gone_is_no_error():
 
 
 def test_a_name_with_control_characters_cannot_reach_the_terminal():
-    told = run(TltoolError("no photo '\x1b[2Jgone\x07.jpg'")).stderr
+    told = run(TltoolError("no image '\x1b[2Jgone\x07.jpg'")).stderr
     assert "\x1b" not in told
     assert "\x07" not in told

@@ -347,7 +347,7 @@ def test_photos_of_something_else_are_opened_too(
     make_photos(root, classes=("other things",), n=3, size=80, seed=7)
     clean = tltool("data", "check", root, "--other", "other things", "--strict")
     assert clean.exit_code == 0, clean.stdout
-    assert "other photos         ok       3 of 'other things'" in clean.stdout
+    assert "other images         ok       3 of 'other things'" in clean.stdout
     (root / "other things" / "empty.jpg").write_bytes(b"")
     copy = (root / "cat" / "0_000.jpg").read_bytes()
     (root / "other things" / "a cat.jpg").write_bytes(copy)
@@ -363,7 +363,7 @@ def test_photos_of_something_else_are_opened_too(
     assert document["others"] == {"images": 6, "usable": 5}
     assert document["classes"]["counts"] == document["classes"]["different"]
     told = {line["what"]: (line["verdict"], line["told"]) for line in document["summary"]}
-    assert told["other photos"] == (
+    assert told["other images"] == (
         "serious",
         "6 of 'other things', 1 cannot be used, 1 picture is in a class too",
     )
@@ -420,7 +420,7 @@ def test_many_files_that_cannot_be_used_are_advised_on(
 ) -> None:
     root = make_photos(n=7, size=80)
     for number in range(6):
-        (root / "cat" / f"bad {number}.jpg").write_bytes(b"no photo")
+        (root / "cat" / f"bad {number}.jpg").write_bytes(b"no image")
     result = tltool("data", "check", root)
     assert "6 not an image; too many to train" in result.stdout
     assert "6 of 20 images (30%) cannot be used, and training stops above 10%" in result.stdout
@@ -432,7 +432,7 @@ def test_many_files_that_cannot_be_used_are_advised_on(
     assert f"--set {setting} leaves them out" in refused.stderr
     trained = finetune_tiny(root, settings=(setting,))
     assert trained.exit_code == 0, trained.stderr
-    assert "30% of the photos are left out" in trained.stderr
+    assert "30% of the images are left out" in trained.stderr
 
 
 def test_splits_that_are_not_given_are_not_looked_at(
@@ -454,7 +454,7 @@ def test_links_and_pipes_get_the_advice_that_helps(
     told = {
         Path(finding["path"]).name: (finding["severity"], finding["detail"], finding["suggestion"])
         for finding in document["findings"]
-        if finding["path"] and finding["kind"] in ("unreadable", "link to other photos")
+        if finding["path"] and finding["kind"] in ("unreadable", "link to other images")
     }
     mend = "mend the link, or remove it"
     assert told.pop("gone.jpg") == ("serious", "it is a link to nothing", mend)
@@ -462,5 +462,5 @@ def test_links_and_pipes_get_the_advice_that_helps(
     assert told.pop("pipe.jpg")[2] == "remove it"
     severity, detail, suggestion = told.pop("up")
     assert (severity, suggestion) == ("serious", "remove the link")
-    assert "the folder of all photos" in detail
+    assert "the folder of all images" in detail
     assert not told

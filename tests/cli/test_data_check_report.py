@@ -29,7 +29,7 @@ def test_the_report_never_lies_among_the_photos(
     root = make_photos(n=2)
     result = tltool("data", "check", root, "--report", root / "report")
     assert result.exit_code == 2
-    assert "among the photos" in the_error(result)
+    assert "among the images" in the_error(result)
     monkeypatch.chdir(root)
     assert tltool("data", "check", ".").exit_code == 2
     assert sorted(path.name for path in root.iterdir()) == ["cat", "dog"]
@@ -48,7 +48,7 @@ def test_no_report_lies_among_the_photos_of_any_source(
     table(root)
     result = tltool("data", "check", spelled.format(root=root), "--report", root / inside)
     assert result.exit_code == 2
-    assert "among the photos" in the_error(result)
+    assert "among the images" in the_error(result)
     assert sorted(path.name for path in root.iterdir()) == ["cat", "dog"]
 
 
@@ -146,7 +146,7 @@ def test_a_report_that_can_be_no_folder_is_refused_before_anything_is_read(
         check=True,
     )
     assert done.stdout.startswith("2 False error: ")
-    assert "is a file" in done.stdout or "among the photos" in done.stdout
+    assert "is a file" in done.stdout or "among the images" in done.stdout
 
 
 def test_names_that_are_not_utf8_are_escaped(

@@ -70,7 +70,7 @@ def test_other_sources_are_checked_too(
 ) -> None:
     root = make_photos(n=3, size=80)
     (root / "cat" / "copy.jpg").write_bytes((root / "cat" / "0_001.jpg").read_bytes())
-    (root / "dog" / "bad.jpg").write_bytes(b"no photo")
+    (root / "dog" / "bad.jpg").write_bytes(b"no image")
     result = tltool("data", "check", make(root), "--json")
     document = json.loads(result.stdout)
     assert (document["images"], document["usable"]) == (8, 7), result.stderr
@@ -140,7 +140,7 @@ def test_a_class_of_one_image_is_serious(
 def test_tiny_grey_pictures_are_offered_the_recipe_for_digits(
     tltool: Callable[..., Any], tmp_path: Path, grey: bool
 ) -> None:
-    """Pixels of digits are; a table of tiny photos in colour is not."""
+    """Pixels of digits are; a table of tiny images in colour is not."""
     rng = np.random.default_rng(0)
     shape = (12, 64) if grey else (12, 64, 3)
     pixels = rng.integers(0, 256, shape).reshape(12, -1)

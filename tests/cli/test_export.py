@@ -24,7 +24,7 @@ Places = tuple[Path, Path]
 
 @pytest.fixture(scope="module", name="places")
 def _places(tmp_path_factory: pytest.TempPathFactory) -> Places:
-    """Return the folder of a finished run without an export, and its photos."""
+    """Return the folder of a finished run without an export, and its images."""
     here = tmp_path_factory.mktemp("places")
     photos = write_photos(here / "photos", n=12, size=(60, 50))
     settings = [f"--set={one}" for one in (*TINY, "export.enabled=false", "name=tiny")]
@@ -280,7 +280,7 @@ def test_photos_that_moved_are_found_by_their_content(
     try:
         gone = tltool(*command)
         assert gone.exit_code == 3
-        assert "photos that the run was trained with are gone" in the_error(gone)
+        assert "images that the run was trained with are gone" in the_error(gone)
         assert "--data" in gone.stderr
         moved = tltool(*command, "--data", tmp_path / "elsewhere" / "photos")
         assert moved.exit_code == 0, moved.stderr

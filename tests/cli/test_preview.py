@@ -49,7 +49,7 @@ def test_the_sheet_shows_every_change_of_the_recipe(tltool, photos, tmp_path):
     assert len(document["photos"]) == 3
     with Image.open(sheet) as image:
         pixels = np.asarray(image.convert("RGB"))
-    # nine changed columns: two bands of the photos and five or four ways of changing them
+    # nine changed columns: two bands of the images and five or four ways of changing them
     assert 2 * 3 * 168 < pixels.shape[0] < 9 * 168
     assert 6 * 168 < pixels.shape[1] < 7 * 168
     assert pixels.std() > 20
@@ -67,7 +67,7 @@ def test_a_recipe_without_augmentation_shows_the_photos(tltool, photos, tmp_path
     result = tltool("preview", photos, "--to", sheet, "--set", "augment.policy=none", *TINY)
     assert result.exit_code == 0
     assert "policy none" in result.stdout
-    assert "Nothing is changed in photos" in result.stdout
+    assert "Nothing is changed in images" in result.stdout
     with Image.open(sheet) as image:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[1] > 3 * 168, "the title has room"
@@ -143,7 +143,7 @@ def test_few_photos_leave_a_change_unsure_and_that_is_said(tltool, photos):
     assert flipped["change"] == "flip vertical" and flipped["advice"] == "leave it out"
     unsure = sum(fit["advice"] == "unsure" for fit in document["changes"])
     assert document["few"].startswith(
-        f"{document['n']} validation photos are few: {unsure} of {len(document['changes'])} changes"
+        f"{document['n']} validation images are few: {unsure} of {len(document['changes'])} changes"
     )
     told = tltool("preview", photos, "--fitness", *TINY, *few)
     assert document["few"] in " ".join(told.stdout.split())

@@ -165,7 +165,7 @@ def test_flags_that_say_the_same_as_a_setting_are_fine(tltool, the_error):
 def test_a_recipe_that_names_no_photos_needs_some(tltool, the_error):
     result = tltool("recipes", "run", "quick")
     assert result.exit_code == 2
-    assert "names no photos" in the_error(result)
+    assert "names no images" in the_error(result)
     assert "tltool recipes run quick PHOTOS" in result.stderr
 
 

@@ -46,7 +46,7 @@ def test_a_folder_of_the_user_is_refused(
 
 
 class Source:
-    """A table of photos, test photos and a file of weights, to begin runs with."""
+    """A table of images, test images and a file of weights, to begin runs with."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -146,14 +146,14 @@ def no_weights(source: Source) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (moved_to_another_class, "other photos in the same place"),
-        (removed, "other photos in the same place"),
-        (added, "other photos in the same place"),
-        (changed, "other photos in the same place"),
-        (in_another_group, "other photos in the same place"),
-        (in_another_fold, "other photos in the same place"),
+        (moved_to_another_class, "other images in the same place"),
+        (removed, "other images in the same place"),
+        (added, "other images in the same place"),
+        (changed, "other images in the same place"),
+        (in_another_group, "other images in the same place"),
+        (in_another_fold, "other images in the same place"),
         (other_test_photos, "another test source: '.*test'"),
-        (changed_test_photo, "other photos in the same place"),
+        (changed_test_photo, "other images in the same place"),
         (no_test, "another test source"),
         (other_weights, "another file of weights: '.*weights.h5'"),
         (changed_weights, "another content of the file of weights"),
@@ -173,7 +173,7 @@ def test_runs_are_not_taken_up_for_anything_else(
 def test_runs_are_not_taken_up_for_a_copy_in_another_place(source: Source, begun: Path) -> None:
     copy = source.root / "copy.csv"
     copy.write_bytes(source.photos.read_bytes())
-    with pytest.raises(UsageError, match=r"were begun with other photos: '.*data\.csv'"):
+    with pytest.raises(UsageError, match=r"were begun with other images: '.*data\.csv'"):
         source.begin(begun, copy)
 
 

@@ -202,7 +202,7 @@ def test_links_inside_a_tar_give_a_file_a_second_name(tmp_path: Path) -> None:
 
 
 def test_a_file_that_a_tar_links_to_itself_stays(tmp_path: Path) -> None:
-    # GNU tar writes this for "tar cf a.tar photos photos/cat"
+    # GNU tar writes this for "tar cf a.tar images photos/cat"
     links = (
         member("cat/1.jpg", type=tarfile.LNKTYPE, linkname="cat/1.jpg"),
         member("dog/2.jpg", type=tarfile.LNKTYPE, linkname="cat/1.jpg"),
@@ -332,7 +332,7 @@ def test_an_encrypted_zip_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_archive(name: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"no zip or tar archive|holds no photos"):
+    with pytest.raises(DataError, match=r"no zip or tar archive|holds no images"):
         read_source(path)
 
 
@@ -355,7 +355,7 @@ def test_a_zstandard_archive_is_told_apart(tmp_path: Path) -> None:
 
 def test_an_archive_without_photos_is_named_instead_of_its_copy(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"readme.txt": b"x"})
-    with pytest.raises(DataError, match=r"a\.zip holds no photos") as raised:
+    with pytest.raises(DataError, match=r"a\.zip holds no images") as raised:
         read_source(path, cache=tmp_path / "cache")
     assert "cache" not in raised.value.message
 

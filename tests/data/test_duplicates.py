@@ -43,7 +43,7 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
-    """Return a picture with structure at every scale, as photos have."""
+    """Return a picture with structure at every scale, as images have."""
     rng = np.random.default_rng(seed)
     layers = [
         Image.fromarray(rng.integers(0, 256, (3 * n, 4 * n, 3), dtype=np.uint8)).resize(
@@ -199,7 +199,7 @@ def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.Monkey
 
 
 def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "_FEW_COMPARISONS", 0)  # as among many photos
+    monkeypatch.setattr(clusters, "_FEW_COMPARISONS", 0)  # as among many images
     pictures = aligned(150)
     for number in range(12):
         original = pictures[Path(f"{number:05d}")]

@@ -122,9 +122,9 @@ def test_a_folder_that_links_reach_again_is_read_once_a_class_and_named(tmp_path
 @pytest.mark.parametrize(
     ("link", "target", "told"),
     [
-        ("cat/up", "..", "'cat/up': by a link it is the folder of all photos, so that the photos"),
-        ("cat/more", "../dog", "'cat/more': by a link it is 'dog', so that the photos there"),
-        ("a dog", "dog", "'a dog': by a link it is 'dog', so that the photos there count as"),
+        ("cat/up", "..", "'cat/up': by a link it is the folder of all images, so that the images"),
+        ("cat/more", "../dog", "'cat/more': by a link it is 'dog', so that the images there"),
+        ("a dog", "dog", "'a dog': by a link it is 'dog', so that the images there count as"),
     ],
 )
 def test_links_to_photos_of_others_are_warned_of(
@@ -142,13 +142,13 @@ def test_links_to_photos_of_others_are_warned_of(
 
 @pytest.mark.parametrize("other", ["ant", "zebra"])
 def test_a_link_into_the_folder_of_another_class_is_warned_of(tmp_path: Path, other: str) -> None:
-    """Whether it is read before the photos that it leads to, or after them."""
+    """Whether it is read before the images that it leads to, or after them."""
     touch(tmp_path, "cat/1.jpg", "cat/in/2.jpg", "cat/in/deep/3.jpg", f"{other}/4.jpg")
     (tmp_path / other / "more").symlink_to("../cat/in")
     (tmp_path / "cat" / "again").symlink_to("in")  # within its class: harmless
     listener = Listener()
     listing = read_source(tmp_path, observer=listener)
-    assert len(listing.items) == 6  # the photos of cat, and two of them again
+    assert len(listing.items) == 6  # the images of cat, and two of them again
     warned = [message for message in listener.messages if "by a link" in message]
     assert len(warned) == 1
     assert f"'{other}/more': by a link it is 'cat/" in warned[0]
@@ -236,8 +236,8 @@ def test_empty_class_folders_and_stray_images_are_noted_but_no_classes(tmp_path:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "holds no photos"),
-        (["cat/notes.txt"], "holds no photos"),
+        ([], "holds no images"),
+        (["cat/notes.txt"], "holds no images"),
         (["1.jpg", "2.jpg"], "2 images in .* lie directly in it"),
         (["cat/1.jpg"], "1 class only.*'cat'"),
         (["cat/1.jpg", "dog/x.txt"], "1 class only"),
@@ -245,7 +245,7 @@ def test_empty_class_folders_and_stray_images_are_noted_but_no_classes(tmp_path:
         (["train/1.jpg", "val/2.jpg"], "lie directly"),
         (["train/a/1.jpg", "train/b/1.jpg", "extra/a/1.jpg"], "mixes ready splits.*'extra'"),
         (["train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"], "more than one validation"),
-        (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"], "validation photos.*'c'.*known: 'a'"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"], "validation images.*'c'.*known: 'a'"),
     ],
 )
 def test_an_unusable_folder_is_refused_in_one_clear_sentence(
@@ -264,7 +264,7 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
 
 def test_a_test_folder_with_unknown_classes_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "held/bird/1.jpg")
-    with pytest.raises(DataError, match=r"test photos have classes.*'bird'"):
+    with pytest.raises(DataError, match=r"test images have classes.*'bird'"):
         read_source(tmp_path / "photos", test=tmp_path / "held")
 
 
@@ -296,5 +296,5 @@ def test_other_photos_in_a_source_of_their_own(tmp_path: Path) -> None:
     touch(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "else/where/2.jpg")
     found = read_source(tmp_path / "photos", other=str(tmp_path / "else"))
     assert (len(found.items), len(found.others)) == (2, 1)
-    with pytest.raises(DataError, match="no photos in 'gone'"):
+    with pytest.raises(DataError, match="no images in 'gone'"):
         read_source(tmp_path / "photos", other="gone")

@@ -169,7 +169,7 @@ def test_adding_images_that_are_near_no_other_moves_no_cluster_and_no_fold(
         )
         folded = with_folds(whole, drawn, 4, seed=seed, clusters=clusters)
         found.append((folded.names[start:], folded.folds[start:], folded.groups[start:]))
-    # test photos are in no fold, all others where they were
+    # test images are in no fold, all others where they were
     assert found[0] == found[1]
 
 
@@ -229,7 +229,7 @@ def test_thousands_of_classes_take_no_longer_than_their_photos() -> None:
     items = classes([6] * 3000)
     started = time.process_time()
     drawn = split(items)
-    assert time.process_time() - started < 5  # comparing all classes with all photos took minutes
+    assert time.process_time() - started < 5  # comparing all classes with all images took minutes
     found = per_class(items, drawn)
     assert all(found[f"c{c}", name] for c in range(3000) for name in set(drawn.names))
 

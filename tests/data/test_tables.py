@@ -102,7 +102,7 @@ def test_photos_outside_the_folder_are_allowed_and_said(folder: Path, tmp_path: 
     listener = Listener()
     listing = read_source(path, observer=listener)
     assert [item.path.read_bytes() for item in listing.items] == [b"x", b"x"]
-    assert any("2 photos" in message and "outside" in message for message in listener.messages)
+    assert any("2 images" in message and "outside" in message for message in listener.messages)
 
 
 def test_columns_that_mean_nothing_are_named(folder: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_separate_test_table(folder: Path) -> None:
         ("file,class\ncat/1.jpg,cat\n", "no column 'path' and no column 'label'; its col"),
         ("path,lable\ncat/1.jpg,cat\n", "Did you mean 'lable'"),
         ("path,label,label\n", "2 columns called 'label'"),
-        ("path,label\n", "holds no photos"),
+        ("path,label\n", "holds no images"),
         (GOOD + "cat/2.jpg,\n", r"the label is empty \(line 4\)"),
         (GOOD + ",cat\n", r"the path is empty \(line 4\)"),
         (GOOD + "cat/2.jpg,cat,x\n", "line 4: 3 cells, but there are 2 columns"),
@@ -151,7 +151,7 @@ def test_a_separate_test_table(folder: Path) -> None:
         (GOOD + "a\0.jpg,cat\n", "files are missing"),
         (GOOD.replace("dog\n", "cat\n"), "1 class only"),
         ("path,label,split\ncat/1.jpg,cat,holdout\n", "the split is none of train.*'holdout'"),
-        ("path,label,split\ncat/1.jpg,cat,test\n", "no training photos"),
+        ("path,label,split\ncat/1.jpg,cat,test\n", "no training images"),
         ("path,label,weight\ncat/1.jpg,cat,-1\n", "weight is no number above 0.*line 2: '-1'"),
         ("path,label,weight\ncat/1.jpg,cat,nan\n", "weight is no number"),
         ("path,label,fold\ncat/1.jpg,cat,1.5\n", "fold is no whole number"),
@@ -359,7 +359,7 @@ def test_other_columns_of_pixel_rows_are_kept(tmp_path: Path) -> None:
         ("a,1,2,,4\n", "line 2: pixel 2 is ''"),
         ("a,1,2,nan,4\n", "line 2: pixel 2 is 'nan'"),
         (",1,2,3,4\nb,1,2,3,4\n", r"the label is empty \(line 2\)"),
-        ("", "holds no photos"),
+        ("", "holds no images"),
     ],
 )
 def test_bad_rows_of_pixels(tmp_path: Path, rows: str, message: str) -> None:

@@ -34,7 +34,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="jpeg"),
         tfds.core.BuilderConfig(name="arrays"),
         tfds.core.BuilderConfig(name="boxes"),
-        tfds.core.BuilderConfig(name="contest"),  # whose test photos have no labels
+        tfds.core.BuilderConfig(name="contest"),  # whose test images have no labels
         tfds.core.BuilderConfig(name="words"),  # whose labels are texts, some of them in Latin-1
     ]
 
@@ -114,7 +114,7 @@ def test_photos_without_labels_are_told(at_home: Path, tmp_path: Path) -> None:
 def test_labels_that_are_texts_must_be_utf8(at_home: Path, tmp_path: Path) -> None:
     listing = read_source("tfds:shapes:words@train", offline=True, cache=tmp_path)
     assert Counter(item.label for item in listing.items) == {"Bär": N, "Wolf": N}
-    told = r"class of photo \d of the split 'test'.*b'B\\xe4r' is not valid UTF-8"
+    told = r"class of image \d of the split 'test'.*b'B\\xe4r' is not valid UTF-8"
     with pytest.raises(DataError, match=told):
         read_source("tfds:shapes:words", offline=True, cache=tmp_path)
 

@@ -34,7 +34,7 @@ HISTORY = (
 def evaluated(
     root: Path, names: Sequence[str], *, n: int = 8, wrong: int = 3
 ) -> LabelledPredictions:
-    """Return answers to ``n`` new photos of each class, ``wrong`` in all named the next class."""
+    """Return answers to ``n`` new images of each class, ``wrong`` in all named the next class."""
     write_photos(root, classes=names, n=n, size=(64, 48))
     paths = [(name, path) for name in sorted(names) for path in sorted((root / name).iterdir())]
     items = [
@@ -72,7 +72,7 @@ def whole(root: Path, names: Sequence[str], **options: Any) -> Report:
         "device": "CPU",
         "data_digest": "ab" * 32,
         "weights": {"source": "random"},
-        "augmentation": {"policy": "light", "why": "few photos", "changes": "flip horizontal"},
+        "augmentation": {"policy": "light", "why": "few images", "changes": "flip horizontal"},
     }
     counts = {"train": dict.fromkeys(answers.photos.class_names, 9)}
     path = answers.photos.items[0].path

@@ -16,7 +16,7 @@ NAMES = ["ants", "bees [small]", "wasps"]
 
 @pytest.fixture(name="metrics", scope="module")
 def _metrics() -> dict[str, Any]:
-    """Return figures of 30 photos, of which 3 are wrong."""
+    """Return figures of 30 images, of which 3 are wrong."""
     labels = np.arange(30) % 3
     named = np.where(np.arange(30) % 10 == 0, (labels + 1) % 3, labels)
     return compute_metrics(np.eye(3)[named] * 0.7 + 0.1, labels, NAMES)
@@ -116,7 +116,7 @@ def test_few_photos_cannot_meet_a_strict_condition(text: str) -> None:
     enough = dict.fromkeys(NAMES, 12)
     check_enough([text, "accuracy<=0.5", "ece<=0.001"], enough)
     with pytest.raises(
-        UsageError, match=r"with \d+ photos: the 95 % interval of a model without a mistake"
+        UsageError, match=r"with \d+ images: the 95 % interval of a model without a mistake"
     ):
         check_enough([text], dict.fromkeys(NAMES, 10))
     labels = np.repeat(np.arange(3), 10)  # and indeed a faultless model does not
@@ -135,7 +135,7 @@ def test_photos_that_are_all_alike_decide_nothing_strictly() -> None:
     found = compute_metrics(np.where(np.eye(2)[labels] > 0, 0.999, 0.001), labels, NAMES[:2])
     assert checked(["ece<=0.05"], found, strict=False)[0]["passed"]
     for text in ("ece<=0.05", "log_loss<=0.1", "brier<=0.1"):
-        with pytest.raises(GateError, match="cannot be told strictly: of these photos"):
+        with pytest.raises(GateError, match="cannot be told strictly: of these images"):
             require(checked([text], found, strict=True))
 
 
@@ -148,5 +148,5 @@ def test_all_that_is_not_met_is_named_at_once(metrics: dict[str, Any]) -> None:
 
 def test_what_no_photo_decides_is_not_met() -> None:
     metrics = compute_metrics(np.eye(2)[[0, 0]], np.array([0, 0]), ["ants", "bees"])
-    with pytest.raises(GateError, match="no photo decides it"):
+    with pytest.raises(GateError, match="no image decides it"):
         require(checked(["recall[bees]>=0"], metrics, strict=False))

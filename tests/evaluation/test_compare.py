@@ -1,4 +1,4 @@
-"""Two classifiers on the same photos: the paired figures are those of the textbooks."""
+"""Two classifiers on the same images: the paired figures are those of the textbooks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_holm_corrects_in_steps() -> None:
 
 
 def test_the_best_of_many_equal_ones_is_not_told_apart_from_them() -> None:
-    """The best was chosen on the photos that it is compared on."""
+    """The best was chosen on the images that it is compared on."""
     rng, plainly, of_all = np.random.default_rng(0), 0, 0
     for _ in range(40):
         hard = rng.normal(0, 1.5, 200)

@@ -18,7 +18,7 @@ NAMES = ("quick-20261121-101500", "vgg16-with-quite-a-long-name-20261121-113000"
 
 @pytest.fixture(name="address", scope="module")
 def _address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Three runs, and galleries with and without photos."""
+    """Three runs, and galleries with and without images."""
     folder = tmp_path_factory.mktemp("comparison")
     right = np.random.default_rng(0).random((3, 153)) < [[0.8], [0.95], [0.9]]
     paired = against_first(right[0], list(right[1:]))

@@ -65,7 +65,7 @@ def test_a_set_is_never_empty_and_grows_with_what_it_promises():
 
 def test_few_photos_cannot_promise_much():
     assert quantile(np.linspace(0, 1, 9), 0.9) == 1.0
-    with pytest.raises(UsageError, match=r"0\.95 need 19 validation photos.* made with 9") as error:
+    with pytest.raises(UsageError, match=r"0\.95 need 19 validation images.* made with 9") as error:
         quantile(np.linspace(0, 1, 9), 0.95)
     assert "at most 0.9" in str(error.value.hint)
 

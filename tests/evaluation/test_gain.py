@@ -12,7 +12,7 @@ LABELS = np.arange(40) % 2
 
 def test_a_gain_has_an_interval_around_it():
     plain = np.where(np.eye(2)[LABELS] > 0, 0.6, 0.4)
-    plain[:6] = plain[:6, ::-1]  # six photos wrong
+    plain[:6] = plain[:6, ::-1]  # six images wrong
     averaged = np.where(np.eye(2)[LABELS] > 0, 0.7, 0.3)
     found = gain_of_copies(plain, averaged, LABELS)
     assert found["accuracy_gain"]["value"] == pytest.approx(6 / 40)

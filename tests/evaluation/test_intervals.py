@@ -41,7 +41,7 @@ def test_impossible_counts_are_refused(successes: int, n: int) -> None:
 
 
 def means(values: np.ndarray, replicates: int, seed: int = 0) -> np.ndarray:
-    """Return the mean of photos drawn with replacement, again and again."""
+    """Return the mean of images drawn with replacement, again and again."""
     found = bootstrap(
         lambda draws: values[draws].mean(axis=1)[:, None],
         len(values),
@@ -73,7 +73,7 @@ def test_an_interval_of_biased_replicates_is_moved_back_and_holds_the_value() ->
 
 
 def test_equal_replicates_are_no_certainty() -> None:
-    """Twenty photos of the same loss do not say that every photo has it."""
+    """Twenty images of the same loss do not say that every image has it."""
     assert bootstrap_interval(0.001, np.full(1000, 0.001)) is None
     assert bootstrap_interval(1.0, np.full(1000, 1.0), n=20) == list(wilson(20, 20))
 

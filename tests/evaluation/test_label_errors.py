@@ -71,7 +71,7 @@ def test_a_class_of_a_single_photo_does_not_keep_the_others_from_being_looked_at
     flipped = np.random.default_rng(1).permutation(np.arange(1, 301))[:15]
     labels = true.copy()
     labels[flipped] = (true[flipped] + 1) % 3
-    labels[0] = 3  # alone of its class; two more are copies of one photo
+    labels[0] = 3  # alone of its class; two more are copies of one image
     features, labels = np.append(features, features[:2] + 9, axis=0), np.append(labels, [4, 4])
     groups = np.append(np.arange(301), [301, 301])
     found = label_errors(features, labels, groups, classes=5, strength=0.1, seed=0)

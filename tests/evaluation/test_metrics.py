@@ -180,7 +180,7 @@ def test_every_interval_holds_its_value(case: tuple[np.ndarray, np.ndarray, list
             if interval is not None:
                 assert interval[0] <= value <= interval[1]
                 found += 1
-            elif value is not None:  # nothing varies from photo to photo
+            elif value is not None:  # nothing varies from image to image
                 assert key.startswith(("log_loss", "brier", "ece", "roc_auc", "average_precision"))
     assert found >= 9
 
@@ -255,7 +255,7 @@ def test_without_a_mistake_nothing_is_certain_all_the_same() -> None:
     metrics = compute_metrics(np.eye(2)[labels], labels, ["ants", "bees"])
     least = metrics["accuracy"]["low"]
     assert 0.8 < least < 0.9
-    # a mean of two figures of ten photos each is known a little worse than one of twenty
+    # a mean of two figures of ten images each is known a little worse than one of twenty
     assert 0.8 < metrics["balanced_accuracy"]["low"] < least
     assert 0.8 < metrics["macro"]["f1_interval"][0] < 1
     assert metrics["weighted"]["f1_interval"][0] == least

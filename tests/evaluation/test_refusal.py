@@ -1,4 +1,4 @@
-"""The border of what is known, and what leaving photos unanswered gives."""
+"""The border of what is known, and what leaving images unanswered gives."""
 
 from __future__ import annotations
 

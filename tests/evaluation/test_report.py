@@ -75,7 +75,7 @@ def test_the_sections_stand_in_the_order_in_which_one_asks(page):
 
 def test_the_answer_is_told_first_with_interval_baseline_and_what_to_do(page):
     main = page.words[page.words.index("Model card") :]
-    answer = main.index("87.5 % of 24 validation photos are named right (95 % interval 69.0 % to")
+    answer = main.index("87.5 % of 24 validation images are named right (95 % interval 69.0 % to")
     assert answer < main.index("always naming apple reaches 33.3 %") < main.index("Next: ")
     assert main.index("Next: ") < main.index("Confusion matrix")
     assert "Look through the 6 labels that look wrong" in main
@@ -112,7 +112,7 @@ def test_every_mistake_has_its_photo_and_the_heat_map_where_there_is_one(page):
 
 
 def test_what_was_changed_in_training_photos_is_told(page):
-    assert "Training photos were changed at random (policy light): flip horizontal." in page.words
+    assert "Training images were changed at random (policy light): flip horizontal." in page.words
 
 
 def test_the_photos_behind_each_number_are_in_the_page(page):
@@ -135,13 +135,13 @@ def test_figures_that_were_set_on_these_photos_are_labelled(tmp_path):
     assert "each of them at the temperature that the others give" in words
     assert "this one is above it" in words  # the cross-fitted one
     assert "0.123" in words and "0.765" in words and "after, cross-fitted" in words
-    assert "The border was set on these photos" in words
+    assert "The border was set on these images" in words
     assert "chose the best epoch, the temperature and the border of what is known" in words
     other = replace(report, metrics={**metrics, "part": "test"})
     words = page_of(tmp_path / "test.html", other).words
     assert "this one is not above it" in words
-    assert "set on these photos" not in words and "0.765" not in words
-    assert "fewer than 10 photos, and says little" in words
+    assert "set on these images" not in words and "0.765" not in words
+    assert "fewer than 10 images, and says little" in words
 
 
 def test_a_temperature_that_was_refused_is_told(tmp_path):
@@ -161,7 +161,7 @@ def test_a_temperature_that_was_refused_is_told(tmp_path):
 
 def test_photos_of_something_else_are_named_as_data(tmp_path):
     report = whole(tmp_path / "photos", NAMES)
-    sentence = "Photos of something else, of no class"
+    sentence = "Images of something else, of no class"
     assert sentence not in page_of(tmp_path / "a.html", report).words
     figures = detection_metrics(
         np.linspace(0.1, 0.9, 20, dtype=np.float32), np.ones(30, np.float32)
@@ -215,7 +215,7 @@ def test_many_classes_are_listed_as_pairs_and_many_photos_stay_small(tmp_path):
     mistakes = [photo for photo in data["photos"] if photo["label"] != photo["predicted"]]
     assert len(mistakes) == 30
     right = {photo["label"] for photo in data["photos"] if photo["label"] == photo["predicted"]}
-    assert right == set(range(3, 45))  # the photos of three classes are all wrong
+    assert right == set(range(3, 45))  # the images of three classes are all wrong
     assert len(page.text) < 2_000_000
 
 
@@ -231,14 +231,14 @@ def test_a_photo_that_is_gone_leaves_a_blank(tmp_path):
         ({"asserts": [{"assert": "ece<=0", "passed": False}]}, "ece<=0 is not met"),
         (
             {"not_above_chance": ["apple", "plum"], "rarest_of_these": ["plum"]},
-            "Collect more photos of plum: with so few, recall of apple, plum cannot",
+            "Collect more images of plum: with so few, recall of apple, plum cannot",
         ),
-        ({"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]}, "3 photos of apple named kaki"),
+        ({"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]}, "3 images of apple named kaki"),
         ({"accuracy": {"value": 0.9, "low": 0.7, "high": 1.0}}, "about 220 instead of 24"),
         ({"ece": 0.2, "ece_by_chance": 0.1}, "Do not take confidences literally"),
-        ({"ece": 0.2, "ece_by_chance": 0.21}, "Keep photos apart"),
-        ({}, "Keep photos apart"),
-        ({"part": "test"}, "Try it on photos from where it will be used"),
+        ({"ece": 0.2, "ece_by_chance": 0.21}, "Keep images apart"),
+        ({}, "Keep images apart"),
+        ({"part": "test"}, "Try it on images from where it will be used"),
     ],
 )
 def test_what_to_do_next_fits_what_was_found(tmp_path, change, told):

@@ -1,4 +1,4 @@
-"""Accuracy by what the audit knows of photos."""
+"""Accuracy by what the audit knows of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tltool.evaluation.metrics.slices import sliced
 
 
 def photos(**columns: list[Any]) -> Catalog:
-    """Return photos that differ in ``columns`` only."""
+    """Return images that differ in ``columns`` only."""
     n = len(next(iter(columns.values())))
     same = {"path": [Path("/photos/cat/a.jpg")] * n, "label": ["cat"] * n, "format": ["png"] * n}
     rows = {"width": [64] * n, "height": [64] * n, **same, **columns}

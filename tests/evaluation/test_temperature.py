@@ -27,7 +27,7 @@ def test_the_right_temperature_is_found_and_taken(true):
 
 
 def test_a_temperature_that_would_harm_other_photos_is_refused():
-    """With a dozen photos of a calibrated model, what fits them best is chance."""
+    """With a dozen images of a calibrated model, what fits them best is chance."""
     refused = [choose_temperature(*drawn(seed, 12, 1.0)) for seed in range(40)]
     refused = [found for found in refused if found.refused]
     assert len(refused) >= 15
@@ -41,7 +41,7 @@ def test_figures_of_photos_that_a_temperature_was_not_fitted_on():
     logits, labels = drawn(3, 60, 3.0)
     found = choose_temperature(logits, labels)
     own = np.exp(logits / found.value) / np.exp(logits / found.value).sum(axis=1, keepdims=True)
-    assert found.log_loss_after > log_loss(own, labels)  # its own photos are fitted better
+    assert found.log_loss_after > log_loss(own, labels)  # its own images are fitted better
     assert 0 < found.ece_after == found.to_json()["ece_after_cross_fitted"] < 1
 
 

@@ -97,7 +97,7 @@ def test_litert_int8_takes_bytes_as_a_decoder_gives_them(
 def test_int8_keeps_the_colours_that_preprocessing_turns_round(
     tmp_path: Path, mode: PreprocessMode
 ) -> None:
-    """A ReverseV2 in the graph came out with the wrong scale: every photo far too dark."""
+    """A ReverseV2 in the graph came out with the wrong scale: every image far too dark."""
     generator = np.random.default_rng(2)
     photos = np.clip(
         generator.uniform(0, 255, (6, 1, 1, 3)) + generator.normal(0, 20, (6, 20, 16, 3)), 0, 255

@@ -8,7 +8,7 @@ import pytest
 from tests.export.tiny_classifier import tiny_model
 from tltool.errors import GateError
 from tltool.evaluation.metrics.intervals import wilson
-from tltool.export.acceptance import Figures, Photos, measure, refuse_any
+from tltool.export.acceptance import Figures, GateSamples, measure, refuse_any
 from tltool.export.convert import write_converted
 from tltool.export.formats import FORMATS
 from tltool.export.fresh_process import FreshProcess
@@ -31,7 +31,7 @@ def _expected() -> np.ndarray:
 
 
 def figures(folder: Path, expected: np.ndarray, labels: np.ndarray) -> Figures:
-    photos = Photos([b""] * len(ARRAYS), ARRAYS, labels, expected)
+    photos = GateSamples([b""] * len(ARRAYS), ARRAYS, labels, expected)
     with FreshProcess(KNOWN.runtime) as child:
         return measure(folder, KNOWN, photos, max_drop=0.01, child=child)
 

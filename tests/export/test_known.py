@@ -1,4 +1,4 @@
-"""What an export says of photos unlike those that its model has learned from."""
+"""What an export says of images unlike those that its model has learned from."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ import tensorflow as tf
 
 tf.config.set_soft_device_placement(False)
 model = tf.saved_model.load(sys.argv[1])
-photos = tf.constant([open(sys.argv[2], "rb").read(), b"junk"])
+images = tf.constant([open(sys.argv[2], "rb").read(), b"junk"])
 # what is not pinned goes where the caller wants it: to a GPU if there is one
 device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
 with tf.device(device):

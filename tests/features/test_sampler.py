@@ -1,4 +1,4 @@
-"""Which photos an epoch takes: each once, or each class equally often."""
+"""Which images an epoch takes: each once, or each class equally often."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_no_photo_is_drawn_again_before_all_others_of_its_class(
     times = np.bincount(photos, minlength=len(labels))
     for number in range(len(counts)):
         assert np.ptp(times[labels == number]) <= 1
-    for photo in np.unique(photos):  # turns count the draws of a photo without a gap
+    for photo in np.unique(photos):  # turns count the draws of an image without a gap
         assert sorted(turns[photos == photo]) == list(range(times[photo]))
 
 

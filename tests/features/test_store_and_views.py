@@ -17,7 +17,7 @@ from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
 from tltool.features.feature_store import BFLOAT16, FeatureStore, reserve
 from tltool.features.sampler import Sampler, shuffled_order
-from tltool.features.views import PhotoSource, rows_of_epoch
+from tltool.features.views import ImageSource, rows_of_epoch
 
 EVERYTHING = AugmentSpec(
     "horizontal", (0.5, 1.5), 0.4, 0.4, 1.0, rotation=20, noise=WithProbability(20, 0.5)
@@ -153,7 +153,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_photos, start):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)
-    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
+    source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
     whole = list(source.augmented(EVERYTHING, seed=3, epoch=2).as_numpy_iterator())
     rest = list(source.augmented(EVERYTHING, seed=3, epoch=2, start=start).as_numpy_iterator())
     assert len(rest) == len(whole) - start // 4
@@ -165,7 +165,7 @@ def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_ph
 def test_cached_views_are_the_first_epochs_of_the_live_path(make_photos):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)
-    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
+    source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
     for number in (1, 2, 3):
         cached = source.augmented(EVERYTHING, seed=3, epoch=number).as_numpy_iterator()
         live = source.drawn(EVERYTHING, Sampler(labels, seed=3), epoch=number).as_numpy_iterator()
@@ -177,7 +177,7 @@ def test_cached_views_are_the_first_epochs_of_the_live_path(make_photos):
 def test_a_photo_drawn_twice_in_an_epoch_is_changed_in_two_ways(make_photos):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([0] * 9 + [1], np.int64)
-    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
+    source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
     spec = AugmentSpec(crop=(0.3, 1.5))
 
     def drawn(sampler: Sampler) -> list[np.ndarray]:
@@ -199,7 +199,7 @@ def test_weights_of_photos_come_with_their_labels_also_when_blended(make_photos)
     items = read_folder(make_photos(n=4, size=24)).items
     labels = np.array([0] * 4 + [1] * 4, np.int64)
     weights = np.array([2] * 4 + [0.5] * 4, np.float32)
-    source = PhotoSource(items, labels, 2, DecodeSpec(16, 16), batch_size=8, weights=weights)
+    source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=8, weights=weights)
     for spec in (AugmentSpec(), AugmentSpec(mixup=1.0), AugmentSpec(cutmix=1.0)):
         batches = source.augmented(spec, seed=0, epoch=1).as_numpy_iterator()
         found = np.concatenate([batch[2] for batch in batches])

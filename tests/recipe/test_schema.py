@@ -67,7 +67,7 @@ def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def some_recipe() -> st.SearchStrategy[dict[str, Any]]:
-    """Return trees of any keys with any valid values; photos lie somewhere absolute."""
+    """Return trees of any keys with any valid values; images lie somewhere absolute."""
     by_key = {key: values(entry_of(key)) for key in all_keys()}
     letters = st.characters(exclude_characters="/.", exclude_categories=["Cs"])
     places = st.none() | st.text(letters, min_size=1).map(lambda name: f"/{name}")

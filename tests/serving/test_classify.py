@@ -1,4 +1,4 @@
-"""Photos to classes, and what keeps a server whole when they are none."""
+"""Images to classes, and what keeps a server whole when they are none."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_the_forms_of_a_kserve_v1_client(two):
 
 
 def test_a_model_that_takes_no_photos_says_so(two):
-    assert two.get("/v1/models").json["models"][0]["takes_photos"] is False
+    assert two.get("/v1/models").json["models"][0]["takes_images"] is False
     answer = two.classify(b"x")
     assert answer.status == 501
     assert "no signature over the bytes" in answer.error

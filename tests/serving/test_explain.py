@@ -1,4 +1,4 @@
-"""A photo in, and a picture of what speaks for its class out."""
+"""An image in, and a picture of what speaks for its class out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_explained_is_said(live):
     assert live.ask("POST", "/v1/explain", huge_png(30_000)).status == 413
     body, kind = form({"a.png": encoded(1), "b.png": encoded(2)})
     answer = live.ask("POST", "/v1/explain", body, {"Content-Type": kind})
-    assert answer.status == 400 and answer.error == "One photo at a time"
+    assert answer.status == 400 and answer.error == "One image at a time"
 
 
 def test_a_model_without_the_signature_says_so(tmp_path):

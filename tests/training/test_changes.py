@@ -1,4 +1,4 @@
-"""What phases change in their photos and features, and when they stop blending."""
+"""What phases change in their images and features, and when they stop blending."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.features.extract import Features
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.training.cached import finetune_data, head_data
 from tltool.training.live import live_data
 from tltool.training.plan import AugmentationSchedule
@@ -32,7 +32,7 @@ class Column:
 
 
 def views_of(number: int) -> list[Features]:
-    """Views whose features hold the number of their view; labels are the photos themselves."""
+    """Views whose features hold the number of their view; labels are the images themselves."""
     rng = np.random.default_rng(0)
     return [
         Features(
@@ -112,7 +112,7 @@ def test_features_change_in_another_way_in_every_epoch_but_the_same_in_every_run
 def test_live_photos_are_not_blended_in_the_last_epochs(make_photos):
     items = read_folder(make_photos(n=4, size=24)).items
     numbers = np.array([item.label == "dog" for item in items], np.int64)
-    source = PhotoSource(items, numbers, 2, DecodeSpec(16, 16), batch_size=8)
+    source = ImageSource(items, numbers, 2, DecodeSpec(16, 16), batch_size=8)
     data = live_data(
         source, source,
         changes=AugmentationSchedule(AugmentSpec(mixup=1.0), FeatureSpec(), mixed_epochs=1),

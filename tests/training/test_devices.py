@@ -39,7 +39,7 @@ def train(strategy, kind):
     history = []
     trainer = Trainer(model, [Group(model.trainable_variables)], plan, strategy, FLOAT32, history)
     def batches(epoch):
-        for start in range(0, 17, 8):  # the last batch has one photo: one device gets none
+        for start in range(0, 17, 8):  # the last batch has one image: one device gets none
             yield images[start:start + 8], labels[start:start + 8]
     seen = []
     def validate():

@@ -1,4 +1,4 @@
-"""Weights of classes and photos, against counting."""
+"""Weights of classes and images, against counting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_classes_count_the_same_with_weights_of_photos_too():
 
 
 def test_views_blended_before_the_draw_are_made_up_for():
-    # every photo is half its own class and half class 0, in one of two views
+    # every image is half its own class and half class 0, in one of two views
     mixed = (ONE_HOT + np.eye(3)[[0] * 15]) / 2
     order = np.random.default_rng(0).permutation(15)
     labels = mean_labels([np.arange(15), order], [ONE_HOT, mixed[order]])

@@ -68,7 +68,7 @@ def test_the_focal_loss_is_that_of_keras():
 
 
 def test_smoothing_does_not_make_a_small_class_likely_in_photos_of_a_large_one():
-    # the least loss of a photo is at its target: the smoothed label, whatever the weights
+    # the least loss of an image is at its target: the smoothed label, whatever the weights
     target = np.array([0.95, 0.05])
     at_target = plain([[1, 0]], [np.log(target)], (0.505, 50.5), 0.1)[0]
     for moved in ([0.9, 0.1], [0.97, 0.03], [0.5, 0.5]):

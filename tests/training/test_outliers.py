@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tltool.evaluation.metrics.selective import auroc
-from tltool.training.ood import MOST_PHOTOS, OutlierDetector, fit_detector, why_no_detector
+from tltool.training.ood import MOST_IMAGES, OutlierDetector, fit_detector, why_no_detector
 
 
 def clouds(seed: int, n: int, *, shift: float = 0.0, size: int = 64) -> np.ndarray:
@@ -24,7 +24,7 @@ LABELS = np.repeat([0, 1], 20)
 
 @pytest.fixture(scope="module", name="detector")
 def _detector() -> OutlierDetector:
-    found = fit_detector(clouds(0, 20), LABELS)  # fewer photos than features
+    found = fit_detector(clouds(0, 20), LABELS)  # fewer images than features
     assert found is not None
     return found
 
@@ -73,7 +73,7 @@ def test_features_that_never_vary_do_no_harm():
 @pytest.mark.parametrize(
     ("pooled", "labels", "why"),
     [
-        (clouds(6, 1), np.array([0, 1]), "one photo per class"),
+        (clouds(6, 1), np.array([0, 1]), "one image per class"),
         (np.ones((40, 64), np.float32), LABELS, "have the same features"),
         (np.full((40, 64), np.nan, np.float32), LABELS, "not finite"),
     ],
@@ -85,7 +85,7 @@ def test_what_tells_nothing_gives_no_detector_and_a_reason(pooled, labels, why):
 
 def test_a_rare_class_among_very_many_photos_is_known_too():
     rng, n = np.random.default_rng(8), 12_001
-    even = np.linspace(0, n - 1, MOST_PHOTOS).astype(int)
+    even = np.linspace(0, n - 1, MOST_IMAGES).astype(int)
     rare = np.setdiff1d(np.arange(n), even)[50]  # even steps pass over it
     points = rng.normal([5, 0, 0, 0], 1, (n, 4)).astype(np.float32)
     points[rare] = [0, 9, 0, 0]

@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: its photos, what ``finetune`` returned, and the photos' digests before."""
+    """A finished run: its images, what ``finetune`` returned, and the images' digests before."""
 
     photos: Path
     result: FinetuneResult

@@ -1,4 +1,4 @@
-"""Augmentation of a run: the policy that the number of photos chooses, and changes of features."""
+"""Augmentation of a run: the policy that the number of images chooses, and changes of features."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
         told[name] = listener.told
-    why = "training photos; mixup pays from 5,000 on"
+    why = "training images; mixup pays from 5,000 on"
     assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
     noted = read_manifest(runs["plain"] / "manifest.json")["augmentation"]
     assert noted["policy"] == "light"

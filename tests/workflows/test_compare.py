@@ -1,4 +1,4 @@
-"""tltool compare: runs on the same photos, backbones on some photos, and what is refused."""
+"""tltool compare: runs on the same images, backbones on some images, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tltool(*args: object) -> Any:
 
 @pytest.fixture(scope="module")
 def other(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of a run that gives some photos another answer."""
+    """Return a copy of a run that gives some images another answer."""
     run = tmp_path_factory.mktemp("other") / "worse"
     shutil.copytree(trained.run, run)
     rewrite(run / "predictions.csv", turned)
@@ -113,7 +113,7 @@ def test_photos_that_are_gone_are_named_without_a_picture(trained, other, tmp_pa
 
 
 def move_photos(run: Path, photos: Path) -> None:
-    """Let the run believe that its photos were elsewhere."""
+    """Let the run believe that its images were elsewhere."""
     manifest = json.loads((run / "manifest.json").read_text("utf-8"))
     manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
     manifest["arguments"]["photos"] = str(photos)
@@ -141,7 +141,7 @@ def test_different_photos_are_refused(trained, other, tmp_path):
         (shorter / name).write_text("".join(lines), "utf-8")
     result = tltool("compare", trained.run, shorter)
     assert result.exit_code == 3
-    assert "different photos" in result.stderr and "1 only in the validation part" in result.stderr
+    assert "different images" in result.stderr and "1 only in the validation part" in result.stderr
 
 
 def test_other_labels_are_refused(trained, other, tmp_path):

@@ -101,7 +101,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "evaluate.asserts": ('["log_loss<=0.0001"]', ()),
     "evaluate.report": ("true", ()),
     "evaluate.strict": ("true", ('evaluate.asserts=["accuracy>=0.05"]',)),
-    # without a probe: one no better than chance ends the search, and with these photos it may be
+    # without a probe: one no better than chance ends the search, and with these images it may be
     "evaluate.label_errors": ("false", ("train.probe.enabled=false",)),
     "export.enabled": ("true", ()),
     "export.parity_images": ("2", (EXPORT,)),

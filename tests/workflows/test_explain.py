@@ -1,4 +1,4 @@
-"""tltool explain: a picture per photo, whatever the photo is."""
+"""tltool explain: a picture per image, whatever the image is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tltool(*args: object) -> Any:
 
 @pytest.fixture(scope="module")
 def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two photos, one of them turned, and a file of words."""
+    """Two images, one of them turned, and a file of words."""
     folder = tmp_path_factory.mktemp("mixed")
     shutil.copy(next((trained.photos / "plum").iterdir()), folder / "0.png")
     pixels = np.random.default_rng(0).integers(0, 255, (300, 420, 3), dtype=np.uint8)

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.conftest import merged
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
@@ -122,14 +122,14 @@ def test_the_run_says_how_long_it_waited_for_photos(trained):
 
 
 def test_photos_that_come_slowly_are_seen_in_the_history(finetune_tiny, fruit, monkeypatch):
-    drawn = PhotoSource.drawn
+    drawn = ImageSource.drawn
 
     def slowly(*args: Any, **others: Any) -> Iterator[Any]:
         for batch in drawn(*args, **others):
             time.sleep(0.5)
             yield batch
 
-    monkeypatch.setattr(PhotoSource, "drawn", slowly)
+    monkeypatch.setattr(ImageSource, "drawn", slowly)
     off = ("train.cache=off", "train.finetune.epochs=0", "train.probe.enabled=false")
     rows = rows_of(finetune_tiny(fruit, *off).run / "history.csv")
     assert float(rows[-1]["data_wait"]) > 0.5  # the first epoch also traces the step

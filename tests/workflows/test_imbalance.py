@@ -74,9 +74,9 @@ def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
     uneven, fruit, tmp_path, tiny_settings
 ):
     _, told = trained(uneven, tmp_path / "uneven", tiny_settings)
-    assert [text for text in told if "as many training photos as 'dog'" in text]
+    assert [text for text in told if "as many training images as 'dog'" in text]
     _, told = trained(fruit, tmp_path / "even", tiny_settings)
-    assert not [text for text in told if "as many training photos" in text]
+    assert not [text for text in told if "as many training images" in text]
 
 
 def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path, tiny_settings):

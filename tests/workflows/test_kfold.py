@@ -97,7 +97,7 @@ def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
     with pytest.raises(UsageError, match="a run with other settings"):
         cross_validate(str(fruit), recipe="vgg16", count=2, settings=[*short, "seed=5"], out=out)
     others = write_fruit(tmp_path / "others", n=6, seed=2)
-    with pytest.raises(UsageError, match="were begun with other photos"):
+    with pytest.raises(UsageError, match="were begun with other images"):
         cross_validate(str(others), recipe="vgg16", count=2, settings=short, out=out)
 
 

@@ -1,4 +1,4 @@
-"""A division laid out as files: equal names, photos that are gone, and what a failure leaves."""
+"""A division laid out as files: equal names, images that are gone, and what a failure leaves."""
 
 from __future__ import annotations
 

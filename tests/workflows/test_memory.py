@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of photos that are predicted, explained or measured."""
+"""Memory does not grow with the number of images that are predicted, explained or measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tltool.workflows.evaluate import evaluate
 from tltool.workflows.prediction.explainer import load_explainable
 from tltool.workflows.predict import start_predicting
 
-verb, model, photos = sys.argv[1:]
+verb, model, images = sys.argv[1:]
 held = {}
 
 class Watching(SilentObserver):
@@ -34,17 +34,17 @@ class Watching(SilentObserver):
 
 watching = Watching()
 if verb == "predict":
-    found = start_predicting(model, [photos], observer=watching).answers
+    found = start_predicting(model, [images], observer=watching).answers
     assert all(one.error is None for one in found)
 elif verb == "explain":
     watching.on_phase(verb)
     looking = load_explainable(Path(model), "grad-cam")
-    content = next(Path(photos).rglob("*.jpg")).read_bytes()
+    content = next(Path(images).rglob("*.jpg")).read_bytes()
     for done in range(8, PHOTOS + 1, 8):
         assert looking.look([content] * 8, -1).answers.ok.all()
         watching.on_progress(done, PHOTOS)
 else:
-    evaluate(model, photos, observer=watching)
+    evaluate(model, images, observer=watching)
 warm = min(done for done in held if done >= WARM)
 print(max(held), round(held[max(held)] - held[warm]))
 """.replace("WARM", str(WARM)).replace("PHOTOS", str(PHOTOS))
@@ -52,7 +52,7 @@ print(max(held), round(held[max(held)] - held[warm]))
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thousand photos of 490 KB each as the model reads them."""
+    """A thousand images of 490 KB each as the model reads them."""
     photos = tmp_path_factory.mktemp("many") / "photos"
     (photos / "plum").mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
@@ -75,4 +75,4 @@ def test_memory_does_not_grow_with_the_number_of_photos(trained, many, verb):
     assert done.returncode == 0, done.stderr
     count, grown = map(int, done.stdout.split())
     assert count == PHOTOS
-    assert grown < 40, f"{grown} MiB more at the end than after {WARM} photos"
+    assert grown < 40, f"{grown} MiB more at the end than after {WARM} images"

@@ -27,7 +27,7 @@ def tltool(*args: object) -> Any:
 
 @pytest.fixture(scope="module")
 def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four photos, a file of words and an empty one."""
+    """Four images, a file of words and an empty one."""
     folder = tmp_path_factory.mktemp("mixed")
     for number, photo in enumerate(sorted((trained.photos / "plum").iterdir())[:4]):
         shutil.copy(photo, folder / f"{number}.png")
@@ -130,7 +130,7 @@ def test_photos_that_the_run_was_trained_on_are_told(trained, tmp_path):
 def test_leaks_are_told_beside_the_accuracy_in_the_figures_and_in_the_report(
     finetune_tiny, tmp_path
 ):
-    """One test photo is in the training part too, one smaller; one is in the validation part."""
+    """One test image is in the training part too, one smaller; one is in the validation part."""
     parts = {
         part: write_fruit(tmp_path / "p" / part, n=6, seed=n)
         for n, part in enumerate(("train", "val", "test"))
@@ -147,14 +147,14 @@ def test_leaks_are_told_beside_the_accuracy_in_the_figures_and_in_the_report(
         "validation": 1,
     }
     told = (
-        "Measure on photos that the model has not seen: 2 of these trained it (by a copy) and 1 of "
-        "these chose its best epoch (by a copy), so the figures are better than those of new photos"
+        "Measure on images that the model has not seen: 2 of these trained it (by a copy) and 1 of "
+        "these chose its best epoch (by a copy), so the figures are better than those of new images"
     )
     assert told in (run / "report.html").read_text("utf-8")
     lines = " ".join(tltool("runs", "show", run).stdout.split())
     assert lines.index("accuracy") < lines.index(told) < lines.index("log-loss")
     again = tltool("evaluate", run, tmp_path / "p", "--split", "test", "--json")
-    # by content alone: of training photos only digests are kept
+    # by content alone: of training images only digests are kept
     assert json.loads(again.stdout)["trained_on"] == {"train": 1, "validation": 1}
 
 
@@ -178,7 +178,7 @@ def test_an_export_does_not_know_what_it_was_trained_on(trained, tmp_path):
     page = tmp_path / "page.html"
     result = tltool("evaluate", trained.export, trained.photos, "--report", page, "--json")
     assert json.loads(result.stdout)["trained_on"] is None
-    assert "trained on some of these photos is not known" in page.read_text("utf-8")
+    assert "trained on some of these images is not known" in page.read_text("utf-8")
 
 
 def test_a_copy_of_the_photos_is_matched_by_content(trained, tmp_path):
@@ -209,14 +209,14 @@ def test_a_class_that_the_model_does_not_know(trained, tmp_path):
 def test_other_classes_are_named_with_those_that_have_no_photos(trained, tmp_path):
     shutil.copytree(trained.photos / "plum", tmp_path / "some" / "pear")
     result = tltool("evaluate", trained.run, tmp_path / "some")
-    assert "there are no photos of green apple, kaki 柿, plum" in result.stderr
+    assert "there are no images of green apple, kaki 柿, plum" in result.stderr
 
 
 def test_one_class_only_is_measured_and_said(trained, tmp_path):
     shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")
     result = tltool("evaluate", trained.run, tmp_path / "some", "--json")
     assert result.exit_code == 0
-    assert "all photos are of one class, plum" in result.stderr
+    assert "all images are of one class, plum" in result.stderr
     document = json.loads(result.stdout)
     assert document["absent_classes"] == ["green apple", "kaki 柿"]
     assert document["roc_auc"] is None and document["accuracy"]["value"] is not None
@@ -228,7 +228,7 @@ def test_a_photo_with_two_labels_is_said(trained, tmp_path):
         shutil.copy(photos / "plum" / name, photos / "kaki 柿" / f"again {name}")
     result = tltool("evaluate", trained.run, photos)
     assert result.exit_code == 0
-    assert "4 photos lie in more than one class" in result.stderr
+    assert "4 images lie in more than one class" in result.stderr
     assert "again 0_00.png" in result.stderr
 
 
@@ -293,7 +293,7 @@ def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
         assert f"wrote {file}" in result.stderr
         page = file.read_text("utf-8")
         rate = json.loads(result.stdout)["accuracy"]["value"]
-        assert f"{100 * rate:.1f} % of 42 photos are named right" in page
+        assert f"{100 * rate:.1f} % of 42 images are named right" in page
         assert ('alt="What spoke for' in page) == maps
         assert ("Backbone tiny_vgg, weights from random." in page) == maps  # a run knows
         assert "Recipe, and how to reproduce" not in page
@@ -313,7 +313,7 @@ def test_what_is_too_large_for_the_run_is_too_large_for_its_evaluation(trained, 
     run = shutil.copytree(trained.run, tmp_path / "run")
     recipe = (run / "recipe.yaml").read_text("utf-8")
     (run / "recipe.yaml").write_text(re.sub(r"max_pixels: \d+", "max_pixels: 1599", recipe))
-    result = tltool("evaluate", run, trained.photos)  # photos of 40 x 40
+    result = tltool("evaluate", run, trained.photos)  # images of 40 x 40
     assert result.exit_code == 3 and "too many pixels" in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""Thousands of photos: streamed to a file, taken up again, sorted into folders."""
+"""Thousands of images: streamed to a file, taken up again, sorted into folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tltool.errors import Interrupted
 from tltool.events import SilentObserver
 from tltool.workflows.batch_predict import predict_many
 from tltool.workflows.prediction.class_folders import (
-    PhotoSorter,
+    ImageSorter,
     Sorting,
     folder_name,
     folder_names,
@@ -44,7 +44,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five photos, one with a name that a CSV must quote, and one bad file."""
+    """Five images, one with a name that a CSV must quote, and one bad file."""
     folder = tmp_path_factory.mktemp("mixed") / "photos"
     folder.mkdir()
     for number, photo in enumerate(sorted((trained.photos / "plum").iterdir())[:5]):
@@ -252,7 +252,7 @@ def test_photos_answered_before_are_not_sorted_and_that_is_said(trained, mixed, 
     result = tltool(
         *("predict", trained.run, mixed, "--output", file, "--append", "--sort-into", target)
     )
-    assert "sorted 4 photos" in result.stderr
+    assert "sorted 4 images" in result.stderr
     assert "answered before, and so not sorted: 1" in result.stderr
     assert not list(target.rglob("0.png"))
 
@@ -266,7 +266,7 @@ def test_the_unsure_are_apart_and_other_files_are_not_overwritten(trained, mixed
     assert (target / "_unsure" / "0.png").read_text() == "of the user"
     links = [path for path in target.rglob("*") if path.is_symlink()]
     assert len(links) == 5 and {link.resolve().parent for link in links} == {mixed.resolve()}
-    assert "sorted 5 photos" in result.stderr
+    assert "sorted 5 images" in result.stderr
 
 
 def test_photos_are_not_sorted_into_where_they_come_from(trained, mixed, tmp_path):
@@ -301,8 +301,8 @@ def answer_for(file: Path) -> Prediction:
 @pytest.mark.parametrize("how", ["copy", "link"])
 def test_names_as_long_as_a_file_system_takes_are_sorted(tmp_path, how):
     names = ["n" * 251 + ".png", "é" * 125 + "a.png", "n." + "e" * 253]
-    sorter = PhotoSorter(Sorting(tmp_path / "sorted", how, 0.5), ["bee"])
-    for folder in ("one", "two"):  # other photos of the same names
+    sorter = ImageSorter(Sorting(tmp_path / "sorted", how, 0.5), ["bee"])
+    for folder in ("one", "two"):  # other images of the same names
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / name).write_text(f"{folder} {name}")
@@ -328,7 +328,7 @@ def test_many_photos_of_one_name_are_looked_at_once(tmp_path, monkeypatch):
     sorting = Sorting(tmp_path / "sorted", "copy", 0.5)
     for there_before in (0, n):
         monkeypatch.setattr("tltool.workflows.prediction.class_folders.os.path.lexists", counting)
-        looked, sorter = 0, PhotoSorter(sorting, ["bee"])
+        looked, sorter = 0, ImageSorter(sorting, ["bee"])
         for number in range(n):
             file.write_text(str(number))
             sorter.place(answer_for(file))
@@ -378,8 +378,8 @@ def test_evaluate_says_what_averaging_gives(trained, tmp_path):
     plain = json.loads(tltool("evaluate", trained.run, trained.photos, "--json").stdout)
     page = tmp_path / "page.html"
     flips = tltool(*("evaluate", trained.run, trained.photos, "--tta", "flips", "--report", page))
-    assert "mean over changed copies of the photo (flips)" in page.read_text("utf-8")
-    assert "The temperature was fitted on photos as they are" in page.read_text("utf-8")
+    assert "mean over changed copies of the image (flips)" in page.read_text("utf-8")
+    assert "The temperature was fitted on images as they are" in page.read_text("utf-8")
     assert "before calibration and without changed copies" in flips.stdout
     alone = tltool("evaluate", trained.run, trained.photos)
     assert "without changed copies" not in alone.stdout

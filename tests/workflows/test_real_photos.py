@@ -1,4 +1,4 @@
-"""Real photos and real weights: the guard on weights, preprocessing and the reject option."""
+"""Real images and real weights: the guard on weights, preprocessing and the reject option."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _quick(
 @pytest.mark.pretrained
 def test_quick_tells_ants_from_bees(quick):
     assert quick.metrics["n"] == 153
-    # measured 0.941 and 0.262; one photo is 0.0065
+    # measured 0.941 and 0.262; one image is 0.0065
     assert quick.metrics["accuracy"]["value"] >= 0.92
     assert quick.metrics["log_loss"] <= 0.30
 

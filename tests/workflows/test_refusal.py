@@ -1,4 +1,4 @@
-"""From photos of something else beside the classes to a model that says what it does not know."""
+"""From images of something else beside the classes to a model that says what it does not know."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_stripes(folder: Path, *, n: int) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
-    """A run with a folder of other photos, one of them unreadable and one of a class too."""
+    """A run with a folder of other images, one of them unreadable and one of a class too."""
     root = tmp_path_factory.mktemp("refusal")
     photos = write_fruit(root / "photos", n=14)
     other = write_stripes(photos / "other", n=10)
@@ -60,20 +60,20 @@ def test_the_folder_is_no_class_and_sets_the_border(run):
     assert artifact.description.class_names == ("green apple", "kaki 柿", "plum")
     assert artifact.calibration.detector is not None
     refusal = run.metrics["refusal"]
-    assert refusal["border_set_on"] == "validation and other photos"
+    assert refusal["border_set_on"] == "validation and other images"
     assert refusal["other"]["n_others"] == 10
     assert refusal["other"]["auroc"]["value"] > 0.9
     assert refusal["known"]["value"] >= 0.9
     assert set(refusal["risk_coverage"]) == {"confidence", "ood_score"}
-    assert "10 other photos set the border" in (run.run / "log.txt").read_text("utf-8")
+    assert "10 other images set the border" in (run.run / "log.txt").read_text("utf-8")
 
 
 def test_a_run_is_measured_on_its_own_folder_with_the_other_photos_in_it(run, tmp_path):
     photos = run.run.parent / "photos"
     told = tltool("evaluate", run.run, photos)
     assert told.exit_code == 0, told.stderr
-    assert "10 photos of no class" in told.stderr
-    assert "photos of something else refused" in told.stdout
+    assert "10 images of no class" in told.stderr
+    assert "images of something else refused" in told.stdout
     part = tltool("evaluate", run.run, photos, "--split", "validation", "--json")
     again = json.loads(part.stdout)["refusal"]["other"]
     assert again["n_others"] == run.metrics["refusal"]["other"]["n_others"] == 10
@@ -141,7 +141,7 @@ def test_a_damaged_calibration_file_is_named(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "message"), [("gone", "there are no photos in 'gone'"), ("/no/where", "/no/where")]
+    ("other", "message"), [("gone", "there are no images in 'gone'"), ("/no/where", "/no/where")]
 )
 def test_other_photos_that_are_not_there(fruit, finetune_tiny, other, message):
     with pytest.raises(DataError, match=message):
@@ -150,12 +150,12 @@ def test_other_photos_that_are_not_there(fruit, finetune_tiny, other, message):
 
 def test_other_photos_that_are_all_of_the_classes(fruit, finetune_tiny, tmp_path):
     copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
-    with pytest.raises(DataError, match="none of the 8 other photos can be used"):
+    with pytest.raises(DataError, match="none of the 8 other images can be used"):
         finetune_tiny(fruit, f"data.other={copies}")
 
 
 def test_prediction_sets_hold_the_right_class_as_often_as_said(finetune_tiny, tmp_path):
-    """New photos of the same kind; given the ones that set the sizes, hits are beta-binomial."""
+    """New images of the same kind; given the ones that set the sizes, hits are beta-binomial."""
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
     found = finetune_tiny(photos, *PROBE, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
@@ -177,7 +177,7 @@ def test_a_set_holds_the_class_named_and_cannot_promise_more_than_is_known(run, 
     shown = tltool("predict", run.run, one_of(fresh), "--sets", "0.8")
     assert "set" in shown.stdout.splitlines()[0]
     much = tltool("predict", run.run, one_of(fresh), "--sets", "0.99")
-    assert much.exit_code == 2 and "validation photos" in much.stderr
+    assert much.exit_code == 2 and "validation images" in much.stderr
 
 
 def one_of(folder: Path) -> Path:

@@ -42,7 +42,7 @@ def write_table(photos: Path, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The photos of the trained run in other forms."""
+    """The images of the trained run in other forms."""
     folder = tmp_path_factory.mktemp("sources")
     return {
         "zip": Path(shutil.make_archive(str(folder / "fruit"), "zip", trained.photos)),

@@ -112,7 +112,7 @@ def test_adding_photos_moves_no_other(tmp_path):
     run(source, "--write", tmp_path / "after", "--kfold", 4)
     after = {row["path"]: row for row in rows(tmp_path / "after")}
     assert len(after) == 130
-    # photos that the noise makes near copies of new ones may move with them: none here
+    # images that the noise makes near copies of new ones may move with them: none here
     assert [after[row["path"]] for row in rows(tmp_path / "before")] == rows(tmp_path / "before")
 
 
@@ -168,17 +168,17 @@ def refused(code: int, *args: object) -> str:
 
 def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
     assert "matches none of the 54 paths" in refused(3, photos, "--group", "nobody")
-    assert "no photo lies in a folder below" in refused(3, photos, "--group", "folder")
+    assert "no image lies in a folder below" in refused(3, photos, "--group", "folder")
     assert "no regular expression" in refused(2, photos, "--group", "(")
     assert "'cat' has 1, 'dog' has 1" in refused(3, photos, "--group", "^[cd]")
     assert "leave nothing for training" in refused(2, photos, "--val", 0.5, "--test", 0.5)
     for share in ("-0.1", "nan", "1"):
-        assert f"--val {share} is no share of the photos" in refused(2, photos, "--val", share)
+        assert f"--val {share} is no share of the images" in refused(2, photos, "--val", share)
     assert "'--how': 'move' is not one of" in refused(2, photos, "--how", "move")
     assert "divide nothing" in refused(2, photos, "--val", 0, "--test", 0)
     assert "one each for 40 folds; 'cat' has" in refused(3, photos, "--kfold", 40)
     assert "needs a folder" in refused(2, photos, "--how", "copy")
-    assert "lies among the photos" in refused(2, photos, "--write", photos / "out")
+    assert "lies among the images" in refused(2, photos, "--write", photos / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert "is not empty" in refused(2, photos, "--write", tmp_path / "mine")
@@ -191,7 +191,7 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
 
 
 def parts(root: Path, *names: str) -> Path:
-    """Write photos of two classes into parts such as train and val."""
+    """Write images of two classes into parts such as train and val."""
     for seed, name in enumerate(names):
         write_photos(root / name, n=9, size=24, seed=seed)
     return root
@@ -264,7 +264,7 @@ def test_photos_of_something_else_are_in_no_part(tmp_path):
     assert told == [[*after, "--kfold", "2"], after]
     assert done.exit_code == 0, done.output
     assert {row["label"] for row in rows(tmp_path / "out")} == {"cat", "dog"}
-    assert "no photos in 'sky'" in refused(3, source, "--other", "sky")
+    assert "no images in 'sky'" in refused(3, source, "--other", "sky")
 
 
 @pytest.mark.parametrize("how", ["list", "link"])
@@ -284,9 +284,9 @@ def test_nothing_is_written_among_photos_of_any_source(tmp_path):
     source = table(tmp_path / "t", "animal", ["a"])
     folder = tmp_path / "t"
     before = contents(folder)
-    assert "among the photos" in refused(2, source, "--write", folder / "cat" / "out")
+    assert "among the images" in refused(2, source, "--write", folder / "cat" / "out")
     told = refused(2, f"tfds-folder:{folder}", "--write", folder / "out")
-    assert "among the photos" in told
+    assert "among the images" in told
     assert contents(folder) == before
 
 
@@ -301,7 +301,7 @@ def test_a_class_of_one_photo_is_named(tmp_path):
 def test_a_part_that_the_source_gives_without_a_class_is_named(tmp_path):
     write_photos(tmp_path / "photos" / "train", n=4, size=24)
     write_photos(tmp_path / "photos" / "val", classes=["cat"], n=2, size=24, seed=2)
-    assert "validation has no photo of 'dog'" in refused(3, tmp_path / "photos")
+    assert "validation has no image of 'dog'" in refused(3, tmp_path / "photos")
 
 
 def test_copies_that_the_given_parts_tear_apart_are_told(photos, tmp_path):
@@ -320,7 +320,7 @@ def test_copies_that_the_given_parts_tear_apart_are_told(photos, tmp_path):
     assert done.exit_code == 0, done.output
     told = " ".join(done.stderr.split())
     assert (
-        "6 photos are copies or near copies of each other, in 3 clusters (1 of them near)" in told
+        "6 images are copies or near copies of each other, in 3 clusters (1 of them near)" in told
     )
     assert "stays in one part" not in told
     assert "2 pictures are in more than one part (train/cat/0" in told
@@ -374,7 +374,7 @@ def test_names_that_are_not_utf8_are_told_and_come_back(tmp_path):
     args = ["data", "split", str(source), "--write", str(tmp_path / "out")]
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 0, done.stderr
-    assert "1 names of photos are not valid UTF-8" in done.stderr
+    assert "1 names of images are not valid UTF-8" in done.stderr
     assert "TensorFlow" not in done.stderr  # only the decoder imports it
     assert b"/caf\xe9.jpg," in (tmp_path / "out" / "split.csv").read_bytes()
     again = CliRunner().invoke(app, ["data", "split", str(tmp_path / "out" / "split.csv")])

@@ -1,1 +1,1 @@
-"""Random changes of training photos, drawn by stateless functions of (seed, epoch, item)."""
+"""Random changes of training images, drawn by stateless functions of (seed, epoch, item)."""

@@ -15,7 +15,7 @@ import keras_cv
 import tensorflow as tf
 from keras_cv.core import FactorSampler
 
-MEAN_GREY = 116.0  # of ImageNet's photos; hidden parts get it
+MEAN_GREY = 116.0  # of ImageNet's images; hidden parts get it
 # without a seed keras-cv reaches for the global generator, which determinism forbids
 UNUSED_SEED = 1
 
@@ -53,7 +53,7 @@ class SeedStream:
         """Return Beta(alpha, alpha) numbers, float32."""
         first = tf.random.stateless_gamma(shape, self.draw(), alpha=alpha)
         second = tf.random.stateless_gamma(shape, self.draw(), alpha=alpha)
-        # for tiny alpha both gammas can underflow to zero: 0/0 would poison the photo
+        # for tiny alpha both gammas can underflow to zero: 0/0 would poison the image
         return tf.math.divide_no_nan(first, first + second)
 
     def normal(self, shape: Any) -> tf.Tensor:
@@ -91,9 +91,9 @@ class LogStreamFactor(StreamFactor):
 
 
 def flip(mode: str, probability: float, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return what mirrors a photo by chance, in each direction of ``mode`` on its own.
+    """Return what mirrors an image by chance, in each direction of ``mode`` on its own.
 
-    keras-cv's RandomFlip mirrors every photo and then chooses pixel by pixel: five times the cost.
+    keras-cv's RandomFlip mirrors every image and then chooses pixel by pixel: five times the cost.
     """
 
     def change(image: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""Mixup and CutMix: blends of two photos of a batch and of their labels.
+"""Mixup and CutMix: blends of two images of a batch and of their labels.
 
 keras-cv's MixUp and CutMix ignore their seed for the Beta draw, and CutMix weights the labels with
-a rectangle that may stick out of the photo. The subclasses keep the image operations and replace
+a rectangle that may stick out of the image. The subclasses keep the image operations and replace
 the draws.
 """
 
@@ -61,7 +61,7 @@ class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
     def _span(
         self, size: tf.Tensor, side: tf.Tensor, extent: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return centres, lengths and lengths inside the photo along one axis, int32 [size]."""
+        """Return centres, lengths and lengths inside the image along one axis, int32 [size]."""
         length = tf.cast(side * tf.cast(extent, tf.float32), tf.int32)
         centre = self._stream.uniform((size,), 0, extent, tf.int32)
         start = tf.cast(centre, tf.float32) - tf.cast(length, tf.float32) / 2
@@ -73,7 +73,7 @@ class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
 
 
 class Mixer:
-    """Blends the photos of a batch as a specification says.
+    """Blends the images of a batch as a specification says.
 
     Args:
         spec: which kinds, and how often.

@@ -3,7 +3,7 @@
 keras-cv's RandAugment (0.9) draws from a table without rotation, posterisation and sharpness, and
 raises under determinism even with a seed, as does its AugMix; its Equalization needs AutoGraph.
 Keras' RandAugment (3.15) computes all eleven operations to use two of them, and its AugMix draws
-the operations once, while the graph is traced, so that every photo gets the same. Here a drawn
+the operations once, while the graph is traced, so that every image gets the same. Here a drawn
 number runs one operation.
 """
 
@@ -22,7 +22,7 @@ from tltool.augment.spec import AugMix, RandAugment
 
 _DEEPEST = 3  # operations of AugMix's longest chain
 _MOST = 10  # the strongest magnitude and severity of the papers' code
-_GREY = 128.0  # what RandAugment's code puts where a turned photo leaves a gap
+_GREY = 128.0  # what RandAugment's code puts where a turned image leaves a gap
 
 Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -174,7 +174,7 @@ def apply_one(
 
     Args:
         operations: to choose from.
-        image: the photo.
+        image: the image.
         number: of the operation, int32.
         strength: 0…1.
         sign: 1 or -1, for those operations that have two directions.
@@ -220,7 +220,7 @@ def rand_augment(spec: RandAugment, stream: SeedStream) -> Callable[[tf.Tensor],
 
 
 def aug_mix(spec: AugMix, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return AugMix: chains of one to three operations, blended, and blended with the photo.
+    """Return AugMix: chains of one to three operations, blended, and blended with the image.
 
     Weights of the chains are drawn from a Dirichlet distribution and the share of their blend from
     a Beta distribution, both with parameters 1, as in the paper. Its consistency loss is left out.

@@ -1,8 +1,8 @@
-"""Changes of one photo by given amounts: the formulas, without any drawing.
+"""Changes of one image by given amounts: the formulas, without any drawing.
 
 Images are float32 [H, W, 3] in 0…255; amounts are scalars, float32 unless they say otherwise.
 Several keras-cv 0.9 layers are not used because they are not what they seem: RandomGaussianBlur
-darkens the borders (it pads with zeros), RandomShear slants about a corner and so shifts the photo
+darkens the borders (it pads with zeros), RandomShear slants about a corner and so shifts the image
 as well, and GridMask hides more than its ratio (a rotated mask is interpolated, and every pixel
 above zero counts).
 """
@@ -25,15 +25,15 @@ def affine(
     shear: tuple[tf.Tensor | float, tf.Tensor | float] = (0.0, 0.0),
     fill: float | None = None,
 ) -> tf.Tensor:
-    """Slant, turn, zoom and shift a photo about its centre, in one bilinear interpolation.
+    """Slant, turn, zoom and shift an image about its centre, in one bilinear interpolation.
 
     Args:
-        image: the photo.
+        image: the image.
         angle: turn, radians, counter-clockwise as seen.
         shift: to the right and down, pixels.
-        scale: zoom; above 1 the photo grows.
+        scale: zoom; above 1 the image grows.
         shear: pixels to the right per row, and down per column.
-        fill: grey level of what comes in from outside; None mirrors the photo there.
+        fill: grey level of what comes in from outside; None mirrors the image there.
     """
     height, width = image.shape[0], image.shape[1]
     cos, sin = tf.cos(angle), tf.sin(angle)
@@ -59,7 +59,7 @@ def affine(
 
 
 def as_rows(image: tf.Tensor) -> tf.Tensor:
-    """Return the photo as [H, W · 3].
+    """Return the image as [H, W · 3].
 
     Operations along or against so short an axis as that of the channels are several times slower.
     """
@@ -67,7 +67,7 @@ def as_rows(image: tf.Tensor) -> tf.Tensor:
 
 
 def grey(image: tf.Tensor) -> tf.Tensor:
-    """Return the photo without colours, three equal channels."""
+    """Return the image without colours, three equal channels."""
     return _channels_times(image, tf.tile(tf.constant(_GREY)[:, tf.newaxis], [1, 3]))
 
 
@@ -89,7 +89,7 @@ def saturation(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Stretch the distance from the smoothed photo (Pillow's 3×3 filter); the border stays."""
+    """Stretch the distance from the smoothed image (Pillow's 3×3 filter); the border stays."""
     rows = as_rows(image)
     middle = rows[1:-1, 3:-3]
     three = rows[:-2] + rows[1:-1] + rows[2:]
@@ -127,7 +127,7 @@ def gaussian_blur(image: tf.Tensor, sigma: tf.Tensor, *, largest: float) -> tf.T
 
 
 def jpeg(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
-    """Return the photo after JPEG compression of ``quality``, int32 1…100."""
+    """Return the image after JPEG compression of ``quality``, int32 1…100."""
     whole = tf.cast(tf.round(_clipped(image)), tf.uint8)
     data = tf.raw_ops.EncodeJpegVariableQuality(images=whole, quality=quality)
     return tf.cast(tf.ensure_shape(tf.io.decode_jpeg(data, channels=3), image.shape), tf.float32)
@@ -145,7 +145,7 @@ def grid_mask(
     """Hide a square in every unit of a turned grid (Chen et al. 2020, arXiv:2001.04086).
 
     Args:
-        image: the photo.
+        image: the image.
         unit: side of a unit of the grid, pixels.
         hidden: side of the hidden squares as a share of the unit.
         offset: where the grid starts, x and y, pixels.

@@ -1,4 +1,4 @@
-"""Augmentation in tf.data: the same (seed, epoch, item) always gives the same photo and label."""
+"""Augmentation in tf.data: the same (seed, epoch, item) always gives the same image and label."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from tltool.augment.steps import steps_of
 
 _MIX_SALT = 7919  # keeps the draws of batches apart from those of items
 
-Photo = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # index, image and label of one photo or a batch
+LabelledImage = tuple[
+    tf.Tensor, tf.Tensor, tf.Tensor
+]  # index, image and label of one image or a batch
 
 
 class Augmenter:
-    """Changes photos one by one, then blends those of a batch.
+    """Changes images one by one, then blends those of a batch.
 
     Args:
         spec: what to change.
@@ -36,26 +38,26 @@ class Augmenter:
         batch_size: int,
         first: tf.Tensor | int = 0,
     ) -> tf.data.Dataset:
-        """Return batches of augmented photos; also inside a ``tf.function``.
+        """Return batches of augmented images; also inside a ``tf.function``.
 
         Args:
-            photos: unbatched (index int64, image float32 [H, W, 3] in 0…255, label float32 [C]),
+            images: unbatched (index int64, image float32 [H, W, 3] in 0…255, label float32 [C]),
                 in the order of training.
             key: int32 [2], the seed of the run and the number of the epoch or cached view.
-            batch_size: photos per batch; mixup and cutmix blend within a batch.
+            batch_size: images per batch; mixup and cutmix blend within a batch.
             first: number of the first batch, int64, which the draws of a blend depend on.
 
         Returns:
             Dataset of (index int64 [B], images float32 [B, H, W, 3], labels float32 [B, C]).
         """
 
-        def change(index: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> Photo:
+        def change(index: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> LabelledImage:
             self._stream.begin(tf.random.experimental.stateless_fold_in(key, index))
             for step in self._steps:
                 image = step(image)
             return index, tf.ensure_shape(image, (*self._size, 3)), label
 
-        def mix(number: tf.Tensor, batch: Photo) -> Photo:
+        def mix(number: tf.Tensor, batch: LabelledImage) -> LabelledImage:
             salted = tf.random.experimental.stateless_fold_in(key, _MIX_SALT)
             self._stream.begin(tf.random.experimental.stateless_fold_in(salted, number))
             index, images, labels = batch

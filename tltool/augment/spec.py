@@ -12,11 +12,11 @@ Flip = Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
 
 @dataclass(frozen=True)
 class WithProbability:
-    """A change of drawn strength that some photos undergo.
+    """A change of drawn strength that some images undergo.
 
     Attributes:
         amount: the largest strength, in the change's own unit.
-        probability: share of the photos that are changed.
+        probability: share of the images that are changed.
     """
 
     amount: float
@@ -32,7 +32,7 @@ class ColorJitter:
         contrast: factors lie within 1 ± this.
         saturation: factors lie within 1 ± this.
         hue: largest turn, as a share of the colour circle.
-        probability: share of the photos that are changed.
+        probability: share of the images that are changed.
     """
 
     brightness: float
@@ -44,7 +44,7 @@ class ColorJitter:
 
 @dataclass(frozen=True)
 class RandAugment:
-    """Some of fourteen operations on every photo.
+    """Some of fourteen operations on every image.
 
     Attributes:
         operations: how many, one after the other.
@@ -57,7 +57,7 @@ class RandAugment:
 
 @dataclass(frozen=True)
 class AugMix:
-    """A blend of the photo with chains of operations on it.
+    """A blend of the image with chains of operations on it.
 
     Attributes:
         severity: largest strength of an operation, 0 to 10.
@@ -70,27 +70,27 @@ class AugMix:
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """Which random changes a training photo undergoes; ``None`` switches one off.
+    """Which random changes a training image undergoes; ``None`` switches one off.
 
     Attributes:
         flip: mirror images to draw from.
         crop: (smallest share of the area kept, largest stretch of width against height).
-        cutout: side of the largest hidden rectangle as a share of the photo's side.
+        cutout: side of the largest hidden rectangle as a share of the image's side.
         mixup: both parameters of the Beta distribution of the blend.
         cutmix: both parameters of the Beta distribution of the pasted area.
         rotation: largest angle, degrees.
-        translation: largest shift as a share of the photo's side.
+        translation: largest shift as a share of the image's side.
         scale: largest zoom less one, in or out.
         shear: largest angle of a slant, degrees.
         color_jitter: brightness, contrast, saturation and hue.
         noise: Gaussian noise; the amount is its standard deviation in grey levels of 255.
         blur: Gaussian blur; the amount is its standard deviation in pixels.
-        grayscale: share of the photos that lose their colours.
+        grayscale: share of the images that lose their colours.
         jpeg: compression artefacts; the amount is 100 less the lowest quality.
         grid_mask: a hidden grid; the amount is the share of a unit's side that it hides.
         rand_augment: RandAugment.
         aug_mix: AugMix.
-        flip_probability: share of the photos that are mirrored, for each direction on its own.
+        flip_probability: share of the images that are mirrored, for each direction on its own.
         mix_probability: share of the batches that are blended.
         switch_probability: share of the blended batches that get cutmix, where both are on.
     """
@@ -118,7 +118,7 @@ class AugmentSpec:
 
     @property
     def mixes(self) -> bool:
-        """Whether photos are blended, so that labels become soft."""
+        """Whether images are blended, so that labels become soft."""
         return (self.mixup is not None or self.cutmix is not None) and self.mix_probability > 0
 
     @property
@@ -127,7 +127,7 @@ class AugmentSpec:
         return not self.mixes and self.unmixed() == AugmentSpec()
 
     def certain(self) -> AugmentSpec:
-        """Return the same, made to every photo instead of some."""
+        """Return the same, made to every image instead of some."""
         always: dict[str, Any] = {
             name: replace(value, probability=1.0)
             for name, value in vars(self).items()

@@ -1,4 +1,4 @@
-"""The changes of one photo, in the order in which they are made."""
+"""The changes of one image, in the order in which they are made."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tltool.augment.spec import AugmentSpec, ColorJitter, WithProbability
 
 Step = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
 
-_UNIT = (96 / 224, 1.0)  # sides of GridMask's units as shares of the photo's, as in the paper
+_UNIT = (96 / 224, 1.0)  # sides of GridMask's units as shares of the image's, as in the paper
 
 
 def steps_of(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> list[Step]:
-    """Return what is done to each photo: first its geometry, then its colours, then holes.
+    """Return what is done to each image: first its geometry, then its colours, then holes.
 
     Args:
         spec: what to change.
-        size: height and width of the photos.
+        size: height and width of the images.
         stream: source of all draws.
     """
     return [
@@ -133,7 +133,7 @@ def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Step
 
 
 def _sometimes(step: Step, probability: float, stream: SeedStream) -> Step:
-    """Return a step that changes this share of the photos; the others cost nothing."""
+    """Return a step that changes this share of the images; the others cost nothing."""
     if probability >= 1:
         return step
 

@@ -23,18 +23,18 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN|PHOTOS",
-            help="Two runs or more, the first being the yardstick; with --backbones, photos.",
+            help="Two runs or more, the first being the yardstick; with --backbones, images.",
         ),
     ],
     backbones: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="Compare these backbones on the photos."),
+        typer.Option(metavar="NAME,NAME", help="Compare these backbones on the images."),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="Of runs: write a page with photos that only one gets right.",
+            help="Of runs: write a page with images that only one gets right.",
         ),
     ] = None,
     size: Annotated[
@@ -54,7 +54,7 @@ def compare(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say which run is better on the same photos, and how sure that is; or which backbone."""
+    """Say which run is better on the same images, and how sure that is; or which backbone."""
     from tltool.cli.terminal.progress import shown
     from tltool.models.backbone_registry import get_backbone
 
@@ -69,7 +69,7 @@ def compare(
         return
     if len(given) != 1 or report is not None:
         raise UsageError(
-            "--backbones compares backbones on one source of photos, without --report",
+            "--backbones compares backbones on one source of images, without --report",
             hint="tltool compare PHOTOS --backbones vgg16,resnet50",
         )
     names = [name.strip() for name in backbones.split(",") if name.strip()]
@@ -122,7 +122,7 @@ def _show_runs(found: "Comparison") -> None:
         "run",
         "parameters",
         "MB",
-        "ms a photo",
+        "ms an image",
         "training",
         "only it is right",
         "only the first",
@@ -186,7 +186,7 @@ def _show_board(board: "Leaderboard") -> None:
         "95 %",
         "features",
         "parameters",
-        "ms a photo",
+        "ms an image",
     ]
     print_table(console, columns, [_place_cells(place) for place in board.places])
     for name, reason in board.left_out.items():
@@ -196,7 +196,7 @@ def _show_board(board: "Leaderboard") -> None:
     line(
         console,
         (
-            f"A linear probe on each backbone's features, cross-validated on {board.n:,} photos of "
+            f"A linear probe on each backbone's features, cross-validated on {board.n:,} images of "
             f"{board.classes} classes; training goes on from there.",
             "dim",
         ),

@@ -34,7 +34,7 @@ def cross_validate(
 ) -> None:
     """Check what can be checked at once, train all folds, and print the result.
 
-    ``again`` are the options of a run on all photos that is like these.
+    ``again`` are the options of a run on all images that is like these.
     """
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import load_recipe
@@ -92,7 +92,7 @@ def _show(found: "CrossValidation", photos: str, again: list[str]) -> None:
     line(
         console,
         "A fold also chose its model's best epoch, so its figures are a little optimistic. Folds "
-        "share training photos: the standard error understates how far new photos may differ.",
+        "share training images: the standard error understates how far new images may differ.",
     )
     show_fields({"runs": found.folder})
     show_next(["tltool", "finetune", photos, *again])

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 IMAGE_SIZE = 224
 
-app = Commands(help="Look at photos and divide them, before any training.")
+app = Commands(help="Look at images and divide them, before any training.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at photos and divide them, before any training."""
+    """Look at images and divide them, before any training."""
 
 
 @app.command("check")
@@ -30,7 +30,7 @@ def data() -> None:
 def check(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="Labelled photos: any source that finetune takes."),
+        typer.Argument(metavar="SOURCE", help="Labelled images: any source that finetune takes."),
     ],
     report: Annotated[
         Path | None,
@@ -83,7 +83,7 @@ def check(
 @guarded
 def split(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Photos: any source that finetune takes.")
+        str, typer.Argument(metavar="SOURCE", help="Images: any source that finetune takes.")
     ],
     validation: Annotated[
         float | None,
@@ -97,7 +97,7 @@ def split(
         str | None,
         typer.Option(
             metavar="COLUMN|folder|REGEX",
-            help="What keeps photos on one side: a column of the table, the folder below the "
+            help="What keeps images on one side: a column of the table, the folder below the "
             "class, or what the expression finds in the path.",
         ),
     ] = None,
@@ -116,7 +116,7 @@ def split(
         Literal["copy", "link", "list"],
         typer.Option(
             metavar="copy|link|list",
-            help="Copy the photos there too, link them, or only list them.",
+            help="Copy the images there too, link them, or only list them.",
         ),
     ] = "list",
     other: options.Other = None,
@@ -126,7 +126,7 @@ def split(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Divide photos into training, validation and test; copies and groups stay together."""
+    """Divide images into training, validation and test; copies and groups stay together."""
     from tltool.cli.terminal.progress import shown
     from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
@@ -159,7 +159,7 @@ def split(
 
 
 def _settings(other: str | None, pixels: str | None, image_size: int) -> list[str]:
-    """Return what makes finetune see the photos as the check did."""
+    """Return what makes finetune see the images as the check did."""
     keys = {"data.other": other, "data.pixels": pixels}
     if image_size != IMAGE_SIZE:
         keys["data.image_size"] = str(image_size)
@@ -203,7 +203,7 @@ def _show_split(found: "Division", how: str) -> None:
         return
     file = found.written / FILE
     line(console)
-    line(console, f"{len(found.catalog):,} photos {_DONE[how]}, see {file}")
+    line(console, f"{len(found.catalog):,} images {_DONE[how]}, see {file}")
     command = ["tltool", "finetune", str(file)]
     if found.others:
         command += ["--set", f"data.other={found.others}"]

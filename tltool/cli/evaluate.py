@@ -17,12 +17,12 @@ def evaluate(
     model: options.Model,
     photos: Annotated[
         str,
-        typer.Argument(metavar="PHOTOS", help="Labelled photos: any source that finetune takes."),
+        typer.Argument(metavar="PHOTOS", help="Labelled images: any source that finetune takes."),
     ],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
         typer.Option(
-            metavar="train|validation|test", help="Only the photos that the run put into this part."
+            metavar="train|validation|test", help="Only the images that the run put into this part."
         ),
     ] = None,
     asserts: training.Asserts = None,
@@ -37,7 +37,7 @@ def evaluate(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure a model on labelled photos; classes match by name."""
+    """Measure a model on labelled images; classes match by name."""
     from tltool.cli.terminal.progress import shown
     from tltool.evaluation.metrics.asserts import check_asserts, require
     from tltool.workflows.preflight.arguments import check_model, check_page

@@ -24,14 +24,14 @@ def explain(
     ],
     images: Annotated[
         list[str],
-        typer.Argument(metavar="PHOTO", help="Photos, folders, or any source that finetune takes."),
+        typer.Argument(metavar="PHOTO", help="Images, folders, or any source that finetune takes."),
     ],
     method: Annotated[
         Literal["grad-cam", "grad-cam++", "occlusion"],
         typer.Option(
             metavar="grad-cam|grad-cam++|occlusion",
             help="How: by gradients, in a variant that finds several objects better, or by hiding "
-            "parts of the photo, which is slow.",
+            "parts of the image, which is slow.",
         ),
     ] = "grad-cam",
     class_name: Annotated[
@@ -49,9 +49,9 @@ def explain(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show where in photos the model finds what speaks for a class; a picture per photo.
+    """Show where in images the model finds what speaks for a class; a picture per image.
 
-    Exit code 3 when some photos could not be read; the others are explained.
+    Exit code 3 when some images could not be read; the others are explained.
     """
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.arguments import check_model

@@ -52,7 +52,7 @@ def export(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Where the run's photos are now, or others like them."),
+        typer.Option(metavar="SOURCE", help="Where the run's images are now, or others like them."),
     ] = None,
     check: Annotated[
         Path | None,

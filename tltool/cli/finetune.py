@@ -19,7 +19,7 @@ def finetune(
         str,
         typer.Argument(
             metavar="PHOTOS",
-            help="A folder with a folder of photos per class, or train/val/test; a zip or tar of "
+            help="A folder with a folder of images per class, or train/val/test; a zip or tar of "
             "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels; "
             "tfds:NAME; tfds-folder:DIR.",
         ),
@@ -61,7 +61,7 @@ def finetune(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a classifier on photos and export it as a SavedModel."""
+    """Train a classifier on images and export it as a SavedModel."""
     from tltool.recipe.load import load_recipe
 
     settings = training.settings_of(

@@ -31,7 +31,7 @@ from tltool.cli.terminal.typer_app import Commands
 app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Transfer learning for Keras: a folder of photos in, a classifier you can trust out.",
+    help="Transfer learning for Keras: a folder of images in, a classifier you can trust out.",
 )
 app.command("finetune")(finetune.finetune)
 app.command("preview")(preview.preview)
@@ -63,7 +63,7 @@ def main(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Transfer learning for Keras: a folder of photos in, a classifier you can trust out."""
+    """Transfer learning for Keras: a folder of images in, a classifier you can trust out."""
 
 
 def run() -> None:

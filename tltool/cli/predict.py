@@ -27,10 +27,10 @@ def predict(
     model: options.Model,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="PHOTO", help="Photos, folders, or any source that finetune takes."),
+        typer.Argument(metavar="PHOTO", help="Images, folders, or any source that finetune takes."),
     ],
     top: Annotated[
-        int, typer.Option(metavar="NUMBER", min=1, help="How many classes to name per photo.")
+        int, typer.Option(metavar="NUMBER", min=1, help="How many classes to name per image.")
     ] = 1,
     sets: Annotated[
         float | None,
@@ -58,7 +58,7 @@ def predict(
     ] = False,
     sort_into: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Copy each photo into a folder named by its class."),
+        typer.Option(metavar="FOLDER", help="Copy each image into a folder named by its class."),
     ] = None,
     how: Annotated[
         Literal["copy", "link"] | None,
@@ -72,7 +72,7 @@ def predict(
             metavar="SHARE",
             min=0,
             max=1,
-            help="With --sort-into: photos of a lower confidence go into _unsure; "
+            help="With --sort-into: images of a lower confidence go into _unsure; "
             f"{_UNSURE_BELOW} if not given.",
         ),
     ] = None,
@@ -82,7 +82,7 @@ def predict(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
+    """Name what is on images. Exit code 3 when some could not be read; the others are answered."""
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.prediction.class_folders import Sorting
     from tltool.workflows.prediction.options import check_predicting
@@ -156,7 +156,7 @@ def _cells(prediction: "Prediction", columns: "Columns") -> list[str]:
 
 
 def _print_counts(tally: "Tally") -> None:
-    """Print how many photos got which answer, on stderr: the answers are in a file."""
+    """Print how many images got which answer, on stderr: the answers are in a file."""
     rows = [[name, f"{count:,}"] for name, count in tally.by_class.most_common()]
     rows += [[UNKNOWN, f"{tally.unknown:,}"]] if tally.columns.unknown else []
     line(err())
@@ -177,7 +177,7 @@ def _tell(tally: "Tally", file: Path | None, folder: Path | None) -> None:
         )
     if folder is not None:
         told = ", ".join(f"{name} {count:,}" for name, count in sorted(tally.placed.items()))
-        line(err(), f"sorted {tally.placed.total():,} photos into {folder}: {told or 'none'}")
+        line(err(), f"sorted {tally.placed.total():,} images into {folder}: {told or 'none'}")
         if tally.there_before:
             line(err(), f"{tally.there_before:,} of them lay there already")
         if tally.skipped:

@@ -27,7 +27,7 @@ def preview(
     recipe: options.RecipeName = "vgg16",
     overrides: options.Set = None,
     rows: Annotated[
-        int, typer.Option(min=2, max=32, metavar="NUMBER", help="Photos to show.")
+        int, typer.Option(min=2, max=32, metavar="NUMBER", help="Images to show.")
     ] = _ROWS,
     every: Annotated[
         bool,
@@ -40,7 +40,7 @@ def preview(
         bool,
         typer.Option(
             "--fitness",
-            help="Measure under which changes a probe still knows the photos, instead.",
+            help="Measure under which changes a probe still knows the images, instead.",
         ),
     ] = False,
     seed: training.Seed = None,
@@ -49,7 +49,7 @@ def preview(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Draw what augmentation does to photos, or measure which changes fit them."""
+    """Draw what augmentation does to images, or measure which changes fit them."""
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight.run import check_preview, check_ranking
@@ -117,9 +117,9 @@ def _show_fitness(found: "AugmentationRanking") -> None:
     line(
         console,
         (
-            f"A probe on {found.backbone} that learned from {found.trained_on:,} photos as they "
-            f"are, tried on {len(found.plain):,} validation photos under each change alone. A "
-            "change that fits may help; only training tells whether it does. Blends of photos "
+            f"A probe on {found.backbone} that learned from {found.trained_on:,} images as they "
+            f"are, tried on {len(found.plain):,} validation images under each change alone. A "
+            "change that fits may help; only training tells whether it does. Blends of images "
             "(mixup, cutmix) and changes of cached features are not tried.",
             "dim",
         ),

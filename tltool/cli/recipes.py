@@ -126,7 +126,7 @@ def run(
     recipe: Reference,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="Photos; by default the recipe's `data.source`."),
+        typer.Argument(metavar="DATA", help="Images; by default the recipe's `data.source`."),
     ] = None,
     overrides: options.Set = None,
     test: training.Test = None,
@@ -145,13 +145,13 @@ def run(
 ) -> None:
     """Train by a recipe: `tltool finetune` with the recipe first."""
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.preflight.recipe import photos_of
+    from tltool.workflows.preflight.recipe import source_of
 
     settings = training.settings_of(overrides, photos=data, name=name, seed=seed)
     resolved = load_recipe(recipe, settings)
     training.train(
         resolved,
-        data or photos_of(resolved, told=recipe),
+        data or source_of(resolved, told=recipe),
         test=test,
         out=out_folder,
         saved_models=saved_models,

@@ -93,12 +93,12 @@ def reproduce(
     ],
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="The photos, where they lie elsewhere now."),
+        typer.Option(metavar="SOURCE", help="The images, where they lie elsewhere now."),
     ] = None,
     test: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE", help="The separate test photos, where they lie elsewhere now."
+            metavar="SOURCE", help="The separate test images, where they lie elsewhere now."
         ),
     ] = None,
     weights: Annotated[

@@ -37,15 +37,15 @@ def serve(
     ] = None,
     max_batch: Annotated[
         int,
-        typer.Option(metavar="NUMBER", min=1, help="Photos that run together."),
+        typer.Option(metavar="NUMBER", min=1, help="Images that run together."),
     ] = _BATCHING.max_batch,
     max_delay: Annotated[
         float,
-        typer.Option(metavar="MS", min=0, help="Milliseconds that a photo waits for others."),
+        typer.Option(metavar="MS", min=0, help="Milliseconds that an image waits for others."),
     ] = 1000 * _BATCHING.max_delay,
     max_queue: Annotated[
         int,
-        typer.Option(metavar="NUMBER", min=1, help="Photos that may wait; more get 503."),
+        typer.Option(metavar="NUMBER", min=1, help="Images that may wait; more get 503."),
     ] = _BATCHING.max_queue,
     max_megabytes: Annotated[
         int,
@@ -54,20 +54,20 @@ def serve(
     max_megapixels: Annotated[
         float,
         typer.Option(
-            metavar="NUMBER", min=0.01, help="Size of a photo; a larger one is not answered."
+            metavar="NUMBER", min=0.01, help="Size of an image; a larger one is not answered."
         ),
     ] = _LIMITS.pixels / 1e6,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Serve an export: TensorFlow Serving's REST API, and a page to drop photos on."""
+    """Serve an export: TensorFlow Serving's REST API, and a page to drop images on."""
     from tltool.cli.terminal.native_logs import silence_native_logs
     from tltool.serving.settings import chosen
     from tltool.workflows.serve import Address
     from tltool.workflows.serve import serve as workflow
 
     if not debug:
-        # a server runs for months, and every damaged photo would be a line in a log nobody reads
+        # a server runs for months, and every damaged image would be a line in a log nobody reads
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         silence_native_logs()
     interrupts.announce_with(_stopping)

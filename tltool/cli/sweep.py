@@ -29,7 +29,7 @@ def sweep(
         str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a recipe file.")
     ],
     photos: Annotated[
-        str, typer.Argument(metavar="PHOTOS", help="Photos: any source that finetune takes.")
+        str, typer.Argument(metavar="PHOTOS", help="Images: any source that finetune takes.")
     ],
     grid: Annotated[
         list[str] | None,

@@ -34,7 +34,7 @@ class Item:
         orientation: the EXIF value 1 to 8 as stored.
         brightness: mean grey level, 0 … 255.
         sharpness: variance of the Laplacian of the image brought to 128 x 128 pixels, in grey
-            levels squared; a blurred photo has little.
+            levels squared; a blurred image has little.
         columns: what a table says of it beside the columns that tltool uses, as (column, cell).
         perceptual_hash: that of ``tltool.data.duplicates.perceptual_hash``, None for an image
             without contrast.
@@ -85,7 +85,7 @@ class Catalog:
     def digest(self) -> str:
         """Return a SHA-256 (hex) over the sorted pairs of content and label.
 
-        File names, order and place do not matter: the same photos under the same labels
+        File names, order and place do not matter: the same images under the same labels
         give the same digest on every machine.
         """
         digest = hashlib.sha256()

@@ -25,7 +25,7 @@ Integers = NDArray[np.integer[Any]]
 COLUMNS = ("file", "given", "suggested", "p_given", "p_suggested", "score")
 _FOLDS, _FEWEST = 5, 2
 _ROWS_PER_FIT = 10_000  # more rows make a fold slow and hardly better
-_REPEATS, _REPEATED_UP_TO = 3, 5_000  # divisions into folds that are averaged; photos
+_REPEATS, _REPEATED_UP_TO = 3, 5_000  # divisions into folds that are averaged; images
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Suspect:
     """A label that is probably wrong.
 
     Attributes:
-        index: row of the photo.
+        index: row of the image.
         given: number of its class as labelled.
         suggested: number of the class that it more probably has.
         p_given: out-of-fold probability of the class given.
@@ -60,7 +60,7 @@ class LabelErrors:
         suspects: the surest first.
         expected: how many labels are estimated to be wrong; more or fewer than the suspects.
         n: labels looked at.
-        left_out: numbers of classes that no label was looked at of; they have photos of one group.
+        left_out: numbers of classes that no label was looked at of; they have images of one group.
     """
 
     suspects: tuple[Suspect, ...]
@@ -84,13 +84,13 @@ def label_errors(
         pooled: features of the pretrained backbone, float [N, D]. Those of a fine-tuned one have
             learnt the wrong labels too.
         labels: class numbers, int [N].
-        groups: photos of one number stay in one fold, int [N]: copies would vouch for each other.
+        groups: images of one number stay in one fold, int [N]: copies would vouch for each other.
         classes: number of classes.
         strength: inverse L2 strength C that suits a probe on these features.
         seed: of the folds.
 
     Returns:
-        The suspects; None when fewer than two classes have photos of two groups.
+        The suspects; None when fewer than two classes have images of two groups.
     """
     present = np.unique(labels)
     small = [one for one in present if len(np.unique(groups[labels == one])) < _FEWEST]
@@ -120,7 +120,7 @@ def out_of_fold(
 ) -> NDArray[np.float64]:
     """Return probabilities float64 [N, C], each row by a model that did not see its fold.
 
-    Every class that is there has photos of two groups or more.
+    Every class that is there has images of two groups or more.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -147,7 +147,7 @@ def out_of_fold(
 def _of_one_length(pooled: Floats, rows: Integers) -> NDArray[np.float64]:
     """Return features standardised by ``rows`` and brought to one length, float64 [N, D].
 
-    A photo with strong features would otherwise be sure of its class for its contrast alone:
+    An image with strong features would otherwise be sure of its class for its contrast alone:
     of the first 100 suspects among flowers with 5 % of the labels flipped, some 80 instead of 69
     were flipped ones.
     """
@@ -161,9 +161,9 @@ def _of_one_length(pooled: Floats, rows: Integers) -> NDArray[np.float64]:
 def confident_learning(probabilities: Floats, labels: Integers) -> LabelErrors:
     """Return the labels that out-of-fold probabilities contradict with confidence.
 
-    A photo counts as of class j when the probability of j is at least the mean that the photos
+    An image counts as of class j when the probability of j is at least the mean that the images
     labelled j have for it; of several such classes the most probable counts. Where that is another
-    class than the label, the label is suspect. The counts, scaled to the number of photos of each
+    class than the label, the label is suspect. The counts, scaled to the number of images of each
     class, estimate how many labels are wrong.
 
     Args:
@@ -206,7 +206,7 @@ def write_suspects(
     Args:
         path: replaced if it is there.
         found: the suspects.
-        files: the N photos, as a person knows them.
+        files: the N images, as a person knows them.
         class_names: the C names.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Whether photos to be measured are those that a model was made with."""
+"""Whether images to be measured are those that a model was made with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tltool.runs.layout import RunLayout
 
 
 def trained_on(items: Sequence[Item], model: Path) -> dict[str, int] | None:
-    """Return how many photos lie in the training and in the validation part of a run, by content.
+    """Return how many images lie in the training and in the validation part of a run, by content.
 
-    None where that is not known: an export has no list of its photos.
+    None where that is not known: an export has no list of its images.
 
     Args:
-        items: the photos.
+        items: the images.
         model: the folder of a run, or another model.
 
     Raises:

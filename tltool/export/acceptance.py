@@ -1,4 +1,4 @@
-"""The gate that every format passes: its answers on real photos, in a fresh process."""
+"""The gate that every format passes: its answers on real images, in a fresh process."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Photos:
+class GateSamples:
     """What the formats are measured on.
 
     Attributes:
-        images: encoded photos, N of them.
+        images: encoded images, N of them.
         arrays: the same, decoded: float32 [N, H, W, 3].
         labels: class numbers int64 [N]; -1 where unknown.
         expected: the trained model's probabilities, float32 [N, C].
-        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
+        ood_scores: how unlike the training images it finds them, float32 [N]; None without.
     """
 
     images: Sequence[bytes]
@@ -49,13 +49,13 @@ class Figures:
     Attributes:
         name: of the format.
         size: bytes of the whole export.
-        n: photos compared.
+        n: images compared.
         max_difference: of any probability.
         tolerance: allowed of it; None if only the drop decides.
-        same_class: photos whose best class is the model's; a tie within the tolerance counts.
-        accuracy: on the photos with a label; None without any.
+        same_class: images whose best class is the model's; a tie within the tolerance counts.
+        accuracy: on the images with a label; None without any.
         drop: by how much the accuracy is lower than the trained model's.
-        ms: milliseconds per photo, in batches of 8.
+        ms: milliseconds per image, in batches of 8.
         answers: the probabilities, float32 [N, C].
         problems: why it is refused; empty when it passed.
     """
@@ -106,7 +106,7 @@ class Figures:
 
 
 def measure(
-    folder: Path, known: ExportFormat, photos: Photos, *, max_drop: float, child: FreshProcess
+    folder: Path, known: ExportFormat, photos: GateSamples, *, max_drop: float, child: FreshProcess
 ) -> Figures:
     """Run the export in ``folder`` in ``child`` and compare it with the trained model.
 
@@ -151,7 +151,7 @@ def differences(answers: Predictions, expected: NDArray[np.float32]) -> dict[str
     return found
 
 
-def _figures(answers: Predictions, known: ExportFormat, photos: Photos) -> Figures:
+def _figures(answers: Predictions, known: ExportFormat, photos: GateSamples) -> Figures:
     said = answers.get("bytes_probabilities", answers["images_probabilities"])
     if said.shape != photos.expected.shape:
         raise GateError(f"{known.name} answers {said.shape}, not {photos.expected.shape}")
@@ -180,10 +180,10 @@ def _figures(answers: Predictions, known: ExportFormat, photos: Photos) -> Figur
 def _faults(answers: Predictions) -> list[str]:
     faults = []
     if float(answers["repeat_difference"]):  # a NaN too
-        faults.append("two calls with the same photo differ")
+        faults.append("two calls with the same image differ")
     unread = int((~answers["bytes_ok"]).sum()) if "bytes_ok" in answers else 0
     if unread:
-        faults.append(f"it cannot decode {unread} of the photos")
+        faults.append(f"it cannot decode {unread} of the images")
     if not np.isfinite(answers.get("features_features", np.zeros(1))).all():
         faults.append("features are not finite")
     return faults
@@ -199,7 +199,7 @@ def _beyond(found: Figures, known: ExportFormat, max_drop: float) -> list[str]:
     if known.tolerance is None and not np.isfinite(found.max_difference):
         beyond.append("its answers are not finite")
     if known.same_class and found.same_class < found.n:
-        beyond.append(f"{found.n - found.same_class} of {found.n} photos get another class")
+        beyond.append(f"{found.n - found.same_class} of {found.n} images get another class")
     if found.drop > max_drop + _ROUNDING:
         beyond.append(f"accuracy drops by {found.drop:.3f}, allowed is {max_drop:g}")
     return beyond

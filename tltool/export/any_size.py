@@ -10,7 +10,7 @@ from tltool.data.decoding.decode import DecodeSpec
 def to_model_size(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     """Return ``images`` at the size of ``spec``; untouched, to the bit, where they have it.
 
-    The same steps as in `tltool.data.decoding.decode` for one decoded photo, here for a batch.
+    The same steps as in `tltool.data.decoding.decode` for one decoded image, here for a batch.
 
     Args:
         images: float32 [N, H, W, 3], H and W unknown until it runs.

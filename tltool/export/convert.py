@@ -61,7 +61,7 @@ def write_converted(
         known: any format but the SavedModel.
         model: images to logits.
         temperature: divides the logits before the softmax.
-        calibration: decoded training photos, float32 [N, H, W, 3]; litert-int8 needs them.
+        calibration: decoded training images, float32 [N, H, W, 3]; litert-int8 needs them.
 
     Raises:
         GateError: the converter cannot do it.
@@ -93,7 +93,7 @@ def _litert(
         converter.target_spec.supported_types = [tf.float16]
     if known.name == "litert-int8":
         if calibration is None:
-            raise ValueError("no photos to calibrate on")
+            raise ValueError("no images to calibrate on")
         photos = _with_both_ends(calibration)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([photo[np.newaxis]] for photo in photos)

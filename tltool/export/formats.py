@@ -24,7 +24,7 @@ class ExportFormat:
         summary: one line.
         tolerance: largest difference allowed of a probability; None where only the drop in
             accuracy decides.
-        same_class: whether every photo must keep its class.
+        same_class: whether every image must keep its class.
         check_tolerance: largest difference from its own earlier answers, on another machine too.
         modules: what must be importable to make it and to run it.
         extra: of tltool, that brings ``modules``.
@@ -83,7 +83,7 @@ _ALL = (
         "litert-int8",
         "model.tflite",
         "litert",
-        "LiteRT in 8-bit integers throughout, calibrated on training photos: a quarter",
+        "LiteRT in 8-bit integers throughout, calibrated on training images: a quarter",
         None,
         False,
         5e-2,

@@ -1,4 +1,4 @@
-"""The golden set: a few photos with the right answers, which travel with every export."""
+"""The golden set: a few images with the right answers, which travel with every export."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tltool.errors import GateError
 
 GOLDEN_ASSET = "golden.npz"
 GOLDEN_IMAGES = 16
-LARGEST = 2**18  # bytes; a larger photo travels as a smaller copy
+LARGEST = 2**18  # bytes; a larger image travels as a smaller copy
 _SMALL_SIDE = 640
 
 

@@ -38,7 +38,7 @@ class ExportedModel:
         class_names: in the order of the probabilities.
         decode: how the model brings bytes to its size.
         metadata: the facts that the export wrote down.
-        calibration: what the validation photos say of the model; empty in older exports.
+        calibration: what the validation images say of the model; empty in older exports.
     """
 
     path: Path
@@ -92,7 +92,7 @@ class ExportedModel:
 
     @property
     def has_ood_detector(self) -> bool:
-        """Whether it says what is unlike the training photos."""
+        """Whether it says what is unlike the training images."""
         return "is_known" in self._loaded.signatures[BYTES_SIGNATURE].structured_outputs
 
 

@@ -55,7 +55,7 @@ def check_parity(
         arrays: the same images as the training pipeline decoded them, float32 [N, H, W, 3].
         expected: the probabilities that the trained model gives them, float32 [N, C]; see
             ``reference_answers``.
-        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
+        ood_scores: how unlike the training images it finds them, float32 [N]; None without.
         tolerance: the largest difference allowed of any probability.
 
     Returns:
@@ -100,7 +100,7 @@ def reference_answers(
         arrays: float32 [N, H, W, 3] in 0…255.
         temperature: divides the logits before the softmax.
         embed: finds the features in the float32 model; with a detector it must be given.
-        detector: tells photos unlike the training ones.
+        detector: tells images unlike the training ones.
 
     Returns:
         Probabilities float32 [N, C], and the detector's scores float32 [N] or None.
@@ -120,7 +120,7 @@ def reference_answers(
 def score_faults(
     answers: Mapping[str, NDArray[Any]], expected: NDArray[np.float32] | None
 ) -> list[str]:
-    """Return what is wrong with the answers to whether photos are known.
+    """Return what is wrong with the answers to whether images are known.
 
     Args:
         answers: of the fresh process.

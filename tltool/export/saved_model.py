@@ -6,12 +6,12 @@ Every version folder holds five signatures, the first two with the same outputs:
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
     ``probabilities`` float32 [N, C] and ``ok`` bool [N]; where ``top_k`` asks for them, the K best
     classes as ``top_class_names`` string [N, K] and ``top_probabilities`` float32 [N, K]. A model
-    with a reject option also says ``ood_score`` float32 [N], how unlike the training photos an item
+    with a reject option also says ``ood_score`` float32 [N], how unlike the training images an item
     is, and ``is_known`` bool [N], whether that is at most 1. An item that cannot be decoded has
     ``ok`` and ``is_known`` false, "" as names, ``class_id`` -1, ``ood_score`` 0, and 1/C as each
     probability and as confidence; the others in its batch are answered.
 ``images(images: float32 [N, H, W, 3])``
-    RGB in 0…255 of any size, resized in the graph as a decoded photo would be, and left alone to
+    RGB in 0…255 of any size, resized in the graph as a decoded image would be, and left alone to
     the bit at the model's own size; the same outputs without ``ok``.
 ``features(image_bytes: string [N])``
     ``features`` float32 [N, D], the pooled features that the head works on, for search and for
@@ -73,7 +73,7 @@ class Contents:
         temperature: divides the logits before the softmax.
         embed: finds the features in the float32 model; None gives no ``features`` signature.
         attend: finds its last feature map [B, h, w, K]; None gives no ``explain`` signatures.
-        detector: tells photos unlike the training ones by these features; None for no such answer.
+        detector: tells images unlike the training ones by these features; None for no such answer.
         top_k: how many of the best classes the signatures name besides; at most C are.
         assets: further files by name, such as the recipe and the golden set.
     """

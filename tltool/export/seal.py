@@ -12,7 +12,7 @@ from tltool.errors import DataError, GateError
 
 SEAL_FILE = Path("assets.extra") / "manifest.json"
 FORMAT_VERSION = 1
-MAY_BE_ABSENT = frozenset({"assets/golden.npz"})  # it holds photos, which not everyone may hand on
+MAY_BE_ABSENT = frozenset({"assets/golden.npz"})  # it holds images, which not everyone may hand on
 
 
 def write_seal(folder: Path, facts: Mapping[str, Any]) -> None:

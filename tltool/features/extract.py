@@ -1,4 +1,4 @@
-"""One pass of photos through the frozen part of the network."""
+"""One pass of images through the frozen part of the network."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Forward = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
 
 @dataclass(frozen=True)
 class Features:
-    """What one pass over ``N`` photos gave, row by row in the order of the pass.
+    """What one pass over ``N`` images gave, row by row in the order of the pass.
 
     Attributes:
-        index: position of each row's photo in its catalog, int64 [N].
+        index: position of each row's image in its catalog, int64 [N].
         labels: one-hot or mixed labels, float32 [N, C].
         pooled: input of the head, float32 [N, D] (or [N, h, w, C], see ``Network.pooled``).
         activations: output of the trunk at the cut, bfloat16 [N, h, w, c] in a file; None without
@@ -74,13 +74,13 @@ class Extractor:
         classes: int,
         observer: Observer,
     ) -> Features:
-        """Return the features of ``count`` photos, going on where an earlier process was killed.
+        """Return the features of ``count`` images, going on where an earlier process was killed.
 
         Args:
             batches_from: batches (index [B], images float32 [B, H, W, 3], labels float32
                 [B, classes]) from a row of the pass on, always at the border of a batch.
             folder: where the features are kept.
-            count: photos in all.
+            count: images in all.
             classes: number of classes.
             observer: told about the progress.
 

@@ -101,11 +101,11 @@ def _bytes(array: np.ndarray) -> memoryview:
 
 
 class FeatureStore:
-    """What one pass over ``count`` photos gives, column by column.
+    """What one pass over ``count`` images gives, column by column.
 
     Args:
         folder: made if absent; what a killed process left there is taken up again.
-        count: photos.
+        count: images.
         columns: type and shape of a row by name.
 
     Attributes:

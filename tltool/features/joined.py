@@ -35,10 +35,10 @@ class JoinedRows:
 
 
 def joined(passes: Sequence[Features]) -> Features:
-    """Return the features of photos that were passed in several parts.
+    """Return the features of images that were passed in several parts.
 
     Args:
-        passes: of each part; the photos of the whole are those of the parts in this order.
+        passes: of each part; the images of the whole are those of the parts in this order.
     """
     if len(passes) == 1:
         return passes[0]

@@ -1,4 +1,4 @@
-"""Draws of one change of photos, of which the one is kept that shows it."""
+"""Draws of one change of images, of which the one is kept that shows it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.pipeline import fixed_options
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 
-DRAWS = 12  # of each change of a photo: the strongest of them is near the largest allowed
-_BLENDED = 2048  # photos in all draws of a blend: with a small alpha few are near one half
-_LESS_THAN_HALF = 0.4  # how much worse it is that a photo keeps less than half of itself
+DRAWS = 12  # of each change of an image: the strongest of them is near the largest allowed
+_BLENDED = 2048  # images in all draws of a blend: with a small alpha few are near one half
+_LESS_THAN_HALF = 0.4  # how much worse it is that an image keeps less than half of itself
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Photos of a sheet.
+    """Images of a sheet.
 
     Attributes:
-        train: all training photos; the batch size is the number of those shown.
+        train: all training images; the batch size is the number of those shown.
         positions: of those shown, int64 [N].
         seed: of the run.
     """
 
-    train: PhotoSource
+    train: ImageSource
     positions: np.ndarray
     seed: int
 
@@ -44,10 +44,10 @@ class Shown:
         return images, labels
 
     def clearest(self, spec: AugmentSpec) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for each photo, the draw that shows best what a change does.
+        """Return, for each image, the draw that shows best what a change does.
 
-        That is the draw that changes the photo most; of a blend, the one that keeps about half of
-        it, rather more than less. All draws are of the first epoch: those of a photo that is drawn
+        That is the draw that changes the image most; of a blend, the one that keeps about half of
+        it, rather more than less. All draws are of the first epoch: those of an image that is drawn
         again and again.
 
         Returns:
@@ -73,7 +73,7 @@ class Shown:
     def _drawn(
         self, spec: AugmentSpec, photos: np.ndarray, labels: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the photos, decoded once, and their labels draw by draw."""
+        """Yield the images, decoded once, and their labels draw by draw."""
         from tltool.augment.policy import Augmenter  # imports keras-cv, which takes a second
 
         size = len(photos)

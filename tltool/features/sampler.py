@@ -1,4 +1,4 @@
-"""Which photos an epoch takes, and in which order."""
+"""Which images an epoch takes, and in which order."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_OF_EACH_CLASS = 10  # photos that are taken of a rare class, so that its mean is known
+_OF_EACH_CLASS = 10  # images that are taken of a rare class, so that its mean is known
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws the photos of an epoch, always as many as there are: a function of (seed, epoch) only.
+    """Draws the images of an epoch, always as many as there are: a function of (seed, epoch) only.
 
     Attributes:
-        labels: class numbers of the training photos, int64 [N]; no class is without photos.
+        labels: class numbers of the training images, int64 [N]; no class is without images.
         seed: seed of the run.
-        balanced: whether each class comes equally often (to one photo) instead of each photo once.
-            The photos of a class come in turn: none is drawn again before all others of its class.
+        balanced: whether each class comes equally often (to one image) instead of each image once.
+            The images of a class come in turn: none is drawn again before all others of its class.
     """
 
     labels: np.ndarray
@@ -27,7 +27,7 @@ class Sampler:
     def draws(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what epoch ``epoch`` (from 1) draws: two int64 [N].
 
-        The first says which photo, the second the how-manieth time since the first epoch.
+        The first says which image, the second the how-manieth time since the first epoch.
         """
         count = len(self.labels)
         order = shuffled_order(count, seed=self.seed, epoch=epoch)
@@ -42,7 +42,7 @@ class Sampler:
         return photos[order], turns[order]
 
     def _of_class(self, number: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return photos and turns at ``places`` of the endless row of one class's photos."""
+        """Return images and turns at ``places`` of the endless row of one class's images."""
         members = np.flatnonzero(self.labels == number)
         turns, at = np.divmod(places, len(members))
         drawn = np.empty(len(places), np.int64)
@@ -59,14 +59,14 @@ def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return positions of about ``count`` photos, evenly spread over all: int64 [K], ascending.
+    """Return positions of about ``count`` images, evenly spread over all: int64 [K], ascending.
 
-    Of each class at least ten are there, or all: a class that is rare among very many photos would
+    Of each class at least ten are there, or all: a class that is rare among very many images would
     otherwise be missing.
 
     Args:
         labels: class numbers, int64 [N].
-        count: photos wanted; a few more are returned where classes are rare.
+        count: images wanted; a few more are returned where classes are rare.
     """
     if len(labels) <= count:
         return np.arange(len(labels))

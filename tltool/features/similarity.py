@@ -1,8 +1,8 @@
-"""Do two photos show the same thing to a pretrained network?
+"""Do two images show the same thing to a pretrained network?
 
 A copy that was turned by a degree or two shares the low frequencies of its original, but no fine
 detail lies where it was. The features of a network do not mind. They are no use for finding
-candidates: of photos that differ only in what stands in the middle, they think alike.
+candidates: of images that differ only in what stands in the middle, they think alike.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import keras
 
 SAME = 0.975
-"""Cosine from which on two photos count as one to VGG16: two shots of one scene reach 0.968."""
+"""Cosine from which on two images count as one to VGG16: two shots of one scene reach 0.968."""
 MOST_IMAGES = 128
-"""Photos that are looked at in one check, to bound its time: some 0.1 s each on two cores."""
+"""Images that are looked at in one check, to bound its time: some 0.1 s each on two cores."""
 
 _LAYER = "block4_pool"
 _SPEC = DecodeSpec(128, 128, "squash")
@@ -38,7 +38,7 @@ _BATCH = 16
 
 
 class EmbeddingSimilarity:
-    """Compares photos by features, which are kept in a folder for the next time.
+    """Compares images by features, which are kept in a folder for the next time.
 
     Args:
         weights: of VGG16, for which ``SAME`` was measured.
@@ -54,7 +54,7 @@ class EmbeddingSimilarity:
     def __call__(self, pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
         """Return for each pair whether both show the same; the most likely pairs come first.
 
-        Of more than ``MOST_IMAGES`` photos, the last pairs are not looked at.
+        Of more than ``MOST_IMAGES`` images, the last pairs are not looked at.
         """
         items = {item.sha256: item for pair in pairs for item in pair}
         chosen = list(items.values())[:MOST_IMAGES]
@@ -71,7 +71,7 @@ class EmbeddingSimilarity:
         ]
 
     def _features(self, items: Sequence[Item]) -> dict[str, NDArray[np.float32]]:
-        """Return a vector of length 1 for each photo, by its digest."""
+        """Return a vector of length 1 for each image, by its digest."""
         found = {item.sha256: vector for item in items if (vector := self._kept(item)) is not None}
         missing = [item for item in items if item.sha256 not in found]
         for item, vector in self._computed(missing):

@@ -1,4 +1,4 @@
-"""Several views of the same photos: the plain one first, then augmented ones."""
+"""Several views of the same images: the plain one first, then augmented ones."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image
 from tltool.features.extract import Features
 from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
 
-Photo = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # number of the draw, image, label
+LabelledImage = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # number of the draw, image, label
 
 # The network is far slower than decoding: two batches ahead overlap fully and keep memory small.
 _BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class PhotoSource:
-    """Photos with their labels, ready to be read in any order.
+class ImageSource:
+    """Images with their labels, ready to be read in any order.
 
     Attributes:
-        items: the photos.
+        items: the images.
         labels: class numbers, int64 [N].
         classes: number of classes.
         decode: how bytes become images.
-        batch_size: photos per batch.
-        weights: how much each photo counts in the loss, float32 [N]; None where all count the same.
+        batch_size: images per batch.
+        weights: how much each image counts in the loss, float32 [N]; None where all count the same.
     """
 
     items: Sequence[Item]
@@ -47,15 +47,15 @@ class PhotoSource:
     def __len__(self) -> int:
         return len(self.items)
 
-    def spread(self, count: int) -> PhotoSource:
-        """Return about ``count`` of the photos, evenly spread over all, and some of each class."""
+    def spread(self, count: int) -> ImageSource:
+        """Return about ``count`` of the images, evenly spread over all, and some of each class."""
         chosen = spread_over_classes(self.labels, count)
         items = [self.items[position] for position in chosen]
         weights = None if self.weights is None else self.weights[chosen]
         return replace(self, items=items, labels=self.labels[chosen], weights=weights)
 
     def plain(self, *, start: int = 0) -> tf.data.Dataset:
-        """Return batches (index, images, one-hot labels) of the photos as they are.
+        """Return batches (index, images, one-hot labels) of the images as they are.
 
         Args:
             start: where to begin, a multiple of the batch size.
@@ -79,11 +79,11 @@ class PhotoSource:
     def some(
         self, spec: AugmentSpec, positions: np.ndarray, *, seed: int, epoch: int
     ) -> tf.data.Dataset:
-        """Return batches (index, images, labels) of some photos as an epoch changes them.
+        """Return batches (index, images, labels) of some images as an epoch changes them.
 
         Args:
             spec: what to change.
-            positions: of the photos, int64 [M], in the order wanted.
+            positions: of the images, int64 [M], in the order wanted.
             seed: seed of the run.
             epoch: number of the epoch or view.
         """
@@ -92,7 +92,7 @@ class PhotoSource:
     def drawn(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> tf.data.Dataset:
         """Return batches (draw, images, labels) of what ``sampler`` draws in an epoch.
 
-        A photo drawn again in the same epoch is changed in another way.
+        An image drawn again in the same epoch is changed in another way.
         """
         photos, turns = sampler.draws(epoch)
         first = np.full(len(self), np.iinfo(np.int64).max)
@@ -101,7 +101,7 @@ class PhotoSource:
         return self._read(draws, spec, key=(sampler.seed, epoch), start=0)
 
     def expected_labels(self) -> np.ndarray:
-        """Return one-hot labels times the photos' weights, float32 [N, C]."""
+        """Return one-hot labels times the images' weights, float32 [N, C]."""
         one_hot = np.eye(self.classes, dtype=np.float32)[self.labels]
         return one_hot if self.weights is None else one_hot * self.weights[:, None]
 
@@ -133,14 +133,14 @@ class PhotoSource:
         return image_files(self.items)
 
 
-# Tracing takes a second: all passes of a run share what differs only in photos, order and epoch.
+# Tracing takes a second: all passes of a run share what differs only in images, order and epoch.
 @lru_cache(maxsize=8)
 def _traced(
     decode: DecodeSpec, augment: AugmentSpec, classes: int, batch_size: int
 ) -> Callable[..., tf.data.Dataset]:
-    """Return a pass: (files, labels and weights of N photos, order [M], key [2], first) to batches.
+    """Return a pass: (files, labels and weights of N images, order [M], key [2], first) to batches.
 
-    ``order`` holds numbers of photos, plus N for every time that a photo was drawn before: its
+    ``order`` holds numbers of images, plus N for every time that an image was drawn before: its
     changes are drawn from the sum. ``first`` is the number of the first batch.
     """
     augmenter = None
@@ -169,7 +169,7 @@ def _traced(
         key: tf.Tensor,
         first: tf.Tensor,
     ) -> tf.data.Dataset:
-        def labelled(draw: tf.Tensor, photo: tuple[tf.Tensor, tf.Tensor]) -> Photo:
+        def labelled(draw: tf.Tensor, photo: tuple[tf.Tensor, tf.Tensor]) -> LabelledImage:
             index, image = photo
             label = tf.one_hot(tf.gather(labels, index), classes) * tf.gather(weights, index)
             return draw, image, label
@@ -187,9 +187,9 @@ def _traced(
 
 
 def rows_of_epoch(views: Sequence[Features], sampler: Sampler, epoch: int) -> list[tuple[int, int]]:
-    """Return (view, row) of every training step's photo in epoch ``epoch``.
+    """Return (view, row) of every training step's image in epoch ``epoch``.
 
-    Photos start at different views and every photo meets its next view when it is drawn next.
+    Images start at different views and every image meets its next view when it is drawn next.
     """
     row_of = [np.argsort(view.index) for view in views]
     offset = np.random.default_rng((sampler.seed, 2)).integers(0, len(views), len(sampler.labels))

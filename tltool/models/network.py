@@ -103,7 +103,7 @@ class Network:
         """Let the head see features of mean 0 and variance 1, where it has weights to draw.
 
         Args:
-            features: returns the head's input [N, D] or [N, h, w, D] for training photos; called
+            features: returns the head's input [N, D] or [N, h, w, D] for training images; called
                 where the head wants it.
         """
         if STANDARDIZE in {layer.name for layer in self._head_layers}:

@@ -20,9 +20,9 @@ def norm_layer(
 ) -> Any:
     """Return a layer that normalises ``[B, …, channels]``; None where ``norm`` is none.
 
-    batch (Ioffe and Szegedy 2015, arXiv:1502.03167) takes mean and variance over the photos and
+    batch (Ioffe and Szegedy 2015, arXiv:1502.03167) takes mean and variance over the images and
     positions of a device's batch, sync_batch over those of all devices; layer (Ba et al. 2016,
-    arXiv:1607.06450) over positions and channels of each photo, instance (Ulyanov et al. 2016,
+    arXiv:1607.06450) over positions and channels of each image, instance (Ulyanov et al. 2016,
     arXiv:1607.08022) over its positions, group (Wu and He 2018, arXiv:1803.08494) over positions
     and the channels of a group. Each then scales and shifts every channel.
 

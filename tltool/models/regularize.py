@@ -71,7 +71,7 @@ def _plan_stochastic_depth(
 ) -> None:
     """Block l of L is skipped with probability l / L of the last one's (Huang et al. 2016).
 
-    Each photo draws for itself, and what stays is divided by its probability (keras-cv's DropPath),
+    Each image draws for itself, and what stays is divided by its probability (keras-cv's DropPath),
     so that inference uses all blocks as they are. Reference: https://arxiv.org/abs/1603.09382
     """
     import keras_cv  # here: it takes seconds, and few recipes want it

@@ -1,4 +1,4 @@
-"""The section `augment` of a recipe: every random change of training photos and features."""
+"""The section `augment` of a recipe: every random change of training images and features."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ class CropSection(Section):
     """Random crop, resized back (keras-cv RandomCropAndResize)."""
 
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Smallest share of the photo's area that a crop keeps."""
+    """Smallest share of the image's area that a crop keeps."""
     max_aspect: Annotated[float, Field(ge=1, le=4)] = 1.25
     """Largest stretch of width against height, either way."""
 
@@ -30,7 +30,7 @@ class TranslationSection(Section):
     """Random shift, across and down."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Largest shift as a share of the photo's side."""
+    """Largest shift as a share of the image's side."""
 
 
 class ScaleSection(Section):
@@ -59,21 +59,21 @@ class ColorJitterSection(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     """Largest turn, as a share of the colour circle."""
     probability: Probability = 1.0
-    """Share of the photos that are changed."""
+    """Share of the images that are changed."""
 
 
 class GrayscaleSection(Section):
-    """Some photos lose their colours."""
+    """Some images lose their colours."""
 
     probability: Probability = 0.1
-    """Share of the photos that are changed."""
+    """Share of the images that are changed."""
 
 
 class RandAugmentSection(Section):
-    """RandAugment (Cubuk et al. 2020): some of fourteen operations on every photo."""
+    """RandAugment (Cubuk et al. 2020): some of fourteen operations on every image."""
 
     operations: Annotated[int, Field(ge=1, le=8)] = 2
-    """Operations per photo, drawn evenly."""
+    """Operations per image, drawn evenly."""
     magnitude: Annotated[float, Field(ge=0, le=10)] = 7.0
     """Strength of all of them."""
 
@@ -93,7 +93,7 @@ class BlurSection(Section):
     sigma: Annotated[float, Field(gt=0, le=20)] = 1.5
     """Largest standard deviation of the filter, in pixels of the network's input."""
     probability: Probability = 0.5
-    """Share of the photos that are changed."""
+    """Share of the images that are changed."""
 
 
 class NoiseSection(Section):
@@ -102,7 +102,7 @@ class NoiseSection(Section):
     deviation: Annotated[float, Field(gt=0, le=128)] = 12.0
     """Largest standard deviation, in grey levels of 255."""
     probability: Probability = 0.5
-    """Share of the photos that are changed."""
+    """Share of the images that are changed."""
 
 
 class JpegSection(Section):
@@ -111,14 +111,14 @@ class JpegSection(Section):
     min_quality: Annotated[int, Field(ge=1, le=99)] = 40
     """Lowest quality, of 100."""
     probability: Probability = 0.5
-    """Share of the photos that are changed."""
+    """Share of the images that are changed."""
 
 
 class CutoutSection(Section):
-    """One grey rectangle per photo (keras-cv RandomCutout; DeVries and Taylor 2017)."""
+    """One grey rectangle per image (keras-cv RandomCutout; DeVries and Taylor 2017)."""
 
     size: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Side of the largest rectangle as a share of the photo's side."""
+    """Side of the largest rectangle as a share of the image's side."""
 
 
 class GridMaskSection(Section):
@@ -127,11 +127,11 @@ class GridMaskSection(Section):
     hidden: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """Side of the hidden squares as a share of the unit's side (1 - r in the paper)."""
     probability: Probability = 0.5
-    """Share of the photos that are changed."""
+    """Share of the images that are changed."""
 
 
 class MixSection(Section):
-    """Blend of two photos and their labels."""
+    """Blend of two images and their labels."""
 
     alpha: Annotated[float, Field(gt=0, le=10)] = 0.2
     """Both parameters of the Beta distribution from which the blend is drawn."""
@@ -154,16 +154,16 @@ class MixStyleSection(Section):
 
 
 class AugmentSection(Section):
-    """Random changes of training photos. null switches one off, auto leaves it to the policy."""
+    """Random changes of training images. null switches one off, auto leaves it to the policy."""
 
     policy: Literal["auto", "none", "light", "medium", "strong", "fine_grained", "documents"] = AUTO
     """Which changes are made where a key does not say it: docs/augmentation.md lists them. auto:
-    light, or medium from 5,000 training photos on. In a file or with --set it takes the place of
+    light, or medium from 5,000 training images on. In a file or with --set it takes the place of
     all that the base says about augmentation."""
     flip: Literal["auto", "none", "horizontal", "vertical", "horizontal_and_vertical"] = AUTO
     """Mirror images that are as good as the original."""
     flip_probability: Probability = 0.5
-    """Share of the photos that are mirrored, for each direction on its own."""
+    """Share of the images that are mirrored, for each direction on its own."""
     crop: CropSection | Auto | None = AUTO
     """Random crop."""
     rotation: RotationSection | Auto | None = AUTO
@@ -193,7 +193,7 @@ class AugmentSection(Section):
     grid_mask: GridMaskSection | Auto | None = AUTO
     """GridMask (Chen et al. 2020)."""
     mixup: MixSection | Auto | None = AUTO
-    """Mixup (Zhang et al. 2018). It needs many photos: a few thousand or more."""
+    """Mixup (Zhang et al. 2018). It needs many images: a few thousand or more."""
     cutmix: MixSection | Auto | None = AUTO
     """CutMix (Yun et al. 2019)."""
     mix_probability: Probability = 1.0
@@ -202,7 +202,7 @@ class AugmentSection(Section):
     """Share of the blended batches that get cutmix, where mixup is on too."""
     mix_off_epochs: Count = 0
     """Last epochs of the last phase without mixup and cutmix. On cached features these see the
-    photos as they are."""
+    images as they are."""
 
     feature_mixup: MixSection | None = None
     """Mixup of cached features (manifold mixup; Verma et al. 2019), in head and fine-tune phase."""

@@ -1,10 +1,10 @@
-"""Named policies of augmentation, as parts of a recipe, and the one for a number of photos."""
+"""Named policies of augmentation, as parts of a recipe, and the one for a number of images."""
 
 from typing import Any, Literal, NamedTuple
 
 AUTO: Literal["auto"] = "auto"
 MIXUP_PAYS = 5_000
-"""Training photos from which the default blends photos: few photos lose more by it than they gain
+"""Training images from which the default blends images: few images lose more by it than they gain
 (Kolesnikov et al. 2020, Big Transfer, section 3.3, who blend none below 20,000)."""
 
 Tree = dict[str, Any]
@@ -68,10 +68,10 @@ class Choice(NamedTuple):
 
 
 def policy_for(photos: int) -> Choice:
-    """Return the policy for a number of training photos."""
+    """Return the policy for a number of training images."""
     if photos < MIXUP_PAYS:
-        return Choice("light", f"{photos:,} training photos; mixup pays from {MIXUP_PAYS:,} on")
-    return Choice("medium", f"{photos:,} training photos are enough for mixup")
+        return Choice("light", f"{photos:,} training images; mixup pays from {MIXUP_PAYS:,} on")
+    return Choice("medium", f"{photos:,} training images are enough for mixup")
 
 
 def completed(section: Tree) -> Tree:

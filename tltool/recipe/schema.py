@@ -24,32 +24,32 @@ def fold_text(value: Any) -> Any:
 
 
 class DataSection(Section):
-    """How photos are read and divided."""
+    """How images are read and divided."""
 
     source: Annotated[str, Field(min_length=1)] | None = None
-    """The photos, for `tltool recipes run` without them: a folder, an archive, a table, or
+    """The images, for `tltool recipes run` without them: a folder, an archive, a table, or
     tfds:NAME. A relative path starts at the folder of the recipe file that says it; null means that
-    the command names the photos."""
+    the command names the images."""
     pixels: Annotated[str, Field(pattern=PIXELS_PATTERN)] | None = None
     """Height x width, or height x width x 3, of the images in a table of pixels; null means square,
     grey or RGB, whichever fits the number of columns."""
     image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
     """Side in pixels of the square the network sees; null means the backbone's own."""
     resize: Literal["squash", "crop", "pad"] = "crop"
-    """How a photo becomes a square: crop keeps the centre, squash ignores the aspect, pad adds
+    """How an image becomes a square: crop keeps the centre, squash ignores the aspect, pad adds
     black borders."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of the photos held out for early stopping and calibration when the folder has no
+    """Share of the images held out for early stopping and calibration when the folder has no
     validation part."""
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.0
-    """Share of the photos opened only once, by the final evaluation. With 0 and no test folder the
+    """Share of the images opened only once, by the final evaluation. With 0 and no test folder the
     validation part is reported, which is a little optimistic."""
     fold: Annotated[str, Field(pattern=FOLD_PATTERN), BeforeValidator(fold_text)] | None = None
     """Cross-validation: this fold is the validation part, all others train. `2` is fold 2 of the
-    table's column fold; `2/5` is fold 2 of 0 to 4, which are drawn like the split. Test photos are
+    table's column fold; `2/5` is fold 2 of 0 to 4, which are drawn like the split. Test images are
     in no fold."""
     other: Annotated[str, Field(min_length=1)] | None = None
-    """Photos of anything but the classes, on which the border of what is known is set too: the name
+    """Images of anything but the classes, on which the border of what is known is set too: the name
     of a folder beside the class folders, which is then no class, or the path of any source."""
     on_bad: Literal["skip", "fail"] = "skip"
     """What to do with unreadable files: leave them out with a warning, or stop."""
@@ -83,7 +83,7 @@ class HeadSection(Section):
     """Width of the hidden layer of the heads mlp and flatten."""
     norm: Norm = "layer"
     """Normalisation of the hidden layer of the heads mlp and flatten. With batch the moving
-    averages need hundreds of steps, which few photos do not make."""
+    averages need hundreds of steps, which few images do not make."""
 
 
 class DropBlockSection(Section):
@@ -99,7 +99,7 @@ class RegularizeSection(Section):
     """What is done inside the backbone. Pretrained weights fit all of it but another norm."""
 
     stochastic_depth: Fraction = 0.0
-    """Probability that the last residual block of a ResNet is skipped for a photo in training;
+    """Probability that the last residual block of a ResNet is skipped for an image in training;
     block l of L has l / L of it (Huang et al. 2016)."""
     drop_block: DropBlockSection | None = None
     """DropBlock on residual branches, or after convolutions where there are none."""
@@ -133,7 +133,7 @@ class CacheSection(Section):
     """on: the frozen trunk is computed once per augmented view. off: the usual live path, with new
     augmentation every epoch. auto: whichever is estimated to be faster, and says why."""
     views: Annotated[int, Field(ge=1, le=64)] = 2
-    """Views of each training photo that are cached. The first is the plain photo, the others are
+    """Views of each training image that are cached. The first is the plain image, the others are
     augmented."""
 
 
@@ -201,7 +201,7 @@ class TrainSection(Section):
     """How the network learns."""
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Photos per step."""
+    """Images per step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with momentum 0.9; both with decoupled weight decay."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
@@ -232,7 +232,7 @@ class TrainSection(Section):
     """Share of each label spread over all classes (Szegedy et al. 2016)."""
     imbalance: Literal["none", "weights", "balanced_sampling", "focal"] = "none"
     """What is done where classes differ in size. weights: each class counts the same in the loss.
-    balanced_sampling: each class comes equally often in every epoch. focal: photos that are already
+    balanced_sampling: each class comes equally often in every epoch. focal: images that are already
     told apart count less (Lin et al. 2017)."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
     """How much less, with imbalance: focal; 0 is plain cross-entropy."""
@@ -261,7 +261,7 @@ class EvaluateSection(Section):
     calibrate: bool = True
     """Fit a temperature on the validation part (Guo et al. 2017) and keep it in the model."""
     coverage: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.95
-    """Share of photos like the validation ones that the model shall call known; it calls others
+    """Share of images like the validation ones that the model shall call known; it calls others
     unknown by their features. null leaves this out."""
     min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fail (exit code 4) and export nothing when the accuracy is lower."""
@@ -273,7 +273,7 @@ class EvaluateSection(Section):
     strict: bool = False
     """Hold asserts against the worse end of the 95 % interval instead of the figure itself."""
     label_errors: bool = True
-    """Look for wrong labels among training and validation photos (confident learning; Northcutt et
+    """Look for wrong labels among training and validation images (confident learning; Northcutt et
     al. 2021) and write label_suspects.csv. It takes seconds, on features that are there already."""
 
 
@@ -283,7 +283,7 @@ class ExportSection(Section):
     enabled: bool = True
     """Whether to write saved_models/<name>/<version>/."""
     parity_images: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Photos on which the export must give the same answers as the model it came from."""
+    """Images on which the export must give the same answers as the model it came from."""
     tolerance: Positive = 1e-5
     """Largest difference of a probability that passes."""
     top_k: Annotated[int, Field(ge=0, le=1000)] = 5
@@ -301,11 +301,11 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the split, the initial weights, the order and the augmentation."""
     data: DataSection = DataSection()
-    """How photos are read and divided."""
+    """How images are read and divided."""
     model: ModelSection = ModelSection()
     """The network."""
     augment: AugmentSection = AugmentSection()
-    """Random changes of the training photos."""
+    """Random changes of the training images."""
     train: TrainSection = TrainSection()
     """How the network learns."""
     evaluate: EvaluateSection = EvaluateSection()

@@ -1,4 +1,4 @@
-"""How a source of photos is spelled: a path, ``tfds-folder:PATH``, or ``tfds:NAME``."""
+"""How a source of images is spelled: a path, ``tfds-folder:PATH``, or ``tfds:NAME``."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ def written_out(tree: Tree, *, folder: Path) -> Tree:
 
     Args:
         tree: a recipe, or a part of one; it stays as it is.
-        folder: where relative paths of photos start.
+        folder: where relative paths of images start.
     """
     own = dict(tree)
     train, data = own.get("train"), own.get("data")
@@ -59,7 +59,7 @@ def written_out(tree: Tree, *, folder: Path) -> Tree:
 
 
 def _is_path(key: str, value: Any) -> bool:
-    """Whether a value names photos by their path; a bare `data.other` names a class folder."""
+    """Whether a value names images by their path; a bare `data.other` names a class folder."""
     if not isinstance(value, str) or not value:
         return False
     return key == "source" or "/" in value or "\\" in value

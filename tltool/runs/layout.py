@@ -32,7 +32,7 @@ class RunLayout:
 
     @property
     def split(self) -> Path:
-        """Which photo went into which part."""
+        """Which image went into which part."""
         return self.folder / "split.csv"
 
     @property
@@ -52,7 +52,7 @@ class RunLayout:
 
     @property
     def predictions(self) -> Path:
-        """One row per photo of the held-out part."""
+        """One row per image of the held-out part."""
         return self.folder / "predictions.csv"
 
     @property
@@ -62,7 +62,7 @@ class RunLayout:
 
     @property
     def label_suspects(self) -> Path:
-        """Training and validation photos whose labels are probably wrong, the surest first."""
+        """Training and validation images whose labels are probably wrong, the surest first."""
         return self.folder / "label_suspects.csv"
 
     @property

@@ -59,7 +59,7 @@ def make_app(
     app = FastAPI(
         title="tltool serve",
         version=__version__,
-        description="TensorFlow Serving's REST API, and photos to classes.",
+        description="TensorFlow Serving's REST API, and images to classes.",
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,

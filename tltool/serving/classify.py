@@ -1,4 +1,4 @@
-"""Photos in, classes out: the answer of ``POST /v1/classify``."""
+"""Images in, classes out: the answer of ``POST /v1/classify``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.serving.input_images import Photo, explained
+from tltool.serving.input_images import RequestImage, explained
 from tltool.serving.model import ServedModel
 from tltool.serving.requests import Arrays
 
@@ -27,13 +27,13 @@ def certainty(confidence: float) -> str:
 
 
 def results(
-    model: ServedModel, photos: Sequence[Photo], outputs: Arrays, *, top: int
+    model: ServedModel, photos: Sequence[RequestImage], outputs: Arrays, *, top: int
 ) -> list[dict[str, Any]]:
-    """Return one JSON-ready result per photo, in order.
+    """Return one JSON-ready result per image, in order.
 
     Args:
         model: that answered.
-        photos: of the request.
+        images: of the request.
         outputs: of the signature over image bytes, for all of them.
         top: how many classes to name.
     """

@@ -1,4 +1,4 @@
-"""A photo in, a picture out: the answer of ``POST /v1/explain``."""
+"""An image in, a picture out: the answer of ``POST /v1/explain``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.transcode import open_image
 from tltool.evaluation.explain.overlay import overlay
 from tltool.serving.errors import ApiError, bad_request
-from tltool.serving.model import CLASS_INPUT, IMAGE_INPUT, ServedModel, photos_array
+from tltool.serving.model import CLASS_INPUT, IMAGE_INPUT, ServedModel, images_array
 from tltool.serving.requests import Arrays, Question
 
 LARGEST_SIDE = 1024  # pixels of the picture
@@ -23,7 +23,7 @@ _NAMED = 40  # classes in a message
 def explaining(
     model: ServedModel, class_name: str | None
 ) -> tuple[Callable[[bytes], Question], DecodeSpec]:
-    """Return what asks the model where a photo speaks for a class, and how it decodes photos.
+    """Return what asks the model where an image speaks for a class, and how it decodes images.
 
     Args:
         model: that is asked.
@@ -43,7 +43,7 @@ def explaining(
 
     def question(content: bytes) -> Question:
         return Question(
-            signature, {IMAGE_INPUT: photos_array([content]), **inputs}, 1, by_row=False
+            signature, {IMAGE_INPUT: images_array([content]), **inputs}, 1, by_row=False
         )
 
     return question, model.decode
@@ -55,22 +55,22 @@ def _some(names: Sequence[str]) -> str:
 
 
 def picture(content: bytes, heat: NDArray[np.float32], spec: DecodeSpec) -> bytes:
-    """Return a PNG of the photo in grey with the heat map in colour over it.
+    """Return a PNG of the image in grey with the heat map in colour over it.
 
     Args:
-        content: of the photo's file; the model has decoded it.
+        content: of the image's file; the model has decoded it.
         heat: float32 [h, w] in 0…1, a grid over the model's input.
-        spec: how the photo became that input.
+        spec: how the image became that input.
 
     Raises:
-        ApiError: the photo cannot be drawn.
+        ApiError: the image cannot be drawn.
     """
     try:
         with open_image(io.BytesIO(content)) as image:
             image.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))  # a large JPEG is read smaller
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception:  # Pillow raises whatever it likes
-        raise ApiError(400, "The photo cannot be drawn") from None
+        raise ApiError(400, "The image cannot be drawn") from None
     upright.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     drawn = overlay(np.asarray(upright), heat, spec)
     buffer = io.BytesIO()

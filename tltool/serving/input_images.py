@@ -1,4 +1,4 @@
-"""Photos out of a request, each judged by itself before the model sees it."""
+"""Images out of a request, each judged by itself before the model sees it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LONGEST_NAME = 200  # characters
 
 
 @dataclass(frozen=True)
-class Photo:
-    """One photo of a request.
+class RequestImage:
+    """One image of a request.
 
     Attributes:
         name: of its file, as the client gives it.
@@ -44,7 +44,7 @@ class _InMemory(MultiPartParser):
 
 
 async def uploaded(body: bytes, headers: Headers, limits: Limits) -> list[tuple[str, bytes]]:
-    """Return name and content of each photo: the files of a form, or else the body itself.
+    """Return name and content of each image: the files of a form, or else the body itself.
 
     Raises:
         ApiError: there is none, or the form is damaged.
@@ -52,7 +52,7 @@ async def uploaded(body: bytes, headers: Headers, limits: Limits) -> list[tuple[
     kind = headers.get("content-type", "")
     if not kind.lower().startswith("multipart/"):
         if not body:
-            raise bad_request("The request holds no photo")
+            raise bad_request("The request holds no image")
         return [("", body)]
     try:
         form = await _InMemory(headers, _once(body), max_files=limits.photos).parse()
@@ -72,21 +72,21 @@ async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body
 
 
-def examined(name: str, content: bytes, limits: Limits) -> Photo:
-    """Return the photo as the model can decode it, or what is wrong with it."""
+def examined(name: str, content: bytes, limits: Limits) -> RequestImage:
+    """Return the image as the model can decode it, or what is wrong with it."""
     if not content:
-        return Photo(name, b"", "the file is empty")
+        return RequestImage(name, b"", "the file is empty")
     pixels = count_pixels(content, limits.pixels)
     if pixels > limits.pixels:
-        return Photo(name, b"", f"it has more than {limits.pixels:,} pixels", too_large=True)
+        return RequestImage(name, b"", f"it has more than {limits.pixels:,} pixels", too_large=True)
     if decodes_as_stored(content):
-        return Photo(name, first_frame(content))
+        return RequestImage(name, first_frame(content))
     try:
-        return Photo(name, transcode(content, name="it"))
+        return RequestImage(name, transcode(content, name="it"))
     except DataError as error:
         # what Pillow says of the damage is no business of a stranger's
         told = error.message.removeprefix("it is ").partition(":")[0]
-        return Photo(name, b"", told if error.hint is None else f"{told}; {error.hint}")
+        return RequestImage(name, b"", told if error.hint is None else f"{told}; {error.hint}")
 
 
 def count_pixels(content: bytes, limit: int) -> int:
@@ -125,12 +125,12 @@ def within_pixels(inputs: Arrays, signature: Signature, limits: Limits) -> Array
 
 
 def too_many_pixels(limits: Limits) -> ApiError:
-    """Return the error for a photo that is too large to be decoded."""
+    """Return the error for an image that is too large to be decoded."""
     return ApiError(413, f"The image has more than {limits.pixels:,} pixels")
 
 
-def explained(photo: Photo, ok: bool) -> str | None:
-    """Return why a photo has no answer; None where it has one."""
+def explained(photo: RequestImage, ok: bool) -> str | None:
+    """Return why an image has no answer; None where it has one."""
     if photo.problem is not None:
         return photo.problem
     return None if ok else _NOT_DECODABLE

@@ -36,7 +36,7 @@ class ServedModel:
         version: its number.
         signatures: by name.
         class_names: in the order of the probabilities; empty where the model does not say.
-        decode: how photos become its input; None where it does not say.
+        decode: how images become its input; None where it does not say.
         proof: what was checked before it was served, in words.
     """
 
@@ -50,7 +50,7 @@ class ServedModel:
     _loaded: Any
 
     @property
-    def takes_photos(self) -> Signature | None:
+    def takes_images(self) -> Signature | None:
         """The signature over the bytes of image files that gives probabilities, if it has one."""
         signature = self.signatures.get(BYTES_SIGNATURE)
         if signature is None or set(signature.inputs) != {IMAGE_INPUT}:
@@ -59,12 +59,12 @@ class ServedModel:
 
     @property
     def explains(self) -> Signature | None:
-        """The signature that says where photos speak for their class, if it has one."""
+        """The signature that says where images speak for their class, if it has one."""
         return self._explaining(EXPLAIN_SIGNATURE, {IMAGE_INPUT})
 
     @property
     def explains_classes(self) -> Signature | None:
-        """The signature that says where photos speak for a given class, if it has one."""
+        """The signature that says where images speak for a given class, if it has one."""
         return self._explaining(EXPLAIN_CLASS_SIGNATURE, {IMAGE_INPUT, CLASS_INPUT})
 
     def _explaining(self, name: str, inputs: set[str]) -> Signature | None:
@@ -141,15 +141,15 @@ def _check_seal(folder: Path) -> bool:
 
 
 def _prove(model: ServedModel, folder: Path) -> list[str]:
-    """Ask the model the photos that travel with it; this also warms it up."""
+    """Ask the model the images that travel with it; this also warms it up."""
     from tltool.export.formats import FORMATS
     from tltool.export.golden import GOLDEN_ASSET, read_golden
 
-    signature = model.takes_photos
+    signature = model.takes_images
     if signature is None or not (folder / "assets" / GOLDEN_ASSET).is_file():
         return []
     golden = read_golden(folder)
-    given = model.run(signature, {IMAGE_INPUT: photos_array(golden.images)})["probabilities"]
+    given = model.run(signature, {IMAGE_INPUT: images_array(golden.images)})["probabilities"]
     allowed = FORMATS["saved_model"].check_tolerance
     worst = float(np.abs(given - golden.probabilities).max())
     if not worst <= allowed:
@@ -161,8 +161,8 @@ def _prove(model: ServedModel, folder: Path) -> list[str]:
     return [f"{len(golden.images)} golden images answered"]
 
 
-def photos_array(contents: tuple[bytes, ...] | list[bytes]) -> np.ndarray:
-    """Return encoded photos as the array of bytes that a signature takes."""
+def images_array(contents: tuple[bytes, ...] | list[bytes]) -> np.ndarray:
+    """Return encoded images as the array of bytes that a signature takes."""
     array = np.empty(len(contents), dtype=object)
     array[:] = list(contents)
     return array

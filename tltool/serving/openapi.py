@@ -46,7 +46,7 @@ _JSON_BODY = {
         }
     },
 }
-_PHOTO_BODY = {
+_IMAGE_BODY = {
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -79,15 +79,15 @@ PREDICT: dict[str, Any] = {
     "openapi_extra": {"requestBody": _JSON_BODY},
 }
 CLASSIFY: dict[str, Any] = {
-    "summary": "Name what is on photos: a form of files, or the bytes of one",
+    "summary": "Name what is on images: a form of files, or the bytes of one",
     "tags": ["photos"],
-    "openapi_extra": {"requestBody": _PHOTO_BODY},
+    "openapi_extra": {"requestBody": _IMAGE_BODY},
 }
 CLASS = "Name of the class that is explained; by default the one that the model names."
 EXPLAIN: dict[str, Any] = {
-    "summary": "Where a photo speaks for a class, as a picture: a form of one file, or its bytes",
+    "summary": "Where an image speaks for a class, as a picture: a form of one file, or its bytes",
     "tags": ["photos"],
-    "openapi_extra": {"requestBody": _PHOTO_BODY},
+    "openapi_extra": {"requestBody": _IMAGE_BODY},
     "response_class": Response,
     "responses": {**ERRORS, 200: {"content": {"image/png": {}}}},
 }

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, the classification of photos, and what watches a server."""
+"""TensorFlow Serving's REST API, the classification of images, and what watches a server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tltool.serving.input_images import (
     within_pixels,
 )
 from tltool.serving.metrics import CONTENT_TYPE, Metrics
-from tltool.serving.model import IMAGE_INPUT, photos_array
+from tltool.serving.model import IMAGE_INPUT, images_array
 from tltool.serving.repository import Repository, Serving
 from tltool.serving.request_body import Bodies
 from tltool.serving.requests import Question, read_question
@@ -83,7 +83,7 @@ class Routes:
             "version": str(current.version),
             "signatures": sorted(current.signatures),
             "class_names": list(current.class_names),
-            "takes_photos": current.takes_photos is not None,
+            "takes_images": current.takes_images is not None,
             "explains": current.explains is not None,
             "model_version_status": self._repository.states(name),
         }
@@ -146,9 +146,9 @@ class Routes:
         return question
 
     async def classify(self, request: Request, top: int = Query(5, ge=1, le=1000)) -> JSONResponse:
-        """Name what is on photos."""
+        """Name what is on images."""
         serving = self._repository.current
-        signature = serving.model.takes_photos
+        signature = serving.model.takes_images
         if signature is None:
             raise ApiError(501, "This model has no signature over the bytes of image files")
         with serving.batcher.used():
@@ -159,7 +159,7 @@ class Routes:
                 )
                 if len(photos) == 1 and photos[0].too_large:
                     raise too_many_pixels(self._limits)
-                array = photos_array([photo.content for photo in photos])
+                array = images_array([photo.content for photo in photos])
                 question = Question(signature, {IMAGE_INPUT: array}, len(photos), by_row=False)
                 outputs = await serving.batcher.ask(question)
         self._count(outputs.get("ok"))
@@ -172,21 +172,21 @@ class Routes:
         request: Request,
         class_name: str | None = Query(None, alias="class", description=openapi.CLASS),
     ) -> Response:
-        """Show where a photo speaks for a class."""
+        """Show where an image speaks for a class."""
         serving = self._repository.current
         ask, spec = explaining(serving.model, class_name)
         with serving.batcher.used():
             async with self._bodies.of(request) as body:
                 (name, content), *others = await uploaded(body, request.headers, self._limits)
                 if others:
-                    raise bad_request("One photo at a time")
+                    raise bad_request("One image at a time")
                 photo = await asyncio.to_thread(examined, name, content, self._limits)
                 if photo.too_large:
                     raise too_many_pixels(self._limits)
                 outputs = await serving.batcher.ask(ask(photo.content))
                 problem = explained(photo, bool(outputs["ok"][0]))
                 if problem is not None:
-                    raise bad_request(f"This is no photo to explain: {problem}")
+                    raise bad_request(f"This is no image to explain: {problem}")
                 drawn = await asyncio.to_thread(picture, photo.content, outputs["heatmap"][0], spec)
         return Response(drawn, media_type="image/png")
 

@@ -13,10 +13,10 @@ class Limits:
 
     Attributes:
         body_bytes: of a request.
-        pixels: of one photo; its memory is three bytes a pixel while it is decoded.
+        pixels: of one image; its memory is three bytes a pixel while it is decoded.
         body_seconds: until the whole body must have come.
         header_seconds: until the whole head of a request must have come.
-        photos: in one upload.
+        images: in one upload.
         held_bytes: of all requests under way together.
     """
 
@@ -79,7 +79,7 @@ def chosen(
         max_delay: milliseconds.
         max_queue: items.
         max_megabytes: of a request.
-        max_megapixels: of a photo.
+        max_megapixels: of an image.
     """
     plain = Settings()
     return replace(

@@ -28,7 +28,7 @@ class CacheChoice:
 
 @dataclass(frozen=True)
 class Workload:
-    """What has to be computed: photos, views and epochs."""
+    """What has to be computed: images, views and epochs."""
 
     train: int
     held: int
@@ -40,7 +40,7 @@ class Workload:
 def estimate(
     work: Workload, *, trunk_seconds: float, tail_seconds: float, gpu: bool
 ) -> CacheChoice:
-    """Choose from the measured seconds per photo of a forward pass of trunk and tail."""
+    """Choose from the measured seconds per image of a forward pass of trunk and tail."""
     step = _BACKWARD * tail_seconds
     epoch = work.train * step + work.held * tail_seconds
     once = (work.views * work.train + work.held) * (trunk_seconds + tail_seconds)
@@ -54,8 +54,8 @@ def estimate(
     return CacheChoice(cached * _LIVE_BONUS < live, told)
 
 
-def seconds_per_photo(part: keras.Model, *, batch: int, precision: Precision) -> float:
-    """Return the seconds that one photo takes through ``part``, measured on a small batch."""
+def seconds_per_image(part: keras.Model, *, batch: int, precision: Precision) -> float:
+    """Return the seconds that one image takes through ``part``, measured on a small batch."""
     inputs = tf.constant(np.zeros((batch, *part.input_shape[1:]), np.float32))
     run: Callable[[tf.Tensor], np.ndarray] = Pooling(part, precision)
     run(inputs)

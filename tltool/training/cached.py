@@ -87,12 +87,12 @@ def _batches(
     sampler: Sampler,
     changes: AugmentationSchedule,
 ) -> Callable[[int], Iterable[Batch]]:
-    """Return the batches of an epoch: photos as drawn, each draw in one of the photo's views."""
+    """Return the batches of an epoch: images as drawn, each draw in one of the image's views."""
 
     def of_epoch(epoch: int) -> Iterable[Batch]:
         mixed = epoch <= changes.mixed_epochs
         blended = changes.photos.mixes and not mixed
-        # of the views only the first holds photos that are not blended
+        # of the views only the first holds images that are not blended
         rows = rows_of_epoch(views[:1] if blended else views, sampler, epoch)
         features = changes.features if mixed else changes.features.unmixed()
         for number, start in enumerate(range(0, len(rows), batch_size)):

@@ -1,4 +1,4 @@
-"""Weights of the loss where classes, or photos, are not to count as they come."""
+"""Weights of the loss where classes, or images, are not to count as they come."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def loss_weights(
     The mean weight of what an epoch takes is 1, so that learning rates keep their meaning. With
     ``weights`` it is n / (C · n_c) (King and Zeng 2001, "Logistic regression in rare events data";
     scikit-learn's "balanced"). With ``balanced_sampling`` each class is drawn equally often, and
-    weights only make up for what the draws cannot: photos blended before they were drawn, and
-    photos with weights of their own.
+    weights only make up for what the draws cannot: images blended before they were drawn, and
+    images with weights of their own.
 
     Args:
         imbalance: what is done about classes of unequal size.
-        numbers: class of each training photo, int64 [N].
+        numbers: class of each training image, int64 [N].
         labels: its expected label, float [N, C]: one-hot, or the mean over its views, times its own
             weight.
     """
@@ -43,10 +43,10 @@ def loss_weights(
 
 
 def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean label of each photo over its views, float64 [N, C].
+    """Return the mean label of each image over its views, float64 [N, C].
 
     Args:
-        numbers: for each view, which photo each row shows: int64 [N].
+        numbers: for each view, which image each row shows: int64 [N].
         labels: for each view, the labels of its rows: float32 [N, C].
     """
     total = np.zeros(labels[0].shape, np.float64)
@@ -56,11 +56,11 @@ def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> 
 
 
 def image_weights(class_weights: np.ndarray | None, labels: np.ndarray) -> np.ndarray | None:
-    """Return how much each photo counts, float64 [N]; None where all count the same.
+    """Return how much each image counts, float64 [N]; None where all count the same.
 
     Args:
         class_weights: float32 [C], or None.
-        labels: one-hot labels times the photos' own weights, float [N, C].
+        labels: one-hot labels times the images' own weights, float [N, C].
     """
     if class_weights is None:
         return None

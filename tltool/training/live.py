@@ -1,4 +1,4 @@
-"""Phases on the photos themselves: new augmentation in every epoch, the usual way."""
+"""Phases on the images themselves: new augmentation in every epoch, the usual way."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
 from tltool.training.plan import AugmentationSchedule, Batch, PhaseData
 
 
 def live_data(
-    train: PhotoSource,
-    held: PhotoSource,
+    train: ImageSource,
+    held: ImageSource,
     *,
     changes: AugmentationSchedule,
     to_pooled: Pooling,
@@ -25,12 +25,12 @@ def live_data(
     """Return the data of a live phase.
 
     Args:
-        train: training photos.
-        held: validation photos.
-        changes: of the training photos.
+        train: training images.
+        held: validation images.
+        changes: of the training images.
         to_pooled: images to pooled features.
         head: pooled features to logits.
-        sampler: which photos an epoch takes.
+        sampler: which images an epoch takes.
         first_epoch: added to the phase's epochs, so that no two phases see the same draws.
     """
 

@@ -57,7 +57,7 @@ class Trainer:
         """Run the phase, or the rest of it.
 
         Args:
-            data: where the photos come from.
+            data: where the images come from.
             best: hears of every epoch, and of nothing worse than it has.
             observer: told about everything on the way.
             before: how far an earlier process has come.

@@ -19,13 +19,13 @@ def classification_loss(
     """Return the loss of each row, float32 [B], in nats.
 
     ``-sum_c t_c (1 - p_c)^gamma log p_c``. Without weights the target t is the smoothed label
-    (Szegedy et al. 2016, arXiv:1512.00567). It is linear in the label: a photo blended of two
+    (Szegedy et al. 2016, arXiv:1512.00567). It is linear in the label: an image blended of two
     counts as a share of the one and a share of the other, each with its own class's weight. What
-    smoothing spreads counts as much as the photo it is taken from; weighted by the classes that it
-    falls on, it would teach that photos of a large class are likely to be of a small one.
+    smoothing spreads counts as much as the image it is taken from; weighted by the classes that it
+    falls on, it would teach that images of a large class are likely to be of a small one.
 
     Args:
-        labels: float32 [B, C], one-hot or mixed, times the weights that photos have of their own.
+        labels: float32 [B, C], one-hot or mixed, times the weights that images have of their own.
         logits: [B, C].
         class_weights: float32 [C]; None where every label counts the same.
         smoothing: share of each label spread over all classes.

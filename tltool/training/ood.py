@@ -1,4 +1,4 @@
-"""Photos unlike those of the training part, told by their pooled features."""
+"""Images unlike those of the training part, told by their pooled features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tltool.features.sampler import spread_over_classes
 
-MOST_PHOTOS = 10_000  # that a covariance is estimated from; more would only take memory
+MOST_IMAGES = 10_000  # that a covariance is estimated from; more would only take memory
 MOST_FEATURES = 4096  # whose covariance takes a minute; as many numbers squared go into an export
 _FLOOR = 1e-6  # least variance of a direction against the mean of all
 _PREFIX = "detector_"
@@ -24,16 +24,16 @@ class OutlierDetector:
 
     Mahalanobis distance to the means of the classes under one covariance that all share (Lee et al.
     2018, arXiv:1807.03888), of features scaled to length 1 (Mueller and Hein 2025,
-    arXiv:2505.18032): the length says how much there is to see on a photo, and plain photos would
+    arXiv:2505.18032): the length says how much there is to see on an image, and plain images would
     count as known. The covariance is shrunk towards a sphere (Ledoit and Wolf 2004), since there
-    are often fewer photos than features.
+    are often fewer images than features.
 
     Attributes:
         centre: float32 [D], the mean of all training features of length 1.
         whitening: float32 [D, D]; such features less the centre, times it, have a unit covariance
             within the classes.
         means: float32 [C, D], of the classes, whitened.
-        border: the distance beyond which a photo is not known.
+        border: the distance beyond which an image is not known.
     """
 
     centre: NDArray[np.float32]
@@ -42,7 +42,7 @@ class OutlierDetector:
     border: float
 
     def scores(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how unlike the training photos, float32 [N]; above 1 is not known.
+        """Return how unlike the training images, float32 [N]; above 1 is not known.
 
         Args:
             pooled: features float32 [N, D]; feature maps [N, h, w, D] are averaged.
@@ -95,7 +95,7 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
     """
     from sklearn.covariance import ledoit_wolf
 
-    chosen = spread_over_classes(labels, MOST_PHOTOS)
+    chosen = spread_over_classes(labels, MOST_IMAGES)
     pooled, labels = pooled[chosen], labels[chosen]
     vectors = pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
     vectors = vectors.astype(np.float64)  # a diverged network's squares go beyond float32
@@ -127,5 +127,5 @@ def why_no_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> s
     if not np.isfinite(pooled).all():
         return "the features are not finite, training has diverged"
     if np.bincount(labels).max() == 1:
-        return "with one photo per class there is no telling what is usual"
-    return "all photos of a class have the same features, so there is no telling what is usual"
+        return "with one image per class there is no telling what is usual"
+    return "all images of a class have the same features, so there is no telling what is usual"

@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What the best model makes of the photos.
+    """What the best model makes of the images.
 
     Attributes:
-        held_pooled: input of the head for the validation photos, float32 [V, D] or [V, h, w, D].
+        held_pooled: input of the head for the validation images, float32 [V, D] or [V, h, w, D].
         held_logits: float32 [V, C].
-        train_pooled: computes the input of the head for training photos, all or many of them, and
+        train_pooled: computes the input of the head for training images, all or many of them, and
             returns it with their class numbers.
     """
 

@@ -66,7 +66,7 @@ class AugmentationSchedule:
     """What is changed at random in a phase.
 
     Attributes:
-        photos: changes of training photos; cached views have them already.
+        images: changes of training images; cached views have them already.
         features: changes of cached features.
         mixed_epochs: epochs with mixup and cutmix; later ones are without.
     """
@@ -78,7 +78,7 @@ class AugmentationSchedule:
 
 @dataclass
 class PhaseData:
-    """Where a phase's photos come from.
+    """Where a phase's images come from.
 
     Attributes:
         batches: batches of one epoch, by epoch number (from 1).

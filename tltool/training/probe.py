@@ -47,7 +47,7 @@ def fit_probe(
 ) -> Probe:
     """Fit the probe on pooled features [N, D] and class numbers [N].
 
-    With ``weights`` [N] photos count by them, in the fit and in the choice of the strength.
+    With ``weights`` [N] images count by them, in the fit and in the choice of the strength.
 
     Features are standardised; L-BFGS runs to convergence (scikit-learn). The L2 strength is the
     smallest C of ``strengths`` whose cross-validated log-loss is within one standard error of the
@@ -109,7 +109,7 @@ def _cross_validate(
     counted = np.ones(len(rows)) if weights is None else weights[rows]
     smallest = int(np.bincount(targets, minlength=classes).min())
     if smallest < 2:
-        # too few photos to choose by: a middling strength, and no figures
+        # too few images to choose by: a middling strength, and no figures
         return {strengths[len(strengths) // 2]: _Score(0.0, 0.0, 0.0)}
     splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
     parts = list(splitter.split(features, targets))
@@ -149,7 +149,7 @@ def solve_softmax(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return kernel [D, C] and bias [C] of softmax regression on standardised features [N, D].
 
-    ``strength`` is the inverse L2 strength; with ``weights`` [N] photos count by them.
+    ``strength`` is the inverse L2 strength; with ``weights`` [N] images count by them.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

@@ -1,4 +1,4 @@
-"""Answers to thousands of photos: written, sorted and counted one by one, none of them kept."""
+"""Answers to thousands of images: written, sorted and counted one by one, none of them kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tltool.errors import Interrupted
 from tltool.events import Observer
 from tltool.inference import Tta
 from tltool.workflows.predict import start_predicting
-from tltool.workflows.prediction.class_folders import PhotoSorter, Sorting
+from tltool.workflows.prediction.class_folders import ImageSorter, Sorting
 from tltool.workflows.prediction.model import model_digest
 from tltool.workflows.prediction.options import check_predicting
 from tltool.workflows.prediction.output_file import (
@@ -30,16 +30,16 @@ class Tally:
     """What was answered.
 
     Attributes:
-        columns: what can be told of each photo.
+        columns: what can be told of each image.
         wanted: files to be answered.
-        answered: photos with an answer.
+        answered: images with an answer.
         failed: files without one.
-        unknown: photos unlike those that the model has learned from.
+        unknown: images unlike those that the model has learned from.
         skipped: files that had been answered before.
         failed_before: of these, or of others in the file, those with an error.
-        by_class: photos per class, without those that are unknown.
-        placed: photos per folder, where they were sorted.
-        there_before: of these, photos that lay there already.
+        by_class: images per class, without those that are unknown.
+        placed: images per folder, where they were sorted.
+        there_before: of these, images that lay there already.
     """
 
     columns: Columns
@@ -88,7 +88,7 @@ def predict_many(
         sets: coverage of prediction sets; None for none.
         output: a .csv or .jsonl file that gets an answer as soon as it is there.
         append: whether to go on where ``output`` ends.
-        sorting: how to put the photos into folders; None leaves them alone.
+        sorting: how to put the images into folders; None leaves them alone.
         each: is told the columns and returns what is called with every answer.
         observer: told about the progress.
         tta: over which changed copies to average.
@@ -118,7 +118,7 @@ def predict_many(
     tally = Tally(
         columns, predicting.count, skipped=predicting.skipped, failed_before=before.failed
     )
-    sorter = PhotoSorter(sorting, predicting.class_names) if sorting else None
+    sorter = ImageSorter(sorting, predicting.class_names) if sorting else None
     with ExitStack() as stack:
         write = stack.enter_context(answer_file(output, columns, before)) if output else None
         tell = each(columns) if each else None
@@ -149,7 +149,7 @@ def _stopped(tally: Tally, output: Path | None) -> Interrupted:
 
 
 def _answered_by(model: Path, *, ranks: int, sets: float | None, tta: Tta) -> str:
-    """Return what the answers depend on beside the photo, in words."""
+    """Return what the answers depend on beside the image, in words."""
     options = [("top", ranks, 1), ("sets", sets, None), ("tta", tta, "none")]
     told = [f"{name}={value}" for name, value, usual in options if value != usual]
     return " ".join([model_digest(model), *told])

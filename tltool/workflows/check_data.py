@@ -10,7 +10,7 @@ from typing import Any
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
 from tltool.data.checks.balance import class_findings, measure_balance
 from tltool.data.checks.copies import copies, with_a_class
-from tltool.data.checks.files import beside_the_photos, many_unusable
+from tltool.data.checks.files import files_beside_images, many_unusable
 from tltool.data.checks.findings import SEVERITIES, write_findings
 from tltool.data.checks.properties import FEATURES
 from tltool.data.checks.recommend import recommend_recipe
@@ -63,7 +63,7 @@ def check(
     offline: bool = False,
     observer: Observer | None = None,
 ) -> Checked:
-    """Check the photos of ``source`` and write ``data_report.html`` and ``data_issues.csv``.
+    """Check the images of ``source`` and write ``data_report.html`` and ``data_issues.csv``.
 
     Args:
         source: one folder per class, train, val and test folders of such, or any other source.
@@ -76,8 +76,8 @@ def check(
         observer: told about the progress.
 
     Raises:
-        DataError: there are no photos.
-        UsageError: the report would lie among the photos, or replace a file that is no report.
+        DataError: there are no images.
+        UsageError: the report would lie among the images, or replace a file that is no report.
         EnvironmentProblem: the report cannot be written.
     """
     observer = observer or SilentObserver()
@@ -96,7 +96,7 @@ def check(
     )
     others = None
     if other is not None:
-        observer.on_phase("other photos", f"{len(listing.others):,} images")
+        observer.on_phase("other images", f"{len(listing.others):,} images")
         others = scan(
             [Item(path, other) for path in listing.others],
             max_pixels=DataSection().max_pixels,
@@ -132,7 +132,7 @@ def _judged(
     aspects = found.features[:, FEATURES.index("aspect")]
     balance = measure_balance(found.items, _of_classes(clusters, found)) if found.items else None
     recipe = recommend_recipe(found.features)
-    findings = [*beside_the_photos(listing), *found.findings]
+    findings = [*files_beside_images(listing), *found.findings]
     if recipe is not None:  # its network sees no more pixels than these
         findings = [each for each in findings if each.kind != "tiny"]
     lost, most = len(listing.items) - len(found.items), DataSection().max_bad_fraction
@@ -163,7 +163,7 @@ def _judged(
 
 
 def _of_classes(clusters: Sequence[Cluster], found: Scan) -> list[Cluster]:
-    """Return the clusters without the other photos, which come after the items of the classes."""
+    """Return the clusters without the other images, which come after the items of the classes."""
     count = len(found.items)
     return [replace(c, members=tuple(i for i in c.members if i < count)) for c in clusters]
 
@@ -180,7 +180,7 @@ def _weights_at_hand(observer: Observer) -> StoredWeights | None:
 def _by_features(weights: StoredWeights, observer: Observer) -> SecondOpinion:
     def alike(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
         from tltool.features.similarity import (
-            EmbeddingSimilarity,  # most photos leave nothing to ask
+            EmbeddingSimilarity,  # most images leave nothing to ask
         )
 
         return EmbeddingSimilarity(weights, cache_folder(), observer)(pairs)

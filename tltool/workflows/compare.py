@@ -1,4 +1,4 @@
-"""Compare finished runs on the photos that all of them were measured on."""
+"""Compare finished runs on the images that all of them were measured on."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tltool.workflows.preflight.arguments import check_runs
 
 
 def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> Comparison:
-    """Compare finished runs, or exports whose runs are found, on the same held-out photos.
+    """Compare finished runs, or exports whose runs are found, on the same held-out images.
 
-    Photos are matched by content. Nothing is computed anew but how long one photo takes.
+    Images are matched by content. Nothing is computed anew but how long one image takes.
 
     Args:
         runs: two or more; the first is what the others are compared with.
@@ -29,7 +29,7 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
 
     Raises:
         UsageError: fewer than two, one given twice, or one does not exist.
-        DataError: one is no finished run, or they were measured on different photos.
+        DataError: one is no finished run, or they were measured on different images.
     """
     observer = observer or SilentObserver()
     check_runs(runs)
@@ -37,8 +37,8 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
     contenders = open_compared_runs([Path(run) for run in runs])
     keys = common_keys(contenders)
     correct = np.array([[one.answers[key].correct for key in keys] for one in contenders])
-    observer.on_phase("compare", f"{len(keys)} photos")
+    observer.on_phase("compare", f"{len(keys)} images")
     paired = against_first(correct[0], list(correct[1:]))
-    observer.on_phase("cost", "time of one photo")
+    observer.on_phase("cost", "time of one image")
     costs = [cost_of(one) for one in contenders]
     return Comparison(tuple(contenders), tuple(keys), correct, tuple(paired), tuple(costs))

@@ -1,4 +1,4 @@
-"""Which backbone suits some photos: a linear probe on each one's features, cross-validated."""
+"""Which backbone suits some images: a linear probe on each one's features, cross-validated."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Place:
 
     Attributes:
         backbone: registry entry.
-        correct: which photos its probe gets right out of fold, bool [N].
-        features: numbers per photo, D.
+        correct: which images its probe gets right out of fold, bool [N].
+        features: numbers per image, D.
         seconds_per_image: of the backbone alone, in batches, here and now.
         against_best: against the best backbone; None for that itself.
     """
@@ -67,7 +67,7 @@ class Leaderboard:
     """Backbones, the best first, and those that could not be tried with the reason.
 
     Attributes:
-        n: photos.
+        n: images.
         classes: of them.
         places: the backbones.
         left_out: reasons by name.
@@ -104,10 +104,10 @@ def leaderboard(
     """Cross-validate a linear probe on the features of each backbone, in the same folds.
 
     Near copies stay in one fold, and the strength of each probe is chosen inside its training
-    folds. Features are kept in the user's cache: a second call with the same photos takes seconds.
+    folds. Features are kept in the user's cache: a second call with the same images takes seconds.
 
     Args:
-        source: photos; parts that it gives are joined.
+        source: images; parts that it gives are joined.
         backbones: names of the registry.
         image_size: side in pixels for all; None means each backbone's own.
         weights: imagenet, or random for what the architecture alone is worth.
@@ -119,7 +119,7 @@ def leaderboard(
 
     Raises:
         UsageError: a backbone is unknown.
-        DataError: the photos cannot be used, or a class has too few.
+        DataError: the images cannot be used, or a class has too few.
         EnvironmentProblem: the weights of none of the backbones can be had.
     """
     observer = observer or SilentObserver()
@@ -160,7 +160,7 @@ def _catalog(listing: Listing, observer: Observer) -> Catalog:
 
 
 def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
-    """Return the fold of every photo, int64 [N]; copies and groups share one.
+    """Return the fold of every image, int64 [N]; copies and groups share one.
 
     Raises:
         DataError: a class is too small for two folds.
@@ -172,8 +172,8 @@ def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
-            "every class needs at least 2 different photos to be cross-validated",
-            hint="add photos to the small classes, or leave them out",
+            "every class needs at least 2 different images to be cross-validated",
+            hint="add images to the small classes, or leave them out",
         )
     found = np.zeros(len(labels), np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -196,7 +196,7 @@ class _Trial:
 
     def place(self, backbone: Backbone) -> Place:
         """Return what a backbone reaches."""
-        self.observer.on_phase(backbone.name, f"{len(self.catalog)} photos")
+        self.observer.on_phase(backbone.name, f"{len(self.catalog)} images")
         found = extract_embeddings(
             self.catalog,
             backbone,
@@ -210,7 +210,7 @@ class _Trial:
         return Place(backbone, correct, found.features.shape[1], found.seconds_per_image)
 
     def _cross_validated(self, features: np.ndarray) -> np.ndarray:
-        """Return which photos are named right by the probe of the other folds, bool [N]."""
+        """Return which images are named right by the probe of the other folds, bool [N]."""
         labels, settings = self.catalog.labels(), ProbeSection()
         correct = np.zeros(len(labels), np.bool_)
         for fold in np.unique(self.folds):

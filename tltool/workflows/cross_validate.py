@@ -33,7 +33,7 @@ class Fold:
     Attributes:
         fold: as ``data.fold`` has it.
         run: the run folder.
-        accuracy: on the fold's photos.
+        accuracy: on the fold's images.
         log_loss: on them, nats.
         test_accuracy: on the test part, None without one.
     """
@@ -93,15 +93,15 @@ def cross_validate(
 ) -> CrossValidation:
     """Train a run per fold, each with that fold as its validation part. Nothing is exported.
 
-    The runs share features: what one fold's photos give is computed once. What ``out`` holds of the
+    The runs share features: what one fold's images give is computed once. What ``out`` holds of the
     same cross-validation is taken up: finished runs are read, interrupted ones resumed.
 
     Args:
-        photos: the source.
+        images: the source.
         recipe: name or file of the recipe.
         count: number of folds; a source that gives folds must give as many.
         settings: further settings of all runs.
-        test: a separate source of test photos, for the final evaluation of each run.
+        test: a separate source of test images, for the final evaluation of each run.
         out: folder of the runs.
         weights: a file of pretrained weights.
         offline: open no network connection.
@@ -112,8 +112,8 @@ def cross_validate(
 
     Raises:
         UsageError: the source gives another number of folds, or ``out`` holds something else, such
-            as a cross-validation of other photos.
-        DataError: a class has too few photos.
+            as a cross-validation of other images.
+        DataError: a class has too few images.
     """
     observer = observer or SilentObserver()
     data = load_recipe(recipe, settings).data
@@ -186,7 +186,7 @@ def _judged(out: Path, found: Sequence[Fold]) -> CrossValidation:
 def mean_over(values: Sequence[float]) -> Mean:
     """Return mean and standard error: the deviation of the folds over the root of their number.
 
-    Folds share training photos, so that this is no interval of the mean: it understates the spread
+    Folds share training images, so that this is no interval of the mean: it understates the spread
     (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold
     cross-validation").
     """

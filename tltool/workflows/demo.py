@@ -85,7 +85,7 @@ def _next_run(folder: Path) -> Path:
 
 
 def _unseen(run: RunLayout) -> str:
-    """Return one of the photos that the final evaluation opened first, relative to the digits."""
+    """Return one of the images that the final evaluation opened first, relative to the digits."""
     with run.predictions.open(encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
     return rows[len(rows) // 2]["path"]

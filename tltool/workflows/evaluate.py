@@ -1,4 +1,4 @@
-"""Measure a trained model or an export on labelled photos."""
+"""Measure a trained model or an export on labelled images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tltool.evaluation.metrics.evaluate_predictions import measured
 from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.metrics.selective import detection_metrics
 from tltool.evaluation.metrics.tta_gain import gain_of_copies
-from tltool.evaluation.report.advice import photos_seen
+from tltool.evaluation.report.advice import seen_in_training
 from tltool.evaluation.report.document import Report
 from tltool.evaluation.report.page import write_report
 from tltool.evaluation.train_overlap import trained_on
@@ -28,7 +28,7 @@ from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.prediction.heat_maps import heat_map_images
-from tltool.workflows.prediction.labelled_inputs import read_photos, scores_of_others
+from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_others
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.preflight.arguments import check_page
 
@@ -49,16 +49,16 @@ def evaluate(
     """Return the metrics document of ``model`` on labelled ``photos``; classes match by name.
 
     Whether ``asserts`` hold stands in the document; ``evaluation.asserts.require`` raises. So does
-    ``trained_on``: how many of the photos trained the run or chose its best epoch.
+    ``trained_on``: how many of the images trained the run or chose its best epoch.
 
     Args:
         model: a run folder or an exported model.
-        photos: one folder per class, train, val and test folders of such, or any other source.
-        split: only the photos that the run put into this part (its split.csv decides, by
+        images: one folder per class, train, val and test folders of such, or any other source.
+        split: only the images that the run put into this part (its split.csv decides, by
             content); the run's own figures come out again.
         asserts: conditions to check, such as ``accuracy>=0.9`` and ``recall[bees]>=0.85``.
         strict: check them at the worse end of the 95 % interval.
-        tta: average the probabilities over changed copies of each photo, flips or crops; the
+        tta: average the probabilities over changed copies of each image, flips or crops; the
             document then says under ``tta`` what that gave.
         report: HTML file to write; it may not exist.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means that of the run,
@@ -69,7 +69,7 @@ def evaluate(
     Raises:
         UsageError: no such model, ``split`` with a model that is no run or has no such part, or a
             condition with an unknown metric or class; ``report`` exists or cannot be written.
-        DataError: the photos cannot be used, or have classes that the model does not know.
+        DataError: the images cannot be used, or have classes that the model does not know.
     """
     observer = observer or SilentObserver()
     check_asserts(asserts, strict=strict)
@@ -79,7 +79,7 @@ def evaluate(
     opened = load_model(Path(model))
     check_asserts(asserts, opened.class_names)
     observer.on_phase("audit", str(photos))
-    found, others = read_photos(
+    found, others = read_labelled_inputs(
         Path(model), photos, pixels=pixels, offline=offline, observer=observer
     )
     items: Sequence[Item] = found.catalog.items
@@ -87,7 +87,7 @@ def evaluate(
         items = _of_split(items, RunLayout(Path(model)), split)
     _check_classes(items, opened, observer)
     catalog = Catalog(found.catalog.root, tuple(items), opened.class_names)
-    observer.on_phase("predict", f"{len(items)} photos")
+    observer.on_phase("predict", f"{len(items)} images")
     evaluated, plain = _answered(
         opened, catalog, name=split or str(photos), part=split, tta=tta, observer=observer
     )
@@ -97,7 +97,7 @@ def evaluate(
         "baselines": baselines(catalog),
     }
     _add_others(metrics, evaluated.ood_scores, others, opened, observer)
-    seen = photos_seen(metrics)
+    seen = seen_in_training(metrics)
     if seen:
         observer.on_message(seen, level="warning")
     if plain is not None:
@@ -128,14 +128,14 @@ def _add_others(
     opened: LoadedModel,
     observer: Observer,
 ) -> None:
-    """Measure how well photos of no class are refused, where there are any."""
+    """Measure how well images of no class are refused, where there are any."""
     if not others:
         return
     if known is not None:
         scores = scores_of_others(opened, others)
         metrics["refusal"]["other"] = detection_metrics(known, scores)
     observer.on_message(
-        f"{len(others):,} photos of no class (data.other of the run) are no part of the accuracy"
+        f"{len(others):,} images of no class (data.other of the run) are no part of the accuracy"
     )
 
 
@@ -157,7 +157,7 @@ def _of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[I
     found = [_nearest(row.path, by_content.get(row.sha256, [])) for row in rows]
     if None in found:
         raise DataError(
-            f"{found.count(None)} of the {len(rows)} photos of the {split} part are not in the "
+            f"{found.count(None)} of the {len(rows)} images of the {split} part are not in the "
             "folder given",
             hint="give the folder that the run was trained on",
         )
@@ -171,26 +171,26 @@ def _nearest(path: Path, same_content: Sequence[Item]) -> Item | None:
 
 
 def _check_classes(items: Sequence[Item], opened: LoadedModel, observer: Observer) -> None:
-    """Compare the names of the classes; say which ones the photos do not show."""
+    """Compare the names of the classes; say which ones the images do not show."""
     known = set(opened.class_names)
     found = {item.label for item in items}
     missing = [name for name in opened.class_names if name not in found]
     if found - known:
         unknown = sorted(found - known)
-        without = f"; there are no photos of {', '.join(missing)}" if missing else ""
+        without = f"; there are no images of {', '.join(missing)}" if missing else ""
         raise DataError(
             f"the model does not know the class{'es' if len(unknown) > 1 else ''} "
             f"{', '.join(unknown)}; it knows {', '.join(opened.class_names)}{without}",
-            hint="rename the folders to the model's class names, or leave these photos out",
+            hint="rename the folders to the model's class names, or leave these images out",
         )
     if len(found) == 1:
         observer.on_message(
-            f"all photos are of one class, {min(found)}: how often the model names it wrongly on "
+            f"all images are of one class, {min(found)}: how often the model names it wrongly on "
             "others cannot be told",
             level="warning",
         )
     elif missing:
-        observer.on_message(f"no photos of {', '.join(missing)}: not measured", level="warning")
+        observer.on_message(f"no images of {', '.join(missing)}: not measured", level="warning")
 
 
 def _answered(

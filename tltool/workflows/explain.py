@@ -1,4 +1,4 @@
-"""Show where in photos a model finds what speaks for a class, one picture per photo."""
+"""Show where in images a model finds what speaks for a class, one picture per image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.workflows.prediction.explainer import ExplainableModel, Explanation, load_explainable
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
 
-_TOGETHER = 8  # photos read and explained at a time
+_TOGETHER = 8  # images read and explained at a time
 _LONGEST = 200  # bytes of a name; 255 is what a file may have, with method and number
 
 
@@ -34,10 +34,10 @@ class Explained:
         confidence: its probability.
         explained: class that the picture explains.
         probability: its probability.
-        is_known: whether the photo is like those that the model has learned from; None with an
+        is_known: whether the image is like those that the model has learned from; None with an
             error, or when the model cannot tell.
         ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
-        evidence: whether anything in the photo speaks for that class; without, the map is empty.
+        evidence: whether anything in the image speaks for that class; without, the map is empty.
         picture: the file written.
     """
 
@@ -64,17 +64,17 @@ def explain(
     offline: bool = False,
     observer: Observer | None = None,
 ) -> list[Explained]:
-    """Write one picture per photo into ``to``: the photo, and beside it the heat map over it.
+    """Write one picture per image into ``to``: the image, and beside it the heat map over it.
 
     A file that cannot be read or decoded gets an entry with an error; the others are explained. A
     file that exists is never replaced: the new one's name gets a number.
 
     Args:
         model: a run folder, or an export to the format keras, or saved_model for grad-cam.
-        images: photos, folders and other sources; labels are not looked at.
+        images: images, folders and other sources; labels are not looked at.
         to: folder of the pictures; made if absent.
         method: see ``Explainer``.
-        class_name: the class to explain; by default, for each photo, the one that the model names.
+        class_name: the class to explain; by default, for each image, the one that the model names.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about the progress.
@@ -146,13 +146,13 @@ def _explained(
 
 
 class _Pictures:
-    """Writes one picture per photo."""
+    """Writes one picture per image."""
 
     def __init__(self, looking: ExplainableModel, method: Method, folder: Path) -> None:
         self._looking, self._method, self._folder = looking, method, folder
 
     def write(self, shown: Path, content: bytes, looked: Explanation, row: int) -> Explained:
-        """Write the picture of one photo and return what it says."""
+        """Write the picture of one image and return what it says."""
         names, answers = self._looking.class_names, looked.answers
         probabilities, heat = answers.probabilities[row], looked.maps[row]
         predicted, explained = int(probabilities.argmax()), int(looked.classes[row])
@@ -205,7 +205,7 @@ def _named(found: Explained) -> str:
 
 def _told(found: Explained, method: Method) -> str:
     if not found.evidence:
-        return f"{TITLES[method]}: nothing in the photo speaks for {found.explained}"
+        return f"{TITLES[method]}: nothing in the image speaks for {found.explained}"
     if found.explained == found.predicted:
         return f"{TITLES[method]}: what speaks for {found.explained}"
     return f"{TITLES[method]}: what speaks for {found.explained} ({found.probability:.2f})"

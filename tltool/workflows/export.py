@@ -13,7 +13,7 @@ import numpy as np
 from tltool.artifact import Artifact, is_artifact, load_artifact
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.export.acceptance import COLUMNS, Figures, Photos, measure, refuse_any
+from tltool.export.acceptance import COLUMNS, Figures, GateSamples, measure, refuse_any
 from tltool.export.check import check_export
 from tltool.export.convert import write_converted
 from tltool.export.disk import check_space, disk_problems_explained
@@ -75,7 +75,7 @@ def export(
 ) -> ExportResult:
     """Write <to>/<name>/<version>/, or <to>/<name>-<format>/<version>/ for other formats.
 
-    Every format answers the run's validation photos in a fresh process with its own runtime; all
+    Every format answers the run's validation images in a fresh process with its own runtime; all
     of them pass, or nothing appears.
 
     Args:
@@ -85,7 +85,7 @@ def export(
         version: of every format; by default each one's next.
         max_drop: largest drop of the accuracy on the validation part.
         keep: how many versions stay; by default all.
-        data: where the photos are, when they moved.
+        data: where the images are, when they moved.
         observer: told about the progress.
 
     Raises:
@@ -108,7 +108,7 @@ def export(
         calibrate = _calibrates(wanted)
         found = find_images(RunLayout(run), artifact.description, data, calibrate=calibrate)
         _tell_calibration(found, observer)
-        observer.on_phase("reference", f"{len(found.images)} photos")
+        observer.on_phase("reference", f"{len(found.images)} images")
         sample = sample_of(artifact, found.images)
         contents = _contents(RunLayout(run), artifact, sample.golden)
         check_shapes(contents)
@@ -171,7 +171,7 @@ def _calibrates(formats: Sequence[ExportFormat]) -> bool:
 
 def _tell_calibration(photos: ExportImages, observer: Observer) -> None:
     if photos.calibration is not None:
-        observer.on_message(f"8-bit ranges from {len(photos.calibration)} training photos")
+        observer.on_message(f"8-bit ranges from {len(photos.calibration)} training images")
 
 
 def _contents(run: RunLayout, artifact: Artifact, golden: Golden) -> Contents:
@@ -196,8 +196,8 @@ def _made(
     known, folder = staged.known, staged.folder
     observer.on_phase(known.name)
     labels = np.full(len(sample.images), -1, np.int64)
-    labels[: len(found.labels)] = found.labels  # golden copies of large photos stand behind
-    photos = Photos(
+    labels[: len(found.labels)] = found.labels  # golden copies of large images stand behind
+    photos = GateSamples(
         sample.images, sample.arrays, labels, sample.expected, ood_scores=sample.ood_scores
     )
     with FreshProcess(known.runtime) as child:

@@ -118,7 +118,7 @@ def find_rates(
     """Suggest a learning rate for each phase of ``recipe``. Nothing is trained for good.
 
     Args:
-        photos: any source that `finetune` takes.
+        images: any source that `finetune` takes.
         recipe: what would be done.
         out: folder of the table and the plot, absent or empty; by default
             runs/<name>-find-lr-<UTC>.

@@ -1,4 +1,4 @@
-"""Fine-tune a pretrained network on a folder of photos. Start reading tltool here."""
+"""Fine-tune a pretrained network on a folder of images. Start reading tltool here."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def finetune(
     """Train a classifier on ``photos`` and export it.
 
     Args:
-        photos: a folder with one folder of photos per class, or with train, val and test folders
+        images: a folder with one folder of images per class, or with train, val and test folders
             of such; or any other source: docs/data.md names them.
         recipe: what to do: a recipe, or the name or file of one.
-        test: a separate source of photos opened only by the final evaluation.
+        test: a separate source of images opened only by the final evaluation.
         out: the run folder; by default runs/<name>-<UTC>. It must be empty or absent.
         saved_models: the export goes to <saved_models>/<name>/<version>.
         weights: a file of pretrained weights to use instead of the backbone's own.
@@ -93,7 +93,7 @@ def finetune(
         tensorboard: write event files into the run folder.
         track: where to log the run besides: mlflow.
         observer: told about everything on the way.
-        expected: photos and weights that the run must find.
+        expected: images and weights that the run must find.
         caches: a folder of features that several runs share; by default the run's own, which is
             removed at the end.
 
@@ -177,7 +177,7 @@ def carry_out(
         session: the run; its folder is locked.
         arguments: folders and files.
         offline: open no network connection.
-        expected: photos and weights that it must find.
+        expected: images and weights that it must find.
         caches: folder of the features, by default the run's own.
     """
     recipe = session.recipe

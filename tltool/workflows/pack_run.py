@@ -1,4 +1,4 @@
-"""One file of everything that another needs to do a run again, but the photos."""
+"""One file of everything that another needs to do a run again, but the images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, R
 from tltool.runs.manifest import read_manifest
 
 LOCK_FILE = "packages.txt"
-_MAX_BYTES = 4 * 2**30  # what is unpacked; no run without photos is larger
+_MAX_BYTES = 4 * 2**30  # what is unpacked; no run without images is larger
 
 
 def pack(folder: Path, file: Path | None = None, *, model: bool = False) -> Path:

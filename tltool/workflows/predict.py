@@ -1,4 +1,4 @@
-"""Name what is on photos, with a trained model or an export."""
+"""Name what is on images, with a trained model or an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of what augmentation does to photos, before anything is trained."""
+"""A picture of what augmentation does to images, before anything is trained."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Preview:
         policy: name of the policy.
         why: the reason for it.
         changes: keys of what is shown alone.
-        changed: whether the policy changes photos at all.
+        changed: whether the policy changes images at all.
         not_drawn: keys of what the recipe changes in cached features, which no picture shows.
-        photos: files of the photos shown.
+        images: files of the images shown.
     """
 
     picture: Path
@@ -53,10 +53,10 @@ class Preview:
     @property
     def remarks(self) -> list[str]:
         """What the columns alone do not tell, in sentences."""
-        found = [] if self.changed else ["Nothing is changed in photos."]
+        found = [] if self.changed else ["Nothing is changed in images."]
         if self.changes:
             found.append(
-                f"Each change alone is made to every photo: the strongest of {DRAWS} draws; of "
+                f"Each change alone is made to every image: the strongest of {DRAWS} draws; of "
                 "blends, one that keeps about half."
             )
         if self.not_drawn:
@@ -91,16 +91,16 @@ def preview(
     offline: bool = False,
     observer: Observer | None = None,
 ) -> Preview:
-    """Draw training photos as they are, under each change alone, and under the whole policy.
+    """Draw training images as they are, under each change alone, and under the whole policy.
 
-    Alone, each change is made to every photo, as the draw that shows it best. The whole policy is
+    Alone, each change is made to every image, as the draw that shows it best. The whole policy is
     what the first epochs of a live run (or the first views of a cache) give; blends are made among
-    the photos of the sheet.
+    the images of the sheet.
 
     Args:
-        source: the photos, as ``finetune`` takes them.
+        source: the images, as ``finetune`` takes them.
         recipe: whose augmentation is shown.
-        rows: photos, at least 2.
+        rows: images, at least 2.
         every: also show changes that the recipe does not make, at their defaults.
         to: the PNG file; it must not exist.
         offline: open no network connection.
@@ -108,7 +108,7 @@ def preview(
 
     Raises:
         UsageError: the picture cannot be written, or the backbone is unknown.
-        DataError: the photos cannot be used.
+        DataError: the images cannot be used.
         EnvironmentProblem: the disk refuses the picture.
     """
     observer = observer or SilentObserver()
@@ -168,14 +168,14 @@ class _Sheet:
     class_names: tuple[str, ...]
 
     def column(self, name: str, images: np.ndarray, labels: np.ndarray) -> Column:
-        """Return a column of changed photos with their labels as captions."""
+        """Return a column of changed images with their labels as captions."""
         whole = images.clip(0, 255).round().astype(np.uint8)
         own = self.shown.train.labels[self.shown.positions]
         captions = [self._caption(label, int(one)) for label, one in zip(labels, own, strict=True)]
         return Column(name, whole, captions)
 
     def _caption(self, label: np.ndarray, own: int) -> str:
-        """Return the shares of the classes; the photo's own class comes first."""
+        """Return the shares of the classes; the image's own class comes first."""
         shares = label / label.sum()
         order = sorted(range(len(shares)), key=lambda n: (n != own, -shares[n]))
         parts = [(self.class_names[n], shares[n]) for n in order if shares[n] >= 0.005]
@@ -185,7 +185,7 @@ class _Sheet:
 
 
 def _from_every_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return positions of photos, one of each class in turn, evenly spread over each."""
+    """Return positions of images, one of each class in turn, evenly spread over each."""
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     turns = -(-count // len(classes))
     spread = [

@@ -1,4 +1,4 @@
-"""Which changes of photos leave them what they are, by a frozen probe."""
+"""Which changes of images leave them what they are, by a frozen probe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tltool.errors import DataError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first
 from tltool.events import Observer, SilentObserver
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.augment import AugmentSection
 from tltool.recipe.schema import Recipe
@@ -24,9 +24,9 @@ from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.dataset.embeddings import EmbeddingExtractor
 from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms
 
-MOST_PHOTOS = 200  # validation photos that are changed: each change costs a pass over them
+MOST_IMAGES = 200  # validation images that are changed: each change costs a pass over them
 _TOLERATED = 0.05  # a loss of accuracy that a change which fits may cost
-_ENOUGH = math.ceil(3 / _TOLERATED)  # photos that exclude more, where no answer changes
+_ENOUGH = math.ceil(3 / _TOLERATED)  # images that exclude more, where no answer changes
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class AugmentationEffect:
     Attributes:
         change: its name.
         used: whether the recipe makes it.
-        correct: which of the changed photos the probe names right, bool [N].
-        against_plain: compared with the photos as they are.
+        correct: which of the changed images the probe names right, bool [N].
+        against_plain: compared with the images as they are.
     """
 
     change: str
@@ -47,7 +47,7 @@ class AugmentationEffect:
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Accuracy on the changed photos, with its 95 % interval."""
+        """Accuracy on the changed images, with its 95 % interval."""
         return _rate(self.correct)
 
     @property
@@ -62,7 +62,7 @@ class AugmentationEffect:
             return "leave it out"
         if paired.high < 0 and paired.distinguishable:
             return "make it weaker"
-        # of fewer photos, that none is lost does not yet exclude so large a loss (rule of three)
+        # of fewer images, that none is lost does not yet exclude so large a loss (rule of three)
         sure = paired.low >= -_TOLERATED and paired.n >= _ENOUGH
         return "fits" if sure else "unsure"
 
@@ -81,12 +81,12 @@ class AugmentationEffect:
 
 @dataclass(frozen=True)
 class AugmentationRanking:
-    """A probe on photos as they are, and on changed ones.
+    """A probe on images as they are, and on changed ones.
 
     Attributes:
         backbone: whose features the probe sees.
-        trained_on: training photos of the probe.
-        plain: which of the photos as they are it names right, bool [N].
+        trained_on: training images of the probe.
+        plain: which of the images as they are it names right, bool [N].
         fits: every change, the most harmful first.
     """
 
@@ -97,25 +97,25 @@ class AugmentationRanking:
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Accuracy on the photos as they are, with its 95 % interval."""
+        """Accuracy on the images as they are, with its 95 % interval."""
         return _rate(self.plain)
 
     @property
     def few(self) -> str:
-        """A sentence on too few photos where they leave most changes unsure, else empty."""
+        """A sentence on too few images where they leave most changes unsure, else empty."""
         count, unsure = len(self.plain), sum(fit.advice == "unsure" for fit in self.fits)
         if 2 * unsure <= len(self.fits):
             return ""
         told = (
-            f"{count} validation photos are few: {unsure} of {len(self.fits)} changes stay unsure."
+            f"{count} validation images are few: {unsure} of {len(self.fits)} changes stay unsure."
         )
         if count < _ENOUGH:
             told += (
                 f" To exclude a loss of more than {100 * _TOLERATED:.0f} points takes at least "
                 f"{_ENOUGH}."
             )
-        if count < MOST_PHOTOS:
-            told += " Add photos, or raise data.validation_fraction."
+        if count < MOST_IMAGES:
+            told += " Add images, or raise data.validation_fraction."
         return told
 
     def to_json(self) -> dict[str, Any]:
@@ -135,22 +135,22 @@ class AugmentationRanking:
 def fitness(
     source: str, *, recipe: Recipe, offline: bool = False, observer: Observer | None = None
 ) -> AugmentationRanking:
-    """Fit a probe on photos as they are, and try it on other photos under each change.
+    """Fit a probe on images as they are, and try it on other images under each change.
 
-    A change under which even a probe that never saw it keeps its accuracy leaves the photos what
+    A change under which even a probe that never saw it keeps its accuracy leaves the images what
     they are. One under which it fails may turn them into something else, or be too strong. Changes
     are those of the recipe, with its amounts, and all others at their defaults. Features are kept
     in the user's cache: a second call takes seconds.
 
     Args:
-        source: the photos, as ``finetune`` takes them.
-        recipe: its photos, backbone and augmentation.
+        source: the images, as ``finetune`` takes them.
+        recipe: its images, backbone and augmentation.
         offline: open no network connection.
         observer: told about the progress.
 
     Raises:
         UsageError: the backbone is unknown.
-        DataError: the photos cannot be used, or there are too few.
+        DataError: the images cannot be used, or there are too few.
         EnvironmentProblem: the weights cannot be had.
     """
     observer = observer or SilentObserver()
@@ -175,13 +175,13 @@ def fitness(
         observer=observer,
     )
     train, held = pooler.source(data.part("train")), pooler.source(data.part("validation"))
-    held = held.spread(MOST_PHOTOS)
+    held = held.spread(MOST_IMAGES)
     if len(held) < 2 * held.classes:
         raise DataError(
-            f"{len(held)} validation photos are too few to tell anything",
-            hint="add photos, or raise data.validation_fraction",
+            f"{len(held)} validation images are too few to tell anything",
+            hint="add images, or raise data.validation_fraction",
         )
-    observer.on_phase("features", f"{len(train)} training photos, as they are")
+    observer.on_phase("features", f"{len(train)} training images, as they are")
     probe = _probe(pooler.features(train), train, recipe)
     section, _ = resolve_augmentation(recipe.augment, len(train), signs=tiny_and_grey(train.items))
     trial = _Trial(pooler, probe, held, recipe.seed, observer)
@@ -198,7 +198,7 @@ def fitness(
 
 
 def _changes(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
-    """Return all changes of single photos, and the names of those that a section makes."""
+    """Return all changes of single images, and the names of those that a section makes."""
     every = single_transforms(section, every=True)
     singles = {name: spec for name, spec in every.items() if not spec.mixes}
     used = set(single_transforms(section, every=False))
@@ -216,7 +216,7 @@ def _weights(recipe: Recipe, *, offline: bool, observer: Observer) -> Path | Non
     return obtain(recipe.model.backbone, offline=offline, observer=observer).path
 
 
-def _probe(features: np.ndarray, train: PhotoSource, recipe: Recipe) -> Probe:
+def _probe(features: np.ndarray, train: ImageSource, recipe: Recipe) -> Probe:
     settings = recipe.train.probe
     return fit_probe(
         features,
@@ -233,13 +233,13 @@ def _probe(features: np.ndarray, train: PhotoSource, recipe: Recipe) -> Probe:
 class _Trial:
     pooler: EmbeddingExtractor
     probe: Probe
-    held: PhotoSource
+    held: ImageSource
     seed: int
     observer: Observer
 
     def correct(self, name: str, spec: Any = None) -> np.ndarray:
-        """Return which of the held photos the probe names right under a change, bool [N]."""
-        self.observer.on_phase("features", f"{len(self.held)} validation photos: {name}")
+        """Return which of the held images the probe names right under a change, bool [N]."""
+        self.observer.on_phase("features", f"{len(self.held)} validation images: {name}")
         features = self.pooler.features(self.held, spec, seed=self.seed)
         return self.probe.logits(features).argmax(axis=1) == self.held.labels
 

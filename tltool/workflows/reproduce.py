@@ -61,7 +61,7 @@ def reproduce(
 
     Args:
         source: a run folder, or a file that ``tltool runs pack`` wrote.
-        photos: the photos, where they lie elsewhere now.
+        images: the images, where they lie elsewhere now.
         test: the separate test folder, where it lies elsewhere now.
         weights: a file of pretrained weights to use instead of the backbone's own.
         out: folder of the second run; by default runs/<name>-<UTC>.
@@ -71,7 +71,7 @@ def reproduce(
 
     Raises:
         UsageError: the run was never finished.
-        DataError: the photos are others, or a file of the run was changed.
+        DataError: the images are others, or a file of the run was changed.
         EnvironmentProblem: the weights to start from are others.
     """
     with opened(source) as run:

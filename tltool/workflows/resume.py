@@ -36,7 +36,7 @@ def resume(
 
     Raises:
         UsageError: the run is finished or failed, or another process works on it.
-        DataError: the photos, the recipe or the manifest changed since.
+        DataError: the images, the recipe or the manifest changed since.
         EnvironmentProblem: the weights changed since, or the GPU is gone.
     """
     run = RunLayout(folder)

@@ -1,4 +1,4 @@
-"""Divide a source of photos once and for all, and write down or lay out the division."""
+"""Divide a source of images once and for all, and write down or lay out the division."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Division:
-    """Photos and where each goes.
+    """Images and where each goes.
 
     Attributes:
-        catalog: the readable photos.
+        catalog: the readable images.
         split: their parts, groups and folds.
         written: the folder that was written, or None.
-        others: the folder of the photos that show none of the classes, where one holds them all and
+        others: the folder of the images that show none of the classes, where one holds them all and
             stays where it is.
     """
 
@@ -43,7 +43,7 @@ class Division:
     others: Path | None
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of photos by class, and in it by part and by fold."""
+        """Return the number of images by class, and in it by part and by fold."""
         folds = sorted({fold for fold in self.split.folds if fold is not None})
         parts = [name for name in SPLIT_NAMES if name in self.split.names]
         columns = [*parts, *(f"fold {fold}" for fold in folds)]
@@ -71,29 +71,29 @@ def split_data(
     offline: bool = False,
     observer: Observer | None = None,
 ) -> Division:
-    """Divide photos as ``finetune`` does, near copies and groups kept whole.
+    """Divide images as ``finetune`` does, near copies and groups kept whole.
 
     The source is only read.
 
     Args:
-        source: any source of photos; validation and test parts that it gives are kept.
-        validation: share of the photos, 0 for none; None is ``SHARE`` where the source gives no
+        source: any source of images; validation and test parts that it gives are kept.
+        validation: share of the images, 0 for none; None is ``SHARE`` where the source gives no
             validation part.
         test: the same for the test.
-        group: what keeps photos together, see ``grouped``; by default the table's column group.
-        kfold: number of folds to divide all but the test photos into.
+        group: what keeps images together, see ``grouped``; by default the table's column group.
+        kfold: number of folds to divide all but the test images into.
         seed: of the division.
         write: an absent or empty folder that gets split.csv, which is a source itself.
-        how: whether the photos are copied or linked into it as well, part by part.
-        other: name of a folder beside the classes that is no class; its photos are in no part.
+        how: whether the images are copied or linked into it as well, part by part.
+        other: name of a folder beside the classes that is no class; its images are in no part.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about everything on the way.
 
     Raises:
         UsageError: the fractions leave nothing, or are of parts that the source gives; ``write`` is
-            not empty, or lies among the photos; or photos in the cache should not be copied.
-        DataError: the photos cannot be used, or a class has too few for the parts.
+            not empty, or lies among the images; or images in the cache should not be copied.
+        DataError: the images cannot be used, or a class has too few for the parts.
         EnvironmentProblem: ``write`` cannot be written.
     """
     observer = observer or SilentObserver()
@@ -109,7 +109,7 @@ def split_data(
         _check_lasting(listing, how)
     _check_drawn(listing, validation, test)
     if listing.others:
-        told = f"{len(listing.others):,} photos of {other} are in no part"
+        told = f"{len(listing.others):,} images of {other} are in no part"
         observer.on_message(f"{told}; to train with them, name their folder as data.other")
     others = _folder_of_others(listing, other)
     if group is not None:
@@ -123,7 +123,7 @@ def split_data(
         max_pixels=settings.max_pixels,
         observer=observer,
     )
-    observer.on_phase("split", f"{len(checked.catalog)} photos")
+    observer.on_phase("split", f"{len(checked.catalog)} images")
     catalog = checked.catalog
     clusters = find_duplicates(catalog, observer)
     _tell_given(catalog, observer)
@@ -159,7 +159,7 @@ def _check_whole(division: Division) -> None:
         DataError: names the classes and the parts.
     """
     short = [
-        f"{part} has no photo of {name!r}"
+        f"{part} has no image of {name!r}"
         for name, row in division.counts().items()
         for part, count in row.items()
         if not count
@@ -168,7 +168,7 @@ def _check_whole(division: Division) -> None:
         more = f", and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
         raise DataError(
             f"{', '.join(short[:_NAMED])}{more}",
-            hint="the source gives these parts: add photos, or take its parts apart",
+            hint="the source gives these parts: add images, or take its parts apart",
         )
 
 
@@ -178,12 +178,12 @@ def _shares(validation: float | None, test: float | None, kfold: int | None) -> 
     for option, share in zip(("--val", "--test"), given, strict=True):
         if not 0 <= share < 1:
             raise UsageError(
-                f"{option} {share:g} is no share of the photos", hint="from 0, and below 1"
+                f"{option} {share:g} is no share of the images", hint="from 0, and below 1"
             )
     if sum(given) >= 1:
         raise UsageError(
             f"--val {given[0]:g} and --test {given[1]:g} leave nothing for training",
-            hint="both are shares of the photos, from 0, below 1 together",
+            hint="both are shares of the images, from 0, below 1 together",
         )
     if not (any(given) or kfold):
         raise UsageError("--val 0 and --test 0 divide nothing", hint="or give --kfold")
@@ -206,12 +206,12 @@ def _check_drawn(listing: Listing, validation: float | None, test: float | None)
             raise UsageError(
                 f"{option} {share:g} would change nothing: {listing.source} gives a {kept[0]} part"
                 f" itself{', so that no part is drawn' if kept[0] == 'validation' else ''}",
-                hint=f"leave out {option}, or take the photos of all parts as one source",
+                hint=f"leave out {option}, or take the images of all parts as one source",
             )
 
 
 def _check_lasting(listing: Listing, how: How) -> None:
-    """Refuse to list or link photos that lie in the cache, which anybody may empty.
+    """Refuse to list or link images that lie in the cache, which anybody may empty.
 
     Raises:
         UsageError: they do.
@@ -219,7 +219,7 @@ def _check_lasting(listing: Listing, how: How) -> None:
     cache = cache_folder().absolute()
     if how != "copy" and any(i.path.absolute().is_relative_to(cache) for i in listing.items):
         raise UsageError(
-            f"the photos of {listing.source} were unpacked into a cache that can be emptied at any"
+            f"the images of {listing.source} were unpacked into a cache that can be emptied at any"
             f" time, so that {FILE} must not point there",
             hint="copy them: --how copy",
         )
@@ -234,7 +234,7 @@ def _grouped(listing: Listing, by: str) -> Listing:
 def _check_groups(
     listing: Listing, by: str, shares: tuple[float, float], kfold: int | None
 ) -> None:
-    """Refuse groups that are too few for the parts; a photo without one is a group of its own.
+    """Refuse groups that are too few for the parts; an image without one is a group of its own.
 
     Raises:
         DataError: names the classes.
@@ -280,7 +280,7 @@ def _tell_given(catalog: Catalog, observer: Observer) -> None:
     elif "test" in given:
         observer.on_message("the source gives a test part itself, which is kept")
     elif "train" in given and None in parts:
-        observer.on_message("photos that the source calls train are divided like the others")
+        observer.on_message("images that the source calls train are divided like the others")
 
 
 def counts_rows(counts: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[list[str]]]:

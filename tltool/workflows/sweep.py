@@ -98,7 +98,7 @@ def sweep(
 
     Args:
         recipe: name or file of the recipe.
-        photos: the photos.
+        images: the images.
         grid: values by key of the recipe.
         seeds: seeds of the runs.
         settings: further settings of all runs.
@@ -112,7 +112,7 @@ def sweep(
 
     Raises:
         UsageError: a key or value that the recipe does not have, or ``out`` holds something else,
-            such as a sweep over other photos.
+            such as a sweep over other images.
     """
     observer = observer or SilentObserver()
     combinations = [

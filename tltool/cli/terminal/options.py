@@ -30,7 +30,7 @@ Tta = Annotated[
     Literal["none", "flips", "crops"],
     typer.Option(
         metavar="none|flips|crops",
-        help="Average over changed copies of each photo: its mirror image (twice the time) or "
+        help="Average over changed copies of each image: its mirror image (twice the time) or "
         "five crops (six times).",
     ),
 ]

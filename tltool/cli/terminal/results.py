@@ -31,7 +31,7 @@ def show_files(run: Path, **more: object) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
-    from tltool.evaluation.report.advice import photos_seen
+    from tltool.evaluation.report.advice import seen_in_training
     from tltool.evaluation.report.tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,
@@ -45,7 +45,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     line(console)
     told = f"{low_high}{printable(metrics['evaluated_on'])})"
     line(console, (f"accuracy {rate['value']:.3f}", "bold"), told)
-    seen = photos_seen(metrics) if "best" in metrics else None  # `evaluate` has warned of them
+    seen = seen_in_training(metrics) if "best" in metrics else None  # `evaluate` has warned of them
     if seen:
         line(console, (seen, "yellow"))
     for text in (*_figures(metrics), *remarks(metrics)):
@@ -54,8 +54,8 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         line(
             console,
             (
-                "These photos also chose the best epoch, so the figures are a little optimistic; "
-                "--test FOLDER or --set data.test_fraction=0.2 keeps photos apart for honest ones.",
+                "These images also chose the best epoch, so the figures are a little optimistic; "
+                "--test FOLDER or --set data.test_fraction=0.2 keeps images apart for honest ones.",
                 "dim",
             ),
         )
@@ -90,11 +90,11 @@ def _of_calibration(metrics: Mapping[str, Any]) -> str:
     before, after, chance = (metrics[f"ece{end}"] for end in ("_uncalibrated", "", "_by_chance"))
     told = []
     if abs(before - after) >= 5e-4:
-        own = ", which was set on these photos" if metrics["part"] == "validation" else ""
+        own = ", which was set on these images" if metrics["part"] == "validation" else ""
         plain = " and without changed copies" if "tta" in metrics else ""
         told.append(f"{before:.3f} before calibration{plain}{own}")
     if after <= chance:
-        told.append(f"chance alone makes up to {chance:.3f} with so few photos")
+        told.append(f"chance alone makes up to {chance:.3f} with so few images")
     return f" ({'; '.join(told)})" if told else ""
 
 
@@ -103,21 +103,21 @@ def _refused(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
     if known is None or right is None:
         return
     yield (
-        f"known photos {known['value']:.1%} (95 % interval {known['low']:.1%} to "
+        f"known images {known['value']:.1%} (95 % interval {known['low']:.1%} to "
         f"{known['high']:.1%}), accuracy on them {right['value']:.3f}"
         f"{'; the border was set on these photos' if own else ''}"
     )
     if other is not None:
         refused = other["refused"]
         yield (
-            f"photos of something else refused {refused['value']:.1%} "
+            f"images of something else refused {refused['value']:.1%} "
             f"(95 % interval {refused['low']:.1%} to {refused['high']:.1%}, n = "
             f"{other['n_others']:,})"
         )
 
 
 def shown_class(name: str, is_known: bool | None) -> str:
-    """Return the class of a photo as it is shown: an unknown photo has only a nearest one."""
+    """Return the class of an image as it is shown: an unknown image has only a nearest one."""
     return f"{UNKNOWN} (nearest: {name})" if is_known is False else name
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DeviceName = Literal["auto", "cpu", "gpu"]
 Test = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE", help="Separate test photos, opened only at the end."),
+    typer.Option(metavar="SOURCE", help="Separate test images, opened only at the end."),
 ]
 Out = Annotated[
     Path | None,

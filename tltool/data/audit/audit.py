@@ -200,7 +200,7 @@ def _report(bad: Sequence[Issue], total: int, source: str, observer: Observer) -
     )
     if len(bad) > _MANY * total:
         observer.on_message(
-            f"{len(bad) / total:.0%} of the photos are left out, and no figure says anything of "
-            f"such photos: tltool data check {shlex.quote(source)} says what to do about each",
+            f"{len(bad) / total:.0%} of the images are left out, and no figure says anything of "
+            f"such images: tltool data check {shlex.quote(source)} says what to do about each",
             level="warning",
         )

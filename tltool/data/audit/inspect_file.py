@@ -171,7 +171,7 @@ def odd_notes(path: Path, header: Header) -> list[FileWarning]:
     return notes
 
 
-@functools.cache  # building the graph takes longer than decoding a hundred photos
+@functools.cache  # building the graph takes longer than decoding a hundred images
 def image_decoder() -> Decoder:
     """Return a function that decodes the bytes of a file as training does."""
     import tensorflow as tf

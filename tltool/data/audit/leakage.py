@@ -29,7 +29,7 @@ def find_leakage(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Clus
     """Return the clusters that are in more than one part or class.
 
     Args:
-        catalog: the photos.
+        catalog: the images.
         parts: of its items.
         clusters: of copies among them.
     """
@@ -43,10 +43,10 @@ def find_leakage(catalog: Catalog, parts: Sequence[str], clusters: Sequence[Clus
 def count_train_overlap(
     parts: Sequence[str], clusters: Sequence[Cluster], part: SplitName
 ) -> dict[str, int]:
-    """Return of how many photos of ``part`` the model has learned: by themselves or by a copy.
+    """Return of how many images of ``part`` the model has learned: by themselves or by a copy.
 
     Args:
-        parts: of all photos.
+        parts: of all images.
         clusters: of copies and near copies among them.
         part: one of the parts.
 

@@ -66,7 +66,7 @@ def class_findings(balance: Balance, lost: Sequence[str]) -> Iterator[Finding]:
             f"{largest!r} has {balance.counts[largest]:,} images, {smallest!r} has "
             f"{balance.counts[smallest]:,}: {balance.ratio:.1f} times as many"
         )
-        suggestion = "add photos to small classes, and look at the recall of each class"
+        suggestion = "add images to small classes, and look at the recall of each class"
         yield Finding(None, "uneven classes", detail, suggestion, "warning")
     for names in _alike([*balance.counts, *lost]):
         detail = f"classes {' and '.join(map(repr, names))} differ only in how they are written"
@@ -76,9 +76,9 @@ def class_findings(balance: Balance, lost: Sequence[str]) -> Iterator[Finding]:
 def _small(label: str, count: int) -> Finding:
     if count < FEWEST:
         detail = f"class {label!r} has {_images(count)}, too few for three splits"
-        return Finding(None, "class too small", detail, "add photos or remove it", "serious")
+        return Finding(None, "class too small", detail, "add images or remove it", "serious")
     detail = f"class {label!r} has only {_images(count)}"
-    return Finding(None, "small class", detail, "add photos: its figures will be vague", "warning")
+    return Finding(None, "small class", detail, "add images: its figures will be vague", "warning")
 
 
 def _images(count: int) -> str:

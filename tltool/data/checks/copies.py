@@ -19,11 +19,11 @@ def copies(
     Args:
         shown: how a person knows an item.
         items: the items that the clusters count.
-        found: among them; clusters of other photos alone do no harm.
-        other: label of photos of anything but the classes, which are in no split.
+        found: among them; clusters of other images alone do no harm.
+        other: label of images of anything but the classes, which are in no split.
     """
     if found.left_out:
-        suggestion = "nothing, if the photos have one layout, as X-rays or portraits do"
+        suggestion = "nothing, if the images have one layout, as X-rays or portraits do"
         yield Finding(None, NOT_COMPARED, found.describe_left_out(), suggestion, "note")
     for cluster in with_a_class(found.clusters, items, other):
         members = [items[index] for index in cluster.members]
@@ -49,5 +49,5 @@ def copies(
 def with_a_class(
     clusters: Sequence[Cluster], items: Sequence[Item], other: str | None
 ) -> list[Cluster]:
-    """Return the clusters that hold a photo of a class."""
+    """Return the clusters that hold an image of a class."""
     return [each for each in clusters if any(items[i].label != other for i in each.members)]

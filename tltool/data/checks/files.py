@@ -83,7 +83,7 @@ _TRAITS = (
         "note",
         lambda h: h.width * h.height > HUGE_PIXELS,
         lambda h: f"{h.width} x {h.height} pixels take long to decode in every pass",
-        "scale it down, if training waits for photos",
+        "scale it down, if training waits for images",
     ),
 )
 
@@ -136,8 +136,8 @@ def odd_file(item: Item, header: Header, *, image_size: int) -> Iterator[Finding
         yield Finding(path, "tiny", detail, suggestion, "warning")
 
 
-def beside_the_photos(listing: Listing) -> Iterator[Finding]:
-    """Yield what lies in the folder and is no photo of a class."""
+def files_beside_images(listing: Listing) -> Iterator[Finding]:
+    """Yield what lies in the folder and is no image of a class."""
     for path in listing.stray:
         detail = "it lies in no class folder and has no label"
         yield Finding(path, "outside the class folders", detail, "move it into a class", "warning")
@@ -146,10 +146,10 @@ def beside_the_photos(listing: Listing) -> Iterator[Finding]:
         yield Finding(path, "empty class folder", detail, "fill it or remove it", "warning")
     for astray in listing.astray:
         detail = astray.told(listing.root)
-        yield Finding(astray.path, "link to other photos", detail, "remove the link", "serious")
+        yield Finding(astray.path, "link to other images", detail, "remove the link", "serious")
     for extension, count in listing.ignored.items():
         detail = f"{count:,} {_file(count)} {extension or 'without extension'}"
-        suggestion = "nothing, unless they are photos: then convert them"
+        suggestion = "nothing, unless they are images: then convert them"
         yield Finding(None, "ignored files", detail, suggestion, "note")
     if listing.hidden:
         entries = "file or folder" if listing.hidden == 1 else "files and folders"

@@ -1,4 +1,4 @@
-"""Which shipped recipe suits photos that the usual one does not."""
+"""Which shipped recipe suits images that the usual one does not."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ BAD_KINDS = (
 _ODD_KINDS = (
     *("wrong extension", "extreme aspect", "tiny", "animated", "outside the class folders"),
     *(
-        "link to other photos",
+        "link to other images",
         "empty class folder",
         "CMYK",
         "16 bit",
@@ -77,7 +77,7 @@ class CheckResult:
         shortcuts: properties tried, the best predictor first.
         given_splits: names of the splits that the source gives.
         recipe: the shipped recipe that suits, None where the usual ones do.
-        other: where photos of anything but the classes are; None without such.
+        other: where images of anything but the classes are; None without such.
         other_images: how many there are.
         others: the usable ones, audited.
     """
@@ -220,7 +220,7 @@ def _duplicates(result: CheckResult) -> Line:
 
 
 def _others(result: CheckResult) -> Iterator[Line]:
-    """Yield what is known of the photos of anything but the classes, if there are any."""
+    """Yield what is known of the images of anything but the classes, if there are any."""
     if result.other is None:
         return
     paths = {item.path for item in result.others}
@@ -230,7 +230,7 @@ def _others(result: CheckResult) -> Iterator[Line]:
     told = f"{result.other_images:,} of {result.other!r}"
     told += f", {lost:,} cannot be used" if lost else ""
     told += f", {_pictures(among)} in a class too" if among else ""
-    yield Line("other photos", "serious" if lost or among else "ok", told)
+    yield Line("other images", "serious" if lost or among else "ok", told)
 
 
 def _pictures(count: int) -> str:

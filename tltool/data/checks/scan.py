@@ -219,7 +219,7 @@ def _decode_jpeg(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_jpeg(data), tf.constant(_FROM_HEADER, tf.int64)
 
 
-@functools.cache  # tracing takes as long as decoding a hundred photos
+@functools.cache  # tracing takes as long as decoding a hundred images
 def _loader(decode: _Decode) -> Callable[..., Any]:
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)], autograph=False

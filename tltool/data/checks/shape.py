@@ -1,4 +1,4 @@
-"""Aspect ratios, and what each way of making a photo square does to them."""
+"""Aspect ratios, and what each way of making an image square does to them."""
 
 from __future__ import annotations
 

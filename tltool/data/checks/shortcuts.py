@@ -98,7 +98,7 @@ def shortcut_findings(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
     found = [each for each in shortcuts if each.found]
     files = [each for each in found if each.name not in _COLOURS]
     if files:
-        suggestion = "get the photos of all classes from the same sources, prepared alike"
+        suggestion = "get the images of all classes from the same sources, prepared alike"
         yield _finding(files, suggestion, "serious")
     for each in found:
         if each.name in _COLOURS:
@@ -129,7 +129,7 @@ def _sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _large_enough(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which labels, bool [N], are of the largest classes, with a photo for every fold."""
+    """Tell which labels, bool [N], are of the largest classes, with an image for every fold."""
     counts = np.bincount(labels)
     largest = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
     return np.isin(labels, largest[counts[largest] >= FOLDS])

@@ -1,4 +1,4 @@
-"""EXIF orientation in TensorFlow ops, so that the exported graph turns photos as training does."""
+"""EXIF orientation in TensorFlow ops, so that the exported graph turns images as training does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_uint(
     """Read unsigned integers of ``size`` bytes at offsets ``at`` of uint8 [length].
 
     Offsets outside the buffer read its nearest byte instead of failing: a broken EXIF block
-    must not lose the photo around it.
+    must not lose the image around it.
 
     Returns:
         int64 of the shape of ``at``.

@@ -102,7 +102,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _exif(image: Image.Image) -> Mapping[int, object]:
-    """Return the EXIF entries, none if they are broken: the photo is whole without them."""
+    """Return the EXIF entries, none if they are broken: the image is whole without them."""
     # without a known block Pillow decodes a whole PNG in search of one behind the pixels
     if image.format in ("JPEG", "MPO", "PNG", "WEBP") and "exif" not in image.info:
         return {}

@@ -128,8 +128,8 @@ def not_an_image(data: bytes, name: str) -> DataError:
         )
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         return DataError(
-            f"{name} is a HEIC photo, which is not supported",
-            hint="export it as JPEG, or have the phone store 'most compatible' photos",
+            f"{name} is a HEIC image, which is not supported",
+            hint="export it as JPEG, or have the phone store 'most compatible' images",
         )
     return DataError(f"{name} is not an image")
 

@@ -18,7 +18,7 @@ from tltool.data.duplicates.perceptual_hash import HASH_SIDE
 _KEPT_LOOKS = 4096
 _MANY_PAIRS = 10_000
 _MOST_UNDECIDED = 100_000
-_NEAREST = 10  # photos have 2 at most that are near, but of one layout, as X-rays have, all are
+_NEAREST = 10  # images have 2 at most that are near, but of one layout, as X-rays have, all are
 _FEW_COMPARISONS = 5000
 _WORTH_TELLING = 500  # comparisons, some seconds
 

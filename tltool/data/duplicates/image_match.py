@@ -1,4 +1,4 @@
-"""Do two photos show the same picture? A look at small copies of both decides."""
+"""Do two images show the same picture? A look at small copies of both decides."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def look(path: Path) -> GreyThumbnail | None:
 def same_picture(first: GreyThumbnail, second: GreyThumbnail, bits_apart: int) -> bool:
     """Tell whether two looks show one picture, cut to slightly different edges.
 
-    Different photos of like things share their low frequencies; only copies share the detail
+    Different images of like things share their low frequencies; only copies share the detail
     that is left when those are taken away.
     """
     if first.grey.shape != second.grey.shape or len(first.grey) < SMALL:

@@ -1,4 +1,4 @@
-"""Which photos may show the same thing? Those whose hashes differ in few bits.
+"""Which images may show the same thing? Those whose hashes differ in few bits.
 
 The hash is that of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
 Functions" (2010), section 3.2.1, with 16 x 16 instead of 8 x 8 frequencies: signs of the low

@@ -28,7 +28,7 @@ _IMAGES_PER_VARIED = 20
 def layout_free_hashes(frequencies: NDArray[np.float32], layout: Grey) -> list[int]:
     """Return hashes in which images of one layout differ as much as any others do.
 
-    Of 400 made-up photos of one layout, copies that are cut by up to 3 % a side are 34 to 88 bits
+    Of 400 made-up images of one layout, copies that are cut by up to 3 % a side are 34 to 88 bits
     apart then, and others 94 at least.
 
     Args:

@@ -1,4 +1,4 @@
-"""A zip or tar of photos, unpacked once into the cache. Nothing inside it is trusted."""
+"""A zip or tar of images, unpacked once into the cache. Nothing inside it is trusted."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _decompressed(path: Path) -> Any:
 
 
 def _unwrapped(folder: Path) -> Path:
-    """Return the folder inside ``folder`` where the photos begin, as in photos.zip/photos/cat."""
+    """Return the folder inside ``folder`` where the images begin, as in photos.zip/photos/cat."""
     while True:
         entries = visible_entries(folder)
         if len(entries) != 1 or not entries[0].is_folder or split_named(entries[0].path.name):

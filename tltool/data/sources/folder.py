@@ -1,4 +1,4 @@
-"""A folder of photos: one folder per class, or ready train, validation and test folders."""
+"""A folder of images: one folder per class, or ready train, validation and test folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGE_EXTENSIONS = frozenset(
     | {".jp2", ".j2k", ".jpx", ".ico", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"}
 )
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-LAYOUT_HINT = "put the photos of each class into a folder of their own: PHOTOS/cat, PHOTOS/dog"
+LAYOUT_HINT = "put the images of each class into a folder of their own: PHOTOS/cat, PHOTOS/dog"
 
 
 class Entry(NamedTuple):
@@ -45,7 +45,7 @@ class _Found:
     astray: dict[Path, UnlabelledImage] = field(default_factory=dict)
 
     def place(self, folder: Path) -> None:
-        """Note a folder that holds other photos than those of one class; links come last."""
+        """Note a folder that holds other images than those of one class; links come last."""
         identity = _identity(folder)
         if identity not in self.places or not folder.is_symlink():
             self.places[identity] = folder
@@ -174,7 +174,7 @@ def _no_class_folders(root: Path, stray: list[Path]) -> DataError:
             f"the {len(stray)} images in {root} lie directly in it, without class folders",
             hint=LAYOUT_HINT,
         )
-    return DataError(f"the folder {root} holds no photos", hint=LAYOUT_HINT)
+    return DataError(f"the folder {root} holds no images", hint=LAYOUT_HINT)
 
 
 def _as_splits(root: Path, folders: list[Path]) -> list[tuple[SplitName, Path]] | None:
@@ -221,7 +221,7 @@ def _read_classes(folders: list[Path], split: SplitName | None, found: _Found) -
 def _images_below(folder: Path, found: _Found, *, of_class: bool = False) -> Iterator[Path]:
     """Yield the images of a folder and of those in it, each folder once, in the order of names.
 
-    Where it is that of a class, folders that lead to other photos are noted.
+    Where it is that of a class, folders that lead to other images are noted.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [Entry(folder, is_folder=True)]  # no calls in calls: folders may lie very deep

@@ -1,4 +1,4 @@
-"""Which photos belong together: by a column, by folder, or by what a pattern finds in the path."""
+"""Which images belong together: by a column, by folder, or by what a pattern finds in the path."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def grouped(listing: Listing, by: str) -> Listing:
     """Return a listing whose items have the groups that ``by`` says.
 
     Args:
-        listing: a source's photos.
-        by: a column of the table that the source is; ``folder`` for the folder that a photo lies
+        listing: a source's images.
+        by: a column of the table that the source is; ``folder`` for the folder that an image lies
             in, below its class; else a regular expression that is searched in the path below the
-            source: its first group (or the whole match) names the group, and a photo without a
+            source: its first group (or the whole match) names the group, and an image without a
             match, or with an empty one, stays alone.
 
     Raises:
@@ -69,7 +69,7 @@ def _by_column(listing: Listing, by: str) -> Find | None:
 
 
 def _by_folder(item: Item, shown: Path) -> str | None:
-    """Return the folder of a photo, where it is not that of the whole class."""
+    """Return the folder of an image, where it is not that of the whole class."""
     folder = shown.parent
     # macOS spells é as two characters; labels are in normal form C
     name = unicodedata.normalize("NFC", folder.name)
@@ -93,7 +93,7 @@ def _by_pattern(by: str) -> Find:
 
 def _why_none(listing: Listing, by: str) -> str:
     if by == FOLDER:
-        return "no photo lies in a folder below that of its class"
+        return "no image lies in a folder below that of its class"
     example = _shown(listing.items[0], listing).as_posix()
     told = f"the expression matches none of the {len(listing.items)} paths, such as {example!r}"
     source = Path(listing.source)

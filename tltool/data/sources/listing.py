@@ -31,9 +31,9 @@ class UnlabelledImage(NamedTuple):
     def told(self, root: Path) -> str:
         """Return what it does, in a sentence; ``root`` is the folder of the source."""
         target = self.target.relative_to(root)
-        place = "the folder of all photos" if target == Path() else f"'{target.as_posix()}'"
+        place = "the folder of all images" if target == Path() else f"'{target.as_posix()}'"
         home = self.home.relative_to(root).as_posix()
-        return f"by a link it is {place}, so that the photos there count as '{home}' too"
+        return f"by a link it is {place}, so that the images there count as '{home}' too"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Listing:
         empty_classes: class folders without an image; they are no classes.
         others: images of anything but the classes; they are no items.
         again: folders that links reach a second time within their class; they are read once.
-        astray: folders of a class that lead to the photos of others.
+        astray: folders of a class that lead to the images of others.
     """
 
     source: str
@@ -94,19 +94,19 @@ def check_classes(listing: Listing, *, min_classes: int, hint: str | None) -> No
     """Refuse a listing that no classifier can be trained or measured with.
 
     Raises:
-        DataError: it holds nothing, has too few classes, no training photos beside its other
-            parts, or classes that the training photos do not have.
+        DataError: it holds nothing, has too few classes, no training images beside its other
+            parts, or classes that the training images do not have.
     """
     if not listing.items:
-        raise DataError(f"{listing.source} holds no photos", hint=hint)
+        raise DataError(f"{listing.source} holds no images", hint=hint)
     known = {item.label for item in listing.items if item.given_split in (None, "train")}
     if not known:
         given = next(item.given_split for item in listing.items)
-        raise DataError(f"{listing.source} has {given} photos, but no training photos")
+        raise DataError(f"{listing.source} has {given} images, but no training images")
     _check_known(listing.items, known)
     if len(known) < min_classes:
         raise DataError(
-            f"{listing.source} holds photos of {len(known)} class only ({listed(sorted(known))});"
+            f"{listing.source} holds images of {len(known)} class only ({listed(sorted(known))});"
             f" a classifier needs at least {min_classes}",
             hint=hint,
         )
@@ -123,7 +123,7 @@ def _check_known(items: Sequence[Item], known: set[str]) -> None:
         unknown = sorted({i.label for i in items if i.given_split == split} - known)
         if unknown:
             raise DataError(
-                f"the {split} photos have classes that the training photos do not have:"
+                f"the {split} images have classes that the training images do not have:"
                 f" {listed(unknown)} (known: {listed(sorted(known))})",
                 hint="classes must have the same names in every split",
             )

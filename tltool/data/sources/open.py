@@ -39,7 +39,7 @@ class Access:
     pixels: Shape | None
 
 
-_ROWS_HINT = "each line below the first is a photo, with its path and label (or its pixels)"
+_ROWS_HINT = "each line below the first is an image, with its path and label (or its pixels)"
 
 
 def read_source(
@@ -112,7 +112,7 @@ def check_source(
     Args:
         source: as ``read_source`` takes it, like the others.
         test: a source of test images.
-        other: a source of photos of other things.
+        other: a source of images of other things.
         min_classes: fewer classes are an error.
 
     Raises:
@@ -169,8 +169,8 @@ def _read(
     if is_table(path):
         return _table(path, access, labelled=labelled)
     raise DataError(
-        f"{path} is a file, not a folder of photos",
-        hint=f"photos may come as a folder, as {', '.join(ARCHIVES[:4])} … or as"
+        f"{path} is a file, not a folder of images",
+        hint=f"images may come as a folder, as {', '.join(ARCHIVES[:4])} … or as"
         f" {', '.join(TABLES[:3])}",
     )
 
@@ -229,7 +229,7 @@ def _tell_again(listing: Listing, observer: Observer) -> None:
         )
     if len(listing.astray) > _TOLD_ASTRAY:
         more = len(listing.astray) - _TOLD_ASTRAY
-        observer.on_message(f"and {more} more links lead to photos of others", level="warning")
+        observer.on_message(f"and {more} more links lead to images of others", level="warning")
 
 
 def _with_others(listing: Listing, other: str, access: Access) -> Listing:
@@ -240,7 +240,7 @@ def _with_others(listing: Listing, other: str, access: Access) -> Listing:
         others = [item.path for item in _read(other, access, labelled=False).items]
     if not others:
         raise DataError(
-            f"there are no photos in '{other}', which data.other (--other) names",
+            f"there are no images in '{other}', which data.other (--other) names",
             hint=f"a folder '{other}' beside the class folders, or a path such as ./{other}",
         )
     kept = tuple(item for item in listing.items if item.label != other)
@@ -256,7 +256,7 @@ def _with_test(listing: Listing, test: Listing) -> Listing:
         )
     if any(item.given_split in ("train", "validation") for item in test.items):
         raise DataError(
-            f"{test.source} has parts of its own", hint="give its test photos alone to --test"
+            f"{test.source} has parts of its own", hint="give its test images alone to --test"
         )
     return replace(
         listing,

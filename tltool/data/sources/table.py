@@ -1,4 +1,4 @@
-"""A table of photos: CSV, TSV or JSONL with path and label, and maybe more of each photo."""
+"""A table of images: CSV, TSV or JSONL with path and label, and maybe more of each image."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _HINT = "its first line names the columns: path,label and maybe split,group,weig
 
 
 def list_table(table: Table, *, labelled: bool, observer: Observer) -> Listing:
-    """List the photos that a table names.
+    """List the images that a table names.
 
     Args:
         table: with the columns ``path`` and ``label``, and maybe ``split``, ``group``, ``weight``
             and ``fold``. Paths are relative to the table's folder.
         labelled: False leaves labels alone, for prediction.
-        observer: hears of photos outside that folder and of columns that training does not use.
+        observer: hears of images outside that folder and of columns that training does not use.
 
     Raises:
         DataError: columns are missing; or labels or files, or files are listed twice: all named.
@@ -89,4 +89,4 @@ def _tell(table: Table, items: list[Item], others: set[str], observer: Observer)
         not Path(os.path.normpath(item.path.absolute())).is_relative_to(folder) for item in items
     )
     if outside and table.columns != LISTED:  # there they lie outside on purpose
-        observer.on_message(f"{outside} photos that {path} names lie outside its folder")
+        observer.on_message(f"{outside} images that {path} names lie outside its folder")

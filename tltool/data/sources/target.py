@@ -18,7 +18,7 @@ CHUNK = 1 << 16
 UNPACK_HINT = "unpack it yourself and give the folder"
 
 _ALWAYS_ALLOWED = 1 << 28  # bytes; below that no ratio is suspicious
-_MOST_RATIO = 100  # photos hardly shrink; flat drawings stored as BMP reach 50
+_MOST_RATIO = 100  # images hardly shrink; flat drawings stored as BMP reach 50
 _FILLED_AT_MOST = 0.9  # of what is free on the disk
 _FEW_MEMBERS = 20_000  # allowed in an archive of any size
 _BYTES_A_MEMBER = 32  # in the archive; the smallest images in a tar.gz take three times that

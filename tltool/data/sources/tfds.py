@@ -218,12 +218,12 @@ def _write(
                 data = _file(example[image])
                 path = f"{number}/{count:06d}.{_extension(data)}"
                 (folder / path).write_bytes(data)
-                told = f"the class of photo {count} of the split '{split}' of {source}"
+                told = f"the class of image {count} of the split '{split}' of {source}"
                 name = _label(builder.info.features[label], example[label], told=told)
                 if name is None:
                     with_labels = f"{source.partition('@')[0]}@train"
                     raise DataError(
-                        f"{source}: photo {count} of the split '{split}' has no label",
+                        f"{source}: image {count} of the split '{split}' has no label",
                         hint=f"take the splits that have labels, such as {with_labels}",
                     )
                 index.writerow([path, name, part])

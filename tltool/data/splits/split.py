@@ -1,13 +1,13 @@
-"""Training, validation and test: decided by content, so that adding photos moves no other.
+"""Training, validation and test: decided by content, so that adding images moves no other.
 
-A photo's place follows from a hash of the seed and its bytes alone: its number in [0, 1) falls
+An image's place follows from a hash of the seed and its bytes alone: its number in [0, 1) falls
 below the test fraction, below test + validation, or above. That is stratified in expectation in
 every class. Nothing that remembers no earlier split can be nearer to the fractions and still never
-move a photo: where a photo goes must not depend on what others there are.
+move an image: where an image goes must not depend on what others there are.
 
-Three things move a photo all the same. A class that would get nothing in a split has its nearest
-photo moved there. Near duplicates share a place, that of one of them: a new near duplicate can
-bring another place to those that it joins. And so can a photo that joins a group.
+Three things move an image all the same. A class that would get nothing in a split has its nearest
+image moved there. Near duplicates share a place, that of one of them: a new near duplicate can
+bring another place to those that it joins. And so can an image that joins a group.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Split:
         names: parallel to ``catalog.items``.
         groups: what each item stays together with: its group, or a name for its copies and near
             copies; empty where it is alone, or where its source gave the split.
-        folds: part of the cross-validation, from 0; None for test photos; empty without folds.
+        folds: part of the cross-validation, from 0; None for test images; empty without folds.
     """
 
     names: tuple[SplitName, ...]
@@ -54,7 +54,7 @@ class Split:
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One line of ``split.csv``; ``path`` is relative to the photos where it lies inside."""
+    """One line of ``split.csv``; ``path`` is relative to the images where it lies inside."""
 
     path: Path
     label: str
@@ -77,9 +77,9 @@ def make_split(
     is drawn.
 
     Args:
-        catalog: audited photos.
-        validation_fraction: share of all photos, 0 for no validation part.
-        test_fraction: share of all photos, 0 for no test part.
+        catalog: audited images.
+        validation_fraction: share of all images, 0 for no validation part.
+        test_fraction: share of all images, 0 for no test part.
         seed: of the places.
         clusters: near duplicates, which stay together, by position in ``catalog.items``.
 
@@ -104,7 +104,7 @@ def make_split(
 def with_folds(
     catalog: Catalog, split: Split, count: int, *, seed: int, clusters: Sequence[Cluster] = ()
 ) -> Split:
-    """Return a split whose photos, test aside, are divided into ``count`` folds, also by content.
+    """Return a split whose images, test aside, are divided into ``count`` folds, also by content.
 
     Raises:
         DataError: a class has too few different images.
@@ -125,7 +125,7 @@ def given_folds(catalog: Catalog, split: Split) -> Split:
     """Return a split with the folds that the source gave.
 
     Raises:
-        DataError: it gave none, not to all photos, or only one.
+        DataError: it gave none, not to all images, or only one.
     """
     folds = tuple(
         None if name == "test" else item.fold
@@ -134,7 +134,7 @@ def given_folds(catalog: Catalog, split: Split) -> Split:
     known = {fold for fold in folds if fold is not None}
     missing = sum(f is None and n != "test" for f, n in zip(folds, split.names, strict=True))
     if missing or len(known) < 2:
-        told = f"{missing} photos are in no fold" if known and missing else "there are no folds"
+        told = f"{missing} images are in no fold" if known and missing else "there are no folds"
         raise DataError(
             f"{catalog.root}: {told}",
             hint="give a table with a column fold, or have folds drawn: --fold 0/5",
@@ -178,7 +178,7 @@ def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]
     if missing:
         raise DataError(
             f"no readable training image is left of {', '.join(missing)}",
-            hint="add photos of these classes to the training folder",
+            hint="add images of these classes to the training folder",
         )
 
 
@@ -194,10 +194,10 @@ def write_split(
 
     Args:
         path: the file.
-        catalog: the photos.
+        catalog: the images.
         split: their split.
-        root: what paths inside of it are relative to; by default the folder of the photos.
-        digests: False leaves out sha256, which ``read_split`` needs and a table of photos does not.
+        root: what paths inside of it are relative to; by default the folder of the images.
+        digests: False leaves out sha256, which ``read_split`` needs and a table of images does not.
     """
     folds = split.folds or (None,) * len(catalog)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -212,7 +212,7 @@ def write_split(
 
 
 def shown_path(path: Path, root: Path) -> str:
-    """Return how split.csv names a file: relative to the photos where it lies inside."""
+    """Return how split.csv names a file: relative to the images where it lies inside."""
     return (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
 
 

@@ -97,7 +97,7 @@ def _check_enough(units: Sequence[SplitGroup], parts: Sequence[str]) -> None:
         raise DataError(
             f"every class needs at least {len(parts)} different images{counted}, one each for"
             f" {wanted}; {', '.join(few)}",
-            hint="add photos to these classes, leave them out, or ask for fewer parts",
+            hint="add images to these classes, leave them out, or ask for fewer parts",
         )
 
 
@@ -153,7 +153,7 @@ def _mend(
             raise DataError(
                 f"no image of class {label!r} is left for {name}, because its"
                 " duplicates or groups must stay together",
-                hint="add photos to this class, or ask for fewer parts",
+                hint="add images to this class, or ask for fewer parts",
             )
         nearest = min(movable, key=lambda index: _distance(units[index].place, low, high))
         for other in units[nearest].labels:

@@ -1,7 +1,7 @@
 """Prediction sets: as many classes as it takes to hold the right one with a chosen probability.
 
 Split conformal prediction with the adaptive score of Romano, Sesia and Candès 2020, "Classification
-with valid and adaptive coverage" (arXiv:2006.02544). The promise holds on average over photos like
+with valid and adaptive coverage" (arXiv:2006.02544). The promise holds on average over images like
 those of the calibration part, whatever the model; here that part also chose the best epoch and the
 temperature, so it is nearly kept, not strictly.
 """
@@ -34,14 +34,14 @@ def conformity_scores(
 
 
 def quantile(scores: NDArray[np.float64], level: float) -> float:
-    """Return the score below which the right class of a new photo is with probability ``level``.
+    """Return the score below which the right class of a new image is with probability ``level``.
 
     Args:
-        scores: of the calibration photos, [N].
+        scores: of the calibration images, [N].
         level: the coverage wanted, between 0 and 1.
 
     Raises:
-        UsageError: so few photos cannot promise so much.
+        UsageError: so few images cannot promise so much.
     """
     rank = math.ceil((len(scores) + 1) * level - 1e-9)
     if rank > len(scores):
@@ -49,8 +49,8 @@ def quantile(scores: NDArray[np.float64], level: float) -> float:
         needed = math.ceil(level / (1 - level) - 1e-9)
         raise UsageError(
             f"sets that hold the right class with probability {level:g} need {needed} validation "
-            f"photos; the model was made with {len(scores)}",
-            hint=f"ask for at most {most:g}, or train with more validation photos",
+            f"images; the model was made with {len(scores)}",
+            hint=f"ask for at most {most:g}, or train with more validation images",
         )
     return float(np.sort(scores)[rank - 1])
 
@@ -71,16 +71,16 @@ def prediction_sets(
 
 
 def draw_of(digest: str) -> float:
-    """Return a number in [0, 1) that is uniform over photos, and always the same for one.
+    """Return a number in [0, 1) that is uniform over images, and always the same for one.
 
     Args:
-        digest: SHA-256 (hex) of the photo.
+        digest: SHA-256 (hex) of the image.
     """
     return int(digest[:13], 16) / 16**13
 
 
 def draw_of_bytes(content: bytes) -> float:
-    """Return ``draw_of`` the digest of an encoded photo."""
+    """Return ``draw_of`` the digest of an encoded image."""
     return draw_of(hashlib.sha256(content).hexdigest())
 
 

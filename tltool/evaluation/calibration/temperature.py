@@ -19,9 +19,9 @@ class Temperature:
 
     Attributes:
         value: divides the logits before the softmax; 1 where none was better.
-        fitted: the temperature that fits all photos best, taken or not.
+        fitted: the temperature that fits all images best, taken or not.
         log_loss_before: at temperature 1.
-        log_loss_after: cross-fitted: of each photo at the temperature that the others give.
+        log_loss_after: cross-fitted: of each image at the temperature that the others give.
         ece_after: calibration error, cross-fitted likewise.
     """
 
@@ -49,13 +49,13 @@ class Temperature:
 
 
 def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Temperature:
-    """Fit a temperature, and take it only if it lowers the log-loss of photos it has not seen.
+    """Fit a temperature, and take it only if it lowers the log-loss of images it has not seen.
 
-    Guo et al. 2017 (arXiv:1706.04599). With few photos the best temperature of these is not that
+    Guo et al. 2017 (arXiv:1706.04599). With few images the best temperature of these is not that
     of the next ones: five folds tell, each at the temperature that the other four give.
 
     Args:
-        logits: float [N, C] of photos that the model was not trained on.
+        logits: float [N, C] of images that the model was not trained on.
         labels: class numbers, int [N].
     """
     fitted = fit_temperature(logits, labels)
@@ -74,10 +74,10 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     """Return the temperature that minimises the log-loss of ``softmax(logits / T)``.
 
     1.0 is returned when nothing else is better. Labels give way to Platt's targets (1999), 1 - 1/(N
-    + 2) for the true class: where all photos are named right, no temperature would be cold enough.
+    + 2) for the true class: where all images are named right, no temperature would be cold enough.
 
     Args:
-        logits: float [N, C] of photos that the model was not trained on.
+        logits: float [N, C] of images that the model was not trained on.
         labels: class numbers, int [N].
     """
     from scipy.optimize import minimize_scalar

@@ -1,4 +1,4 @@
-"""Heat maps drawn onto photos, and the picture of both side by side.
+"""Heat maps drawn onto images, and the picture of both side by side.
 
 Matplotlib costs 1 s, so functions import it.
 """
@@ -20,8 +20,8 @@ from tltool.evaluation.plots.plots import figure_style
 Floats = NDArray[np.float32]
 
 COLOURS = "inferno"  # even steps of brightness, so that print and colour blindness keep them
-_STRENGTH = (0.35, 0.65)  # of the colour against the grey photo, where the map is 0 and 1
-_SMALL = 220  # pixels; a smaller photo is shown enlarged by a whole factor
+_STRENGTH = (0.35, 0.65)  # of the colour against the grey image, where the map is 0 and 1
+_SMALL = 220  # pixels; a smaller image is shown enlarged by a whole factor
 _GAP, _MARGIN = 12, 12  # pixels
 _WIDE = 3  # times as wide as high
 _STRIPE = 8  # width in pixels of the stripes over what the network does not see
@@ -31,12 +31,12 @@ _DPI = 100
 def overlay(
     photo: NDArray[np.uint8], heat: NDArray[np.float32], spec: DecodeSpec
 ) -> NDArray[np.uint8]:
-    """Return a photo in grey with the heat map in colour over it, at the photo's own size.
+    """Return an image in grey with the heat map in colour over it, at the image's own size.
 
     Args:
-        photo: upright RGB, uint8 [H, W, 3]; a smaller copy of the photo will do.
+        image: upright RGB, uint8 [H, W, 3]; a smaller copy of the image will do.
         heat: float32 [h, w] in 0…1, as ``heat_maps`` gives it.
-        spec: how the photo became the network's input.
+        spec: how the image became the network's input.
 
     Returns:
         uint8 [H, W, 3]. What the network does not see is striped.
@@ -63,15 +63,15 @@ def side_by_side(
     title: str,
     subtitle: str,
 ) -> Image.Image:
-    """Return the photo beside its overlay, both at the photo's own size, with words and a scale.
+    """Return the image beside its overlay, both at the image's own size, with words and a scale.
 
-    A photo under 220 pixels is enlarged by a whole factor, pixel for pixel. A photo over three
+    An image under 220 pixels is enlarged by a whole factor, pixel for pixel. An image over three
     times as wide as high lies above its overlay.
 
     Args:
-        photo: upright RGB, uint8 [H, W, 3].
+        image: upright RGB, uint8 [H, W, 3].
         heat: float32 [h, w] in 0…1.
-        spec: how the photo became the network's input.
+        spec: how the image became the network's input.
         title: the answer.
         subtitle: what is explained, and how.
     """

@@ -1,4 +1,4 @@
-"""From the network's input back to the photo: what decoding cropped, stretched or padded."""
+"""From the network's input back to the image: what decoding cropped, stretched or padded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Box(NamedTuple):
 
 
 def seen_box(spec: DecodeSpec, width: int, height: int) -> Box:
-    """Return the part of an upright photo that the network sees, in pixels of the photo.
+    """Return the part of an upright image that the network sees, in pixels of the image.
 
     Whole pixels. ``crop`` leaves out what is beside the centred box, the others nothing.
     """
@@ -34,7 +34,7 @@ def seen_box(spec: DecodeSpec, width: int, height: int) -> Box:
 
 
 def content_box(spec: DecodeSpec, width: int, height: int) -> Box:
-    """Return where the photo lies in the network's input, in pixels of the input.
+    """Return where the image lies in the network's input, in pixels of the input.
 
     ``pad`` has black borders around it, the others fill the input.
     """
@@ -49,16 +49,16 @@ def content_box(spec: DecodeSpec, width: int, height: int) -> Box:
 def place(
     heat: NDArray[np.float32], spec: DecodeSpec, *, width: int, height: int
 ) -> NDArray[np.float32]:
-    """Return a heat map over the photo that it explains.
+    """Return a heat map over the image that it explains.
 
     Args:
         heat: float32 [h, w] in 0…1, a grid over the network's input.
-        spec: how the photo became the input.
-        width: of the upright photo, in pixels.
-        height: of the upright photo.
+        spec: how the image became the input.
+        width: of the upright image, in pixels.
+        height: of the upright image.
 
     Returns:
-        float32 [height, width] in 0…1, NaN where the network saw nothing of the photo.
+        float32 [height, width] in 0…1, NaN where the network saw nothing of the image.
     """
     rows, columns = heat.shape
     content, seen = content_box(spec, width, height), seen_box(spec, width, height)

@@ -44,7 +44,7 @@ class HeatMaps:
     Attributes:
         maps: float32 [N, h, w], 0…1: the largest value of each map is 1, and a map of zeros says
             that nothing in the image speaks for the class. The grid lies over the network's input,
-            not over the photo: ``tltool.evaluation.explain.placement`` brings it there.
+            not over the image: ``tltool.evaluation.explain.placement`` brings it there.
         classes: the class explained, int64 [N].
         logits: of the images, float32 [N, C].
     """

@@ -94,10 +94,10 @@ def check_enough(texts: Sequence[str], counts: Mapping[str, int]) -> None:
 
     Args:
         texts: the conditions, which ``check_asserts`` has accepted.
-        counts: photos of each class to be measured on.
+        counts: images of each class to be measured on.
 
     Raises:
-        UsageError: there are too few photos for one of them.
+        UsageError: there are too few images for one of them.
     """
     from tltool.evaluation.metrics.intervals import (
         wilson,  # here: recipes are checked without numpy
@@ -113,9 +113,9 @@ def check_enough(texts: Sequence[str], counts: Mapping[str, int]) -> None:
         best = wilson(n, n)[0]
         if not _COMPARISONS[condition.comparison](best, condition.bound):
             raise UsageError(
-                f"'{condition.text}' can never hold strictly with {n:,} photo{'s' * (n != 1)}: the "
+                f"'{condition.text}' can never hold strictly with {n:,} image{'s' * (n != 1)}: the "
                 f"95 % interval of a model without a mistake begins at {best:.3f}",
-                hint="measure on more photos, lower the bound, or leave out --strict",
+                hint="measure on more images, lower the bound, or leave out --strict",
             )
 
 
@@ -218,12 +218,12 @@ def _figure(
 def _told(result: Mapping[str, Any]) -> str:
     value, interval = result["value"], result["interval"]
     if value is None:
-        return f"{result['assert']} cannot be told: no photo decides it"
+        return f"{result['assert']} cannot be told: no image decides it"
     if not result["strict"]:
         return f"{result['assert']} is not met: it is {value:.4f}"
     if interval is None:
         return (
-            f"{result['assert']} cannot be told strictly: of these photos no interval can be made "
+            f"{result['assert']} cannot be told strictly: of these images no interval can be made "
             "(they are too many, or all alike)"
         )
     low, high = interval

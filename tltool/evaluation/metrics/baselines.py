@@ -24,15 +24,15 @@ def baselines(
     """Return the accuracy of ways that cost next to nothing.
 
     Args:
-        photos: those that the model is evaluated on.
-        training: class numbers of the training photos, which say what the largest class is;
+        images: those that the model is evaluated on.
+        training: class numbers of the training images, which say what the largest class is;
             without them ``photos`` do.
-        probe: logits of the linear probe on the validation photos, float [V, C].
-        held: class numbers of the validation photos, int [V].
+        probe: logits of the linear probe on the validation images, float [V, C].
+        held: class numbers of the validation images, int [V].
 
     Returns:
         ``majority`` ``{class, accuracy}`` on ``photos``, and ``probe`` ``{evaluated_on, accuracy}``
-        or None. The probe was never asked about a test part: its photos are the validation's.
+        or None. The probe was never asked about a test part: its images are the validation's.
     """
     labels = photos.labels()
     source = labels if training is None else training

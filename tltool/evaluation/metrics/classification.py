@@ -36,9 +36,9 @@ def compute_metrics(
 ) -> dict[str, Any]:
     """Return every figure of an evaluation as a document that ``json.dumps`` takes as it is.
 
-    Rates have Wilson's 95 % interval, everything else that of a bootstrap over the photos with a
+    Rates have Wilson's 95 % interval, everything else that of a bootstrap over the images with a
     fixed seed. A figure without a denominator is ``None``, never NaN: the recall of a class
-    without photos, the precision of a class never predicted, the ROC-AUC of a class alone.
+    without images, the precision of a class never predicted, the ROC-AUC of a class alone.
     docs/evaluation.md says what each means.
 
     Args:
@@ -50,7 +50,7 @@ def compute_metrics(
     Returns:
         ``n``; ``accuracy``, ``balanced_accuracy`` and each ``top_k`` entry (only k < C) as
         ``{value, low, high}``; ``log_loss`` in nats, ``brier`` (0 … 2), ``ece``, ``roc_auc`` and
-        ``average_precision``, each with ``…_interval`` (None where all photos are alike);
+        ``average_precision``, each with ``…_interval`` (None where all images are alike);
         ``ece_by_chance``; ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their intervals
         where they are known; ``macro``, ``weighted``, ``per_class``, ``absent_classes``,
         ``not_above_chance``, ``rarest_of_these``; ``confusion_matrix`` [C][C], rows true;
@@ -120,9 +120,9 @@ def expected_calibration_error(
 def reliability(
     probabilities: Floats, labels: Integers, *, bins: int = CALIBRATION_BINS
 ) -> list[dict[str, Any]]:
-    """Return ``{confidence, accuracy, n}`` of bins with equally many photos, the least sure first.
+    """Return ``{confidence, accuracy, n}`` of bins with equally many images, the least sure first.
 
-    Photos of the same confidence share their accuracy: a border inside of such a tie must not
+    Images of the same confidence share their accuracy: a border inside of such a tie must not
     depend on the order of files.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
@@ -143,7 +143,7 @@ def reliability(
 def calibration_error_by_chance(probabilities: Floats, *, bins: int = CALIBRATION_BINS) -> float:
     """Return the calibration error that perfectly calibrated answers stay below 95 times in 100.
 
-    With few photos the bins' accuracies are noise, which the error counts as a gap. Here the photos
+    With few images the bins' accuracies are noise, which the error counts as a gap. Here the images
     are right as often as their confidences say, 200 times with a fixed seed, and the 95 % quantile
     of the errors is returned.
 
@@ -159,7 +159,7 @@ def calibration_error_by_chance(probabilities: Floats, *, bins: int = CALIBRATIO
     for start in range(0, _BY_CHANCE, step):
         rows = min(step, _BY_CHANCE - start)
         right: Floats = (random.random((rows, n)) < confidence).astype(np.float64)
-        if group[-1] + 1 < n:  # some photos have the same confidence
+        if group[-1] + 1 < n:  # some images have the same confidence
             right = _shared(right, np.broadcast_to(group, right.shape))
         gaps = np.add.reduceat(right - confidence, starts, axis=1)
         errors.append(np.abs(gaps).sum(axis=1) / n)
@@ -179,7 +179,7 @@ def _check(probabilities: Floats, labels: Integers, class_names: Sequence[str]) 
         )
     if len(labels) == 0:
         raise DataError(
-            "There is no image to evaluate.", hint="give a folder with at least one photo per class"
+            "There is no image to evaluate.", hint="give a folder with at least one image per class"
         )
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise ValueError(f"labels {labels.min()} … {labels.max()}, classes {len(class_names)}")

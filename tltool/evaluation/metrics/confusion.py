@@ -33,14 +33,14 @@ def matrix_figures(matrix: Integers, class_names: Sequence[str]) -> dict[str, An
     """Return what follows from a confusion matrix alone.
 
     Args:
-        matrix: int [C, C], rows are the true classes; at least one photo.
+        matrix: int [C, C], rows are the true classes; at least one image.
         class_names: the C names.
 
     Returns:
-        ``balanced_accuracy`` ``{value, low, high}``; ``macro`` and ``weighted`` (by photos) means
-        of precision, recall and F1 with their ``…_interval``, over the classes that have photos;
-        ``per_class``; ``absent_classes`` without photos; ``not_above_chance``, and in
-        ``rarest_of_these`` the classes of which more photos would decide that.
+        ``balanced_accuracy`` ``{value, low, high}``; ``macro`` and ``weighted`` (by images) means
+        of precision, recall and F1 with their ``…_interval``, over the classes that have images;
+        ``per_class``; ``absent_classes`` without images; ``not_above_chance``, and in
+        ``rarest_of_these`` the classes of which more images would decide that.
     """
     rates = _Rates.of(matrix[None])
     drawn = _resampled(matrix)
@@ -61,7 +61,7 @@ def matrix_figures(matrix: Integers, class_names: Sequence[str]) -> dict[str, An
 def _rarest(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return what there is too little of: a class not above chance, or the rarest beside it.
 
-    Of a class with more photos than all others together the others leave it open.
+    Of a class with more images than all others together the others leave it open.
     """
     total = sum(row["support"] for row in rows)
     found = []
@@ -78,7 +78,7 @@ class _Rates:
     """Rates of each class in B confusion matrices; NaN without a denominator.
 
     Attributes:
-        support: photos of each class, int [B, C].
+        support: images of each class, int [B, C].
         precision: float64 [B, C]; so are recall and f1.
     """
 
@@ -96,16 +96,16 @@ class _Rates:
         return cls(hits, matrices.sum(axis=2), matrices.sum(axis=1))
 
     def average(self, name: str, *, weighted: bool) -> Floats:
-        """Return the mean over the classes with photos, float64 [B]; never predicted is 0."""
+        """Return the mean over the classes with images, float64 [B]; never predicted is 0."""
         values = np.nan_to_num(getattr(self, name))
         weights = self.support if weighted else (self.support > 0)
         return np.asarray((values * weights).sum(axis=1) / weights.sum(axis=1))
 
 
 def _resampled(matrix: Integers) -> _Rates:
-    """Return the rates of matrices of photos drawn with replacement.
+    """Return the rates of matrices of images drawn with replacement.
 
-    Such a matrix is multinomial over the cells that are not empty, so no photo need be drawn.
+    Such a matrix is multinomial over the cells that are not empty, so no image need be drawn.
     """
     true, predicted = np.nonzero(matrix)
     cells = matrix[true, predicted]
@@ -148,10 +148,10 @@ def _averages(rates: _Rates, drawn: _Rates, *, weighted: bool) -> dict[str, Any]
 
 
 def _of_classes(macro: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return macro means whose intervals know of the classes with few photos.
+    """Return macro means whose intervals know of the classes with few images.
 
-    A class of two photos that are both right is right in every replicate too. Recalls are of
-    different photos, so their intervals make that of the mean. Precisions and F1s share photos;
+    A class of two images that are both right is right in every replicate too. Recalls are of
+    different images, so their intervals make that of the mean. Precisions and F1s share images;
     there the wider of that and the bootstrap stands at each end.
     """
     found = dict(macro)
@@ -172,7 +172,7 @@ def _of_classes(macro: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[s
 def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
     hits = int(matrix[index, index])
     support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
-    either = support + predicted - hits  # photos that are of the class, or named so
+    either = support + predicted - hits  # images that are of the class, or named so
     total = int(matrix.sum())
     return {
         "name": name,
@@ -183,16 +183,16 @@ def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
         "f1": 2 * hits / (support + predicted) if either else None,
         "f1_interval": [_f1(share) for share in wilson(hits, either)] if either else None,
         "support": support,
-        # what the recall would be if the answers had nothing to do with the photos
+        # what the recall would be if the answers had nothing to do with the images
         "chance": predicted / total,
         "above_chance": _above_chance(hits, support, predicted, total),
     }
 
 
 def _above_chance(hits: int, support: int, predicted: int, total: int) -> bool | None:
-    """Return whether photos of a class are named so more often than others (Fisher 1935).
+    """Return whether images of a class are named so more often than others (Fisher 1935).
 
-    None without photos of the class, or of others.
+    None without images of the class, or of others.
     """
     from scipy.stats import hypergeom
 
@@ -202,5 +202,5 @@ def _above_chance(hits: int, support: int, predicted: int, total: int) -> bool |
 
 
 def _f1(share: float) -> float:
-    """Return F1 of the share of hits among photos of a class or named so (the Jaccard index)."""
+    """Return F1 of the share of hits among images of a class or named so (the Jaccard index)."""
     return 2 * share / (1 + share)

@@ -1,4 +1,4 @@
-"""All figures of one evaluation: of the answers, and of slices of the photos."""
+"""All figures of one evaluation: of the answers, and of slices of the images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tltool.evaluation.metrics.slices import sliced
 
 
 def measured(evaluated: LabelledPredictions) -> dict[str, Any]:
-    """Return the document of ``compute_metrics`` with its photos, ``refusal`` and ``slices``.
+    """Return the document of ``compute_metrics`` with its images, ``refusal`` and ``slices``.
 
-    ``evaluated_on`` names the photos, ``part`` is that of the run or None: a folder may be called
+    ``evaluated_on`` names the images, ``part`` is that of the run or None: a folder may be called
     ``validation`` too.
 
     Raises:

@@ -74,9 +74,9 @@ def interval_of_mean(
 
 
 def rule_of_three(value: float, n: int, *, least: float = 0.0, most: float = 1.0) -> list[float]:
-    """Return the 95 % interval of a figure that is the same for each of ``n`` photos.
+    """Return the 95 % interval of a figure that is the same for each of ``n`` images.
 
-    Of what was never seen in n photos at most 3/n is to be expected (Hanley and Lippman-Hand, "If
+    Of what was never seen in n images at most 3/n is to be expected (Hanley and Lippman-Hand, "If
     nothing goes wrong, is everything all right?", 1983).
     """
     return [max(least, value - 3 / n), min(most, value + 3 / n)]
@@ -123,18 +123,18 @@ def bootstrap_interval(
     """Return the bias-corrected percentile interval of ``value``.
 
     A calibration error is larger in almost every replicate than in the sample: the correction
-    moves the percentiles by as much. Replicates that are NaN (no photo of a class was drawn) do
+    moves the percentiles by as much. Replicates that are NaN (no image of a class was drawn) do
     not count. The interval always holds the value itself.
 
     Args:
         value: of the sample.
         replicates: the same of drawn samples, float [B].
-        n: photos that decide a value between 0 and 1. Where nothing is wrong no replicate can be
-            wrong either; then Wilson's interval of ``n`` photos without a mistake is returned.
+        n: images that decide a value between 0 and 1. Where nothing is wrong no replicate can be
+            wrong either; then Wilson's interval of ``n`` images without a mistake is returned.
         confidence: the coverage wanted, inside (0, 1).
 
     Returns:
-        None where every replicate is the same: what varies is not among the photos.
+        None where every replicate is the same: what varies is not among the images.
 
     Reference:
         Efron, "Better bootstrap confidence intervals", 1987, section 2.

@@ -1,4 +1,4 @@
-"""Which of two classifiers is better, from their answers to the same photos."""
+"""Which of two classifiers is better, from their answers to the same images."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _RESAMPLES = 20_000
 
 @dataclass(frozen=True)
 class Paired:
-    """A second classifier against a first, on ``n`` photos.
+    """A second classifier against a first, on ``n`` images.
 
     Attributes:
-        n: photos.
+        n: images.
         difference: accuracy of the second less that of the first.
         low: lower end of its 95 % bootstrap interval.
         high: upper end.
-        only_first: photos that only the first gets right.
-        only_second: photos that only the second gets right.
+        only_first: images that only the first gets right.
+        only_second: images that only the second gets right.
         p_value: of McNemar's exact test, two-sided.
         adjusted: the same after Holm's correction for all comparisons made together.
     """
@@ -59,16 +59,16 @@ def against_first(
 ) -> list[Paired]:
     """Compare each of ``others`` with ``first``.
 
-    The interval is a percentile interval over resampled photos (Efron 1979); a photo keeps both of
-    its answers, which makes it narrower than two intervals apart; where all photos are alike it is
+    The interval is a percentile interval over resampled images (Efron 1979); an image keeps both of
+    its answers, which makes it narrower than two intervals apart; where all images are alike it is
     that of the rule of three. The test is McNemar's (1947) in its exact form: a binomial test on
-    the photos that only one gets right. Several comparisons are corrected by Holm's step-down
+    the images that only one gets right. Several comparisons are corrected by Holm's step-down
     method (1979); the intervals are not.
 
     Args:
-        first: which photos it gets right, bool [N].
-        others: the same of each other, in the same order of photos.
-        best_of_all: whether ``first`` was chosen as the best on these photos. Any two might have
+        first: which images it gets right, bool [N].
+        others: the same of each other, in the same order of images.
+        best_of_all: whether ``first`` was chosen as the best on these images. Any two might have
             been compared then, and all pairs count for the correction.
         seed: of the resampling.
     """
@@ -102,7 +102,7 @@ def verdict(name: str, other: str, paired: Paired) -> str:
     if not paired.only_first + paired.only_second:
         return (
             f"{other} and {name} cannot be told apart with n = {paired.n:,}: they get the same "
-            f"photos right (interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f} points)"
+            f"images right (interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f} points)"
         )
     if not paired.distinguishable:
         return (
@@ -126,11 +126,11 @@ def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int) -> P
     only_second = int((second & ~first).sum())
     differing = only_first + only_second
     p_value = float(binomtest(only_first, differing).pvalue) if differing else 1.0
-    # photos differ only in which of three kinds they are, so that kinds can be drawn, not photos
+    # images differ only in which of three kinds they are, so that kinds can be drawn, not images
     shares = np.array([only_first, only_second, n - differing]) / n
     drawn = np.random.default_rng(seed).multinomial(n, shares, size=_RESAMPLES)
     low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / n, (ALPHA / 2, 1 - ALPHA / 2))
     difference = (only_second - only_first) / n
-    if low == high:  # every photo is of one kind, and so is every drawn one
+    if low == high:  # every image is of one kind, and so is every drawn one
         low, high = rule_of_three(difference, n, least=-1.0)
     return Paired(n, difference, float(low), float(high), only_first, only_second, p_value, p_value)

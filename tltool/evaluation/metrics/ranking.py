@@ -55,7 +55,7 @@ def ranking_figures(probabilities: Floats, labels: Integers) -> tuple[dict[str, 
 
     Returns:
         ``{roc_auc, roc_auc_interval, average_precision, average_precision_interval}`` as mean over
-        the classes that have photos and are not alone, and a list of the same for each class. What
+        the classes that have images and are not alone, and a list of the same for each class. What
         is not defined is None; so is an interval that would take long: over 150,000 probabilities.
     """
     n, classes = probabilities.shape

@@ -1,4 +1,4 @@
-"""What a model gains by leaving photos unanswered: coverage, risk, and how well it knows others."""
+"""What a model gains by leaving images unanswered: coverage, risk, and how well it knows others."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _POINTS = 100  # of a curve: more cannot be seen
 
 
 def threshold_of(scores: NDArray[np.float32], coverage: float) -> float:
-    """Return the score that a photo like those measured stays under with probability ``coverage``.
+    """Return the score that an image like those measured stays under with probability ``coverage``.
 
-    The quantile is that of conformal prediction (Vovk et al. 2005), so that few photos do not make
+    The quantile is that of conformal prediction (Vovk et al. 2005), so that few images do not make
     the border too narrow. Where they are too few for it, it is a hair above their largest.
 
     Args:
-        scores: of validation photos, [V].
-        coverage: share of such photos that shall be answered.
+        scores: of validation images, [V].
+        coverage: share of such images that shall be answered.
     """
     rank = int(np.ceil((len(scores) + 1) * coverage - 1e-9))
     ordered = np.sort(scores.astype(np.float64))
@@ -39,15 +39,15 @@ def threshold_of(scores: NDArray[np.float32], coverage: float) -> float:
 def threshold_between(
     scores: NDArray[np.float32], others: NDArray[np.float32], coverage: float
 ) -> float:
-    """Return ``threshold_of``, moved up as far as that refuses no fewer of the other photos.
+    """Return ``threshold_of``, moved up as far as that refuses no fewer of the other images.
 
-    The border is where the shares of known photos kept and of others refused have the largest sum
+    The border is where the shares of known images kept and of others refused have the largest sum
     (Youden 1950), in the middle of the gap where there is one, but never below ``threshold_of``.
 
     Args:
-        scores: of validation photos, [V].
-        others: of photos of something else, [K].
-        coverage: share of photos like the validation ones that shall be answered.
+        scores: of validation images, [V].
+        others: of images of something else, [K].
+        coverage: share of images like the validation ones that shall be answered.
     """
     least = threshold_of(scores, coverage)
     known, unknown = np.sort(scores.astype(np.float64)), np.sort(others.astype(np.float64))
@@ -64,19 +64,19 @@ def selective_metrics(
     labels: NDArray[np.int64],
     ood_scores: NDArray[np.float32] | None,
 ) -> dict[str, Any]:
-    """Return what leaving photos unanswered gives, JSON-ready.
+    """Return what leaving images unanswered gives, JSON-ready.
 
     Args:
         probabilities: [N, C].
         labels: class numbers [N].
-        ood_scores: how unlike the training photos, [N], above 1 is unknown; None without.
+        ood_scores: how unlike the training images, [N], above 1 is unknown; None without.
 
     Returns:
-        ``risk_coverage``: of each way to choose the photos, ``confidence`` and ``ood_score``, the
+        ``risk_coverage``: of each way to choose the images, ``confidence`` and ``ood_score``, the
         curve of ``coverage`` and ``risk`` (share of wrong answers among those given), and ``aurc``,
         the mean risk over all coverages (Geifman and El-Yaniv 2017, arXiv:1705.08500), with
-        ``aurc_interval`` of a bootstrap over the photos, None where all photos are alike. With
-        scores also ``known``, the share of photos kept with its interval, and
+        ``aurc_interval`` of a bootstrap over the images, None where all images are alike. With
+        scores also ``known``, the share of images kept with its interval, and
         ``accuracy_of_known``.
     """
     wrong = probabilities.argmax(axis=1) != labels
@@ -92,10 +92,10 @@ def selective_metrics(
 
 
 def detection_metrics(known: NDArray[np.float32], others: NDArray[np.float32]) -> dict[str, Any]:
-    """Return how well scores tell photos of something else from known ones, JSON-ready.
+    """Return how well scores tell images of something else from known ones, JSON-ready.
 
     Args:
-        known: scores of known photos, [N].
+        known: scores of known images, [N].
         others: of others, [K]; above 1 is refused.
 
     Returns:
@@ -111,14 +111,14 @@ def detection_metrics(known: NDArray[np.float32], others: NDArray[np.float32]) -
 
 
 def auroc(known: NDArray[np.float32], others: NDArray[np.float32]) -> dict[str, float]:
-    """Return the probability that another photo scores above a known one, with a 95 % interval.
+    """Return the probability that another image scores above a known one, with a 95 % interval.
 
     DeLong et al. 1988, on the logit scale, which keeps the interval inside [0, 1]. After a perfect
-    separation the interval ends three in the smaller number of photos away (the rule of three;
+    separation the interval ends three in the smaller number of images away (the rule of three;
     Hanley and Lippman-Hand 1983).
     """
     low, high = np.sort(known.astype(np.float64)), np.sort(others.astype(np.float64))
-    # of each photo, the share of the other side that it is ordered right with; ties count half
+    # of each image, the share of the other side that it is ordered right with; ties count half
     above = _placed(low, others.astype(np.float64))
     below = 1 - _placed(high, known.astype(np.float64))
     value = float(above.mean())
@@ -150,7 +150,7 @@ def _curve(scores: NDArray[np.float32], wrong: NDArray[np.bool_]) -> dict[str, A
     order = np.argsort(scores, kind="stable")
     answered = np.arange(1, len(wrong) + 1)
     risk = np.cumsum(wrong[order]) / answered
-    # photos of one score come and go together: the curve has a point at the last of them
+    # images of one score come and go together: the curve has a point at the last of them
     last = np.append(np.diff(scores[order]) > 0, [True])
     risk = risk[np.flatnonzero(last)[np.searchsorted(np.flatnonzero(last), np.arange(len(risk)))]]
     shown = np.unique(np.linspace(0, len(wrong) - 1, min(_POINTS, len(wrong))).astype(int))
@@ -163,7 +163,7 @@ def _curve(scores: NDArray[np.float32], wrong: NDArray[np.bool_]) -> dict[str, A
 
 
 def _aurc_interval(value: float, wrong: NDArray[np.bool_]) -> list[float] | None:
-    """Return the 95 % interval of the mean risk of photos in the order in which they are answered.
+    """Return the 95 % interval of the mean risk of images in the order in which they are answered.
 
     Args:
         value: the mean risk.

@@ -1,4 +1,4 @@
-"""Where does it fail: the accuracy on photos of a size, a brightness, a folder, a file type."""
+"""Where does it fail: the accuracy on images of a size, a brightness, a folder, a file type."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tltool.evaluation.metrics.intervals import wilson
 
 OTHERS = "others"
 _VALUES_AT_MOST = 12  # of one property; the rarest come together
-_PHOTOS_FOR_THIRDS = 30  # with fewer, halves
+_IMAGES_FOR_THIRDS = 30  # with fewer, halves
 _SIGNIFICANT = 0.05
 
 
 def sliced(photos: Catalog, correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Return the accuracy on parts of the photos, by what the audit knows of them.
+    """Return the accuracy on parts of the images, by what the audit knows of them.
 
-    Numbers are cut into thirds of the photos (halves with fewer than 30). A property that is the
-    same for all photos is left out.
+    Numbers are cut into thirds of the images (halves with fewer than 30). A property that is the
+    same for all images is left out.
 
     Args:
-        photos: N audited photos.
+        images: N audited images.
         correct: bool [N], whether the model named each right.
 
     Returns:
         ``[{by, value, n, accuracy: {value, low, high}, worse}]``; ``worse`` says that the accuracy
-        is lower than on all other photos by more than chance explains: one-sided Fisher's exact
+        is lower than on all other images by more than chance explains: one-sided Fisher's exact
         test, Bonferroni-corrected for the number of slices, 5 %.
     """
     parts = [
@@ -54,7 +54,7 @@ def sliced(photos: Catalog, correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
 
 
 def _properties(photos: Catalog) -> Iterator[tuple[str, list[str]]]:
-    """Yield each property that differs between photos, and its value for each photo."""
+    """Yield each property that differs between images, and its value for each image."""
     items = photos.items
     values = {
         "image size": _thirds([min(item.width, item.height) for item in items], "px"),
@@ -72,10 +72,10 @@ def _properties(photos: Catalog) -> Iterator[tuple[str, list[str]]]:
 
 
 def _thirds(numbers: Sequence[float], unit: str = "") -> list[str]:
-    """Return for each number in which third of the photos it lies, as text with the bounds."""
-    parts = 3 if len(numbers) >= _PHOTOS_FOR_THIRDS else 2
+    """Return for each number in which third of the images it lies, as text with the bounds."""
+    parts = 3 if len(numbers) >= _IMAGES_FOR_THIRDS else 2
     bounds = np.quantile(numbers, np.arange(1, parts) / parts, method="inverted_cdf")
-    # a bound that many photos share would cut nothing off
+    # a bound that many images share would cut nothing off
     edges = [float(f"{bound:.3g}") for bound in np.unique(bounds) if bound > min(numbers)]
     texts = _texts(edges, unit)
     return [texts[int(np.searchsorted(edges, number, side="right"))] for number in numbers]
@@ -96,7 +96,7 @@ def _shape(item: Item) -> str:
 
 
 def _folder(item: Item, root: PurePath) -> str:
-    """Return the folder of a photo below that of its class, "" for the latter itself."""
+    """Return the folder of an image below that of its class, "" for the latter itself."""
     path = item.path.relative_to(root) if item.path.is_relative_to(root) else item.path
     parts = [unicodedata.normalize("NFC", part) for part in path.parent.parts]
     below = parts[parts.index(item.label) + 1 :] if item.label in parts else parts
@@ -104,7 +104,7 @@ def _folder(item: Item, root: PurePath) -> str:
 
 
 def _pooled(values: list[str]) -> list[str]:
-    """Bring the rarest of many values together; one for almost every photo is no property."""
+    """Bring the rarest of many values together; one for almost every image is no property."""
     counts = Counter(values)
     if len(counts) <= _VALUES_AT_MOST:
         return [value or "(none)" for value in values]

@@ -1,4 +1,4 @@
-"""What averaging over changed copies of the photos gives, on the very same photos."""
+"""What averaging over changed copies of the images gives, on the very same images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def gain_of_copies(
 ) -> dict[str, Any]:
     """Return by how much accuracy and log-loss differ, JSON-ready; positive is better.
 
-    The 95 % intervals are those of a paired bootstrap: photos are drawn, with both answers. Where
-    no photo changes, the rule of three says how many new ones may; of the log-loss nothing is known
+    The 95 % intervals are those of a paired bootstrap: images are drawn, with both answers. Where
+    no image changes, the rule of three says how many new ones may; of the log-loss nothing is known
     then, and its bounds are None.
 
     Args:
-        plain: probabilities of the photos as they are, [N, C].
+        plain: probabilities of the images as they are, [N, C].
         averaged: over their copies too, [N, C].
         labels: class numbers [N].
     """

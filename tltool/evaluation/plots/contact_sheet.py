@@ -1,4 +1,4 @@
-"""A sheet of small pictures: a row per photo, a column per way of changing it.
+"""A sheet of small pictures: a row per image, a column per way of changing it.
 
 Matplotlib costs 1 s, so functions import it.
 """
@@ -27,7 +27,7 @@ _LETTERS = 29  # of a caption that fit one picture
 
 @dataclass(frozen=True)
 class Column:
-    """One way of changing photos.
+    """One way of changing images.
 
     Attributes:
         name: what stands above.
@@ -47,8 +47,8 @@ def draw_sheet(
 
     Args:
         path: the file; replaced if it is there.
-        first: the photos as they are.
-        others: the same photos, changed.
+        first: the images as they are.
+        others: the same images, changed.
         title: what stands at the top.
         subtitle: what stands below it, in as many lines as it takes.
 

@@ -15,14 +15,14 @@ def answer(metrics: Mapping[str, Any]) -> str:
     rate, baselines = metrics["accuracy"], metrics["baselines"]
     majority, probe = baselines["majority"], baselines["probe"]
     told = (
-        f"{percent(rate['value'])} of {metrics['n']:,} {_place(metrics)}photos are named right "
+        f"{percent(rate['value'])} of {metrics['n']:,} {_place(metrics)}images are named right "
         f"(95 % interval {percent(rate['low'])} to {percent(rate['high'])}); always naming "
         f"{majority['class']} reaches {percent(majority['accuracy']['value'])}"
     )
     if probe is not None:
         told += f", the linear probe {percent(probe['accuracy']['value'])}"
         if metrics["part"] != probe["evaluated_on"]:
-            told += f" on the {probe['evaluated_on']} photos"
+            told += f" on the {probe['evaluated_on']} images"
     return f"{told}."
 
 
@@ -37,8 +37,8 @@ def next_steps(metrics: Mapping[str, Any], *, suspects: int = 0, most: int = 3) 
     return list(_steps(metrics, suspects))[:most]
 
 
-def photos_seen(metrics: Mapping[str, Any]) -> str | None:
-    """Return a sentence on photos that the model has learned from; None where there are none."""
+def seen_in_training(metrics: Mapping[str, Any]) -> str | None:
+    """Return a sentence on images that the model has learned from; None where there are none."""
     seen, own = metrics.get("trained_on"), metrics["part"]
     told = {"train": "trained it", "validation": "chose its best epoch"}
     if own in ("validation", "test"):
@@ -49,8 +49,8 @@ def photos_seen(metrics: Mapping[str, Any]) -> str | None:
     if not parts:
         return None
     return (
-        f"Measure on photos that the model has not seen: {' and '.join(parts)}, so the figures are "
-        "better than those of new photos."
+        f"Measure on images that the model has not seen: {' and '.join(parts)}, so the figures are "
+        "better than those of new images."
     )
 
 
@@ -60,7 +60,7 @@ def percent(share: float | None) -> str:
 
 
 def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-    """Return (true class, named class, photos) of all mistakes, the most frequent first."""
+    """Return (true class, named class, images) of all mistakes, the most frequent first."""
     matrix: Sequence[Sequence[int]] = metrics["confusion_matrix"]
     pairs = [
         (true, named, count)
@@ -75,13 +75,13 @@ def _steps(metrics: Mapping[str, Any], suspects: int) -> Iterator[str]:
     failed = [_unmet(row) for row in metrics["asserts"] if not row["passed"]]
     if failed:
         yield f"Not good enough: {', '.join(failed)}; do not use this model yet."
-    seen = photos_seen(metrics)
+    seen = seen_in_training(metrics)
     if seen:
         yield seen
     unclear = metrics["not_above_chance"]
     if unclear:
         yield (
-            f"Collect more photos of {_some(metrics['rarest_of_these'])}: with so few, recall of "
+            f"Collect more images of {_some(metrics['rarest_of_these'])}: with so few, recall of "
             f"{_some(unclear)} cannot be told apart from chance."
         )
     if suspects >= _SUSPECTS:
@@ -91,8 +91,8 @@ def _steps(metrics: Mapping[str, Any], suspects: int) -> Iterator[str]:
         )
     yield from _about_slices(metrics)
     yield from _about_mistakes(metrics)
-    yield from _about_photos(metrics)
-    yield "Try it on photos from where it will be used: these are like the ones it was trained on."
+    yield from _about_images(metrics)
+    yield "Try it on images from where it will be used: these are like the ones it was trained on."
 
 
 def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
     if worse:
         row = min(worse, key=lambda row: row["accuracy"]["value"])
         yield (
-            f"Add training photos with {row['by']} {row['value']}: only "
+            f"Add training images with {row['by']} {row['value']}: only "
             f"{percent(row['accuracy']['value'])} of those {row['n']} are right."
         )
 
@@ -111,12 +111,12 @@ def _about_mistakes(metrics: Mapping[str, Any]) -> Iterator[str]:
         true, named, count = pairs[0]
         names = [row["name"] for row in metrics["per_class"]]
         yield (
-            f"Look at the {count} photos of {names[true]} named {names[named]} below: mend wrong "
-            "labels, then add photos like those that remain."
+            f"Look at the {count} images of {names[true]} named {names[named]} below: mend wrong "
+            "labels, then add images like those that remain."
         )
 
 
-def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _about_images(metrics: Mapping[str, Any]) -> Iterator[str]:
     rate = metrics["accuracy"]
     if metrics["ece"] > max(_OVERCONFIDENT, metrics["ece_by_chance"]):
         yield (
@@ -126,12 +126,12 @@ def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
     if half > _WIDE:
         needed = round(metrics["n"] * (half / _WIDE) ** 2, -1)
         yield (
-            f"Measure on more photos: with about {needed:,.0f} instead of {metrics['n']:,} the "
+            f"Measure on more images: with about {needed:,.0f} instead of {metrics['n']:,} the "
             "interval shrinks to 5 points either way."
         )
     if metrics["part"] == "validation":
         yield (
-            "Keep photos apart for an honest figure (--set data.test_fraction=0.2 or --test "
+            "Keep images apart for an honest figure (--set data.test_fraction=0.2 or --test "
             "FOLDER): these also chose the best epoch."
         )
 

@@ -15,7 +15,7 @@ _THUMBNAIL = 168  # pixels
 
 @dataclass(frozen=True)
 class Example:
-    """A photo that only one run gets right.
+    """An image that only one run gets right.
 
     Attributes:
         name: as the run's split.csv names it.
@@ -42,7 +42,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What run ``right`` gets right and run ``wrong`` does not: ``count`` photos, some shown."""
+    """What run ``right`` gets right and run ``wrong`` does not: ``count`` images, some shown."""
 
     right: str
     wrong: str
@@ -63,7 +63,7 @@ def compare_page(
         rows: name, accuracy, interval, paired and cost of each run.
         verdicts: one sentence per comparison.
         galleries: two per comparison.
-        n: photos.
+        n: images.
     """
     page = page_template("compare_report.html.j2")
     return page.render(rows=rows, verdicts=verdicts, galleries=galleries, n=n)

@@ -149,7 +149,7 @@ def _classes(result: CheckResult) -> list[dict[str, Any]]:
 
 
 def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
-    """Yield a tall, a usual and a wide photo in each way of making them square."""
+    """Yield a tall, a usual and a wide image in each way of making them square."""
     ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
     wanted = (min(int(share * len(ordered)), len(ordered) - 1) for share in (0.05, 0.5, 0.95))
     for item in dict.fromkeys(ordered[place] for place in wanted if place >= 0):

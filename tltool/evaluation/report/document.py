@@ -22,7 +22,7 @@ class Training:
         best: number of the row whose model was kept.
         recipe: the resolved recipe, YAML.
         facts: the document of manifest.json.
-        counts: photos of each class by part: ``{"train": {"ants": 97, …}, …}``.
+        counts: images of each class by part: ``{"train": {"ants": 97, …}, …}``.
         run: the run folder, as a user would type it.
     """
 
@@ -39,7 +39,7 @@ class SuspectedLabel:
     """A label that is probably wrong.
 
     Attributes:
-        path: the photo.
+        path: the image.
         given: the class as labelled.
         suggested: the class that it more probably has.
         score: probability that the label is wrong, 0 … 1.
@@ -57,14 +57,14 @@ class Report:
 
     Attributes:
         title: name of the model.
-        evaluated: photos and answers.
+        evaluated: images and answers.
         metrics: the document of metrics.json.
         suspects: labels that are probably wrong, the surest first.
         issues: what the audit found.
         training: None for a model that was not trained just now.
         origin: the document of manifest.json of a model that was trained before; None where it is
             not known.
-        heats: heat maps drawn over photos, by the number of the photo in ``evaluated``.
+        heats: heat maps drawn over images, by the number of the image in ``evaluated``.
     """
 
     title: str

@@ -53,7 +53,7 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Markup:
 
 
 def selective_chart(metrics: Mapping[str, Any]) -> Markup:
-    """Return the share of wrong answers when only some photos are answered."""
+    """Return the share of wrong answers when only some images are answered."""
     curves = metrics["refusal"]["risk_coverage"]
     names = {"confidence": ("surest first", "s1"), "ood_score": ("most usual first", "s2")}
     lines = [
@@ -70,10 +70,10 @@ def selective_chart(metrics: Mapping[str, Any]) -> Markup:
         Chart(
             title="Wrong answers",
             told=(
-                f"Share of wrong answers by share of photos answered. Of the surest half "
+                f"Share of wrong answers by share of images answered. Of the surest half "
                 f"{100 * half:.1f} % are wrong, of all {100 * sure['risk'][-1]:.1f} %."
             ),
-            x=("share of photos answered", [(x / 4, f"{25 * x} %") for x in range(5)]),
+            x=("share of images answered", [(x / 4, f"{25 * x} %") for x in range(5)]),
             y="wrong",
             lines=lines,
             low=0.0,
@@ -140,7 +140,7 @@ def _bins(bins: Sequence[Row]) -> list[tuple[float, float, str]]:
         (
             row["confidence"],
             row["accuracy"],
-            f"{row['n']} photos: confidence {row['confidence']:.3f}, "
+            f"{row['n']} images: confidence {row['confidence']:.3f}, "
             f"accuracy {row['accuracy']:.3f}",
         )
         for row in bins

@@ -1,4 +1,4 @@
-"""Which photos a report shows, and their small copies."""
+"""Which images a report shows, and their small copies."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tltool.evaluation.report.thumbnails import as_uri, small_copy
 
 WORST = 12  # mistakes that are shown large
 WORST_SIDE, _SIDE = 224, 128  # pixels
-_MISTAKES, _PHOTOS = 160, 320  # at most, of all photos behind the confusion matrix
+_MISTAKES, _PHOTOS = 160, 320  # at most, of all images behind the confusion matrix
 
 
 def worst_mistakes(evaluated: LabelledPredictions, most: int = WORST) -> list[int]:
-    """Return the numbers of the photos that are wrong, the least probable truth first."""
+    """Return the numbers of the images that are wrong, the least probable truth first."""
     labels = evaluated.photos.labels()
     rows = np.arange(len(labels))
     wrong = np.flatnonzero(evaluated.probabilities.argmax(axis=1) != labels)
@@ -29,8 +29,8 @@ def worst_mistakes(evaluated: LabelledPredictions, most: int = WORST) -> list[in
     return [int(n) for n in wrong[np.argsort(truth, kind="stable")][:most]]
 
 
-def shown_photos(evaluated: LabelledPredictions) -> list[int]:
-    """Return which photos a reader can look at: the worst mistakes, and some right ones per class.
+def gallery_images(evaluated: LabelledPredictions) -> list[int]:
+    """Return which images a reader can look at: the worst mistakes, and some right ones per class.
 
     Of the right ones the least certain come first; they teach more.
     """
@@ -43,20 +43,20 @@ def shown_photos(evaluated: LabelledPredictions) -> list[int]:
     return [*found, *(int(n) for n in fair[: _PHOTOS - len(found)])]
 
 
-def photo_cards(evaluated: LabelledPredictions, numbers: Sequence[int]) -> list[dict[str, Any]]:
-    """Return name, classes, confidence and small copy of photos, for the page's script."""
+def image_cards(evaluated: LabelledPredictions, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Return name, classes, confidence and small copy of images, for the page's script."""
     items = evaluated.photos.items
     sources = pictures([items[number].path for number in numbers])
     return [_card(evaluated, *pair) for pair in zip(numbers, sources, strict=True)]
 
 
 def large_card(evaluated: LabelledPredictions, number: int) -> dict[str, Any]:
-    """Return the same of one photo with a larger copy."""
+    """Return the same of one image with a larger copy."""
     return _card(evaluated, number, _picture(evaluated.photos.items[number].path, WORST_SIDE))
 
 
 def pictures(paths: Sequence[Path]) -> list[str | None]:
-    """Return small copies as addresses, None for photos that Pillow cannot read."""
+    """Return small copies as addresses, None for images that Pillow cannot read."""
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
         return list(pool.map(lambda path: _picture(path, _SIDE), paths))
 

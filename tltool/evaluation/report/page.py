@@ -16,10 +16,10 @@ from tltool.evaluation.report.card import card
 from tltool.evaluation.report.document import Report, Training
 from tltool.evaluation.report.figures import calibration_chart, selective_chart, training_curves
 from tltool.evaluation.report.gallery import (
+    gallery_images,
+    image_cards,
     large_card,
-    photo_cards,
     pictures,
-    shown_photos,
     worst_mistakes,
 )
 from tltool.evaluation.report.render import page_template
@@ -51,8 +51,8 @@ def write_report(path: Path, report: Report) -> None:
 
 def _content(report: Report) -> dict[str, Any]:
     metrics, training = report.metrics, report.training
-    numbers = shown_photos(report.evaluated)
-    cards = photo_cards(report.evaluated, numbers)
+    numbers = gallery_images(report.evaluated)
+    cards = image_cards(report.evaluated, numbers)
     names = report.evaluated.photos.class_names
     return {
         "title": report.title,

@@ -41,7 +41,7 @@ def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield _baselines(metrics["baselines"])
     unclear = metrics["not_above_chance"]
     if unclear:
-        yield (f"Recall that cannot be told apart from chance with so few photos: {_some(unclear)}")
+        yield (f"Recall that cannot be told apart from chance with so few images: {_some(unclear)}")
     for row in metrics["slices"]:
         if row["worse"]:
             yield (
@@ -66,7 +66,7 @@ def _baselines(baselines: Mapping[str, Any]) -> str:
     majority, probe = baselines["majority"], baselines["probe"]
     told = f"always naming {majority['class']} reaches {majority['accuracy']['value']:.3f}"
     if probe is not None:
-        place = f" on the {probe['evaluated_on']} photos"
+        place = f" on the {probe['evaluated_on']} images"
         told += f", the linear probe {probe['accuracy']['value']:.3f}{place}"
     return f"For comparison: {told}"
 

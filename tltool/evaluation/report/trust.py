@@ -1,4 +1,4 @@
-"""What the report says of confidences and of photos that are left unanswered."""
+"""What the report says of confidences and of images that are left unanswered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from tltool.evaluation.metrics.classification import CALIBRATION_BINS
 from tltool.evaluation.report.advice import percent
 
-_ENOUGH_PER_BIN = 10  # photos; with fewer a bin's accuracy is mostly chance
+_ENOUGH_PER_BIN = 10  # images; with fewer a bin's accuracy is mostly chance
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Row:
 
 
 def calibration_rows(metrics: Mapping[str, Any]) -> list[Row]:
-    """Return both figures; cross-fitted where the temperature was fitted on these photos."""
+    """Return both figures; cross-fitted where the temperature was fitted on these images."""
     fitted = _cross_fitted(metrics)
     return [
         Row(
@@ -49,7 +49,7 @@ def describe_calibration(metrics: Mapping[str, Any]) -> str:
 
 
 def describe_selective(metrics: Mapping[str, Any]) -> str:
-    """Return how many photos the reject option leaves; empty without one."""
+    """Return how many images the reject option leaves; empty without one."""
     refusal = metrics["refusal"]
     if refusal.get("known") is None:
         return ""
@@ -61,7 +61,7 @@ def _own(metrics: Mapping[str, Any]) -> bool:
 
 
 def _cross_fitted(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return figures of photos that the temperature was not fitted on, where they are needed."""
+    """Return figures of images that the temperature was not fitted on, where they are needed."""
     found = metrics.get("calibration")
     return found if _own(metrics) and found and found["value"] != 1.0 else None
 
@@ -70,47 +70,47 @@ def _of_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
     found = metrics.get("calibration")
     if found and found.get("refused"):
         yield (
-            f"The temperature {found['fitted']:.2f} was not taken: on photos that it was not "
+            f"The temperature {found['fitted']:.2f} was not taken: on images that it was not "
             f"fitted on it would raise the log-loss from {found['log_loss_before']:.3f} to "
             f"{found['log_loss_after_cross_fitted']:.3f}."
         )
     if _cross_fitted(metrics):
         yield (
-            "The temperature was fitted on these photos: the last column has each of them at the "
+            "The temperature was fitted on these images: the last column has each of them at the "
             "temperature that the others give."
         )
     elif _own(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
-        yield "The temperature was fitted on these photos: the last column is a little optimistic."
+        yield "The temperature was fitted on these images: the last column is a little optimistic."
     if "tta" in metrics:
         yield (
-            "The temperature was fitted on photos as they are, and the figures before it are of "
+            "The temperature was fitted on images as they are, and the figures before it are of "
             "such; those after it are of the mean over changed copies, which is less sure."
         )
     error = calibration_rows(metrics)[0].after
     above = "above" if error > metrics["ece_by_chance"] else "not above"
     yield (
-        "Of a perfectly calibrated model with so many photos the calibration error reaches "
+        "Of a perfectly calibrated model with so many images the calibration error reaches "
         f"{metrics['ece_by_chance']:.3f} by chance; this one is {above} it."
     )
     if metrics["n"] < _ENOUGH_PER_BIN * CALIBRATION_BINS:
-        yield f"A point is fewer than {_ENOUGH_PER_BIN} photos, and says little by itself."
+        yield f"A point is fewer than {_ENOUGH_PER_BIN} images, and says little by itself."
 
 
 def _of_refusal(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
     known, right = refusal["known"], refusal["accuracy_of_known"]
     answered = f", and of those {percent(right['value'])} are named right" if right else ""
     yield (
-        f"Reject option: {percent(known['value'])} of these photos are taken as known "
+        f"Reject option: {percent(known['value'])} of these images are taken as known "
         f"({percent(known['low'])} to {percent(known['high'])}){answered}."
     )
     if own:
-        yield "The border was set on these photos; of new ones a few more or fewer are known."
+        yield "The border was set on these images; of new ones a few more or fewer are known."
     other = refusal.get("other")
     if other:
         area = other["auroc"]
         set_by = ", which helped to set the border," if refusal.get("border_set_on") else ""
         yield (
-            f"Of {other['n_others']:,} photos of something else{set_by} "
+            f"Of {other['n_others']:,} images of something else{set_by} "
             f"{percent(other['refused']['value'])} are refused; area under the curve "
             f"{area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f})."
         )

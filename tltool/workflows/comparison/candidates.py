@@ -1,4 +1,4 @@
-"""Runs to be compared: what each answered to which photos, and what it costs."""
+"""Runs to be compared: what each answered to which images, and what it costs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tltool.runs.manifest import read_manifest
 _LATENCY_ROUNDS = 7
 
 Key = tuple[str, int]
-"""Content of a photo, and the how many-th of that content it is."""
+"""Content of an image, and the how many-th of that content it is."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run answered to one photo.
+    """What a run answered to one image.
 
     Attributes:
         path: as split.csv names it.
@@ -57,7 +57,7 @@ class ComparedRun:
         name: how it is told from the others.
         run: its folder.
         part: where its answers are from: test or validation.
-        answers: by content, in the order of the photos.
+        answers: by content, in the order of the images.
         facts: its manifest.
     """
 
@@ -75,7 +75,7 @@ class Cost:
     Attributes:
         parameters: weights of the network.
         megabytes: of the model file.
-        milliseconds: median for one photo, decoded already, in float32.
+        milliseconds: median for one image, decoded already, in float32.
         train_seconds: wall time of the run, on the machine that trained it.
     """
 
@@ -101,10 +101,10 @@ def open_compared_runs(paths: Sequence[Path]) -> list[ComparedRun]:
 
 
 def common_keys(contenders: Sequence[ComparedRun]) -> list[Key]:
-    """Return the photos that all contenders answered.
+    """Return the images that all contenders answered.
 
     Raises:
-        DataError: they answered different photos, or to other labels.
+        DataError: they answered different images, or to other labels.
     """
     first = contenders[0]
     for other in contenders[1:]:
@@ -112,7 +112,7 @@ def common_keys(contenders: Sequence[ComparedRun]) -> list[Key]:
         added = len(other.answers.keys() - first.answers.keys())
         if missing or added:
             raise DataError(
-                f"'{first.name}' and '{other.name}' were measured on different photos: "
+                f"'{first.name}' and '{other.name}' were measured on different images: "
                 f"{len(first.answers) - missing} in common, {missing} only in the {first.part} "
                 f"part of the first, {added} only in the {other.part} part of the second",
                 hint="train both on the same split: the same --test, or the same data.* and seed; "
@@ -124,7 +124,7 @@ def common_keys(contenders: Sequence[ComparedRun]) -> list[Key]:
         if changed:
             one = first.answers[changed[0]]
             raise DataError(
-                f"{len(changed)} photos have other labels in '{other.name}' than in "
+                f"{len(changed)} images have other labels in '{other.name}' than in "
                 f"'{first.name}', such as {one.path}",
                 hint="labels were changed between the runs: train both anew",
             )

@@ -1,4 +1,4 @@
-"""The page of a comparison, with the photos that only one run gets right."""
+"""The page of a comparison, with the images that only one run gets right."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tltool.recipe.load import load_recipe
 from tltool.workflows.comparison.candidates import ComparedRun, Key
 from tltool.workflows.comparison.result import Comparison
 
-_SHOWN = 48  # photos of a gallery; more would make the page too heavy to send
+_SHOWN = 48  # images of a gallery; more would make the page too heavy to send
 
 
 def write_report(path: Path, found: Comparison) -> None:
     """Write one self-contained HTML file.
 
-    Photos that are no longer where the first run found them, or are not what they were, are named
+    Images that are no longer where the first run found them, or are not what they were, are named
     without a picture.
 
     Raises:
@@ -49,7 +49,7 @@ def write_report(path: Path, found: Comparison) -> None:
 
 
 def _root_of(contender: ComparedRun) -> Path | None:
-    """Return the folder of the photos; None when they are gone."""
+    """Return the folder of the images; None when they are gone."""
     source = str(contender.facts["arguments"]["photos"])
     try:
         if not is_source(source):

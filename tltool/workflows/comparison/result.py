@@ -19,12 +19,12 @@ from tltool.workflows.comparison.candidates import (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs on the same photos; all others are compared with the first.
+    """Runs on the same images; all others are compared with the first.
 
     Attributes:
         contenders: the runs.
-        keys: the photos, by content.
-        correct: which photos each run gets right, bool [runs, N].
+        keys: the images, by content.
+        correct: which images each run gets right, bool [runs, N].
         paired: each run but the first against it.
         costs: of each run; None where its model is gone.
     """
@@ -50,7 +50,7 @@ class Comparison:
         return hits / n, *wilson(hits, n)
 
     def only_one_right(self, first: int, second: int) -> list[Key]:
-        """Return the photos that run ``first`` gets right and run ``second`` does not."""
+        """Return the images that run ``first`` gets right and run ``second`` does not."""
         rows = np.flatnonzero(self.correct[first] & ~self.correct[second])
         return [self.keys[row] for row in rows]
 

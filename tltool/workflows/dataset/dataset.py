@@ -1,4 +1,4 @@
-"""Open a source of photos: list, audit, split."""
+"""Open a source of images: list, audit, split."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tltool.data.sources.open import read_source
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError
 from tltool.events import Observer
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.splitting import check_shows, split_source
 
 
 @dataclass(frozen=True)
-class Photos:
-    """Audited photos and their division.
+class Dataset:
+    """Audited images and their division.
 
     Attributes:
-        audit: of the photos with a class.
+        audit: of the images with a class.
         split: their division.
-        others: readable photos of anything but the classes.
+        others: readable images of anything but the classes.
         clusters: of copies and near copies, by position in the catalog.
     """
 
@@ -44,15 +44,15 @@ class Photos:
 
     @property
     def catalog(self) -> Catalog:
-        """The readable photos."""
+        """The readable images."""
         return self.audit.catalog
 
     def part(self, name: SplitName) -> Catalog:
-        """Return the photos of one part; training photos fold by fold, where there are folds."""
+        """Return the images of one part; training images fold by fold, where there are folds."""
         return self.catalog.select(self._order(name))
 
     def without_test(self) -> tuple[Catalog, list[Cluster]]:
-        """Return training and validation photos, and the clusters of copies among them."""
+        """Return training and validation images, and the clusters of copies among them."""
         order = np.concatenate([self._order("train"), self._order("validation")]).tolist()
         place = {index: position for position, index in enumerate(order)}
         inside = [
@@ -68,11 +68,11 @@ class Photos:
             indices = indices[np.argsort(np.array(folds, np.int64), kind="stable")]
         return indices
 
-    def source(self, name: SplitName, *, decode: DecodeSpec, batch_size: int) -> PhotoSource:
+    def source(self, name: SplitName, *, decode: DecodeSpec, batch_size: int) -> ImageSource:
         """Return one part ready to be read."""
         return _source(self.part(name), decode, batch_size)
 
-    def blocks(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, PhotoSource]:
+    def blocks(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, ImageSource]:
         """Return the training part in pieces that come together in other runs too: its folds."""
         if not self.split.folds:
             return {0: self.source("train", decode=decode, batch_size=batch_size)}
@@ -88,9 +88,9 @@ class Photos:
         }
 
 
-def _source(part: Catalog, decode: DecodeSpec, batch_size: int) -> PhotoSource:
+def _source(part: Catalog, decode: DecodeSpec, batch_size: int) -> ImageSource:
     weights = np.array([item.weight for item in part.items], np.float32)
-    return PhotoSource(
+    return ImageSource(
         part.items,
         part.labels(),
         len(part.class_names),
@@ -108,8 +108,8 @@ def load_dataset(
     seed: int,
     offline: bool,
     observer: Observer,
-) -> Photos:
-    """Return the audited and divided photos of a source; bad files are named and left alone.
+) -> Dataset:
+    """Return the audited and divided images of a source; bad files are named and left alone.
 
     Raises:
         DataError: the source, its classes or its files cannot be used.
@@ -134,14 +134,14 @@ def load_dataset(
     found = split_source(checked.catalog, settings=settings, seed=seed, see=see, observer=observer)
     checked = replace(checked, issues=(*checked.issues, *found.issues))
     others = _others(listing.others, checked, settings=settings, observer=observer)
-    photos = Photos(checked, found.split, others, tuple(found.clusters))
+    photos = Dataset(checked, found.split, others, tuple(found.clusters))
     _tell_counts(photos, observer)
     report_skipped_files(listing, observer)
     return photos
 
 
 def usable_others(others: Sequence[Path], checked: Audit, *, max_pixels: int) -> tuple[Path, ...]:
-    """Return the photos of no class that can be decoded and are not among those with a class."""
+    """Return the images of no class that can be decoded and are not among those with a class."""
     known = {item.sha256 for item in checked.catalog.items}
     found = []
     for path in others:
@@ -167,24 +167,24 @@ def _others(
     found = usable_others(others, checked, max_pixels=settings.max_pixels)
     if not found:
         raise DataError(
-            f"none of the {len(others)} other photos can be used: they cannot be read, or are "
-            "photos of the classes too",
-            hint="data.other names photos that show none of the classes",
+            f"none of the {len(others)} other images can be used: they cannot be read, or are "
+            "images of the classes too",
+            hint="data.other names images that show none of the classes",
         )
     left = len(others) - len(found)
     told = f"; {left} unreadable or also among the classes are left out" if left else ""
-    observer.on_message(f"{len(found):,} other photos set the border of what is known{told}")
+    observer.on_message(f"{len(found):,} other images set the border of what is known{told}")
     return found
 
 
-def write_photos(run: RunLayout, photos: Photos) -> None:
+def write_dataset(run: RunLayout, photos: Dataset) -> None:
     """Write split.csv and data_issues.csv."""
     write_split(run.split, photos.catalog, photos.split)
     write_issues(run.issues, photos.audit.issues)
 
 
 def report_skipped_files(listing: Listing, observer: Observer) -> None:
-    """Say how many files of a source are no photos, or hidden."""
+    """Say how many files of a source are no images, or hidden."""
     if listing.hidden:
         observer.on_message(f"{listing.hidden} hidden files and folders skipped")
     if listing.ignored:
@@ -194,7 +194,7 @@ def report_skipped_files(listing: Listing, observer: Observer) -> None:
         observer.on_message(f"files that are no images left out: {kinds}")
 
 
-def _tell_counts(photos: Photos, observer: Observer) -> None:
+def _tell_counts(photos: Dataset, observer: Observer) -> None:
     parts: list[SplitName] = ["train", "validation", "test"]
     present = [name for name in parts if len(photos.split.indices(name))]
     labels = photos.catalog.labels()

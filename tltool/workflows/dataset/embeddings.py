@@ -1,4 +1,4 @@
-"""Pooled features of photos by a pretrained backbone, kept in the user's cache."""
+"""Pooled features of images by a pretrained backbone, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tltool.data.decoding.decode import DecodeSpec, Resize
 from tltool.data.sources.store import cache_folder
 from tltool.events import Observer
 from tltool.features.extract import Extractor
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.backbone_registry import Backbone
 from tltool.models.build import build_model
 from tltool.models.network import Network
@@ -30,7 +30,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Features of every photo of a catalog.
+    """Features of every image of a catalog.
 
     Attributes:
         features: float32 [N, D].
@@ -47,7 +47,7 @@ class EmbeddingExtractor:
     Args:
         backbone: registry entry.
         image_size: side in pixels; None means the backbone's own.
-        resize: how photos become squares.
+        resize: how images become squares.
         weights: a file of pretrained weights, or None for random ones.
         observer: told about the progress.
     """
@@ -81,19 +81,19 @@ class EmbeddingExtractor:
         self._extractor = Extractor(network.images, network.pooled, None)
         self._made_of = [backbone.name, network.digest(head=False), self._precision.arithmetic]
 
-    def source(self, catalog: Catalog) -> PhotoSource:
-        """Return photos as this backbone wants them."""
+    def source(self, catalog: Catalog) -> ImageSource:
+        """Return images as this backbone wants them."""
         decode = DecodeSpec(self._side, self._side, self._resize)
         labels, classes = catalog.labels(), len(catalog.class_names)
-        return PhotoSource(catalog.items, labels, classes, decode, batch_size=_BATCH)
+        return ImageSource(catalog.items, labels, classes, decode, batch_size=_BATCH)
 
     def features(
-        self, source: PhotoSource, spec: AugmentSpec | None = None, *, seed: int = 0
+        self, source: ImageSource, spec: AugmentSpec | None = None, *, seed: int = 0
     ) -> np.ndarray:
-        """Return features of all photos, in their order; those of an earlier call are found again.
+        """Return features of all images, in their order; those of an earlier call are found again.
 
         Args:
-            source: the photos.
+            source: the images.
             spec: how they are changed first, as in epoch 1; None leaves them as they are.
             seed: of the changes.
 
@@ -144,13 +144,13 @@ def extract_embeddings(
     offline: bool,
     observer: Observer,
 ) -> Embeddings:
-    """Return features of all photos as they are; those of an earlier call are found again.
+    """Return features of all images as they are; those of an earlier call are found again.
 
     Args:
-        catalog: audited photos.
+        catalog: audited images.
         backbone: registry entry.
         image_size: side in pixels; None means the backbone's own.
-        resize: how photos become squares.
+        resize: how images become squares.
         random_weights: instead of the pretrained ones.
         offline: open no network connection.
         observer: told about the progress.

@@ -1,4 +1,4 @@
-"""Lay photos out as their split has them."""
+"""Lay images out as their split has them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ FILE = SPLIT_FILE
 def export_split(
     target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
 ) -> None:
-    """Write split.csv, and the photos part by part unless they are only listed.
+    """Write split.csv, and the images part by part unless they are only listed.
 
     All is written beside ``target`` first, so that it is whole or not there.
 
     Args:
         target: an absent or empty folder, absolute.
-        catalog: the photos.
+        catalog: the images.
         split: their division.
-        how: whether the photos are copied or linked.
+        how: whether the images are copied or linked.
         observer: hears the progress.
 
     Raises:
         UsageError: what an earlier call left is in the way.
-        DataError: the name of a class is none of a folder, or a photo cannot be read any more.
+        DataError: the name of a class is none of a folder, or an image cannot be read any more.
         EnvironmentProblem: it cannot be written.
     """
     missing = [p for p in target.parents if not os.path.exists(p)]  # noqa: PTH110  (never raises)
@@ -86,7 +86,7 @@ def _tell_odd_names(catalog: Catalog, observer: Observer) -> None:
     odd = [item.path for item in catalog.items if not _is_utf8(str(item.path))]
     if odd:
         observer.on_message(
-            f"{len(odd)} names of photos are not valid UTF-8, such as {os.fsencode(odd[0].name)!r}:"
+            f"{len(odd)} names of images are not valid UTF-8, such as {os.fsencode(odd[0].name)!r}:"
             f" {FILE} holds their bytes as they are, which tltool reads and other programs may not",
             level="warning",
         )
@@ -101,7 +101,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _places(catalog: Catalog, split: Split) -> list[Path]:
-    """Return where each photo goes: part, class, name; a number tells equal names apart.
+    """Return where each image goes: part, class, name; a number tells equal names apart.
 
     Raises:
         DataError: the name of a class is none of a folder.

@@ -1,4 +1,4 @@
-"""Divide audited photos as the recipe says."""
+"""Divide audited images as the recipe says."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tltool.recipe.schema import DataSection
 
 
 class SplitResult(NamedTuple):
-    """Photos in parts.
+    """Images in parts.
 
     Attributes:
-        split: the part of each photo.
+        split: the part of each image.
         clusters: of copies and near copies among them.
         issues: those that near copies make; the audit knows the others.
     """
@@ -39,7 +39,7 @@ def split_source(
     """Return the parts of a run: train, validation and test, or one fold against the others.
 
     Args:
-        catalog: audited photos.
+        catalog: audited images.
         settings: of the recipe.
         seed: of the division.
         see: where copies in several parts or classes are named.
@@ -103,7 +103,7 @@ def report_duplicates(
     count = "1 cluster" if len(clusters) == 1 else f"{len(clusters)} clusters"
     count += f" ({near} of them near)" if near else ""
     told = (
-        f"{photos} photos are copies{' or near copies' if near else ''} of each other, in {count}"
+        f"{photos} images are copies{' or near copies' if near else ''} of each other, in {count}"
     )
     if not torn.across:
         told += "; each cluster stays in one part"
@@ -121,7 +121,7 @@ def _late_phase(observer: Observer) -> Progress:
     def tell(done: int, total: int) -> None:
         nonlocal begun
         if not begun:
-            observer.on_phase("duplicates", "many photos have one layout")
+            observer.on_phase("duplicates", "many images have one layout")
         begun = True
         observer.on_progress(done, total)
 
@@ -129,9 +129,9 @@ def _late_phase(observer: Observer) -> Progress:
 
 
 def groups_of(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64]:
-    """Return which photos a cross-validation must keep together, int64 [N].
+    """Return which images a cross-validation must keep together, int64 [N].
 
-    Photos of one number are copies or near copies of each other, the ``clusters``, or of one group.
+    Images of one number are copies or near copies of each other, the ``clusters``, or of one group.
     """
     found = np.zeros(len(catalog), np.int64)
     everything = range(len(catalog))

@@ -1,4 +1,4 @@
-"""The photos that an old run is exported with: found again, or others given in their place."""
+"""The images that an old run is exported with: found again, or others given in their place."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.export_samples.parity import decoded
 
-COMPARED = 256  # photos at most that every format answers
-CALIBRATED = 200  # photos at most that set the ranges of 8-bit integers
+COMPARED = 256  # images at most that every format answers
+CALIBRATED = 200  # images at most that set the ranges of 8-bit integers
 
 
 @dataclass(frozen=True)
 class ExportImages:
-    """Readable photos.
+    """Readable images.
 
     Attributes:
-        images: encoded photos of the validation part.
+        images: encoded images of the validation part.
         arrays: the same, decoded: float32 [N, H, W, 3].
         labels: their class numbers, int64 [N].
-        calibration: decoded photos of the training part; None when none are wanted.
+        calibration: decoded images of the training part; None when none are wanted.
     """
 
     images: Sequence[bytes]
@@ -50,17 +50,17 @@ class _Labelled:
 def find_images(
     run: RunLayout, description: Description, data: Path | str | None, *, calibrate: bool
 ) -> ExportImages:
-    """Return photos of the run's own parts, or of ``data``.
+    """Return images of the run's own parts, or of ``data``.
 
     Args:
-        run: whose split.csv says which photo was in which part.
+        run: whose split.csv says which image was in which part.
         description: of the trained model.
-        data: where the run's photos lie now, or other photos in a folder per class, of which one
+        data: where the run's images lie now, or other images in a folder per class, of which one
             half then calibrates and the other is compared.
-        calibrate: whether training photos are wanted.
+        calibrate: whether training images are wanted.
 
     Raises:
-        DataError: the photos are gone, or unreadable, or of other classes.
+        DataError: the images are gone, or unreadable, or of other classes.
     """
     rows = read_split(run.split)
     pixels = load_recipe(str(run.recipe)).data.pixels
@@ -83,10 +83,10 @@ def _opened(
 ) -> ExportImages:
     images = [read_image_bytes(one.path) for one in held]
     if not images:
-        raise DataError("there are no photos to compare the formats on", hint="give --data DIR")
+        raise DataError("there are no images to compare the formats on", hint="give --data DIR")
     arrays, ok = decoded(images, description.decode)
     if not ok.any():
-        raise DataError("none of the photos can be decoded", hint="give others with --data DIR")
+        raise DataError("none of the images can be decoded", hint="give others with --data DIR")
     numbers = {name: number for number, name in enumerate(description.class_names)}
     calibration = None
     if calibrate and train:
@@ -102,7 +102,7 @@ def _opened(
 
 
 def _root_of(source: str, pixels: str | None) -> Path:
-    """Return the folder by which split.csv names the photos; a copy is made anew if it is gone."""
+    """Return the folder by which split.csv names the images; a copy is made anew if it is gone."""
     if Path(source).suffix and Path(source).is_file():
         return read_images(source, pixels=pixels).root
     return Path(source)
@@ -114,8 +114,8 @@ def _in_place(rows: Sequence[SplitRow], root: Path) -> list[_Labelled]:
     if gone:
         what = f"there is no folder '{root}'" if not root.is_dir() else f"such as '{gone[0].path}'"
         raise DataError(
-            f"{len(gone)} of {len(found)} photos that the run was trained with are gone: {what}",
-            hint="say where they are now, or give other photos of the same classes: --data DIR",
+            f"{len(gone)} of {len(found)} images that the run was trained with are gone: {what}",
+            hint="say where they are now, or give other images of the same classes: --data DIR",
         )
     return found
 
@@ -127,7 +127,7 @@ def _given(
     train: Sequence[SplitRow],
     description: Description,
 ) -> list[list[_Labelled]]:
-    """Return what of the run's photos lies in ``data``, else all that does, in two halves."""
+    """Return what of the run's images lies in ``data``, else all that does, in two halves."""
     items = read_source(data, min_classes=1, pixels=pixels).items
     known = _by_content(item.path for item in items)
     parts = [
@@ -140,7 +140,7 @@ def _given(
         raise DataError(
             f"the model does not know the class {', '.join(unknown)} of '{data}'; it knows "
             f"{', '.join(description.class_names)}",
-            hint="rename the folders to the model's class names, or leave these photos out",
+            hint="rename the folders to the model's class names, or leave these images out",
         )
     by_class = defaultdict(list)
     for item in items:

@@ -32,13 +32,13 @@ _DECODED_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Sample:
-    """Photos that an export must answer as the trained model does.
+    """Images that an export must answer as the trained model does.
 
     Attributes:
-        images: encoded photos, and behind them the golden set's smaller copies of large ones.
+        images: encoded images, and behind them the golden set's smaller copies of large ones.
         arrays: the same, decoded: float32 [N, H, W, 3].
         expected: the trained model's probabilities, float32 [N, C].
-        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
+        ood_scores: how unlike the training images it finds them, float32 [N]; None without.
         golden: those that travel with the export.
     """
 
@@ -50,7 +50,7 @@ class Sample:
 
 
 def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
-    """Decode encoded photos and ask the trained model; the golden set is taken from them."""
+    """Decode encoded images and ask the trained model; the golden set is taken from them."""
     golden = golden_images(contents)
     images = list(dict.fromkeys([*contents, *golden]))
     arrays, _ = decoded(images, artifact.description.decode)
@@ -66,7 +66,7 @@ def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
 
 
 def decoded(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Return encoded photos as float32 [N, H, W, 3], and which of them are readable."""
+    """Return encoded images as float32 [N, H, W, 3], and which of them are readable."""
     decode_some = decoder(decode)
     parts = [
         decode_some(contents[start : start + _DECODED_AT_ONCE])
@@ -84,7 +84,7 @@ def contents_of(
     Args:
         artifact: the trained model.
         golden: travels along.
-        recipe: travels along, but not where its photos lie; says how many classes are named.
+        recipe: travels along, but not where its images lie; says how many classes are named.
         facts: of the manifest and of the environment; what only this machine knows is left out.
     """
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
@@ -129,6 +129,6 @@ def _has_positions(network: Network) -> bool:
 
 
 def sample_bytes(catalog: Catalog, count: int) -> list[bytes]:
-    """Return the bytes of ``count`` photos spread evenly over the catalog."""
+    """Return the bytes of ``count`` images spread evenly over the catalog."""
     chosen = np.unique(np.linspace(0, len(catalog.items) - 1, count).astype(int))
     return [read_image_bytes(catalog.items[position].path) for position in chosen]

@@ -1,4 +1,4 @@
-"""Put photos into a folder per class, as a model names them: copies or links, never the photos."""
+"""Put images into a folder per class, as a model names them: copies or links, never the images."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ How = Literal["copy", "link"]
 
 @dataclass(frozen=True)
 class Sorting:
-    """How photos are to be sorted.
+    """How images are to be sorted.
 
     Attributes:
         folder: where the class folders are made.
         how: copy, or make symbolic links.
-        unsure_below: photos whose best class is less probable go into ``_unsure``.
+        unsure_below: images whose best class is less probable go into ``_unsure``.
     """
 
     folder: Path
@@ -39,12 +39,12 @@ class Sorting:
         """Refuse a folder that cannot be meant.
 
         Raises:
-            UsageError: it is a file, or inside one of the ``sources`` of the photos.
+            UsageError: it is a file, or inside one of the ``sources`` of the images.
         """
         inside = [one for one in sources if _holds(Path(one), self.folder)]
         if inside:
             raise UsageError(
-                f"--sort-into '{self.folder}' is inside '{inside[0]}', whose photos are sorted",
+                f"--sort-into '{self.folder}' is inside '{inside[0]}', whose images are sorted",
                 hint="give a folder outside of it",
             )
         if self.folder.exists() and not self.folder.is_dir():
@@ -61,10 +61,10 @@ class _Namesakes:
     number: int = 1
 
 
-class PhotoSorter:
-    """Places one photo after the other below a folder, and counts.
+class ImageSorter:
+    """Places one image after the other below a folder, and counts.
 
-    A file of another content is never overwritten: the new one gets a number. A photo that is
+    A file of another content is never overwritten: the new one gets a number. An image that is
     there already stays, so that a second run adds nothing.
 
     Args:
@@ -80,7 +80,7 @@ class PhotoSorter:
         self._namesakes: dict[Path, _Namesakes] = {}
 
     def place(self, answer: Prediction) -> None:
-        """Copy or link one photo; what has no answer is left alone.
+        """Copy or link one image; what has no answer is left alone.
 
         Raises:
             EnvironmentProblem: it cannot be written.
@@ -95,7 +95,7 @@ class PhotoSorter:
         except OSError as error:
             raise EnvironmentProblem(
                 f"'{answer.path}' cannot be put into '{folder}': {error.strerror}",
-                hint="free some space or give another --sort-into; the photos are as they were",
+                hint="free some space or give another --sort-into; the images are as they were",
             ) from None
         self.counts[name] += 1
 
@@ -106,7 +106,7 @@ class PhotoSorter:
         return UNSURE if confidence < self._sorting.unsure_below else self._folders[best]
 
     def _put(self, source: Path, wanted: Path) -> bool:
-        """Return whether the photo was put there; not when it is there already."""
+        """Return whether the image was put there; not when it is there already."""
         target = wanted
         if os.path.lexists(wanted):
             others = self._namesakes.setdefault(wanted, _Namesakes())
@@ -174,7 +174,7 @@ def _cut(name: str, most: int) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # a copy that was cut short must not look like a photo
+    # a copy that was cut short must not look like an image
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=".", suffix=".part", delete=False
     ) as file:

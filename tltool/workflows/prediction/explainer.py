@@ -20,10 +20,10 @@ from tltool.workflows.prediction.model import same_precision
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model says to N photos, and where it looks.
+    """What a model says to N images, and where it looks.
 
     Attributes:
-        answers: its answers; a photo that cannot be decoded has ``ok`` false.
+        answers: its answers; an image that cannot be decoded has ``ok`` false.
         maps: float32 [N, h, w] in 0…1, a grid over the model's input; zeros where ``ok`` is false.
         classes: the class that each map explains, int64 [N].
     """
@@ -40,7 +40,7 @@ class ExplainableModel:
     Attributes:
         class_names: in the order of the probabilities.
         decode: how bytes become its input.
-        look: encoded photos, at least one, and the number of the class to explain in all of them,
+        look: encoded images, at least one, and the number of the class to explain in all of them,
             -1 for the one that the model names.
     """
 

@@ -18,9 +18,9 @@ from tltool.workflows.prediction.model import same_precision
 
 
 def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[int, Image.Image]:
-    """Return Grad-CAM of the class named over each of the worst mistakes, by number of the photo.
+    """Return Grad-CAM of the class named over each of the worst mistakes, by number of the image.
 
-    Photos that Pillow cannot read are left out; so are all where the network sees a photo as a
+    Images that Pillow cannot read are left out; so are all where the network sees an image as a
     single position, of which no part can be told apart.
     """
     numbers = worst_mistakes(evaluated)

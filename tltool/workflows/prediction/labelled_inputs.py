@@ -1,4 +1,4 @@
-"""The photos that a model is measured on, read as its run would read them."""
+"""The images that a model is measured on, read as its run would read them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from tltool.workflows.prediction.model import LoadedModel
 _NAMED = 6  # files in a message
 
 
-def read_photos(
+def read_labelled_inputs(
     model: Path, photos: Path | str, *, pixels: str | None, offline: bool, observer: Observer
 ) -> tuple[Audit, tuple[Path, ...]]:
-    """Return the audited photos, and those of no class; a run's own settings tell them apart.
+    """Return the audited images, and those of no class; a run's own settings tell them apart.
 
     They also decide what is too large.
 
     Args:
         model: a run folder or an export; only a run knows settings.
-        photos: any source of labelled photos.
+        images: any source of labelled images.
         pixels: shape of the images in a table of pixels; None means that of the run, or square.
         offline: open no network connection.
         observer: told about the progress.
 
     Raises:
-        DataError: the photos cannot be used.
+        DataError: the images cannot be used.
     """
     settings = _settings(model)
     listing = _listed(
@@ -53,7 +53,7 @@ def read_photos(
 
 
 def _tell_conflicts(checked: Audit, observer: Observer) -> None:
-    """Say which photos have two labels: the model cannot get both right."""
+    """Say which images have two labels: the model cannot get both right."""
     labels: dict[str, set[str]] = {}
     for item in checked.catalog.items:
         labels.setdefault(item.sha256, set()).add(item.label)
@@ -61,14 +61,14 @@ def _tell_conflicts(checked: Audit, observer: Observer) -> None:
     if twice:
         named = ", ".join(sorted(item.path.name for item in twice)[:_NAMED])
         observer.on_message(
-            f"{len(twice):,} photos lie in more than one class, of which one label at most is "
+            f"{len(twice):,} images lie in more than one class, of which one label at most is "
             f"right; all of them count: {named}{' …' if len(twice) > _NAMED else ''}",
             level="warning",
         )
 
 
 def scores_of_others(opened: LoadedModel, others: Sequence[Path]) -> np.ndarray:
-    """Return ``ood_score`` float32 [K] of K photos; empty where the model has no reject option."""
+    """Return ``ood_score`` float32 [K] of K images; empty where the model has no reject option."""
     found = []
     for start in range(0, len(others), opened.batch_size):
         batch = others[start : start + opened.batch_size]
@@ -92,7 +92,7 @@ def _listed(
     offline: bool,
     observer: Observer,
 ) -> Listing:
-    """List the photos, without those of ``data.other`` where they lie among the classes."""
+    """List the images, without those of ``data.other`` where they lie among the classes."""
 
     def listed(other: str | None) -> Listing:
         return read_source(

@@ -31,12 +31,12 @@ class LoadedModel:
     Attributes:
         path: as it was given.
         class_names: in the order of the probabilities.
-        batch_size: photos per call.
-        has_ood_detector: whether answers say what is unlike the training photos.
+        batch_size: images per call.
+        has_ood_detector: whether answers say what is unlike the training images.
         decode: how bytes become images.
-        conformity: scores of the validation photos, for prediction sets; empty in old models.
-        of_photos: encoded photos, at least one, to answers.
-        of_images: decoded images float32 [N, H, W, 3] to probabilities float32 [N, C].
+        conformity: scores of the validation images, for prediction sets; empty in old models.
+        predict_bytes: encoded images, at least one, to answers.
+        predict_images: decoded images float32 [N, H, W, 3] to probabilities float32 [N, C].
         temperature: by which the model divides its logits.
     """
 
@@ -46,29 +46,29 @@ class LoadedModel:
     has_ood_detector: bool
     decode: DecodeSpec
     conformity: np.ndarray
-    of_photos: Callable[[Sequence[bytes]], Predictions]
-    of_images: Callable[[tf.Tensor], np.ndarray]
+    predict_bytes: Callable[[Sequence[bytes]], Predictions]
+    predict_images: Callable[[tf.Tensor], np.ndarray]
     temperature: float
 
     def predict(self, contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities float32 [N, C] and ok bool [N] of encoded photos."""
+        """Return probabilities float32 [N, C] and ok bool [N] of encoded images."""
         answers = self.answer(contents)
         return answers.probabilities, answers.ok
 
     def answer(self, contents: Sequence[bytes], *, tta: Tta = "none") -> Predictions:
-        """Return the answers to encoded photos, their probabilities averaged over changed copies.
+        """Return the answers to encoded images, their probabilities averaged over changed copies.
 
-        Whether a photo is known is told of the photo as it is.
+        Whether an image is known is told of the image as it is.
         """
         if not contents:
             return Predictions(
                 np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
             )
-        answers = self.of_photos(contents)
+        answers = self.predict_bytes(contents)
         if tta == "none":
             return answers
         images, _ = decoder(self.decode)(contents)
-        copies = [self.of_images(copy) for copy in changed_copies(images, tta)]
+        copies = [self.predict_images(copy) for copy in changed_copies(images, tta)]
         mean = np.mean(np.stack([answers.probabilities, *copies]), axis=0)
         even = np.float32(1 / len(self.class_names))
         averaged = np.where(answers.ok[:, None], mean, even)
@@ -141,7 +141,7 @@ def _open_run(path: Path) -> LoadedModel:
         precision=same_precision(description.arithmetic),
     )
 
-    def of_photos(contents: Sequence[bytes]) -> Predictions:
+    def predict_bytes(contents: Sequence[bytes]) -> Predictions:
         return classifier.answer(*decoder(description.decode)(contents))
 
     return LoadedModel(
@@ -151,8 +151,8 @@ def _open_run(path: Path) -> LoadedModel:
         has_ood_detector=calibration.detector is not None,
         decode=description.decode,
         conformity=calibration.conformity,
-        of_photos=of_photos,
-        of_images=classifier.probabilities,
+        predict_bytes=predict_bytes,
+        predict_images=classifier.probabilities,
         temperature=description.temperature,
     )
 
@@ -160,7 +160,7 @@ def _open_run(path: Path) -> LoadedModel:
 def _open_export(path: Path) -> LoadedModel:
     exported = load_exported(path)
 
-    def of_photos(contents: Sequence[bytes]) -> Predictions:
+    def predict_bytes(contents: Sequence[bytes]) -> Predictions:
         said = exported.answer(contents)
         return Predictions(
             said["probabilities"], said["ok"], said.get("ood_score"), said.get("is_known")
@@ -173,8 +173,8 @@ def _open_export(path: Path) -> LoadedModel:
         has_ood_detector=exported.has_ood_detector,
         decode=exported.decode,
         conformity=exported.calibration.conformity,
-        of_photos=of_photos,
-        of_images=exported.probabilities_of_images,
+        predict_bytes=predict_bytes,
+        predict_images=exported.probabilities_of_images,
         temperature=float(exported.metadata["temperature"]),
     )
 

@@ -45,6 +45,6 @@ def check_sets(sets: float | None, tta: str) -> None:
     if sets and tta != "none":
         raise UsageError(
             "--sets with --tta would not hold what it promises: the sets are calibrated on answers "
-            "to the photos as they are",
+            "to the images as they are",
             hint="leave out one of the two",
         )

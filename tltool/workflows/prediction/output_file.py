@@ -28,7 +28,7 @@ class Columns:
 
     Attributes:
         ranks: how many classes are named.
-        unknown: whether it says if the photo is known.
+        unknown: whether it says if the image is known.
         sets: whether there are prediction sets.
         answered_by: the model and the options that change its answers, the same in every row.
     """

@@ -14,7 +14,7 @@ class Prediction:
         path: the file, or its place in an archive or table.
         error: why there is no answer; None when there is one.
         top: (class name, probability), the most probable first; empty with an error.
-        is_known: whether the photo is like those that the model has learned from; None with an
+        is_known: whether the image is like those that the model has learned from; None with an
             error, or when the model cannot tell.
         ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
         classes: the prediction set, the most probable class first; None when none was asked for.

@@ -32,7 +32,7 @@ def check_runs(runs: Sequence[object]) -> None:
     if len(runs) < 2:
         raise UsageError(
             "a comparison needs two runs or more",
-            hint="tltool compare RUN RUN; or backbones on photos: "
+            hint="tltool compare RUN RUN; or backbones on images: "
             "tltool compare PHOTOS --backbones vgg16,resnet50",
         )
 

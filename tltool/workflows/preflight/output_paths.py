@@ -1,4 +1,4 @@
-"""Where results may be written: never among the photos, and over no file of another kind."""
+"""Where results may be written: never among the images, and over no file of another kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MARK = re.compile(rf'<meta name="{MARK}" content="(\w+)">')
 
 
 def refuse_among(folder: Path, listing: Listing, *, option: str) -> None:
-    """Refuse a folder for results that lies among the photos of a source.
+    """Refuse a folder for results that lies among the images of a source.
 
     Raises:
         UsageError: it does; ``option`` is what names another.
@@ -33,10 +33,10 @@ def refuse_among(folder: Path, listing: Listing, *, option: str) -> None:
 
 
 def check_report(source: str, report: Path | str | None) -> None:
-    """Refuse what can be known of the folder of a report before the photos are listed.
+    """Refuse what can be known of the folder of a report before the images are listed.
 
     Raises:
-        UsageError: it or one above it is a file, or it lies in the folder of the photos, or holds
+        UsageError: it or one above it is a file, or it lies in the folder of the images, or holds
             a file of the same name that is no report of a check.
     """
     folder = report_folder(source, report)
@@ -53,13 +53,13 @@ def check_report(source: str, report: Path | str | None) -> None:
 
 def _among(folder: Path, source: str, option: str) -> UsageError:
     return UsageError(
-        f"'{folder}' lies among the photos of {source}",
+        f"'{folder}' lies among the images of {source}",
         hint=f"give a folder outside of them with {option}",
     )
 
 
 def _places(listing: Listing) -> Iterator[Path]:
-    """Yield the folders of the photos: a source's own, and each that holds photos or classes."""
+    """Yield the folders of the images: a source's own, and each that holds images or classes."""
     source = Path(listing.source.removeprefix(TFDS_FOLDER))
     if source.is_dir():
         yield source.resolve()
@@ -68,7 +68,7 @@ def _places(listing: Listing) -> Iterator[Path]:
     folders |= {folder.parent for folder in folders if folder.name in labels}
     table = source.resolve().parent if source.is_file() else None
     for folder in {each.resolve() for each in folders}:
-        # photos beside their table: then all beside it would count
+        # images beside their table: then all beside it would count
         if table is None or not table.is_relative_to(folder):
             yield folder
 

@@ -1,4 +1,4 @@
-"""What can be known of a recipe without opening a photo."""
+"""What can be known of a recipe without opening an image."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _check_cache(recipe: Recipe, backbone: Backbone) -> None:
         )
 
 
-def photos_of(recipe: Recipe, *, told: str) -> str:
-    """Return the source of photos that a recipe names.
+def source_of(recipe: Recipe, *, told: str) -> str:
+    """Return the source of images that a recipe names.
 
     Args:
         recipe: the recipe.
@@ -93,7 +93,7 @@ def photos_of(recipe: Recipe, *, told: str) -> str:
     """
     if recipe.data.source is None:
         raise UsageError(
-            f"the recipe '{told}' names no photos",
+            f"the recipe '{told}' names no images",
             hint=f"tltool recipes run {told} PHOTOS, or set data.source in the recipe",
         )
     return recipe.data.source

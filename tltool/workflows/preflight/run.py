@@ -24,7 +24,7 @@ def check_first(
     track: Sequence[str],
     offline: bool,
 ) -> None:
-    """Check names, folders and weights as ``finetune`` will; opens no photo and no connection.
+    """Check names, folders and weights as ``finetune`` will; opens no image and no connection.
 
     Raises:
         UsageError, DataError, EnvironmentProblem: as ``finetune`` would.
@@ -38,7 +38,7 @@ def check_first(
 
 
 def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
-    """Check names, picture and source as ``preview`` will; opens no photo and no connection.
+    """Check names, picture and source as ``preview`` will; opens no image and no connection.
 
     Raises:
         UsageError, DataError: as ``preview`` would.
@@ -49,7 +49,7 @@ def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
 
 
 def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
-    """Check names, source and weights as ``fitness`` will; opens no photo and no connection.
+    """Check names, source and weights as ``fitness`` will; opens no image and no connection.
 
     Raises:
         UsageError, DataError, EnvironmentProblem: as ``fitness`` would.

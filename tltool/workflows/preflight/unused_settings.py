@@ -1,4 +1,4 @@
-"""What a recipe sets in vain, known without opening a photo."""
+"""What a recipe sets in vain, known without opening an image."""
 
 from __future__ import annotations
 

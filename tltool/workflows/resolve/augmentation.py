@@ -1,4 +1,4 @@
-"""What a recipe changes in its training photos, once their number is known."""
+"""What a recipe changes in its training images, once their number is known."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resolve_augmentation(
 
     Args:
         section: of a recipe.
-        photos: training photos.
+        images: training images.
         signs: whether they look like digits or letters, which have no mirror image.
     """
     if section.policy != AUTO:
@@ -56,7 +56,7 @@ def listed_changes(section: AugmentSection, *, photos: bool) -> str:
 
     Args:
         section: of a recipe.
-        photos: whether photos are changed, or cached features alone.
+        images: whether images are changed, or cached features alone.
     """
     found = []
     for key in (*(OFF if photos else ()), *_OF_FEATURES):
@@ -109,7 +109,7 @@ def check_maps(recipe: Recipe, height: int, width: int) -> None:
     if wanted and height * width == 1:
         raise UsageError(
             f"augment.{wanted[0]} needs feature maps of more than 1x1 positions, which is what "
-            "photos of this size give at the cut",
+            "images of this size give at the cut",
             hint="a larger data.image_size, or an earlier stage in train.finetune.unfreeze",
         )
 
@@ -162,7 +162,7 @@ def augment_spec(given: AugmentSection) -> AugmentSpec:
 
 
 def single_transforms(section: AugmentSection, *, every: bool) -> dict[str, AugmentSpec]:
-    """Return each change alone by its key, made to every photo, in the order in which they come.
+    """Return each change alone by its key, made to every image, in the order in which they come.
 
     Args:
         section: a settled section.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
-    """Return how photos become the network's input."""
+    """Return how images become the network's input."""
     # here, because a recipe is checked without TensorFlow
     from tltool.data.decoding.decode import DecodeSpec
 

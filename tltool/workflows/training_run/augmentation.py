@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool) -> AugmentSpec:
-    """Return what is changed in training photos, and tell the user what it is and why.
+    """Return what is changed in training images, and tell the user what it is and why.
 
     Args:
         session: the run.
-        train: training photos.
+        train: training images.
         cached: whether phases run on cached features.
     """
     from tltool.data.checks.recommend import tiny_and_grey  # here: recipes are checked without PIL
@@ -39,7 +39,7 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
     session.observer.on_message(f"augmentation: {_told(choice, changes)}")
     if session.recipe.augment.policy != AUTO and spec.mixes and photos < MIXUP_PAYS:
         session.observer.on_message(
-            f"augmentation: {photos:,} training photos are blended; below {MIXUP_PAYS:,} the "
+            f"augmentation: {photos:,} training images are blended; below {MIXUP_PAYS:,} the "
             "accuracy is often better without mixup and cutmix"
         )
     session.note(augmentation={"policy": choice.policy, "why": choice.why, "changes": changes})
@@ -54,9 +54,9 @@ def _told(choice: Choice, changes: str) -> str:
 
 
 def _unused(recipe: Recipe, *, cached: bool) -> str | None:
-    """Return why no phase ever sees a changed photo, or None."""
+    """Return why no phase ever sees a changed image, or None."""
     if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
-        return "the probe learns from the photos as they are, and no other phase has epochs"
+        return "the probe learns from the images as they are, and no other phase has epochs"
     if cached and recipe.train.cache.views == 1:
-        return "train.cache.views is 1: only the photos as they are"
+        return "train.cache.views is 1: only the images as they are"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tltool.models.network import Network
-from tltool.training.cache_costs import Workload, estimate, seconds_per_photo
+from tltool.training.cache_costs import Workload, estimate, seconds_per_image
 from tltool.workflows.resolve.augmentation import feature_spec
 from tltool.workflows.training_run.context import Session
 
@@ -29,14 +29,14 @@ def choose_cache_mode(
     recipe = session.recipe.train
     choice = estimate(
         Workload(train, held, recipe.cache.views, recipe.head.epochs, recipe.finetune.epochs),
-        trunk_seconds=seconds_per_photo(
+        trunk_seconds=seconds_per_image(
             keras.Model(network.images, cut), batch=batch, precision=precision
         ),
-        tail_seconds=seconds_per_photo(
+        tail_seconds=seconds_per_image(
             keras.Model(cut, network.pooled), batch=batch, precision=precision
         ),
         gpu=session.machine.gpu,
     )
-    told = "caching activations" if choice.cached else "training on the photos directly"
+    told = "caching activations" if choice.cached else "training on the images directly"
     session.observer.on_message(f"{told} ({choice.reason})")
     return choice.cached

@@ -22,7 +22,7 @@ from tltool.training.ood import (
     why_no_detector,
 )
 from tltool.training.outcome import TrainingOutcome
-from tltool.workflows.dataset.dataset import Photos
+from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.context import Session
 from tltool.workflows.training_run.trainer import Learning
 
@@ -42,8 +42,8 @@ class CalibrationResult:
     figures: dict[str, Any]
 
 
-def calibrate(learning: Learning, learned: TrainingOutcome, photos: Photos) -> CalibrationResult:
-    """Return temperature, scores for prediction sets, and the detector of other photos."""
+def calibrate(learning: Learning, learned: TrainingOutcome, photos: Dataset) -> CalibrationResult:
+    """Return temperature, scores for prediction sets, and the detector of other images."""
     session, labels = learning.session, learning.held.labels
     figures: dict[str, Any] = {}
     temperature = 1.0
@@ -63,14 +63,14 @@ def calibrate(learning: Learning, learned: TrainingOutcome, photos: Photos) -> C
 def _tell_refused(session: Session, found: Temperature) -> None:
     if found.refused:
         session.observer.on_message(
-            f"temperature {found.fitted:.2f} is not taken: for photos that it was not fitted on it "
+            f"temperature {found.fitted:.2f} is not taken: for images that it was not fitted on it "
             f"would raise the log-loss from {found.log_loss_before:.4g} to "
             f"{found.log_loss_after:.4g}; confidences stay as they are"
         )
 
 
 def _detector(
-    learning: Learning, learned: TrainingOutcome, photos: Photos
+    learning: Learning, learned: TrainingOutcome, photos: Dataset
 ) -> tuple[OutlierDetector | None, dict[str, Any] | None]:
     """Return the detector with its border, and what is known of it."""
     session = learning.session
@@ -100,16 +100,16 @@ def _detector(
     )
     area = figures["auroc"]
     session.observer.on_message(
-        f"reject option: {np.mean(held <= border):.1%} of {len(held)} validation photos are kept, "
-        f"{figures['refused']['value']:.1%} of {len(others)} other photos refused; area under the "
+        f"reject option: {np.mean(held <= border):.1%} of {len(held)} validation images are kept, "
+        f"{figures['refused']['value']:.1%} of {len(others)} other images refused; area under the "
         f"curve {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})"
     )
-    told = {"coverage": coverage, "border_set_on": "validation and other photos", "other": figures}
+    told = {"coverage": coverage, "border_set_on": "validation and other images", "other": figures}
     return plain.with_threshold(border), told
 
 
 def _scores_of(learning: Learning, detector: OutlierDetector, files: Sequence[Path]) -> np.ndarray:
-    """Return the scores of readable photos that are none of the classes, [K]."""
+    """Return the scores of readable images that are none of the classes, [K]."""
     session, size = learning.session, learning.train.batch_size
     classifier = Classifier(learning.network, precision=session.machine.precision)
     decode = decoder(learning.train.decode)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tltool.features.extract import Features
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.training.imbalance import image_weights, loss_weights, mean_labels
 from tltool.workflows.training_run.context import Session
 
@@ -18,30 +18,30 @@ _LISTED = 8  # classes; of more, only the extremes are told
 
 
 class Balance:
-    """How photos are drawn and weighted.
+    """How images are drawn and weighted.
 
     Args:
         session: the run.
-        train: training photos.
+        train: training images.
         class_names: names of the classes.
 
     Attributes:
         class_weights: weights of the loss, float32 [C], None for none; see ``settle``.
     """
 
-    def __init__(self, session: Session, train: PhotoSource, class_names: Sequence[str]) -> None:
+    def __init__(self, session: Session, train: ImageSource, class_names: Sequence[str]) -> None:
         self._session, self._train, self._names = session, train, class_names
         self._kind = session.recipe.train.imbalance
         self.class_weights: np.ndarray | None = None
 
     @cached_property
     def sampler(self) -> Sampler:
-        """Which photos an epoch takes."""
+        """Which images an epoch takes."""
         balanced = self._kind == "balanced_sampling"
         return Sampler(self._train.labels, self._session.recipe.seed, balanced=balanced)
 
-    def of_photos(self) -> np.ndarray | None:
-        """Return the weights of the photos for the probe, which draws none: float64 [N] or None."""
+    def image_weights(self) -> np.ndarray | None:
+        """Return the weights of the images for the probe, which draws none: float64 [N] or None."""
         # to draw a class more often is, in expectation, to weight it more
         kind = "weights" if self._kind == "balanced_sampling" else self._kind
         labels = self._train.expected_labels()
@@ -75,7 +75,7 @@ class Balance:
                 int(sizes.argmax()),
             )
             self._session.observer.on_message(
-                f"every epoch draws {each:.0f} photos of each class: one of "
+                f"every epoch draws {each:.0f} images of each class: one of "
                 f"'{self._names[least]}' {each / sizes[least]:.1f} times, one of "
                 f"'{self._names[most]}' {each / sizes[most]:.1f} times"
             )
@@ -87,7 +87,7 @@ def hint_at_imbalance(session: Session, counts: Mapping[str, int]) -> None:
     ratio = counts[large] / max(counts[small], 1)
     if session.recipe.train.imbalance == "none" and ratio > _HINT_FROM:
         session.observer.on_message(
-            f"'{large}' has {ratio:.1f} times as many training photos as '{small}'; if small "
+            f"'{large}' has {ratio:.1f} times as many training images as '{small}'; if small "
             "classes matter as much as large ones: --set train.imbalance=weights"
         )
 

@@ -45,8 +45,8 @@ class RunOptions:
     """What a run was called with, beside its recipe; kept in the manifest.
 
     Attributes:
-        photos: source of photos, with an absolute path.
-        test: a separate source of test photos.
+        images: source of images, with an absolute path.
+        test: a separate source of test images.
         saved_models: where the export goes.
         weights: a file of pretrained weights.
         device: auto, cpu or gpu.

@@ -35,7 +35,7 @@ def export_run(
     """Write saved_models/<name>/<version>/ if the recipe wants an export.
 
     The export appears only after ``child``, which knows neither tltool nor Keras, gave the
-    model's answers for photos of ``sample``, as bytes and as arrays.
+    model's answers for images of ``sample``, as bytes and as arrays.
 
     Raises:
         GateError: the answers differ.
@@ -73,6 +73,6 @@ def export_run(
 def _told(result: ParityResult) -> str:
     worst = max(result.max_abs_difference.values())
     return (
-        f"parity: {result.n} photos in a fresh process, largest difference of a probability "
+        f"parity: {result.n} images in a fresh process, largest difference of a probability "
         f"{worst:.1g}, same class for {result.label_agreement:.0%}"
     )

@@ -1,4 +1,4 @@
-"""Passes of photos through the frozen part, kept under a name that says what they were made of."""
+"""Passes of images through the frozen part, kept under a name that says what they were made of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from tltool.augment.spec import AugmentSpec
 from tltool.data.step_trace import StepTrace
 from tltool.features.extract import Extractor, Features
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.runs.durable import write_durably
 from tltool.training.probe import Probe
 from tltool.workflows.training_run.context import Session
@@ -40,11 +40,11 @@ class FeatureCache:
     folder: Path
     trace: StepTrace = field(default_factory=StepTrace)
 
-    def plain(self, extractor: Extractor, source: PhotoSource) -> Features:
-        """Return the features of the photos as they are."""
+    def plain(self, extractor: Extractor, source: ImageSource) -> Features:
+        """Return the features of the images as they are."""
         return self._run(extractor, source, lambda start: source.plain(start=start), None)
 
-    def augmented(self, extractor: Extractor, source: PhotoSource, *, view: int) -> Features:
+    def augmented(self, extractor: Extractor, source: ImageSource, *, view: int) -> Features:
         """Return the features of augmented view number ``view``."""
         seed = self.session.recipe.seed
 
@@ -77,7 +77,7 @@ class FeatureCache:
     def _run(
         self,
         extractor: Extractor,
-        source: PhotoSource,
+        source: ImageSource,
         batches_from: Callable[[int], Any],
         changes: list[Any] | None,
     ) -> Features:

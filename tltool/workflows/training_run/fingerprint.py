@@ -1,4 +1,4 @@
-"""What a run must find again: the same photos and the same weights."""
+"""What a run must find again: the same images and the same weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunFingerprint:
         data_digest: of contents and labels.
         rows: the earlier run's split.csv.
         weights_digest: of the network before training.
-        in_order: whether the photos must come in the same order too.
+        in_order: whether the images must come in the same order too.
     """
 
     purpose: str
@@ -31,7 +31,7 @@ class RunFingerprint:
     in_order: bool
 
     def check_data(self, catalog: Catalog) -> None:
-        """Compare the photos.
+        """Compare the images.
 
         Raises:
             DataError: they are others; names what was added, removed and changed.
@@ -40,15 +40,15 @@ class RunFingerprint:
             return
         if catalog.digest() != self.data_digest:
             raise DataError(
-                f"the photos in '{catalog.root}' are not those of the run to {self.purpose}: "
+                f"the images in '{catalog.root}' are not those of the run to {self.purpose}: "
                 f"{self._what_changed(catalog)}",
-                hint="give the folder with the same photos, or start a new run: tltool finetune",
+                hint="give the folder with the same images, or start a new run: tltool finetune",
             )
         before = [(row.sha256, row.label) for row in self.rows]
         now = [(item.sha256, item.label) for item in catalog.items]
         if self.in_order and before != now:
             raise DataError(
-                f"photos in '{catalog.root}' were renamed, so that their order is another than "
+                f"images in '{catalog.root}' were renamed, so that their order is another than "
                 f"in the run to {self.purpose}",
                 hint="give them their names of split.csv again, or start a new run",
             )

@@ -20,14 +20,14 @@ from tltool.evaluation.metrics.evaluate_predictions import measured
 from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.plots.plots import plot_confusion, plot_history
 from tltool.evaluation.writers import write_history, write_predictions
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.inference import Classifier, softmax
 from tltool.models.network import Network
 from tltool.models.regularize import for_inference
 from tltool.runs.json_text import to_json
 from tltool.training.measure import loss_and_accuracy
 from tltool.training.outcome import TrainingOutcome
-from tltool.workflows.dataset.dataset import Photos
+from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import Session
 from tltool.workflows.training_run.label_errors import find_label_errors
@@ -37,14 +37,14 @@ from tltool.workflows.training_run.trainer import Learning
 
 
 def finish_run(
-    learning: Learning, photos: Photos, learned: TrainingOutcome
+    learning: Learning, photos: Dataset, learned: TrainingOutcome
 ) -> tuple[Artifact, dict[str, Any]]:
     """Calibrate, evaluate, write the results, keep the artifact; refuse a model below the bar.
 
     Args:
         learning: the trained network.
-        photos: all parts.
-        learned: what it makes of the photos.
+        images: all parts.
+        learned: what it makes of the images.
 
     Returns:
         What is exported, and the document of metrics.json.
@@ -77,7 +77,7 @@ def finish_run(
 
 
 def _evaluated(
-    learning: Learning, photos: Photos, learned: TrainingOutcome, trust: CalibrationResult
+    learning: Learning, photos: Dataset, learned: TrainingOutcome, trust: CalibrationResult
 ) -> LabelledPredictions:
     """Return the best model's answers to the test part, or to validation without one."""
     test = test_part(learning, photos)
@@ -181,7 +181,7 @@ def _description(
     )
 
 
-def _pooled_and_logits(learning: Learning, source: PhotoSource) -> tuple[np.ndarray, np.ndarray]:
+def _pooled_and_logits(learning: Learning, source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     classifier = Classifier(learning.network, precision=learning.session.machine.precision)
     done, parts = 0, []
     for _, images, _ in source.plain():

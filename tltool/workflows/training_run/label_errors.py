@@ -1,4 +1,4 @@
-"""Look for wrong labels: at the end of a run, or in photos of which nothing was trained yet."""
+"""Look for wrong labels: at the end of a run, or in images of which nothing was trained yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tltool.data.splits.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
 from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network import Network
-from tltool.workflows.dataset.dataset import Photos
+from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.dataset.splitting import groups_of
 from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
 from tltool.workflows.training_run.trainer import Learning
@@ -35,13 +35,13 @@ class LabelErrorReport:
     labels: Sequence[SuspectedLabel]
 
 
-def find_label_errors(learning: Learning, photos: Photos) -> LabelErrorReport:
+def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
     """Write label_suspects.csv of a run, from features that no label has shaped.
 
-    Only training and validation photos are looked at: the test photos are for the evaluation alone.
+    Only training and validation images are looked at: the test images are for the evaluation alone.
     Nothing is looked at where the recipe wants none, where the run has no features of untouched
-    photos, where its probe is no better than chance, or where fewer than two classes have two
-    photos. Smaller classes are left out and named.
+    images, where its probe is no better than chance, or where fewer than two classes have two
+    images. Smaller classes are left out and named.
     """
     session = learning.session
     if not session.recipe.evaluate.label_errors or learning.pretrained is None:
@@ -65,14 +65,14 @@ def find_label_errors(learning: Learning, photos: Photos) -> LabelErrorReport:
     )
     if found is None:
         session.observer.on_message(
-            "no search for wrong labels: it needs two classes of at least two different photos",
+            "no search for wrong labels: it needs two classes of at least two different images",
             level="warning",
         )
         return LabelErrorReport(None, ())
     left_out = [catalog.class_names[number] for number in found.left_out]
     if left_out:
         session.observer.on_message(
-            f"labels of {', '.join(left_out)} are not looked at: with one photo, or copies of one, "
+            f"labels of {', '.join(left_out)} are not looked at: with one image, or copies of one, "
             "there is nothing to compare it with",
             level="warning",
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.network import Network
 from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
@@ -24,10 +24,10 @@ def solve_probe(
     session: Session,
     passes: FeatureCache,
     balance: Balance,
-    train: PhotoSource,
+    train: ImageSource,
     features: np.ndarray,
 ) -> Probe:
-    """Return the probe on ``features`` float32 [N, D] of the training photos."""
+    """Return the probe on ``features`` float32 [N, D] of the training images."""
     recipe = session.recipe
     how: dict[str, Any] = {
         "classes": train.classes,
@@ -35,7 +35,7 @@ def solve_probe(
         "folds": recipe.train.probe.folds,
         "seed": recipe.seed,
     }
-    weights = balance.of_photos()
+    weights = balance.image_weights()
     return passes.probe(
         train.digest(),
         {**how, "imbalance": recipe.train.imbalance},
@@ -55,9 +55,9 @@ def is_no_better_than_chance(logits: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def log_probe(
-    session: Session, probe: Probe, features: np.ndarray, held: PhotoSource
+    session: Session, probe: Probe, features: np.ndarray, held: ImageSource
 ) -> dict[str, float]:
-    """Return what the probe reaches on the validation photos, and warn where that is chance."""
+    """Return what the probe reaches on the validation images, and warn where that is chance."""
     logits = probe.logits(features)
     reached = loss_and_accuracy(logits, held.labels)
     session.observer.on_epoch(0, 0, reached)
@@ -65,7 +65,7 @@ def log_probe(
         advice = (
             "its weights are random, so that this says little"
             if has_random_weights(session)
-            else "check the labels, the photos and the weights"
+            else "check the labels, the images and the weights"
         )
         session.observer.on_message(
             f"a linear probe on the {describe_features(session)} does no better than always naming "
@@ -81,7 +81,7 @@ def has_random_weights(session: Session) -> bool:
 
 
 def describe_features(session: Session) -> str:
-    """Return what the features of untouched photos are called."""
+    """Return what the features of untouched images are called."""
     return "random features" if has_random_weights(session) else "pretrained features"
 
 
@@ -100,9 +100,9 @@ def warn_if_below_probe(
     Args:
         session: the run.
         head: kind of the head.
-        logits: of the kept model for the validation photos, float32 [V, C].
+        logits: of the kept model for the validation images, float32 [V, C].
         probe: of the probe for the same.
-        labels: of these photos, int [V].
+        labels: of these images, int [V].
     """
     monitor = session.recipe.train.early_stopping.monitor
     reached, before = (loss_and_accuracy(one, labels)[monitor] for one in (logits, probe))

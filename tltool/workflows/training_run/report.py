@@ -12,7 +12,7 @@ from tltool.evaluation.metrics.predictions import LabelledPredictions
 from tltool.evaluation.report.document import Report, SuspectedLabel, Training
 from tltool.evaluation.report.page import write_report
 from tltool.recipe.load import to_yaml
-from tltool.workflows.dataset.dataset import Photos
+from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.prediction.heat_maps import heat_map_images
 from tltool.workflows.training_run.trainer import Learning
 
@@ -20,7 +20,7 @@ from tltool.workflows.training_run.trainer import Learning
 def write_run_report(
     learning: Learning,
     artifact: Artifact,
-    photos: Photos,
+    photos: Dataset,
     evaluated: LabelledPredictions,
     metrics: Mapping[str, Any],
     suspects: Sequence[SuspectedLabel],

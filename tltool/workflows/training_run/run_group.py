@@ -16,11 +16,11 @@ from tltool.runs.json_text import from_json, to_json
 
 RECORD = "begun_with.json"
 _TOLD = {
-    "photos": "other photos",
+    "photos": "other images",
     "test": "another test source",
     "weights": "another file of weights",
     "weights_sha256": "another content of the file of weights",
-    "content": "other photos in the same place: some were added, removed, moved or changed",
+    "content": "other images in the same place: some were added, removed, moved or changed",
 }
 
 
@@ -52,14 +52,14 @@ def begin(
 ) -> None:
     """Make the folder and note what its runs are made of, or compare that with the note in it.
 
-    Every file is read once for it. Order, parts, groups, weights and folds of the photos count
+    Every file is read once for it. Order, parts, groups, weights and folds of the images count
     too, their names and place in the cache do not.
 
     Args:
         out: the folder.
-        listing: of all photos, those of ``test`` among them.
-        photos: the source.
-        test: a separate source of test photos.
+        listing: of all images, those of ``test`` among them.
+        images: the source.
+        test: a separate source of test images.
         weights: a file of pretrained weights.
         observer: told about the progress.
 

@@ -1,4 +1,4 @@
-"""The start of a training run: weights, photos, network."""
+"""The start of a training run: weights, images, network."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from tltool.evaluation.metrics.asserts import check_asserts, check_enough
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.build import build_model
 from tltool.models.network import Network
 from tltool.recipe.schema import Recipe
 from tltool.weights.sources import obtain
 from tltool.weights.store import StoredWeights
-from tltool.workflows.dataset.dataset import Photos, load_dataset, write_photos
+from tltool.workflows.dataset.dataset import Dataset, load_dataset, write_dataset
 from tltool.workflows.resolve import specs
 from tltool.workflows.training_run.augmentation import choose_augmentation
 from tltool.workflows.training_run.cache_choice import choose_cache_mode
@@ -71,7 +71,7 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
 
 
 def prepare_learning(
-    kind: type[Kind], session: Session, network: Network, data: Photos, caches: Path
+    kind: type[Kind], session: Session, network: Network, data: Dataset, caches: Path
 ) -> Kind:
     """Return everything that ``kind`` of learning needs, the choice of the cache made."""
     recipe, backbone = session.recipe, session.backbone
@@ -90,7 +90,7 @@ def prepare_learning(
     return kind(session, network, train, blocks, held, names, augment, stage, cached, caches)
 
 
-def test_part(learning: Learning, data: Photos) -> PhotoSource | None:
+def test_part(learning: Learning, data: Dataset) -> ImageSource | None:
     """Return the test part, None without one."""
     if len(data.split.indices("test")) == 0:
         return None
@@ -120,12 +120,12 @@ def note_weights(
 
 def open_data(
     session: Session, arguments: RunOptions, expected: RunFingerprint | None, *, offline: bool
-) -> Photos:
-    """Audit and divide the photos; refuse others than those expected, and unknown classes.
+) -> Dataset:
+    """Audit and divide the images; refuse others than those expected, and unknown classes.
 
     Raises:
-        UsageError: a condition of the recipe names a class that the photos do not have, or is to
-            hold strictly with too few photos.
+        UsageError: a condition of the recipe names a class that the images do not have, or is to
+            hold strictly with too few images.
     """
     recipe, test = session.recipe, arguments.test
     with session.phase("audit", arguments.photos):
@@ -143,6 +143,6 @@ def open_data(
         if recipe.evaluate.strict:
             measured_on = data.part("test" if len(data.split.indices("test")) else "validation")
             check_enough(recipe.evaluate.asserts, measured_on.counts())
-        write_photos(session.run, data)
+        write_dataset(session.run, data)
         session.note(data_digest=data.catalog.digest(), photos=len(data.catalog))
     return data

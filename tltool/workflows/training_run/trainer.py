@@ -15,7 +15,7 @@ from tltool.evaluation.writers import write_history
 from tltool.features.extract import Extractor, Features
 from tltool.features.joined import joined
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
+from tltool.features.views import ImageSource
 from tltool.models.heads import LINEAR_HEADS
 from tltool.models.network import Network
 from tltool.runs.state import StateFolder
@@ -25,7 +25,7 @@ from tltool.training.checkpoint import Progress
 from tltool.training.live import live_data
 from tltool.training.loop import Trainer
 from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.ood import MOST_PHOTOS
+from tltool.training.ood import MOST_IMAGES
 from tltool.training.optimizers import Group
 from tltool.training.outcome import TrainingOutcome
 from tltool.training.plan import (
@@ -56,29 +56,29 @@ _VIEWS_AT_MOST = 64  # as the recipe has it
 
 @dataclass
 class Learning:
-    """A network that learns, and what is known of its photos.
+    """A network that learns, and what is known of its images.
 
     Attributes:
         session: the run.
         network: what learns.
-        train: training photos.
+        train: training images.
         blocks: the same in the pieces of which features are kept, by number: its folds, or one.
-        held: validation photos.
+        held: validation images.
         class_names: names of the classes.
-        augment: changes of training photos.
+        augment: changes of training images.
         stage: first stage of the fine-tune phase, or None without one.
         cached: whether phases run on cached features.
         caches: folder of the features; runs that compute the same may share it.
-        probe_logits: of the probe for the validation photos, float32 [V, C]; None without one.
-        pretrained: input of the head for training and validation photos, before all training,
+        probe_logits: of the probe for the validation images, float32 [V, C]; None without one.
+        pretrained: input of the head for training and validation images, before all training,
             float32 [N, D] or [N, h, w, D]; None where nothing needed it.
     """
 
     session: Session
     network: Network
-    train: PhotoSource
-    blocks: Mapping[int, PhotoSource]
-    held: PhotoSource
+    train: ImageSource
+    blocks: Mapping[int, ImageSource]
+    held: ImageSource
     class_names: Sequence[str]
     augment: AugmentSpec
     stage: str | None
@@ -112,7 +112,7 @@ class Learning:
         )
 
     def run(self) -> TrainingOutcome:
-        """Train all phases, restore the best model and return what it makes of the photos."""
+        """Train all phases, restore the best model and return what it makes of the images."""
         learned = self._run_cached() if self.cached else self._run_live()
         if self.probe_logits is not None and self.network.head not in LINEAR_HEADS:
             warn_if_below_probe(
@@ -145,9 +145,9 @@ class Learning:
         session = self.session
         cut = self.network.cut(self.stage) if self.stage else None
         extractor = Extractor(self.network.images, self.network.pooled, cut)
-        with session.phase("features", f"{len(self.held)} validation photos"):
+        with session.phase("features", f"{len(self.held)} validation images"):
             held = self.passes.plain(extractor, self.held)
-        with session.phase("features", f"{len(self.train)} training photos, as they are"):
+        with session.phase("features", f"{len(self.train)} training images, as they are"):
             views = [joined([self.passes.plain(extractor, one) for one in self.blocks.values()])]
         self._phase_probe(views[0], held)
         for number in range(1, self._views_needed()):
@@ -202,18 +202,18 @@ class Learning:
                 plain = self.passes.plain(extractor, self.train)
             self._phase_probe(plain, held)
         else:
-            self.network.standardize(lambda: self._pooled_live(self.train.spread(MOST_PHOTOS)))
+            self.network.standardize(lambda: self._pooled_live(self.train.spread(MOST_IMAGES)))
         self.balance.settle()
         self._phase_head(partial(self._live_data, "head"), live=True)
         if self.stage:
             self._phase_finetune(self.network.model, partial(self._live_data, "finetune"))
         self.best.restore()
-        some = self.train.spread(MOST_PHOTOS)  # this pass costs as much as validation does
+        some = self.train.spread(MOST_IMAGES)  # this pass costs as much as validation does
         return self._learned(
             self._pooled_live(self.held), lambda: (self._pooled_live(some), some.labels)
         )
 
-    def _pooled_live(self, source: PhotoSource) -> np.ndarray:
+    def _pooled_live(self, source: ImageSource) -> np.ndarray:
         return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.plain()])
 
     def _changes(self, phase: str) -> AugmentationSchedule:
