@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.augment.changes import augmented, noise
+from tests.augment.transforms import augmented, noise
 from tltool.augment.spec import AugmentSpec
 
 SIZE = (32, 24)

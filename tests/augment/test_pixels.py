@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from tests.augment.changes import CHANGES, augmented, noise, smooth
+from tests.augment.transforms import CHANGES, augmented, noise, smooth
 from tltool.augment import operations, pixels
 from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 

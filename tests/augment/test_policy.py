@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.augment.changes import ALL_CHANGES, CHANGES, EVERYTHING, MIXES, augmented, noise
+from tests.augment.transforms import ALL_CHANGES, CHANGES, EVERYTHING, MIXES, augmented, noise
 from tltool.augment.spec import AugmentSpec
 
 SIZE = (32, 24)

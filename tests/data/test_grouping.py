@@ -1,4 +1,4 @@
-"""What --group makes of an image's place; columns of tables are in tests/workflows/test_split.py."""
+"""What --group makes of an image's place; columns of tables: tests/workflows/test_split_data.py."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluation.made_up import evaluated, made_up, whole
+from tests.evaluation.synthetic import evaluated, made_up, whole
 from tltool.evaluation.calibration.temperature import Temperature
 from tltool.evaluation.metrics.asserts import checked
 from tltool.evaluation.metrics.selective import detection_metrics

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.evaluation.conftest import SIZES
-from tests.evaluation.made_up import row, whole
+from tests.evaluation.synthetic import row, whole
 from tltool.evaluation.report.figures import training_curves
 from tltool.evaluation.report.page import write_report
 
