@@ -58,7 +58,7 @@ def test_all_shows_every_layer(tltool):
 def test_another_size_changes_the_maps_but_not_the_weights(tltool):
     own, larger = (
         json.loads(tltool("backbones", "show", "vgg16", "--json", *size).stdout)
-        for size in ((), ("--size", 256))
+        for size in ((), ("--image-size", 256))
     )
     assert larger["input"] == [256, 256, 3]
     assert larger["totals"]["backbone"]["parameters"] == 14_714_688
@@ -106,9 +106,9 @@ def test_what_is_only_like_its_paper_says_so(tltool):
     ("options", "message"),
     [
         (("lenet",), "no backbone 'lenet'. Did you mean 'lenet5'"),
-        (("lenet5", "--size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
-        (("alexnet", "--size", 62), "alexnet needs images of at least 63 px"),
-        (("vgg16", "--size", 0), "greater than or equal to 1"),
+        (("lenet5", "--image-size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
+        (("alexnet", "--image-size", 62), "alexnet needs images of at least 63 px"),
+        (("vgg16", "--image-size", 0), "greater than or equal to 1"),
         (("lenet5", "--diagram", "net.jpeg"), "no name of a PNG file"),
         (("lenet5", "--diagram", "nowhere/net.png"), "its folder does not exist"),
     ],

@@ -269,7 +269,7 @@ VARIANTS = [
     (
         "tiny_vgg",
         "flatten",
-        ("model.head.dropout_kind=spatial", "model.regularize.drop_block.size=2"),
+        ("model.head.dropout_kind=spatial", "model.regularization.drop_block.size=2"),
     ),
     (
         "tiny_resnet",
@@ -277,9 +277,9 @@ VARIANTS = [
         (
             "model.head.dropout_kind=dropconnect",
             "model.head.norm=group",
-            "model.regularize.stochastic_depth=0.5",
-            "model.regularize.drop_block.rate=0.2",
-            "model.regularize.norm=group",
+            "model.regularization.stochastic_depth=0.5",
+            "model.regularization.drop_block.rate=0.2",
+            "model.regularization.norm=group",
             "model.norm_groups=4",
         ),
     ),

@@ -44,15 +44,15 @@ def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
         UsageError, DataError: as ``preview`` would.
     """
     check_names(recipe)
-    check_picture(to, option="--to")
+    check_picture(to, option="--output")
     check_source(photos, other=recipe.data.other)
 
 
 def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
-    """Check names, source and weights as ``fitness`` will; opens no image and no connection.
+    """Check names, source and weights of ``rank_augmentations``; opens no image, no connection.
 
     Raises:
-        UsageError, DataError, EnvironmentProblem: as ``fitness`` would.
+        UsageError, DataError, EnvironmentProblem: as ``rank_augmentations`` would.
     """
     check_recipe(recipe)
     check_source(photos, other=recipe.data.other)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone
-from tltool.models.regularization_spec import Regularize
-from tltool.recipe.schema import DROPOUT, Recipe
+from tltool.models.regularization_spec import RegularizationSpec
+from tltool.recipe.model_section import DROPOUT
+from tltool.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +48,11 @@ def drops(recipe: Recipe) -> DropoutSettings:
     return DropoutSettings(recipe.model.head.dropout_kind, recipe.model.head.attention_dropout)
 
 
-def regularization(recipe: Recipe) -> Regularize:
+def regularization(recipe: Recipe) -> RegularizationSpec:
     """Return what is done inside the backbone."""
-    given = recipe.model.regularize
+    given = recipe.model.regularization
     block = given.drop_block
-    return Regularize(
+    return RegularizationSpec(
         given.stochastic_depth,
         (block.rate, block.size) if block else None,
         given.norm,

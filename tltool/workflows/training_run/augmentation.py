@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tltool.augment.spec import (
     AugmentSpec,
 )
-from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, Choice
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
 
@@ -34,7 +34,7 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
     spec = augment_spec(section)
     unused = None if spec.identity else _unused(session.recipe, cached=cached)
     if unused:
-        spec, choice = AugmentSpec(), Choice("none", unused)
+        spec, choice = AugmentSpec(), PolicyChoice("none", unused)
     changes = listed_changes(section, photos=not unused)
     session.observer.on_message(f"augmentation: {_told(choice, changes)}")
     if session.recipe.augment.policy != AUTO and spec.mixes and photos < MIXUP_PAYS:
@@ -46,7 +46,7 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
     return spec
 
 
-def _told(choice: Choice, changes: str) -> str:
+def _told(choice: PolicyChoice, changes: str) -> str:
     if choice.policy == "none" and changes:  # key by key, or of cached features alone
         return f"{changes} ({choice.why})"
     told = f"{choice.policy} ({choice.why})"

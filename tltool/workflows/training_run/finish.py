@@ -184,7 +184,7 @@ def _description(
 def _pooled_and_logits(learning: Learning, source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     classifier = Classifier(learning.network, precision=learning.session.machine.precision)
     done, parts = 0, []
-    for _, images, _ in source.plain():
+    for _, images, _ in source.original():
         parts.append(classifier.pooled(tf.convert_to_tensor(images)))
         done += len(parts[-1])
         learning.session.observer.on_progress(done, len(source))

@@ -158,7 +158,7 @@ class Learning:
         self.balance.settle(views)
         changes = self._changes("head")
         self._phase_head(
-            partial(head_data, views, held, self.held.labels, head=self.head, changes=changes)
+            partial(head_data, views, held, self.held.labels, head=self.head, augmentation=changes)
         )
         if cut is None:
             self.best.restore()
@@ -172,7 +172,7 @@ class Learning:
             self.held.labels,
             to_pooled=to_pooled,
             head=self.head,
-            changes=self._changes("finetune"),
+            augmentation=self._changes("finetune"),
         )
         self._phase_finetune(tail, data)
         self.best.restore()
@@ -214,7 +214,7 @@ class Learning:
         )
 
     def _pooled_live(self, source: ImageSource) -> np.ndarray:
-        return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.plain()])
+        return np.concatenate([self.images_to_pooled(images) for _, images, _ in source.original()])
 
     def _changes(self, phase: str) -> AugmentationSchedule:
         recipe = self.session.recipe
@@ -227,7 +227,7 @@ class Learning:
         return live_data(
             self.train,
             self.held,
-            changes=self._changes(phase),
+            augmentation=self._changes(phase),
             to_pooled=self.images_to_pooled,
             head=self.head,
             sampler=sampler,
