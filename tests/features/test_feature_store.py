@@ -85,9 +85,9 @@ def test_progress_never_claims_more_rows_than_were_committed(tmp_path):
     assert json.loads((tmp_path / "pass" / "progress.json").read_text())["rows"] == 2
 
 
-def test_no_room_on_the_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})())
-    with pytest.raises(EnvironmentProblem, match="no room"):
+    with pytest.raises(EnvironmentProblem, match="no space"):
         FeatureStore(tmp_path / "pass", count=1000, columns=COLUMNS)
     assert list((tmp_path / "pass").iterdir()) == []
 
