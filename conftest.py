@@ -30,7 +30,7 @@ def photos_dir() -> Path:
 @pytest.fixture(scope="session")
 def vgg16_weights() -> Path:
     """File of the real VGG16 weights, fetched into the user's store once."""
-    from tltool.weights.sources import obtain
+    from tltool.weights.fetch_weights import obtain
 
     try:
         return obtain("vgg16", offline=False, observer=SilentObserver()).path

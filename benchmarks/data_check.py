@@ -188,8 +188,8 @@ def sought(items: list) -> list:
     """Return the clusters without and with features."""
     from tltool.data.duplicates.clusters import find_copies
     from tltool.events import SilentObserver
-    from tltool.features.similarity import EmbeddingSimilarity
-    from tltool.weights.store import find
+    from tltool.features.embedding_similarity import EmbeddingSimilarity
+    from tltool.weights.weights_store import find
 
     with tempfile.TemporaryDirectory() as cache:
         likeness = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec, decode_batch
-from tltool.models.network import Network
-from tltool.training.measure import HeadLogits, Pooling
+from tltool.models.network_parts import Network
 from tltool.training.ood import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision
+from tltool.training.validation import HeadLogits, Pooling
 
 Tta = Literal["none", "flips", "crops"]
 

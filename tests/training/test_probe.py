@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
+from tltool.training.validation import loss_and_accuracy
 
 
 def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.ndarray]:

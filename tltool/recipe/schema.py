@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.section import Count, Fraction, Positive, Section
 
 Norm: TypeAlias = Literal["none", "batch", "sync_batch", "layer", "instance", "group"]

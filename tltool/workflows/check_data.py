@@ -26,8 +26,8 @@ from tltool.errors import EnvironmentProblem
 from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.weights import store
-from tltool.weights.store import StoredWeights
+from tltool.weights import weights_store
+from tltool.weights.weights_store import StoredWeights
 from tltool.workflows.preflight.output_paths import (
     ISSUES_FILE,
     REPORT_FILE,
@@ -171,7 +171,7 @@ def _of_classes(clusters: Sequence[Cluster], found: Scan) -> list[Cluster]:
 def _weights_at_hand(observer: Observer) -> StoredWeights | None:
     """Return the weights whose features tell copies, if they are stored and whole."""
     try:
-        return store.find(_NETWORK)
+        return weights_store.find(_NETWORK)
     except EnvironmentProblem as problem:
         observer.on_message(f"{problem.message}; copies are sought without it", level="warning")
         return None
@@ -179,7 +179,7 @@ def _weights_at_hand(observer: Observer) -> StoredWeights | None:
 
 def _by_features(weights: StoredWeights, observer: Observer) -> SecondOpinion:
     def alike(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
-        from tltool.features.similarity import (
+        from tltool.features.embedding_similarity import (
             EmbeddingSimilarity,  # most images leave nothing to ask
         )
 

@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.json_text import to_json
-from tltool.training.distribute import Device
+from tltool.training.devices import Device
 from tltool.workflows.sweep import metrics_of
 from tltool.workflows.training_run.run_group import begin
 

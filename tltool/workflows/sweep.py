@@ -21,7 +21,7 @@ from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.training.distribute import Device
+from tltool.training.devices import Device
 from tltool.workflows.finetune import finetune
 from tltool.workflows.list_runs import show_run
 from tltool.workflows.preflight.recipe import check_recipe

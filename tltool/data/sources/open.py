@@ -17,7 +17,7 @@ from tltool.data.sources.table import list_table
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.source_text import TFDS, TFDS_FOLDER
-from tltool.runs.network import is_offline
+from tltool.runs.offline import is_offline
 
 _TOLD_ASTRAY = 3
 

@@ -20,7 +20,7 @@ from tltool.data.sources.open import read_source
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError
 from tltool.events import Observer
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.splitting import check_shows, split_source

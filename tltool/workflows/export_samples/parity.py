@@ -20,7 +20,7 @@ from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
 from tltool.export.parity import reference_answers
 from tltool.export.saved_model import Contents
 from tltool.inference import decoder
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import versions

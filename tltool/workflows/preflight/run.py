@@ -9,7 +9,7 @@ from tltool.data.sources.open import check_source
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
-from tltool.weights.sources import check_obtainable
+from tltool.weights.fetch_weights import check_obtainable
 from tltool.workflows.preflight.arguments import check_picture
 from tltool.workflows.preflight.recipe import check_names, check_recipe
 

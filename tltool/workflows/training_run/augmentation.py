@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tltool.augment.spec import (
     AugmentSpec,
 )
-from tltool.recipe.policies import AUTO, MIXUP_PAYS, Choice
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, Choice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group
-from tltool.training.plan import PhasePlan
-from tltool.training.schedules import Schedule
-from tltool.training.steps import AveragedWeights, TrainingStep
+from tltool.training.phase_plan import PhasePlan
+from tltool.training.training_step import AveragedWeights, TrainingStep
 
 RATE = 0.5
 RNG = np.random.default_rng(0)

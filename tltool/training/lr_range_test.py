@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tltool.events import Observer
 from tltool.training.optimizers import Group
-from tltool.training.plan import Batch, PhaseData, PhasePlan
+from tltool.training.phase_plan import Batch, PhaseData, PhasePlan
 from tltool.training.precision import Precision
-from tltool.training.steps import TrainingStep
+from tltool.training.training_step import TrainingStep
 
 STEPS = 120
 LIVE_STEPS = 60  # where each step goes through the whole network and takes as long as in training

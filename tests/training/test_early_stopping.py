@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from tltool.training.best import BestModel, EarlyStopping
+from tltool.training.early_stopping import BestModel, EarlyStopping
 
 
 def measures(loss: float, accuracy: float = 0.5) -> dict[str, float]:

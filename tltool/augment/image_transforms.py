@@ -8,8 +8,8 @@ from functools import partial
 
 import tensorflow as tf
 
-from tltool.augment import layers, operations, pixels
-from tltool.augment.layers import SeedStream
+from tltool.augment import pixel_operations, rand_augment, seeded_layers
+from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugmentSpec, ColorJitter, WithProbability
 
 Step = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
@@ -35,10 +35,10 @@ def steps_of(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> li
 
 def _geometry(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
     if spec.flip != "none":
-        yield layers.flip(spec.flip, spec.flip_probability, stream)
+        yield seeded_layers.flip(spec.flip, spec.flip_probability, stream)
     if spec.crop is not None:
         area, aspect = spec.crop
-        yield layers.crop_and_resize(size, min_area=area, max_aspect=aspect, stream=stream)
+        yield seeded_layers.crop_and_resize(size, min_area=area, max_aspect=aspect, stream=stream)
     if any((spec.rotation, spec.translation, spec.scale, spec.shear)):
         yield _affine(spec, size, stream)
 
@@ -51,7 +51,7 @@ def _affine(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Ste
 
     def change(image: tf.Tensor) -> tf.Tensor:
         drawn = stream.uniform((6,), -1.0, 1.0)
-        return pixels.affine(
+        return pixel_operations.affine(
             image,
             angle=drawn[0] * turn,
             shift=(drawn[1] * share * size[1], drawn[2] * share * size[0]),
@@ -67,23 +67,23 @@ def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Step]:
         jitter = _color_jitter(spec.color_jitter, stream)
         yield _sometimes(jitter, spec.color_jitter.probability, stream)
     if spec.grayscale is not None:
-        yield _sometimes(pixels.grey, spec.grayscale, stream)
+        yield _sometimes(pixel_operations.grey, spec.grayscale, stream)
     if spec.rand_augment is not None:
-        yield operations.rand_augment(spec.rand_augment, stream)
+        yield rand_augment.rand_augment(spec.rand_augment, stream)
     if spec.aug_mix is not None:
-        yield operations.aug_mix(spec.aug_mix, stream)
+        yield rand_augment.aug_mix(spec.aug_mix, stream)
 
 
 def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Step:
     def change(image: tf.Tensor) -> tf.Tensor:
         drawn = stream.uniform((4,), -1.0, 1.0)
         if spec.brightness:
-            image = pixels.brightness(image, 1 + drawn[0] * spec.brightness)
+            image = pixel_operations.brightness(image, 1 + drawn[0] * spec.brightness)
         if spec.contrast:
-            image = pixels.contrast(image, 1 + drawn[1] * spec.contrast)
+            image = pixel_operations.contrast(image, 1 + drawn[1] * spec.contrast)
         if spec.saturation:
-            image = pixels.saturation(image, 1 + drawn[2] * spec.saturation)
-        return pixels.hue(image, drawn[3] * spec.hue) if spec.hue else image
+            image = pixel_operations.saturation(image, 1 + drawn[2] * spec.saturation)
+        return pixel_operations.hue(image, drawn[3] * spec.hue) if spec.hue else image
 
     return change
 
@@ -91,14 +91,16 @@ def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Step:
 def _degradations(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
     def noisy(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
         deviation = stream.uniform((), 0.0, most.amount)
-        return pixels.add_noise(image, stream.normal((*size, 3)), deviation)
+        return pixel_operations.add_noise(image, stream.normal((*size, 3)), deviation)
 
     def blurred(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
         sigma = stream.uniform((), 0.1 * most.amount, most.amount)
-        return pixels.gaussian_blur(image, sigma, largest=most.amount)
+        return pixel_operations.gaussian_blur(image, sigma, largest=most.amount)
 
     def compressed(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
-        return pixels.jpeg(image, stream.uniform((), 100 - int(most.amount), 101, tf.int32))
+        return pixel_operations.jpeg(
+            image, stream.uniform((), 100 - int(most.amount), 101, tf.int32)
+        )
 
     kinds = ((blurred, spec.blur), (noisy, spec.noise), (compressed, spec.jpeg))
     for change, most in kinds:
@@ -109,7 +111,7 @@ def _degradations(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) 
 
 def _holes(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
     if spec.cutout is not None:
-        yield layers.cutout(spec.cutout, stream)
+        yield seeded_layers.cutout(spec.cutout, stream)
     if spec.grid_mask is not None:
         step = _grid_mask(spec.grid_mask.amount, size, stream)
         yield _sometimes(step, spec.grid_mask.probability, stream)
@@ -120,13 +122,13 @@ def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Step
         unit = stream.uniform((), *(share * min(size) for share in _UNIT))
         offset = stream.uniform((2,)) * unit
         angle = stream.uniform((), 0.0, 2 * math.pi)
-        return pixels.grid_mask(
+        return pixel_operations.grid_mask(
             image,
             unit=unit,
             hidden=hidden,
             offset=(offset[0], offset[1]),
             angle=angle,
-            fill=layers.MEAN_GREY,
+            fill=seeded_layers.MEAN_GREY,
         )
 
     return change

@@ -22,7 +22,7 @@ from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.pipeline import fixed_options, image_dataset, image_files
 from tltool.events import Observer
-from tltool.weights.store import StoredWeights
+from tltool.weights.weights_store import StoredWeights
 
 if TYPE_CHECKING:
     import keras

@@ -146,7 +146,7 @@ def _traced(
     augmenter = None
     if not augment.identity:
         # keras-cv takes a second to import: only who augments pays for it
-        from tltool.augment.policy import Augmenter
+        from tltool.augment.augmenter import Augmenter
 
         augmenter = Augmenter(augment, (decode.height, decode.width))
 

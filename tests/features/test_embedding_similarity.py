@@ -11,9 +11,9 @@ from tests.conftest import write_photos
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.events import SilentObserver
-from tltool.features import similarity
-from tltool.features.similarity import EmbeddingSimilarity
-from tltool.weights.store import StoredWeights
+from tltool.features import embedding_similarity
+from tltool.features.embedding_similarity import EmbeddingSimilarity
+from tltool.weights.weights_store import StoredWeights
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,6 @@ def test_kept_features_are_of_this_layer_and_size(
             [(first, second)]
         ) == [True]
     assert seen == [(2, 128, 128, 3)]
-    monkeypatch.setattr(similarity, what, value)
+    monkeypatch.setattr(embedding_similarity, what, value)
     EmbeddingSimilarity(weights, tmp_path / "cache", SilentObserver())([(first, second)])
     assert len(seen) == 2

@@ -14,12 +14,12 @@ import tensorflow as tf
 from tltool.data.step_trace import StepTrace
 from tltool.errors import GateError
 from tltool.events import Observer
-from tltool.training.best import BestModel, EarlyStopping
-from tltool.training.distribute import runs_ahead
+from tltool.training.devices import runs_ahead
+from tltool.training.early_stopping import BestModel, EarlyStopping
 from tltool.training.optimizers import Group
-from tltool.training.plan import Batch, PhaseData, PhasePlan, PhaseState, Row
+from tltool.training.phase_plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
-from tltool.training.steps import AveragedWeights, TrainingStep
+from tltool.training.training_step import AveragedWeights, TrainingStep
 
 
 @dataclass(repr=False)  # TensorFlow puts the repr into warnings, and this one holds all weights

@@ -9,10 +9,10 @@ import numpy as np
 from tltool.augment.feature_space import change_features
 from tltool.features.extract import Features
 from tltool.features.feature_store import Rows
+from tltool.features.image_source import rows_of_epoch
 from tltool.features.sampler import Sampler
-from tltool.features.views import rows_of_epoch
-from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.plan import AugmentationSchedule, Batch, PhaseData
+from tltool.training.phase_plan import AugmentationSchedule, Batch, PhaseData
+from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
 
 
 def head_data(

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
-from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
-from tltool.training.plan import AugmentationSchedule, Batch, PhaseData
+from tltool.training.phase_plan import AugmentationSchedule, Batch, PhaseData
+from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
 
 
 def live_data(

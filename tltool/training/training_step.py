@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group, make_optimizer, set_rate
-from tltool.training.plan import PhasePlan
+from tltool.training.phase_plan import PhasePlan
 
 
 class TrainingStep:

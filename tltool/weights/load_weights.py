@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tltool.errors import UsageError
-from tltool.weights.formats import LayerArrays, read_layers
+from tltool.weights.weights_formats import LayerArrays, read_layers
 
 if TYPE_CHECKING:
     import keras

