@@ -50,7 +50,9 @@ def write_data_report(path: Path, result: CheckResult, *, mark: str) -> None:
 
 def _content(result: CheckResult, root: Path) -> dict[str, Any]:
     kinds = list(dict.fromkeys(finding.kind for finding in result.findings))
-    labels = {item.path: (item.label, item.given_split) for item in (*result.items, *result.others)}
+    labels = {
+        item.path: (item.label, item.given_split) for item in (*result.items, *result.ood_images)
+    }
     grouped = {kind: [f for f in result.findings if f.kind == kind] for kind in kinds}
     return {
         "result": result,
