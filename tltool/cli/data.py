@@ -167,8 +167,8 @@ def _settings(ood_images: str | None, pixels: str | None, image_size: int) -> li
 
 
 def _show_check(found: "Checked", settings: list[str]) -> None:
-    from tltool.data.checks.files import MANY
-    from tltool.data.checks.result import summary
+    from tltool.data.checks.check_result import summary
+    from tltool.data.checks.file_findings import MANY
 
     console, result = out(), found.result
     line(console)

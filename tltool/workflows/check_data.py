@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
-from tltool.data.checks.balance import class_findings, measure_balance
-from tltool.data.checks.copies import copies, with_a_class
-from tltool.data.checks.files import files_beside_images, many_unusable
+from tltool.data.checks.aspect_ratios import measure_shape
+from tltool.data.checks.check_result import CheckResult
+from tltool.data.checks.class_imbalance import class_findings, measure_balance
+from tltool.data.checks.duplicate_findings import copies, with_a_class
+from tltool.data.checks.file_findings import files_beside_images, many_unusable
+from tltool.data.checks.file_properties import FEATURES
 from tltool.data.checks.findings import SEVERITIES, write_findings
-from tltool.data.checks.properties import FEATURES
-from tltool.data.checks.recommend import recommend_recipe
-from tltool.data.checks.result import CheckResult
-from tltool.data.checks.scan import Scan, scan
-from tltool.data.checks.shape import measure_shape
+from tltool.data.checks.recipe_choice import recommend_recipe
+from tltool.data.checks.scan_files import Scan, scan
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.duplicates.clusters import Cluster, SecondOpinion, find_copies
+from tltool.data.duplicates.find_duplicates import Cluster, SecondOpinion, find_copies
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.sources.store import cache_folder
+from tltool.data.sources.source_cache import cache_folder
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver

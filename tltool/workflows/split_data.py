@@ -11,7 +11,7 @@ from tltool.data.catalog import SPLIT_NAMES, Catalog
 from tltool.data.sources.grouping import HINT, grouped
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.sources.store import cache_folder
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver

@@ -10,10 +10,10 @@ from pathlib import Path
 from tltool.data.sources.archive import ARCHIVES, is_archive, unpacked
 from tltool.data.sources.folder import LAYOUT_HINT, list_images, read_folder
 from tltool.data.sources.listing import Listing, check_classes, listed
-from tltool.data.sources.pixels import Shape, is_pixels, list_pixels, parse_shape
-from tltool.data.sources.rows import TABLES, is_table, open_table
-from tltool.data.sources.store import cache_folder
-from tltool.data.sources.table import list_table
+from tltool.data.sources.path_table import list_table
+from tltool.data.sources.pixel_table import Shape, is_pixels, list_pixels, parse_shape
+from tltool.data.sources.source_cache import cache_folder
+from tltool.data.sources.table_rows import TABLES, is_table, open_table
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.source_text import TFDS, TFDS_FOLDER

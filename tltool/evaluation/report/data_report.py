@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from tltool.data.checks.check_result import BAD_KINDS, CheckResult, summary
 from tltool.data.checks.findings import Finding
-from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.report.render import page_template
 from tltool.evaluation.report.thumbnails import as_uri, small_copy

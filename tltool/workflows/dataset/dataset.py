@@ -14,7 +14,7 @@ from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.header import BadFileError
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.splits.split import Split, write_split

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
-from tltool.data.duplicates.clusters import Cluster, Copies
+from tltool.data.duplicates.find_duplicates import Cluster, Copies
 
 NOT_COMPARED = "pairs not compared"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tltool.data.catalog import Item
-from tltool.data.checks.balance import Balance
-from tltool.data.checks.copies import NOT_COMPARED
-from tltool.data.checks.files import MANY
+from tltool.data.checks.aspect_ratios import Shape
+from tltool.data.checks.class_imbalance import Balance
+from tltool.data.checks.duplicate_findings import NOT_COMPARED
+from tltool.data.checks.file_findings import MANY
 from tltool.data.checks.findings import SEVERITIES, Finding
-from tltool.data.checks.recommend import TINY
-from tltool.data.checks.shape import Shape
+from tltool.data.checks.recipe_choice import TINY
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 
 BAD_KINDS = (
     *("unreadable", "empty", "damaged", "not an image", "unsupported"),
