@@ -40,7 +40,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.validation_fraction": ("0.4", ()),
     "data.test_fraction": ("0.3", ()),
     "data.fold": ("1/3", ()),
-    "data.other": ("plum", ()),
+    "data.ood_images": ("plum", ()),
     "data.on_bad": ("fail", ()),
     "data.max_bad_fraction": ("0", ()),
     "data.max_pixels": ("1600", ()),

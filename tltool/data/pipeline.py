@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
-from tltool.data.decoding.formats import as_written
+from tltool.data.decoding.image_formats import as_written
 from tltool.data.decoding.transcode import FORMATS, read_image_bytes
 
 

@@ -34,9 +34,11 @@ Tta = Annotated[
         "five crops (six times).",
     ),
 ]
-Other = Annotated[
+OodImages = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
+    typer.Option(
+        metavar="NAME", help="A folder of out-of-distribution images next to the class folders."
+    ),
 ]
 Pixels = Annotated[
     str | None,

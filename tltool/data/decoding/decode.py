@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, get_args
 import tensorflow as tf
 
 from tltool.data.decoding import exif
-from tltool.data.decoding.formats import JPEG_RATIOS, as_written, decode_stored
+from tltool.data.decoding.image_formats import JPEG_RATIOS, as_written, decode_stored
 
 Resize = Literal["squash", "crop", "pad"]
 

@@ -90,10 +90,10 @@ def _detector(
         session.observer.on_message(f"no reject option: {why}", level="warning")
         return None, None
     held = plain.scores(learned.held_pooled)
-    if not photos.others:
+    if not photos.ood_images:
         border = threshold_of(held, coverage)
         return plain.with_threshold(border), {"coverage": coverage, "border_set_on": "validation"}
-    others = _scores_of(learning, plain, photos.others)
+    others = _scores_of(learning, plain, photos.ood_images)
     border = threshold_between(held, others, coverage)
     figures = detection_metrics(
         (held / border).astype(np.float32), (others / border).astype(np.float32)
