@@ -21,6 +21,22 @@ from PIL import Image
 PhotoMaker = Callable[..., Path]
 
 
+WITHOUT_EXTRAS = (
+    "augment.policy=none",  # a second to trace it
+    "evaluate.calibrate=false",
+    "evaluate.label_errors=false",
+    "evaluate.report=false",  # another second
+)
+"""Settings of a run that leaves out what few tests are about."""
+WITH_EXTRAS = (
+    "augment.policy=auto",
+    "evaluate.calibrate=true",
+    "evaluate.label_errors=true",
+    "evaluate.report=true",
+)
+"""Settings of a run that does it all, as recipes do where they say nothing else."""
+
+
 def merged(*settings: str) -> list[str]:
     """Return ``KEY=VALUE`` settings without contradictions: the last one of a key stands."""
     return list({setting.partition("=")[0]: setting for setting in settings}.values())
