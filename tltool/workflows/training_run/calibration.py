@@ -63,9 +63,7 @@ def calibrate(learning: Learning, learned: TrainingOutcome, photos: Dataset) -> 
 def _tell_refused(session: Session, found: Temperature) -> None:
     if found.refused:
         session.observer.on_message(
-            f"temperature {found.fitted:.2f} is not taken: for images that it was not fitted on it "
-            f"would raise the log-loss from {found.log_loss_before:.4g} to "
-            f"{found.log_loss_after:.4g}; confidences stay as they are"
+            f"temperature scaling skipped: {found.reason}; probabilities are left uncalibrated"
         )
 
 
