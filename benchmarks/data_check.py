@@ -91,7 +91,7 @@ def speed(rounds: int) -> None:
         "the pass over the files": lambda: scan(
             listing.items, max_pixels=10**8, image_size=224, observer=quiet
         ),
-        "the whole check with its report": lambda: check(folder, report=out),
+        "the whole check with its report": lambda: check(folder, out=out),
     }
     first = {name: clock(work) for name, work in ways.items()}
     found = [{name: clock(work) for name, work in ways.items()} for _ in range(rounds)]
@@ -104,7 +104,7 @@ def speed(rounds: int) -> None:
         print(f"| {name} | {middle:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
     commands = {
         "process: plain decode, images": [sys.executable, "-c", PLAIN, str(folder)],
-        "process: tltool data check": ["tltool", "data", "check", str(folder), "--report", out],
+        "process: tltool data check": ["tltool", "data", "check", str(folder), "--out", out],
     }
     took = [
         {
@@ -144,7 +144,7 @@ def one(folder: str, report: str) -> None:
     from tltool.workflows.check_data import check
 
     started = time.perf_counter()
-    result = check(folder, report=report).result
+    result = check(folder, out=report).result
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = time.perf_counter() - started
     print(f"| {result.images} | {seconds:.1f} | {peak:.0f} |", flush=True)

@@ -51,7 +51,7 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
     }
     bad |= cut
     write(root, "a", bad)
-    result = tltool("data", "check", untouched(root), "--json", "--report", tmp_path / "report")
+    result = tltool("data", "check", untouched(root), "--json", "--out", tmp_path / "report")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     serious = {

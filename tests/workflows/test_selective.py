@@ -91,9 +91,9 @@ def test_predict_shows_unknown_photos_as_such(run, tmp_path):
     known = [row["is_known"] for row in rows]
     assert not any(known[:3]) and all(row["ood_score"] > 1 for row in rows[:3])
     assert sum(known[3:]) >= 12
-    for verb, *more in (("predict",), ("explain", "--to", tmp_path / "to")):
+    for verb, *more in (("predict",), ("explain", "--out", tmp_path / "to")):
         assert "unknown (nearest: " in tltool(verb, run.run, strange, *more).stdout
-    explained = tltool("explain", run.run, strange, fruit, "--to", tmp_path / "to", "--json")
+    explained = tltool("explain", run.run, strange, fruit, "--out", tmp_path / "to", "--json")
     for one, other in zip(json.loads(explained.stdout), rows, strict=True):
         assert one["is_known"] == other["is_known"]
         assert one["ood_score"] == pytest.approx(other["ood_score"], rel=0.1)

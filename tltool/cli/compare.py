@@ -37,7 +37,7 @@ def compare(
             help="Of runs: write a page with images that only one gets right.",
         ),
     ] = None,
-    size: Annotated[
+    image_size: Annotated[
         int | None,
         typer.Option(
             min=16, max=2048, metavar="PIXELS", help="With --backbones: side of all images."
@@ -59,9 +59,9 @@ def compare(
     from tltool.models.backbone_registry import get_backbone
 
     if backbones is None:
-        if size or pixels or other or weights != "imagenet":
+        if image_size or pixels or other or weights != "imagenet":
             raise UsageError(
-                "--size, --weights, --other and --pixels are for backbones",
+                "--image-size, --weights, --other and --pixels are for backbones",
                 hint="add --backbones NAME,NAME",
             )
         found = _runs(given, report, quiet=quiet, debug=debug)
@@ -81,7 +81,7 @@ def compare(
         board = leaderboard(
             given[0],
             names,
-            image_size=size,
+            image_size=image_size,
             weights=weights,
             other=other,
             pixels=pixels,

@@ -32,10 +32,10 @@ def check(
         str,
         typer.Argument(metavar="SOURCE", help="Labelled images: any source that finetune takes."),
     ],
-    report: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            "--report", metavar="FOLDER", help="Where the report goes; else data_check/NAME."
+            "--out", metavar="FOLDER", help="Where the report goes; else data_check/NAME."
         ),
     ] = None,
     image_size: Annotated[
@@ -57,13 +57,13 @@ def check(
     from tltool.workflows.preflight.output_paths import check_report
 
     check_source(source, other=other, min_classes=1)
-    check_report(source, report)
+    check_report(source, folder)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.check_data import check as workflow
 
         found = workflow(
             source,
-            report=report,
+            out=folder,
             image_size=image_size,
             other=other,
             pixels=pixels,
@@ -106,10 +106,10 @@ def split(
         typer.Option(min=2, max=99, metavar="K", help="Divide all but the test into K folds too."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Another one, another split.")] = 0,
-    write: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write split.csv there; the folder is empty or absent."
+            "--out", metavar="FOLDER", help="Write split.csv there; the folder is empty or absent."
         ),
     ] = None,
     how: Annotated[
@@ -131,8 +131,8 @@ def split(
     from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
 
-    if how != "list" and write is None:
-        raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
+    if how != "list" and folder is None:
+        raise UsageError(f"--how {how} needs a folder", hint="give it with --out")
     check_source(source, other=other)
     with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.split_data import split_data
@@ -144,7 +144,7 @@ def split(
             group=group,
             kfold=kfold,
             seed=seed,
-            write=write,
+            out=folder,
             how=how,
             other=other,
             pixels=pixels,
@@ -199,7 +199,7 @@ def _show_split(found: "Division", how: str) -> None:
     print_table(console, *counts_rows(found.counts()))
     if found.written is None:
         line(console)
-        line(console, "Nothing was written; --write FOLDER keeps this split.")
+        line(console, "Nothing was written; --out FOLDER keeps this split.")
         return
     file = found.written / FILE
     line(console)

@@ -151,7 +151,8 @@ def reproduce(
 def pack(
     run: Run,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The file; by default RUN.tar.gz.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The file; by default RUN.tar.gz."),
     ] = None,
     model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
     json: options.Json = False,

@@ -83,9 +83,9 @@ def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
     """
     backbone = get_backbone(name)
     side = size or backbone.image_size
-    backbone.check_size(side, side, told="--size")
+    backbone.check_size(side, side, told="--image-size")
     if diagram is not None:
-        check_picture(diagram, option="--diagram")
+        check_picture(diagram, option="--output")
 
 
 def layers_of(name: str, size: int | None = None) -> Layers:
@@ -118,7 +118,7 @@ def draw_layers(path: Path, layers: Layers) -> None:
     """
     from tltool.models.layer_diagram import draw_layers as draw
 
-    check_picture(path, option="--diagram")
+    check_picture(path, option="--output")
     total = layers.totals()["total"]
     title = (
         f"{layers.backbone.name}: {total['parameters']:,} parameters, "

@@ -56,7 +56,7 @@ class Checked:
 def check(
     source: Path | str,
     *,
-    report: Path | str | None = None,
+    out: Path | str | None = None,
     image_size: int = 224,
     other: str | None = None,
     pixels: str | None = None,
@@ -67,7 +67,7 @@ def check(
 
     Args:
         source: one folder per class, train, val and test folders of such, or any other source.
-        report: folder for both files; None is ``data_check/NAME`` in the current folder, with a
+        out: folder for both files; None is ``data_check/NAME`` in the current folder, with a
             number behind it where the report of another source lies there.
         image_size: side in pixels of the square that the model will see.
         other: name of a folder beside the classes that is no class: the recipe's ``data.other``.
@@ -81,12 +81,12 @@ def check(
         EnvironmentProblem: the report cannot be written.
     """
     observer = observer or SilentObserver()
-    folder = report_folder(str(source), report)
+    folder = report_folder(str(source), out)
     observer.on_phase("source", str(source))
     listing = read_source(
         source, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
     )
-    refuse_among(folder, listing, option="--report")
+    refuse_among(folder, listing, option="--out")
     observer.on_phase("files", f"{len(listing.items):,} images")
     found = scan(
         listing.items,
@@ -112,7 +112,7 @@ def check(
     except OSError as error:
         raise EnvironmentProblem(
             f"the report cannot be written to '{folder}': {error.strerror or error}",
-            hint="give another folder with --report",
+            hint="give another folder with --out",
         ) from None
     return Checked(result, folder / REPORT_FILE, folder / ISSUES_FILE)
 

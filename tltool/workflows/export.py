@@ -66,7 +66,7 @@ def export(
     run: Path | str,
     formats: str = "saved_model",
     *,
-    to: Path = Path("saved_models"),
+    out: Path = Path("saved_models"),
     version: int | None = None,
     max_drop: float = 0.01,
     keep: int | None = None,
@@ -81,7 +81,7 @@ def export(
     Args:
         run: the folder of a finished run, or the model.keras in it.
         formats: names of ``tltool.export.formats``, separated by commas.
-        to: the folder of the models.
+        out: the folder of the models.
         version: of every format; by default each one's next.
         max_drop: largest drop of the accuracy on the validation part.
         keep: how many versions stay; by default all.
@@ -98,12 +98,12 @@ def export(
     artifact = load_artifact(run)
     name = artifact.description.name
     for known in wanted:
-        check_base(to / known.folder(name))
+        check_base(out / known.folder(name))
         if version is not None:
-            check_unused(to / known.folder(name), version)
+            check_unused(out / known.folder(name), version)
     with ExitStack() as stack:
-        with disk_problems_explained(to):
-            staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
+        with disk_problems_explained(out):
+            staged = [_staged(known, out / known.folder(name), stack) for known in wanted]
         observer.on_phase("photos")
         calibrate = _calibrates(wanted)
         found = find_images(RunLayout(run), artifact.description, data, calibrate=calibrate)
@@ -112,7 +112,7 @@ def export(
         sample = sample_of(artifact, found.images)
         contents = _contents(RunLayout(run), artifact, sample.golden)
         check_shapes(contents)
-        with disk_problems_explained(to):
+        with disk_problems_explained(out):
             figures = [
                 _made(one, contents, sample, found, max_drop=max_drop, observer=observer)
                 for one in staged

@@ -64,7 +64,7 @@ def split_data(
     group: str | None = None,
     kfold: int | None = None,
     seed: int = 0,
-    write: Path | None = None,
+    out: Path | None = None,
     how: How = "list",
     other: str | None = None,
     pixels: str | None = None,
@@ -83,7 +83,7 @@ def split_data(
         group: what keeps images together, see ``grouped``; by default the table's column group.
         kfold: number of folds to divide all but the test images into.
         seed: of the division.
-        write: an absent or empty folder that gets split.csv, which is a source itself.
+        out: an absent or empty folder that gets split.csv, which is a source itself.
         how: whether the images are copied or linked into it as well, part by part.
         other: name of a folder beside the classes that is no class; its images are in no part.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
@@ -91,21 +91,21 @@ def split_data(
         observer: told about everything on the way.
 
     Raises:
-        UsageError: the fractions leave nothing, or are of parts that the source gives; ``write`` is
+        UsageError: the fractions leave nothing, or are of parts that the source gives; ``out`` is
             not empty, or lies among the images; or images in the cache should not be copied.
         DataError: the images cannot be used, or a class has too few for the parts.
-        EnvironmentProblem: ``write`` cannot be written.
+        EnvironmentProblem: ``out`` cannot be written.
     """
     observer = observer or SilentObserver()
     shares = _shares(validation, test, kfold)
     if group is not None and not group.strip():
         raise UsageError("--group '' names nothing", hint=HINT)
-    if write is not None:
-        _check_empty(write)
+    if out is not None:
+        _check_empty(out)
     observer.on_phase("audit", source)
     listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
-    if write is not None:
-        refuse_among(write, listing, option="--write")
+    if out is not None:
+        refuse_among(out, listing, option="--out")
         _check_lasting(listing, how)
     _check_drawn(listing, validation, test)
     if listing.others:
@@ -137,10 +137,10 @@ def split_data(
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
     report_duplicates(catalog, split, clusters, see=check_shows(source), observer=observer)
-    division = Division(catalog, split, write, others)
+    division = Division(catalog, split, out, others)
     _check_whole(division)
-    if write is not None:
-        export_split(write.resolve(), catalog, split, how, observer)
+    if out is not None:
+        export_split(out.resolve(), catalog, split, how, observer)
     return division
 
 
@@ -264,11 +264,11 @@ def _check_groups(
 def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(
-            f"'{folder}' is a file", hint="give a folder with --write; it was not touched"
+            f"'{folder}' is a file", hint="give a folder with --out; it was not touched"
         )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            f"'{folder}' is not empty", hint="give another folder with --write; it was not touched"
+            f"'{folder}' is not empty", hint="give another folder with --out; it was not touched"
         )
 
 

@@ -37,14 +37,14 @@ def check_first(
         check_obtainable(recipe.model.backbone, offline=offline)
 
 
-def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
+def check_preview(recipe: Recipe, photos: str, output: Path) -> None:
     """Check names, picture and source as ``preview`` will; opens no image and no connection.
 
     Raises:
         UsageError, DataError: as ``preview`` would.
     """
     check_names(recipe)
-    check_picture(to, option="--to")
+    check_picture(output, option="--output")
     check_source(photos, other=recipe.data.other)
 
 
