@@ -71,7 +71,7 @@ def some_recipe() -> st.SearchStrategy[dict[str, Any]]:
     by_key = {key: values(entry_of(key)) for key in all_keys()}
     letters = st.characters(exclude_characters="/.", exclude_categories=["Cs"])
     places = st.none() | st.text(letters, min_size=1).map(lambda name: f"/{name}")
-    by_key |= {"data.source": places, "data.other": places}
+    by_key |= {"data.source": places, "data.ood_images": places}
     chosen = st.fixed_dictionaries({}, optional=by_key)
     return st.tuples(chosen, st.sets(st.sampled_from(SWITCHES))).map(lambda drawn: nested(*drawn))
 

@@ -66,7 +66,7 @@ def show(
     all_layers: Annotated[
         bool, typer.Option("--all", help="Show every layer on its own line.")
     ] = False,
-    diagram: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Also draw a diagram; the file must not exist."),
     ] = None,
@@ -80,19 +80,19 @@ def show(
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.backbones import check_layers
 
-    check_layers(name, image_size, diagram)
+    check_layers(name, image_size, output)
     with shown(quiet=True, debug=debug):
         from tltool.workflows.backbones import backbone_layers, draw_layers
 
         layers = backbone_layers(name, image_size)
-        if diagram is not None:
-            draw_layers(diagram, layers)
+        if output is not None:
+            draw_layers(output, layers)
     if json:
-        print_json({**layers.to_json(), "diagram": str(diagram) if diagram else None})
+        print_json({**layers.to_json(), "output": str(output) if output else None})
         return
     _print_layers(layers, every=all_layers)
-    if diagram is not None:
-        line(out(), f"wrote {diagram}")
+    if output is not None:
+        line(out(), f"wrote {output}")
 
 
 def _print_layers(layers: "BackboneLayers", *, every: bool) -> None:

@@ -53,13 +53,13 @@ def expand_shorthands(tree: Tree, *, folder: Path) -> Tree:
     if isinstance(train, dict) and "cache" in train:
         own["train"] = {**train, "cache": cache_shorthand(train["cache"])}
     if isinstance(data, dict):
-        paths = {key: data[key] for key in ("source", "other") if _is_path(key, data.get(key))}
+        paths = {key: data[key] for key in ("source", "ood_images") if _is_path(key, data.get(key))}
         own["data"] = {**data, **{key: anchored(path, folder) for key, path in paths.items()}}
     return own
 
 
 def _is_path(key: str, value: Any) -> bool:
-    """Whether a value names images by their path; a bare `data.other` names a class folder."""
+    """Whether a value names images by their path; a bare `data.ood_images` names a class folder."""
     if not isinstance(value, str) or not value:
         return False
     return key == "source" or "/" in value or "\\" in value

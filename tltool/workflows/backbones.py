@@ -86,7 +86,7 @@ def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
     side = size or backbone.image_size
     backbone.check_size(side, side, option="--image-size")
     if diagram is not None:
-        check_picture(diagram, option="--diagram")
+        check_picture(diagram, option="--output")
 
 
 def backbone_layers(name: str, size: int | None = None) -> BackboneLayers:
@@ -119,7 +119,7 @@ def draw_layers(path: Path, layers: BackboneLayers) -> None:
     """
     from tltool.models.layer_diagram import draw_layers as draw
 
-    check_picture(path, option="--diagram")
+    check_picture(path, option="--output")
     total = layers.totals()["total"]
     title = (
         f"{layers.backbone.name}: {total['parameters']:,} parameters, "

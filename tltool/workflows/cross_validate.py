@@ -118,7 +118,12 @@ def cross_validate(
     observer = observer or SilentObserver()
     data = load_recipe(recipe, settings).data
     listing = read_source(
-        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
+        photos,
+        test=test,
+        ood_images=data.ood_images,
+        pixels=data.pixels,
+        offline=offline,
+        observer=observer,
     )
     names = _names(listing, count)
     begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)

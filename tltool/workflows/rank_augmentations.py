@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recommend import tiny_and_grey
+from tltool.data.checks.recipe_choice import tiny_and_grey
 from tltool.errors import DataError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first

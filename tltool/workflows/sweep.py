@@ -128,7 +128,12 @@ def sweep(
         check_recipe(one_recipe, weights)
     data = plan[0][2].data
     listing = read_source(
-        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
+        photos,
+        test=test,
+        ood_images=data.ood_images,
+        pixels=data.pixels,
+        offline=offline,
+        observer=observer,
     )
     begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
     clock = _Clock(budget)

@@ -25,7 +25,9 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
         train: training images.
         cached: whether phases run on cached features.
     """
-    from tltool.data.checks.recommend import tiny_and_grey  # here: recipes are checked without PIL
+    from tltool.data.checks.recipe_choice import (
+        tiny_and_grey,  # here: recipes are checked without PIL
+    )
 
     photos = len(train)
     section, choice = resolve_augmentation(

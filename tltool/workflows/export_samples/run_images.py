@@ -18,7 +18,7 @@ from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.export_samples.parity import decoded
+from tltool.workflows.export_samples.parity_samples import decoded
 
 COMPARED = 256  # images at most that every format answers
 CALIBRATED = 200  # images at most that set the ranges of 8-bit integers

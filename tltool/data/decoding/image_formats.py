@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import tensorflow as tf
 
@@ -20,20 +22,55 @@ as_written = tf.autograph.experimental.do_not_convert
 _UNKNOWN, _JPEG, _PNG, _WEBP, _GIF, _BMP = range(6)
 
 
+FULL_SIZE = (2**31 - 1, 2**31 - 1)
+"""A target that no smaller scale of a JPEG covers."""
+
+
 @as_written
 def decode_stored(
-    data: tf.Tensor, jpeg_ratio: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+    data: tf.Tensor, target: tuple[int, int] = FULL_SIZE, *, one_side: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode one image as stored.
+    """Decode one image as stored; a JPEG at the smallest of its scales that covers ``target``.
 
     Args:
         data: scalar string.
-        jpeg_ratio: from the stored shape (int32 [3]) and the orientation of a JPEG file, the
-            index into 1, 1/2, 1/4, 1/8 at which to decode it; None decodes at full size.
+        target: height and width wanted of the upright image.
+        one_side: whether a JPEG covers the target when one of its sides does.
 
     Returns:
         uint8 [H, W, 3] as stored and its EXIF orientation, int64 scalar.
     """
+    image, orientation = _decode_graph()(data, tf.constant(target), tf.constant(one_side))
+    return image, orientation
+
+
+@lru_cache(maxsize=1)
+def _decode_graph() -> Any:
+    """Return the concrete function behind ``decode_stored``.
+
+    It is large, and tracing it takes most of a second. As a function of its own a SavedModel
+    stores it once, whatever calls it.
+    """
+    return traced_on_cpu(
+        _decode,
+        tf.TensorSpec([], tf.string, "data"),
+        tf.TensorSpec([2], tf.int32, "target"),
+        tf.TensorSpec([], tf.bool, "one_side"),
+    )
+
+
+def traced_on_cpu(function: Callable[..., Any], *signature: tf.TensorSpec) -> Any:
+    """Return the concrete function of ``function`` for tensors of ``signature``, run on the CPU."""
+
+    def on_cpu(*arguments: tf.Tensor) -> Any:
+        with tf.device("/CPU:0"):
+            return function(*arguments)
+
+    with tf.init_scope():  # a graph that is being traced around the first call must not own it
+        return tf.function(on_cpu, signature, autograph=False).get_concrete_function()
+
+
+def _decode(data: tf.Tensor, target: tf.Tensor, one_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     buffer, kind = exif.as_bytes(data), _kind(data)
     exif_at, transparent = _declared(kind, buffer)
     orientation = exif.tiff_orientation(buffer, exif_at)
@@ -41,7 +78,7 @@ def decode_stored(
         kind,
         {
             _UNKNOWN: lambda: _decode_any(data),
-            _JPEG: lambda: _decode_jpeg(data, orientation, jpeg_ratio),
+            _JPEG: lambda: _decode_scaled_jpeg(data, orientation, target, one_side),
             _PNG: lambda: _decode_png(data, buffer, transparent),
             _GIF: lambda: _decode_gif(data, buffer),
             _BMP: lambda: _decode_bmp(data, buffer),
@@ -102,17 +139,23 @@ def _decode_any(data: tf.Tensor) -> tf.Tensor:
     return tf.image.grayscale_to_rgb(tf.io.decode_image(data, expand_animations=False)[..., :1])
 
 
-def _decode_jpeg(
-    data: tf.Tensor,
-    orientation: tf.Tensor,
-    choose_ratio: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
+def _decode_scaled_jpeg(
+    data: tf.Tensor, orientation: tf.Tensor, target: tf.Tensor, one_side: tf.Tensor
 ) -> tf.Tensor:
     shape = tf.io.extract_jpeg_shape(data)
     with tf.control_dependencies([_check_pixels(shape[0], shape[1])]):
-        if choose_ratio is None:
-            return decode_jpeg(data)
         branches = [lambda ratio=ratio: _jpeg_at(data, ratio) for ratio in JPEG_RATIOS]
-        return tf.switch_case(choose_ratio(shape, orientation), branches)
+        upright = tf.where(orientation >= 5, tf.reverse(shape[:2], [0]), shape[:2])
+        return tf.switch_case(_jpeg_ratio(upright, target, one_side), branches)
+
+
+def _jpeg_ratio(shape: tf.Tensor, target: tf.Tensor, one_side: tf.Tensor) -> tf.Tensor:
+    """Return the index of the smallest scale at which a JPEG still covers the target."""
+    # ceil(size / ratio) is what libjpeg makes of it.
+    scaled = -(-shape[tf.newaxis] // tf.constant(JPEG_RATIOS[1:])[:, tf.newaxis])
+    covers = scaled >= target
+    both, either = tf.reduce_all(covers, axis=1), tf.reduce_any(covers, axis=1)
+    return tf.reduce_sum(tf.cast(tf.where(one_side, either, both), tf.int32))
 
 
 @as_written

@@ -12,9 +12,9 @@ from PIL import Image, ImageOps
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.transcode import open_image
 from tltool.evaluation.explain.overlay import overlay
-from tltool.serving.errors import ApiError, bad_request
-from tltool.serving.model import CLASS_INPUT, IMAGE_INPUT, ServedModel, images_array
+from tltool.serving.api_errors import ApiError, bad_request
 from tltool.serving.requests import Arrays, Question
+from tltool.serving.served_model import CLASS_INPUT, IMAGE_INPUT, ServedModel, images_array
 
 LARGEST_SIDE = 1024  # pixels of the picture
 _NAMED = 40  # classes in a message

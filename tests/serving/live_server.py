@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tltool.serving.app import make_app
-from tltool.serving.metrics import Metrics
+from tltool.serving.model_source import Source
+from tltool.serving.prometheus import Metrics
 from tltool.serving.repository import Repository
 from tltool.serving.server import listen, make_server
 from tltool.serving.settings import Settings
-from tltool.serving.source import Source
 
 
 @dataclass(frozen=True)

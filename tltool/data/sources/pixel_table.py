@@ -15,12 +15,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from tltool.data.sources.columns import META
-from tltool.data.sources.indexed import INDEX, index_listing
+from tltool.data.sources.cache_index import INDEX, index_listing
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.pixel_names import PixelColumns, count_pixels, pixel_columns
-from tltool.data.sources.rows import Table
-from tltool.data.sources.store import content_key, kept
+from tltool.data.sources.pixel_columns import PixelColumns, count_pixels, pixel_columns
+from tltool.data.sources.source_cache import content_key, kept
+from tltool.data.sources.table_columns import META
+from tltool.data.sources.table_rows import Table
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
 from tltool.recipe.schema import PIXELS_PATTERN

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tltool.data.sources.columns import Problems, described_item
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.rows import open_table
+from tltool.data.sources.table_columns import Problems, described_item
+from tltool.data.sources.table_rows import open_table
 
 INDEX = "index.csv"
 

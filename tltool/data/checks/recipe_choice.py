@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tltool.data.catalog import Item
-from tltool.data.checks.properties import FEATURES
+from tltool.data.checks.file_properties import FEATURES
 
 TINY = 32  # pixels a side
 _MOST = 0.9  # of the images

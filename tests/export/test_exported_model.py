@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded
 from tltool.errors import DataError, UsageError
-from tltool.export.load import load_exported, version_folder
+from tltool.export.exported_model import load_exported, version_folder
 
 
 def test_a_loaded_export_answers_and_knows_its_names(exported: Path) -> None:

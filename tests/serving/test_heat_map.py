@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
 from tests.serving.conftest import SETTINGS
-from tests.serving.live import form, serving, versions_of
+from tests.serving.live_server import form, serving, versions_of
 from tests.serving.test_classify import huge_png
-from tltool.serving.explain import picture
+from tltool.serving.heat_map import picture
 
 
 def picture_of(answer) -> Image.Image:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 
 UNEVEN = 3.0
 FEWEST = 3

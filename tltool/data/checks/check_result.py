@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tltool.data.catalog import Item
-from tltool.data.checks.balance import Balance
-from tltool.data.checks.copies import NOT_COMPARED
-from tltool.data.checks.files import MANY
+from tltool.data.checks.aspect_ratios import Shape
+from tltool.data.checks.class_imbalance import Balance
+from tltool.data.checks.duplicate_findings import NOT_COMPARED
+from tltool.data.checks.file_findings import MANY
 from tltool.data.checks.findings import SEVERITIES, Finding
-from tltool.data.checks.recommend import TINY
-from tltool.data.checks.shape import Shape
+from tltool.data.checks.recipe_choice import TINY
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 
 BAD_KINDS = (
     *("unreadable", "empty", "damaged", "not an image", "unsupported"),
@@ -70,16 +70,16 @@ class CheckResult:
         bytes: size of the usable ones.
         items: the usable ones, audited.
         findings: serious ones first.
-        clusters: of the duplicates, by position in ``items`` and, after them, ``others``.
+        clusters: of the duplicates, by position in ``items`` and, after them, ``ood_images``.
         network: whose features had a say in them; None if its weights are not at hand.
         balance: of the classes, None without a usable image.
         shape: aspect ratios, None without a usable image.
         shortcuts: properties tried, the best predictor first.
         given_splits: names of the splits that the source gives.
         recipe: the shipped recipe that suits, None where the usual ones do.
-        other: where images of anything but the classes are; None without such.
-        other_images: how many there are.
-        others: the usable ones, audited.
+        ood_source: where the out-of-distribution images are; None without such.
+        ood_count: how many there are.
+        ood_images: the usable ones, audited.
     """
 
     source: str
@@ -95,9 +95,9 @@ class CheckResult:
     shortcuts: Sequence[Shortcut]
     given_splits: Sequence[str]
     recipe: str | None = None
-    other: str | None = None
-    other_images: int = 0
-    others: Sequence[Item] = ()
+    ood_source: str | None = None
+    ood_count: int = 0
+    ood_images: Sequence[Item] = ()
 
     def count(self, severity: str) -> int:
         """Return the number of findings of one severity."""
@@ -115,13 +115,13 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the items as a JSON-ready document."""
-        items = [*self.items, *self.others]
+        items = [*self.items, *self.ood_images]
         return {
             "source": self.source,
             "images": self.images,
             "usable": len(self.items),
             "bytes": self.bytes,
-            "others": {"images": self.other_images, "usable": len(self.others)},
+            "ood_images": {"images": self.ood_count, "usable": len(self.ood_images)},
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
             "summary": [line._asdict() for line in summary(self)],
             "classes": asdict(self.balance) if self.balance else None,
@@ -151,7 +151,7 @@ def summary(result: CheckResult) -> list[Line]:
     return [
         _unusable(result),
         _told(result, "odd files", _ODD_KINDS, none="none"),
-        *_others(result),
+        *_ood_images(result),
         _conflicts(result),
         _leaks(result),
         _duplicates(result),
@@ -219,18 +219,18 @@ def _duplicates(result: CheckResult) -> Line:
     return Line("duplicates", "look" if exact + near else "ok", told)
 
 
-def _others(result: CheckResult) -> Iterator[Line]:
-    """Yield what is known of the images of anything but the classes, if there are any."""
-    if result.other is None:
+def _ood_images(result: CheckResult) -> Iterator[Line]:
+    """Yield what is known of the out-of-distribution images, if there are any."""
+    if result.ood_source is None:
         return
-    paths = {item.path for item in result.others}
+    paths = {item.path for item in result.ood_images}
     found = _of(result, ("label conflict",))
     among = sum(not paths.isdisjoint((f.path, *f.related)) for f in found)
-    lost = result.other_images - len(result.others)
-    told = f"{result.other_images:,} of {result.other!r}"
+    lost = result.ood_count - len(result.ood_images)
+    told = f"{result.ood_count:,} of {result.ood_source!r}"
     told += f", {lost:,} cannot be used" if lost else ""
     told += f", {_pictures(among)} in a class too" if among else ""
-    yield Line("other images", "serious" if lost or among else "ok", told)
+    yield Line("OOD images", "serious" if lost or among else "ok", told)
 
 
 def _pictures(count: int) -> str:

@@ -90,8 +90,10 @@ def contents_of(
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
     known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
     kept = {k: v for k, v in facts.items() if k in known or k in versions()}
-    other = recipe.data.other if not Path(recipe.data.other or "/").is_absolute() else None
-    data = recipe.data.model_copy(update={"source": None, "other": other})
+    ood_images = recipe.data.ood_images
+    if Path(ood_images or "/").is_absolute():
+        ood_images = None
+    data = recipe.data.model_copy(update={"source": None, "ood_images": ood_images})
     shared = to_yaml(recipe.model_copy(update={"data": data})).encode()
 
     return Contents(

@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError, GateError
+from tltool.export.exported_model import SAVED_MODEL_FILE
 from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE, EXPLAIN_SIGNATURE
-from tltool.export.load import SAVED_MODEL_FILE
 from tltool.export.saved_model import (
     BYTES_SIGNATURE,
     CLASS_NAMES_ASSET,
     DECODE_ASSET,
 )
-from tltool.serving.errors import ApiError
+from tltool.serving.api_errors import ApiError
 from tltool.serving.requests import Arrays
 from tltool.serving.signatures import Signature, read_signatures
 
@@ -142,7 +142,7 @@ def _check_seal(folder: Path) -> bool:
 
 def _prove(model: ServedModel, folder: Path) -> list[str]:
     """Ask the model the images that travel with it; this also warms it up."""
-    from tltool.export.formats import FORMATS
+    from tltool.export.export_formats import FORMATS
     from tltool.export.golden import GOLDEN_ASSET, read_golden
 
     signature = model.takes_images

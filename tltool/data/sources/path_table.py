@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tltool.data.catalog import Item
-from tltool.data.sources.columns import META, Problems, described_item
 from tltool.data.sources.listing import Listing, listed
-from tltool.data.sources.rows import Table
+from tltool.data.sources.table_columns import META, Problems, described_item
+from tltool.data.sources.table_rows import Table
 from tltool.data.splits.split import LISTED
 from tltool.errors import DataError, did_you_mean
 from tltool.events import Observer

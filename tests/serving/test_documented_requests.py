@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.serving.half_plus import half_plus, three_inputs
-from tests.serving.live import Live, serving, versions_of
+from tests.serving.live_server import Live, serving, versions_of
 
 AVAILABLE = {
     "model_version_status": [

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.serving.half_plus import half_plus
-from tests.serving.live import Live, serving, versions_of
+from tests.serving.live_server import Live, serving, versions_of
 from tltool.errors import DataError
 from tltool.serving import repository
-from tltool.serving.model import ServedModel, load_version
+from tltool.serving.served_model import ServedModel, load_version
 from tltool.serving.settings import Settings
 
 SETTINGS = Settings(drain_seconds=0.0, poll_seconds=0.05)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tltool.data.decoding.decode import DecodeSpec, decode_batch
 from tltool.errors import DataError, GateError, UsageError
 from tltool.export.acceptance import differences
-from tltool.export.formats import FORMATS, check_installed
+from tltool.export.export_formats import FORMATS, check_installed
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, read_golden
 from tltool.export.saved_model import DECODE_ASSET

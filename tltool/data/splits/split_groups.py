@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tltool.data.catalog import Item
-from tltool.data.duplicates.clusters import Cluster, Groups
+from tltool.data.duplicates.find_duplicates import Cluster, Groups
 from tltool.errors import DataError
 
 

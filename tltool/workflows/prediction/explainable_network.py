@@ -16,7 +16,7 @@ from tltool.artifact import (
     read_calibration,
 )
 from tltool.errors import DataError, UsageError
-from tltool.export.load import version_folder
+from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.export.versions import versions
 from tltool.models.backbone_registry import get_backbone

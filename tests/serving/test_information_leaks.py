@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.loopback import served
 from tests.export.tiny_classifier import encoded
-from tests.serving.live import Answer, Live, b64, form
+from tests.serving.live_server import Answer, Live, b64, form
 from tests.serving.test_classify import huge_png
 
 

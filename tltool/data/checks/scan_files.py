@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from tltool.data.audit.inspect_file import image_decoder, inspect_file, named_problems, read_file
 from tltool.data.catalog import Item
-from tltool.data.checks.files import bad_file, odd_file
+from tltool.data.checks.file_findings import bad_file, odd_file
+from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.findings import Finding
-from tltool.data.checks.properties import FEATURES, colours_of, features_of
 from tltool.data.decoding import transcode
-from tltool.data.decoding.formats import as_written, decode_jpeg, decode_stored
 from tltool.data.decoding.header import BadFileError, Header
+from tltool.data.decoding.image_formats import as_written, decode_jpeg, decode_stored
 from tltool.data.duplicates import perceptual_hash
 from tltool.data.pipeline import fixed_options
 from tltool.events import Observer
