@@ -16,7 +16,7 @@ from tltool.evaluation.calibration.temperature import Temperature, choose_temper
 from tltool.evaluation.metrics.selective import detection_metrics, threshold_between, threshold_of
 from tltool.inference import Classifier, decoder, softmax
 from tltool.training.ood import (
-    MOST_FEATURES,
+    MAX_FEATURES,
     OutlierDetector,
     fit_detector,
     why_no_detector,
@@ -75,10 +75,10 @@ def _detector(
     coverage = session.recipe.evaluate.coverage
     assert coverage is not None
     pooled, labels = learned.train_pooled()
-    if pooled.shape[-1] > MOST_FEATURES:
+    if pooled.shape[-1] > MAX_FEATURES:
         session.observer.on_message(
             f"no reject option: the head leaves {pooled.shape[-1]:,} features, and it is made for "
-            f"heads that pool, with at most {MOST_FEATURES:,}",
+            f"heads that pool, with at most {MAX_FEATURES:,}",
             level="warning",
         )
         return None, None

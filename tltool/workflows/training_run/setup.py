@@ -63,7 +63,7 @@ def build(session: Session, classes: int, stored: StoredWeights | Path | None) -
             weights=stored.path if isinstance(stored, StoredWeights) else stored,
             seed=recipe.seed,
             train_batch_norm=recipe.model.batch_norm == "train",
-            drops=specs.drops(recipe),
+            dropout_settings=specs.drops(recipe),
             groups=recipe.model.norm_groups,
             regularization=specs.regularization(recipe),
         )

@@ -23,7 +23,7 @@ from tltool.training.cached_phase import finetune_data, head_data, pooled_from_c
 from tltool.training.checkpoint import Progress
 from tltool.training.early_stopping import BestModel
 from tltool.training.live_phase import live_data
-from tltool.training.ood import MOST_IMAGES
+from tltool.training.ood import MAX_IMAGES
 from tltool.training.optimizers import Group
 from tltool.training.outcome import TrainingOutcome
 from tltool.training.phase_plan import (
@@ -202,13 +202,13 @@ class Learning:
                 plain = self.passes.plain(extractor, self.train)
             self._phase_probe(plain, held)
         else:
-            self.network.standardize(lambda: self._pooled_live(self.train.spread(MOST_IMAGES)))
+            self.network.standardize(lambda: self._pooled_live(self.train.spread(MAX_IMAGES)))
         self.balance.settle()
         self._phase_head(partial(self._live_data, "head"), live=True)
         if self.stage:
             self._phase_finetune(self.network.model, partial(self._live_data, "finetune"))
         self.best.restore()
-        some = self.train.spread(MOST_IMAGES)  # this pass costs as much as validation does
+        some = self.train.spread(MAX_IMAGES)  # this pass costs as much as validation does
         return self._learned(
             self._pooled_live(self.held), lambda: (self._pooled_live(some), some.labels)
         )
