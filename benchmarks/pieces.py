@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.sampler import Sampler
@@ -24,7 +24,7 @@ from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.optimizers import Group
 from tltool.training.plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
-from tltool.workflows.resolve.specs import phase_plan
+from tltool.workflows.training_run.phases import phase_plan
 
 SIDE = 224
 

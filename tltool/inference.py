@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.models.network import Network
 from tltool.training.measure import HeadLogits, Pooling
 from tltool.training.ood import OutlierDetector

@@ -1,127 +1,142 @@
-"""The one place where a recipe becomes the plain arguments of everything below."""
+"""The one place where a recipe becomes the settled, plain arguments of everything below."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
-from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone
+from tltool.augment.spec import FeatureSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.errors import UsageError
+from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone, get_backbone
 from tltool.models.regularization_spec import Regularize
-from tltool.recipe.schema import DROPOUT, Recipe
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tltool.data.decoding.decode import DecodeSpec
-    from tltool.models.head_parts import DropoutSettings
-    from tltool.training.plan import PhasePlan
+from tltool.recipe.schema import DROPOUT, Norm, Recipe
+from tltool.workflows.resolve.augmentation import feature_spec
 
 
-def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
-    """Return how images become the network's input."""
-    # here, because a recipe is checked without TensorFlow
-    from tltool.data.decoding.decode import DecodeSpec
+@dataclass(frozen=True)
+class HeadSpec:
+    """The classifier on top of the backbone.
 
+    Attributes:
+        kind: gap, gap_conv, gap_max, mlp, flatten, attention or original.
+        dropout: rate of its dropout, 0 to 1.
+        dropout_kind: what the dropout drops.
+        attention_dropout: rate at which attention weights are dropped.
+        hidden_units: width of the hidden layer of mlp and flatten.
+        norm: normalisation of that layer.
+    """
+
+    kind: str
+    dropout: float
+    dropout_kind: Literal["dropout", "gaussian", "spatial", "alpha", "dropconnect"]
+    attention_dropout: float
+    hidden_units: int
+    norm: Norm
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a recipe decides about a run, resolved against the registry of backbones.
+
+    Attributes:
+        recipe: the settings.
+        backbone: registry entry of its backbone.
+        decode: how images become the input of the network.
+        head: the classifier on top.
+        regularization: what is done inside the backbone.
+        first_trained_stage: first stage that the fine-tune phase trains; None without that phase.
+        feature_changes: augmentation of cached features.
+        problems: what could not be resolved, such as the name of an unknown stage.
+    """
+
+    recipe: Recipe
+    backbone: Backbone
+    decode: DecodeSpec
+    head: HeadSpec
+    regularization: Regularize
+    first_trained_stage: str | None
+    feature_changes: FeatureSpec
+    problems: tuple[UsageError, ...]
+
+    @cached_property
+    def trained_stages(self) -> int:
+        """How many stages of the backbone the fine-tune phase trains."""
+        names = [stage.name for stage in self.backbone.stages]
+        return len(names) - names.index(self.first_trained_stage) if self.first_trained_stage else 0
+
+    @property
+    def trains_whole_backbone(self) -> bool:
+        """Whether no part of the backbone stays frozen, so that no features can be cached."""
+        return self.first_trained_stage == self.backbone.stages[0].name
+
+
+def resolve(recipe: Recipe) -> RunSpec:
+    """Return what ``recipe`` decides about a run. No image is opened and no framework loaded.
+
+    Raises:
+        UsageError: there is no such backbone.
+    """
+    backbone = get_backbone(recipe.model.backbone)
     side = recipe.data.image_size or backbone.image_size
-    return DecodeSpec(side, side, recipe.data.resize)
+    stage, problems = None, list[UsageError]()
+    try:
+        stage = _first_trained_stage(recipe, backbone)
+    except UsageError as error:
+        problems.append(error)
+    return RunSpec(
+        recipe,
+        backbone,
+        decode=DecodeSpec(side, side, recipe.data.resize),
+        head=_head(recipe, backbone),
+        regularization=_regularization(recipe),
+        first_trained_stage=stage,
+        feature_changes=feature_spec(recipe.augment),
+        problems=tuple(problems),
+    )
 
 
-def head_kind(recipe: Recipe, backbone: Backbone) -> str:
-    """Return the kind of the head; a paper's head without hidden layers is a ``gap``."""
-    kind = recipe.model.head.kind or backbone.default_head
-    return "gap" if kind == "original" and not backbone.head.hidden else kind
+def _head(recipe: Recipe, backbone: Backbone) -> HeadSpec:
+    """Return the head; a paper's head without hidden layers is a ``gap``."""
+    section = recipe.model.head
+    kind = section.kind or backbone.default_head
+    of_paper = kind == "original"
+    dropout = section.dropout
+    if dropout is None:
+        dropout = backbone.head.dropout if of_paper else DROPOUT
+    return HeadSpec(
+        kind="gap" if of_paper and not backbone.head.hidden else kind,
+        dropout=dropout,
+        dropout_kind=section.dropout_kind,
+        attention_dropout=section.attention_dropout,
+        hidden_units=section.hidden_units,
+        norm=section.norm,
+    )
 
 
-def head_dropout(recipe: Recipe, backbone: Backbone) -> float:
-    """Return the fraction dropped in the head."""
-    given = recipe.model.head
-    if given.dropout is not None:
-        return given.dropout
-    original = (given.kind or backbone.default_head) == "original"
-    return backbone.head.dropout if original else DROPOUT
-
-
-def drops(recipe: Recipe) -> DropoutSettings:
-    """Return what the head drops."""
-    from tltool.models.head_parts import DropoutSettings
-
-    return DropoutSettings(recipe.model.head.dropout_kind, recipe.model.head.attention_dropout)
-
-
-def regularization(recipe: Recipe) -> Regularize:
-    """Return what is done inside the backbone."""
-    given = recipe.model.regularize
-    block = given.drop_block
+def _regularization(recipe: Recipe) -> Regularize:
+    section = recipe.model.regularize
+    block = section.drop_block
     return Regularize(
-        given.stochastic_depth,
+        section.stochastic_depth,
         (block.rate, block.size) if block else None,
-        given.norm,
+        section.norm,
         recipe.model.norm_groups,
     )
 
 
-def phase_plan(
-    recipe: Recipe,
-    name: str,
-    *,
-    epochs: int,
-    learning_rate: float,
-    steps: int,
-    class_weights: np.ndarray | None,
-) -> PhasePlan:
-    """Return what one phase does.
-
-    Args:
-        recipe: what the run does.
-        name: head or finetune.
-        epochs: most epochs.
-        learning_rate: the highest.
-        steps: steps of one epoch.
-        class_weights: float32 [C], or None.
-    """
-    from tltool.training.plan import PhasePlan
-    from tltool.training.schedules import Schedule
-
-    train = recipe.train
-    return PhasePlan(
-        name=name,
-        epochs=epochs,
-        steps=steps,
-        schedule=Schedule(
-            kind=train.schedule,
-            peak=learning_rate,
-            steps=steps * epochs,
-            warmup=round(steps * train.warmup_epochs),
-            patience=train.plateau_patience,
-            decay=train.decay_factor,
-            every=steps * train.step_epochs,
-        ),
-        optimizer=train.optimizer,
-        weight_decay=train.weight_decay,
-        smoothing=train.label_smoothing,
-        class_weights=class_weights,
-        focal_gamma=train.focal_gamma * (train.imbalance == "focal"),
-        ema=train.ema,
-        patience=train.early_stopping.patience,
-        min_delta=train.early_stopping.min_delta,
-        seed=recipe.seed,
-        l2=train.l2,
-        clip_norm=train.clip_norm,
-        max_norm=train.max_norm,
-        unfreeze_every=train.finetune.unfreeze_every,
-    )
-
-
-def first_trained_stage(recipe: Recipe, backbone: Backbone) -> str | None:
+def _first_trained_stage(recipe: Recipe, backbone: Backbone) -> str | None:
     """Return the first stage that the fine-tune phase trains; None when there is no such phase.
 
     Raises:
         UsageError: the backbone has no such stage.
     """
-    wanted = recipe.train.finetune.unfreeze
-    if recipe.train.finetune.epochs == 0 or wanted == HEAD_ONLY:
+    unfreeze = recipe.train.finetune.unfreeze
+    if recipe.train.finetune.epochs == 0 or unfreeze == HEAD_ONLY:
         return None
-    if wanted == "last":
+    if unfreeze == "last":
         return backbone.stages[-1].name
-    if wanted == WHOLE_NET:
+    if unfreeze == WHOLE_NET:
         return backbone.stages[0].name
-    return backbone.stage(wanted).name
+    return backbone.stage(unfreeze).name
