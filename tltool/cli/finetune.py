@@ -8,7 +8,7 @@ from tltool.cli.cross_validate import Folds, cross_validate
 from tltool.cli.find_lr import suggest_rates
 from tltool.cli.terminal import options, training
 from tltool.cli.terminal.errors import guarded
-from tltool.cli.terminal.rerun_hint import given_options
+from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
 from tltool.runs.run_options import RunOptions
 
@@ -87,7 +87,7 @@ def finetune(
         track=tuple(track or ()),
     )
     file = read_recipe(recipe)
-    rerun = ["--recipe", recipe, *given_options(context, without=("find_lr", "kfold", "recipe"))]
+    rerun = ["--recipe", recipe, *user_options(context, without=("find_lr", "kfold", "recipe"))]
     if find_lr:
         if kfold is not None or test is not None or saved_models != training.EXPORTS:
             raise UsageError(

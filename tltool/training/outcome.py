@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tltool.training.plan import Row
+from tltool.training.phase_plan import Row
 from tltool.training.probe import Probe
 
 

@@ -16,7 +16,7 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout, create_run
 from tltool.runs.run_options import RunOptions
 from tltool.training.checkpoint import TrainingState
-from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
+from tltool.training.lr_range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.workflows.preflight.run import check_training
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.class_balance import balance_classes

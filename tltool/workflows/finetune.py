@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.events import Observer
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
 from tltool.runs.run_options import Device, RunOptions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tltool.cli.terminal.console import print_json
-from tltool.cli.terminal.gate_failures import results_first
+from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import show_run
 from tltool.runs import run_options
 
@@ -116,7 +116,7 @@ def train(
     started = time.perf_counter()
     spec = resolve(recipe)
     check_run(spec, options)
-    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
+    with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.finetune import start_run
 
         result = start_run(spec, options, observer=display)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tltool.data.splits.split import SplitRow, read_split
 from tltool.errors import DataError, UsageError
-from tltool.export.load import version_folder
+from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout
@@ -116,7 +116,7 @@ def common_keys(contenders: Sequence[ComparedRun]) -> list[Key]:
                 f"{len(first.answers) - missing} in common, {missing} only in the {first.part} "
                 f"part of the first, {added} only in the {other.part} part of the second",
                 hint="train both on the same split: the same --test, or the same data.* and seed; "
-                "`tltool data split --write FOLDER` keeps one",
+                "`tltool data split --out FOLDER` keeps one",
             )
         changed = [
             key for key, one in first.answers.items() if one.label != other.answers[key].label

@@ -10,7 +10,7 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import check_trackers
-from tltool.weights.sources import check_obtainable
+from tltool.weights.fetch_weights import check_obtainable
 from tltool.workflows.preflight.arguments import check_picture
 from tltool.workflows.preflight.recipe import check_recipe, check_spec
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
@@ -35,21 +35,21 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
     """
     check_spec(spec, options.weights)
     check_trackers(options.track, offline=options.offline)
-    check_source(options.data, test=options.test, other=spec.recipe.data.other)
+    check_source(options.data, test=options.test, ood_images=spec.recipe.data.ood_images)
     check_run_folder(options.out)
     if options.weights is None and spec.recipe.model.weights == "imagenet":
         check_obtainable(spec.backbone.name, offline=options.offline)
 
 
-def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
+def check_preview(recipe: Recipe, photos: str, output: Path) -> None:
     """Check names, picture and source as ``preview`` will; opens no image and no connection.
 
     Raises:
         UsageError, DataError: as ``preview`` would.
     """
     check_recipe(resolve(recipe))
-    check_picture(to, option="--to")
-    check_source(photos, other=recipe.data.other)
+    check_picture(output, option="--output")
+    check_source(photos, ood_images=recipe.data.ood_images)
 
 
 def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
@@ -59,6 +59,6 @@ def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
         UsageError, DataError, EnvironmentProblem: as ``fitness`` would.
     """
     check_spec(resolve(recipe))
-    check_source(photos, other=recipe.data.other)
+    check_source(photos, ood_images=recipe.data.ood_images)
     if recipe.model.weights == "imagenet":
         check_obtainable(recipe.model.backbone, offline=offline)

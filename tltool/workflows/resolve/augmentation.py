@@ -10,9 +10,9 @@ from tltool.augment.spec import (
     RandAugment,
     WithProbability,
 )
-from tltool.recipe import augment as sections
-from tltool.recipe.augment import AugmentSection
-from tltool.recipe.policies import AUTO, OFF, Choice, Tree, policy_for
+from tltool.recipe import augment_section as sections
+from tltool.recipe.augment_section import AugmentSection
+from tltool.recipe.augmentation_policies import AUTO, OFF, Choice, Tree, policy_for
 
 _UNMIRRORED = (
     "no mirror images: tiny grey pictures are often digits or letters, which have none, and "

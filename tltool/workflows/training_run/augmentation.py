@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
-from tltool.data.checks.recommend import tiny_and_grey
-from tltool.recipe.policies import AUTO, MIXUP_PAYS, Choice
+from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, Choice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
 from tltool.workflows.training_run.context import RunContext

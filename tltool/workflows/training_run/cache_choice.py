@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import keras
 
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.training.cache_costs import CacheChoice, Workload, estimate, seconds_per_image
 from tltool.workflows.training_run.context import RunContext
 

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from tltool.features.extract import Extractor, Features
-from tltool.features.joined import joined
+from tltool.features.joined_features import joined
 from tltool.features.sampler import Sampler
-from tltool.training.cached import finetune_data, head_data, pooled_from_cut
-from tltool.training.measure import Pooling
+from tltool.training.cached_phase import finetune_data, head_data, pooled_from_cut
 from tltool.training.outcome import PretrainedFeatures
-from tltool.training.plan import PhaseData
+from tltool.training.phase_plan import PhaseData
 from tltool.training.precision import FLOAT32
+from tltool.training.validation import Pooling
 from tltool.workflows.training_run.training_inputs import PhaseInput, TrainingInputs
 
 _MOST_VIEWS = 64  # as the recipe has it

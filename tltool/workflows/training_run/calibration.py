@@ -15,7 +15,7 @@ from tltool.evaluation.calibration.conformal import conformity_scores, draw_of
 from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
 from tltool.evaluation.metrics.selective import detection_metrics, threshold_between, threshold_of
 from tltool.inference import Classifier, decoder, softmax
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.training.ood import (
     MOST_FEATURES,
     OutlierDetector,
@@ -68,9 +68,7 @@ def calibrate(
 def _report_skipped(run: RunContext, fitted: Temperature) -> None:
     if fitted.refused:
         run.observer.on_message(
-            f"temperature scaling skipped: T = {fitted.fitted:.2f} would increase the "
-            f"cross-validated log-loss from {fitted.log_loss_before:.4g} to "
-            f"{fitted.log_loss_after:.4g}; probabilities are left uncalibrated"
+            f"temperature scaling skipped: {fitted.reason}; probabilities are left uncalibrated"
         )
 
 
@@ -102,13 +100,13 @@ def _set_threshold(
     coverage = run.recipe.evaluate.coverage
     assert coverage is not None
     validation = detector.scores(outcome.validation_pooled)
-    if not dataset.others:
+    if not dataset.ood_images:
         threshold = threshold_of(validation, coverage)
         return detector.with_threshold(threshold), {
             "coverage": coverage,
             "border_set_on": "validation",
         }
-    ood = _scores_of(run, network, detector, dataset.others)
+    ood = _scores_of(run, network, detector, dataset.ood_images)
     threshold = threshold_between(validation, ood, coverage)
     figures = detection_metrics(
         (validation / threshold).astype(np.float32), (ood / threshold).astype(np.float32)

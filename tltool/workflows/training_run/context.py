@@ -18,7 +18,7 @@ from tltool.runs.environment import cores
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest, write_manifest
 from tltool.runs.run_options import Device, RunOptions
-from tltool.training.distribute import choose_devices
+from tltool.training.devices import choose_devices
 from tltool.training.precision import Precision, choose_precision
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.fingerprint import RunFingerprint

@@ -11,7 +11,12 @@ from tltool.export.parity import ParityChild, ParityResult
 from tltool.export.saved_model import export_saved_model
 from tltool.runs.environment import versions
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.export_samples.parity import Sample, contents_of, sample_bytes, sample_of
+from tltool.workflows.export_samples.parity_samples import (
+    Sample,
+    contents_of,
+    sample_bytes,
+    sample_of,
+)
 from tltool.workflows.training_run.context import RunContext
 
 

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TypeAlias
 
 from tltool.features.extract import Extractor
-from tltool.features.joined import joined
-from tltool.models.network import Network
-from tltool.training.measure import HeadLogits, Pooling
+from tltool.features.joined_features import joined
+from tltool.models.network_parts import Network
 from tltool.training.outcome import PretrainedFeatures
+from tltool.training.validation import HeadLogits, Pooling
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.augmentation import choose_augmentation
 from tltool.workflows.training_run.cache_choice import choose_cache_mode

@@ -12,7 +12,7 @@ from tltool.data.catalog import Catalog
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
 from tltool.evaluation.report.document import SuspectedLabel
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.dataset.splitting import groups_of

@@ -18,7 +18,7 @@ from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import Manifest, write_manifest
 from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import tracked
-from tltool.training.distribute import gpu_facts
+from tltool.training.devices import gpu_facts
 from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest

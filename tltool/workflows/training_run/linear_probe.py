@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tltool.features.views import ImageSource
-from tltool.models.network import Network
+from tltool.features.image_source import ImageSource
+from tltool.models.network_parts import Network
 from tltool.runs.manifest import Manifest
-from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
+from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.training_run.class_balance import probe_image_weights
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tltool.features.extract import Features
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
-from tltool.training.live import live_data
-from tltool.training.measure import Pooling
+from tltool.training.live_phase import live_data
 from tltool.training.ood import MOST_IMAGES
 from tltool.training.outcome import PretrainedFeatures
-from tltool.training.plan import PhaseData
+from tltool.training.phase_plan import PhaseData
+from tltool.training.validation import Pooling
 from tltool.workflows.training_run.training_inputs import PhaseInput, TrainingInputs
 
 

@@ -11,17 +11,17 @@ import numpy as np
 
 from tltool.evaluation.writers import write_history
 from tltool.models.heads import LINEAR_HEADS
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.schema import Recipe
 from tltool.runs.state import StateFolder
-from tltool.training.best import BestModel
 from tltool.training.checkpoint import TrainingState
-from tltool.training.loop import Trainer
-from tltool.training.measure import loss_and_accuracy
+from tltool.training.early_stopping import BestModel
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.optimizers import Group
 from tltool.training.outcome import PretrainedFeatures, TrainingOutcome
-from tltool.training.plan import PhasePlan, PhaseState, describe_phase
-from tltool.training.schedules import Schedule
+from tltool.training.phase_plan import PhasePlan, PhaseState, describe_phase
+from tltool.training.training_loop import Trainer
+from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.class_balance import ClassBalance
 from tltool.workflows.training_run.context import RunContext

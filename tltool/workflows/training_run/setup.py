@@ -9,9 +9,9 @@ from tltool.data.catalog import SplitName
 from tltool.evaluation.metrics.asserts import check_asserts, check_enough
 from tltool.models.build import build_model
 from tltool.models.head_parts import DropoutSettings
-from tltool.models.network import Network
-from tltool.weights.sources import obtain
-from tltool.weights.store import StoredWeights
+from tltool.models.network_parts import Network
+from tltool.weights.fetch_weights import obtain
+from tltool.weights.weights_store import StoredWeights
 from tltool.workflows.dataset.dataset import Dataset, load_dataset, write_dataset
 from tltool.workflows.training_run.context import RunContext
 

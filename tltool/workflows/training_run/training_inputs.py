@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import keras
 
 from tltool.augment.spec import AugmentSpec
-from tltool.features.views import ImageSource
-from tltool.models.network import Network
-from tltool.training.measure import HeadLogits
-from tltool.training.plan import AugmentationSchedule, PhaseData
+from tltool.features.image_source import ImageSource
+from tltool.models.network_parts import Network
+from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
+from tltool.training.validation import HeadLogits
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache
 
