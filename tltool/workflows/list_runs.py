@@ -68,7 +68,7 @@ def show_run(folder: Path) -> RunDetails:
 
 
 def check_resumable(run: RunLayout, status: str) -> None:
-    """Refuse to resume a run whose end is known.
+    """Check that a run can be resumed.
 
     Raises:
         UsageError: it is finished, or it failed.

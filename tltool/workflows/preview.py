@@ -123,7 +123,7 @@ def preview(
     )
     train = data.source("train", decode=resolve(recipe).decode, batch_size=rows)
     section, choice = resolve_augmentation(
-        recipe.augment, len(train), signs=tiny_and_grey(train.items)
+        recipe.augment, len(train), looks_like_text=tiny_and_grey(train.items)
     )
     alone, whole = single_transforms(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)

@@ -183,7 +183,9 @@ def fitness(
         )
     observer.on_phase("features", f"{len(train)} training images, as they are")
     probe = _probe(pooler.features(train), train, recipe)
-    section, _ = resolve_augmentation(recipe.augment, len(train), signs=tiny_and_grey(train.items))
+    section, _ = resolve_augmentation(
+        recipe.augment, len(train), looks_like_text=tiny_and_grey(train.items)
+    )
     trial = _Trial(pooler, probe, held, recipe.seed, observer)
     plain = trial.correct("as they are")
     names, used = _changes(section)

@@ -23,12 +23,14 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
         cached: whether phases run on cached features.
     """
     count, recipe = len(train), run.recipe
-    section, choice = resolve_augmentation(recipe.augment, count, signs=tiny_and_grey(train))
+    section, choice = resolve_augmentation(
+        recipe.augment, count, looks_like_text=tiny_and_grey(train)
+    )
     spec = augment_spec(section)
     unused = None if spec.identity else _why_unused(recipe, cached=cached)
     if unused:
         spec, choice = AugmentSpec(), Choice("none", unused)
-    changes = listed_changes(section, photos=not unused)
+    changes = listed_changes(section, images=not unused)
     run.observer.on_message(f"augmentation: {_summary(choice, changes)}")
     if recipe.augment.policy != AUTO and spec.mixes and count < MIXUP_PAYS:
         run.observer.on_message(

@@ -1,4 +1,4 @@
-"""The linear probe of a run: fitted or found in the cache, reported, and given to the head."""
+"""The linear probe of a run: fitted or read from the cache, reported, and given to the head."""
 
 from __future__ import annotations
 

@@ -112,9 +112,9 @@ def _compare(out: Path, before: Mapping[str, str | None], now: Mapping[str, str 
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise UsageError(
-            f"the runs in '{out}' were begun with {_CHANGES[changed[0]]}"
+            f"the runs in '{out}' were started with {_CHANGES[changed[0]]}"
             f"{_named(before.get(changed[0]), changed[0])}",
-            hint="give another folder with --out, or what they were begun with",
+            hint="give another folder with --out, or what they were started with",
         )
 
 
