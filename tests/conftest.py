@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: its libraries need no more threads
@@ -17,6 +19,9 @@ os.environ.pop("COLUMNS", None)  # what tests read must not be wrapped
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.fork_server import Forked, ForkServer
+from tltool.export import fresh
 
 PhotoMaker = Callable[..., Path]
 
@@ -89,6 +94,61 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep unpacked sources out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLTOOL_DATA_DIR", str(tmp_path_factory.mktemp("data-cache")))
+        yield
+
+
+# TensorFlow alone, as tltool/export/parity_child.py imports it
+WITHOUT_KERAS = f"""
+import runpy, sys
+child = runpy.run_path({str(fresh.CHILD)!r}, run_name="child")
+sys.meta_path.insert(0, child["Refusal"](child["FORBIDDEN"]["saved_model"]))
+"""
+TLTOOL = (
+    "keras_cv",
+    "matplotlib.pyplot",
+    "sklearn.linear_model",
+    "tltool.workflows.finetune",
+    "tltool.workflows.evaluate",
+)
+
+
+@pytest.fixture(scope="session")
+def forked_tensorflow() -> Iterator[ForkServer]:
+    """A server of fresh processes with TensorFlow, which can import neither Keras nor tltool."""
+    server = ForkServer(["tensorflow"], before=WITHOUT_KERAS)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def forked_tltool() -> Iterator[ForkServer]:
+    """A server of fresh processes with tltool and all that it works with."""
+    server = ForkServer(TLTOOL)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_checks(forked_tensorflow: ForkServer) -> Iterator[None]:
+    """Fork the processes in which SavedModels are checked: importing takes longer than the check.
+
+    In tests/export/test_parity.py they are real ones.
+    """
+    real = fresh.start_child
+
+    def start_child(runtime: fresh.Runtime, said: IO[bytes]) -> subprocess.Popen[str] | Forked:
+        if runtime != "saved_model":
+            return real(runtime, said)
+        return forked_tensorflow.start(
+            f"import runpy; runpy.run_path({str(fresh.CHILD)!r}, run_name='__main__')",
+            runtime,
+            stdout=said,
+            stderr=said,
+            environment=fresh.environment(),
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fresh, "start_child", start_child)
         yield
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -180,7 +178,7 @@ def test_the_model_file_is_plain_keras(trained):
     assert logits.dtype == "float32"
 
 
-def test_the_export_answers_in_a_process_of_plain_tensorflow(trained):
+def test_the_export_answers_in_a_process_of_plain_tensorflow(trained, forked_tensorflow):
     photo = next((trained.photos / "plum").iterdir())
     program = (
         "import sys, json, pathlib, tensorflow as tf\n"
@@ -191,12 +189,7 @@ def test_the_export_answers_in_a_process_of_plain_tensorflow(trained):
         "print(json.dumps([answer['ok'].numpy().tolist(), answer['class_name'][0].numpy().decode(),"
         " answer['probabilities'].numpy().tolist()]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(trained.export), str(photo)],
-        capture_output=True,
-        text=True,
-        cwd=trained.export,
-    )
+    done = forked_tensorflow.run(program, str(trained.export), str(photo), cwd=trained.export)
     assert done.returncode == 0, done.stderr[-2000:]
     ok, name, probabilities = json.loads(done.stdout.splitlines()[-1])
     assert ok == [True, False]
