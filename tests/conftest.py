@@ -47,12 +47,18 @@ def merged(*settings: str) -> list[str]:
     return list({setting.partition("=")[0]: setting for setting in settings}.values())
 
 
-def unless_thorough(cases: Sequence[str], *always: str) -> list[object]:
-    """Return parameters of a test of which all but ``always`` are marked ``thorough``."""
-    assert set(always) <= set(cases)
-    return [
-        case if case in always else pytest.param(case, marks=pytest.mark.thorough) for case in cases
-    ]
+def unless_thorough(cases: Sequence[object], *always: object) -> list[object]:
+    """Return parameters of a test of which all but ``always`` are marked ``thorough``.
+
+    A case of several parameters is a tuple.
+    """
+    assert all(case in cases for case in always)
+    return [case if case in always else _thorough(case) for case in cases]
+
+
+def _thorough(case: object) -> object:
+    values = case if isinstance(case, tuple) else (case,)
+    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 def picture(seed: int, size: tuple[int, int] = (48, 48), *, hue: int = 0) -> Image.Image:
