@@ -57,7 +57,7 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     runs, told = {}, {}
     for name, settings in {"plain": (), "changed": FEATURES}.items():
         listener = Listener()
-        recipe = load_recipe("vgg16", merged(*tiny_settings, *settings))
+        recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", *settings))
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
         told[name] = listener.told
@@ -105,7 +105,12 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
         for number in range(8):
             pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
-    settings = ("train.head.epochs=1", "train.finetune.epochs=0", "train.cache.views=2")
+    settings = (
+        "augment.policy=auto",
+        "train.head.epochs=1",
+        "train.finetune.epochs=0",
+        "train.cache.views=2",
+    )
     listener = Listener()
     result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
     noted = read_manifest(result.run / "manifest.json")["augmentation"]
