@@ -74,7 +74,7 @@ def _decoded(paths: list[str], kept: Callable):
 
 
 def speed(rounds: int) -> None:
-    from tltool.data.checks.scan import scan
+    from tltool.data.checks.scan_files import scan
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
     from tltool.workflows.check_data import check
@@ -176,7 +176,7 @@ def rate(found: int, count: int) -> str:
 
 
 def scanned(folder: Path) -> list:
-    from tltool.data.checks.scan import scan
+    from tltool.data.checks.scan_files import scan
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
 
@@ -186,10 +186,10 @@ def scanned(folder: Path) -> list:
 
 def sought(items: list) -> list:
     """Return the clusters without and with features."""
-    from tltool.data.duplicates.clusters import find_copies
+    from tltool.data.duplicates.find_duplicates import find_copies
     from tltool.events import SilentObserver
-    from tltool.features.similarity import EmbeddingSimilarity
-    from tltool.weights.store import find
+    from tltool.features.embedding_similarity import EmbeddingSimilarity
+    from tltool.weights.weights_store import find
 
     with tempfile.TemporaryDirectory() as cache:
         likeness = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.cli.conftest import TINY
+from tltool.recipe.merge import merged
 from tltool.recipe.overrides import parse_override
-from tltool.recipe.tree import merged
 from tltool.recipe.yaml_text import write_yaml
 
 RESNET = "model.backbone=tiny_resnet"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.conftest import write_photos
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 
 SHORT = ("train.finetune.epochs=1", "train.batch_size=8", "evaluate.report=false")
 

@@ -119,12 +119,12 @@ def test_the_next_command_sees_the_photos_as_the_check_did(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     photos = make_photos(classes=("ants", "bees", "a street"), n=4)
-    other = ("--other", "a street", "--image-size", 64)
+    other = ("--ood-images", "a street", "--image-size", 64)
     result = tltool("data", "check", photos, *other)
     assert result.exit_code == 0, result.stderr
     words = shlex.split(result.stdout.splitlines()[-1])
     assert words[:4] == ["tltool", "finetune", str(photos), "--set"]
-    assert words[5:] == ["--set", "data.other=a street", "--set", "data.image_size=64"]
+    assert words[5:] == ["--set", "data.ood_images=a street", "--set", "data.image_size=64"]
 
 
 @pytest.mark.parametrize("where", ["file/x", "photos/report"])

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from tests.cli.conftest import TINY, Tltool
 from tests.conftest import write_photos
 from tltool.cli.main import app
-from tltool.export import convert, formats
-from tltool.export.formats import FORMATS
+from tltool.export import convert, export_formats
+from tltool.export.export_formats import FORMATS
 
 Places = tuple[Path, Path]
 
@@ -327,7 +327,9 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(
 def test_a_missing_extra_is_named(
     tltool: Tltool, the_error: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "tf2onnx" else object())
+    monkeypatch.setattr(
+        export_formats, "find_spec", lambda name: None if name == "tf2onnx" else object()
+    )
     result = tltool("export", "run", "-f", "litert,onnx")
     assert result.exit_code == 5
     assert "the format onnx needs tf2onnx" in the_error(result)

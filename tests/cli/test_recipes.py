@@ -13,10 +13,10 @@ import yaml
 from tests.cli.conftest import TINY
 from tests.conftest import merged, unless_thorough
 from tltool.models.backbone_registry import get_backbone
+from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import OFF
 from tltool.recipe.schema import Section
 
 NAMES = [name for name, _ in shipped()]

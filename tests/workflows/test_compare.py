@@ -198,9 +198,9 @@ def test_a_folder_that_is_no_class_is_none_on_the_leaderboard(trained, monkeypat
     photos = shutil.copytree(trained.photos, tmp_path / "photos")
     shutil.copytree(photos / "plum", photos / "other")
     options = ("--backbones", "tiny_vgg", "--image-size", 32, "--weights", "random", "--json")
-    document = json.loads(tltool("compare", photos, *options, "--other", "other").stdout)
+    document = json.loads(tltool("compare", photos, *options, "--ood-images", "other").stdout)
     assert document["n"] == 42 and document["classes"] == 3
-    assert tltool("compare", trained.run, trained.run, "--other", "other").exit_code == 2
+    assert tltool("compare", trained.run, trained.run, "--ood-images", "other").exit_code == 2
 
 
 def test_what_one_backbone_lacks_is_said_once(trained, monkeypatch, tmp_path):

@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     other = write_stripes(photos / "other", n=10)
     (other / "broken.png").write_bytes(b"no picture")
     shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
-    recipe = load_recipe("vgg16", merged(*TINY, "data.other=other"))
+    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other"))
     return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
 
 
@@ -101,7 +101,7 @@ def test_predict_shows_unknown_photos_as_such(run, tmp_path):
 
 def test_other_photos_may_lie_elsewhere(tmp_path, fruit, finetune_tiny):
     other = write_stripes(tmp_path / "else" / "where", n=6)
-    found = finetune_tiny(fruit, f"data.other={other}", *PROBE)
+    found = finetune_tiny(fruit, f"data.ood_images={other}", *PROBE)
     assert found.metrics["refusal"]["other"]["n_others"] == 6
 
 
@@ -145,13 +145,13 @@ def test_a_damaged_calibration_file_is_named(run, tmp_path):
 )
 def test_other_photos_that_are_not_there(fruit, finetune_tiny, other, message):
     with pytest.raises(DataError, match=message):
-        finetune_tiny(fruit, f"data.other={other}")
+        finetune_tiny(fruit, f"data.ood_images={other}")
 
 
 def test_other_photos_that_are_all_of_the_classes(fruit, finetune_tiny, tmp_path):
     copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
     with pytest.raises(DataError, match="none of the 8 other images can be used"):
-        finetune_tiny(fruit, f"data.other={copies}")
+        finetune_tiny(fruit, f"data.ood_images={copies}")
 
 
 def test_prediction_sets_hold_the_right_class_as_often_as_said(finetune_tiny, tmp_path):

@@ -257,14 +257,14 @@ def test_a_table_of_pixels_is_divided_by_its_groups(tmp_path):
 
 def test_photos_of_something_else_are_in_no_part(tmp_path):
     source = write_photos(tmp_path / "photos", classes=("cat", "dog", "street"), n=9, size=24)
-    done = run(source, "--other", "street", "--out", tmp_path / "out", "--kfold", 2)
+    done = run(source, "--ood-images", "street", "--out", tmp_path / "out", "--kfold", 2)
     told = [shlex.split(line)[1:] for line in done.stdout.splitlines()[-2:]]
     after = ["finetune", str(tmp_path / "out" / "split.csv")]
-    after += ["--set", f"data.other={source / 'street'}"]
+    after += ["--set", f"data.ood_images={source / 'street'}"]
     assert told == [[*after, "--kfold", "2"], after]
     assert done.exit_code == 0, done.output
     assert {row["label"] for row in rows(tmp_path / "out")} == {"cat", "dog"}
-    assert "no images in 'sky'" in refused(3, source, "--other", "sky")
+    assert "no images in 'sky'" in refused(3, source, "--ood-images", "sky")
 
 
 @pytest.mark.parametrize("how", ["list", "link"])

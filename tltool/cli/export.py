@@ -64,7 +64,7 @@ def export(
 ) -> None:
     """Export a run to other formats, each proved to answer like the trained model."""
     from tltool.errors import UsageError
-    from tltool.export.formats import chosen_formats
+    from tltool.export.export_formats import chosen_formats
 
     if (run is None) == (check is None):
         raise UsageError(

@@ -9,7 +9,7 @@ import typer
 from tltool.cli.terminal import options
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.errors import guarded
-from tltool.cli.terminal.gate_failures import results_first
+from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
 from tltool.cli.terminal.typer_app import Commands
@@ -78,7 +78,7 @@ def resume(
 
     # what is known at once costs no loading of TensorFlow
     check_resumable(RunLayout(run), show_run(run)["status"])
-    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
+    with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
         result = workflow(run, offline=offline, observer=display)

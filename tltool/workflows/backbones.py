@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
-from tltool.weights import store
+from tltool.weights import weights_store
 from tltool.workflows.preflight.arguments import check_picture
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Layers:
 
 def backbone_rows() -> list[dict[str, Any]]:
     """Return one row per backbone: its registry entry, and whether its weights are at hand."""
-    at_hand = {stored.name for stored in store.listing()}
+    at_hand = {stored.name for stored in weights_store.listing()}
     return [
         {
             "name": backbone.name,

@@ -14,22 +14,22 @@ from tltool.artifact import Artifact, is_artifact, load_artifact
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.export.acceptance import COLUMNS, Figures, GateSamples, measure, refuse_any
-from tltool.export.check import check_export
 from tltool.export.convert import write_converted
 from tltool.export.disk import check_space, disk_problems_explained
-from tltool.export.formats import ExportFormat, chosen_formats
+from tltool.export.export_formats import ExportFormat, chosen_formats
+from tltool.export.exported_model import version_folder
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, Golden
-from tltool.export.load import version_folder
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model
 from tltool.export.seal import write_seal
+from tltool.export.verify import check_export
 from tltool.export.versions import check_base, check_unused, prune, publish, staging
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.export_samples.calibration import ExportImages, find_images
-from tltool.workflows.export_samples.parity import Sample, contents_of, sample_of
+from tltool.workflows.export_samples.parity_samples import Sample, contents_of, sample_of
+from tltool.workflows.export_samples.run_images import ExportImages, find_images
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def export(
 
     Args:
         run: the folder of a finished run, or the model.keras in it.
-        formats: names of ``tltool.export.formats``, separated by commas.
+        formats: names of ``tltool.export.export_formats``, separated by commas.
         out: the folder of the models.
         version: of every format; by default each one's next.
         max_drop: largest drop of the accuracy on the validation part.

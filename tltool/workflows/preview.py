@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recommend import tiny_and_grey
+from tltool.data.checks.recipe_choice import tiny_and_grey
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver

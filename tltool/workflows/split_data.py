@@ -11,7 +11,7 @@ from tltool.data.catalog import SPLIT_NAMES, Catalog
 from tltool.data.sources.grouping import HINT, grouped
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.sources.store import cache_folder
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
@@ -33,14 +33,14 @@ class Division:
         catalog: the readable images.
         split: their parts, groups and folds.
         written: the folder that was written, or None.
-        others: the folder of the images that show none of the classes, where one holds them all and
-            stays where it is.
+        ood_folder: the folder of the out-of-distribution images; None where there is no single
+            folder, or only a copy in the cache.
     """
 
     catalog: Catalog
     split: Split
     written: Path | None
-    others: Path | None
+    ood_folder: Path | None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of images by class, and in it by part and by fold."""
@@ -66,7 +66,7 @@ def split_data(
     seed: int = 0,
     out: Path | None = None,
     how: How = "list",
-    other: str | None = None,
+    ood_images: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -85,7 +85,7 @@ def split_data(
         seed: of the division.
         out: an absent or empty folder that gets split.csv, which is a source itself.
         how: whether the images are copied or linked into it as well, part by part.
-        other: name of a folder beside the classes that is no class; its images are in no part.
+        ood_images: name of a folder of out-of-distribution images, which are in no part.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about everything on the way.
@@ -103,15 +103,17 @@ def split_data(
     if out is not None:
         _check_empty(out)
     observer.on_phase("audit", source)
-    listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
+    listing = read_source(
+        source, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
+    )
     if out is not None:
         refuse_among(out, listing, option="--out")
         _check_lasting(listing, how)
     _check_drawn(listing, validation, test)
-    if listing.others:
-        told = f"{len(listing.others):,} images of {other} are in no part"
-        observer.on_message(f"{told}; to train with them, name their folder as data.other")
-    others = _folder_of_others(listing, other)
+    if listing.ood_images:
+        told = f"{len(listing.ood_images):,} images of {ood_images} are in no part"
+        observer.on_message(f"{told}; to train with them, name their folder as data.ood_images")
+    ood_folder = _ood_folder(listing, ood_images)
     if group is not None:
         listing = _grouped(listing, group)
         _check_groups(listing, group, shares, kfold)
@@ -137,16 +139,18 @@ def split_data(
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
     report_duplicates(catalog, split, clusters, see=check_shows(source), observer=observer)
-    division = Division(catalog, split, out, others)
+    division = Division(catalog, split, out, ood_folder)
     _check_whole(division)
     if out is not None:
         export_split(out.resolve(), catalog, split, how, observer)
     return division
 
 
-def _folder_of_others(listing: Listing, other: str | None) -> Path | None:
-    name = Path(other or "").name
-    folders = {next((p for p in path.parents if p.name == name), None) for path in listing.others}
+def _ood_folder(listing: Listing, ood_images: str | None) -> Path | None:
+    name = Path(ood_images or "").name
+    folders = {
+        next((p for p in path.parents if p.name == name), None) for path in listing.ood_images
+    }
     found = folders.pop() if len(folders) == 1 else None
     lasting = found is not None and not found.absolute().is_relative_to(cache_folder().absolute())
     return found.absolute() if found is not None and lasting else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from tltool.data.splits.split import SplitRow, read_split
 from tltool.errors import DataError, UsageError
-from tltool.export.load import version_folder
+from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout

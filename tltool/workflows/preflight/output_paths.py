@@ -63,7 +63,7 @@ def _places(listing: Listing) -> Iterator[Path]:
     source = Path(listing.source.removeprefix(TFDS_FOLDER))
     if source.is_dir():
         yield source.resolve()
-    folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.others}
+    folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.ood_images}
     labels = {item.label for item in listing.items}
     folders |= {folder.parent for folder in folders if folder.name in labels}
     table = source.resolve().parent if source.is_file() else None
