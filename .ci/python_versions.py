@@ -99,7 +99,8 @@ def compile_tree(version: str) -> bool:
 def run_tests(version: str, *, markers: str) -> bool:
     """Return whether ``TESTS`` with these markers pass in an environment of the version's own."""
     python = environment(version)
-    command = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", markers, *TESTS]
+    options = ("-q", "-n", "2", "--dist", "loadgroup", "-m", markers)
+    command = [python, "-m", "pytest", *options, *TESTS]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
