@@ -67,7 +67,7 @@ REFUSED = {
     ),
     "instance norm without positions": (
         ("model.head.kind=flatten", "model.head.norm=instance"),
-        "the head flatten knows no instance normalisation",
+        "the head flatten has no instance normalisation",
     ),
     "group norm where there is no norm": (
         ("model.regularize.norm=group", "model.backbone=vgg16"),

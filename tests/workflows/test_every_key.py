@@ -135,7 +135,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
                 saved_models=exports,
                 offline=True,
                 tensorboard=False,
-                caches=root / "caches",
+                feature_cache=root / "caches",
             )
         except TltoolError as error:
             return error.message.replace(str(folder), "FOLDER")

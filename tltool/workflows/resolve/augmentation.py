@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tltool.augment.spec import (
     AugmentSpec,
     AugMix,
@@ -12,16 +10,9 @@ from tltool.augment.spec import (
     RandAugment,
     WithProbability,
 )
-from tltool.errors import UsageError
-from tltool.models.backbone_registry import Backbone
 from tltool.recipe import augment_section as sections
 from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.augmentation_policies import AUTO, OFF, Choice, Tree, policy_for
-from tltool.recipe.schema import Recipe
-from tltool.workflows.resolve.specs import first_trained_stage
-
-if TYPE_CHECKING:
-    pass
 
 _UNMIRRORED = (
     "no mirror images: tiny grey pictures are often digits or letters, which have none, and "
@@ -67,51 +58,6 @@ def listed_changes(section: AugmentSection, *, photos: bool) -> str:
             amounts = ", ".join(f"{name} {amount:g}" for name, amount in value)
             found.append(f"{key} ({amounts})")
     return ", ".join(found)
-
-
-def check_augmentation(recipe: Recipe, backbone: Backbone) -> None:
-    """Check that a phase can make the changes of features that a recipe wants.
-
-    Raises:
-        UsageError: nothing is cached, or no phase trains on what is.
-    """
-    spec, train = feature_spec(recipe.augment), recipe.train
-    if spec.identity:
-        return
-    name = f"augment.{spec.names[0]}"
-    stage = first_trained_stage(recipe, backbone)
-    if train.cache.mode == "off" or stage == backbone.stages[0].name:
-        raise UsageError(
-            f"{name} changes cached features, and this recipe caches none",
-            hint=f"--set augment.{spec.names[0]}=null, or --set train.cache=on with a later stage "
-            "in train.finetune.unfreeze",
-        )
-    if spec.needs_maps and stage is None:
-        raise UsageError(
-            f"augment.{spec.needs_maps[0]} changes the feature maps from which the fine-tune phase "
-            "starts, and this recipe has no such phase",
-            hint=f"--set augment.{spec.needs_maps[0]}=null, or --set train.finetune.epochs=5",
-        )
-    if stage is None and not train.head.epochs:
-        raise UsageError(
-            f"{name} changes the features that the head trains on, and no phase trains it",
-            hint="--set train.head.epochs=20",
-        )
-
-
-def check_maps(recipe: Recipe, height: int, width: int) -> None:
-    """Check that feature maps at the cut are large enough for what a recipe does with them.
-
-    Raises:
-        UsageError: they have a single position.
-    """
-    wanted = feature_spec(recipe.augment).needs_maps
-    if wanted and height * width == 1:
-        raise UsageError(
-            f"augment.{wanted[0]} needs feature maps of more than 1x1 positions, which is what "
-            "images of this size give at the cut",
-            hint="a larger data.image_size, or an earlier stage in train.finetune.unfreeze",
-        )
 
 
 def feature_spec(given: AugmentSection) -> FeatureSpec:
