@@ -252,7 +252,7 @@ def test_a_test_folder_with_a_class_that_is_not_trained(
         ("model: [vgg16]", "model"),
         ("- just\n- a list", "not a map"),
         ("train:\n\tbatch_size: 4", "tabs"),
-        ("seed: 1\nseed: 2", "'seed' stands twice"),
+        ("seed: 1\nseed: 2", "duplicate key 'seed'"),
         ("train: {cache: {views: 99}}", "train.cache.views"),
     ],
 )

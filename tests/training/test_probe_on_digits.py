@@ -11,7 +11,7 @@ from tltool.data.audit.audit import audit
 from tltool.data.sources.open import read_source
 from tltool.events import SilentObserver
 from tltool.models.backbone_registry import get_backbone
-from tltool.recipe.schema import ProbeSection
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.embeddings import EmbeddingExtractor

@@ -31,7 +31,7 @@ from tltool.workflows.resolve.run_spec import resolve
 FEATURES = (
     "augment.feature_mixup.alpha=0.4",
     "augment.feature_cutmix.alpha=1",
-    "augment.feature_noise.deviation=0.2",
+    "augment.feature_noise.stddev=0.2",
     "augment.mixstyle.probability=1",
     "augment.mix_off_epochs=1",
 )
@@ -62,7 +62,7 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
         told[name] = listener.told
-    why = "training images; mixup pays from 5,000 on"
+    why = "training images; mixup needs 5,000"
     assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
     noted = read_manifest(runs["plain"] / "manifest.json").augmentation
     assert noted["policy"] == "light"

@@ -44,7 +44,7 @@ WAYS = {
         "model.head.kind=mlp",
         "model.head.norm=batch",
         "model.head.dropout_kind=dropconnect",
-        "model.regularize.drop_block.size=2",
+        "model.regularization.drop_block.size=2",
         "model.head.hidden_units=8",
     ),
 }
