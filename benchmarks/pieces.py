@@ -55,9 +55,9 @@ def network(name: str) -> Network:
     return Network(model, backbone, "gap")
 
 
-def changes(photos: AugmentSpec) -> AugmentationSchedule:
-    """Return the changes of images alone, in every epoch."""
-    return AugmentationSchedule(photos, FeatureSpec(), mixed_epochs=99)
+def schedule(spec: AugmentSpec) -> AugmentationSchedule:
+    """Return augmentation of images alone, in every epoch."""
+    return AugmentationSchedule(spec, FeatureSpec(), mixed_epochs=99)
 
 
 def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
@@ -65,7 +65,7 @@ def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Prec
     return live_data(
         train,
         train,
-        changes=changes(augment),
+        augmentation=schedule(augment),
         to_pooled=Pooling(net.images_to_pooled, precision),
         head=HeadLogits(net.pooled_to_logits),
         sampler=Sampler(train.labels, seed=0),

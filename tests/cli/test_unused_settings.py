@@ -26,8 +26,8 @@ NOTES = {
     ),
     "statistics of another norm": (
         "model: {backbone: resnet18, weights: random, batch_norm: train, "
-        "regularize: {norm: layer}}",
-        "model.batch_norm does nothing with regularize.norm layer",
+        "regularization: {norm: layer}}",
+        "model.batch_norm does nothing with regularization.norm layer",
     ),
     "spatial dropout of one number": (
         "model: {head: {dropout_kind: spatial}}",
@@ -85,7 +85,8 @@ USED = {
     "attention": "model: {head: {kind: attention, attention_dropout: 0.5}}",
     "a hidden layer": ("model: {norm_groups: 4, head: {kind: mlp, hidden_units: 64, norm: group}}"),
     "groups in the backbone": (
-        "model: {backbone: resnet18, weights: random, norm_groups: 4, regularize: {norm: group}}"
+        "model: {backbone: resnet18, weights: random, norm_groups: 4, "
+        "regularization: {norm: group}}"
     ),
     "batch norm": "model: {backbone: resnet50, batch_norm: train}",
     "maps": "model: {head: {kind: flatten, dropout_kind: spatial}}",

@@ -1,4 +1,4 @@
-"""The recipes that ship: they load, they explain themselves, their commands parse."""
+"""Shipped recipes: they load, their headers are complete, their commands parse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_shipped_recipe_loads_under_its_own_name(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_header_says_for_whom_and_gives_a_command_that_parses(
+def test_the_header_states_the_use_case_and_a_command_that_parses(
     name, tmp_path, monkeypatch, make_photos
 ):
     header = [line for line in find(name).read_text("utf-8").splitlines() if line.startswith("#")]
@@ -80,7 +80,7 @@ def test_scratch_uses_no_pretraining():
     assert recipe.train.clip_norm, "VGG16 diverges without"
 
 
-def test_alexnet_classic_is_the_papers_way():
+def test_alexnet_classic_trains_as_in_the_paper():
     recipe = load_recipe("alexnet_classic")
     train = recipe.train
     assert (train.optimizer, train.batch_size, train.weight_decay) == ("sgd", 128, 5e-4)
@@ -94,7 +94,7 @@ def test_alexnet_classic_is_the_papers_way():
     assert train.finetune.unfreeze == "all" and recipe.model.weights == "random"
 
 
-def test_what_the_others_are_made_for():
+def test_the_settings_of_the_other_recipes():
     default = load_recipe("vgg16")
     small, fine, gpu = map(load_recipe, ("small_data", "fine_grained", "gpu"))
     assert small.train.cache.views > default.train.cache.views
@@ -106,6 +106,6 @@ def test_what_the_others_are_made_for():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_recipe_names_no_photos_of_this_machine(name):
+def test_a_shipped_recipe_names_no_data_of_this_machine(name):
     source = load_recipe(name).data.source
     assert source == ("tfds:tf_flowers" if name == "tfds_flowers" else None)

@@ -31,7 +31,7 @@ from tltool.workflows.resolve.run_spec import resolve
 FEATURES = (
     "augment.feature_mixup.alpha=0.4",
     "augment.feature_cutmix.alpha=1",
-    "augment.feature_noise.deviation=0.2",
+    "augment.feature_noise.stddev=0.2",
     "augment.mixstyle.probability=1",
     "augment.mix_off_epochs=1",
 )
@@ -58,11 +58,11 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     runs, told = {}, {}
     for name, settings in {"plain": (), "changed": FEATURES}.items():
         listener = Listener()
-        recipe = load_recipe("vgg16", merged(*tiny_settings, *settings))
+        recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", *settings))
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
         told[name] = listener.told
-    why = "training images; mixup pays from 5,000 on"
+    why = "training images; mixup needs 5,000"
     assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
     noted = read_manifest(runs["plain"] / "manifest.json").augmentation
     assert noted["policy"] == "light"
@@ -106,7 +106,12 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
         for number in range(8):
             pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
-    settings = ("train.head.epochs=1", "train.finetune.epochs=0", "train.cache.views=2")
+    settings = (
+        "augment.policy=auto",
+        "train.head.epochs=1",
+        "train.finetune.epochs=0",
+        "train.cache.views=2",
+    )
     listener = Listener()
     result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
     noted = read_manifest(result.run / "manifest.json").augmentation

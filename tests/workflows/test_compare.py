@@ -257,7 +257,12 @@ def test_a_class_of_one_photo_is_left_out_of_the_search_and_named(
     write_fruit(photos / "val", n=3, seed=2)
     lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
     shutil.move(lemon, photos / "train" / "lemon")
-    found = finetune_tiny(photos, "train.head.epochs=0", "train.finetune.epochs=0")
+    found = finetune_tiny(
+        photos,
+        "evaluate.label_errors=true",
+        "train.head.epochs=0",
+        "train.finetune.epochs=0",
+    )
     figures = found.metrics["label_errors"]
     assert (figures["n"], figures["left_out"]) == (33, ["lemon"])
     assert "labels of lemon are not looked at" in (found.run / "log.txt").read_text("utf-8")

@@ -106,7 +106,7 @@ class EmbeddingExtractor:
 
         def batches_from(start: int) -> tf.data.Dataset:
             if spec is None:
-                return source.plain(start=start)
+                return source.original(start=start)
             return source.augmented(spec, seed=seed, epoch=1, start=start)
 
         with self._precision.active():

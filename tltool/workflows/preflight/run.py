@@ -53,10 +53,10 @@ def check_preview(recipe: Recipe, data: str, output: Path) -> None:
 
 
 def check_ranking(recipe: Recipe, data: str, *, offline: bool) -> None:
-    """Check names, source and weights as the ranking will; opens no image and no connection.
+    """Check names, source and weights of ``rank_augmentations``; opens no image, no connection.
 
     Raises:
-        UsageError, DataError, EnvironmentProblem: as the ranking would.
+        UsageError, DataError, EnvironmentProblem: as ``rank_augmentations`` would.
     """
     check_spec(resolve(recipe))
     check_source(data, ood_images=recipe.data.ood_images)

@@ -40,15 +40,15 @@ def _of_the_model(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
     """Yield (key, whether it does nothing, with what)."""
     model, kind, backbone = spec.recipe.model, spec.head.kind, spec.backbone
     head, hidden = f"head {kind}", kind in HIDDEN_LAYER
-    grouped = model.regularize.norm == "group" or (hidden and model.head.norm == "group")
+    grouped = model.regularization.norm == "group" or (hidden and model.head.norm == "group")
     yield "model.head.attention_dropout", kind != "attention", head
     yield "model.head.hidden_units", not hidden, head
     yield "model.head.norm", not hidden, head
     yield "model.norm_groups", not grouped, "no norm: group"
     if not backbone.norm_channels:
         yield "model.batch_norm", True, f"{backbone.name}, which has no batch normalisation"
-    elif model.regularize.norm not in ("batch", "sync_batch"):
-        yield "model.batch_norm", True, f"regularize.norm {model.regularize.norm}"
+    elif model.regularization.norm not in ("batch", "sync_batch"):
+        yield "model.batch_norm", True, f"regularization.norm {model.regularization.norm}"
 
 
 def _of_training(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:

@@ -12,7 +12,7 @@ from tltool.augment.spec import (
 )
 from tltool.recipe import augment_section as sections
 from tltool.recipe.augment_section import AugmentSection
-from tltool.recipe.augmentation_policies import AUTO, OFF, Choice, Tree, policy_for
+from tltool.recipe.augmentation_policies import AUTO, OFF, PolicyChoice, Tree, policy_for
 
 _UNMIRRORED = (
     "no mirror images: tiny grey pictures are often digits or letters, which have none, and "
@@ -24,7 +24,7 @@ _OF_FEATURES = ("feature_mixup", "feature_noise", "feature_cutmix", "mixstyle")
 
 def resolve_augmentation(
     section: AugmentSection, count: int, *, looks_like_text: bool = False
-) -> tuple[AugmentSection, Choice]:
+) -> tuple[AugmentSection, PolicyChoice]:
     """Return the section without any `auto`, and which policy that is and why.
 
     Args:
@@ -33,12 +33,12 @@ def resolve_augmentation(
         looks_like_text: whether they may be digits or letters, which have no mirror image.
     """
     if section.policy != AUTO:
-        return section, Choice(section.policy, "as the recipe says")
+        return section, PolicyChoice(section.policy, "as the recipe says")
     choice = policy_for(count)
     changed = {**section.model_dump(), "policy": choice.policy}
     if looks_like_text and section.flip == AUTO:
         changed["flip"] = "none"
-        choice = Choice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
+        choice = PolicyChoice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
     return AugmentSection.model_validate(changed), choice
 
 
@@ -66,7 +66,7 @@ def feature_spec(section: AugmentSection) -> FeatureSpec:
     return FeatureSpec(
         mixup=section.feature_mixup.alpha if section.feature_mixup else None,
         cutmix=section.feature_cutmix.alpha if section.feature_cutmix else None,
-        noise=section.feature_noise.deviation if section.feature_noise else None,
+        noise=section.feature_noise.stddev if section.feature_noise else None,
         mixstyle=WithProbability(style.alpha, style.probability) if style else None,
     )
 
@@ -90,7 +90,7 @@ def augment_spec(section: AugmentSection) -> AugmentSpec:
         cutmix=cutmix.alpha if isinstance(cutmix, sections.MixSection) else None,
         rotation=rotation.degrees if isinstance(rotation, sections.RotationSection) else None,
         translation=(
-            translation.share if isinstance(translation, sections.TranslationSection) else None
+            translation.fraction if isinstance(translation, sections.TranslationSection) else None
         ),
         scale=scale.amount if isinstance(scale, sections.ScaleSection) else None,
         shear=shear.degrees if isinstance(shear, sections.ShearSection) else None,
@@ -123,7 +123,7 @@ def single_transforms(section: AugmentSection, *, every: bool) -> dict[str, Augm
         elif every or value is not None:
             trees[key] = {key: value.model_dump() if value else {}}
     return {
-        name: augment_spec(AugmentSection.model_validate({"policy": "none", **tree})).certain()
+        name: augment_spec(AugmentSection.model_validate({"policy": "none", **tree})).always()
         for name, tree in trees.items()
     }
 
@@ -143,7 +143,7 @@ def _degradations(section: AugmentSection) -> dict[str, WithProbability]:
     if isinstance(blur, sections.BlurSection):
         degradations["blur"] = WithProbability(blur.sigma, blur.probability)
     if isinstance(noise, sections.NoiseSection):
-        degradations["noise"] = WithProbability(noise.deviation, noise.probability)
+        degradations["noise"] = WithProbability(noise.stddev, noise.probability)
     if isinstance(jpeg, sections.JpegSection):
         degradations["jpeg"] = WithProbability(100 - jpeg.min_quality, jpeg.probability)
     if isinstance(grid_mask, sections.GridMaskSection):

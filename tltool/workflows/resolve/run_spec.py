@@ -10,8 +10,9 @@ from tltool.augment.spec import FeatureSpec
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone, get_backbone
-from tltool.models.regularization_spec import Regularize
-from tltool.recipe.schema import DROPOUT, Norm, Recipe
+from tltool.models.regularization_spec import RegularizationSpec
+from tltool.recipe.model_section import DROPOUT, Norm
+from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import feature_spec
 
 
@@ -55,7 +56,7 @@ class RunSpec:
     backbone: Backbone
     decode: DecodeSpec
     head: HeadSpec
-    regularization: Regularize
+    regularization: RegularizationSpec
     first_trained_stage: str | None
     feature_changes: FeatureSpec
     problems: tuple[UsageError, ...]
@@ -115,10 +116,10 @@ def _head(recipe: Recipe, backbone: Backbone) -> HeadSpec:
     )
 
 
-def _regularization(recipe: Recipe) -> Regularize:
-    section = recipe.model.regularize
+def _regularization(recipe: Recipe) -> RegularizationSpec:
+    section = recipe.model.regularization
     block = section.drop_block
-    return Regularize(
+    return RegularizationSpec(
         section.stochastic_depth,
         (block.rate, block.size) if block else None,
         section.norm,

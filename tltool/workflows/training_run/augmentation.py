@@ -8,7 +8,7 @@ from dataclasses import replace
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
 from tltool.data.checks.recipe_choice import tiny_and_grey
-from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, Choice
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
 from tltool.workflows.training_run.context import RunContext
@@ -29,7 +29,7 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
     spec = augment_spec(section)
     unused = None if spec.identity else _why_unused(recipe, cached=cached)
     if unused:
-        spec, choice = AugmentSpec(), Choice("none", unused)
+        spec, choice = AugmentSpec(), PolicyChoice("none", unused)
     changes = listed_changes(section, images=not unused)
     run.observer.on_message(f"augmentation: {_summary(choice, changes)}")
     if recipe.augment.policy != AUTO and spec.mixes and count < MIXUP_PAYS:
@@ -42,7 +42,7 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
     return spec
 
 
-def _summary(choice: Choice, changes: str) -> str:
+def _summary(choice: PolicyChoice, changes: str) -> str:
     if choice.policy == "none" and changes:  # key by key, or of cached features alone
         return f"{changes} ({choice.why})"
     policy = f"{choice.policy} ({choice.why})"

@@ -69,7 +69,7 @@ class CachedFeatures(TrainingInputs):
                 head=self.head,
                 batch_size=self.images.train.batch_size,
                 sampler=sampler,
-                changes=self.schedule("head"),
+                augmentation=self.schedule("head"),
             )
 
         # alone, the head is so cheap that float32 costs nothing and keeps its digits
@@ -87,7 +87,7 @@ class CachedFeatures(TrainingInputs):
                 head=self.head,
                 batch_size=self.images.train.batch_size,
                 sampler=sampler,
-                changes=self.schedule("finetune"),
+                augmentation=self.schedule("finetune"),
             )
 
         network = keras.Model(self._cut(), self.network.model.output)

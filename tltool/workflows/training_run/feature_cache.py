@@ -42,7 +42,7 @@ class FeatureCache:
 
     def plain(self, extractor: Extractor, source: ImageSource) -> Features:
         """Return the features of the images as they are."""
-        return self._extract(extractor, source, lambda start: source.plain(start=start), None)
+        return self._extract(extractor, source, lambda start: source.original(start=start), None)
 
     def augmented(self, extractor: Extractor, source: ImageSource, *, view: int) -> Features:
         """Return the features of augmented view number ``view``."""

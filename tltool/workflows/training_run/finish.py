@@ -101,7 +101,7 @@ def _pooled_and_logits(
     batch_size = run.recipe.train.batch_size
     test = dataset.source("test", decode=run.spec.decode, batch_size=batch_size)
     done, parts = 0, []
-    for _, images, _ in test.plain():
+    for _, images, _ in test.original():
         parts.append(classifier.pooled(tf.convert_to_tensor(images)))
         done += len(parts[-1])
         run.observer.on_progress(done, len(test))

@@ -67,7 +67,7 @@ class LiveFeatures(TrainingInputs):
             return live_data(
                 self.images.train,
                 self.images.validation,
-                changes=self.schedule(name),
+                augmentation=self.schedule(name),
                 to_pooled=self.to_pooled,
                 head=self.head,
                 sampler=sampler,
@@ -77,4 +77,4 @@ class LiveFeatures(TrainingInputs):
         return PhaseInput(self.network.model, self.run.machine.precision, data)
 
     def _pooled(self, source: ImageSource) -> np.ndarray:
-        return np.concatenate([self.to_pooled(images) for _, images, _ in source.plain()])
+        return np.concatenate([self.to_pooled(images) for _, images, _ in source.original()])
