@@ -77,7 +77,7 @@ def resume(
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
 
-    # what is known at once costs no loading of TensorFlow
+    # this check needs no TensorFlow, which takes seconds to load
     check_resumable(RunLayout(run), show_run(run).status)
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow

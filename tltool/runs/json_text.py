@@ -26,7 +26,7 @@ def to_json(
     Args:
         document: what to write.
         indent: spaces per level, None for one line.
-        default: what becomes of things that JSON does not know; without it they are refused.
+        default: converts values that JSON does not know; without it they are an error.
     """
     text = json.dumps(document, indent=indent, ensure_ascii=False, default=default)
     if _HALF.search(text) is None and _TEXT.search(text) is None:

@@ -72,7 +72,7 @@ class Dataset:
         """Return one part ready to be read."""
         return _source(self.part(name), decode, batch_size)
 
-    def blocks(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, ImageSource]:
+    def train_folds(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, ImageSource]:
         """Return the training part in pieces that come together in other runs too: its folds."""
         if not self.split.folds:
             return {0: self.source("train", decode=decode, batch_size=batch_size)}

@@ -52,7 +52,7 @@ def _summary(choice: PolicyChoice, changes: str) -> str:
 def _why_unused(recipe: Recipe, *, cached: bool) -> str | None:
     """Return why no phase ever sees a changed image, or None."""
     if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
-        return "the probe learns from the images as they are, and no other phase has epochs"
+        return "the probe is fitted on original images, and no other phase has epochs"
     if cached and recipe.train.cache.views == 1:
-        return "train.cache.views is 1: only the images as they are"
+        return "train.cache.views is 1: only the original images"
     return None

@@ -34,7 +34,7 @@ class CalibrationResult:
     Attributes:
         temperature: divides the logits before the softmax.
         calibration: travels with the model.
-        figures: for metrics.json: ``calibration`` and ``refusal``, where the recipe asks for them.
+        figures: for metrics.json: ``calibration`` and ``refusal``, where the recipe sets them.
     """
 
     temperature: float
@@ -125,7 +125,7 @@ def _set_threshold(
 def _scores_of(
     run: RunContext, network: Network, detector: OutlierDetector, files: Sequence[Path]
 ) -> np.ndarray:
-    """Return the scores of readable images that are none of the classes, [K]."""
+    """Return the scores of readable OOD images, [K]."""
     size = run.recipe.train.batch_size
     classifier = Classifier(network, precision=run.machine.precision)
     decode = decoder(run.spec.decode)

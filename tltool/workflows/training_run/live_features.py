@@ -20,7 +20,7 @@ from tltool.workflows.training_run.training_inputs import PhaseInput, TrainingIn
 
 @dataclass(frozen=True)
 class LiveFeatures(TrainingInputs):
-    """Images that every epoch reads, augments anew and passes through the whole network.
+    """Images that every epoch reads, augments and passes through the whole network.
 
     Attributes:
         to_pooled: images to the input of the head.
@@ -42,7 +42,7 @@ class LiveFeatures(TrainingInputs):
         return self._pooled(self.images.train.spread(MOST_IMAGES))
 
     def with_views(self) -> LiveFeatures:
-        """Return the same: every epoch augments anew."""
+        """Return the same: every epoch makes its own augmentation."""
         return self
 
     def head_phase(self, sampler: Sampler) -> PhaseInput:
@@ -54,7 +54,7 @@ class LiveFeatures(TrainingInputs):
         return self._phase("finetune", sampler)
 
     def validation_pooled(self) -> np.ndarray:
-        """Return the input of the head for the validation images, by the network as it is now."""
+        """Return the input of the head for the validation images, by the current network."""
         return self._pooled(self.images.validation)
 
     def train_pooled(self) -> tuple[np.ndarray, np.ndarray]:

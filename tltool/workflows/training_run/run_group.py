@@ -28,7 +28,7 @@ _CHANGES = {
 
 
 def check_group_folder(out: Path) -> None:
-    """Refuse a folder that holds anything but the runs of one group.
+    """Check that a folder can hold the runs of one group.
 
     Raises:
         UsageError: ``out`` is a file, or a folder with something of the user's own.
