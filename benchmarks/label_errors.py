@@ -43,7 +43,7 @@ def suspects(
 ) -> LabelErrors:
     """Return what a run finds, its strength chosen by its probe."""
     settings = ProbeSection()
-    how = {"strengths": list(settings.strengths), "folds": settings.folds}
+    how = {"c_values": list(settings.c_values), "folds": settings.folds}
     probe = fit_probe(features, labels, classes=classes, weights=None, seed=seed, **how)
     found = label_errors(
         features, labels, groups, classes=classes, strength=probe.strength, seed=seed

@@ -236,7 +236,7 @@ def tiny(name: str) -> list[str]:
         f"train.head.epochs={min(1, train.head.epochs)}",
         f"train.finetune.epochs={min(1, train.finetune.epochs)}",
         f"train.cache.views={min(2, train.cache.views)}",
-        "train.probe.strengths=[0.01]",
+        "train.probe.c_values=[0.01]",
         "train.probe.folds=2",
         "export.parity_images=2",
         f"export.enabled={json.dumps(name in EXPORTED)}",

@@ -222,7 +222,7 @@ class _Trial:
                 features[train],
                 labels[train],
                 classes=len(self.catalog.class_names),
-                strengths=list(settings.strengths),
+                c_values=list(settings.c_values),
                 folds=settings.folds,
                 weights=None,
                 seed=self.seed,

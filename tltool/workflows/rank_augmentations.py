@@ -224,7 +224,7 @@ def _probe(features: np.ndarray, train: ImageSource, recipe: Recipe) -> Probe:
         features,
         train.labels,
         classes=train.classes,
-        strengths=list(settings.strengths),
+        c_values=list(settings.c_values),
         folds=settings.folds,
         weights=None,
         seed=recipe.seed,

@@ -28,7 +28,7 @@ def solve_probe(
     recipe = run.recipe
     how: dict[str, Any] = {
         "classes": train.classes,
-        "strengths": list(recipe.train.probe.strengths),
+        "c_values": list(recipe.train.probe.c_values),
         "folds": recipe.train.probe.folds,
         "seed": recipe.seed,
     }
