@@ -175,7 +175,7 @@ def test_advice_goes_by_the_interval(only_plain, only_changed, n, advice):
     ("arguments", "told"),
     [
         (("--to", "there.png"), "'there.png' exists"),
-        (("--to", "sheet.jpg"), "'sheet.jpg' is no name of a PNG file"),
+        (("--to", "sheet.jpg"), "'sheet.jpg' is not the name of a PNG file"),
         (("--to", "nowhere/sheet.png"), "its folder does not exist"),
         (("--fitness", "--all"), "--fitness measures all changes"),
         (("--set", "augment.policy=meduim"), "Did you mean 'medium'?"),

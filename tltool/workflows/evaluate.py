@@ -28,7 +28,7 @@ from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.prediction.heat_maps import heat_map_images
-from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_others
+from tltool.workflows.prediction.labelled_inputs import ood_scores, read_labelled_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.preflight.arguments import check_page
 
@@ -132,7 +132,7 @@ def _add_others(
     if not others:
         return
     if known is not None:
-        scores = scores_of_others(opened, others)
+        scores = ood_scores(opened, others)
         metrics["refusal"]["other"] = detection_metrics(known, scores)
     observer.on_message(
         f"{len(others):,} images of no class (data.other of the run) are no part of the accuracy"
@@ -206,10 +206,10 @@ def _answered(
     given: list[Predictions] = []
     for start in range(0, len(photos), opened.batch_size):
         batch = photos.items[start : start + opened.batch_size]
-        given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
+        given.append(opened.predict([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
     answers = np.concatenate([answer.probabilities for answer in given])
-    plain = _joined([answer.plain for answer in given])
+    plain = _joined([answer.without_tta for answer in given])
     evaluated = LabelledPredictions(
         name,
         photos,

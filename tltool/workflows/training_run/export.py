@@ -11,7 +11,11 @@ from tltool.export.golden import GOLDEN_IMAGES
 from tltool.export.parity import ParityChild, ParityResult
 from tltool.export.saved_model import export_saved_model
 from tltool.runs.environment import versions
-from tltool.workflows.export_samples.parity_samples import contents_of, sample_bytes, sample_of
+from tltool.workflows.export_samples.parity_samples import (
+    export_contents,
+    make_parity_samples,
+    read_sample_images,
+)
 from tltool.workflows.training_run.context import Session
 
 
@@ -45,8 +49,8 @@ def export_run(
         return None
     settings = session.recipe.export
     with session.phase("export"):
-        photos = sample_of(
-            artifact, sample_bytes(sample, max(settings.parity_images, GOLDEN_IMAGES))
+        photos = make_parity_samples(
+            artifact, read_sample_images(sample, max(settings.parity_images, GOLDEN_IMAGES))
         )
 
         def prove(folder: Path) -> ParityResult:
@@ -61,7 +65,7 @@ def export_run(
             session.observer.on_message(_told(result))
             return result
 
-        contents = contents_of(
+        contents = export_contents(
             artifact,
             photos.golden,
             recipe=session.recipe,
