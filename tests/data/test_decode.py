@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from tests.data.samples import (
     tiles,
     with_orientation,
 )
+from tests.fork_server import ForkServer
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
 from tltool.data.decoding.transcode import read_image_bytes
@@ -185,7 +184,9 @@ def test_an_opaque_animation_cannot_overwrite_memory() -> None:
         assert decoded(data).shape == (60, 80, 3)
 
 
-def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path: Path) -> None:
+def test_training_prediction_and_the_exported_graph_see_the_same_pixels(
+    tmp_path: Path, forked_tensorflow: ForkServer
+) -> None:
     (tmp_path / "photos").mkdir()
     for name, data in good_files().items():
         (tmp_path / "photos" / name).write_bytes(data)
@@ -204,7 +205,8 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path
         "assert loaded.batch(tf.constant([], tf.string))[0].shape == (0, 20, 30, 3)\n"
         "np.savez(sys.argv[1] + '/found.npz', images=images, ok=ok)\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=tmp_path)
+    done = forked_tensorflow.run(program, str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     exported = np.load(tmp_path / "found.npz")
     predicted, ok = batch(tf.constant(items))
     np.testing.assert_array_equal(exported["images"], predicted)
@@ -212,6 +214,16 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path
     order = tf.range(len(files), dtype=tf.int64)
     trained = image_dataset(image_files(files), SPEC, order=order).as_numpy_iterator()
     np.testing.assert_array_equal(np.stack([image for _, image in trained]), predicted[:-1])
+
+
+def test_the_formats_are_traced_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SAMPLES["bmp"]()
+    decoded(data)
+    monkeypatch.delattr(tf.io, "decode_bmp")  # tracing its branch again would fail
+    for spec in (DecodeSpec(17, 19), DecodeSpec(19, 17, "pad")):
+        images, ok = decode_batch(tf.constant([data]), spec)
+        assert ok.numpy().all()
+        np.testing.assert_array_equal(images[0], resized(data, spec))
 
 
 def test_squash_stretches_to_the_size() -> None:

@@ -12,10 +12,10 @@ from PIL import Image
 from tests.workflows.conftest import merged
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
+from tltool.recipe.augmentation_policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
 from tltool.workflows.preflight.recipe import check_names
@@ -57,7 +57,7 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     runs, told = {}, {}
     for name, settings in {"plain": (), "changed": FEATURES}.items():
         listener = Listener()
-        recipe = load_recipe("vgg16", merged(*tiny_settings, *settings))
+        recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", *settings))
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
         told[name] = listener.told
@@ -105,7 +105,12 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
         for number in range(8):
             pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
-    settings = ("train.head.epochs=1", "train.finetune.epochs=0", "train.cache.views=2")
+    settings = (
+        "augment.policy=auto",
+        "train.head.epochs=1",
+        "train.finetune.epochs=0",
+        "train.cache.views=2",
+    )
     listener = Listener()
     result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
     noted = read_manifest(result.run / "manifest.json")["augmentation"]

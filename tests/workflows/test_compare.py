@@ -167,7 +167,7 @@ def test_what_cannot_be_compared(trained, other, tmp_path):
     assert tltool("compare", trained.run, trained.run).exit_code == 2
     assert tltool("compare", trained.run, tmp_path / "none").exit_code == 2
     assert tltool("compare", trained.run, tmp_path).exit_code == 3
-    assert tltool("compare", trained.run, other, "--size", 64).exit_code == 2
+    assert tltool("compare", trained.run, other, "--image-size", 64).exit_code == 2
     far = shutil.copytree(trained.export, tmp_path / "far" / "1")
     result = tltool("compare", other, far)
     assert result.exit_code == 3 and "is not found" in result.stderr
@@ -176,7 +176,7 @@ def test_what_cannot_be_compared(trained, other, tmp_path):
 def test_a_leaderboard_of_backbones(trained, monkeypatch, tmp_path):
     names = "tiny_vgg,tiny_resnet"
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
-    options = ("--backbones", names, "--size", 32, "--offline")
+    options = ("--backbones", names, "--image-size", 32, "--offline")
     result = tltool("compare", trained.photos, *options, "--weights", "random", "--json")
     document = json.loads(result.stdout)
     assert document["n"] == 42 and document["classes"] == 3 and not document["left_out"]
@@ -197,16 +197,16 @@ def test_a_folder_that_is_no_class_is_none_on_the_leaderboard(trained, monkeypat
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
     photos = shutil.copytree(trained.photos, tmp_path / "photos")
     shutil.copytree(photos / "plum", photos / "other")
-    options = ("--backbones", "tiny_vgg", "--size", 32, "--weights", "random", "--json")
-    document = json.loads(tltool("compare", photos, *options, "--other", "other").stdout)
+    options = ("--backbones", "tiny_vgg", "--image-size", 32, "--weights", "random", "--json")
+    document = json.loads(tltool("compare", photos, *options, "--ood-images", "other").stdout)
     assert document["n"] == 42 and document["classes"] == 3
-    assert tltool("compare", trained.run, trained.run, "--other", "other").exit_code == 2
+    assert tltool("compare", trained.run, trained.run, "--ood-images", "other").exit_code == 2
 
 
 def test_what_one_backbone_lacks_is_said_once(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
     monkeypatch.setattr(_Trial, "place", without("vgg16", _Trial.place))
-    options = ("--backbones", "tiny_vgg,vgg16", "--size", 32, "--weights", "random")
+    options = ("--backbones", "tiny_vgg,vgg16", "--image-size", 32, "--weights", "random")
     result = tltool("compare", trained.photos, *options)
     assert result.exit_code == 0
     assert "left out: vgg16: no weights; pull them" in result.stdout
@@ -257,7 +257,12 @@ def test_a_class_of_one_photo_is_left_out_of_the_search_and_named(
     write_fruit(photos / "val", n=3, seed=2)
     lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
     shutil.move(lemon, photos / "train" / "lemon")
-    found = finetune_tiny(photos, "train.head.epochs=0", "train.finetune.epochs=0")
+    found = finetune_tiny(
+        photos,
+        "evaluate.label_errors=true",
+        "train.head.epochs=0",
+        "train.finetune.epochs=0",
+    )
     figures = found.metrics["label_errors"]
     assert (figures["n"], figures["left_out"]) == (33, ["lemon"])
     assert "labels of lemon are not looked at" in (found.run / "log.txt").read_text("utf-8")

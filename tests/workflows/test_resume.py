@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import merged
+from tests.fork_server import ForkServer
 from tltool.errors import DataError, EnvironmentProblem, GateError, UsageError
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
@@ -54,15 +53,16 @@ WAYS = {
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_at_any_moment_and_resumed_it_is_bit_identical(
-    fruit: Path, tmp_path: Path, tiny_settings: tuple[str, ...], way: str
+    forked_tltool: ForkServer,
+    fruit: Path,
+    tmp_path: Path,
+    tiny_settings: tuple[str, ...],
+    way: str,
 ) -> None:
     settings = merged(*tiny_settings, *SMALL_SHARDS, *WAYS[way])
-    program = Path(__file__).with_name("kills.py")
-    ended = subprocess.run(
-        [sys.executable, str(program), str(fruit), str(tmp_path), str(KILLS[way]), "0",
-         *settings],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    program = Path(__file__).with_name("kills.py").read_text(encoding="utf-8")
+    arguments = (str(fruit), str(tmp_path), str(KILLS[way]), "0", *settings)
+    ended = forked_tltool.run(program, *arguments)
     assert ended.returncode == 0, ended.stderr[-3000:]
     report = json.loads(ended.stdout.splitlines()[-1])
     kills = report["kills"]

@@ -22,6 +22,7 @@ from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
+CALIBRATED = "evaluate.calibrate=true"
 PROBE = ("train.head.epochs=0", "train.finetune.epochs=0")
 
 
@@ -51,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     other = write_stripes(photos / "other", n=10)
     (other / "broken.png").write_bytes(b"no picture")
     shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
-    recipe = load_recipe("vgg16", merged(*TINY, "data.other=other"))
+    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other", CALIBRATED))
     return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
 
 
@@ -101,7 +102,7 @@ def test_predict_shows_unknown_photos_as_such(run, tmp_path):
 
 def test_other_photos_may_lie_elsewhere(tmp_path, fruit, finetune_tiny):
     other = write_stripes(tmp_path / "else" / "where", n=6)
-    found = finetune_tiny(fruit, f"data.other={other}", *PROBE)
+    found = finetune_tiny(fruit, f"data.ood_images={other}", *PROBE)
     assert found.metrics["refusal"]["other"]["n_others"] == 6
 
 
@@ -145,19 +146,19 @@ def test_a_damaged_calibration_file_is_named(run, tmp_path):
 )
 def test_other_photos_that_are_not_there(fruit, finetune_tiny, other, message):
     with pytest.raises(DataError, match=message):
-        finetune_tiny(fruit, f"data.other={other}")
+        finetune_tiny(fruit, f"data.ood_images={other}")
 
 
 def test_other_photos_that_are_all_of_the_classes(fruit, finetune_tiny, tmp_path):
     copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
     with pytest.raises(DataError, match="none of the 8 other images can be used"):
-        finetune_tiny(fruit, f"data.other={copies}")
+        finetune_tiny(fruit, f"data.ood_images={copies}")
 
 
 def test_prediction_sets_hold_the_right_class_as_often_as_said(finetune_tiny, tmp_path):
     """New images of the same kind; given the ones that set the sizes, hits are beta-binomial."""
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
-    found = finetune_tiny(photos, *PROBE, "data.validation_fraction=0.5")
+    found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
     result = tltool("predict", found.run, fresh, "--prediction-set", "0.8", "--json")
     rows = json.loads(result.stdout)

@@ -37,7 +37,7 @@ def compare(
             help="Of runs: write a page with images that only one gets right.",
         ),
     ] = None,
-    size: Annotated[
+    image_size: Annotated[
         int | None,
         typer.Option(
             min=16, max=2048, metavar="PIXELS", help="With --backbones: side of all images."
@@ -47,7 +47,7 @@ def compare(
         Literal["imagenet", "random"],
         typer.Option(metavar="imagenet|random", help="With --backbones: their weights."),
     ] = "imagenet",
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -59,9 +59,9 @@ def compare(
     from tltool.models.backbone_registry import get_backbone
 
     if backbones is None:
-        if size or pixels or other or weights != "imagenet":
+        if image_size or pixels or ood_images or weights != "imagenet":
             raise UsageError(
-                "--size, --weights, --other and --pixels are for backbones",
+                "--image-size, --weights, --ood-images and --pixels are for backbones",
                 hint="add --backbones NAME,NAME",
             )
         found = _runs(given, report, quiet=quiet, debug=debug)
@@ -81,9 +81,9 @@ def compare(
         board = leaderboard(
             given[0],
             names,
-            image_size=size,
+            image_size=image_size,
             weights=weights,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,7 @@ class FreshProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
         self._log = Path(self._folder.name) / "log.txt"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(CHILD), runtime],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=_environment(),
-                text=True,
-            )
+            self._process = start_child(runtime, log)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +103,19 @@ class FreshProcess:
         return lines[-1] if lines else f"exit status {self._process.returncode}"
 
 
-def _environment() -> dict[str, str]:
+def start_child(runtime: Runtime, log: IO[bytes]) -> subprocess.Popen[str]:
+    """Start the child process, which waits for a request on stdin; its output goes to ``log``."""
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), runtime],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        text=True,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables of the child process."""
     # The parent occupies the memory of every GPU, and most servers run on the CPU.
     return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -95,7 +95,7 @@ def leaderboard(
     *,
     image_size: int | None = None,
     weights: Literal["imagenet", "random"] = "imagenet",
-    other: str | None = None,
+    ood_images: str | None = None,
     pixels: str | None = None,
     seed: int = 0,
     offline: bool = False,
@@ -111,7 +111,7 @@ def leaderboard(
         backbones: names of the registry.
         image_size: side in pixels for all; None means each backbone's own.
         weights: imagenet, or random for what the architecture alone is worth.
-        other: name of a folder beside the classes that is no class.
+        ood_images: name of a folder of out-of-distribution images next to the class folders.
         pixels: shape of the images in a table of pixels.
         seed: of the folds.
         offline: open no network connection.
@@ -127,7 +127,9 @@ def leaderboard(
     if not entries:
         raise UsageError("no backbone is named", hint="--backbones vgg16,resnet50")
     observer.on_phase("audit", source)
-    listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
+    listing = read_source(
+        source, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
+    )
     catalog = _catalog(listing, observer)
     folds, random_weights = _folds(catalog, seed, observer), weights == "random"
     trial = _Trial(catalog, folds, image_size, random_weights, seed, offline, observer)

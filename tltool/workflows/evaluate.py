@@ -28,7 +28,7 @@ from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.prediction.heat_maps import heat_map_images
-from tltool.workflows.prediction.labelled_inputs import ood_scores, read_labelled_inputs
+from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_ood_images
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.preflight.arguments import check_page
 
@@ -132,10 +132,11 @@ def _add_others(
     if not others:
         return
     if known is not None:
-        scores = ood_scores(opened, others)
+        scores = scores_of_ood_images(opened, others)
         metrics["refusal"]["other"] = detection_metrics(known, scores)
     observer.on_message(
-        f"{len(others):,} images of no class (data.other of the run) are no part of the accuracy"
+        f"{len(others):,} out-of-distribution images (data.ood_images of the run) are left out of"
+        " the accuracy"
     )
 
 

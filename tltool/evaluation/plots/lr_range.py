@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.evaluation.plots.plots import ACCENT, GRID, MUTED, WARM, figure_style
-from tltool.training.range_test import RangeTest
+from tltool.training.lr_range_test import RangeTest
 
 _HEADROOM = 1.6  # of the first loss; above it a diverging loss would flatten everything else
 

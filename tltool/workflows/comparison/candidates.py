@@ -116,7 +116,7 @@ def common_keys(contenders: Sequence[ComparedRun]) -> list[Key]:
                 f"{len(first.answers) - missing} in common, {missing} only in the {first.part} "
                 f"part of the first, {added} only in the {other.part} part of the second",
                 hint="train both on the same split: the same --test, or the same data.* and seed; "
-                "`tltool data split --write FOLDER` keeps one",
+                "`tltool data split --out FOLDER` keeps one",
             )
         changed = [
             key for key, one in first.answers.items() if one.label != other.answers[key].label

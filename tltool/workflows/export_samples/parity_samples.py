@@ -20,7 +20,7 @@ from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
 from tltool.export.parity import reference_outputs
 from tltool.export.saved_model import Contents
 from tltool.inference import decoder
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
 from tltool.runs.environment import versions
@@ -92,8 +92,10 @@ def export_contents(
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
     public = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
     kept = {k: v for k, v in facts.items() if k in public or k in versions()}
-    other = recipe.data.other if not Path(recipe.data.other or "/").is_absolute() else None
-    data = recipe.data.model_copy(update={"source": None, "other": other})
+    ood_images = recipe.data.ood_images
+    if Path(ood_images or "/").is_absolute():
+        ood_images = None
+    data = recipe.data.model_copy(update={"source": None, "ood_images": ood_images})
     shared = to_yaml(recipe.model_copy(update={"data": data})).encode()
 
     return Contents(

@@ -20,7 +20,7 @@ from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.export.versions import versions
 from tltool.models.backbone_registry import get_backbone
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.runs.layout import CALIBRATION_FILE, MODEL_FILE
 
 _AFTER_LOGITS = "temperature"  # name of the layer after the logits of a Keras export

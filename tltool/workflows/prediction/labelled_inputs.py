@@ -17,7 +17,7 @@ from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
-from tltool.workflows.dataset.dataset import usable_others
+from tltool.workflows.dataset.dataset import usable_ood_images
 from tltool.workflows.prediction.model import LoadedModel
 
 _MAX_LISTED = 6  # files in a message
@@ -50,7 +50,7 @@ def read_labelled_inputs(
         listing, on_bad="skip", max_bad_fraction=1.0, max_pixels=max_pixels, observer=observer
     )
     _report_label_conflicts(audited, observer)
-    return audited, usable_others(listing.others, audited, max_pixels=max_pixels)
+    return audited, usable_ood_images(listing.ood_images, audited, max_pixels=max_pixels)
 
 
 def _report_label_conflicts(audited: Audit, observer: Observer) -> None:
@@ -68,7 +68,7 @@ def _report_label_conflicts(audited: Audit, observer: Observer) -> None:
         )
 
 
-def ood_scores(model: LoadedModel, images: Sequence[Path]) -> np.ndarray:
+def scores_of_ood_images(model: LoadedModel, images: Sequence[Path]) -> np.ndarray:
     """Return ``ood_score`` float32 [K] of K images; empty if the model has no OOD detector."""
     parts = []
     for start in range(0, len(images), model.batch_size):
@@ -95,15 +95,20 @@ def _list_images(
 ) -> Listing:
     """List the images; the out-of-distribution folder of the run is no class."""
 
-    def read(other: str | None) -> Listing:
+    def read(ood_images: str | None) -> Listing:
         return read_source(
-            data, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
+            data,
+            ood_images=ood_images,
+            min_classes=1,
+            pixels=pixels,
+            offline=offline,
+            observer=observer,
         )
 
-    other = settings.other
-    if other is None or Path(other).is_absolute() or ":" in other:
+    ood_images = settings.ood_images
+    if ood_images is None or Path(ood_images).is_absolute() or ":" in ood_images:
         return read(None)  # a separate source, which may not exist here
     try:
-        return read(other)
+        return read(ood_images)
     except DataError:  # usually the folder is missing; any other error is raised again
         return read(None)

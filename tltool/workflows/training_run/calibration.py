@@ -63,9 +63,7 @@ def calibrate(learning: Learning, learned: TrainingOutcome, photos: Dataset) -> 
 def _tell_refused(session: Session, found: Temperature) -> None:
     if found.refused:
         session.observer.on_message(
-            f"temperature {found.fitted:.2f} is not taken: for images that it was not fitted on it "
-            f"would raise the log-loss from {found.log_loss_before:.4g} to "
-            f"{found.log_loss_after:.4g}; confidences stay as they are"
+            f"temperature scaling skipped: {found.reason}; probabilities are left uncalibrated"
         )
 
 
@@ -90,10 +88,10 @@ def _detector(
         session.observer.on_message(f"no reject option: {why}", level="warning")
         return None, None
     held = plain.scores(learned.held_pooled)
-    if not photos.others:
+    if not photos.ood_images:
         border = threshold_of(held, coverage)
         return plain.with_threshold(border), {"coverage": coverage, "border_set_on": "validation"}
-    others = _scores_of(learning, plain, photos.others)
+    others = _scores_of(learning, plain, photos.ood_images)
     border = threshold_between(held, others, coverage)
     figures = detection_metrics(
         (held / border).astype(np.float32), (others / border).astype(np.float32)
