@@ -101,7 +101,7 @@ def test_the_page_shows_what_only_one_gets_right(trained, other, tmp_path):
     assert "http://" not in text and "https://" not in text
     assert found["only_first_right"][0] in text
     again = tltool("compare", trained.run, other, "--report", page)
-    assert again.exit_code == 2 and "nothing is replaced" in again.stderr
+    assert again.exit_code == 2 and "no file is replaced" in again.stderr
     assert page.read_text("utf-8") == text
 
 

@@ -207,10 +207,10 @@ def _answered(
     given: list[Predictions] = []
     for start in range(0, len(photos), opened.batch_size):
         batch = photos.items[start : start + opened.batch_size]
-        given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
+        given.append(opened.predict([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
     answers = np.concatenate([answer.probabilities for answer in given])
-    plain = _joined([answer.plain for answer in given])
+    plain = _joined([answer.without_tta for answer in given])
     evaluated = LabelledPredictions(
         name,
         photos,
