@@ -106,7 +106,7 @@ def measure(photos: Path, network: str, method: str, *, seed: int, size: int) ->
     )
     out = photos.parent / f"{network} {method}"
     metrics = finetune(
-        photos, recipe=recipe, out=out, caches=photos.parent / "caches", tensorboard=False
+        photos, recipe=recipe, out=out, feature_cache=photos.parent / "caches", tensorboard=False
     ).metrics
     keras.backend.clear_session()
     accuracy = metrics["accuracy"]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.image_source import ImageSource
@@ -24,7 +24,7 @@ from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
 from tltool.training.training_loop import Trainer
 from tltool.training.validation import HeadLogits, Pooling
-from tltool.workflows.resolve.specs import phase_plan
+from tltool.workflows.training_run.phases import phase_plan
 
 SIDE = 224
 

@@ -19,7 +19,7 @@ from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
 from tltool.models.regularization_spec import RegularizationSpec
-from tltool.workflows.backbones import draw_layers, layers_of
+from tltool.workflows.backbones import backbone_layers, draw_layers
 
 _CONV, _NORM, _RELU, _ADD = "#c9dbef", "#d9ead3", "#f6e3c5", "#ffffff"
 _SHARE = 0.4  # dropped
@@ -42,7 +42,7 @@ def draw_networks() -> None:
 def _diagram(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.png"
-        draw_layers(path, layers_of(name))
+        draw_layers(path, backbone_layers(name))
         save(name, BytesIO(path.read_bytes()))
 
 

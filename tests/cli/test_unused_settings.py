@@ -39,11 +39,11 @@ NOTES = {
     ),
     "steps that never come": (
         "train: {schedule: step, step_epochs: 50}",
-        "train.step_epochs 50 is never over: no phase has more than 20 epochs",
+        "train.step_epochs 50 is not shorter than the longest phase (20 epochs)",
     ),
     "a plateau that is never over": (
         "train: {schedule: plateau, plateau_patience: 30}",
-        "train.plateau_patience 30 is never over: no phase has more than 20 epochs",
+        "train.plateau_patience 30 is not shorter than the longest phase (20 epochs)",
     ),
     "a warm-up of its own": (
         "train: {schedule: one_cycle, warmup_epochs: 3}",
@@ -51,7 +51,7 @@ NOTES = {
     ),
     "a warm-up that is never over": (
         "train: {warmup_epochs: 50}",
-        "train.warmup_epochs 50 is never over: no phase has more than 20 epochs",
+        "train.warmup_epochs 50 is not shorter than the longest phase (20 epochs)",
     ),
     "focal loss": ("train: {focal_gamma: 3}", "train.focal_gamma does nothing with imbalance none"),
     "views of no cache": (

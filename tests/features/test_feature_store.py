@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tltool.augment.spec import AugmentSpec, WithProbability
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec, WithProbability
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.features.extract import Features
 from tltool.features.image_source import ImageSource

@@ -79,5 +79,5 @@ def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings, until):
     finetune(fruit, recipe=recipe, out=tmp_path / "whole")
     runs = [tmp_path / name for name in ("half", "whole")]
     assert [epochs_of(run) for run in runs] == [5, 5]
-    first, second = (read_manifest(run / "manifest.json")["model_digest"] for run in runs)
+    first, second = (read_manifest(run / "manifest.json").model_digest for run in runs)
     assert first == second

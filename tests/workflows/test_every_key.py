@@ -96,7 +96,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("train.early_stopping.patience=1", "train.head.epochs=4", "train.probe.enabled=false"),
     ),
     "evaluate.calibrate": ("true", ()),
-    "evaluate.coverage": ("0.6", ("evaluate.calibrate=true",)),
+    "evaluate.coverage": ("0.6", ()),
     "evaluate.min_accuracy": ("1", ()),
     "evaluate.asserts": ('["log_loss<=0.0001"]', ()),
     "evaluate.report": ("true", ()),
@@ -135,7 +135,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
                 saved_models=exports,
                 offline=True,
                 tensorboard=False,
-                caches=root / "caches",
+                feature_cache=root / "caches",
             )
         except TltoolError as error:
             return error.message.replace(str(folder), "FOLDER")

@@ -145,21 +145,24 @@ def run(
 ) -> None:
     """Train with a recipe: `tltool finetune` with the recipe as first argument."""
     from tltool.recipe.load import load_recipe
+    from tltool.runs.run_options import RunOptions
     from tltool.workflows.preflight.recipe import source_of
 
-    settings = training.settings_of(overrides, photos=data, name=name, seed=seed)
+    settings = training.settings_of(overrides, data=data, name=name, seed=seed)
     resolved = load_recipe(recipe, settings)
     training.train(
         resolved,
-        data or source_of(resolved, told=recipe),
-        test=test,
-        out=out_folder,
-        saved_models=saved_models,
-        weights=weights,
-        device=device,
-        tensorboard=tensorboard,
-        track=track,
-        offline=offline,
+        RunOptions(
+            data or source_of(resolved, reference=recipe),
+            test=test,
+            out=out_folder,
+            saved_models=saved_models,
+            weights=weights,
+            offline=offline,
+            device=device,
+            tensorboard=tensorboard,
+            track=tuple(track or ()),
+        ),
         json=json,
         quiet=quiet,
         debug=debug,

@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.pipeline import fixed_options, image_dataset, image_files
 from tltool.events import Observer
 from tltool.weights.weights_store import StoredWeights

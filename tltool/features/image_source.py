@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image_files
 from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import tensorflow as tf
 
 from tltool.errors import EnvironmentProblem
-
-Device = Literal["auto", "cpu", "gpu"]
+from tltool.runs.run_options import Device
 
 
 def choose_devices(requested: Device) -> tuple[tf.distribute.Strategy, bool]:

@@ -13,17 +13,16 @@ from tltool.errors import EnvironmentProblem
 from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
 from tltool.features.preview_samples import SAMPLES, PreviewSamples
-from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import Recipe
 from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.preflight.arguments import check_picture
-from tltool.workflows.resolve import specs
 from tltool.workflows.resolve.augmentation import (
     augment_spec,
     feature_spec,
     resolve_augmentation,
     single_transforms,
 )
+from tltool.workflows.resolve.run_spec import resolve
 
 _EPOCHS = 3  # columns that show the whole policy
 
@@ -113,7 +112,6 @@ def preview(
     """
     observer = observer or SilentObserver()
     check_picture(output, option="--output")
-    backbone = get_backbone(recipe.model.backbone)
     observer.on_phase("audit", source)
     data = load_dataset(
         source,
@@ -123,9 +121,9 @@ def preview(
         offline=offline,
         observer=observer,
     )
-    train = data.source("train", decode=specs.decode_spec(recipe, backbone), batch_size=rows)
+    train = data.source("train", decode=resolve(recipe).decode, batch_size=rows)
     section, choice = resolve_augmentation(
-        recipe.augment, len(train), signs=tiny_and_grey(train.items)
+        recipe.augment, len(train), looks_like_text=tiny_and_grey(train.items)
     )
     single, whole = single_transforms(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Catalog
-from tltool.data.decoding.decode import DecodeSpec, Resize
+from tltool.data.decoding.decode_spec import DecodeSpec, Resize
 from tltool.data.sources.source_cache import cache_folder
 from tltool.events import Observer
 from tltool.features.extract import Extractor
