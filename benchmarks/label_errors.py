@@ -16,7 +16,7 @@ import numpy as np
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates.find_duplicates import find_copies
+from tltool.data.duplicates.find_duplicates import cluster_duplicates
 from tltool.data.sources.open import read_source
 from tltool.evaluation.label_errors import LabelErrors, label_errors
 from tltool.evaluation.metrics.intervals import wilson
@@ -25,7 +25,7 @@ from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
-from tltool.workflows.dataset.splitting import groups_of
+from tltool.workflows.dataset.splitting import group_numbers
 
 FIRST = 100
 
@@ -68,7 +68,7 @@ def main() -> None:
         observer=SilentObserver(),
     )
     true, classes = catalog.labels(), len(catalog.class_names)
-    groups = groups_of(catalog, find_copies(catalog.items).clusters)
+    groups = group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
     print(f"VGG16 at {given.size} pixels, n = {len(true)}, {given.share:.0%} flipped.\n")
     print(
         f"| seed | of the first {FIRST} flipped (95 %) | right class suggested | suspects | "

@@ -65,7 +65,9 @@ def test_the_folder_is_no_class_and_sets_the_border(run):
     assert refusal["other"]["auroc"]["value"] > 0.9
     assert refusal["known"]["value"] >= 0.9
     assert set(refusal["risk_coverage"]) == {"confidence", "ood_score"}
-    assert "10 other images set the border" in (run.run / "log.txt").read_text("utf-8")
+    assert "10 out-of-distribution images are used for the OOD threshold" in (
+        run.run / "log.txt"
+    ).read_text("utf-8")
 
 
 def test_a_run_is_measured_on_its_own_folder_with_the_other_photos_in_it(run, tmp_path):
@@ -150,7 +152,7 @@ def test_other_photos_that_are_not_there(fruit, finetune_tiny, other, message):
 
 def test_other_photos_that_are_all_of_the_classes(fruit, finetune_tiny, tmp_path):
     copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
-    with pytest.raises(DataError, match="none of the 8 other images can be used"):
+    with pytest.raises(DataError, match="none of the 8 out-of-distribution images can be used"):
         finetune_tiny(fruit, f"data.ood_images={copies}")
 
 

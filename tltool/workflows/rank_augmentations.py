@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import DataError
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first
@@ -183,7 +183,9 @@ def fitness(
         )
     observer.on_phase("features", f"{len(train)} training images, as they are")
     probe = _probe(pooler.features(train), train, recipe)
-    section, _ = resolve_augmentation(recipe.augment, len(train), signs=tiny_and_grey(train.items))
+    section, _ = resolve_augmentation(
+        recipe.augment, len(train), looks_like_text=looks_like_text(train.items)
+    )
     trial = _Trial(pooler, probe, held, recipe.seed, observer)
     plain = trial.correct("as they are")
     names, used = _changes(section)

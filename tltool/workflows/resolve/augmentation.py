@@ -32,20 +32,20 @@ _OF_FEATURES = ("feature_mixup", "feature_noise", "feature_cutmix", "mixstyle")
 
 
 def resolve_augmentation(
-    section: AugmentSection, photos: int, *, signs: bool = False
+    section: AugmentSection, photos: int, *, looks_like_text: bool = False
 ) -> tuple[AugmentSection, Choice]:
     """Return the section without any `auto`, and which policy that is and why.
 
     Args:
         section: of a recipe.
         images: training images.
-        signs: whether they look like digits or letters, which have no mirror image.
+        looks_like_text: whether they look like digits or letters, which have no mirror image.
     """
     if section.policy != AUTO:
         return section, Choice(section.policy, "as the recipe says")
     choice = policy_for(photos)
     changed = {**section.model_dump(), "policy": choice.policy}
-    if signs and section.flip == AUTO:
+    if looks_like_text and section.flip == AUTO:
         changed["flip"] = "none"
         choice = Choice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
     return AugmentSection.model_validate(changed), choice

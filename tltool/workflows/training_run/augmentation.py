@@ -26,12 +26,12 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
         cached: whether phases run on cached features.
     """
     from tltool.data.checks.recipe_choice import (
-        tiny_and_grey,  # here: recipes are checked without PIL
+        looks_like_text,  # here: recipes are checked without PIL
     )
 
     photos = len(train)
     section, choice = resolve_augmentation(
-        session.recipe.augment, photos, signs=tiny_and_grey(train)
+        session.recipe.augment, photos, looks_like_text=looks_like_text(train)
     )
     spec = augment_spec(section)
     unused = None if spec.identity else _unused(session.recipe, cached=cached)

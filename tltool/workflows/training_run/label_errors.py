@@ -13,7 +13,7 @@ from tltool.evaluation.label_errors import LabelErrors, label_errors, write_susp
 from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network_parts import Network
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.dataset.splitting import groups_of
+from tltool.workflows.dataset.splitting import group_numbers
 from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
 from tltool.workflows.training_run.trainer import Learning
 
@@ -58,7 +58,7 @@ def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
     found = label_errors(
         np.concatenate(pooled),
         catalog.labels(),
-        groups_of(catalog, clusters),
+        group_numbers(catalog, clusters),
         classes=len(catalog.class_names),
         strength=learning.probe.strength if learning.probe else _STRENGTH,
         seed=session.recipe.seed,

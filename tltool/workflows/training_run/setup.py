@@ -78,7 +78,7 @@ def prepare_learning(
     decode = specs.decode_spec(recipe, backbone)
     hint_at_imbalance(session, data.part("train").counts())
     train = data.source("train", decode=decode, batch_size=recipe.train.batch_size)
-    blocks = data.blocks(decode=decode, batch_size=recipe.train.batch_size)
+    blocks = data.train_folds(decode=decode, batch_size=recipe.train.batch_size)
     held = data.source("validation", decode=decode, batch_size=recipe.train.batch_size)
     stage = specs.first_trained_stage(recipe, backbone)
     if "cached" not in session.facts:  # the choice rests on timings: it is made once
