@@ -146,7 +146,7 @@ def test_figures_that_were_set_on_these_photos_are_labelled(tmp_path):
 
 def test_a_temperature_that_was_refused_is_told(tmp_path):
     report = whole(tmp_path / "photos", NAMES)
-    refused = Temperature(1.0, 1.41, 0.567, 0.6638, 0.1).to_json()
+    refused = Temperature(1.41, 0.567, 0.6638, 0.1, 0.1).to_json()
     for calibration, told in (
         (refused, True),
         ({**refused, "refused": False}, False),
@@ -155,8 +155,8 @@ def test_a_temperature_that_was_refused_is_told(tmp_path):
         metrics = {**report.metrics, "calibration": calibration}
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
         words = page_of(path, replace(report, metrics=metrics)).words
-        sentence = "The temperature 1.41 was not taken"
-        assert (sentence in words and "from 0.567 to 0.664" in words) == told
+        sentence = "Temperature scaling was skipped: T = 1.41 would increase"
+        assert (sentence in words and "from 0.567 to 0.6638" in words) == told
 
 
 def test_photos_of_something_else_are_named_as_data(tmp_path):

@@ -33,8 +33,12 @@ def test_a_temperature_that_would_harm_other_photos_is_refused():
     assert len(refused) >= 15
     for found in refused:
         assert found.value == 1.0 and found.fitted != 1.0
-        assert found.log_loss_after >= found.log_loss_before
+        worse = found.log_loss_after >= found.log_loss_before
+        assert worse or found.ece_after > found.ece_before
         assert found.to_json()["refused"] is True
+    reasons = " ".join(str(found.reason) for found in refused)
+    assert "cross-validated log-loss from" in reasons
+    assert "cross-validated calibration error from" in reasons
 
 
 def test_figures_of_photos_that_a_temperature_was_not_fitted_on():
@@ -43,6 +47,30 @@ def test_figures_of_photos_that_a_temperature_was_not_fitted_on():
     own = np.exp(logits / found.value) / np.exp(logits / found.value).sum(axis=1, keepdims=True)
     assert found.log_loss_after > log_loss(own, labels)  # its own images are fitted better
     assert 0 < found.ece_after == found.to_json()["ece_after_cross_fitted"] < 1
+
+
+def test_a_temperature_at_the_bound_of_the_search_is_refused():
+    """It says that the logits are wrong, not only too large; it may even lower the log-loss."""
+    logits, labels = drawn(0, 300, 1.0)
+    wrong = labels.copy()
+    wrong[::2] = (labels[::2] + 1) % 4
+    found = choose_temperature(100 * logits, wrong)
+    assert found.fitted > 19.9 and found.log_loss_after < found.log_loss_before
+    assert found.value == 1.0 and found.refused
+    assert found.to_json()["reason"] == "T = 20 is at the bound of the search"
+
+
+def test_a_temperature_that_raises_the_calibration_error_is_refused():
+    """One giant loss asks for a temperature that makes all the other images too unsure."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    logits = 4 * np.eye(4)[labels] + rng.normal(0, 0.5, (400, 4))
+    logits[:4] = 200 * np.eye(4)[(labels[:4] + 1) % 4]
+    found = choose_temperature(logits.astype(np.float32), labels)
+    assert found.log_loss_after < found.log_loss_before and 1 < found.fitted < 19
+    assert found.ece_after > found.ece_before
+    assert found.value == 1.0
+    assert "would increase the cross-validated calibration error from" in str(found.reason)
 
 
 def test_one_photo_is_no_ground_for_a_temperature():

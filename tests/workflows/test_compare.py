@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem
-from tltool.runs.manifest import write_manifest
+from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.workflows.compare_backbones import _Trial
 from tltool.workflows.finetune import FinetuneResult
 
@@ -100,7 +101,7 @@ def test_the_page_shows_what_only_one_gets_right(trained, other, tmp_path):
     assert "http://" not in text and "https://" not in text
     assert found["only_first_right"][0] in text
     again = tltool("compare", trained.run, other, "--report", page)
-    assert again.exit_code == 2 and "nothing is replaced" in again.stderr
+    assert again.exit_code == 2 and "no file is replaced" in again.stderr
     assert page.read_text("utf-8") == text
 
 
@@ -114,10 +115,9 @@ def test_photos_that_are_gone_are_named_without_a_picture(trained, other, tmp_pa
 
 def move_photos(run: Path, photos: Path) -> None:
     """Let the run believe that its images were elsewhere."""
-    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
-    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
-    manifest["arguments"]["photos"] = str(photos)
-    write_manifest(run / "manifest.json", manifest)
+    path = run / "manifest.json"
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, options=replace(manifest.options, data=str(photos))))
 
 
 def test_a_photo_that_is_another_one_now_is_not_shown(trained, other, tmp_path):
@@ -257,7 +257,12 @@ def test_a_class_of_one_photo_is_left_out_of_the_search_and_named(
     write_fruit(photos / "val", n=3, seed=2)
     lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
     shutil.move(lemon, photos / "train" / "lemon")
-    found = finetune_tiny(photos, "train.head.epochs=0", "train.finetune.epochs=0")
+    found = finetune_tiny(
+        photos,
+        "evaluate.label_errors=true",
+        "train.head.epochs=0",
+        "train.finetune.epochs=0",
+    )
     figures = found.metrics["label_errors"]
     assert (figures["n"], figures["left_out"]) == (33, ["lemon"])
     assert "labels of lemon are not looked at" in (found.run / "log.txt").read_text("utf-8")

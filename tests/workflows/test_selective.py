@@ -22,6 +22,7 @@ from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
+CALIBRATED = "evaluate.calibrate=true"
 PROBE = ("train.head.epochs=0", "train.finetune.epochs=0")
 
 
@@ -51,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     other = write_stripes(photos / "other", n=10)
     (other / "broken.png").write_bytes(b"no picture")
     shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
-    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other"))
+    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other", CALIBRATED))
     return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
 
 
@@ -131,8 +132,8 @@ def test_a_run_of_an_older_version_answers_as_before(run, tmp_path):
     )
     assert old_row["confidence"] == new_row["confidence"]
     assert "is_known" in new_row and "is_known" not in old_row
-    refused = tltool("predict", old, photo, "--sets", "0.8")
-    assert refused.exit_code == 2 and "without calibration scores" in refused.stderr
+    refused = tltool("predict", old, photo, "--prediction-set", "0.8")
+    assert refused.exit_code == 2 and "has no calibration scores" in refused.stderr
 
 
 def test_a_damaged_calibration_file_is_named(run, tmp_path):
@@ -159,26 +160,26 @@ def test_other_photos_that_are_all_of_the_classes(fruit, finetune_tiny, tmp_path
 def test_prediction_sets_hold_the_right_class_as_often_as_said(finetune_tiny, tmp_path):
     """New images of the same kind; given the ones that set the sizes, hits are beta-binomial."""
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
-    found = finetune_tiny(photos, *PROBE, "data.validation_fraction=0.5")
+    found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
-    result = tltool("predict", found.run, fresh, "--sets", "0.8", "--json")
+    result = tltool("predict", found.run, fresh, "--prediction-set", "0.8", "--json")
     rows = json.loads(result.stdout)
-    hits = sum(Path(row["path"]).parent.name in row["set"] for row in rows)
+    hits = sum(Path(row["path"]).parent.name in row["prediction_set"] for row in rows)
     held = found.metrics["n"]
     rank = math.ceil((held + 1) * 0.8)
     low, high = betabinom(len(rows), rank, held + 1 - rank).interval(0.99)
     assert held > 100 and (high - low) / len(rows) < 0.25
     assert low <= hits <= high
-    assert {len(row["set"]) for row in rows} >= {1, 2}
+    assert {len(row["prediction_set"]) for row in rows} >= {1, 2}
 
 
 def test_a_set_holds_the_class_named_and_cannot_promise_more_than_is_known(run, tmp_path):
     fresh = write_fruit(tmp_path / "fresh", n=4, seed=7)
-    rows = json.loads(tltool("predict", run.run, fresh, "--sets", "0.8", "--json").stdout)
-    assert all(row["class"] in row["set"] for row in rows)
-    shown = tltool("predict", run.run, one_of(fresh), "--sets", "0.8")
-    assert "set" in shown.stdout.splitlines()[0]
-    much = tltool("predict", run.run, one_of(fresh), "--sets", "0.99")
+    rows = json.loads(tltool("predict", run.run, fresh, "--prediction-set", "0.8", "--json").stdout)
+    assert all(row["class"] in row["prediction_set"] for row in rows)
+    shown = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.8")
+    assert "prediction set" in shown.stdout.splitlines()[0]
+    much = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.99")
     assert much.exit_code == 2 and "validation images" in much.stderr
 
 

@@ -116,7 +116,7 @@ def evaluate(
 def _origin(run: RunLayout) -> dict[str, Any] | None:
     """Return the manifest of a run; None where it is gone, damaged or of a later version."""
     try:
-        return read_manifest(run.manifest)
+        return read_manifest(run.manifest).to_json()
     except DataError:
         return None
 
@@ -207,10 +207,10 @@ def _answered(
     given: list[Predictions] = []
     for start in range(0, len(photos), opened.batch_size):
         batch = photos.items[start : start + opened.batch_size]
-        given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
+        given.append(opened.predict([read_image_bytes(item.path) for item in batch], tta=tta))
         observer.on_progress(start + len(batch), len(photos))
     answers = np.concatenate([answer.probabilities for answer in given])
-    plain = _joined([answer.plain for answer in given])
+    plain = _joined([answer.without_tta for answer in given])
     evaluated = LabelledPredictions(
         name,
         photos,

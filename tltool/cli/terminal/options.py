@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, all talk on stderr.")
+    bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and nothing else.")]
 Debug = Annotated[

@@ -6,48 +6,15 @@ no skew between training and serving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import tensorflow as tf
 
 from tltool.data.decoding import exif
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.graph_tracing import traced_on_cpu, without_autograph
 from tltool.data.decoding.image_formats import decode_stored
-
-Resize = Literal["squash", "crop", "pad"]
-
-
-@dataclass(frozen=True)
-class DecodeSpec:
-    """The target size, and how an image of another aspect ratio is resized.
-
-    ``squash`` ignores the aspect ratio, ``crop`` takes the largest centred box of the target's
-    aspect ratio, ``pad`` fits the whole image and pads it with black.
-    """
-
-    height: int
-    width: int
-    resize: Resize = "squash"
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1 or self.resize not in get_args(Resize):
-            raise ValueError(f"invalid decode spec: {self}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the spec as a JSON-ready dict."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> DecodeSpec:
-        """Return the spec that ``to_json`` wrote."""
-        return cls(
-            height=int(document["height"]),
-            width=int(document["width"]),
-            resize=cast(Resize, document["resize"]),
-        )
 
 
 @without_autograph

@@ -11,30 +11,57 @@ from numpy.typing import NDArray
 from tltool.evaluation.metrics.classification import expected_calibration_error
 
 _FOLDS = 5
+_BOUNDS = (0.05, 20.0)  # of the search
+_NEAR = 1.001  # a temperature this close to a bound, as a factor, is at it
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """What was found on the validation part. Log-losses are in nats.
+    """The temperature of the validation set, and the figures that decide on it.
 
     Attributes:
-        value: divides the logits before the softmax; 1 where none was better.
-        fitted: the temperature that fits all images best, taken or not.
-        log_loss_before: at temperature 1.
-        log_loss_after: cross-fitted: of each image at the temperature that the others give.
-        ece_after: calibration error, cross-fitted likewise.
+        fitted: the temperature that minimises the log-loss of all images, used or not.
+        log_loss_before: nats per image, at temperature 1.
+        log_loss_after: the same, cross-fitted: each image at the temperature of the other folds.
+        ece_before: expected calibration error at temperature 1, 0…1.
+        ece_after: the same, cross-fitted.
     """
 
-    value: float
     fitted: float
     log_loss_before: float
     log_loss_after: float
+    ece_before: float
     ece_after: float
 
     @property
+    def value(self) -> float:
+        """What divides the logits before the softmax; 1 where ``fitted`` is refused."""
+        return 1.0 if self.refused else self.fitted
+
+    @property
     def refused(self) -> bool:
-        """Whether a temperature was found and not taken, as it would have raised the log-loss."""
-        return self.value == 1.0 and self.fitted != 1.0
+        """Whether ``fitted`` is not used."""
+        return self.reason is not None
+
+    @property
+    def reason(self) -> str | None:
+        """Why ``fitted`` is not used, a clause; None where it is, or where it is 1."""
+        named = f"T = {self.fitted:.3g}"
+        if self.fitted == 1.0:
+            return None
+        if min(self.fitted / _BOUNDS[0], _BOUNDS[1] / self.fitted) < _NEAR:
+            return f"{named} is at the bound of the search"
+        if self.log_loss_after >= self.log_loss_before:
+            return (
+                f"{named} would increase the cross-validated log-loss from "
+                f"{self.log_loss_before:.4g} to {self.log_loss_after:.4g}"
+            )
+        if self.ece_after > self.ece_before:
+            return (
+                f"{named} would increase the cross-validated calibration error from "
+                f"{self.ece_before:.3f} to {self.ece_after:.3f}"
+            )
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -42,17 +69,21 @@ class Temperature:
             "value": self.value,
             "fitted": self.fitted,
             "refused": self.refused,
+            "reason": self.reason,
             "log_loss_before": self.log_loss_before,
             "log_loss_after_cross_fitted": self.log_loss_after,
+            "ece_before": self.ece_before,
             "ece_after_cross_fitted": self.ece_after,
         }
 
 
 def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Temperature:
-    """Fit a temperature, and take it only if it lowers the log-loss of images it has not seen.
+    """Fit a temperature (Guo et al. 2017, arXiv:1706.04599) and decide whether it is used.
 
-    Guo et al. 2017 (arXiv:1706.04599). With few images the best temperature of these is not that
-    of the next ones: five folds tell, each at the temperature that the other four give.
+    With few images the temperature that fits them best may fit the next ones worse. Five folds
+    decide, each scored at the temperature of the other four: a temperature that increases their
+    log-loss or their calibration error is refused. So is one at a bound of the search, which says
+    that the logits are wrong and not only too large.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.
@@ -66,8 +97,11 @@ def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -
         value = fit_temperature(logits[others], labels[others]) if len(others) else 1.0
         shares[fold] = _log_shares(logits[fold], value)
     before, after = (_loss(one, labels) for one in (_log_shares(logits, 1.0), shares))
-    error = expected_calibration_error(np.exp(shares), labels)
-    return Temperature(fitted if after < before else 1.0, fitted, before, after, error)
+    errors = (
+        expected_calibration_error(np.exp(one), labels)
+        for one in (_log_shares(logits, 1.0), shares)
+    )
+    return Temperature(fitted, before, after, *errors)
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -89,7 +123,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     def loss(log_temperature: float) -> float:
         return -float((targets * _log_shares(logits, np.exp(log_temperature))).sum(axis=1).mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    found = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded")
     return float(np.exp(found.x)) if found.fun < loss(0.0) - 1e-9 else 1.0
 
 

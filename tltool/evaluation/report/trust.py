@@ -70,9 +70,8 @@ def _of_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
     found = metrics.get("calibration")
     if found and found.get("refused"):
         yield (
-            f"The temperature {found['fitted']:.2f} was not taken: on images that it was not "
-            f"fitted on it would raise the log-loss from {found['log_loss_before']:.3f} to "
-            f"{found['log_loss_after_cross_fitted']:.3f}."
+            f"Temperature scaling was skipped: {found['reason']}. Probabilities are left "
+            "uncalibrated."
         )
     if _cross_fitted(metrics):
         yield (
