@@ -22,7 +22,7 @@ from tltool.evaluation.label_errors import LabelErrors, label_errors
 from tltool.evaluation.metrics.intervals import wilson
 from tltool.events import SilentObserver
 from tltool.models.backbone_registry import get_backbone
-from tltool.recipe.schema import ProbeSection
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.splitting import groups_of
@@ -43,7 +43,7 @@ def suspects(
 ) -> LabelErrors:
     """Return what a run finds, its strength chosen by its probe."""
     settings = ProbeSection()
-    how = {"strengths": list(settings.strengths), "folds": settings.folds}
+    how = {"c_values": list(settings.c_values), "folds": settings.folds}
     probe = fit_probe(features, labels, classes=classes, weights=None, seed=seed, **how)
     found = label_errors(
         features, labels, groups, classes=classes, strength=probe.strength, seed=seed

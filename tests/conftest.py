@@ -22,8 +22,26 @@ from PIL import Image
 
 from tests.fork_server import Forked, ForkServer
 from tltool.export import fresh_process
+from tltool.runs.manifest import Manifest
+from tltool.runs.run_options import RunOptions
 
 PhotoMaker = Callable[..., Path]
+
+
+def small_manifest(**known: object) -> Manifest:
+    """Return the manifest of a run of which only ``known`` matters."""
+    fixed: dict[str, object] = {
+        "name": "tiny",
+        "status": "finished",
+        "started": "2026-01-31T23:59:59Z",
+        "recipe_digest": "0" * 64,
+        "options": RunOptions("photos"),
+        "versions": {},
+        "lock_digest": "0" * 64,
+        "machine": {},
+        "flags": {},
+    }
+    return Manifest(**{**fixed, **known})
 
 
 WITHOUT_EXTRAS = (

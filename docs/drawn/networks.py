@@ -18,8 +18,8 @@ from tltool.models.head_parts import DropKind, DropoutSettings, HeadSettings, de
 from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
-from tltool.models.regularization_spec import Regularize
-from tltool.workflows.backbones import draw_layers, layers_of
+from tltool.models.regularization_spec import RegularizationSpec
+from tltool.workflows.backbones import backbone_layers, draw_layers
 
 _CONV, _NORM, _RELU, _ADD = "#c9dbef", "#d9ead3", "#f6e3c5", "#ffffff"
 _SHARE = 0.4  # dropped
@@ -42,7 +42,7 @@ def draw_networks() -> None:
 def _diagram(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.png"
-        draw_layers(path, layers_of(name))
+        draw_layers(path, backbone_layers(name))
         save(name, BytesIO(path.read_bytes()))
 
 
@@ -193,7 +193,7 @@ def _attended(photos: int, positions: int) -> np.ndarray:
     features = keras.Input((positions, 1, 8))
     logits = attach_head(
         features, kind="attention", classes=2, dropout=0.0, hidden_units=1, norm="none", seed=4,
-        original=OriginalHead(), drops=DropoutSettings(attention=_SHARE),
+        original=OriginalHead(), dropout_settings=DropoutSettings(attention=_SHARE),
     )  # fmt: skip
     dropped = keras.Model(features, logits).get_layer("head_attention_dropout").output
     given = 0.6 * np.random.default_rng(1).standard_normal((photos, positions, 1, 8))
@@ -228,16 +228,16 @@ def _depth() -> None:
     network = build_model(
         get_backbone("resnet18"), image_size=(64, 64), classes=2, head="gap", dropout=0.0,
         hidden_units=1, norm="none", weights=None, seed=0,
-        regularization=Regularize(stochastic_depth=0.5),
+        regularization=RegularizationSpec(stochastic_depth=0.5),
     )  # fmt: skip
-    drops = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
-    ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(drops) + 1)
-    kept = np.array([np.asarray(layer(ones, training=True)).ravel() for layer in drops])
+    paths = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
+    ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(paths) + 1)
+    kept = np.array([np.asarray(layer(ones, training=True)).ravel() for layer in paths])
     with sheet("stochastic_depth", 1, 2, (8.6, 3.0)) as panels:
-        panels[0, 0].bar(blocks, [layer.rate for layer in drops], color=BLUE)
+        panels[0, 0].bar(blocks, [layer.rate for layer in paths], color=BLUE)
         label(panels[0, 0], "stochastic_depth 0.5", "residual block", "skipped with probability")
         panels[0, 1].imshow(kept, cmap="Blues", vmin=0, vmax=2.4, aspect="auto")
-        panels[0, 1].set(yticks=range(len(drops)), yticklabels=blocks, xticks=[])
+        panels[0, 1].set(yticks=range(len(paths)), yticklabels=blocks, xticks=[])
         label(panels[0, 1], "white: skipped", "twenty images of a batch", "residual block")
         panels[0, 1].grid(visible=False)
 

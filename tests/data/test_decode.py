@@ -24,7 +24,8 @@ from tests.data.samples import (
 )
 from tests.fork_server import ForkServer
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode import decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.pipeline import image_dataset, image_files
 

@@ -16,7 +16,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.export.tiny_classifier import SPEC, encoded
 from tests.fork_server import ForkServer
-from tltool.data.decoding.decode import Resize, decode_batch
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import Resize
 from tltool.errors import DataError, GateError
 from tltool.export.any_size import to_model_size
 from tltool.export.seal import SEAL_FILE, check_seal, write_seal

@@ -28,7 +28,7 @@ SETTINGS = (
     "train.head.epochs=2",
     "train.finetune.epochs=1",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1, 1]",
+    "train.probe.c_values=[0.1, 1]",
     "train.cache=on",
     "export.enabled=false",
 )
@@ -349,11 +349,11 @@ def test_metrics_and_parameters_are_flattened():
         "final/accuracy": 0.5,
         "final/accuracy_low": 0.1,
     }
-    settings = {"name": "a", "train": {"ema": 0.5, "probe": {"strengths": [1, 2], "on": True}}}
+    settings = {"name": "a", "train": {"ema": 0.5, "probe": {"c_values": [1, 2], "on": True}}}
     assert dict(flattened(settings)) == {
         "name": "a",
         "train.ema": "0.5",
-        "train.probe.strengths": "[1, 2]",
+        "train.probe.c_values": "[1, 2]",
         "train.probe.on": "true",
     }
 

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem
-from tltool.runs.manifest import write_manifest
+from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.workflows.compare_backbones import _Trial
 from tltool.workflows.finetune import FinetuneResult
 
@@ -114,10 +115,9 @@ def test_photos_that_are_gone_are_named_without_a_picture(trained, other, tmp_pa
 
 def move_photos(run: Path, photos: Path) -> None:
     """Let the run believe that its images were elsewhere."""
-    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
-    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
-    manifest["arguments"]["photos"] = str(photos)
-    write_manifest(run / "manifest.json", manifest)
+    path = run / "manifest.json"
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, options=replace(manifest.options, data=str(photos))))
 
 
 def test_a_photo_that_is_another_one_now_is_not_shown(trained, other, tmp_path):

@@ -54,10 +54,10 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.head.attention_dropout": ("0.5", ("model.head.kind=attention",)),
     "model.head.hidden_units": ("5", (MLP,)),
     "model.head.norm": ("batch", (MLP,)),
-    "model.regularize.stochastic_depth": ("0.5", RESNET),
-    "model.regularize.drop_block.rate": ("0.4", ("model.regularize.drop_block.rate=0.1",)),
-    "model.regularize.drop_block.size": ("2", ("model.regularize.drop_block.size=1",)),
-    "model.regularize.norm": ("group", RESNET),
+    "model.regularization.stochastic_depth": ("0.5", RESNET),
+    "model.regularization.drop_block.rate": ("0.4", ("model.regularization.drop_block.rate=0.1",)),
+    "model.regularization.drop_block.size": ("2", ("model.regularization.drop_block.size=1",)),
+    "model.regularization.norm": ("group", RESNET),
     "train.batch_size": ("4", ()),
     "train.optimizer": ("sgd", ()),
     "train.weight_decay": ("0.5", ()),
@@ -77,7 +77,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.cache.mode": ("off", ()),
     "train.cache.views": ("3", ()),
     "train.probe.enabled": ("false", ()),
-    "train.probe.strengths": ("[10]", ()),
+    "train.probe.c_values": ("[10]", ()),
     "train.probe.folds": ("3", ()),
     "train.head.epochs": ("3", ()),
     "train.head.learning_rate": ("0.1", ()),
@@ -135,7 +135,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
                 saved_models=exports,
                 offline=True,
                 tensorboard=False,
-                caches=root / "caches",
+                feature_cache=root / "caches",
             )
         except TltoolError as error:
             return error.message.replace(str(folder), "FOLDER")

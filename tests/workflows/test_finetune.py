@@ -211,7 +211,7 @@ COVERING = [
     (
         "tiny_vgg",
         "flatten",
-        ("model.head.dropout_kind=spatial", "model.regularize.drop_block.size=2"),
+        ("model.head.dropout_kind=spatial", "model.regularization.drop_block.size=2"),
     ),
     ("tiny_vgg", "attention", ("model.head.attention_dropout=0.3", "train.cache=on")),
     (
@@ -242,9 +242,9 @@ COVERING = [
         (
             "model.head.dropout_kind=dropconnect",
             "model.head.norm=group",
-            "model.regularize.stochastic_depth=0.5",
-            "model.regularize.drop_block.rate=0.2",
-            "model.regularize.norm=group",
+            "model.regularization.stochastic_depth=0.5",
+            "model.regularization.drop_block.rate=0.2",
+            "model.regularization.norm=group",
             "model.norm_groups=4",
         ),
     ),

@@ -17,7 +17,8 @@ from tltool.evaluation.metrics.intervals import wilson
 from tltool.evaluation.metrics.paired_tests import Paired, against_first
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import Backbone, get_backbone
-from tltool.recipe.schema import DataSection, ProbeSection
+from tltool.recipe.schema import DataSection
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.splitting import find_duplicates, groups_of
@@ -221,7 +222,7 @@ class _Trial:
                 features[train],
                 labels[train],
                 classes=len(self.catalog.class_names),
-                strengths=list(settings.strengths),
+                c_values=list(settings.c_values),
                 folds=settings.folds,
                 weights=None,
                 seed=self.seed,

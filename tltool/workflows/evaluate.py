@@ -116,7 +116,7 @@ def evaluate(
 def _origin(run: RunLayout) -> dict[str, Any] | None:
     """Return the manifest of a run; None where it is gone, damaged or of a later version."""
     try:
-        return read_manifest(run.manifest)
+        return read_manifest(run.manifest).to_json()
     except DataError:
         return None
 

@@ -181,7 +181,8 @@ def _checked_run(path: Path) -> Path:
 
 
 def _contents(run: RunLayout, artifact: Artifact, golden: Golden) -> Contents:
-    facts = {**read_manifest(run.manifest), "run": run.folder.resolve().name, **versions()}
+    manifest = read_manifest(run.manifest).to_json()
+    facts = {**manifest, "run": run.folder.resolve().name, **versions()}
     return export_contents(artifact, golden, recipe=load_recipe(str(run.recipe)), facts=facts)
 
 

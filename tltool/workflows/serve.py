@@ -138,23 +138,21 @@ def _check_format(folder: Path) -> None:
 
 
 def _export_of(run: Path) -> Path:
-    """Return the export in the run's manifest, or a later one."""
-    facts = read_manifest(RunLayout(run).manifest)
-    recorded = facts.get("export")
-    exports = [Path(str(recorded))] if recorded else []
-    exports += sorted(_later_exports(facts.get("name"), run.name), key=lambda path: -int(path.name))
+    manifest = read_manifest(RunLayout(run).manifest)
+    exports = [Path(manifest.export)] if manifest.export else []
+    exports += sorted(_later_exports(manifest.name, run.name), key=lambda path: -int(path.name))
     for folder in exports:
         if (folder / SAVED_MODEL_FILE).is_file():
             return folder
-    missing = f": '{recorded}' is missing" if recorded else ""
+    missing = f": '{manifest.export}' is missing" if manifest.export else ""
     raise DataError(
         f"the run '{run}' has no export to serve{missing}", hint=f"create one: tltool export {run}"
     )
 
 
-def _later_exports(name: object, run: str) -> Iterator[Path]:
+def _later_exports(name: str, run: str) -> Iterator[Path]:
     """Yield the exports that `tltool export` has created from a run."""
-    base_dir = SAVED_MODELS / str(name)
+    base_dir = SAVED_MODELS / name
     for number in versions(base_dir):
         folder = base_dir / str(number)
         try:

@@ -19,7 +19,7 @@ from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout
-from tltool.runs.manifest import read_manifest
+from tltool.runs.manifest import Manifest, read_manifest
 
 _LATENCY_ROUNDS = 7
 
@@ -58,14 +58,14 @@ class ComparedRun:
         run: its folder.
         part: where its answers are from: test or validation.
         answers: by content, in the order of the images.
-        facts: its manifest.
+        manifest: what the run recorded.
     """
 
     name: str
     run: RunLayout
     part: str
     answers: dict[Key, Answer]
-    facts: dict[str, Any]
+    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def cost_of(contender: ComparedRun) -> Cost | None:
         artifact.network.model.count_params(),
         (contender.run.folder / MODEL_FILE).stat().st_size / 1e6,
         1000 * statistics.median(spent),
-        contender.facts.get("seconds", {}).get("total"),
+        (contender.manifest.seconds or {}).get("total"),
     )
 
 
@@ -181,10 +181,8 @@ def _run_of_export(folder: Path) -> Path:
     beside = [parent for parent in folder.absolute().parents[:3]]
     for run in (place / name for place in (*places, *beside) if name):
         manifest = RunLayout(run).manifest
-        if manifest.is_file():
-            known = read_manifest(manifest)
-            if digest is None or known.get("model_digest") == digest:
-                return run
+        if manifest.is_file() and digest in (None, read_manifest(manifest).model_digest):
+            return run
     raise DataError(
         f"the run of the export '{folder}' is not found: it was called '{name or 'unknown'}'",
         hint="give the folder of that run",
@@ -203,16 +201,16 @@ def _names(runs: Sequence[Path]) -> list[str]:
 
 def _open(path: Path, name: str) -> ComparedRun:
     run = RunLayout(path)
-    facts = read_manifest(run.manifest)
-    if facts.get("status") != "finished" and not run.predictions.is_file():
+    manifest = read_manifest(run.manifest)
+    if manifest.status != "finished" and not run.predictions.is_file():
         raise DataError(
-            f"the run '{path}' is {facts.get('status')}: it has no predictions to compare",
+            f"the run '{path}' is {manifest.status}: it has no predictions to compare",
             hint=f"tltool runs resume {path}",
         )
     metrics = _document(run.metrics)
     part = str(metrics.get("evaluated_on", "validation"))
     rows = [row for row in read_split(run.split) if row.split == part]
-    return ComparedRun(name, run, part, _answers(run, rows), facts)
+    return ComparedRun(name, run, part, _answers(run, rows), manifest)
 
 
 def _document(path: Path) -> dict[str, Any]:

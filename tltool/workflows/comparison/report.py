@@ -50,7 +50,7 @@ def write_report(path: Path, found: Comparison) -> None:
 
 def _root_of(contender: ComparedRun) -> Path | None:
     """Return the folder of the images; None when they are gone."""
-    source = str(contender.facts["arguments"]["photos"])
+    source = contender.manifest.options.data
     try:
         if not is_source(source):
             return None

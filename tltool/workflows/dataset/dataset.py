@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tltool.data.audit.audit import Audit, audit, write_issues
 from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.header import BadFileError
 from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.sources.listing import Listing
@@ -72,7 +72,7 @@ class Dataset:
         """Return one part ready to be read."""
         return _source(self.part(name), decode, batch_size)
 
-    def blocks(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, ImageSource]:
+    def train_folds(self, *, decode: DecodeSpec, batch_size: int) -> dict[int, ImageSource]:
         """Return the training part in pieces that come together in other runs too: its folds."""
         if not self.split.folds:
             return {0: self.source("train", decode=decode, batch_size=batch_size)}

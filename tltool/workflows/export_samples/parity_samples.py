@@ -13,7 +13,7 @@ import numpy as np
 
 from tltool.artifact import Artifact, Calibration
 from tltool.data.catalog import Catalog
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.explain.saliency import feature_map
 from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
@@ -90,7 +90,7 @@ def export_contents(
         facts: of the manifest and the environment; paths of this machine are left out.
     """
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
-    public = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
+    public = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "images"}
     kept = {k: v for k, v in facts.items() if k in public or k in versions()}
     ood_images = recipe.data.ood_images
     if Path(ood_images or "/").is_absolute():

@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from tltool.data.catalog import Catalog
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
 from tltool.evaluation.report.document import SuspectedLabel
 from tltool.models.network_parts import Network
+from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.dataset.splitting import groups_of
+from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
-from tltool.workflows.training_run.trainer import Learning
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
 
 
 @dataclass(frozen=True)
 class LabelErrorReport:
-    """What was found of wrong labels.
+    """What the search for label errors gave.
 
     Attributes:
         figures: ``{n, suspects, expected, left_out}`` for metrics.json: labels looked at, labels
@@ -35,64 +37,74 @@ class LabelErrorReport:
     labels: Sequence[SuspectedLabel]
 
 
-def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
+def find_label_errors(
+    run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
+) -> LabelErrorReport:
     """Write label_suspects.csv of a run, from features that no label has shaped.
 
     Only training and validation images are looked at: the test images are for the evaluation alone.
-    Nothing is looked at where the recipe wants none, where the run has no features of untouched
+    Nothing is looked at where the recipe leaves it out, where the run has no features of untouched
     images, where its probe is no better than chance, or where fewer than two classes have two
     images. Smaller classes are left out and named.
     """
-    session = learning.session
-    if not session.recipe.evaluate.label_errors or learning.pretrained is None:
-        return LabelErrorReport(None, ())
-    logits, held = learning.probe_logits, learning.held.labels
-    if logits is not None and is_no_better_than_chance(logits, held):
-        session.observer.on_message(
-            f"no search for label errors: the {describe_features(session)} separate the classes no "
-            "better than chance"
+    nothing = LabelErrorReport(None, ())
+    if not run.recipe.evaluate.label_errors or outcome.pretrained is None:
+        return nothing
+    if _probe_is_useless(outcome, dataset.part("validation").labels()):
+        run.observer.on_message(
+            f"no search for label errors: the {describe_features(run.manifest)} separate the "
+            "classes no better than chance"
         )
-        return LabelErrorReport(None, ())
-    catalog, clusters = photos.without_test()
-    pooled = [_vectors(one, learning.network) for one in learning.pretrained]
-    found = label_errors(
-        np.concatenate(pooled),
+        return nothing
+    catalog, clusters = dataset.without_test()
+    pretrained = (outcome.pretrained.train, outcome.pretrained.validation)
+    errors = label_errors(
+        np.concatenate([_vectors(pooled, network) for pooled in pretrained]),
         catalog.labels(),
         groups_of(catalog, clusters),
         classes=len(catalog.class_names),
-        strength=learning.probe.strength if learning.probe else _STRENGTH,
-        seed=session.recipe.seed,
+        strength=outcome.probe.strength if outcome.probe else _STRENGTH,
+        seed=run.recipe.seed,
     )
-    if found is None:
-        session.observer.on_message(
-            "no search for wrong labels: it needs two classes of at least two different images",
+    if errors is None:
+        run.observer.on_message(
+            "no search for label errors: it needs two classes of at least two different images",
             level="warning",
         )
-        return LabelErrorReport(None, ())
-    left_out = [catalog.class_names[number] for number in found.left_out]
+        return nothing
+    return _report(run, errors, catalog)
+
+
+def _probe_is_useless(outcome: TrainingOutcome, labels: np.ndarray) -> bool:
+    logits = outcome.probe_logits
+    return logits is not None and is_no_better_than_chance(logits, labels)
+
+
+def _report(run: RunContext, errors: LabelErrors, catalog: Catalog) -> LabelErrorReport:
+    """Write label_suspects.csv, and return the same for metrics and report."""
+    names = catalog.class_names
+    left_out = [names[number] for number in errors.left_out]
     if left_out:
-        session.observer.on_message(
+        run.observer.on_message(
             f"labels of {', '.join(left_out)} are not looked at: with one image, or copies of one, "
             "there is nothing to compare it with",
             level="warning",
         )
     files = [shown_path(item.path, catalog.root) for item in catalog.items]
-    write_suspects(session.run.label_suspects, found, files, catalog.class_names)
-    if found.suspects:
-        session.observer.on_message(
-            _told(found, str(session.run.label_suspects), describe_features(session))
-        )
-    names = catalog.class_names
+    write_suspects(run.layout.label_suspects, errors, files, names)
+    if errors.suspects:
+        file, features = str(run.layout.label_suspects), describe_features(run.manifest)
+        run.observer.on_message(_summary(errors, file, features))
     labels = [
         SuspectedLabel(
             catalog.items[one.index].path, names[one.given], names[one.suggested], one.score
         )
-        for one in found.suspects
+        for one in errors.suspects
     ]
     figures = {
-        "n": found.n,
+        "n": errors.n,
         "suspects": len(labels),
-        "expected": found.expected,
+        "expected": errors.expected,
         "left_out": left_out,
     }
     return LabelErrorReport(figures, labels)
@@ -106,9 +118,9 @@ def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
     return pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
 
 
-def _told(found: LabelErrors, file: str, features: str) -> str:
-    count = len(found.suspects)
+def _summary(errors: LabelErrors, file: str, features: str) -> str:
+    count = len(errors.suspects)
     return (
-        f"{count:,} of {found.n:,} labels look wrong to the {features}; "
+        f"{count:,} of {errors.n:,} labels look wrong to the {features}; "
         f"{file} has them, the surest first"
     )
