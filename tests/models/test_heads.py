@@ -54,7 +54,7 @@ def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_norm_tells_images_apart(norm: str) -> None:
+def test_every_norm_preserves_differences_between_images(norm: str) -> None:
     logits = np.asarray(head("mlp", norm=norm)(maps(), training=True))
     assert np.isfinite(logits).all()
     assert logits.std(axis=0).min() > 1e-3
@@ -197,14 +197,14 @@ def test_attention_begins_as_the_mean() -> None:
         ("attention", {}),
     ],
 )
-def test_weights_that_begin_at_random_see_standardised_features(kind: str, changes: Any) -> None:
+def test_randomly_initialised_heads_standardise_features(kind: str, changes: Any) -> None:
     model = head(kind, standardize=True, **changes)
     layer = model.get_layer("head_standardize")
     seen = keras.Model(model.input, layer.output)
     features = 100 + 30 * maps()
     features[..., 5] = 7.0  # never varies
     given = keras.Model(model.input, layer.input)
-    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # until it is told
+    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # before set_statistics
     set_statistics(layer, np.asarray(given(features)))
     after = np.asarray(seen(features, training=True)).reshape(-1, 6)
     np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-4)

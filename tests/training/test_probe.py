@@ -73,7 +73,7 @@ def test_two_classes_are_a_softmax_of_half_the_weights():
     assert probe.bias.shape == (2,)
 
 
-def test_a_feature_that_never_changes_gets_no_weight():
+def test_a_constant_feature_gets_no_weight():
     features, labels = data(3)
     features[:, 2] = 7.0
     probe = fit(features, labels)
@@ -94,7 +94,7 @@ def test_cross_validation_chooses_a_strong_penalty_for_noise():
     assert fit(features, labels, c_values=[1e-4, 1.0, 100.0]).strength == 1e-4
 
 
-def test_cross_validation_tells_an_honest_accuracy():
+def test_cross_validation_gives_an_unbiased_accuracy():
     features, labels = data(3)
     probe = fit(features, labels, c_values=[0.01, 1.0], folds=5)
     own = loss_and_accuracy(probe.logits(features), labels)
@@ -114,7 +114,7 @@ def test_balanced_weights_help_the_rare_class():
     assert found[1] > found[0]
 
 
-def test_a_photo_of_weight_two_counts_as_two_photos():
+def test_an_image_of_weight_two_counts_as_two_images():
     features, labels = data(2, n=20)
     twice = np.concatenate([features, features[:5]]), np.concatenate([labels, labels[:5]])
     # one strength, so that nothing but the fit is compared; it standardises by what it is given
@@ -127,7 +127,7 @@ def test_a_photo_of_weight_two_counts_as_two_photos():
     assert not np.allclose(weighted.kernel, fit(features, labels, **strength).kernel, atol=1e-4)
 
 
-def test_one_photo_per_class_is_enough_to_go_on():
+def test_one_image_per_class_is_enough_to_continue():
     features, labels = data(3, n=3)
     assert np.isfinite(fit(features, labels).kernel).all()
 

@@ -45,7 +45,7 @@ def _digits(
     ("n", "splits", "most", "median"),
     [(200, 20, 0.6, 0.45), (500, 6, 0.4, 0.3), (1081, 3, 0.3, 0.2)],
 )
-def test_no_split_of_the_digits_ends_with_a_giant_log_loss(digits, n, splits, most, median):
+def test_no_split_of_the_digits_has_a_huge_log_loss(digits, n, splits, most, median):
     features, labels = digits
     settings = ProbeSection()
     losses = []
