@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.evaluation.metrics.paired_tests import against_first
+from tltool.evaluation.metrics.paired_tests import compare_with_first
 from tltool.workflows.rank_augmentations import AugmentationEffect
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")
@@ -167,7 +167,7 @@ def test_advice_goes_by_the_interval(only_plain, only_changed, n, advice):
     changed = plain.copy()
     changed[:only_changed] = True
     changed[n - only_plain :] = False
-    paired = against_first(plain, [changed] * 17)[0]
+    paired = compare_with_first(plain, [changed] * 17)[0]
     assert AugmentationEffect("crop", True, changed, paired).advice == advice
 
 

@@ -16,7 +16,7 @@ from tltool.data.decoding.header import BadFileError, read_header
 from tltool.data.decoding.transcode import transcode
 from tltool.data.duplicates.image_match import look
 from tltool.errors import DataError
-from tltool.evaluation.report.thumbnails import small_copy
+from tltool.evaluation.report.thumbnails import thumbnail
 
 
 def damaged(data: st.DataObject, whole: bytes) -> bytes:
@@ -66,4 +66,4 @@ def test_any_damage_is_told(tmp_path: Path, name: str, data: st.DataObject) -> N
     with suppress(DataError):
         assert transcode(content, name="photo").startswith(b"\x89PNG")
     look(path)
-    small_copy(path, 64)
+    thumbnail(path, 64)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.export.tiny_classifier import tiny_model
 from tltool.errors import GateError
-from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.export.acceptance import Figures, GateSamples, measure, refuse_any
 from tltool.export.convert import write_converted
 from tltool.export.formats import FORMATS
@@ -40,7 +40,7 @@ def test_the_same_answers_pass_with_their_interval(folder: Path, expected: np.nd
     found = figures(folder, expected, expected.argmax(axis=1))
     assert found.problems == () and found.accuracy == 1 and found.drop == 0
     told = found.to_json()
-    low, high = wilson(10, 10)
+    low, high = wilson_interval(10, 10)
     assert told["same_class"] == {"value": 1.0, "low": low, "high": high}
     assert found.row()[-1] == "passed"
     refuse_any([found])

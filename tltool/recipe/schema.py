@@ -274,7 +274,7 @@ class EvaluateSection(Section):
     """Hold asserts against the worse end of the 95 % interval instead of the figure itself."""
     label_errors: bool = True
     """Look for wrong labels among training and validation images (confident learning; Northcutt et
-    al. 2021) and write label_suspects.csv. It takes seconds, on features that are there already."""
+    al. 2021) and write label_errors.csv. It takes seconds, on features that are there already."""
 
 
 class ExportSection(Section):

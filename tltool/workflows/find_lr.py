@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from tltool.evaluation.plots.lr_range import plot_rates
+from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import Observer
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import Recipe
@@ -149,7 +149,7 @@ def find_rates(
             "finetune": recipe.train.finetune.learning_rate,
         }
         _write_table(folder / TABLE, tests)
-        plot_rates(folder / PLOT, tests, present)
+        plot_range_tests(folder / PLOT, tests, present)
         finished = True
     finally:
         shutil.rmtree(work.folder if finished else folder, ignore_errors=True)

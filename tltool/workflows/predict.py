@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.calibration.conformal import draw_of_bytes, prediction_sets, quantile
+from tltool.evaluation.calibration.prediction_sets import (
+    conformal_quantile,
+    prediction_sets,
+    uniform_draw_of_bytes,
+)
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Predictions, Tta
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
@@ -108,7 +112,9 @@ def start_predicting(
     files = [file for path, file in left if path not in done]
     observer.on_phase("model", str(model))
     opened = load_model(Path(model))
-    asked = _Asked(top, quantile(opened.calibration_scores(), sets) if sets else None, tta)
+    asked = _Asked(
+        top, conformal_quantile(opened.calibration_scores(), sets) if sets else None, tta
+    )
     return Predicting(
         class_names=opened.class_names,
         has_ood_detector=opened.has_ood_detector,
@@ -171,7 +177,7 @@ def _sets(
 ) -> np.ndarray | None:
     if threshold is None:
         return None
-    draws = np.array([draw_of_bytes(content) for content in contents])
+    draws = np.array([uniform_draw_of_bytes(content) for content in contents])
     return prediction_sets(answers.probabilities, draws, threshold)
 
 

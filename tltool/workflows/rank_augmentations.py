@@ -11,8 +11,8 @@ import numpy as np
 
 from tltool.data.checks.recommend import tiny_and_grey
 from tltool.errors import DataError
-from tltool.evaluation.metrics.intervals import wilson
-from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.features.views import ImageSource
 from tltool.models.backbone_registry import get_backbone
@@ -43,7 +43,7 @@ class AugmentationEffect:
     change: str
     used: bool
     correct: np.ndarray
-    against_plain: Paired
+    against_plain: PairedComparison
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
@@ -188,7 +188,7 @@ def fitness(
     plain = trial.correct("as they are")
     names, used = _changes(section)
     tried = {name: trial.correct(name, spec) for name, spec in names.items()}
-    paired = against_first(plain, list(tried.values()))
+    paired = compare_with_first(plain, list(tried.values()))
     fits = [
         AugmentationEffect(name, name in used, correct, one)
         for (name, correct), one in zip(tried.items(), paired, strict=True)
@@ -245,4 +245,4 @@ class _Trial:
 
 
 def _rate(correct: np.ndarray) -> tuple[float, float, float]:
-    return float(correct.mean()), *wilson(int(correct.sum()), len(correct))
+    return float(correct.mean()), *wilson_interval(int(correct.sum()), len(correct))

@@ -11,9 +11,13 @@ import numpy as np
 
 from tltool.artifact import Calibration
 from tltool.data.decoding.transcode import read_image_bytes
-from tltool.evaluation.calibration.conformal import conformity_scores, draw_of
+from tltool.evaluation.calibration.ood_threshold import (
+    threshold_between_scores,
+    threshold_for_coverage,
+)
+from tltool.evaluation.calibration.prediction_sets import conformity_scores, uniform_draw
 from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
-from tltool.evaluation.metrics.selective import detection_metrics, threshold_between, threshold_of
+from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
 from tltool.inference import Classifier, decoder, softmax
 from tltool.training.ood import (
     MOST_FEATURES,
@@ -34,7 +38,7 @@ class CalibrationResult:
     Attributes:
         temperature: divides the logits before the softmax.
         calibration: travels with the model.
-        figures: for metrics.json: ``calibration`` and ``refusal``, where they are wanted.
+        figures: for metrics.json: ``calibration`` and ``selective``, where they are wanted.
     """
 
     temperature: float
@@ -52,11 +56,11 @@ def calibrate(learning: Learning, learned: TrainingOutcome, photos: Dataset) -> 
         temperature, figures["calibration"] = found.value, found.to_json()
         _tell_refused(session, found)
     probabilities = softmax(learned.held_logits, temperature)
-    draws = np.array([draw_of(item.sha256) for item in photos.part("validation").items])
+    draws = np.array([uniform_draw(item.sha256) for item in photos.part("validation").items])
     conformity = np.sort(conformity_scores(probabilities, labels, draws))
     detector = None
     if session.recipe.evaluate.coverage is not None:
-        detector, figures["refusal"] = _detector(learning, learned, photos)
+        detector, figures["selective"] = _detector(learning, learned, photos)
     return CalibrationResult(temperature, Calibration(detector, conformity), figures)
 
 
@@ -91,20 +95,27 @@ def _detector(
         return None, None
     held = plain.scores(learned.held_pooled)
     if not photos.others:
-        border = threshold_of(held, coverage)
-        return plain.with_threshold(border), {"coverage": coverage, "border_set_on": "validation"}
+        border = threshold_for_coverage(held, coverage)
+        return plain.with_threshold(border), {
+            "target_coverage": coverage,
+            "ood_threshold_set_on": "validation images",
+        }
     others = _scores_of(learning, plain, photos.others)
-    border = threshold_between(held, others, coverage)
-    figures = detection_metrics(
+    border = threshold_between_scores(held, others, coverage)
+    figures = ood_detection_metrics(
         (held / border).astype(np.float32), (others / border).astype(np.float32)
     )
     area = figures["auroc"]
     session.observer.on_message(
         f"reject option: {np.mean(held <= border):.1%} of {len(held)} validation images are kept, "
-        f"{figures['refused']['value']:.1%} of {len(others)} other images refused; area under the "
+        f"{figures['detected']['value']:.1%} of {len(others)} other images refused; area under the "
         f"curve {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})"
     )
-    told = {"coverage": coverage, "border_set_on": "validation and other images", "other": figures}
+    told = {
+        "target_coverage": coverage,
+        "ood_threshold_set_on": "validation and OOD images",
+        "ood": figures,
+    }
     return plain.with_threshold(border), told
 
 

@@ -14,12 +14,13 @@ from tltool.data.audit.leakage import count_train_overlap
 from tltool.data.catalog import SplitName
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import GateError
-from tltool.evaluation.metrics.asserts import checked, require
-from tltool.evaluation.metrics.baselines import baselines
-from tltool.evaluation.metrics.evaluate_predictions import measured
-from tltool.evaluation.metrics.predictions import LabelledPredictions
-from tltool.evaluation.plots.plots import plot_confusion, plot_history
-from tltool.evaluation.writers import write_history, write_predictions
+from tltool.evaluation.csv_tables import write_history, write_predictions
+from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
+from tltool.evaluation.metrics.baselines import compute_baselines
+from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.plots.confusion_plot import plot_confusion
+from tltool.evaluation.plots.history_plot import plot_history
 from tltool.features.views import ImageSource
 from tltool.inference import Classifier, softmax
 from tltool.models.network import Network
@@ -58,8 +59,8 @@ def finish_run(
     suspects = find_label_errors(learning, photos)
     metrics = {
         **_metrics(learning, evaluated, learned, trust),
-        "trained_on": count_train_overlap(
-            photos.split.names, photos.clusters, evaluated.part or "test"
+        "train_overlap": count_train_overlap(
+            photos.split.names, photos.clusters, evaluated.split or "test"
         ),
         "label_errors": suspects.figures,
     }
@@ -93,7 +94,7 @@ def _evaluated(
         softmax(logits, trust.temperature),
         uncalibrated=softmax(logits),
         ood_scores=detector.scores(pooled) if detector else None,
-        part=name,
+        split=name,
     )
 
 
@@ -105,15 +106,15 @@ def _metrics(
 ) -> dict[str, Any]:
     """Return the document of metrics.json."""
     recipe = learning.session.recipe
-    figures = measured(evaluated)
+    figures = evaluate_predictions(evaluated)
     metrics = {
         **figures,
-        "refusal": {**(trust.figures.get("refusal") or {}), **figures["refusal"]},
-        "baselines": baselines(
-            evaluated.photos,
-            training=learning.train.labels,
-            probe=learning.probe_logits,
-            held=learning.held.labels,
+        "selective": {**(trust.figures.get("selective") or {}), **figures["selective"]},
+        "baselines": compute_baselines(
+            evaluated.images,
+            training_labels=learning.train.labels,
+            probe_logits=learning.probe_logits,
+            validation_labels=learning.held.labels,
         ),
         "temperature": trust.temperature,
         "calibration": trust.figures.get("calibration"),
@@ -122,7 +123,7 @@ def _metrics(
         "arithmetic": learning.session.machine.precision.arithmetic,
         "probe": _probe_figures(learning),
     }
-    asserts = checked(recipe.evaluate.asserts, metrics, strict=recipe.evaluate.strict)
+    asserts = evaluate_asserts(recipe.evaluate.asserts, metrics, strict=recipe.evaluate.strict)
     return {**metrics, "asserts": asserts}
 
 
@@ -130,7 +131,7 @@ def _write_results(
     learning: Learning, evaluated: LabelledPredictions, metrics: Mapping[str, Any]
 ) -> None:
     """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
-    run, photos = learning.session.run, evaluated.photos
+    run, photos = learning.session.run, evaluated.images
     run.metrics.write_text(to_json(metrics) + "\n", "utf-8")
     paths = [_relative(item.path, photos.root) for item in photos.items]
     write_predictions(
@@ -157,7 +158,7 @@ def _check_gates(session: Session, metrics: Mapping[str, Any]) -> None:
             f"evaluate.min_accuracy {wanted}; nothing was exported",
             hint=f"the run is kept in {session.run.folder}",
         )
-    require(
+    require_asserts(
         metrics["asserts"],
         hint=f"nothing was exported; the run is kept in {session.run.folder}",
     )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
-from tltool.evaluation.report.document import SuspectedLabel
+from tltool.evaluation.label_errors import LabelErrors, find_label_issues, write_label_errors
+from tltool.evaluation.report.content import LabelErrorExample
 from tltool.models.network import Network
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.dataset.splitting import groups_of
@@ -25,18 +25,18 @@ class LabelErrorReport:
     """What was found of wrong labels.
 
     Attributes:
-        figures: ``{n, suspects, expected, left_out}`` for metrics.json: labels looked at, labels
-            suspect, how many are estimated to be wrong, and classes that were not looked at; None
-            where nothing was looked at.
+        figures: ``{n, issues, estimated, skipped_classes}`` for metrics.json: labels checked, label
+            issues, estimated number of wrong labels, and classes that were not checked; None where
+            nothing was checked.
         labels: for the report, the surest first.
     """
 
     figures: Mapping[str, Any] | None
-    labels: Sequence[SuspectedLabel]
+    labels: Sequence[LabelErrorExample]
 
 
 def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
-    """Write label_suspects.csv of a run, from features that no label has shaped.
+    """Write label_errors.csv of a run, from features that no label has shaped.
 
     Only training and validation images are looked at: the test images are for the evaluation alone.
     Nothing is looked at where the recipe wants none, where the run has no features of untouched
@@ -55,7 +55,7 @@ def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
         return LabelErrorReport(None, ())
     catalog, clusters = photos.without_test()
     pooled = [_vectors(one, learning.network) for one in learning.pretrained]
-    found = label_errors(
+    found = find_label_issues(
         np.concatenate(pooled),
         catalog.labels(),
         groups_of(catalog, clusters),
@@ -69,7 +69,7 @@ def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
             level="warning",
         )
         return LabelErrorReport(None, ())
-    left_out = [catalog.class_names[number] for number in found.left_out]
+    left_out = [catalog.class_names[number] for number in found.skipped_classes]
     if left_out:
         session.observer.on_message(
             f"labels of {', '.join(left_out)} are not looked at: with one image, or copies of one, "
@@ -77,23 +77,23 @@ def find_label_errors(learning: Learning, photos: Dataset) -> LabelErrorReport:
             level="warning",
         )
     files = [shown_path(item.path, catalog.root) for item in catalog.items]
-    write_suspects(session.run.label_suspects, found, files, catalog.class_names)
-    if found.suspects:
+    write_label_errors(session.run.label_errors, found, files, catalog.class_names)
+    if found.issues:
         session.observer.on_message(
-            _told(found, str(session.run.label_suspects), describe_features(session))
+            _told(found, str(session.run.label_errors), describe_features(session))
         )
     names = catalog.class_names
     labels = [
-        SuspectedLabel(
-            catalog.items[one.index].path, names[one.given], names[one.suggested], one.score
+        LabelErrorExample(
+            catalog.items[one.index].path, names[one.label], names[one.suggested], one.score
         )
-        for one in found.suspects
+        for one in found.issues
     ]
     figures = {
         "n": found.n,
-        "suspects": len(labels),
-        "expected": found.expected,
-        "left_out": left_out,
+        "issues": len(labels),
+        "estimated": found.estimated,
+        "skipped_classes": left_out,
     }
     return LabelErrorReport(figures, labels)
 
@@ -107,7 +107,7 @@ def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
 
 
 def _told(found: LabelErrors, file: str, features: str) -> str:
-    count = len(found.suspects)
+    count = len(found.issues)
     return (
         f"{count:,} of {found.n:,} labels look wrong to the {features}; "
         f"{file} has them, the surest first"

@@ -8,9 +8,9 @@ from typing import Any
 
 from tltool.artifact import Artifact
 from tltool.data.catalog import SPLIT_NAMES
-from tltool.evaluation.metrics.predictions import LabelledPredictions
-from tltool.evaluation.report.document import Report, SuspectedLabel, Training
-from tltool.evaluation.report.page import write_report
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.report.content import LabelErrorExample, Report, Training
+from tltool.evaluation.report.evaluation_report import write_report
 from tltool.recipe.load import to_yaml
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.prediction.heat_maps import heat_map_images
@@ -23,7 +23,7 @@ def write_run_report(
     photos: Dataset,
     evaluated: LabelledPredictions,
     metrics: Mapping[str, Any],
-    suspects: Sequence[SuspectedLabel],
+    suspects: Sequence[LabelErrorExample],
 ) -> None:
     """Write the run's report.
 
@@ -36,17 +36,17 @@ def write_run_report(
         history=learning.history,
         best=learning.best_row,
         recipe=to_yaml(session.recipe),
-        facts=session.facts,
+        manifest=session.facts,
         counts={name: part.counts() for name, part in parts.items() if len(part)},
         run=shlex.quote(str(session.run.folder)),
     )
     report = Report(
         title=session.recipe.name,
-        evaluated=evaluated,
+        predictions=evaluated,
         metrics=metrics,
-        suspects=suspects,
+        label_errors=suspects,
         issues=photos.audit.issues,
         training=training,
-        heats=heat_map_images(artifact, evaluated),
+        heat_maps=heat_map_images(artifact, evaluated),
     )
     write_report(session.run.report, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from tltool.evaluation.metrics.asserts import check_asserts, check_enough
+from tltool.evaluation.metrics.asserts import check_asserts, check_sample_sizes
 from tltool.features.views import ImageSource
 from tltool.models.build import build_model
 from tltool.models.network import Network
@@ -142,7 +142,7 @@ def open_data(
         check_asserts(recipe.evaluate.asserts, data.catalog.class_names)
         if recipe.evaluate.strict:
             measured_on = data.part("test" if len(data.split.indices("test")) else "validation")
-            check_enough(recipe.evaluate.asserts, measured_on.counts())
+            check_sample_sizes(recipe.evaluate.asserts, measured_on.counts())
         write_dataset(session.run, data)
         session.note(data_digest=data.catalog.digest(), photos=len(data.catalog))
     return data

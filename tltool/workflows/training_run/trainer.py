@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec
-from tltool.evaluation.writers import write_history
+from tltool.evaluation.csv_tables import write_history
 from tltool.features.extract import Extractor, Features
 from tltool.features.joined import joined
 from tltool.features.sampler import Sampler
