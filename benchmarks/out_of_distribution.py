@@ -111,8 +111,8 @@ def main() -> None:
         ood = {"digits": folder / "digits", "flowers": flowers}
         runs = [train_and_score(options.recipe, seed, folder, ood) for seed in seeds]
     print(
-        f"\nRecipe {options.recipe}, seeds {options.seeds}; 153 test images, {OOD_IMAGES} images of "
-        "each OOD data set.\n"
+        f"\nRecipe {options.recipe}, seeds {options.seeds}; 153 test images, {OOD_IMAGES} images "
+        "of each OOD data set.\n"
     )
     print("| score | " + " | ".join(f"{kind}: AUROC (95 % each)" for kind in ood))
     print("|---|" + "---|" * len(ood))
