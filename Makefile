@@ -26,9 +26,11 @@ $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## the main job on 1797 handwritten digits, start to end
 	$(BIN)/tltool demo
 
-# what shows the same once more for another case takes longest: CI asks for it
+# What shows the same once more for another case takes longest: CI asks for it. What each test took
+# is in build/test-durations.txt.
 test: $(STAMP) ## the tests; with TLTOOL_THOROUGH=1 all of them, as in CI
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(TLTOOL_THOROUGH),,-m "not thorough")
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cpu-limit 10 --cpu-table build/test-durations.txt \
+	  $(if $(TLTOOL_THOROUGH),,-m "not thorough")
 
 test-fast: $(STAMP) ## the tests that need neither weights nor photos and take no time
 	$(BIN)/python -m pytest -m "not slow and not thorough and not photos and not pretrained"

@@ -18,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.pieces import SIDE, hymenoptera, network, trainer
-from tltool.augment.policy import Augmenter
+from tltool.augment.augmenter import Augmenter
 from tltool.augment.spec import AugmentSpec
 from tltool.data.pipeline import fixed_options
-from tltool.recipe.augment import AugmentSection
-from tltool.recipe.policies import POLICIES
+from tltool.recipe.augment_section import AugmentSection
+from tltool.recipe.augmentation_policies import POLICIES
 from tltool.training.precision import choose_precision
-from tltool.training.steps import TrainingStep
+from tltool.training.training_step import TrainingStep
 from tltool.workflows.resolve.augmentation import augment_spec, single_transforms
 
 BATCH = 32

@@ -74,7 +74,7 @@ def _decoded(paths: list[str], kept: Callable):
 
 
 def speed(rounds: int) -> None:
-    from tltool.data.checks.scan import scan
+    from tltool.data.checks.scan_files import scan
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
     from tltool.workflows.check_data import check
@@ -91,7 +91,7 @@ def speed(rounds: int) -> None:
         "the pass over the files": lambda: scan(
             listing.items, max_pixels=10**8, image_size=224, observer=quiet
         ),
-        "the whole check with its report": lambda: check(folder, report=out),
+        "the whole check with its report": lambda: check(folder, out=out),
     }
     first = {name: clock(work) for name, work in ways.items()}
     found = [{name: clock(work) for name, work in ways.items()} for _ in range(rounds)]
@@ -104,7 +104,7 @@ def speed(rounds: int) -> None:
         print(f"| {name} | {middle:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
     commands = {
         "process: plain decode, images": [sys.executable, "-c", PLAIN, str(folder)],
-        "process: tltool data check": ["tltool", "data", "check", str(folder), "--report", out],
+        "process: tltool data check": ["tltool", "data", "check", str(folder), "--out", out],
     }
     took = [
         {
@@ -144,7 +144,7 @@ def one(folder: str, report: str) -> None:
     from tltool.workflows.check_data import check
 
     started = time.perf_counter()
-    result = check(folder, report=report).result
+    result = check(folder, out=report).result
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = time.perf_counter() - started
     print(f"| {result.images} | {seconds:.1f} | {peak:.0f} |", flush=True)
@@ -176,7 +176,7 @@ def rate(found: int, count: int) -> str:
 
 
 def scanned(folder: Path) -> list:
-    from tltool.data.checks.scan import scan
+    from tltool.data.checks.scan_files import scan
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
 
@@ -186,10 +186,10 @@ def scanned(folder: Path) -> list:
 
 def sought(items: list) -> list:
     """Return the clusters without and with features."""
-    from tltool.data.duplicates.clusters import find_copies
+    from tltool.data.duplicates.find_duplicates import find_copies
     from tltool.events import SilentObserver
-    from tltool.features.similarity import EmbeddingSimilarity
-    from tltool.weights.store import find
+    from tltool.features.embedding_similarity import EmbeddingSimilarity
+    from tltool.weights.weights_store import find
 
     with tempfile.TemporaryDirectory() as cache:
         likeness = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())

@@ -17,7 +17,7 @@ import numpy as np
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates.clusters import find_copies
+from tltool.data.duplicates.find_duplicates import find_copies
 from tltool.data.sources.open import read_source
 from tltool.evaluation.label_errors import LabelErrors, find_label_issues
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval

@@ -11,19 +11,19 @@ from tltool.augment.spec import AugmentSpec, FeatureSpec
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.load import load_recipe
-from tltool.training.best import BestModel
-from tltool.training.live import live_data
-from tltool.training.loop import Trainer
-from tltool.training.measure import HeadLogits, Pooling
+from tltool.training.early_stopping import BestModel
+from tltool.training.live_phase import live_data
 from tltool.training.optimizers import Group
-from tltool.training.plan import AugmentationSchedule, PhaseData
+from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
+from tltool.training.training_loop import Trainer
+from tltool.training.validation import HeadLogits, Pooling
 from tltool.workflows.resolve.specs import phase_plan
 
 SIDE = 224

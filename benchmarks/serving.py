@@ -29,7 +29,7 @@ import tensorflow as tf
 from benchmarks.loopback import Connection, post, served
 from tltool.data.decoding.decode import decode_batch
 from tltool.data.sources.folder import list_images
-from tltool.export.load import ExportedModel, load_exported
+from tltool.export.exported_model import ExportedModel, load_exported
 
 BATCH = 16
 PARITY = 1e-5  # of a probability: what the gate of an exported SavedModel allows

@@ -307,7 +307,7 @@ def main() -> int:
     given = parser.parse_args()
 
     from tltool.data.sources.folder import list_images
-    from tltool.export.load import load_exported
+    from tltool.export.exported_model import load_exported
     from tltool.serving.settings import Limits
 
     items = list_images(given.photos_folder).items[: given.photos]

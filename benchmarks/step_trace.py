@@ -24,9 +24,9 @@ from tltool.augment.spec import AugmentSpec
 from tltool.data.step_trace import StepTrace
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
-from tltool.features.views import ImageSource
-from tltool.recipe.augment import AugmentSection
-from tltool.training.plan import PhaseData
+from tltool.features.image_source import ImageSource
+from tltool.recipe.augment_section import AugmentSection
+from tltool.training.phase_plan import PhaseData
 from tltool.training.precision import Precision, choose_precision
 from tltool.workflows.resolve.augmentation import augment_spec
 

@@ -24,13 +24,13 @@ from benchmarks.pieces import SIDE, changes, hymenoptera, live, network, second_
 from tltool.augment.spec import AugmentSpec
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
-from tltool.models.network import Network
-from tltool.training.cached import finetune_data
-from tltool.training.measure import HeadLogits, Pooling
-from tltool.training.plan import PhaseData
+from tltool.models.network_parts import Network
+from tltool.training.cached_phase import finetune_data
+from tltool.training.phase_plan import PhaseData
 from tltool.training.precision import FLOAT32, Precision, choose_precision
+from tltool.training.validation import HeadLogits, Pooling
 
 AUGMENT = AugmentSpec(flip="horizontal", crop=(0.6, 1.25))
 STAGE = "block5"

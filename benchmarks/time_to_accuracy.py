@@ -110,8 +110,8 @@ def weights_for_keras(folder: Path) -> str:
     import keras
 
     from tltool.events import SilentObserver
-    from tltool.weights.convert import load_weights
-    from tltool.weights.sources import obtain
+    from tltool.weights.fetch_weights import obtain
+    from tltool.weights.load_weights import load_weights
 
     stored = obtain("vgg16", offline=False, observer=SilentObserver())
     network = keras.applications.VGG16(include_top=False, weights=None)

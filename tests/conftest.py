@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: its libraries need no more threads
+    for threads in ("INTRAOP", "INTEROP"):
+        os.environ.setdefault(f"TF_NUM_{threads}_THREADS", "1")
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # what tests read must not be wrapped
 
 import numpy as np
@@ -14,6 +19,22 @@ import pytest
 from PIL import Image
 
 PhotoMaker = Callable[..., Path]
+
+
+WITHOUT_EXTRAS = (
+    "augment.policy=none",  # a second to trace it
+    "evaluate.calibrate=false",
+    "evaluate.label_errors=false",
+    "evaluate.report=false",  # another second
+)
+"""Settings of a run that leaves out what few tests are about."""
+WITH_EXTRAS = (
+    "augment.policy=auto",
+    "evaluate.calibrate=true",
+    "evaluate.label_errors=true",
+    "evaluate.report=true",
+)
+"""Settings of a run that does it all, as recipes do where they say nothing else."""
 
 
 def merged(*settings: str) -> list[str]:

@@ -16,7 +16,7 @@ from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError
 from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
 from tltool.models.backbone_registry import get_backbone
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
 from tltool.training.ood import OutlierDetector
 

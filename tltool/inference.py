@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tltool.data.decoding.decode import DecodeSpec, decode_batch
-from tltool.models.network import Network
-from tltool.training.measure import HeadLogits, Pooling
+from tltool.models.network_parts import Network
 from tltool.training.ood import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision
+from tltool.training.validation import HeadLogits, Pooling
 
 Tta = Literal["none", "flips", "crops"]
 
@@ -106,19 +105,11 @@ def without_temperature(probabilities: np.ndarray, temperature: float) -> np.nda
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), tiny)), 1 / temperature)
 
 
-@lru_cache(maxsize=4)
 def decoder(spec: DecodeSpec) -> Callable[[Sequence[bytes]], tuple[tf.Tensor, np.ndarray]]:
-    """Return a function of encoded images to images float32 [N, H, W, 3] and ok bool [N].
-
-    It is traced once: called eagerly, ``decode_batch`` builds its pipeline anew for every batch and
-    never lets go of it.
-    """
-    signature = [tf.TensorSpec([None], tf.string)]
-    traced = tf.function(lambda photos: decode_batch(photos, spec), signature, autograph=False)
+    """Return a function of encoded images to images float32 [N, H, W, 3] and ok bool [N]."""
 
     def decode(contents: Sequence[bytes]) -> tuple[tf.Tensor, np.ndarray]:
-        with tf.device("/CPU:0"):
-            images, ok = traced(tf.constant(list(contents), tf.string))
+        images, ok = decode_batch(tf.constant(list(contents), tf.string), spec)
         return images, np.asarray(ok)
 
     return decode

@@ -15,10 +15,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from drawn.sheet import BLUE, GREEN, INK, ORANGE, RED, label, sheet, show
+from tltool.augment.augmenter import Augmenter
 from tltool.augment.feature_space import change_features
-from tltool.augment.layers import SeedStream
-from tltool.augment.operations import apply_one, rand_augment_operations
-from tltool.augment.policy import Augmenter
+from tltool.augment.rand_augment import apply_one, rand_augment_operations
+from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import (
     AugmentSpec,
     AugMix,

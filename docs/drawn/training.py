@@ -15,14 +15,14 @@ from sklearn.datasets import load_digits
 from drawn.sheet import BLUE, GREEN, INK, MUTED, ORANGE, RED, label, save, sheet
 from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import SilentObserver
-from tltool.training.best import EarlyStopping
+from tltool.training.early_stopping import EarlyStopping
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
+from tltool.training.lr_range_test import range_test
 from tltool.training.optimizers import Group, make_optimizer, set_rate
-from tltool.training.plan import PhaseData, PhasePlan
+from tltool.training.phase_plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
-from tltool.training.range_test import range_test
-from tltool.training.schedules import Schedule
-from tltool.training.steps import TrainingStep
+from tltool.training.training_step import TrainingStep
 
 _FLOAT32 = Precision("float32", "float32", rewrite=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tltool.augment.policy import Augmenter
+from tltool.augment.augmenter import Augmenter
 from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]

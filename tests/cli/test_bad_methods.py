@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.cli.conftest import TINY
+from tltool.recipe.merge import merged
 from tltool.recipe.overrides import parse_override
-from tltool.recipe.tree import merged
 from tltool.recipe.yaml_text import write_yaml
 
 RESNET = "model.backbone=tiny_resnet"
@@ -180,5 +180,5 @@ def test_other_commands_refuse_as_early(tltool, the_error, make_photos, tmp_path
 def test_the_hint_at_a_size_names_what_the_command_has(tltool, make_photos):
     result = tltool("finetune", make_photos(), settings=("data.image_size=20",))
     assert "hint: set data.image_size to 32 or more; its own size is 224" in result.stderr
-    shown = tltool("backbones", "show", "vgg16", "--size", "20")
-    assert "hint: set --size to 32 or more; its own size is 224" in shown.stderr
+    shown = tltool("backbones", "show", "vgg16", "--image-size", "20")
+    assert "hint: set --image-size to 32 or more; its own size is 224" in shown.stderr

@@ -51,7 +51,7 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
     }
     bad |= cut
     write(root, "a", bad)
-    result = tltool("data", "check", untouched(root), "--json", "--report", tmp_path / "report")
+    result = tltool("data", "check", untouched(root), "--json", "--out", tmp_path / "report")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     serious = {
@@ -345,25 +345,25 @@ def test_photos_of_something_else_are_opened_too(
 ) -> None:
     root = make_photos(n=4, size=80)
     make_photos(root, classes=("other things",), n=3, size=80, seed=7)
-    clean = tltool("data", "check", root, "--other", "other things", "--strict")
+    clean = tltool("data", "check", root, "--ood-images", "other things", "--strict")
     assert clean.exit_code == 0, clean.stdout
-    assert "other images         ok       3 of 'other things'" in clean.stdout
+    assert "OOD images           ok       3 of 'other things'" in clean.stdout
     (root / "other things" / "empty.jpg").write_bytes(b"")
     copy = (root / "cat" / "0_000.jpg").read_bytes()
     (root / "other things" / "a cat.jpg").write_bytes(copy)
     (root / "other things" / "twice.jpg").write_bytes(
         next((root / "other things").glob("[0-9]*.jpg")).read_bytes()
     )
-    result = tltool("data", "check", root, "--other", "other things", "--json", "--strict")
+    result = tltool("data", "check", root, "--ood-images", "other things", "--json", "--strict")
     assert result.exit_code == 3
     document, kinds = json.loads(result.stdout), found(result)
     assert kinds["a cat.jpg"] == {"label conflict"}
     assert kinds["empty.jpg"] == {"empty"}
     assert "twice.jpg" not in kinds
-    assert document["others"] == {"images": 6, "usable": 5}
+    assert document["ood_images"] == {"images": 6, "usable": 5}
     assert document["classes"]["counts"] == document["classes"]["different"]
     told = {line["what"]: (line["verdict"], line["told"]) for line in document["summary"]}
-    assert told["other images"] == (
+    assert told["OOD images"] == (
         "serious",
         "6 of 'other things', 1 cannot be used, 1 picture is in a class too",
     )

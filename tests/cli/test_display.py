@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from tltool.cli.terminal.console import line, out, print_table
-from tltool.cli.terminal.eta import Pace
+from tltool.cli.terminal.eta import PhaseSpeed
 from tltool.cli.terminal.progress import Display
 from tltool.cli.terminal.results import duration
 
@@ -169,14 +169,14 @@ def test_lengths_of_time(seconds, told):
 
 
 def test_the_time_left_is_that_of_the_speed_since_the_first_batch():
-    pace = Pace(0.0)
+    pace = PhaseSpeed(0.0)
     pace.count(10, 110, "images", 10.0)  # the first batch waits for the graph to be built
     pace.count(60, 110, "images", 15.0)
     assert pace.told(15.0) == "60/110 images, 10.0/s, 5.0 s left"
 
 
 def test_a_second_count_in_one_phase_adds_up():
-    pace = Pace(0.0)
+    pace = PhaseSpeed(0.0)
     pace.count(40, 40, "images", 1.0)
     pace.count(10, 60, "images", 2.0)
     pace.count(60, 60, "images", 4.0)
@@ -184,7 +184,7 @@ def test_a_second_count_in_one_phase_adds_up():
 
 
 def test_a_training_phase_tells_its_epochs():
-    pace = Pace(0.0)
+    pace = PhaseSpeed(0.0)
     pace.count(3, 8, "steps", 1.0)
     assert pace.told(1.0) == "step 3/8"
     pace.epoch_ended(2, 10, 8.0)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from tests.cli.conftest import TINY, Tltool
 from tests.conftest import write_photos
 from tltool.cli.main import app
-from tltool.export import convert, formats
-from tltool.export.formats import FORMATS
+from tltool.export import convert, export_formats
+from tltool.export.export_formats import FORMATS
 
 Places = tuple[Path, Path]
 
@@ -38,7 +38,7 @@ def _places(tmp_path_factory: pytest.TempPathFactory) -> Places:
 def _everything(places: Places) -> tuple[dict[str, Any], Path]:
     """Return what the command said of all formats, and where they are."""
     to = places[0].parent / "models"
-    command = ["export", str(places[0]), "--format", ",".join(FORMATS), "--to", str(to), "--json"]
+    command = ["export", str(places[0]), "--format", ",".join(FORMATS), "--out", str(to), "--json"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout), to
@@ -76,7 +76,7 @@ def test_only_the_keras_file_is_explained_and_like_its_run(
     pictures = []
     for number, model in enumerate((run, file, file.parent.parent)):
         to = tmp_path / str(number)
-        assert tltool("explain", model, photo, "--to", to).exit_code == 0
+        assert tltool("explain", model, photo, "--out", to).exit_code == 0
         with Image.open(next(to.iterdir())) as picture:
             pictures.append(np.asarray(picture, np.int16))
     for picture in pictures[1:]:
@@ -210,7 +210,7 @@ def test_versions_count_up_and_old_ones_are_pruned(
         places[0] / "model.keras",
         "--format",
         "litert",
-        "--to",
+        "--out",
         tmp_path / "models",
     )
     base = tmp_path / "models" / "tiny-litert"
@@ -234,7 +234,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work_begins(
     places: Places, tltool: Tltool, the_error: Callable[[Any], str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("a file")
-    result = tltool("export", places[0], "-f", "keras", "--to", tmp_path / "file")
+    result = tltool("export", places[0], "-f", "keras", "--out", tmp_path / "file")
     assert result.exit_code == 5
     assert "cannot be written" in the_error(result)
     assert "photos" not in result.stderr
@@ -260,7 +260,7 @@ def test_a_converter_that_lies_leaves_nothing(
     monkeypatch.setattr(convert, "_litert", lie)
     monkeypatch.setattr(convert, "_with_both_ends", lambda photos: photos)
     result = tltool(
-        "export", places[0], "-f", "litert,litert-int8", "--to", tmp_path / "models",
+        "export", places[0], "-f", "litert,litert-int8", "--out", tmp_path / "models",
         "--max-drop", "0.1",
     )  # fmt: skip
     assert result.exit_code == 4
@@ -276,7 +276,7 @@ def test_photos_that_moved_are_found_by_their_content(
     shutil.copytree(places[0], tmp_path / "run")
     shutil.copytree(places[1], tmp_path / "elsewhere" / "photos")
     hidden = places[1].rename(places[1].with_name("hidden"))
-    command = ("export", tmp_path / "run", "-f", "litert-int8", "--to", tmp_path / "models")
+    command = ("export", tmp_path / "run", "-f", "litert-int8", "--out", tmp_path / "models")
     try:
         gone = tltool(*command)
         assert gone.exit_code == 3
@@ -327,7 +327,9 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(
 def test_a_missing_extra_is_named(
     tltool: Tltool, the_error: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "tf2onnx" else object())
+    monkeypatch.setattr(
+        export_formats, "find_spec", lambda name: None if name == "tf2onnx" else object()
+    )
     result = tltool("export", "run", "-f", "litert,onnx")
     assert result.exit_code == 5
     assert "the format onnx needs tf2onnx" in the_error(result)

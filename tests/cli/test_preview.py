@@ -36,7 +36,7 @@ def photos(tmp_path_factory):
 def test_the_sheet_shows_every_change_of_the_recipe(tltool, photos, tmp_path):
     sheet = tmp_path / "sheet.png"
     result = tltool(
-        "preview", photos, "--to", sheet, "--rows", 3, "--set", "augment.policy=medium",
+        "preview", photos, "--output", sheet, "--rows", 3, "--set", "augment.policy=medium",
         "--set", "augment.cutmix={}", *TINY, "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
@@ -58,13 +58,13 @@ def test_the_sheet_shows_every_change_of_the_recipe(tltool, photos, tmp_path):
 def test_the_same_call_draws_the_same_sheet(tltool, photos, tmp_path):
     sheets = [tmp_path / f"{number}.png" for number in range(2)]
     for sheet in sheets:
-        assert tltool("preview", photos, "--to", sheet, "--rows", 2, *TINY).exit_code == 0
+        assert tltool("preview", photos, "--output", sheet, "--rows", 2, *TINY).exit_code == 0
     assert sheets[0].read_bytes() == sheets[1].read_bytes()
 
 
 def test_a_recipe_without_augmentation_shows_the_photos(tltool, photos, tmp_path):
     sheet = tmp_path / "none.png"
-    result = tltool("preview", photos, "--to", sheet, "--set", "augment.policy=none", *TINY)
+    result = tltool("preview", photos, "--output", sheet, "--set", "augment.policy=none", *TINY)
     assert result.exit_code == 0
     assert "policy none" in result.stdout
     assert "Nothing is changed in images" in result.stdout
@@ -85,7 +85,7 @@ def cells(sheet: Path, column: int, rows: int) -> list[np.ndarray]:
 def test_each_change_alone_is_shown_near_its_largest(tltool, photos, tmp_path):
     sheet = tmp_path / "noise.png"
     changes = ("--set", "augment.policy=none", "--set", "augment.color_jitter={brightness: 0.5}")
-    result = tltool("preview", photos, "--to", sheet, *changes, *TINY)
+    result = tltool("preview", photos, "--output", sheet, *changes, *TINY)
     assert result.exit_code == 0, result.stderr
     assert "strongest of 12 draws" in result.stdout
     for plain, changed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
@@ -95,14 +95,14 @@ def test_each_change_alone_is_shown_near_its_largest(tltool, photos, tmp_path):
 def test_a_blend_is_seen_and_keeps_about_half_of_the_photo(tltool, photos, tmp_path):
     sheet = tmp_path / "mixup.png"
     changes = ("--set", "augment.policy=none", "--set", "augment.mixup={alpha: 0.1}")
-    assert tltool("preview", photos, "--to", sheet, *changes, *TINY).exit_code == 0
+    assert tltool("preview", photos, "--output", sheet, *changes, *TINY).exit_code == 0
     for plain, mixed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
         own, other = plain[:80].mean(), plain[-80:].mean()  # of the other class: upside down
         assert 0.45 < (mixed[:80].mean() - other) / (own - other) < 0.8
 
 
 def test_what_no_picture_can_show_is_named(tltool, photos, tmp_path):
-    arguments = ("--to", tmp_path / "sheet.png", "--set", "augment.feature_noise={}", *TINY)
+    arguments = ("--output", tmp_path / "sheet.png", "--set", "augment.feature_noise={}", *TINY)
     result = tltool("preview", photos, *arguments)
     assert result.exit_code == 0, result.stderr
     assert "cannot be drawn: feature_noise." in " ".join(result.stdout.split())
@@ -174,9 +174,9 @@ def test_advice_goes_by_the_interval(only_plain, only_changed, n, advice):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--to", "there.png"), "'there.png' exists"),
-        (("--to", "sheet.jpg"), "'sheet.jpg' is no name of a PNG file"),
-        (("--to", "nowhere/sheet.png"), "its folder does not exist"),
+        (("--output", "there.png"), "'there.png' exists"),
+        (("--output", "sheet.jpg"), "'sheet.jpg' is no name of a PNG file"),
+        (("--output", "nowhere/sheet.png"), "its folder does not exist"),
         (("--fitness", "--all"), "--fitness measures all changes"),
         (("--set", "augment.policy=meduim"), "Did you mean 'medium'?"),
         (("--rows", "1"), "--rows"),
@@ -194,9 +194,9 @@ def test_what_cannot_be_drawn_is_refused(tltool, photos, arguments, told):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("photos", "--to", "there.png"),
-        ("photos", "--to", "sheet.jpg"),
-        ("photos", "--to", "nowhere/sheet.png"),
+        ("photos", "--output", "there.png"),
+        ("photos", "--output", "sheet.jpg"),
+        ("photos", "--output", "nowhere/sheet.png"),
         ("nowhere",),
         ("empty",),
         ("photos", "--set", "model.backbone=nowhere"),

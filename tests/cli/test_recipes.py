@@ -13,10 +13,10 @@ import yaml
 from tests.cli.conftest import TINY
 from tests.conftest import merged, unless_thorough
 from tltool.models.backbone_registry import get_backbone
+from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import OFF
 from tltool.recipe.schema import Section
 
 NAMES = [name for name, _ in shipped()]
@@ -119,13 +119,13 @@ def test_the_schema_printed_is_the_one_that_ships(tltool):
 
 
 def test_the_schema_is_written_beside_a_recipe(tltool):
-    result = tltool("recipes", "schema", "--out", "recipe.schema.json")
+    result = tltool("recipes", "schema", "--output", "recipe.schema.json")
     assert "# yaml-language-server: $schema=recipe.schema.json" in result.stdout
     assert json.loads(Path("recipe.schema.json").read_text("utf-8"))["title"]
 
 
 def test_a_schema_that_cannot_be_written(tltool, the_error):
-    result = tltool("recipes", "schema", "--out", "no/such/folder.json")
+    result = tltool("recipes", "schema", "--output", "no/such/folder.json")
     assert result.exit_code == 2
     assert "no/such/folder.json" in the_error(result)
 

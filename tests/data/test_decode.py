@@ -214,6 +214,16 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path
     np.testing.assert_array_equal(np.stack([image for _, image in trained]), predicted[:-1])
 
 
+def test_the_formats_are_traced_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SAMPLES["bmp"]()
+    decoded(data)
+    monkeypatch.delattr(tf.io, "decode_bmp")  # tracing its branch again would fail
+    for spec in (DecodeSpec(17, 19), DecodeSpec(19, 17, "pad")):
+        images, ok = decode_batch(tf.constant([data]), spec)
+        assert ok.numpy().all()
+        np.testing.assert_array_equal(images[0], resized(data, spec))
+
+
 def test_squash_stretches_to_the_size() -> None:
     data = encode(tiles(), "PNG")
     expected = tf.image.resize(decoded(data).astype(np.uint8), (20, 30), antialias=True)

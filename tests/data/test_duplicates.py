@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
 from tltool.data.duplicates import clusters, image_match, perceptual_hash
-from tltool.data.duplicates.clusters import find_copies
+from tltool.data.duplicates.find_duplicates import find_copies
 from tltool.data.duplicates.perceptual_hash import distance, near_pairs
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver

@@ -281,20 +281,22 @@ def test_a_class_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_other_photos_is_no_class(tmp_path: Path, where: str) -> None:
     parts = ["train/", "val/"] if "/" in where[:-1] else [""]
     names = [f"{part}{label}/1.jpg" for part in parts for label in ("cat", "dog")]
-    found = read_source(touch(tmp_path, *names, f"{where}2.jpg", f"{where}3.jpg"), other="other")
+    found = read_source(
+        touch(tmp_path, *names, f"{where}2.jpg", f"{where}3.jpg"), ood_images="other"
+    )
     assert {label for label, _ in labels(found)} == {"cat", "dog"}
-    assert [path.name for path in found.others] == ["2.jpg", "3.jpg"]
+    assert [path.name for path in found.ood_images] == ["2.jpg", "3.jpg"]
 
 
 def test_other_photos_beside_ready_parts(tmp_path: Path) -> None:
     names = [f"{part}/{label}/1.jpg" for part in ("train", "val") for label in ("cat", "dog")]
-    found = read_source(touch(tmp_path, *names, "nothing/2.jpg"), other="nothing")
-    assert (len(found.items), len(found.others)) == (4, 1)
+    found = read_source(touch(tmp_path, *names, "nothing/2.jpg"), ood_images="nothing")
+    assert (len(found.items), len(found.ood_images)) == (4, 1)
 
 
 def test_other_photos_in_a_source_of_their_own(tmp_path: Path) -> None:
     touch(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "else/where/2.jpg")
-    found = read_source(tmp_path / "photos", other=str(tmp_path / "else"))
-    assert (len(found.items), len(found.others)) == (2, 1)
+    found = read_source(tmp_path / "photos", ood_images=str(tmp_path / "else"))
+    assert (len(found.items), len(found.ood_images)) == (2, 1)
     with pytest.raises(DataError, match="no images in 'gone'"):
-        read_source(tmp_path / "photos", other="gone")
+        read_source(tmp_path / "photos", ood_images="gone")

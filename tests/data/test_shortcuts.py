@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.data.test_duplicates import scene
-from tltool.data.checks.properties import FEATURES, colours_of, features_of
+from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
 from tltool.data.decoding.header import read_header
 

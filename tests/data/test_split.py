@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.splits.split import (
     Split,
     held_out,

@@ -17,9 +17,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tltool.data.sources import fetch
-from tltool.data.sources.fetch import fetch_dataset
 from tltool.data.sources.open import read_source
 from tltool.data.sources.tfds import DatasetName, parse_name
+from tltool.data.sources.tfds_download import fetch_dataset
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.events import SilentObserver
 

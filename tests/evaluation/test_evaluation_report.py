@@ -148,17 +148,17 @@ def test_metrics_fitted_on_these_images_are_marked(tmp_path):
 
 def test_skipped_temperature_scaling_is_reported(tmp_path):
     report = full_report(tmp_path / "photos", NAMES)
-    refused = Temperature(1.0, 1.41, 0.567, 0.6638, 0.1).to_json()
+    skipped = Temperature(1.41, 0.567, 0.6638, 0.1, 0.1).to_json()
     for calibration, reported in (
-        (refused, True),
-        ({**refused, "refused": False}, False),
+        (skipped, True),
+        ({**skipped, "skipped": False}, False),
         (None, False),
     ):
         metrics = {**report.metrics, "calibration": calibration}
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
         words = page_of(path, replace(report, metrics=metrics)).words
         sentence = "Temperature scaling was skipped: T = 1.41 would increase"
-        assert (sentence in words and "from 0.567 to 0.664" in words) == reported
+        assert (sentence in words and "from 0.567 to 0.6638" in words) == reported
 
 
 def test_out_of_distribution_images_are_listed_as_data(tmp_path):

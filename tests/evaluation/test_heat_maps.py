@@ -18,7 +18,7 @@ from tltool.evaluation.explain.saliency import METHODS, Explainer
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 
 PATCH = 20
 

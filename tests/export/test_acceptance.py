@@ -10,7 +10,7 @@ from tltool.errors import GateError
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.export.acceptance import Figures, GateSamples, measure, refuse_any
 from tltool.export.convert import write_converted
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.parity import reference_probabilities
 

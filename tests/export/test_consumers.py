@@ -14,7 +14,7 @@ import pytest
 
 from tests.export.tiny_classifier import tiny_model
 from tltool.export.convert import with_probabilities, write_converted
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 from tltool.export.parity import reference_probabilities
 from tltool.models.backbone_registry import PreprocessMode
 from tltool.models.preprocessing import Preprocess

@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, features_of
 from tests.serving.conftest import SETTINGS
-from tests.serving.live import form, serving, versions_of
+from tests.serving.live_server import form, serving, versions_of
 from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
+from tltool.export.exported_model import load_exported
 from tltool.export.fresh_process import FreshProcess
-from tltool.export.load import load_exported
 from tltool.export.parity import check_parity, reference_answers, score_faults
 from tltool.export.saved_model import Contents, check_shapes
 from tltool.training.ood import OutlierDetector, fit_detector

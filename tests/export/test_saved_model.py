@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
 from tltool.data.decoding.decode import decode_batch
@@ -85,6 +86,13 @@ def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> N
         "ok": ("bool", [None]),
     }
     assert list(served.signatures["images"].structured_input_signature[1]) == ["images"]
+
+
+def test_all_signatures_share_one_graph_that_decodes(exported: Path) -> None:
+    saved = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    decoding = [one for one in functions if any(node.op == "DecodeBmp" for node in one.node_def)]
+    assert len(decoding) == 1
 
 
 @pytest.mark.parametrize(("wanted", "given"), [(2, 2), (9, 3)])

@@ -16,8 +16,8 @@ from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
 from tltool.features.feature_store import BFLOAT16, FeatureStore, reserve
+from tltool.features.image_source import ImageSource, rows_of_epoch
 from tltool.features.sampler import Sampler, shuffled_order
-from tltool.features.views import ImageSource, rows_of_epoch
 
 EVERYTHING = AugmentSpec(
     "horizontal", (0.5, 1.5), 0.4, 0.4, 1.0, rotation=20, noise=WithProbability(20, 0.5)

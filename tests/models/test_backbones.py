@@ -17,7 +17,7 @@ from tltool.evaluation.explain.saliency import Explainer
 from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone, listed_backbones
 from tltool.models.build import build_model, outline
 from tltool.models.layer_table import layer_rows
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.weights.published import PUBLISHED
 
 SIZES = {"alexnet": 99}  # small, and yet with more than one position at the end
@@ -144,7 +144,7 @@ def test_tests_nets_are_not_listed() -> None:
 def test_the_registry_is_read_without_tensorflow() -> None:
     code = (
         "import sys, tltool.models.backbone_registry\n"
-        "import tltool.weights.sources, tltool.weights.convert\n"
+        "import tltool.weights.fetch_weights, tltool.weights.load_weights\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.models.norms import NORMS
 
 

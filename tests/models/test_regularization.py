@@ -11,8 +11,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.norms import NORMS, norm_layer
+from tltool.models.regularization import for_inference, regularize
 from tltool.models.regularization_spec import Regularize
-from tltool.models.regularize import for_inference, regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 
 PHOTOS = np.random.default_rng(0).normal(0, 1, (6, 32, 32, 3)).astype(np.float32)

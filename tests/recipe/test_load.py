@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tltool.errors import UsageError
+from tltool.recipe.augmentation_policies import OFF, POLICIES
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe, to_yaml
-from tltool.recipe.policies import OFF, POLICIES
 
 
 @pytest.fixture

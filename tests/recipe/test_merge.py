@@ -7,8 +7,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.recipe.diff import Difference, differences
 from tltool.recipe.load import load_recipe
+from tltool.recipe.merge import clash, merged
 from tltool.recipe.overrides import Override
-from tltool.recipe.tree import clash, merged
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 
 from tests.recipe.keys_read import keys_read
 from tltool.errors import UsageError
+from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema
 from tltool.recipe.keys import all_keys
 from tltool.recipe.library import find, shipped
 from tltool.recipe.load import load_recipe, to_yaml
-from tltool.recipe.policies import OFF
 from tltool.recipe.schema import Recipe
 
 SCHEMA = json_schema()
@@ -71,7 +71,7 @@ def some_recipe() -> st.SearchStrategy[dict[str, Any]]:
     by_key = {key: values(entry_of(key)) for key in all_keys()}
     letters = st.characters(exclude_characters="/.", exclude_categories=["Cs"])
     places = st.none() | st.text(letters, min_size=1).map(lambda name: f"/{name}")
-    by_key |= {"data.source": places, "data.other": places}
+    by_key |= {"data.source": places, "data.ood_images": places}
     chosen = st.fixed_dictionaries({}, optional=by_key)
     return st.tuples(chosen, st.sets(st.sampled_from(SWITCHES))).map(lambda drawn: nested(*drawn))
 

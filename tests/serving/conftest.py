@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import export, tiny_model
-from tests.serving.live import Live, serving, versions_of
+from tests.serving.live_server import Live, serving, versions_of
 from tltool.serving.settings import Limits, Settings
 
 LIMITS = Limits(body_bytes=2**20, pixels=1_000_000, body_seconds=2.0, header_seconds=1.0, photos=8)

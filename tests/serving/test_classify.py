@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.export.tiny_classifier import NAMES, encoded
-from tests.serving.live import b64, form
+from tests.serving.live_server import b64, form
 from tltool.serving.classify import certainty
 
 

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.export.tiny_classifier import encoded
-from tests.serving.live import form
+from tests.serving.live_server import form
 
 PHOTOS = [encoded(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "GIF", "BMP"))]
 FEW = settings(

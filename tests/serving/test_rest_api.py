@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.export.tiny_classifier import NAMES, encoded
-from tests.serving.live import b64
+from tests.serving.live_server import b64
 
 PHOTOS = [encoded(seed) for seed in range(3)]
 ROW = {"instances": [{"image_bytes": b64(photo)} for photo in PHOTOS]}

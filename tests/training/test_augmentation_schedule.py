@@ -11,11 +11,11 @@ from tltool.augment.spec import AugmentSpec, FeatureSpec, WithProbability
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.features.extract import Features
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
-from tltool.training.cached import finetune_data, head_data
-from tltool.training.live import live_data
-from tltool.training.plan import AugmentationSchedule
+from tltool.training.cached_phase import finetune_data, head_data
+from tltool.training.live_phase import live_data
+from tltool.training.phase_plan import AugmentationSchedule
 
 COUNT = 12
 SAMPLER = Sampler(np.zeros(COUNT, np.int64), seed=0)

@@ -15,12 +15,12 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 from tltool.events import SilentObserver
-from tltool.training.best import BestModel
-from tltool.training.loop import Trainer
-from tltool.training.plan import PhaseData, PhasePlan
+from tltool.training.early_stopping import BestModel
+from tltool.training.training_loop import Trainer
+from tltool.training.phase_plan import PhaseData, PhasePlan
 from tltool.training.optimizers import Group
 from tltool.training.precision import FLOAT32
-from tltool.training.schedules import Schedule
+from tltool.training.learning_rate_schedule import Schedule
 
 rng = np.random.default_rng(0)
 images = rng.normal(0, 1, (17, 8, 8, 3)).astype(np.float32)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group, make_optimizer, set_rate
-from tltool.training.schedules import Schedule
 
 
 def loss_by_hand(labels, logits, weights, smoothing, gamma):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
+from tltool.training.validation import loss_and_accuracy
 
 
 def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Return features [n, width] on very different scales, and labels [n] that overlap."""
+    """Return features [n, width] on different scales, none below the floor, and labels [n]."""
     rng = np.random.default_rng(classes)
     labels = np.arange(n) % classes
     features = rng.normal(0, 1, (n, width)) + rng.normal(0, 0.8, (classes, width))[labels]
-    scales = 10.0 ** np.arange(-2, width - 2)
+    scales = np.geomspace(0.02, 0.12, width)
     return (features * scales + 5 * scales).astype(np.float32), labels
 
 
@@ -37,6 +37,32 @@ def test_the_folded_probe_equals_regression_on_standardised_features(classes):
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shares, reference.predict_proba(standard), atol=3e-3)
+
+
+def test_a_feature_that_one_training_image_has_costs_no_other_image_its_log_loss():
+    """Divided by its standard deviation it was 22 on that image, and 400 on the next one."""
+    features, labels = data(3, n=700, width=20)
+    features[:, -1] = 0
+    features[0, -1] = 0.001  # near-dead in the training images
+    features[500::10, -1] = 0.02
+    how = {"strengths": [0.01, 0.1, 1], "folds": 5}
+    reached = []
+    for columns in (slice(None), slice(-1)):  # with it, without it
+        probe = fit(features[:500, columns], labels[:500], **how)
+        logits = probe.logits(features[500:, columns])
+        reached.append(loss_and_accuracy(logits, labels[500:]))
+    assert reached[1]["val_loss"] < 0.9
+    assert reached[0]["val_loss"] == pytest.approx(reached[1]["val_loss"], abs=0.02)
+    assert reached[0]["val_accuracy"] == pytest.approx(reached[1]["val_accuracy"], abs=0.02)
+
+
+def test_each_fold_is_standardised_by_its_own_training_images():
+    """An outlier among the validation images of a fold does not change the scale of the fold."""
+    labels = np.arange(200) % 2
+    features = (np.random.default_rng(0).normal(0, 1, (200, 1)) + 6 * labels[:, None]) / 3
+    features[1] = 1e6  # a training image of one fold alone; its class has the larger values
+    probe = fit(features.astype(np.float32), labels, strengths=[1.0], folds=2)
+    assert probe.loss < 0.75 * np.log(2)  # one fold at ln 2, the other near 0
 
 
 def test_two_classes_are_a_softmax_of_half_the_weights():

@@ -14,8 +14,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
-from tltool.weights.convert import load_weights
-from tltool.weights.formats import read_layers, write_keras_h5
+from tltool.weights.load_weights import load_weights
+from tltool.weights.weights_formats import read_layers, write_keras_h5
 
 Extractor = Callable[..., keras.Model]
 

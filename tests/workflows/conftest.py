@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import merged
+from tests.conftest import WITH_EXTRAS, WITHOUT_EXTRAS, merged
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
@@ -24,7 +24,7 @@ TINY = (
     "train.probe.folds=2",
     "train.probe.strengths=[0.1, 1]",
     "train.cache=on",
-    "evaluate.report=false",  # a second that few tests need
+    *WITHOUT_EXTRAS,
     "export.enabled=false",
 )
 CLASSES = ("green apple", "kaki 柿", "plum")
@@ -76,9 +76,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     photos = write_fruit(folder / "photos", n=14)
     before = contents(photos)
-    recipe = load_recipe(
-        "vgg16", merged(*TINY, "name=fruit", "export.enabled=true", "evaluate.report=true")
-    )
+    recipe = load_recipe("vgg16", merged(*TINY, *WITH_EXTRAS, "name=fruit", "export.enabled=true"))
     result = finetune(
         photos, recipe=recipe, out=folder / "run", saved_models=folder / "saved_models"
     )

@@ -12,10 +12,10 @@ from PIL import Image
 from tests.workflows.conftest import merged
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
+from tltool.recipe.augmentation_policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
 from tltool.workflows.preflight.recipe import check_names

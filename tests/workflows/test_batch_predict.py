@@ -28,7 +28,7 @@ from tltool.workflows.prediction.class_folders import (
     folder_names,
 )
 from tltool.workflows.prediction.model import load_model
-from tltool.workflows.prediction.result import Prediction
+from tltool.workflows.prediction.prediction import Prediction
 
 
 def tltool(*args: object) -> Any:

@@ -198,9 +198,9 @@ def test_a_folder_of_ood_images_is_no_class_on_the_leaderboard(trained, monkeypa
     photos = shutil.copytree(trained.photos, tmp_path / "photos")
     shutil.copytree(photos / "plum", photos / "other")
     options = ("--backbones", "tiny_vgg", "--image-size", 32, "--weights", "random", "--json")
-    document = json.loads(tltool("compare", photos, *options, "--other", "other").stdout)
+    document = json.loads(tltool("compare", photos, *options, "--ood-images", "other").stdout)
     assert document["n"] == 42 and document["classes"] == 3
-    assert tltool("compare", trained.run, trained.run, "--other", "other").exit_code == 2
+    assert tltool("compare", trained.run, trained.run, "--ood-images", "other").exit_code == 2
 
 
 def test_a_backbone_without_weights_is_skipped_with_the_reason(trained, monkeypatch, tmp_path):

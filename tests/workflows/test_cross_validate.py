@@ -103,7 +103,7 @@ def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
 
 def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short, tmp_path):
     runner = CliRunner()
-    args = ["--kfold", "2", "--val", "0", "--test", "0.25", "--write", str(tmp_path / "split")]
+    args = ["--kfold", "2", "--val", "0", "--test", "0.25", "--out", str(tmp_path / "split")]
     assert runner.invoke(app, ["data", "split", str(fruit), *args]).exit_code == 0
     file = str(tmp_path / "split" / "split.csv")
     settings = [part for setting in short for part in ("--set", setting)]

@@ -37,7 +37,7 @@ def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_picture_per_photo_and_a_row_for_what_is_none(trained, mixed, tmp_path):
-    result = tltool("explain", trained.run, mixed, "--to", tmp_path / "to", "--json")
+    result = tltool("explain", trained.run, mixed, "--out", tmp_path / "to", "--json")
     rows = {Path(row["path"]).name: row for row in json.loads(result.stdout)}
     assert result.exit_code == 3
     assert "1 of 3 files could not be explained" in result.stderr
@@ -54,7 +54,7 @@ def test_one_picture_per_photo_and_a_row_for_what_is_none(trained, mixed, tmp_pa
 
 
 def test_the_photo_is_upright_and_at_its_own_size(trained, mixed, tmp_path):
-    tltool("explain", trained.run, mixed / "turned.jpg", "--to", tmp_path)
+    tltool("explain", trained.run, mixed / "turned.jpg", "--out", tmp_path)
     picture = np.asarray(Image.open(tmp_path / "turned-grad-cam.png").convert("RGB"), np.int16)
     with Image.open(mixed / "turned.jpg") as stored:
         upright = np.asarray(stored.transpose(Image.Transpose.ROTATE_270).convert("RGB"), np.int16)
@@ -70,7 +70,7 @@ def test_the_photo_is_upright_and_at_its_own_size(trained, mixed, tmp_path):
 def test_no_file_is_ever_replaced(trained, mixed, tmp_path):
     (tmp_path / "0-grad-cam.png").write_text("mine")
     for _ in range(2):
-        assert tltool("explain", trained.run, mixed / "0.png", "--to", tmp_path).exit_code == 0
+        assert tltool("explain", trained.run, mixed / "0.png", "--out", tmp_path).exit_code == 0
     assert (tmp_path / "0-grad-cam.png").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {
         "0-grad-cam.png",
@@ -80,7 +80,7 @@ def test_no_file_is_ever_replaced(trained, mixed, tmp_path):
 
 
 def test_another_class_by_another_method(trained, mixed, tmp_path):
-    options = ("--class", "kaki 柿", "--method", "occlusion", "--to", tmp_path, "--json")
+    options = ("--class", "kaki 柿", "--method", "occlusion", "--out", tmp_path, "--json")
     result = tltool("explain", trained.run, mixed / "0.png", *options)
     (row,) = json.loads(result.stdout)
     assert row["explained"] == "kaki 柿"
@@ -88,14 +88,14 @@ def test_another_class_by_another_method(trained, mixed, tmp_path):
 
 
 def test_a_class_that_the_model_does_not_know(trained, mixed, tmp_path):
-    result = tltool("explain", trained.run, mixed, "--class", "plumm", "--to", tmp_path / "to")
+    result = tltool("explain", trained.run, mixed, "--class", "plumm", "--out", tmp_path / "to")
     assert result.exit_code == 2
     assert "Did you mean 'plum'?" in result.stderr
     assert not (tmp_path / "to").exists()
 
 
 def test_a_target_that_is_a_file(trained, mixed):
-    result = tltool("explain", trained.run, mixed, "--to", mixed / "words.jpg")
+    result = tltool("explain", trained.run, mixed, "--out", mixed / "words.jpg")
     assert result.exit_code == 2
     assert "is a file" in result.stderr
 
@@ -105,7 +105,7 @@ def test_a_saved_model_explains_as_its_run_does(trained, mixed, tmp_path):
         rows, maps = [], []
         for model in (trained.run, trained.export):
             to = tmp_path / f"{number}-{len(rows)}"
-            result = tltool("explain", model, mixed, "--to", to, "--json", *more)
+            result = tltool("explain", model, mixed, "--out", to, "--json", *more)
             assert result.exit_code == 3, result.stderr  # of the words
             rows.append({Path(row["path"]).name: row for row in json.loads(result.stdout)})
             maps.append(np.asarray(Image.open(to / "0-grad-cam.png"), np.int16))
@@ -119,15 +119,15 @@ def test_a_saved_model_explains_as_its_run_does(trained, mixed, tmp_path):
 
 
 def test_a_saved_model_knows_one_method(trained, mixed, tmp_path):
-    result = tltool("explain", trained.export, mixed, "--method", "occlusion", "--to", tmp_path)
+    result = tltool("explain", trained.export, mixed, "--method", "occlusion", "--out", tmp_path)
     assert result.exit_code == 2
     assert "explains by grad-cam alone" in result.stderr and "--format keras" in result.stderr
 
 
 def test_the_class_asked_for_is_in_the_table(trained, mixed, tmp_path):
     photo = mixed / "0.png"
-    plain = tltool("explain", trained.run, photo, "--to", tmp_path).stdout
-    asked = tltool("explain", trained.run, photo, "--class", "kaki 柿", "--to", tmp_path).stdout
+    plain = tltool("explain", trained.run, photo, "--out", tmp_path).stdout
+    asked = tltool("explain", trained.run, photo, "--class", "kaki 柿", "--out", tmp_path).stdout
     assert "probability" in asked and "kaki 柿" in asked and "probability" not in plain
 
 
@@ -136,21 +136,21 @@ def test_names_that_are_no_text_are_drawn_too(trained, mixed, tmp_path):
     photos.mkdir()
     for name in (b"latin\xe9.png", b"two\nlines.png"):
         shutil.copy(mixed / "0.png", photos / os.fsdecode(name))
-    found = explain(trained.run, [photos], to=tmp_path / "to")
+    found = explain(trained.run, [photos], out=tmp_path / "to")
     assert all(one.error is None and one.picture for one in found)
     assert len(list((tmp_path / "to").iterdir())) == 2
 
 
 def test_a_very_long_photo_lies_above_its_map(trained, mixed, tmp_path):
     Image.open(mixed / "turned.jpg").resize((900, 60)).save(tmp_path / "long.png")
-    tltool("explain", trained.run, tmp_path / "long.png", "--to", tmp_path)
+    tltool("explain", trained.run, tmp_path / "long.png", "--out", tmp_path)
     with Image.open(tmp_path / "long-grad-cam.png") as picture:
         assert 900 < picture.width < 1000 and picture.height > 120
 
 
 def test_a_damaged_keras_export(trained, mixed, tmp_path):
     (tmp_path / "model.keras").write_text("no model")
-    result = tltool("explain", tmp_path, mixed, "--to", tmp_path / "to")
+    result = tltool("explain", tmp_path, mixed, "--out", tmp_path / "to")
     assert result.exit_code == 3
     assert "damaged" in result.stderr
 
@@ -158,7 +158,7 @@ def test_a_damaged_keras_export(trained, mixed, tmp_path):
 @pytest.mark.parametrize("what", ["nothing", "folder"])
 def test_what_is_no_model(what, mixed, tmp_path):
     (tmp_path / "folder").mkdir()
-    result = tltool("explain", tmp_path / what, mixed, "--to", tmp_path / "to")
+    result = tltool("explain", tmp_path / what, mixed, "--out", tmp_path / "to")
     assert result.exit_code == {"nothing": 2, "folder": 3}[what]
 
 

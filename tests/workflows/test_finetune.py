@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.conftest import merged
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS

@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     other = write_stripes(photos / "other", n=10)
     (other / "broken.png").write_bytes(b"no picture")
     shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
-    recipe = load_recipe("vgg16", merged(*TINY, "data.other=other"))
+    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other"))
     return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
 
 
@@ -91,9 +91,9 @@ def test_predict_marks_ood_images_as_unknown(run, tmp_path):
     known = [row["is_known"] for row in rows]
     assert not any(known[:3]) and all(row["ood_score"] > 1 for row in rows[:3])
     assert sum(known[3:]) >= 12
-    for verb, *more in (("predict",), ("explain", "--to", tmp_path / "to")):
+    for verb, *more in (("predict",), ("explain", "--out", tmp_path / "to")):
         assert "unknown (nearest: " in tltool(verb, run.run, strange, *more).stdout
-    explained = tltool("explain", run.run, strange, fruit, "--to", tmp_path / "to", "--json")
+    explained = tltool("explain", run.run, strange, fruit, "--out", tmp_path / "to", "--json")
     for one, other in zip(json.loads(explained.stdout), rows, strict=True):
         assert one["is_known"] == other["is_known"]
         assert one["ood_score"] == pytest.approx(other["ood_score"], rel=0.1)
@@ -101,7 +101,7 @@ def test_predict_marks_ood_images_as_unknown(run, tmp_path):
 
 def test_ood_images_may_be_in_any_folder(tmp_path, fruit, finetune_tiny):
     other = write_stripes(tmp_path / "else" / "where", n=6)
-    found = finetune_tiny(fruit, f"data.other={other}", *PROBE)
+    found = finetune_tiny(fruit, f"data.ood_images={other}", *PROBE)
     assert found.metrics["selective"]["ood"]["n_ood"] == 6
 
 
@@ -145,13 +145,13 @@ def test_a_damaged_calibration_file_is_named(run, tmp_path):
 )
 def test_missing_ood_images(fruit, finetune_tiny, other, message):
     with pytest.raises(DataError, match=message):
-        finetune_tiny(fruit, f"data.other={other}")
+        finetune_tiny(fruit, f"data.ood_images={other}")
 
 
 def test_ood_images_that_are_all_copies_of_class_images(fruit, finetune_tiny, tmp_path):
     copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
     with pytest.raises(DataError, match="none of the 8 other images can be used"):
-        finetune_tiny(fruit, f"data.other={copies}")
+        finetune_tiny(fruit, f"data.ood_images={copies}")
 
 
 def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):

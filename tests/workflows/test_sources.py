@@ -110,7 +110,7 @@ def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
     )
     assert again["verdict"] == "bit-identical"
     shutil.rmtree(tmp_path / "cache")
-    assert document("export", tmp_path / "run", "--to", tmp_path / "exports")
+    assert document("export", tmp_path / "run", "--out", tmp_path / "exports")
 
 
 def test_pixels_of_a_recipe_train_and_predict(pixels, tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_parts_are_listed_and_copies_stay_together(photos, tmp_path):
     before = contents(photos)
-    done = run(photos, "--write", tmp_path / "out", "--kfold", 3, "--json")
+    done = run(photos, "--out", tmp_path / "out", "--kfold", 3, "--json")
     assert done.exit_code == 0, done.output
     document, found = json.loads(done.stdout), rows(tmp_path / "out")
     assert list(found[0]) == ["path", "label", "split", "group", "fold"]
@@ -68,8 +68,8 @@ def test_parts_are_listed_and_copies_stay_together(photos, tmp_path):
 
 
 def test_the_list_is_a_source_that_gives_its_parts(photos, tmp_path):
-    run(photos, "--write", tmp_path / "out", "--val", 0.3)
-    again = run(tmp_path / "out" / "split.csv", "--write", tmp_path / "again", "--seed", 9)
+    run(photos, "--out", tmp_path / "out", "--val", 0.3)
+    again = run(tmp_path / "out" / "split.csv", "--out", tmp_path / "again", "--seed", 9)
     assert again.exit_code == 0, again.output
     assert [r["split"] for r in rows(tmp_path / "again")] == [
         r["split"] for r in rows(tmp_path / "out")
@@ -80,7 +80,7 @@ def test_the_list_is_a_source_that_gives_its_parts(photos, tmp_path):
 def test_photos_are_laid_out_part_by_part(photos, tmp_path, how):
     target = tmp_path / "out"
     target.mkdir()  # empty is as good as absent
-    done = run(photos, "--write", target, "--how", how, "--test", 0)
+    done = run(photos, "--out", target, "--how", how, "--test", 0)
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in target.iterdir()) == ["split.csv", "train", "validation"]
     for row in rows(target):
@@ -98,7 +98,7 @@ def test_equal_names_of_other_folders_do_not_overwrite_each_other(tmp_path):
             folder = tmp_path / "photos" / label / f"day{number}"
             folder.mkdir(parents=True)
             picture(number * 7 + (label == "dog"), hue=label == "dog").save(folder / "a.png")
-    done = run(tmp_path / "photos", "--write", tmp_path / "out", "--how", "copy", "--test", 0)
+    done = run(tmp_path / "photos", "--out", tmp_path / "out", "--how", "copy", "--test", 0)
     assert done.exit_code == 0, done.output
     names = [path.name for path in (tmp_path / "out").rglob("*.png")]
     assert len(names) == 8
@@ -107,9 +107,9 @@ def test_equal_names_of_other_folders_do_not_overwrite_each_other(tmp_path):
 
 def test_adding_photos_moves_no_other(tmp_path):
     source = write_photos(tmp_path / "photos", n=40, size=24)
-    run(source, "--write", tmp_path / "before", "--kfold", 4)
+    run(source, "--out", tmp_path / "before", "--kfold", 4)
     write_photos(source, n=25, size=24, seed=5)
-    run(source, "--write", tmp_path / "after", "--kfold", 4)
+    run(source, "--out", tmp_path / "after", "--kfold", 4)
     after = {row["path"]: row for row in rows(tmp_path / "after")}
     assert len(after) == 130
     # images that the noise makes near copies of new ones may move with them: none here
@@ -130,7 +130,7 @@ def patients(root: Path) -> Path:
 @pytest.mark.parametrize("group", ["folder", "patient[0-9]+", "(p[0-9])/"])
 def test_groups_by_folder_or_pattern_stay_whole(tmp_path, group):
     source = patients(tmp_path / "photos")
-    done = run(source, "--group", group, "--write", tmp_path / "out", "--val", 0.3, "--test", 0.3)
+    done = run(source, "--group", group, "--out", tmp_path / "out", "--val", 0.3, "--test", 0.3)
     assert done.exit_code == 0, done.output
     parts: dict[str, set[str]] = {}
     for row in rows(tmp_path / "out"):
@@ -154,7 +154,7 @@ def table(folder: Path, column: str, values: list[str]) -> Path:
 
 def test_groups_by_a_column_of_the_table(tmp_path):
     source = table(tmp_path, "animal", ["a", "a", "b", "c", "c", "d"])
-    done = run(source, "--group", "animal", "--write", tmp_path / "out", "--val", 0.3, "--test", 0)
+    done = run(source, "--group", "animal", "--out", tmp_path / "out", "--val", 0.3, "--test", 0)
     assert done.exit_code == 0, done.output
     assert {row["group"] for row in rows(tmp_path / "out")} == {"a", "b", "c", "d"}
 
@@ -178,12 +178,12 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(photos, tmp_path):
     assert "divide nothing" in refused(2, photos, "--val", 0, "--test", 0)
     assert "one each for 40 folds; 'cat' has" in refused(3, photos, "--kfold", 40)
     assert "needs a folder" in refused(2, photos, "--how", "copy")
-    assert "lies among the images" in refused(2, photos, "--write", photos / "out")
+    assert "lies among the images" in refused(2, photos, "--out", photos / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    assert "is not empty" in refused(2, photos, "--write", tmp_path / "mine")
+    assert "is not empty" in refused(2, photos, "--out", tmp_path / "mine")
     file = tmp_path / "mine" / "thesis.txt"
-    assert "thesis.txt' is a file" in refused(2, photos, "--write", file)
+    assert "thesis.txt' is a file" in refused(2, photos, "--out", file)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
     source = table(tmp_path / "t", "animal", [""])
     assert "no such column (it has 'path'" in refused(3, source, "--group", "colour")
@@ -208,7 +208,7 @@ def parts(root: Path, *names: str) -> Path:
 )
 def test_a_share_of_what_the_source_gives_is_refused(tmp_path, given, option, told):
     source = parts(tmp_path / "photos", *given)
-    error = refused(2, source, option, 0.3, "--write", tmp_path / "out")
+    error = refused(2, source, option, 0.3, "--out", tmp_path / "out")
     assert f"{option} 0.3 would change nothing: {source} {told}" in error
     assert not (tmp_path / "out").exists()
     assert run(source).exit_code == 0
@@ -217,7 +217,7 @@ def test_a_share_of_what_the_source_gives_is_refused(tmp_path, given, option, to
 
 def test_beside_given_test_photos_validation_is_drawn(tmp_path):
     source = parts(tmp_path / "photos", "train", "test")
-    done = run(source, "--val", 0.4, "--write", tmp_path / "out")
+    done = run(source, "--val", 0.4, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     found = rows(tmp_path / "out")
     assert {row["split"] for row in found} == {"train", "validation", "test"}
@@ -240,7 +240,7 @@ def pixel_table(path: Path, group: str = "") -> Path:
 def test_a_table_of_pixels_is_divided_by_its_groups(tmp_path):
     source = pixel_table(tmp_path / "train.csv", group="film")
     args = ("--pixels", "4x6", "--group", "group", "--val", 0.3, "--test", 0)
-    done = run(source, *args, "--how", "copy", "--write", tmp_path / "out")
+    done = run(source, *args, "--how", "copy", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     found = rows(tmp_path / "out")
     assert len(found) == 24
@@ -257,26 +257,26 @@ def test_a_table_of_pixels_is_divided_by_its_groups(tmp_path):
 
 def test_photos_of_something_else_are_in_no_part(tmp_path):
     source = write_photos(tmp_path / "photos", classes=("cat", "dog", "street"), n=9, size=24)
-    done = run(source, "--other", "street", "--write", tmp_path / "out", "--kfold", 2)
+    done = run(source, "--ood-images", "street", "--out", tmp_path / "out", "--kfold", 2)
     told = [shlex.split(line)[1:] for line in done.stdout.splitlines()[-2:]]
     after = ["finetune", str(tmp_path / "out" / "split.csv")]
-    after += ["--set", f"data.other={source / 'street'}"]
+    after += ["--set", f"data.ood_images={source / 'street'}"]
     assert told == [[*after, "--kfold", "2"], after]
     assert done.exit_code == 0, done.output
     assert {row["label"] for row in rows(tmp_path / "out")} == {"cat", "dog"}
-    assert "no images in 'sky'" in refused(3, source, "--other", "sky")
+    assert "no images in 'sky'" in refused(3, source, "--ood-images", "sky")
 
 
 @pytest.mark.parametrize("how", ["list", "link"])
 def test_nothing_points_into_the_cache(tmp_path, how):
     photos = write_photos(tmp_path / "photos", n=9, size=24)
     source = shutil.make_archive(str(photos), "zip", photos)
-    told = refused(2, source, "--how", how, "--write", tmp_path / "out")
+    told = refused(2, source, "--how", how, "--out", tmp_path / "out")
     assert "unpacked into a cache" in told
     assert "--how copy" in told
     assert not (tmp_path / "out").exists()
     assert run(source).exit_code == 0  # only to look at
-    assert run(source, "--how", "copy", "--write", tmp_path / "out").exit_code == 0
+    assert run(source, "--how", "copy", "--out", tmp_path / "out").exit_code == 0
     assert all((tmp_path / "out" / row["path"]).is_file() for row in rows(tmp_path / "out"))
 
 
@@ -284,8 +284,8 @@ def test_nothing_is_written_among_photos_of_any_source(tmp_path):
     source = table(tmp_path / "t", "animal", ["a"])
     folder = tmp_path / "t"
     before = contents(folder)
-    assert "among the images" in refused(2, source, "--write", folder / "cat" / "out")
-    told = refused(2, f"tfds-folder:{folder}", "--write", folder / "out")
+    assert "among the images" in refused(2, source, "--out", folder / "cat" / "out")
+    told = refused(2, f"tfds-folder:{folder}", "--out", folder / "out")
     assert "among the images" in told
     assert contents(folder) == before
 
@@ -371,7 +371,7 @@ def test_names_that_are_not_utf8_are_told_and_come_back(tmp_path):
         shutil.move(next((source / "cat").iterdir()), odd)
     except OSError:
         pytest.skip("this file system takes no such name")
-    args = ["data", "split", str(source), "--write", str(tmp_path / "out")]
+    args = ["data", "split", str(source), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 0, done.stderr
     assert "1 names of images are not valid UTF-8" in done.stderr

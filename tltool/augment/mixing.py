@@ -12,7 +12,7 @@ from typing import Any
 import keras_cv
 import tensorflow as tf
 
-from tltool.augment.layers import UNUSED_SEED, SeedStream
+from tltool.augment.seeded_layers import UNUSED_SEED, SeedStream
 from tltool.augment.spec import AugmentSpec
 
 Pair = tuple[tf.Tensor, tf.Tensor]  # images and labels of a batch

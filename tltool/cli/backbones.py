@@ -54,7 +54,7 @@ def list_backbones(json: options.Json = False, debug: options.Debug = False) -> 
 @guarded
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")],
-    size: Annotated[
+    image_size: Annotated[
         int | None,
         typer.Option(
             min=1, max=4096, metavar="PIXELS", help="Side of the image; by default the usual one."
@@ -63,7 +63,7 @@ def show(
     all_layers: Annotated[
         bool, typer.Option("--all", help="Every layer in a line of its own.")
     ] = False,
-    diagram: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw it as well; nothing is replaced."),
     ] = None,
@@ -77,19 +77,19 @@ def show(
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.backbones import check_layers
 
-    check_layers(name, size, diagram)
+    check_layers(name, image_size, output)
     with shown(quiet=True, debug=debug):
         from tltool.workflows.backbones import draw_layers, layers_of
 
-        layers = layers_of(name, size)
-        if diagram is not None:
-            draw_layers(diagram, layers)
+        layers = layers_of(name, image_size)
+        if output is not None:
+            draw_layers(output, layers)
     if json:
-        print_json({**layers.document(), "diagram": str(diagram) if diagram else None})
+        print_json({**layers.document(), "output": str(output) if output else None})
         return
     _print_layers(layers, every=all_layers)
-    if diagram is not None:
-        line(out(), f"wrote {diagram}")
+    if output is not None:
+        line(out(), f"wrote {output}")
 
 
 def _print_layers(layers: "Layers", *, every: bool) -> None:

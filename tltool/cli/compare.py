@@ -48,7 +48,7 @@ def compare(
         Literal["imagenet", "random"],
         typer.Option(metavar="imagenet|random", help="With --backbones: pretrained weights."),
     ] = "imagenet",
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -60,9 +60,9 @@ def compare(
     from tltool.models.backbone_registry import get_backbone
 
     if backbones is None:
-        if image_size or pixels or other or weights != "imagenet":
+        if image_size or pixels or ood_images or weights != "imagenet":
             raise UsageError(
-                "--image-size, --weights, --other and --pixels need --backbones",
+                "--image-size, --weights, --ood-images and --pixels need --backbones",
                 hint="add --backbones NAME,NAME",
             )
         comparison = _compare_runs(runs_or_data, report, quiet=quiet, debug=debug)
@@ -84,7 +84,7 @@ def compare(
             names,
             image_size=image_size,
             weights=weights,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,

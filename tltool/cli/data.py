@@ -32,16 +32,16 @@ def check(
         str,
         typer.Argument(metavar="SOURCE", help="Labelled images: any source that finetune takes."),
     ],
-    report: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            "--report", metavar="FOLDER", help="Where the report goes; else data_check/NAME."
+            "--out", metavar="FOLDER", help="Where the report goes; else data_check/NAME."
         ),
     ] = None,
     image_size: Annotated[
         int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
     ] = IMAGE_SIZE,
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
     ] = False,
@@ -56,16 +56,16 @@ def check(
     from tltool.data.sources.open import check_source
     from tltool.workflows.preflight.output_paths import check_report
 
-    check_source(source, other=other, min_classes=1)
-    check_report(source, report)
+    check_source(source, ood_images=ood_images, min_classes=1)
+    check_report(source, folder)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.check_data import check as workflow
 
         found = workflow(
             source,
-            report=report,
+            out=folder,
             image_size=image_size,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,
@@ -73,7 +73,7 @@ def check(
     if json:
         print_json(found.to_json())
     else:
-        _show_check(found, _settings(other, pixels, image_size))
+        _show_check(found, _settings(ood_images, pixels, image_size))
     if strict and found.result.count("serious"):
         fail(f"{found.result.describe_serious()} in {source}", f"see {found.issues}")
         raise typer.Exit(3)
@@ -106,10 +106,10 @@ def split(
         typer.Option(min=2, max=99, metavar="K", help="Divide all but the test into K folds too."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Another one, another split.")] = 0,
-    write: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write split.csv there; the folder is empty or absent."
+            "--out", metavar="FOLDER", help="Write split.csv there; the folder is empty or absent."
         ),
     ] = None,
     how: Annotated[
@@ -119,7 +119,7 @@ def split(
             help="Copy the images there too, link them, or only list them.",
         ),
     ] = "list",
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -131,9 +131,9 @@ def split(
     from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
 
-    if how != "list" and write is None:
-        raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
-    check_source(source, other=other)
+    if how != "list" and folder is None:
+        raise UsageError(f"--how {how} needs a folder", hint="give it with --out")
+    check_source(source, ood_images=ood_images)
     with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.split_data import split_data
 
@@ -144,9 +144,9 @@ def split(
             group=group,
             kfold=kfold,
             seed=seed,
-            write=write,
+            out=folder,
             how=how,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,
@@ -158,17 +158,17 @@ def split(
         _show_split(found, how)
 
 
-def _settings(other: str | None, pixels: str | None, image_size: int) -> list[str]:
+def _settings(ood_images: str | None, pixels: str | None, image_size: int) -> list[str]:
     """Return what makes finetune see the images as the check did."""
-    keys = {"data.other": other, "data.pixels": pixels}
+    keys = {"data.ood_images": ood_images, "data.pixels": pixels}
     if image_size != IMAGE_SIZE:
         keys["data.image_size"] = str(image_size)
     return [word for key, text in keys.items() if text for word in ("--set", f"{key}={text}")]
 
 
 def _show_check(found: "Checked", settings: list[str]) -> None:
-    from tltool.data.checks.files import MANY
-    from tltool.data.checks.result import summary
+    from tltool.data.checks.check_result import summary
+    from tltool.data.checks.file_findings import MANY
 
     console, result = out(), found.result
     line(console)
@@ -199,14 +199,14 @@ def _show_split(found: "Division", how: str) -> None:
     print_table(console, *counts_rows(found.counts()))
     if found.written is None:
         line(console)
-        line(console, "Nothing was written; --write FOLDER keeps this split.")
+        line(console, "Nothing was written; --out FOLDER keeps this split.")
         return
     file = found.written / FILE
     line(console)
     line(console, f"{len(found.catalog):,} images {_DONE[how]}, see {file}")
     command = ["tltool", "finetune", str(file)]
-    if found.others:
-        command += ["--set", f"data.other={found.others}"]
+    if found.ood_folder:
+        command += ["--set", f"data.ood_images={found.ood_folder}"]
     count = len(set(found.split.folds) - {None})
     show_next(*([[*command, "--kfold", str(count)]] if count else []), command)
 

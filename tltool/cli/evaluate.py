@@ -7,7 +7,7 @@ import typer
 
 from tltool.cli.terminal import options, training
 from tltool.cli.terminal.console import err, line, print_json
-from tltool.cli.terminal.errors import guarded, tell
+from tltool.cli.terminal.errors import guarded, report_error
 from tltool.cli.terminal.results import show_metrics
 from tltool.errors import GateError, UsageError
 
@@ -73,5 +73,5 @@ def evaluate(
     try:
         require_asserts(metrics["asserts"])
     except GateError as problem:  # stdout already has the JSON document
-        tell(problem)
+        report_error(problem)
         raise typer.Exit(problem.exit_code) from None

@@ -40,8 +40,11 @@ def explain(
             "--class", metavar="NAME", help="Class to explain; by default the one that wins."
         ),
     ] = None,
-    to: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of the pictures; nothing is replaced.")
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Folder of the pictures; nothing is replaced."
+        ),
     ] = Path("explanations"),
     pixels: options.Pixels = None,
     offline: options.Offline = False,
@@ -63,7 +66,7 @@ def explain(
         found = workflow(
             model,
             images,
-            to=to,
+            out=folder,
             method=method,
             class_name=class_name,
             pixels=pixels,

@@ -30,10 +30,10 @@ def export(
             help="saved_model, litert, litert-fp16, litert-int8, onnx, keras.",
         ),
     ] = "saved_model",
-    to: Annotated[
+    folder: Annotated[
         Path,
         typer.Option(
-            "--to",
+            "--out",
             metavar="FOLDER",
             help="Folder that gets NAME/VERSION/, or NAME-FORMAT/VERSION/.",
         ),
@@ -64,7 +64,7 @@ def export(
 ) -> None:
     """Export a run to other formats, each proved to answer like the trained model."""
     from tltool.errors import UsageError
-    from tltool.export.formats import chosen_formats
+    from tltool.export.export_formats import chosen_formats
 
     if (run is None) == (check is None):
         raise UsageError(
@@ -84,7 +84,7 @@ def export(
         result = workflow(
             run or Path(),
             formats,
-            to=to,
+            out=folder,
             version=number,
             max_drop=max_drop,
             keep=prune,

@@ -8,7 +8,7 @@ from tltool.cli.cross_validate import cross_validate
 from tltool.cli.find_lr import find_lr as try_rates
 from tltool.cli.terminal import options, training
 from tltool.cli.terminal.errors import guarded
-from tltool.cli.terminal.rerun_hint import given_options
+from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
 
 
@@ -83,7 +83,7 @@ def finetune(
         try_rates(
             load_recipe(recipe, settings),
             photos,
-            again=["--recipe", recipe, *given_options(context, without=("find_lr", "recipe"))],
+            again=["--recipe", recipe, *user_options(context, without=("find_lr", "recipe"))],
             out_folder=out_folder,
             weights=weights,
             device=device,
@@ -101,7 +101,7 @@ def finetune(
             photos,
             kfold,
             settings=settings,
-            again=["--recipe", recipe, *given_options(context, without=("kfold", "recipe"))],
+            again=["--recipe", recipe, *user_options(context, without=("kfold", "recipe"))],
             test=test,
             out_folder=out_folder,
             weights=weights,

@@ -16,7 +16,7 @@ from tltool.errors import UsageError
 if TYPE_CHECKING:
     from tltool.workflows.batch_predict import Tally
     from tltool.workflows.prediction.output_file import Columns
-    from tltool.workflows.prediction.result import Prediction
+    from tltool.workflows.prediction.prediction import Prediction
 
 _HOW: Literal["copy"] = "copy"
 _UNSURE_BELOW = 0.7

@@ -33,7 +33,7 @@ def preview(
         bool,
         typer.Option("--all", help="Also show changes that the recipe does not make."),
     ] = False,
-    to: Annotated[
+    output: Annotated[
         Path, typer.Option(metavar="FILE.png", help="The picture; nothing is replaced.")
     ] = _PICTURE,
     fitness: Annotated[
@@ -57,16 +57,16 @@ def preview(
     settings = training.settings_of(overrides, seed=seed)
     resolved = load_recipe(recipe, settings)
     if fitness:
-        if every or rows != _ROWS or to != _PICTURE:
+        if every or rows != _ROWS or output != _PICTURE:
             raise UsageError(
                 "--fitness measures all changes and draws no picture",
-                hint="leave out --rows, --all and --to",
+                hint="leave out --rows, --all and --output",
             )
         check_ranking(resolved, photos, offline=offline)
         measured = _measure(photos, resolved, offline=offline, quiet=quiet, debug=debug)
         print_json(measured.to_json()) if json else _show_fitness(measured)
         return
-    check_preview(resolved, photos, to)
+    check_preview(resolved, photos, output)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.preview import preview as workflow
 
@@ -75,7 +75,7 @@ def preview(
             recipe=resolved,
             rows=rows,
             every=every,
-            to=to,
+            output=output,
             offline=offline,
             observer=display,
         )

@@ -170,7 +170,7 @@ def run(
 @guarded
 def schema(
     file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write it there instead.")
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,

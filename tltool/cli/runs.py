@@ -9,7 +9,7 @@ import typer
 from tltool.cli.terminal import options
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.errors import guarded
-from tltool.cli.terminal.gate_failures import results_first
+from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
 from tltool.cli.terminal.typer_app import Commands
@@ -78,7 +78,7 @@ def resume(
 
     # what is known at once costs no loading of TensorFlow
     check_resumable(RunLayout(run), show_run(run)["status"])
-    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
+    with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
         result = workflow(run, offline=offline, observer=display)
@@ -151,7 +151,8 @@ def reproduce(
 def pack(
     run: Run,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The file; by default RUN.tar.gz.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The file; by default RUN.tar.gz."),
     ] = None,
     model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
     json: options.Json = False,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
-from tltool.data.decoding.formats import as_written
+from tltool.data.decoding.image_formats import as_written
 from tltool.data.decoding.transcode import FORMATS, read_image_bytes
 
 
@@ -60,20 +59,10 @@ def image_dataset(files: ImageFiles, spec: DecodeSpec, *, order: tf.Tensor) -> t
             lambda: tf.io.read_file(path),
             lambda: _transcoded(path),
         )
-        return index, _decoder(spec)(data)
+        return index, decode_and_resize(data, spec)
 
     positions = tf.data.Dataset.from_tensor_slices(order)
     return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-@functools.lru_cache(maxsize=8)  # tracing it takes most of a second
-def _decoder(spec: DecodeSpec) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return ``decode_and_resize`` as a function of the bytes alone, traced once."""
-    return tf.function(
-        lambda data: decode_and_resize(data, spec),
-        input_signature=[tf.TensorSpec([], tf.string)],
-        autograph=False,
-    )
 
 
 def fixed_options() -> tf.data.Options:

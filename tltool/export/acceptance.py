@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tltool.errors import GateError
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
-from tltool.export.formats import ExportFormat
+from tltool.export.export_formats import ExportFormat
 from tltool.export.fresh_process import FreshProcess, Predictions
 from tltool.export.parity import score_faults
 

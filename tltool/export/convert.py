@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
-from tltool.export.formats import ExportFormat
+from tltool.export.export_formats import ExportFormat
 from tltool.export.saved_model import float32_model
 from tltool.models.preprocessing import Preprocess
 

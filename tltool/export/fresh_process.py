@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
-from tltool.export.formats import Runtime
+from tltool.export.export_formats import Runtime
 
 CHILD = Path(__file__).with_name("parity_child.py")
 PATIENCE = 900.0  # seconds until a child that says nothing is given up

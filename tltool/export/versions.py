@@ -38,7 +38,7 @@ def check_base(base_dir: Path) -> None:
         if not any((folder / name).is_file() for name in _SIGNS):
             raise UsageError(
                 f"'{folder}' is no version of a model, and versions would be written beside it",
-                hint="choose another folder with --to, or --export-to of `tltool finetune`",
+                hint="choose another folder with --out, or --export-to of `tltool finetune`",
             )
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.pipeline import fixed_options
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 
 DRAWS = 12  # of each change of an image: the strongest of them is near the largest allowed
 _BLENDED = 2048  # images in all draws of a blend: with a small alpha few are near one half
@@ -74,7 +74,7 @@ class Shown:
         self, spec: AugmentSpec, photos: np.ndarray, labels: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the images, decoded once, and their labels draw by draw."""
-        from tltool.augment.policy import Augmenter  # imports keras-cv, which takes a second
+        from tltool.augment.augmenter import Augmenter  # imports keras-cv, which takes a second
 
         size = len(photos)
         draws = -(-_BLENDED // size) if spec.mixes else DRAWS

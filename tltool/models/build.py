@@ -11,14 +11,14 @@ from typing import Any
 import keras
 
 from tltool.models.backbone_registry import Backbone
-from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
+from tltool.models.classic_networks import build_alexnet, build_digits_cnn, build_lenet5
 from tltool.models.head_parts import NO_DROPS, DropoutSettings, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
+from tltool.models.regularization import regularize
 from tltool.models.regularization_spec import NOTHING, Regularize
-from tltool.models.regularize import regularize
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
-from tltool.weights.convert import load_weights
+from tltool.weights.load_weights import load_weights
 
 BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "resnet18": partial(build_resnet, 18),

@@ -15,6 +15,7 @@ from keras import layers
 from tltool.models.backbone_registry import OriginalHead
 from tltool.models.dropout import DropConnectDense
 from tltool.models.norms import norm_layer
+from tltool.models.standardization import fit_standardization
 
 STANDARDIZE = "head_standardize"
 DropKind = Literal["dropout", "gaussian", "spatial", "alpha", "dropconnect"]
@@ -88,12 +89,11 @@ def standardized(features: Any, settings: HeadSettings) -> Any:
 def set_statistics(layer: keras.layers.BatchNormalization, features: np.ndarray) -> None:
     """Give a layer of ``standardized`` the means and variances of ``features`` [N, …, C].
 
-    What hardly varies is not blown up: no deviation counts as less than a tenth of the usual one.
+    What hardly varies is not blown up, see ``standardization.floored``.
     """
-    channels = features.reshape(-1, layer.moving_mean.shape[0])
-    variance = channels.var(axis=0, dtype=np.float64)
-    layer.moving_mean.assign(channels.mean(axis=0, dtype=np.float64))
-    layer.moving_variance.assign(np.maximum(variance, max(variance.mean() / 100, 1e-6)))
+    fitted = fit_standardization(features.reshape(-1, layer.moving_mean.shape[0]))
+    layer.moving_mean.assign(fitted.mean)
+    layer.moving_variance.assign(fitted.scale**2)
 
 
 def norm_relu(x: Any, settings: HeadSettings) -> Any:

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from tltool.errors import UsageError, did_you_mean
 from tltool.recipe import library
 from tltool.recipe.keys import all_keys, known_keys
+from tltool.recipe.merge import layered, merged, written_out
 from tltool.recipe.overrides import Override, check_conflicts, parse_override
 from tltool.recipe.schema import FORMAT, Recipe
 from tltool.recipe.section import Section
-from tltool.recipe.tree import layered, merged, written_out
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
 _MOST_SHOWN = 200  # characters of a wrong value

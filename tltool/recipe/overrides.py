@@ -8,7 +8,7 @@ from typing import Any
 
 from tltool.errors import UsageError
 from tltool.recipe.keys import holds_text
-from tltool.recipe.tree import Tree, clash, written_out
+from tltool.recipe.merge import Tree, clash, written_out
 from tltool.recipe.yaml_text import read_yaml
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.section import Count, Fraction, Positive, Section
 
 Norm: TypeAlias = Literal["none", "batch", "sync_batch", "layer", "instance", "group"]
@@ -48,9 +48,9 @@ class DataSection(Section):
     """Cross-validation: this fold is the validation part, all others train. `2` is fold 2 of the
     table's column fold; `2/5` is fold 2 of 0 to 4, which are drawn like the split. Test images are
     in no fold."""
-    other: Annotated[str, Field(min_length=1)] | None = None
-    """Images of anything but the classes, on which the border of what is known is set too: the name
-    of a folder beside the class folders, which is then no class, or the path of any source."""
+    ood_images: Annotated[str, Field(min_length=1)] | None = None
+    """Out-of-distribution (OOD) images, which show none of the classes; the OOD threshold is set on
+    them too. The name of a folder next to the class folders, or the path of any source."""
     on_bad: Literal["skip", "fail"] = "skip"
     """What to do with unreadable files: leave them out with a warning, or stop."""
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1

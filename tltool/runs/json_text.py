@@ -1,4 +1,4 @@
-"""JSON that every reader takes, whatever bytes the names of files hold.
+r"""JSON that every reader takes, whatever bytes the names of files hold.
 
 Python keeps a byte of a name that is not UTF-8 as one half of a surrogate pair (PEP 383). No UTF-8
 can hold that, and strict readers of JSON refuse it as an escape too. So it is written as text: a

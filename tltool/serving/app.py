@@ -17,9 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tltool import __version__
-from tltool.serving.errors import ApiError
-from tltool.serving.metrics import Metrics
-from tltool.serving.page import page_router
+from tltool.serving.api_errors import ApiError
+from tltool.serving.page_routes import page_router
+from tltool.serving.prometheus import Metrics
 from tltool.serving.repository import Repository
 from tltool.serving.routes import Routes
 from tltool.serving.settings import Settings

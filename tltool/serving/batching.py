@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tltool.serving.errors import ApiError, too_busy
-from tltool.serving.metrics import Metrics
+from tltool.serving.api_errors import ApiError, too_busy
+from tltool.serving.prometheus import Metrics
 from tltool.serving.requests import Arrays, Question
 from tltool.serving.settings import Batching
 from tltool.serving.signatures import Signature

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tltool.serving.input_images import RequestImage, explained
-from tltool.serving.model import ServedModel
 from tltool.serving.requests import Arrays
+from tltool.serving.served_model import ServedModel
 
 UNKNOWN = "unknown"
 _TOLD = {"class_name", "class_id", "confidence", "probabilities", "ok"}

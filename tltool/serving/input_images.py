@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from tltool.data.decoding.gif import first_frame
 from tltool.data.decoding.transcode import decodes_as_stored, open_image, transcode
 from tltool.errors import DataError
-from tltool.serving.errors import ApiError, bad_request
+from tltool.serving.api_errors import ApiError, bad_request
 from tltool.serving.requests import Arrays
 from tltool.serving.settings import Limits
 from tltool.serving.signatures import Signature

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tltool.errors import DataError, TltoolError
+from tltool.serving.api_errors import ApiError
 from tltool.serving.batching import Batcher
-from tltool.serving.errors import ApiError
-from tltool.serving.metrics import Metrics
-from tltool.serving.model import ServedModel, load_version
+from tltool.serving.model_source import SAVED_MODEL_FILE, Source
+from tltool.serving.prometheus import Metrics
+from tltool.serving.served_model import ServedModel, load_version
 from tltool.serving.settings import Settings
-from tltool.serving.source import SAVED_MODEL_FILE, Source
 
 State = Literal["LOADING", "AVAILABLE", "UNLOADING", "END"]
 Stamp = tuple[tuple[str, int, int], ...]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from tltool.serving.errors import ApiError, too_busy
+from tltool.serving.api_errors import ApiError, too_busy
 from tltool.serving.settings import Limits
 
 _PATIENCE = 5.0  # seconds for the rest of a body that is too large to go by

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.serving.errors import bad_request
+from tltool.serving.api_errors import bad_request
 from tltool.serving.signatures import DEFAULT_SIGNATURE, Signature, TensorInfo
 
 Arrays = dict[str, NDArray[Any]]

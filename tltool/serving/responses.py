@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.serving.errors import ApiError
+from tltool.serving.api_errors import ApiError
 from tltool.serving.requests import Arrays, Question
 
 

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tltool.serving import openapi
+from tltool.serving.api_errors import ApiError, bad_request
 from tltool.serving.classify import results
-from tltool.serving.errors import ApiError, bad_request
-from tltool.serving.explain import explaining, picture
+from tltool.serving.heat_map import explaining, picture
 from tltool.serving.input_images import (
     examined,
     explained,
@@ -22,12 +22,12 @@ from tltool.serving.input_images import (
     uploaded,
     within_pixels,
 )
-from tltool.serving.metrics import CONTENT_TYPE, Metrics
-from tltool.serving.model import IMAGE_INPUT, images_array
+from tltool.serving.prometheus import CONTENT_TYPE, Metrics
 from tltool.serving.repository import Repository, Serving
 from tltool.serving.request_body import Bodies
 from tltool.serving.requests import Question, read_question
 from tltool.serving.responses import write_answer
+from tltool.serving.served_model import IMAGE_INPUT, images_array
 from tltool.serving.settings import Limits
 
 _LONG_TEXT = 2**20  # bytes

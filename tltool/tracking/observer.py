@@ -11,7 +11,7 @@ from tltool.errors import Interrupted, UsageError, did_you_mean
 from tltool.events import Observer
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
-from tltool.runs.network import is_offline
+from tltool.runs.offline import is_offline
 from tltool.tracking.event_files import EventFiles
 from tltool.tracking.mlflow_store import MlflowStore, check_mlflow
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tltool.training.measure import Pooling
 from tltool.training.precision import Precision
+from tltool.training.validation import Pooling
 
 _BACKWARD = 3.0  # a training step costs about three forward passes
 _LIVE_BONUS = 1.2  # the live path sees fresh augmentation: it may cost this much more

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from tltool.runs.state import RunState, StateFolder
-from tltool.training.best import BestModel
-from tltool.training.plan import PhaseState, Row
+from tltool.training.early_stopping import BestModel
+from tltool.training.phase_plan import PhaseState, Row
 from tltool.training.probe import Probe
 
 PHASES = ("probe", "head", "finetune")

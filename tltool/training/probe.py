@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tltool.models.standardization import fit_standardization
+
 _ROWS_FOR_SELECTION = 1000  # cross-validation on more would cost time and choose the same strength
 
 
@@ -49,15 +51,14 @@ def fit_probe(
 
     With ``weights`` [N] images count by them, in the fit and in the choice of the strength.
 
-    Features are standardised; L-BFGS runs to convergence (scikit-learn). The L2 strength is the
+    Features are standardised, in cross-validation by the training rows of each fold, and none that
+    hardly varies is blown up (``standardization.floored``); L-BFGS runs to convergence
+    (scikit-learn). The L2 strength is the
     smallest C of ``strengths`` whose cross-validated log-loss is within one standard error of the
     least (the one-standard-error rule; Hastie, Tibshirani and Friedman 2009, section 7.10).
     """
-    mean, scale = pooled.mean(axis=0), pooled.std(axis=0)
-    scale = np.where(scale > 1e-6 * max(1e-12, float(scale.max())), scale, np.inf)
-    standard = ((pooled - mean) / scale).astype(np.float64)
     scores = _cross_validate(
-        standard,
+        pooled,
         labels,
         classes=classes,
         strengths=strengths,
@@ -66,13 +67,14 @@ def fit_probe(
         seed=seed,
     )
     strength = _simplest(scores)
+    fitted = fit_standardization(pooled)
     kernel, bias = solve_softmax(
-        standard, labels, classes=classes, strength=strength, weights=weights
+        fitted.apply(pooled), labels, classes=classes, strength=strength, weights=weights
     )
-    folded = kernel / scale[:, None]
+    folded = kernel / fitted.scale[:, None]
     return Probe(
         kernel=folded.astype(np.float32),
-        bias=(bias - mean @ folded).astype(np.float32),
+        bias=(bias - fitted.mean @ folded).astype(np.float32),
         strength=float(strength),
         accuracy=scores[strength].accuracy,
         loss=scores[strength].loss,
@@ -92,7 +94,7 @@ def _simplest(scores: dict[float, _Score]) -> float:
 
 
 def _cross_validate(
-    standard: np.ndarray,
+    pooled: np.ndarray,
     labels: np.ndarray,
     *,
     classes: int,
@@ -105,26 +107,29 @@ def _cross_validate(
     from sklearn.model_selection import StratifiedKFold
 
     rows = np.random.default_rng(seed).permutation(len(labels))[:_ROWS_FOR_SELECTION]
-    features, targets = standard[rows], labels[rows]
+    features, targets = pooled[rows], labels[rows]
     counted = np.ones(len(rows)) if weights is None else weights[rows]
     smallest = int(np.bincount(targets, minlength=classes).min())
     if smallest < 2:
         # too few images to choose by: a middling strength, and no figures
         return {strengths[len(strengths) // 2]: _Score(0.0, 0.0, 0.0)}
     splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
-    parts = list(splitter.split(features, targets))
+    parts = [
+        (train, held, fit_standardization(features[train]))
+        for train, held in splitter.split(features, targets)
+    ]
     scores = {}
     for strength in sorted(strengths):
         losses, hits = [], []
-        for train, held in parts:
+        for train, held, fitted in parts:
             kernel, bias = solve_softmax(
-                features[train],
+                fitted.apply(features[train]),
                 targets[train],
                 classes=classes,
                 strength=strength,
                 weights=None if weights is None else counted[train],
             )
-            loss, hit = _score(features[held] @ kernel + bias, targets[held])
+            loss, hit = _score(fitted.apply(features[held]) @ kernel + bias, targets[held])
             losses.append(loss * counted[held])
             hits.append(hit)
         every = np.concatenate(losses)

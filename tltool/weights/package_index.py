@@ -18,10 +18,10 @@ import zipfile
 from pathlib import Path
 
 from tltool.weights.download import FetchError
-from tltool.weights.formats import from_onnx_names, write_keras_h5
 from tltool.weights.onnx_reader import read_initializers
 from tltool.weights.published import Wheel
-from tltool.weights.store import file_digest
+from tltool.weights.weights_formats import from_onnx_names, write_keras_h5
+from tltool.weights.weights_store import file_digest
 
 _BEGUN = ("Downloading", "Using cached", "Processing", "Saved", "File was already")
 _OPTIONS = (

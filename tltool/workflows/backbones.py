@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
-from tltool.weights import store
+from tltool.weights import weights_store
 from tltool.workflows.preflight.arguments import check_picture
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Layers:
 
 def backbone_rows() -> list[dict[str, Any]]:
     """Return one row per backbone: its registry entry, and whether its weights are at hand."""
-    at_hand = {stored.name for stored in store.listing()}
+    at_hand = {stored.name for stored in weights_store.listing()}
     return [
         {
             "name": backbone.name,
@@ -83,9 +83,9 @@ def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
     """
     backbone = get_backbone(name)
     side = size or backbone.image_size
-    backbone.check_size(side, side, told="--size")
+    backbone.check_size(side, side, told="--image-size")
     if diagram is not None:
-        check_picture(diagram, option="--diagram")
+        check_picture(diagram, option="--output")
 
 
 def layers_of(name: str, size: int | None = None) -> Layers:
@@ -118,7 +118,7 @@ def draw_layers(path: Path, layers: Layers) -> None:
     """
     from tltool.models.layer_diagram import draw_layers as draw
 
-    check_picture(path, option="--diagram")
+    check_picture(path, option="--output")
     total = layers.totals()["total"]
     title = (
         f"{layers.backbone.name}: {total['parameters']:,} parameters, "

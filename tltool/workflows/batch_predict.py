@@ -22,7 +22,7 @@ from tltool.workflows.prediction.output_file import (
     answer_file,
     predicted_before,
 )
-from tltool.workflows.prediction.result import Prediction
+from tltool.workflows.prediction.prediction import Prediction
 
 
 @dataclass

@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
-from tltool.data.checks.balance import class_findings, measure_balance
-from tltool.data.checks.copies import copies, with_a_class
-from tltool.data.checks.files import files_beside_images, many_unusable
+from tltool.data.checks.aspect_ratios import measure_shape
+from tltool.data.checks.check_result import CheckResult
+from tltool.data.checks.class_imbalance import class_findings, measure_balance
+from tltool.data.checks.duplicate_findings import copies, with_a_class
+from tltool.data.checks.file_findings import files_beside_images, many_unusable
+from tltool.data.checks.file_properties import FEATURES
 from tltool.data.checks.findings import SEVERITIES, write_findings
-from tltool.data.checks.properties import FEATURES
-from tltool.data.checks.recommend import recommend_recipe
-from tltool.data.checks.result import CheckResult
-from tltool.data.checks.scan import Scan, scan
-from tltool.data.checks.shape import measure_shape
+from tltool.data.checks.recipe_choice import recommend_recipe
+from tltool.data.checks.scan_files import Scan, scan
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.duplicates.clusters import Cluster, SecondOpinion, find_copies
+from tltool.data.duplicates.find_duplicates import Cluster, SecondOpinion, find_copies
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.sources.store import cache_folder
+from tltool.data.sources.source_cache import cache_folder
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.weights import store
-from tltool.weights.store import StoredWeights
+from tltool.weights import weights_store
+from tltool.weights.weights_store import StoredWeights
 from tltool.workflows.preflight.output_paths import (
     ISSUES_FILE,
     REPORT_FILE,
@@ -56,9 +56,9 @@ class Checked:
 def check(
     source: Path | str,
     *,
-    report: Path | str | None = None,
+    out: Path | str | None = None,
     image_size: int = 224,
-    other: str | None = None,
+    ood_images: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -67,10 +67,10 @@ def check(
 
     Args:
         source: one folder per class, train, val and test folders of such, or any other source.
-        report: folder for both files; None is ``data_check/NAME`` in the current folder, with a
+        out: folder for both files; None is ``data_check/NAME`` in the current folder, with a
             number behind it where the report of another source lies there.
         image_size: side in pixels of the square that the model will see.
-        other: name of a folder beside the classes that is no class: the recipe's ``data.other``.
+        ood_images: name of a folder of OOD images: the recipe's ``data.ood_images``.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about the progress.
@@ -81,12 +81,17 @@ def check(
         EnvironmentProblem: the report cannot be written.
     """
     observer = observer or SilentObserver()
-    folder = report_folder(str(source), report)
+    folder = report_folder(str(source), out)
     observer.on_phase("source", str(source))
     listing = read_source(
-        source, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
+        source,
+        ood_images=ood_images,
+        min_classes=1,
+        pixels=pixels,
+        offline=offline,
+        observer=observer,
     )
-    refuse_among(folder, listing, option="--report")
+    refuse_among(folder, listing, option="--out")
     observer.on_phase("files", f"{len(listing.items):,} images")
     found = scan(
         listing.items,
@@ -94,16 +99,16 @@ def check(
         image_size=image_size,
         observer=observer,
     )
-    others = None
-    if other is not None:
-        observer.on_phase("other images", f"{len(listing.others):,} images")
-        others = scan(
-            [Item(path, other) for path in listing.others],
+    ood = None
+    if ood_images is not None:
+        observer.on_phase("OOD images", f"{len(listing.ood_images):,} images")
+        ood = scan(
+            [Item(path, ood_images) for path in listing.ood_images],
             max_pixels=DataSection().max_pixels,
             image_size=image_size,
             observer=observer,
         )
-    result = _judged(listing, found, others, other, observer)
+    result = _judged(listing, found, ood, ood_images, observer)
     observer.on_phase("report", str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,20 +117,20 @@ def check(
     except OSError as error:
         raise EnvironmentProblem(
             f"the report cannot be written to '{folder}': {error.strerror or error}",
-            hint="give another folder with --report",
+            hint="give another folder with --out",
         ) from None
     return Checked(result, folder / REPORT_FILE, folder / ISSUES_FILE)
 
 
 def _judged(
-    listing: Listing, found: Scan, others: Scan | None, other: str | None, observer: Observer
+    listing: Listing, found: Scan, ood: Scan | None, ood_images: str | None, observer: Observer
 ) -> CheckResult:
     observer.on_phase("duplicates", "perceptual hashes")
     weights = _weights_at_hand(observer)
     opinion = None if weights is None else _by_features(weights, observer)
-    everything = [*found.items, *(others.items if others else ())]
+    everything = [*found.items, *(ood.items if ood else ())]
     found_copies = find_copies(everything, second_opinion=opinion, progress=observer.on_progress)
-    clusters = with_a_class(found_copies.clusters, everything, other)
+    clusters = with_a_class(found_copies.clusters, everything, ood_images)
     observer.on_phase("shortcuts", "a tree per property")
     shortcuts = _shortcuts(listing, found)
     telling = any(each.found and each.name == "aspect ratio" for each in shortcuts)
@@ -137,8 +142,8 @@ def _judged(
         findings = [each for each in findings if each.kind != "tiny"]
     lost, most = len(listing.items) - len(found.items), DataSection().max_bad_fraction
     findings += many_unusable(lost, len(listing.items), most=most)
-    findings += others.findings if others else []
-    findings += copies(listing.shown, everything, found_copies, other=other)
+    findings += ood.findings if ood else []
+    findings += copies(listing.shown, everything, found_copies, ood_label=ood_images)
     findings += class_findings(balance, _lost(listing, found.items)) if balance else []
     findings += shortcut_findings(shortcuts)
     given = {item.given_split for item in found.items}
@@ -156,14 +161,14 @@ def _judged(
         shortcuts=shortcuts,
         given_splits=[name for name in SPLIT_NAMES if name in given],
         recipe=recipe,
-        other=other,
-        other_images=len(listing.others),
-        others=others.items if others else (),
+        ood_source=ood_images,
+        ood_count=len(listing.ood_images),
+        ood_images=ood.items if ood else (),
     )
 
 
 def _of_classes(clusters: Sequence[Cluster], found: Scan) -> list[Cluster]:
-    """Return the clusters without the other images, which come after the items of the classes."""
+    """Return the clusters without the OOD images, which come after the items of the classes."""
     count = len(found.items)
     return [replace(c, members=tuple(i for i in c.members if i < count)) for c in clusters]
 
@@ -171,7 +176,7 @@ def _of_classes(clusters: Sequence[Cluster], found: Scan) -> list[Cluster]:
 def _weights_at_hand(observer: Observer) -> StoredWeights | None:
     """Return the weights whose features tell copies, if they are stored and whole."""
     try:
-        return store.find(_NETWORK)
+        return weights_store.find(_NETWORK)
     except EnvironmentProblem as problem:
         observer.on_message(f"{problem.message}; copies are sought without it", level="warning")
         return None
@@ -179,7 +184,7 @@ def _weights_at_hand(observer: Observer) -> StoredWeights | None:
 
 def _by_features(weights: StoredWeights, observer: Observer) -> SecondOpinion:
     def alike(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
-        from tltool.features.similarity import (
+        from tltool.features.embedding_similarity import (
             EmbeddingSimilarity,  # most images leave nothing to ask
         )
 

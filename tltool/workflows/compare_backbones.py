@@ -94,7 +94,7 @@ def compare_backbones(
     *,
     image_size: int | None = None,
     weights: Literal["imagenet", "random"] = "imagenet",
-    other: str | None = None,
+    ood_images: str | None = None,
     pixels: str | None = None,
     seed: int = 0,
     offline: bool = False,
@@ -111,7 +111,7 @@ def compare_backbones(
         backbones: names of the registry.
         image_size: side in pixels for all; None means each backbone's default.
         weights: imagenet, or random to evaluate the architecture alone.
-        other: name of a folder of out-of-distribution images next to the class folders.
+        ood_images: name of a folder of out-of-distribution images next to the class folders.
         pixels: shape of the images in a table of pixels.
         seed: of the folds.
         offline: open no network connection.
@@ -127,7 +127,9 @@ def compare_backbones(
     if not candidates:
         raise UsageError("no backbone is given", hint="--backbones vgg16,resnet50")
     observer.on_phase("audit", data)
-    listing = read_source(data, other=other, pixels=pixels, offline=offline, observer=observer)
+    listing = read_source(
+        data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
+    )
     catalog = _catalog(listing, observer)
     folds, random_weights = _folds(catalog, seed, observer), weights == "random"
     probes = _Probes(catalog, folds, image_size, random_weights, seed, offline, observer)

@@ -18,7 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.json_text import to_json
-from tltool.training.distribute import Device
+from tltool.training.devices import Device
 from tltool.workflows.sweep import metrics_of
 from tltool.workflows.training_run.run_group import begin
 
@@ -118,7 +118,12 @@ def cross_validate(
     observer = observer or SilentObserver()
     data = load_recipe(recipe, settings).data
     listing = read_source(
-        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
+        photos,
+        test=test,
+        ood_images=data.ood_images,
+        pixels=data.pixels,
+        offline=offline,
+        observer=observer,
     )
     names = _names(listing, count)
     begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)

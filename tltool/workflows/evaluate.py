@@ -29,7 +29,7 @@ from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.prediction.heat_maps import heat_map_images
-from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_others
+from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_ood_images
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.preflight.arguments import check_page
 
@@ -161,11 +161,11 @@ def _add_ood_metrics(
 ) -> None:
     """Add how well out-of-distribution images are detected, if the model has an OOD detector."""
     if in_distribution_scores is not None:
-        ood_scores = scores_of_others(loaded, ood_images)
+        ood_scores = scores_of_ood_images(loaded, ood_images)
         metrics["selective"]["ood"] = ood_detection_metrics(in_distribution_scores, ood_scores)
     observer.on_message(
-        f"{len(ood_images):,} out-of-distribution images (data.other of the run) do not count in "
-        "the accuracy"
+        f"{len(ood_images):,} out-of-distribution images (data.ood_images of the run) are not part "
+        "of the accuracy"
     )
 
 

@@ -57,7 +57,7 @@ def explain(
     model: Path | str,
     images: Sequence[Path | str],
     *,
-    to: Path = Path("explanations"),
+    out: Path = Path("explanations"),
     method: Method = "grad-cam",
     class_name: str | None = None,
     pixels: str | None = None,
@@ -72,7 +72,7 @@ def explain(
     Args:
         model: a run folder, or an export to the format keras, or saved_model for grad-cam.
         images: images, folders and other sources; labels are not looked at.
-        to: folder of the pictures; made if absent.
+        out: folder of the pictures; made if absent.
         method: see ``Explainer``.
         class_name: the class to explain; by default, for each image, the one that the model names.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
@@ -90,7 +90,7 @@ def explain(
     observer.on_phase("model", str(model))
     looking = load_explainable(Path(model), method)
     wanted = _number_of(class_name, looking.class_names)
-    pictures = _Pictures(looking, method, _made(to))
+    pictures = _Pictures(looking, method, _made(out))
     observer.on_phase("explain", f"{len(files)} file{'s' if len(files) > 1 else ''}, {method}")
     done: list[Explained] = []
     for start in range(0, len(files), _TOGETHER):
@@ -120,11 +120,11 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise UsageError(f"'{folder}' is a file", hint="give a folder with --to") from None
+        raise UsageError(f"'{folder}' is a file", hint="give a folder with --out") from None
     except OSError as error:
         raise EnvironmentProblem(
             f"the folder '{folder}' cannot be made: {error.strerror}",
-            hint="choose a folder that you may write to with --to",
+            hint="choose a folder that you may write to with --out",
         ) from None
     return folder
 
@@ -192,7 +192,7 @@ class _Pictures:
             except PermissionError:
                 raise EnvironmentProblem(
                     f"the folder '{self._folder}' cannot be written: permission denied",
-                    hint="choose a folder that you may write to with --to",
+                    hint="choose a folder that you may write to with --out",
                 ) from None
             else:
                 return path

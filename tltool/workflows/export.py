@@ -14,22 +14,22 @@ from tltool.artifact import Artifact, is_artifact, load_artifact
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.export.acceptance import COLUMNS, Figures, GateSamples, measure, refuse_any
-from tltool.export.check import check_export
 from tltool.export.convert import write_converted
 from tltool.export.disk import check_space, disk_problems_explained
-from tltool.export.formats import ExportFormat, chosen_formats
+from tltool.export.export_formats import ExportFormat, chosen_formats
+from tltool.export.exported_model import version_folder
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, Golden
-from tltool.export.load import version_folder
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model
 from tltool.export.seal import write_seal
+from tltool.export.verify import check_export
 from tltool.export.versions import check_base, check_unused, prune, publish, staging
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.export_samples.calibration import ExportImages, find_images
-from tltool.workflows.export_samples.parity import Sample, contents_of, sample_of
+from tltool.workflows.export_samples.parity_samples import Sample, contents_of, sample_of
+from tltool.workflows.export_samples.run_images import ExportImages, find_images
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def export(
     run: Path | str,
     formats: str = "saved_model",
     *,
-    to: Path = Path("saved_models"),
+    out: Path = Path("saved_models"),
     version: int | None = None,
     max_drop: float = 0.01,
     keep: int | None = None,
@@ -80,8 +80,8 @@ def export(
 
     Args:
         run: the folder of a finished run, or the model.keras in it.
-        formats: names of ``tltool.export.formats``, separated by commas.
-        to: the folder of the models.
+        formats: names of ``tltool.export.export_formats``, separated by commas.
+        out: the folder of the models.
         version: of every format; by default each one's next.
         max_drop: largest drop of the accuracy on the validation part.
         keep: how many versions stay; by default all.
@@ -98,12 +98,12 @@ def export(
     artifact = load_artifact(run)
     name = artifact.description.name
     for known in wanted:
-        check_base(to / known.folder(name))
+        check_base(out / known.folder(name))
         if version is not None:
-            check_unused(to / known.folder(name), version)
+            check_unused(out / known.folder(name), version)
     with ExitStack() as stack:
-        with disk_problems_explained(to):
-            staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
+        with disk_problems_explained(out):
+            staged = [_staged(known, out / known.folder(name), stack) for known in wanted]
         observer.on_phase("photos")
         calibrate = _calibrates(wanted)
         found = find_images(RunLayout(run), artifact.description, data, calibrate=calibrate)
@@ -112,7 +112,7 @@ def export(
         sample = sample_of(artifact, found.images)
         contents = _contents(RunLayout(run), artifact, sample.golden)
         check_shapes(contents)
-        with disk_problems_explained(to):
+        with disk_problems_explained(out):
             figures = [
                 _made(one, contents, sample, found, max_drop=max_drop, observer=observer)
                 for one in staged

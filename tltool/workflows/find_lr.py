@@ -19,11 +19,11 @@ from tltool.recipe.schema import Recipe
 from tltool.recipe.source_text import anchored
 from tltool.runs.environment import environment
 from tltool.runs.layout import RunLayout, create_run
-from tltool.training.distribute import Device
+from tltool.training.devices import Device
+from tltool.training.lr_range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.training.optimizers import Group
-from tltool.training.plan import PhaseData, PhasePlan
+from tltool.training.phase_plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
-from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resolve.specs import first_trained_stage
 from tltool.workflows.training_run.context import RunOptions, Session, prepare_machine

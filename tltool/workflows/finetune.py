@@ -21,7 +21,7 @@ from tltool.runs.lock import locked
 from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import write_manifest
 from tltool.tracking.observer import check_trackers, tracked
-from tltool.training.distribute import Device, gpu_facts
+from tltool.training.devices import Device, gpu_facts
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.preflight.unused_settings import notes, unfreezing_note
 from tltool.workflows.training_run.context import (

@@ -20,7 +20,7 @@ from tltool.inference import Predictions, Tta
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.prediction.options import check_sets
-from tltool.workflows.prediction.result import Prediction
+from tltool.workflows.prediction.prediction import Prediction
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recommend import tiny_and_grey
+from tltool.data.checks.recipe_choice import tiny_and_grey
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
@@ -87,7 +87,7 @@ def preview(
     recipe: Recipe,
     rows: int,
     every: bool,
-    to: Path,
+    output: Path,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> Preview:
@@ -102,7 +102,7 @@ def preview(
         recipe: whose augmentation is shown.
         rows: images, at least 2.
         every: also show changes that the recipe does not make, at their defaults.
-        to: the PNG file; it must not exist.
+        output: the PNG file; it must not exist.
         offline: open no network connection.
         observer: told about the progress.
 
@@ -112,7 +112,7 @@ def preview(
         EnvironmentProblem: the disk refuses the picture.
     """
     observer = observer or SilentObserver()
-    check_picture(to, option="--to")
+    check_picture(output, option="--output")
     backbone = get_backbone(recipe.model.backbone)
     observer.on_phase("audit", source)
     data = load_dataset(
@@ -141,7 +141,7 @@ def preview(
     first = sheet.column("as it is", *shown.plain)
     photos = tuple(train.items[position].path for position in positions)
     found = Preview(
-        to,
+        output,
         choice.policy,
         choice.why,
         tuple(alone),
@@ -151,14 +151,14 @@ def preview(
     )
     try:
         draw_sheet(
-            to,
+            output,
             first,
             columns,
             title=f"Augmentation: policy {choice.policy}",
             subtitle=found.told(recipe.seed),
         )
     except OSError as error:
-        raise EnvironmentProblem(f"'{to}' cannot be written: {error.strerror}") from None
+        raise EnvironmentProblem(f"'{output}' cannot be written: {error.strerror}") from None
     return found
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recommend import tiny_and_grey
+from tltool.data.checks.recipe_choice import tiny_and_grey
 from tltool.errors import DataError
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.models.backbone_registry import get_backbone
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe
-from tltool.weights.sources import obtain
+from tltool.weights.fetch_weights import obtain
 from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.dataset.embeddings import EmbeddingExtractor
 from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms

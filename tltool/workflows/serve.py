@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 from tltool.export.versions import versions
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
+from tltool.serving.model_source import SAVED_MODEL_FILE, Source
 from tltool.serving.settings import Settings
-from tltool.serving.source import SAVED_MODEL_FILE, Source
 
 SAVED_MODELS = Path("saved_models")
 _NAME = re.compile(r"[^/:]+")
@@ -58,7 +58,7 @@ def serve(
 
     with listen(address.host, address.port) as listener:
         from tltool.serving.app import make_app  # TensorFlow takes seconds to load
-        from tltool.serving.metrics import Metrics
+        from tltool.serving.prometheus import Metrics
         from tltool.serving.repository import Repository
 
         metrics = Metrics()

@@ -11,7 +11,7 @@ from tltool.data.catalog import SPLIT_NAMES, Catalog
 from tltool.data.sources.grouping import HINT, grouped
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
-from tltool.data.sources.store import cache_folder
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
@@ -33,14 +33,14 @@ class Division:
         catalog: the readable images.
         split: their parts, groups and folds.
         written: the folder that was written, or None.
-        others: the folder of the images that show none of the classes, where one holds them all and
-            stays where it is.
+        ood_folder: the folder of the out-of-distribution images; None where there is no single
+            folder, or only a copy in the cache.
     """
 
     catalog: Catalog
     split: Split
     written: Path | None
-    others: Path | None
+    ood_folder: Path | None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of images by class, and in it by part and by fold."""
@@ -64,9 +64,9 @@ def split_data(
     group: str | None = None,
     kfold: int | None = None,
     seed: int = 0,
-    write: Path | None = None,
+    out: Path | None = None,
     how: How = "list",
-    other: str | None = None,
+    ood_images: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -83,35 +83,37 @@ def split_data(
         group: what keeps images together, see ``grouped``; by default the table's column group.
         kfold: number of folds to divide all but the test images into.
         seed: of the division.
-        write: an absent or empty folder that gets split.csv, which is a source itself.
+        out: an absent or empty folder that gets split.csv, which is a source itself.
         how: whether the images are copied or linked into it as well, part by part.
-        other: name of a folder beside the classes that is no class; its images are in no part.
+        ood_images: name of a folder of out-of-distribution images, which are in no part.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
         observer: told about everything on the way.
 
     Raises:
-        UsageError: the fractions leave nothing, or are of parts that the source gives; ``write`` is
+        UsageError: the fractions leave nothing, or are of parts that the source gives; ``out`` is
             not empty, or lies among the images; or images in the cache should not be copied.
         DataError: the images cannot be used, or a class has too few for the parts.
-        EnvironmentProblem: ``write`` cannot be written.
+        EnvironmentProblem: ``out`` cannot be written.
     """
     observer = observer or SilentObserver()
     shares = _shares(validation, test, kfold)
     if group is not None and not group.strip():
         raise UsageError("--group '' names nothing", hint=HINT)
-    if write is not None:
-        _check_empty(write)
+    if out is not None:
+        _check_empty(out)
     observer.on_phase("audit", source)
-    listing = read_source(source, other=other, pixels=pixels, offline=offline, observer=observer)
-    if write is not None:
-        refuse_among(write, listing, option="--write")
+    listing = read_source(
+        source, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
+    )
+    if out is not None:
+        refuse_among(out, listing, option="--out")
         _check_lasting(listing, how)
     _check_drawn(listing, validation, test)
-    if listing.others:
-        told = f"{len(listing.others):,} images of {other} are in no part"
-        observer.on_message(f"{told}; to train with them, name their folder as data.other")
-    others = _folder_of_others(listing, other)
+    if listing.ood_images:
+        told = f"{len(listing.ood_images):,} images of {ood_images} are in no part"
+        observer.on_message(f"{told}; to train with them, name their folder as data.ood_images")
+    ood_folder = _ood_folder(listing, ood_images)
     if group is not None:
         listing = _grouped(listing, group)
         _check_groups(listing, group, shares, kfold)
@@ -137,16 +139,18 @@ def split_data(
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
     report_duplicates(catalog, split, clusters, see=check_shows(source), observer=observer)
-    division = Division(catalog, split, write, others)
+    division = Division(catalog, split, out, ood_folder)
     _check_whole(division)
-    if write is not None:
-        export_split(write.resolve(), catalog, split, how, observer)
+    if out is not None:
+        export_split(out.resolve(), catalog, split, how, observer)
     return division
 
 
-def _folder_of_others(listing: Listing, other: str | None) -> Path | None:
-    name = Path(other or "").name
-    folders = {next((p for p in path.parents if p.name == name), None) for path in listing.others}
+def _ood_folder(listing: Listing, ood_images: str | None) -> Path | None:
+    name = Path(ood_images or "").name
+    folders = {
+        next((p for p in path.parents if p.name == name), None) for path in listing.ood_images
+    }
     found = folders.pop() if len(folders) == 1 else None
     lasting = found is not None and not found.absolute().is_relative_to(cache_folder().absolute())
     return found.absolute() if found is not None and lasting else None
@@ -264,11 +268,11 @@ def _check_groups(
 def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(
-            f"'{folder}' is a file", hint="give a folder with --write; it was not touched"
+            f"'{folder}' is a file", hint="give a folder with --out; it was not touched"
         )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            f"'{folder}' is not empty", hint="give another folder with --write; it was not touched"
+            f"'{folder}' is not empty", hint="give another folder with --out; it was not touched"
         )
 
 

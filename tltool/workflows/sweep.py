@@ -21,7 +21,7 @@ from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.training.distribute import Device
+from tltool.training.devices import Device
 from tltool.workflows.finetune import finetune
 from tltool.workflows.list_runs import show_run
 from tltool.workflows.preflight.recipe import check_recipe
@@ -128,7 +128,12 @@ def sweep(
         check_recipe(one_recipe, weights)
     data = plan[0][2].data
     listing = read_source(
-        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
+        photos,
+        test=test,
+        ood_images=data.ood_images,
+        pixels=data.pixels,
+        offline=offline,
+        observer=observer,
     )
     begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
     clock = _Clock(budget)

@@ -7,18 +7,18 @@ from typing import Any
 
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import get_backbone
-from tltool.weights import sources, store
+from tltool.weights import fetch_weights, weights_store
 from tltool.weights.published import PUBLISHED
 
 
 def weights_folder() -> Path:
     """Return the folder of the store."""
-    return store.weights_dir()
+    return weights_store.weights_dir()
 
 
 def weights_table() -> list[dict[str, Any]]:
     """Return one row per backbone that has published weights."""
-    at_hand = {stored.name: stored for stored in store.listing()}
+    at_hand = {stored.name: stored for stored in weights_store.listing()}
     rows = []
     for backbone in map(get_backbone, PUBLISHED):
         stored = at_hand.get(backbone.name)
@@ -44,7 +44,7 @@ def pull_weights(
         EnvironmentProblem: they cannot be had; the message names the ways out.
     """
     get_backbone(name)
-    return _row(sources.pull(name, offline=offline, observer=observer or SilentObserver()))
+    return _row(fetch_weights.pull(name, offline=offline, observer=observer or SilentObserver()))
 
 
 def import_weights(name: str, file: Path) -> dict[str, Any]:
@@ -54,10 +54,10 @@ def import_weights(name: str, file: Path) -> dict[str, Any]:
         UsageError: unknown backbone, or the file does not fit it.
     """
     get_backbone(name)
-    return _row(sources.import_file(name, file))
+    return _row(fetch_weights.import_file(name, file))
 
 
-def _row(stored: store.StoredWeights) -> dict[str, Any]:
+def _row(stored: weights_store.StoredWeights) -> dict[str, Any]:
     return {
         "name": stored.name,
         "path": str(stored.path),

@@ -1,4 +1,4 @@
-"""How things look in a terminal, a pipe or a file: text, tables, errors, JSON.
+"""Output to a terminal, a pipe or a file: text, tables, errors, JSON.
 
 Rich is imported inside the functions: it takes as long as all the rest of `tltool --help`.
 """
@@ -26,7 +26,7 @@ def out() -> "Console":
 
 
 def err() -> "Console":
-    """Return the console of talk (stderr)."""
+    """Return the console of messages (stderr)."""
     return _console(stderr=True)
 
 
@@ -34,13 +34,13 @@ def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
     class Plain(Console):
-        """Takes text as it is and leaves a reader that has gone to the boundary."""
+        """Prints text without markup; a closed pipe is an error that ``guarded`` handles."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
     stream = sys.stderr if stderr else sys.stdout
-    # None is the terminal's own width; in a file or a pipe lines never wrap
+    # None is the width of the terminal; in a file or a pipe lines never wrap
     width = None if stream.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
     return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
@@ -79,7 +79,7 @@ def print_table(
     table = _table(columns, rows)
     if title:
         line(console, (title, "bold"))
-    # rich fills every line up to the table's width: a copy or a diff should not see that
+    # rich pads every line to the width of the table; a copy or a diff should not have that
     with console.capture() as captured:
         console.print(table)
     rendered = captured.get()
@@ -102,7 +102,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
 
 
 def printable(text: str) -> str:
-    """Return a name as a terminal may show it: a file name can hold control characters."""
+    """Return text with control characters replaced, as a file name may hold them."""
     return text.translate(_CONTROL)
 
 
@@ -111,7 +111,7 @@ def _looks_numeric(cell: str) -> bool:
 
 
 def fail(message: str, hint: str | None = None) -> None:
-    """Say on stderr what is wrong and how to mend it."""
+    """Print an error and its hint on stderr."""
     console = err()
     line(console, ("error: ", "bold red"), _lines(message.strip("\n")))
     if hint:

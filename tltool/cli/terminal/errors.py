@@ -1,4 +1,4 @@
-"""The one place where what goes wrong becomes a sentence and an exit code."""
+"""Turn every error into one sentence on stderr and a stable exit code."""
 
 import errno
 import functools
@@ -20,10 +20,10 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn what goes wrong in ``command`` into one sentence and a stable exit code.
+    """Return ``command`` with its errors printed as one sentence and turned into an exit code.
 
-    With its option ``debug`` the traceback is shown too; with ``json`` the error is also the JSON
-    document that the command owes.
+    With the option ``debug`` the traceback is printed too; with ``json`` the error is also printed
+    as a JSON document.
     """
 
     @functools.wraps(command)
@@ -39,31 +39,31 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if kwargs.get("debug"):
                 traceback.print_exc()
             problem = explained(error)
-            interrupts.answered()
-            tell(problem, json=bool(kwargs.get("json")))
+            interrupts.reported()
+            report_error(problem, json=bool(kwargs.get("json")))
             raise typer.Exit(problem.exit_code) from None
 
     return wrapped
 
 
-def tell(
-    problem: TltoolError, *, json: bool = False, found: Mapping[str, Any] | None = None
+def report_error(
+    problem: TltoolError, *, json: bool = False, results: Mapping[str, Any] | None = None
 ) -> None:
-    """Say what is wrong on stderr; with ``json`` on stdout as well, after what was ``found``."""
+    """Print an error on stderr; with ``json`` also on stdout, after the ``results`` so far."""
     from tltool.cli.terminal.console import fail, print_json
 
     fail(problem.message, problem.hint)
     if json:
         document = {"message": problem.message, "hint": problem.hint}
         error = {**document, "exit_code": problem.exit_code}
-        print_json({**(found or {}), "error": error})
+        print_json({**(results or {}), "error": error})
 
 
 def explained(error: BaseException) -> TltoolError:
-    """Return the error to tell the user about when ``error`` has come up to the command line."""
+    """Return the error to print for an exception that reached the command line."""
     if isinstance(error, Interrupted):
         return error
-    # after Ctrl-C libraries fail in ways of their own, such as an import that says it is broken
+    # after Ctrl-C libraries raise errors of their own, such as a failed import
     if isinstance(error, KeyboardInterrupt) or interrupts.requested():
         return Interrupted("interrupted")
     if isinstance(error, TltoolError):
@@ -84,7 +84,7 @@ def explained(error: BaseException) -> TltoolError:
 
 
 def close_output() -> None:
-    """Send what is still to be written to nowhere: its reader, such as `head`, has gone."""
+    """Discard buffered output, because its reader, such as `head`, has exited."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -94,7 +94,7 @@ def close_output() -> None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it came from."""
+    """Yield an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -103,13 +103,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return True
-    # h5py and TensorFlow give the system's words without its number
-    told_by_system = isinstance(error, OSError) or type(error).__module__.startswith("tensorflow")
-    return told_by_system and os.strerror(errno.ENOSPC).lower() in str(error).lower()
+    # h5py and TensorFlow give the message of the system without its error number
+    system_message = isinstance(error, OSError) or type(error).__module__.startswith("tensorflow")
+    return system_message and os.strerror(errno.ENOSPC).lower() in str(error).lower()
 
 
 def _is_device_full(error: BaseException) -> bool:
-    """Whether TensorFlow found no memory; told by name, since its import takes seconds."""
+    """Whether TensorFlow ran out of memory; by name, because importing it takes seconds."""
     return type(error).__name__ == "ResourceExhaustedError" and "OOM" in str(error)
 
 

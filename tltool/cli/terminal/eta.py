@@ -1,14 +1,14 @@
-"""How fast a phase goes, and how long it will still take."""
+"""Speed of a phase, and its estimated time to completion (ETA)."""
 
 from dataclasses import dataclass
 
 from tltool.cli.terminal.results import duration
 
-_SURE_AFTER = 0.5  # seconds of counting before a speed means something
+_SURE_AFTER = 0.5  # seconds of counting before a speed is reported
 
 
 @dataclass
-class Pace:
+class PhaseSpeed:
     """Counts the units of one phase.
 
     Attributes:
@@ -24,25 +24,25 @@ class Pace:
     _first_counted: int = 0
     _epoch: int = 0
     _epochs: int = 0
-    _heard: int = 0
+    _epochs_seen: int = 0
     _epoch_seconds: float = 0.0
 
     def count(self, done: int, total: int, unit: str, now: float) -> None:
-        """``done`` of ``total`` units are finished; a smaller number than before starts anew."""
+        """Count ``done`` of ``total`` units; a smaller number than before starts a new pass."""
         self._counted += done - self._done if done >= self._done else done
         self._done, self._total, self._unit = done, total, unit
         if self._first is None:
             self._first, self._first_counted = now, self._counted
 
     def epoch_ended(self, epoch: int, epochs: int, now: float) -> None:
-        """Epoch ``epoch`` of at most ``epochs`` is over."""
+        """Count epoch ``epoch`` of at most ``epochs`` as finished."""
         self._epoch, self._epochs = epoch, epochs
-        self._heard += 1  # of a resumed phase, the first epochs ran elsewhere
-        self._epoch_seconds = (now - self.started) / self._heard
+        self._epochs_seen += 1  # a resumed phase begins after the first epoch
+        self._epoch_seconds = (now - self.started) / self._epochs_seen
         self._done = 0
 
-    def told(self, now: float) -> str:
-        """Return how far the phase is, such as ``96/244 images, 12.1/s, 12 s left``."""
+    def summary(self, now: float) -> str:
+        """Return progress, speed and ETA, such as ``96/244 images, 12.1/s, 12 s left``."""
         if self._unit == "steps":
             return self._describe_epochs()
         parts = [f"{self._done:,}/{self._total:,} {self._unit}"]
@@ -53,21 +53,21 @@ class Pace:
         return ", ".join(parts)
 
     def _describe_epochs(self) -> str:
-        """Return how far a training phase is; early stopping may end it sooner."""
+        """Return the epoch and the ETA; early stopping may end the phase sooner."""
         if not self._epochs:
             return f"step {self._done}/{self._total}"
         left = (self._epochs - self._epoch) * self._epoch_seconds
         return f"epoch {self._epoch + 1}/{self._epochs}, at most {duration(left)} left"
 
     def rate(self, now: float) -> str:
-        """Return the speed over the whole phase, or "" where nothing was counted for long."""
+        """Return the speed over the whole phase, or "" where too little was counted."""
         seconds = now - self.started
         if not self._counted or self._unit in ("steps", "") or seconds < _SURE_AFTER:
             return ""
         return f"{_figure(self._counted / seconds)} {self._unit}/s"
 
     def _speed(self, now: float) -> float:
-        """Return units per second since the first ones, whose preparation takes longer."""
+        """Return units per second since the first ones, which take longer."""
         if self._first is None or now - self._first < _SURE_AFTER:
             return 0.0
         return (self._counted - self._first_counted) / (now - self._first)

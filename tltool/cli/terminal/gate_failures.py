@@ -1,20 +1,20 @@
-"""A training run that is refused at its end: what it has reached is shown all the same."""
+"""A run that fails a quality gate: its results are shown before the error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from tltool.cli.terminal.errors import tell
+from tltool.cli.terminal.errors import report_error
 from tltool.cli.terminal.results import show_files, show_metrics
 from tltool.errors import RunRefusedError
 
 
 @contextmanager
-def results_first(*, json: bool) -> Iterator[None]:
-    """Show the figures and files of a run before the error that refuses it.
+def show_results_first(*, json: bool) -> Iterator[None]:
+    """Print the metrics and files of a run that fails a quality gate, then the error.
 
-    With ``json`` the error stands in the one document with them.
+    With ``json`` both are in one document.
     """
     try:
         yield
@@ -23,8 +23,8 @@ def results_first(*, json: bool) -> Iterator[None]:
 
         metrics = show_run(problem.run)["metrics"]  # None where training diverged
         if json:
-            found = {"run": str(problem.run), "export": None, "metrics": metrics}
-            tell(problem, json=True, found=found)
+            results = {"run": str(problem.run), "export": None, "metrics": metrics}
+            report_error(problem, json=True, results=results)
             raise typer.Exit(problem.exit_code) from None
         if metrics:
             show_metrics(metrics)

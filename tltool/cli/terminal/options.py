@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, all talk on stderr.")
+    bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and nothing else.")]
 Debug = Annotated[
@@ -34,9 +34,11 @@ Tta = Annotated[
         "five crops (six times).",
     ),
 ]
-Other = Annotated[
+OodImages = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A folder beside the classes that is no class."),
+    typer.Option(
+        metavar="NAME", help="A folder of out-of-distribution images next to the class folders."
+    ),
 ]
 Pixels = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""The live display of a long command: phases, bars, epochs. All of it is talk, on stderr."""
+"""The live display of a long command on stderr: phases, progress bars, epochs."""
 
 import sys
 import time
@@ -12,13 +12,13 @@ from rich.text import Text
 
 from tltool.cli.terminal import interrupts
 from tltool.cli.terminal.console import ACCENT, err, line, print_table, printable
-from tltool.cli.terminal.eta import Pace
+from tltool.cli.terminal.eta import PhaseSpeed
 from tltool.cli.terminal.native_logs import silence_native_logs
 from tltool.cli.terminal.results import duration
 
 _REDRAW_SECONDS = 0.1
-_FIRST_LINE_SECONDS = 10.0  # of progress where there is no terminal; then ever rarer
-_LAST_LINE_SECONDS = 60.0
+_FIRST_LINE_SECONDS = 10.0  # until the first progress line without a terminal
+_LAST_LINE_SECONDS = 60.0  # longest time between two progress lines
 
 _LONGEST = 1e4
 _EPOCH_COLUMNS = (
@@ -31,7 +31,7 @@ _EPOCH_COLUMNS = (
 
 
 def _figure(value: float, form: str) -> str:
-    """Return a figure of an epoch; the loss of a diverged network has no room otherwise."""
+    """Return a figure of an epoch; a diverged loss is shortened to fit its column."""
     return f"{value:.3g}" if form == ".4f" and abs(value) >= _LONGEST else f"{value:{form}}"
 
 
@@ -42,11 +42,11 @@ def shown(*, quiet: bool, debug: bool, start: str = "TensorFlow") -> Iterator["D
     Args:
         quiet: show nothing.
         debug: leave TensorFlow's log alone.
-        start: what is imported at once; empty where TensorFlow comes with a later phase.
+        start: name of the first phase, in which TensorFlow is imported; empty for none.
     """
     if not debug:
         silence_native_logs()
-    # what libraries print must not get into the results
+    # libraries that print must not mix with the results on stdout
     with redirect_stdout(sys.stderr), Display(quiet=quiet) as display:
         if start:
             display.on_phase("start", start)
@@ -54,7 +54,7 @@ def shown(*, quiet: bool, debug: bool, start: str = "TensorFlow") -> Iterator["D
 
 
 class Display:
-    """Shows on stderr what a workflow reports; lines only, where stderr is no terminal.
+    """Shows on stderr what a workflow reports; plain lines where stderr is no terminal.
 
     Use it as a context manager, so that the last phase is closed and the cursor comes back.
     """
@@ -66,7 +66,7 @@ class Display:
         self._progress = Progress(
             TextColumn(f"  [{ACCENT}]{{task.description:<12}}", table_column=None),
             BarColumn(bar_width=20, complete_style=ACCENT, finished_style=ACCENT),
-            TextColumn("{task.fields[told]}", style="default"),
+            TextColumn("{task.fields[summary]}", style="default"),
             console=self._console,
             transient=True,
             refresh_per_second=5,
@@ -76,7 +76,7 @@ class Display:
         self._task: TaskID | None = None
         self._phase = ""
         self._detail = ""
-        self._pace = Pace(0.0)
+        self._speed_meter = PhaseSpeed(0.0)
         self._next_line = 0.0
         self._rows_shown = False
         self._utf8 = self._console.encoding.startswith("utf")
@@ -100,27 +100,27 @@ class Display:
         """Close the phase before and start this one."""
         self._finish()
         self._phase, self._detail = name, printable(detail)
-        self._pace = Pace(time.monotonic())
-        self._next_line = 0.0 if self._live else self._pace.started + _FIRST_LINE_SECONDS
+        self._speed_meter = PhaseSpeed(time.monotonic())
+        self._next_line = 0.0 if self._live else self._speed_meter.started + _FIRST_LINE_SECONDS
         self._rows_shown = False
         if self._live:
-            self._task = self._progress.add_task(name, total=None, told=self._detail)
+            self._task = self._progress.add_task(name, total=None, summary=self._detail)
 
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
-        """Move the bar, or now and then print a line."""
+        """Move the progress bar, or print a line from time to time."""
         now = time.monotonic()
-        self._pace.count(done, total, unit, now)
+        self._speed_meter.count(done, total, unit, now)
         if self._quiet or not self._due(now):
             return
-        told = self._pace.told(now)
+        summary = self._speed_meter.summary(now)
         if self._task is not None:
-            self._progress.update(self._task, completed=done, total=total, told=told)
+            self._progress.update(self._task, completed=done, total=total, summary=summary)
         else:
-            line(self._console, f"{self._phase}: {told}", indent=2)
+            line(self._console, f"{self._phase}: {summary}", indent=2)
 
     def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Print one row with the epoch's figures."""
-        self._pace.epoch_ended(epoch, epochs, time.monotonic())
+        self._speed_meter.epoch_ended(epoch, epochs, time.monotonic())
         if self._quiet:
             return
         cells = [
@@ -152,7 +152,7 @@ class Display:
             line(self._console)
 
     def _finish(self, *, failed: bool = False) -> None:
-        """Leave one line of the phase that ends."""
+        """Print one line about the phase that ends."""
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
@@ -162,8 +162,8 @@ class Display:
         text = Text.assemble(
             (self._mark(failed), "red" if failed else ACCENT),
             (f" {self._phase:<12}", "bold"),
-            f"{duration(now - self._pace.started):>11}",
-            (f"{self._pace.rate(now):>17}  {self._detail}".rstrip(), "dim"),
+            f"{duration(now - self._speed_meter.started):>11}",
+            (f"{self._speed_meter.rate(now):>17}  {self._detail}".rstrip(), "dim"),
         )
         self._console.print(text, no_wrap=True, overflow="ellipsis")
         self._phase = ""
@@ -179,6 +179,6 @@ class Display:
         if self._live:
             self._next_line = now + _REDRAW_SECONDS
         else:
-            waited = now - self._pace.started
+            waited = now - self._speed_meter.started
             self._next_line = now + min(max(waited, _FIRST_LINE_SECONDS), _LAST_LINE_SECONDS)
         return True

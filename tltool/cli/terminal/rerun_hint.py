@@ -1,4 +1,4 @@
-"""What was given to a command, to be typed again in the one that it suggests next."""
+"""The options of a command, to be repeated in the command that it suggests next."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -8,19 +8,19 @@ import typer
 _OF_ONE_CALL = ("out_folder", "json", "quiet", "debug")
 
 
-def given_options(context: typer.Context, *, without: Collection[str]) -> list[str]:
-    """Return the options that the user gave, as words of a command line.
+def user_options(context: typer.Context, *, without: Collection[str]) -> list[str]:
+    """Return the options that the user typed, as words of a command line.
 
     Args:
         context: of the running command.
-        without: names of parameters to leave out, besides where results went and how they were
-            printed.
+        without: names of parameters to leave out, besides those of output folders and
+            formats.
     """
     words: list[str] = []
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and option.name not in (*without, *_OF_ONE_CALL) and option.opts[0][0] == "-":
+        typed = source is not None and source.name == "COMMANDLINE"
+        if typed and option.name not in (*without, *_OF_ONE_CALL) and option.opts[0][0] == "-":
             words += _words(option, context.params[option.name or ""])
     return words
 

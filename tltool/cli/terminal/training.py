@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tltool.cli.terminal.console import print_json
-from tltool.cli.terminal.gate_failures import results_first
+from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import show_run
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def train(
     check_first(
         recipe, photos, test=test, out=out, weights=weights, track=track or (), offline=offline
     )
-    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
+    with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.finetune import finetune as workflow
 
         result = workflow(

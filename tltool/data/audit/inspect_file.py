@@ -177,7 +177,7 @@ def image_decoder() -> Decoder:
     import tensorflow as tf
 
     from tltool.data.decoding import exif
-    from tltool.data.decoding.formats import decode_stored
+    from tltool.data.decoding.image_formats import decode_stored
 
     signature = [tf.TensorSpec([], tf.string)]
 

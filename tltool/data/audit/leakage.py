@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tltool.data.audit.audit import ACROSS_PARTS, TWO_LABELS, Issue
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.splits.split import shown_path
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, cast, get_args
 
 import tensorflow as tf
 
 from tltool.data.decoding import exif
-from tltool.data.decoding.formats import JPEG_RATIOS, as_written, decode_stored
+from tltool.data.decoding.image_formats import as_written, decode_stored, traced_on_cpu
 
 Resize = Literal["squash", "crop", "pad"]
 
@@ -84,10 +85,22 @@ def decode_and_resize(data: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: as in ``decode_image``.
     """
-    stored, orientation = decode_stored(
-        data, lambda shape, turned: _jpeg_ratio(shape, turned, spec)
-    )
-    return _resize(exif.turn_upright(stored, orientation), spec)
+    image: tf.Tensor = _resizer(spec)(data)
+    return image
+
+
+@lru_cache(maxsize=8)
+def _resizer(spec: DecodeSpec) -> Any:
+    """Return the concrete function of ``decode_and_resize`` for one size, traced once."""
+
+    def resized(data: tf.Tensor) -> tf.Tensor:
+        # When padding, the side that limits the scale decides; it is covered if either side is.
+        stored, orientation = decode_stored(
+            data, (spec.height, spec.width), one_side=spec.resize == "pad"
+        )
+        return _resize(exif.turn_upright(stored, orientation), spec)
+
+    return traced_on_cpu(resized, tf.TensorSpec([], tf.string, "data"))
 
 
 @as_written
@@ -105,19 +118,32 @@ def decode_batch(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tenso
         images float32 [N, spec.height, spec.width, 3], zeros where bad, and ok bool [N].
     """
     with tf.device("/CPU:0"):
-        count = tf.size(data, out_type=tf.int64)
-        items = tf.data.Dataset.from_tensor_slices(data).interleave(
-            as_written(lambda item: _decode_or_zeros(item, spec)),
-            cycle_length=16,
-            block_length=1,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        # One row of zeros more, because a batch of nothing would be no batch at all.
-        padded = items.concatenate(_zeros(spec)).batch(count + 1)
-        images, ok = padded.get_single_element()
-        images = tf.ensure_shape(images[:-1], [None, spec.height, spec.width, 3])
-        return images, tf.ensure_shape(ok[:-1], [None])
+        images, ok = _batch_decoder(spec)(data)
+    return images, ok
+
+
+@lru_cache(maxsize=8)
+def _batch_decoder(spec: DecodeSpec) -> Any:
+    """Return the concrete function of ``decode_batch`` for one size, traced once."""
+    return traced_on_cpu(
+        lambda data: _decode_each(data, spec), tf.TensorSpec([None], tf.string, "data")
+    )
+
+
+def _decode_each(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tensor]:
+    count = tf.size(data, out_type=tf.int64)
+    items = tf.data.Dataset.from_tensor_slices(data).interleave(
+        as_written(lambda item: _decode_or_zeros(item, spec)),
+        cycle_length=16,
+        block_length=1,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    # One row of zeros more, because a batch of nothing would be no batch at all.
+    padded = items.concatenate(_zeros(spec)).batch(count + 1)
+    images, ok = padded.get_single_element()
+    images = tf.ensure_shape(images[:-1], [None, spec.height, spec.width, 3])
+    return images, tf.ensure_shape(ok[:-1], [None])
 
 
 def _decode_or_zeros(item: tf.Tensor, spec: DecodeSpec) -> tf.data.Dataset:
@@ -133,19 +159,6 @@ def _zeros(spec: DecodeSpec) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(False).map(
         as_written(lambda ok: (tf.fill(shape, tf.cast(ok, tf.float32)), ok))
     )
-
-
-def _jpeg_ratio(shape: tf.Tensor, orientation: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
-    """Return the index of the smallest scale at which a JPEG still covers the target."""
-    height = tf.where(orientation >= 5, shape[1], shape[0])
-    width = tf.where(orientation >= 5, shape[0], shape[1])
-    # ceil(size / ratio) is what libjpeg makes of it.
-    ratios = tf.constant(JPEG_RATIOS[1:])
-    tall = -(-height // ratios) >= spec.height
-    wide = -(-width // ratios) >= spec.width
-    # When padding, the side that limits the scale decides; it is covered if either side is.
-    covers = (tall | wide) if spec.resize == "pad" else (tall & wide)
-    return tf.reduce_sum(tf.cast(covers, tf.int32))
 
 
 def _resize(image: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:

@@ -18,8 +18,8 @@ from typing import IO, Any, cast
 
 from tltool.data.sources.folder import visible_entries
 from tltool.data.sources.listing import listed, split_named
-from tltool.data.sources.store import content_key, kept
-from tltool.data.sources.target import CHUNK, UNPACK_HINT, Target
+from tltool.data.sources.source_cache import content_key, kept
+from tltool.data.sources.unpack_target import CHUNK, UNPACK_HINT, Target
 from tltool.errors import DataError
 from tltool.events import Observer
 

@@ -38,7 +38,7 @@ class _Found:
     ignored: Counter[str] = field(default_factory=Counter)
     stray: list[Path] = field(default_factory=list)
     empty_classes: list[Path] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
+    ood_images: list[Path] = field(default_factory=list)
     again: list[Path] = field(default_factory=list)
     places: dict[tuple[int, int], Path] = field(default_factory=dict)
     walked: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class _Found:
             self.astray[folder] = UnlabelledImage(folder, target, home)
 
 
-def read_folder(root: Path, *, other: str | None = None) -> Listing:
+def read_folder(root: Path, *, ood_images: str | None = None) -> Listing:
     """List the images below ``root`` with their labels.
 
     Labels are the names of the class folders, in Unicode normal form C. Symbolic links are
@@ -74,13 +74,13 @@ def read_folder(root: Path, *, other: str | None = None) -> Listing:
 
     Args:
         root: holds the class folders, or train, val and test folders of such.
-        other: name of a folder beside them, and in each part, that is no class.
+        ood_images: name of a folder beside them, and in each part, that is no class.
 
     Raises:
         DataError: the folder does not exist, may not be read, or holds no class folders.
     """
     found = _Found()
-    _read_tree(root, found, other)
+    _read_tree(root, found, ood_images)
     return Listing(
         source=str(root),
         root=root,
@@ -89,7 +89,7 @@ def read_folder(root: Path, *, other: str | None = None) -> Listing:
         ignored=dict(sorted(found.ignored.items())),
         stray=tuple(found.stray),
         empty_classes=tuple(found.empty_classes),
-        others=tuple(found.others),
+        ood_images=tuple(found.ood_images),
         again=tuple(found.again),
         astray=tuple(found.astray.values()),
     )
@@ -121,14 +121,14 @@ def visible_entries(folder: Path) -> list[Entry]:
     return _visible(folder, _Found())
 
 
-def _read_tree(root: Path, found: _Found, other: str | None) -> None:
-    folders = _without_other(_class_folders(root, found), other, found)
+def _read_tree(root: Path, found: _Found, ood_images: str | None) -> None:
+    folders = _without_ood_images(_class_folders(root, found), ood_images, found)
     splits = _as_splits(root, folders)
     found.place(root)
     parts: list[tuple[SplitName | None, list[Path]]] = []
     for split, folder in splits or ():
         found.place(folder)
-        parts.append((split, _without_other(_class_folders(folder, found), other, found)))
+        parts.append((split, _without_ood_images(_class_folders(folder, found), ood_images, found)))
     parts = parts or [(None, folders)]
     for _, classes in parts:
         for folder in classes:
@@ -137,12 +137,12 @@ def _read_tree(root: Path, found: _Found, other: str | None) -> None:
         _read_classes(classes, part, found)
 
 
-def _without_other(folders: list[Path], other: str | None, found: _Found) -> list[Path]:
+def _without_ood_images(folders: list[Path], ood_images: str | None, found: _Found) -> list[Path]:
     """Return the folders that are classes or parts; note the images of the one that is not."""
     for folder in folders:
-        if folder.name == other:
-            found.others += _images_below(folder, found)
-    return [folder for folder in folders if folder.name != other]
+        if folder.name == ood_images:
+            found.ood_images += _images_below(folder, found)
+    return [folder for folder in folders if folder.name != ood_images]
 
 
 def _class_folders(root: Path, found: _Found) -> list[Path]:

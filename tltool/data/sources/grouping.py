@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tltool.data.catalog import Item
 from tltool.data.sources.listing import Listing, listed
-from tltool.data.sources.rows import is_table, open_table
+from tltool.data.sources.table_rows import is_table, open_table
 from tltool.errors import DataError, UsageError
 
 FOLDER = "folder"

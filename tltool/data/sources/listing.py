@@ -48,7 +48,7 @@ class Listing:
         ignored: how many files are no images, by lower-case extension (``""`` for none).
         stray: images outside every class folder; they are no items.
         empty_classes: class folders without an image; they are no classes.
-        others: images of anything but the classes; they are no items.
+        ood_images: out-of-distribution images, which show none of the classes; they are no items.
         again: folders that links reach a second time within their class; they are read once.
         astray: folders of a class that lead to the images of others.
     """
@@ -60,7 +60,7 @@ class Listing:
     ignored: Mapping[str, int] = field(default_factory=dict)
     stray: tuple[Path, ...] = ()
     empty_classes: tuple[Path, ...] = ()
-    others: tuple[Path, ...] = ()
+    ood_images: tuple[Path, ...] = ()
     again: tuple[Path, ...] = ()
     astray: tuple[UnlabelledImage, ...] = ()
 

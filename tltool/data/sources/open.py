@@ -10,14 +10,14 @@ from pathlib import Path
 from tltool.data.sources.archive import ARCHIVES, is_archive, unpacked
 from tltool.data.sources.folder import LAYOUT_HINT, list_images, read_folder
 from tltool.data.sources.listing import Listing, check_classes, listed
-from tltool.data.sources.pixels import Shape, is_pixels, list_pixels, parse_shape
-from tltool.data.sources.rows import TABLES, is_table, open_table
-from tltool.data.sources.store import cache_folder
-from tltool.data.sources.table import list_table
+from tltool.data.sources.path_table import list_table
+from tltool.data.sources.pixel_table import Shape, is_pixels, list_pixels, parse_shape
+from tltool.data.sources.source_cache import cache_folder
+from tltool.data.sources.table_rows import TABLES, is_table, open_table
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.source_text import TFDS, TFDS_FOLDER
-from tltool.runs.network import is_offline
+from tltool.runs.offline import is_offline
 
 _TOLD_ASTRAY = 3
 
@@ -46,7 +46,7 @@ def read_source(
     source: str | Path,
     *,
     test: str | Path | None = None,
-    other: str | None = None,
+    ood_images: str | None = None,
     min_classes: int = 2,
     pixels: str | None = None,
     cache: Path | None = None,
@@ -59,7 +59,7 @@ def read_source(
         source: a folder; a zip or tar of one; a CSV, TSV or JSONL file of paths or pixels;
             ``tfds:NAME[:config][@split]`` or ``tfds-folder:DIR``.
         test: a source of test images.
-        other: images of anything but the classes: the name of one class of the source, or a source
+        ood_images: out-of-distribution images: the name of one class of the source, or a source
             with an absolute path.
         min_classes: fewer classes are an error.
         pixels: shape of the images in a table of pixels, ``HxW`` or ``HxWxC``; None means square.
@@ -72,10 +72,10 @@ def read_source(
         EnvironmentProblem: its copy cannot be written.
     """
     access = _access(pixels, cache, offline, observer)
-    listing = _read(str(source), access, other=other)
+    listing = _read(str(source), access, ood_images=ood_images)
     _tell_again(listing, access.observer)
-    if other is not None:
-        listing = _with_others(listing, other, access)
+    if ood_images is not None:
+        listing = _with_ood_images(listing, ood_images, access)
     if test is not None:
         listing = _with_test(listing, _read(str(test), access))
     hint = _ROWS_HINT if is_table(Path(listing.source)) else LAYOUT_HINT
@@ -104,7 +104,7 @@ def check_source(
     source: str | Path,
     *,
     test: str | Path | None = None,
-    other: str | None = None,
+    ood_images: str | None = None,
     min_classes: int = 2,
 ) -> None:
     """Find at once what is wrong with a source: all, or for what must be copied that it exists.
@@ -112,15 +112,15 @@ def check_source(
     Args:
         source: as ``read_source`` takes it, like the others.
         test: a source of test images.
-        other: a source of images of other things.
+        ood_images: a source of out-of-distribution images.
         min_classes: fewer classes are an error.
 
     Raises:
         DataError: as ``read_source`` would.
     """
-    given = [str(one) for one in (source, test, other) if one is not None]
+    given = [str(one) for one in (source, test, ood_images) if one is not None]
     if not any(map(_is_copied, given)):
-        read_source(source, test=test, other=other, min_classes=min_classes)
+        read_source(source, test=test, ood_images=ood_images, min_classes=min_classes)
 
 
 def _is_copied(source: str) -> bool:
@@ -155,17 +155,17 @@ def _access(
 
 
 def _read(
-    source: str, access: Access, *, labelled: bool = True, other: str | None = None
+    source: str, access: Access, *, labelled: bool = True, ood_images: str | None = None
 ) -> Listing:
     if source.startswith((TFDS, TFDS_FOLDER)):
         return _tfds(source, access, labelled=labelled)
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises without permission)
-        return _folder(path, labelled=labelled, other=other)
+        return _folder(path, labelled=labelled, ood_images=ood_images)
     if not os.path.exists(path):  # noqa: PTH110
         raise DataError(f"there is no folder or file {path}", hint="check the path for a typo")
     if is_archive(path):
-        return _archive(path, access, labelled=labelled, other=other)
+        return _archive(path, access, labelled=labelled, ood_images=ood_images)
     if is_table(path):
         return _table(path, access, labelled=labelled)
     raise DataError(
@@ -175,16 +175,16 @@ def _read(
     )
 
 
-def _folder(path: Path, *, labelled: bool, other: str | None = None) -> Listing:
+def _folder(path: Path, *, labelled: bool, ood_images: str | None = None) -> Listing:
     if labelled:
-        return read_folder(path, other=other)
+        return read_folder(path, ood_images=ood_images)
     return list_images(path)
 
 
-def _archive(path: Path, access: Access, *, labelled: bool, other: str | None) -> Listing:
+def _archive(path: Path, access: Access, *, labelled: bool, ood_images: str | None) -> Listing:
     root = unpacked(path, cache=access.cache, observer=access.observer)
     try:
-        listing = _folder(root, labelled=labelled, other=other)
+        listing = _folder(root, labelled=labelled, ood_images=ood_images)
     except TltoolError as error:  # the user knows the archive, not where it was unpacked
         raise DataError(error.message.replace(str(root), str(path)), hint=error.hint) from None
     return replace(listing, source=str(path))
@@ -232,19 +232,19 @@ def _tell_again(listing: Listing, observer: Observer) -> None:
         observer.on_message(f"and {more} more links lead to images of others", level="warning")
 
 
-def _with_others(listing: Listing, other: str, access: Access) -> Listing:
-    """Return ``listing`` with its class ``other``, or all images of a source, as other images."""
-    inside = [item.path for item in listing.items if item.label == other]
-    others = [*listing.others, *inside]
-    if not others and (other.startswith((TFDS, TFDS_FOLDER)) or Path(other).is_absolute()):
-        others = [item.path for item in _read(other, access, labelled=False).items]
-    if not others:
+def _with_ood_images(listing: Listing, ood_images: str, access: Access) -> Listing:
+    """Return ``listing`` with a folder of it, or another source, as its OOD images."""
+    inside = [item.path for item in listing.items if item.label == ood_images]
+    found = [*listing.ood_images, *inside]
+    if not found and (ood_images.startswith((TFDS, TFDS_FOLDER)) or Path(ood_images).is_absolute()):
+        found = [item.path for item in _read(ood_images, access, labelled=False).items]
+    if not found:
         raise DataError(
-            f"there are no images in '{other}', which data.other (--other) names",
-            hint=f"a folder '{other}' beside the class folders, or a path such as ./{other}",
+            f"there are no images in '{ood_images}', named by data.ood_images (--ood-images)",
+            hint=f"name a folder next to the class folders, or give a path such as ./{ood_images}",
         )
-    kept = tuple(item for item in listing.items if item.label != other)
-    return replace(listing, items=kept, others=tuple(others))
+    kept = tuple(item for item in listing.items if item.label != ood_images)
+    return replace(listing, items=kept, ood_images=tuple(found))
 
 
 def _with_test(listing: Listing, test: Listing) -> Listing:

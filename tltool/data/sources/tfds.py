@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tltool.data.sources.fetch import fetch_dataset
+from tltool.data.sources.cache_index import INDEX, index_listing
 from tltool.data.sources.folder import LAYOUT_HINT
-from tltool.data.sources.indexed import INDEX, index_listing
 from tltool.data.sources.listing import Listing, class_name, listed, split_named
-from tltool.data.sources.store import content_key, kept
+from tltool.data.sources.source_cache import content_key, kept
+from tltool.data.sources.tfds_download import fetch_dataset
 from tltool.errors import DataError, EnvironmentProblem, did_you_mean
 from tltool.events import Observer
 from tltool.recipe.source_text import TFDS

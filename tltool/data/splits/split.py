@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
-from tltool.data.duplicates.clusters import Cluster
-from tltool.data.splits.units import Bounds, placed, split_groups
+from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.splits.split_groups import Bounds, placed, split_groups
 from tltool.errors import DataError
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tltool.artifact import Artifact
 from tltool.errors import GateError, UsageError
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.training.precision import FLOAT32, Precision
 
 Method = Literal["grad-cam", "grad-cam++", "occlusion"]

@@ -69,11 +69,10 @@ def _cross_fitted(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _calibration_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
     calibration = metrics.get("calibration")
-    if calibration and calibration.get("refused"):
+    if calibration and calibration.get("skipped"):
         yield (
-            f"Temperature scaling was skipped: T = {calibration['fitted']:.2f} would increase the "
-            f"cross-validated log-loss from {calibration['log_loss_before']:.3f} to "
-            f"{calibration['log_loss_after_cross_fitted']:.3f}; probabilities are uncalibrated."
+            f"Temperature scaling was skipped: {calibration['reason']}. Probabilities are left "
+            "uncalibrated."
         )
     if _cross_fitted(metrics):
         yield (

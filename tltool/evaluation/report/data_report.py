@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from tltool.data.checks.check_result import BAD_KINDS, CheckResult, summary
 from tltool.data.checks.findings import Finding
-from tltool.data.checks.result import BAD_KINDS, CheckResult, summary
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.report.render import page_template
 from tltool.evaluation.report.thumbnails import data_uri, thumbnail
@@ -50,7 +50,9 @@ def write_data_report(path: Path, result: CheckResult, *, mark: str) -> None:
 
 def _content(result: CheckResult, root: Path) -> dict[str, Any]:
     kinds = list(dict.fromkeys(finding.kind for finding in result.findings))
-    labels = {item.path: (item.label, item.given_split) for item in (*result.items, *result.others)}
+    labels = {
+        item.path: (item.label, item.given_split) for item in (*result.items, *result.ood_images)
+    }
     grouped = {kind: [f for f in result.findings if f.kind == kind] for kind in kinds}
     return {
         "result": result,

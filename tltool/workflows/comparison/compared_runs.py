@@ -15,7 +15,7 @@ import numpy as np
 
 from tltool.data.splits.split import SplitRow, read_split
 from tltool.errors import DataError, UsageError
-from tltool.export.load import version_folder
+from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout
@@ -117,7 +117,7 @@ def common_keys(runs: Sequence[ComparedRun]) -> list[Key]:
                 f"{first.split} set of the first, {added} only in the {other.split} set of the "
                 "second",
                 hint="train both on the same split: the same --test, or the same data.* and seed; "
-                "`tltool data split --write FOLDER` saves one",
+                "`tltool data split --out FOLDER` saves one",
             )
         changed = [
             key

@@ -14,13 +14,13 @@ from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.data.decoding.header import BadFileError
-from tltool.data.duplicates.clusters import Cluster
+from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError
 from tltool.events import Observer
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.splitting import check_shows, split_source
@@ -33,13 +33,13 @@ class Dataset:
     Attributes:
         audit: of the images with a class.
         split: their division.
-        others: readable images of anything but the classes.
+        ood_images: readable out-of-distribution images.
         clusters: of copies and near copies, by position in the catalog.
     """
 
     audit: Audit
     split: Split
-    others: tuple[Path, ...] = ()
+    ood_images: tuple[Path, ...] = ()
     clusters: tuple[Cluster, ...] = ()
 
     @property
@@ -118,7 +118,7 @@ def load_dataset(
     listing = read_source(
         source,
         test=test,
-        other=settings.other,
+        ood_images=settings.ood_images,
         pixels=settings.pixels,
         offline=offline,
         observer=observer,
@@ -133,18 +133,22 @@ def load_dataset(
     see = "the run's data_issues.csv names them" if test else check_shows(source)
     found = split_source(checked.catalog, settings=settings, seed=seed, see=see, observer=observer)
     checked = replace(checked, issues=(*checked.issues, *found.issues))
-    others = _others(listing.others, checked, settings=settings, observer=observer)
-    photos = Dataset(checked, found.split, others, tuple(found.clusters))
+    ood_images = _check_ood_images(
+        listing.ood_images, checked, settings=settings, observer=observer
+    )
+    photos = Dataset(checked, found.split, ood_images, tuple(found.clusters))
     _tell_counts(photos, observer)
     report_skipped_files(listing, observer)
     return photos
 
 
-def usable_others(others: Sequence[Path], checked: Audit, *, max_pixels: int) -> tuple[Path, ...]:
+def usable_ood_images(
+    paths: Sequence[Path], checked: Audit, *, max_pixels: int
+) -> tuple[Path, ...]:
     """Return the images of no class that can be decoded and are not among those with a class."""
     known = {item.sha256 for item in checked.catalog.items}
     found = []
-    for path in others:
+    for path in paths:
         try:
             item = inspect_file(Item(path, ""), max_pixels=max_pixels, decode=image_decoder()).item
         except BadFileError:
@@ -154,24 +158,24 @@ def usable_others(others: Sequence[Path], checked: Audit, *, max_pixels: int) ->
     return tuple(found)
 
 
-def _others(
-    others: Sequence[Path], checked: Audit, *, settings: DataSection, observer: Observer
+def _check_ood_images(
+    paths: Sequence[Path], checked: Audit, *, settings: DataSection, observer: Observer
 ) -> tuple[Path, ...]:
     """Return those that can be used to set the border.
 
     Raises:
         DataError: there are none.
     """
-    if not others:
+    if not paths:
         return ()
-    found = usable_others(others, checked, max_pixels=settings.max_pixels)
+    found = usable_ood_images(paths, checked, max_pixels=settings.max_pixels)
     if not found:
         raise DataError(
-            f"none of the {len(others)} other images can be used: they cannot be read, or are "
+            f"none of the {len(paths)} other images can be used: they cannot be read, or are "
             "images of the classes too",
-            hint="data.other names images that show none of the classes",
+            hint="data.ood_images names images that show none of the classes",
         )
-    left = len(others) - len(found)
+    left = len(paths) - len(found)
     told = f"; {left} unreadable or also among the classes are left out" if left else ""
     observer.on_message(f"{len(found):,} other images set the border of what is known{told}")
     return found

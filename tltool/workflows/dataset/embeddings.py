@@ -15,15 +15,15 @@ import tensorflow as tf
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Catalog
 from tltool.data.decoding.decode import DecodeSpec, Resize
-from tltool.data.sources.store import cache_folder
+from tltool.data.sources.source_cache import cache_folder
 from tltool.events import Observer
 from tltool.features.extract import Extractor
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.models.backbone_registry import Backbone
 from tltool.models.build import build_model
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.training.precision import choose_precision
-from tltool.weights.sources import obtain
+from tltool.weights.fetch_weights import obtain
 
 _BATCH = 32
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tltool.data.audit.audit import Issue
 from tltool.data.audit.leakage import describe_leakage, find_leakage, near_issues
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates.clusters import Cluster, Progress, find_copies
+from tltool.data.duplicates.find_duplicates import Cluster, Progress, find_copies
 from tltool.data.splits.split import Split, given_folds, held_out, make_split, with_folds
-from tltool.data.splits.units import split_groups
+from tltool.data.splits.split_groups import split_groups
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.workflows.prediction.result import Prediction
+from tltool.workflows.prediction.prediction import Prediction
 
 UNSURE, UNKNOWN = "_unsure", "_unknown"
 _LONGEST = 255  # bytes of a name, on nearly all file systems

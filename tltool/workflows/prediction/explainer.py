@@ -12,9 +12,9 @@ from tltool.artifact import Artifact, is_artifact
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer, Method
-from tltool.export.load import load_exported, version_folder
+from tltool.export.exported_model import load_exported, version_folder
 from tltool.inference import Classifier, Predictions, decoder, softmax
-from tltool.workflows.prediction.layers import open_network
+from tltool.workflows.prediction.explainable_network import open_network
 from tltool.workflows.prediction.model import same_precision
 
 

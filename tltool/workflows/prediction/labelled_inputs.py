@@ -17,7 +17,7 @@ from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
-from tltool.workflows.dataset.dataset import usable_others
+from tltool.workflows.dataset.dataset import usable_ood_images
 from tltool.workflows.prediction.model import LoadedModel
 
 _NAMED = 6  # files in a message
@@ -49,7 +49,7 @@ def read_labelled_inputs(
         listing, on_bad="skip", max_bad_fraction=1.0, max_pixels=most, observer=observer
     )
     _tell_conflicts(checked, observer)
-    return checked, usable_others(listing.others, checked, max_pixels=most)
+    return checked, usable_ood_images(listing.ood_images, checked, max_pixels=most)
 
 
 def _tell_conflicts(checked: Audit, observer: Observer) -> None:
@@ -67,11 +67,11 @@ def _tell_conflicts(checked: Audit, observer: Observer) -> None:
         )
 
 
-def scores_of_others(opened: LoadedModel, others: Sequence[Path]) -> np.ndarray:
+def scores_of_ood_images(opened: LoadedModel, ood_images: Sequence[Path]) -> np.ndarray:
     """Return ``ood_score`` float32 [K] of K images; empty where the model has no reject option."""
     found = []
-    for start in range(0, len(others), opened.batch_size):
-        batch = others[start : start + opened.batch_size]
+    for start in range(0, len(ood_images), opened.batch_size):
+        batch = ood_images[start : start + opened.batch_size]
         scores = opened.answer([read_image_bytes(path) for path in batch]).ood_scores
         found += [] if scores is None else [scores]
     return np.concatenate([np.zeros(0, np.float32), *found])
@@ -92,17 +92,22 @@ def _listed(
     offline: bool,
     observer: Observer,
 ) -> Listing:
-    """List the images, without those of ``data.other`` where they lie among the classes."""
+    """List the images, without those of ``data.ood_images`` where they lie among the classes."""
 
-    def listed(other: str | None) -> Listing:
+    def listed(ood_images: str | None) -> Listing:
         return read_source(
-            photos, other=other, min_classes=1, pixels=pixels, offline=offline, observer=observer
+            photos,
+            ood_images=ood_images,
+            min_classes=1,
+            pixels=pixels,
+            offline=offline,
+            observer=observer,
         )
 
-    other = settings.other
-    if other is None or Path(other).is_absolute() or ":" in other:
+    named = settings.ood_images
+    if named is None or Path(named).is_absolute() or ":" in named:
         return listed(None)  # a source of its own, which need not be here
     try:
-        return listed(other)
+        return listed(named)
     except DataError:  # most often there are none of them; else it comes again
         return listed(None)

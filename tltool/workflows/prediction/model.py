@@ -13,7 +13,7 @@ import tensorflow as tf
 from tltool.artifact import is_artifact, load_artifact
 from tltool.data.decoding.decode import DecodeSpec
 from tltool.errors import DataError, UsageError
-from tltool.export.load import SAVED_MODEL_FILE, load_exported, version_folder
+from tltool.export.exported_model import SAVED_MODEL_FILE, load_exported, version_folder
 from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Classifier, Predictions, Tta, changed_copies, decoder
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.json_text import from_json, to_json
-from tltool.workflows.prediction.result import Prediction
+from tltool.workflows.prediction.prediction import Prediction
 
 KINDS = (".csv", ".jsonl")
 _CSV_START, _JSON_START = b"path,error,", b'{"path": '

@@ -44,11 +44,11 @@ def check_report(source: str, report: Path | str | None) -> None:
     if above is not None and not above.is_dir():
         raise UsageError(
             f"'{folder}' can be no folder: '{above}' is a file",
-            hint="give another folder with --report",
+            hint="give another folder with --out",
         )
     photos = Path(source.removeprefix(TFDS_FOLDER))
     if os.path.isdir(photos) and folder.resolve().is_relative_to(photos.resolve()):  # noqa: PTH112
-        raise _among(folder, source, "--report")
+        raise _among(folder, source, "--out")
 
 
 def _among(folder: Path, source: str, option: str) -> UsageError:
@@ -63,7 +63,7 @@ def _places(listing: Listing) -> Iterator[Path]:
     source = Path(listing.source.removeprefix(TFDS_FOLDER))
     if source.is_dir():
         yield source.resolve()
-    folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.others}
+    folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.ood_images}
     labels = {item.label for item in listing.items}
     folders |= {folder.parent for folder in folders if folder.name in labels}
     table = source.resolve().parent if source.is_file() else None
@@ -115,7 +115,7 @@ def _check_own(folder: Path) -> None:
         if path.exists() and not own:
             raise UsageError(
                 f"'{path}' is there and was not written by `tltool data check`",
-                hint="give another folder with --report; it was not touched",
+                hint="give another folder with --out; it was not touched",
             )
 
 

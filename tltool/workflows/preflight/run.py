@@ -9,7 +9,7 @@ from tltool.data.sources.open import check_source
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import check_run_folder
 from tltool.tracking.observer import check_trackers
-from tltool.weights.sources import check_obtainable
+from tltool.weights.fetch_weights import check_obtainable
 from tltool.workflows.preflight.arguments import check_picture
 from tltool.workflows.preflight.recipe import check_names, check_recipe
 
@@ -31,21 +31,21 @@ def check_first(
     """
     check_recipe(recipe, weights)
     check_trackers(track, offline=offline)
-    check_source(photos, test=test, other=recipe.data.other)
+    check_source(photos, test=test, ood_images=recipe.data.ood_images)
     check_run_folder(out)
     if weights is None and recipe.model.weights == "imagenet":
         check_obtainable(recipe.model.backbone, offline=offline)
 
 
-def check_preview(recipe: Recipe, photos: str, to: Path) -> None:
+def check_preview(recipe: Recipe, photos: str, output: Path) -> None:
     """Check names, picture and source as ``preview`` will; opens no image and no connection.
 
     Raises:
         UsageError, DataError: as ``preview`` would.
     """
     check_names(recipe)
-    check_picture(to, option="--to")
-    check_source(photos, other=recipe.data.other)
+    check_picture(output, option="--output")
+    check_source(photos, ood_images=recipe.data.ood_images)
 
 
 def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
@@ -55,6 +55,6 @@ def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
         UsageError, DataError, EnvironmentProblem: as ``fitness`` would.
     """
     check_recipe(recipe)
-    check_source(photos, other=recipe.data.other)
+    check_source(photos, ood_images=recipe.data.ood_images)
     if recipe.model.weights == "imagenet":
         check_obtainable(recipe.model.backbone, offline=offline)

@@ -14,9 +14,9 @@ from tltool.augment.spec import (
 )
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import Backbone
-from tltool.recipe import augment as sections
-from tltool.recipe.augment import AugmentSection
-from tltool.recipe.policies import AUTO, OFF, Choice, Tree, policy_for
+from tltool.recipe import augment_section as sections
+from tltool.recipe.augment_section import AugmentSection
+from tltool.recipe.augmentation_policies import AUTO, OFF, Choice, Tree, policy_for
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.specs import first_trained_stage
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tltool.data.decoding.decode import DecodeSpec
     from tltool.models.head_parts import DropoutSettings
-    from tltool.training.plan import PhasePlan
+    from tltool.training.phase_plan import PhasePlan
 
 
 def decode_spec(recipe: Recipe, backbone: Backbone) -> DecodeSpec:
@@ -78,8 +78,8 @@ def phase_plan(
         steps: steps of one epoch.
         class_weights: float32 [C], or None.
     """
-    from tltool.training.plan import PhasePlan
-    from tltool.training.schedules import Schedule
+    from tltool.training.learning_rate_schedule import Schedule
+    from tltool.training.phase_plan import PhasePlan
 
     train = recipe.train
     return PhasePlan(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tltool.augment.spec import (
     AugmentSpec,
 )
-from tltool.recipe.policies import AUTO, MIXUP_PAYS, Choice
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, Choice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
 
@@ -25,7 +25,9 @@ def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool
         train: training images.
         cached: whether phases run on cached features.
     """
-    from tltool.data.checks.recommend import tiny_and_grey  # here: recipes are checked without PIL
+    from tltool.data.checks.recipe_choice import (
+        tiny_and_grey,  # here: recipes are checked without PIL
+    )
 
     photos = len(train)
     section, choice = resolve_augmentation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.training.cache_costs import Workload, estimate, seconds_per_image
 from tltool.workflows.resolve.augmentation import feature_spec
 from tltool.workflows.training_run.context import Session

@@ -65,11 +65,9 @@ def calibrate(learning: Learning, learned: TrainingOutcome, photos: Dataset) -> 
 
 
 def _tell_refused(session: Session, found: Temperature) -> None:
-    if found.refused:
+    if found.skipped:
         session.observer.on_message(
-            f"temperature {found.fitted:.2f} is not taken: for images that it was not fitted on it "
-            f"would raise the log-loss from {found.log_loss_before:.4g} to "
-            f"{found.log_loss_after:.4g}; confidences stay as they are"
+            f"temperature scaling skipped: {found.reason}; probabilities are left uncalibrated"
         )
 
 
@@ -94,13 +92,13 @@ def _detector(
         session.observer.on_message(f"no reject option: {why}", level="warning")
         return None, None
     held = plain.scores(learned.held_pooled)
-    if not photos.others:
+    if not photos.ood_images:
         border = threshold_for_coverage(held, coverage)
         return plain.with_threshold(border), {
             "target_coverage": coverage,
             "ood_threshold_set_on": "validation images",
         }
-    others = _scores_of(learning, plain, photos.others)
+    others = _scores_of(learning, plain, photos.ood_images)
     border = threshold_between_scores(held, others, coverage)
     figures = ood_detection_metrics(
         (held / border).astype(np.float32), (others / border).astype(np.float32)

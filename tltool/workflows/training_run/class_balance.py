@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from tltool.features.extract import Features
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
 from tltool.training.imbalance import image_weights, loss_weights, mean_labels
 from tltool.workflows.training_run.context import Session
 

@@ -20,7 +20,7 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.environment import cores
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import write_manifest
-from tltool.training.distribute import Device, choose_devices
+from tltool.training.devices import Device, choose_devices
 from tltool.training.precision import Precision, choose_precision
 
 

@@ -11,7 +11,7 @@ from tltool.export.golden import GOLDEN_IMAGES
 from tltool.export.parity import ParityChild, ParityResult
 from tltool.export.saved_model import export_saved_model
 from tltool.runs.environment import versions
-from tltool.workflows.export_samples.parity import contents_of, sample_bytes, sample_of
+from tltool.workflows.export_samples.parity_samples import contents_of, sample_bytes, sample_of
 from tltool.workflows.training_run.context import Session
 
 

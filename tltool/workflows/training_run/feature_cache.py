@@ -16,7 +16,7 @@ import numpy as np
 from tltool.augment.spec import AugmentSpec
 from tltool.data.step_trace import StepTrace
 from tltool.features.extract import Extractor, Features
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.runs.durable import write_durably
 from tltool.training.probe import Probe
 from tltool.workflows.training_run.context import Session

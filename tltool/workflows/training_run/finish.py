@@ -21,13 +21,13 @@ from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
 from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
 from tltool.evaluation.plots.confusion_plot import plot_confusion
 from tltool.evaluation.plots.history_plot import plot_history
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.inference import Classifier, softmax
-from tltool.models.network import Network
-from tltool.models.regularize import for_inference
+from tltool.models.network_parts import Network
+from tltool.models.regularization import for_inference
 from tltool.runs.json_text import to_json
-from tltool.training.measure import loss_and_accuracy
 from tltool.training.outcome import TrainingOutcome
+from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import Session

@@ -11,7 +11,7 @@ import numpy as np
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.label_errors import LabelErrors, find_label_issues, write_label_errors
 from tltool.evaluation.report.content import LabelErrorExample
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.dataset.splitting import groups_of
 from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance

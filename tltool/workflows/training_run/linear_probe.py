@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tltool.features.views import ImageSource
-from tltool.models.network import Network
-from tltool.training.measure import loss_and_accuracy
+from tltool.features.image_source import ImageSource
+from tltool.models.network_parts import Network
 from tltool.training.probe import Probe, fit_probe
+from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.training_run.class_balance import Balance
 from tltool.workflows.training_run.context import Session
 from tltool.workflows.training_run.feature_cache import FeatureCache

@@ -117,7 +117,7 @@ def _named(before: str | None, what: str) -> str:
 def _content(listing: Listing, observer: Observer) -> str:
     """Return a SHA-256 (hex) over all that a run takes from its source."""
     digest = hashlib.sha256()
-    total = len(listing.items) + len(listing.others)
+    total = len(listing.items) + len(listing.ood_images)
     for done, (path, facts) in enumerate(_facts(listing), start=1):
         digest.update(json.dumps([_sha256(path), *facts]).encode())
         observer.on_progress(done, total)
@@ -128,7 +128,7 @@ def _facts(listing: Listing) -> Iterable[tuple[Path, list[object]]]:
     for item in listing.items:
         place = (item.given_split, item.group, item.fold)
         yield item.path, [item.label, *place, item.weight, item.columns]
-    for path in listing.others:
+    for path in listing.ood_images:
         yield path, []
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from tltool.evaluation.metrics.asserts import check_asserts, check_sample_sizes
-from tltool.features.views import ImageSource
+from tltool.features.image_source import ImageSource
 from tltool.models.build import build_model
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.schema import Recipe
-from tltool.weights.sources import obtain
-from tltool.weights.store import StoredWeights
+from tltool.weights.fetch_weights import obtain
+from tltool.weights.weights_store import StoredWeights
 from tltool.workflows.dataset.dataset import Dataset, load_dataset, write_dataset
 from tltool.workflows.resolve import specs
 from tltool.workflows.training_run.augmentation import choose_augmentation

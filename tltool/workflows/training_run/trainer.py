@@ -13,22 +13,20 @@ import numpy as np
 from tltool.augment.spec import AugmentSpec
 from tltool.evaluation.csv_tables import write_history
 from tltool.features.extract import Extractor, Features
-from tltool.features.joined import joined
+from tltool.features.image_source import ImageSource
+from tltool.features.joined_features import joined
 from tltool.features.sampler import Sampler
-from tltool.features.views import ImageSource
 from tltool.models.heads import LINEAR_HEADS
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.runs.state import StateFolder
-from tltool.training.best import BestModel
-from tltool.training.cached import finetune_data, head_data, pooled_from_cut
+from tltool.training.cached_phase import finetune_data, head_data, pooled_from_cut
 from tltool.training.checkpoint import Progress
-from tltool.training.live import live_data
-from tltool.training.loop import Trainer
-from tltool.training.measure import HeadLogits, Pooling, loss_and_accuracy
+from tltool.training.early_stopping import BestModel
+from tltool.training.live_phase import live_data
 from tltool.training.ood import MOST_IMAGES
 from tltool.training.optimizers import Group
 from tltool.training.outcome import TrainingOutcome
-from tltool.training.plan import (
+from tltool.training.phase_plan import (
     AugmentationSchedule,
     PhaseData,
     PhasePlan,
@@ -38,6 +36,8 @@ from tltool.training.plan import (
 )
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.probe import Probe
+from tltool.training.training_loop import Trainer
+from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
 from tltool.workflows.resolve.augmentation import feature_spec
 from tltool.workflows.resolve.specs import phase_plan
 from tltool.workflows.training_run.class_balance import Balance
