@@ -32,7 +32,7 @@ NETWORKS = {"vgg16": "VGG16", "resnet50": "ResNet-50", "resnet18": "ResNet-18"}
 
 
 def read(count: int) -> tuple[np.ndarray, np.ndarray]:
-    batches = list(hymenoptera(count, batch_size=BATCH).plain().as_numpy_iterator())
+    batches = list(hymenoptera(count, batch_size=BATCH).original().as_numpy_iterator())
     return np.concatenate([b[1] for b in batches]), np.concatenate([b[2] for b in batches])
 
 

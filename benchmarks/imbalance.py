@@ -51,7 +51,7 @@ def measured(seeds: list[int], size: int) -> dict[str, list[dict[str, float]]]:
                 settings = [f"seed={seed}", f"data.image_size={size}", f"train.imbalance={way}"]
                 recipe = load_recipe("vgg16", [*settings, "export.enabled=false"])
                 out, caches = Path(folder) / way, Path(folder) / "caches"
-                metrics = finetune(photos, recipe=recipe, out=out, caches=caches).metrics
+                metrics = finetune(photos, recipe=recipe, out=out, feature_cache=caches).metrics
                 recall = {row["name"]: row["recall"] for row in metrics["per_class"]}
                 found[way].append(
                     {

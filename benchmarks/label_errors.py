@@ -23,7 +23,7 @@ from tltool.evaluation.label_errors import LabelErrors, find_label_issues
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.events import SilentObserver
 from tltool.models.backbone_registry import get_backbone
-from tltool.recipe.schema import ProbeSection
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.splitting import groups_of

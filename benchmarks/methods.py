@@ -42,7 +42,7 @@ PRETRAINED = {
     "aug_mix": ("augment.aug_mix={}",),
     "feature mixup": ("augment.feature_mixup.alpha=0.2",),
     "feature cutmix": ("augment.feature_cutmix.alpha=1",),
-    "feature noise": ("augment.feature_noise.deviation=0.1",),
+    "feature noise": ("augment.feature_noise.stddev=0.1",),
     "MixStyle": ("augment.mixstyle.alpha=0.1",),
     "label smoothing 0.1": ("train.label_smoothing=0.1",),
     "no dropout": ("model.head.dropout=0",),
@@ -51,7 +51,7 @@ PRETRAINED = {
     "alpha dropout 0.5": ("model.head.dropout=0.5", "model.head.dropout_kind=alpha"),
     "DropConnect 0.5": ("model.head.dropout=0.5", "model.head.dropout_kind=dropconnect"),
     "attention, dropout 0.1": ("model.head.kind=attention", "model.head.attention_dropout=0.1"),
-    "DropBlock 0.1": ("model.regularize.drop_block.size=2",),
+    "DropBlock 0.1": ("model.regularization.drop_block.size=2",),
     "no EMA": ("train.ema=0",),
     "max-norm 3": ("train.max_norm=3",),
     "gradual unfreezing": ("train.finetune.unfreeze=block4", "train.finetune.unfreeze_every=2"),
@@ -59,9 +59,9 @@ PRETRAINED = {
 SCRATCH = {
     "light": (),
     "none": ("augment.policy=none",),
-    "stochastic depth 0.2": ("model.regularize.stochastic_depth=0.2",),
-    "DropBlock 0.1": ("model.regularize.drop_block.size=2",),
-    "group norm": ("model.regularize.norm=group",),
+    "stochastic depth 0.2": ("model.regularization.stochastic_depth=0.2",),
+    "DropBlock 0.1": ("model.regularization.drop_block.size=2",),
+    "group norm": ("model.regularization.norm=group",),
     "no label smoothing": ("train.label_smoothing=0",),
 }
 NETWORKS = {
@@ -106,7 +106,7 @@ def measure(photos: Path, network: str, method: str, *, seed: int, size: int) ->
     )
     out = photos.parent / f"{network} {method}"
     metrics = finetune(
-        photos, recipe=recipe, out=out, caches=photos.parent / "caches", tensorboard=False
+        photos, recipe=recipe, out=out, feature_cache=photos.parent / "caches", tensorboard=False
     ).metrics
     keras.backend.clear_session()
     accuracy = metrics["accuracy"]

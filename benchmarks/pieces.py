@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.image_source import ImageSource
@@ -24,7 +24,7 @@ from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
 from tltool.training.training_loop import Trainer
 from tltool.training.validation import HeadLogits, Pooling
-from tltool.workflows.resolve.specs import phase_plan
+from tltool.workflows.training_run.phases import phase_plan
 
 SIDE = 224
 
@@ -55,9 +55,9 @@ def network(name: str) -> Network:
     return Network(model, backbone, "gap")
 
 
-def changes(photos: AugmentSpec) -> AugmentationSchedule:
-    """Return the changes of images alone, in every epoch."""
-    return AugmentationSchedule(photos, FeatureSpec(), mixed_epochs=99)
+def schedule(spec: AugmentSpec) -> AugmentationSchedule:
+    """Return augmentation of images alone, in every epoch."""
+    return AugmentationSchedule(spec, FeatureSpec(), mixed_epochs=99)
 
 
 def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
@@ -65,7 +65,7 @@ def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Prec
     return live_data(
         train,
         train,
-        changes=changes(augment),
+        augmentation=schedule(augment),
         to_pooled=Pooling(net.images_to_pooled, precision),
         head=HeadLogits(net.pooled_to_logits),
         sampler=Sampler(train.labels, seed=0),

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from benchmarks.pieces import SIDE, changes, hymenoptera, live, network, second_epoch, trainer
+from benchmarks.pieces import SIDE, hymenoptera, live, network, schedule, second_epoch, trainer
 from tltool.augment.spec import AugmentSpec
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
@@ -92,7 +92,7 @@ def live_against_keras(net: Network, train: ImageSource, rounds: int) -> None:
     net.model.compile(
         keras.optimizers.Adam(1e-5), keras.losses.CategoricalCrossentropy(from_logits=True)
     )
-    photos = [(images, labels) for _, images, labels in train.plain()]
+    photos = [(images, labels) for _, images, labels in train.original()]
     plain = tf.data.Dataset.from_generator(
         lambda: iter(photos),
         output_signature=(
@@ -115,7 +115,7 @@ def cached_against_live(net: Network, train: ImageSource, precision: Precision) 
     cut = net.cut(STAGE)
     with tempfile.TemporaryDirectory() as folder, precision.active():
         view = Extractor(net.images, net.pooled, cut).run(
-            lambda start: train.plain(start=start),
+            lambda start: train.original(start=start),
             Path(folder) / "pass",
             count=len(train),
             classes=2,
@@ -129,7 +129,7 @@ def cached_against_live(net: Network, train: ImageSource, precision: Precision) 
             head=HeadLogits(net.pooled_to_logits),
             batch_size=train.batch_size,
             sampler=Sampler(train.labels, seed=0),
-            changes=changes(AUGMENT),
+            augmentation=schedule(AUGMENT),
         )
         fast = epoch_seconds(net, keras.Model(cut, net.model.output), cached, precision, train)
     for name, arithmetic in (("float32", FLOAT32), (precision.arithmetic, precision)):

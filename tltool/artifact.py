@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError
 from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
 from tltool.models.backbone_registry import get_backbone

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.models.network_parts import Network
 from tltool.training.ood import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision

@@ -18,8 +18,8 @@ from tltool.models.head_parts import DropKind, DropoutSettings, HeadSettings, de
 from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
-from tltool.models.regularization_spec import Regularize
-from tltool.workflows.backbones import draw_layers, layers_of
+from tltool.models.regularization_spec import RegularizationSpec
+from tltool.workflows.backbones import backbone_layers, draw_layers
 
 _CONV, _NORM, _RELU, _ADD = "#c9dbef", "#d9ead3", "#f6e3c5", "#ffffff"
 _SHARE = 0.4  # dropped
@@ -42,7 +42,7 @@ def draw_networks() -> None:
 def _diagram(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.png"
-        draw_layers(path, layers_of(name))
+        draw_layers(path, backbone_layers(name))
         save(name, BytesIO(path.read_bytes()))
 
 
@@ -228,7 +228,7 @@ def _depth() -> None:
     network = build_model(
         get_backbone("resnet18"), image_size=(64, 64), classes=2, head="gap", dropout=0.0,
         hidden_units=1, norm="none", weights=None, seed=0,
-        regularization=Regularize(stochastic_depth=0.5),
+        regularization=RegularizationSpec(stochastic_depth=0.5),
     )  # fmt: skip
     drops = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
     ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(drops) + 1)

@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from drawn.sheet import BLUE, GREEN, INK, ORANGE, RED, label, sheet, show
 from tltool.augment.augmenter import Augmenter
-from tltool.augment.feature_space import change_features
+from tltool.augment.feature_space import augment_features
 from tltool.augment.rand_augment import apply_one, rand_augment_operations
 from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import (
@@ -124,7 +124,7 @@ def _changes(name: str, changes: Mapping[str, AugmentSpec]) -> None:
     size = (1.35 * len(changes), 3.15)
     with sheet(name, 2, len(changes), size, photos=True) as panels:
         for column, (title, spec) in enumerate(changes.items()):
-            images, _ = augmented(photos * 10, spec.certain())
+            images, _ = augmented(photos * 10, spec.always())
             for row, photo in enumerate(photos):
                 draws = images[row::2]
                 third = np.argsort(_change(draws, photo))[-3]
@@ -216,12 +216,12 @@ def _features() -> None:
             (panels[0, 1], "feature_mixup", FeatureSpec(mixup=1.0)),
             (panels[0, 2], "feature_noise", FeatureSpec(noise=0.3)),
         ):
-            _scatter(axes, *change_features(points, labels, spec, key=key), title)
+            _scatter(axes, *augment_features(points, labels, spec, key=key), title)
         _scatter_styles(panels[0, 3], rng)
     with sheet("feature_cutmix", 1, 5, (8.4, 2.3)) as panels:
         maps = np.broadcast_to(np.arange(5)[:, None, None, None], (5, 14, 14, 1))
         spec = FeatureSpec(cutmix=1.0)
-        pasted, mixed = change_features(maps, np.eye(5, dtype=np.float32), spec, key=(0, 1, 5))
+        pasted, mixed = augment_features(maps, np.eye(5, dtype=np.float32), spec, key=(0, 1, 5))
         for number, axes in enumerate(panels[0]):
             show(axes, pasted[number, :, :, 0], f"image {number + 1}", cmap="Set2", vmin=0, vmax=7)
             parts = [f"{share:.2f} of {n + 1}" for n, share in enumerate(mixed[number]) if share]
@@ -245,7 +245,7 @@ def _scatter_styles(axes: Any, rng: np.random.Generator) -> None:
         (count, 7, 7, 1)
     )
     spec = FeatureSpec(mixstyle=WithProbability(1.0, 1.0))
-    mixed, _ = change_features(maps, np.eye(count, dtype=np.float32), spec, key=(0, 1, 0))
+    mixed, _ = augment_features(maps, np.eye(count, dtype=np.float32), spec, key=(0, 1, 0))
     before, after = (
         np.stack([some.mean(axis=(1, 2, 3)), some.std(axis=(1, 2, 3))]) for some in (maps, mixed)
     )

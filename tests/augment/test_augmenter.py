@@ -167,6 +167,6 @@ def test_the_chance_of_a_flip_is_the_one_asked_for():
 
 def test_a_change_made_for_certain_is_made_to_every_photo():
     seldom = AugmentSpec(flip="horizontal", flip_probability=0.0, grayscale=0.0)
-    changed = augmented(noise(8), seldom.certain())[1]
+    changed = augmented(noise(8), seldom.always())[1]
     np.testing.assert_array_equal(changed[..., 0], changed[..., 1])
     assert not np.array_equal(changed, augmented(noise(8), AugmentSpec(grayscale=1.0))[1])

@@ -252,7 +252,7 @@ def test_a_test_folder_with_a_class_that_is_not_trained(
         ("model: [vgg16]", "model"),
         ("- just\n- a list", "not a map"),
         ("train:\n\tbatch_size: 4", "tabs"),
-        ("seed: 1\nseed: 2", "'seed' stands twice"),
+        ("seed: 1\nseed: 2", "duplicate key 'seed'"),
         ("train: {cache: {views: 99}}", "train.cache.views"),
     ],
 )
@@ -544,7 +544,7 @@ def test_a_folder_whose_name_is_not_utf8(finetune_tiny, tltool, make_photos, tmp
         r"\udce9",
         r"\udce8",
     }
-    assert facts["arguments"]["photos"] == str(tmp_path) + r"/caf\udce9"
+    assert facts["options"]["data"] == str(tmp_path) + r"/caf\udce9"
     again = tltool("runs", "reproduce", run, "--out", tmp_path / "again", "--offline", "--json")
     assert json.loads(again.stdout)["verdict"] == "bit-identical", again.stderr
 
@@ -626,7 +626,11 @@ def test_no_label_is_called_wrong_by_features_that_tell_nothing(
 ):
     photos = make_photos(classes=("cat",), n=12)
     shutil.copytree(photos / "cat", photos / "dog")  # each image has both labels
-    settings = ("train.head.epochs=0", "train.finetune.epochs=0")
+    settings = (
+        "evaluate.label_errors=true",
+        "train.head.epochs=0",
+        "train.finetune.epochs=0",
+    )
     result = finetune_tiny(photos, settings=settings)
     assert result.exit_code == 0, result.stderr
     assert "linear probe on the random features does no better" in result.stderr

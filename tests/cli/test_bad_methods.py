@@ -46,15 +46,15 @@ REFUSED = {
         "train.finetune.unfreeze leaves no frozen part to cache",
     ),
     "DropBlock larger than the map": (
-        ("model.regularize.drop_block.size=9", RESNET),
-        "DropBlock's squares of 9 x 9 do not fit into the 4 x 4 maps of stage block3",
+        ("model.regularization.drop_block.size=9", RESNET),
+        "DropBlock squares of 9 x 9 do not fit into the 4 x 4 maps of stage block3",
     ),
     "stochastic depth without residual blocks": (
-        ("model.regularize.stochastic_depth=0.2", "model.backbone=vgg16"),
+        ("model.regularization.stochastic_depth=0.2", "model.backbone=vgg16"),
         "stochastic depth skips residual blocks, and vgg16 has none",
     ),
     "groups that do not divide the channels": (
-        ("model.regularize.norm=group", "model.norm_groups=3", RESNET),
+        ("model.regularization.norm=group", "model.norm_groups=3", RESNET),
         "3 groups do not divide the 16 channels of tiny_resnet's first layers",
     ),
     "groups that do not divide the hidden layer": (
@@ -67,15 +67,15 @@ REFUSED = {
     ),
     "instance norm without positions": (
         ("model.head.kind=flatten", "model.head.norm=instance"),
-        "the head flatten knows no instance normalisation",
+        "the head flatten has no instance normalisation",
     ),
     "group norm where there is no norm": (
-        ("model.regularize.norm=group", "model.backbone=vgg16"),
-        "vgg16 has no normalisation that model.regularize.norm could replace",
+        ("model.regularization.norm=group", "model.backbone=vgg16"),
+        "vgg16 has no normalisation that model.regularization.norm could replace",
     ),
     "another norm under pretrained weights": (
         (
-            "model.regularize.norm=group",
+            "model.regularization.norm=group",
             "model.backbone=resnet50",
             "model.weights=imagenet",
             "train.finetune.unfreeze=conv5",
@@ -91,7 +91,10 @@ REFUSED = {
     "a probability above one": (("augment.flip_probability=1.5",), "augment.flip_probability"),
     "a probability below zero": (("augment.blur.probability=-0.1",), "augment.blur.probability"),
     "a share that is everything": (("model.head.dropout=1",), "model.head.dropout"),
-    "a depth of more than all": (("model.regularize.stochastic_depth=1.5",), "stochastic_depth"),
+    "a depth of more than all": (
+        ("model.regularization.stochastic_depth=1.5",),
+        "stochastic_depth",
+    ),
     "an unknown augmentation": (("augment.cutmx.alpha=1",), "Did you mean 'augment.cutmix'?"),
     "an unknown policy": (("augment.policy=storng",), "Did you mean 'strong'?"),
 }
@@ -134,7 +137,7 @@ def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
         "base: vgg16\n"
         "data: {image_size: 16}\n"
         "model: {backbone: alexnet, norm_groups: 7, head: {kind: mlp, norm: group},\n"
-        "  regularize: {stochastic_depth: 0.2, norm: group}}\n"
+        "  regularization: {stochastic_depth: 0.2, norm: group}}\n"
         "train: {cache: on, finetune: {unfreeze: all}}\n"
     )
     result = tltool("recipes", "validate", recipe)
@@ -149,7 +152,7 @@ def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
 
 def test_a_recipe_is_checked_without_tensorflow(tmp_path):
     (tmp_path / "mine.yaml").write_text(
-        _nested(("model.regularize.drop_block.size=2", RESNET)), "utf-8"
+        _nested(("model.regularization.drop_block.size=2", RESNET)), "utf-8"
     )
     code = (
         "import sys; from tltool.workflows.preflight.recipe import check_recipes\n"
@@ -167,10 +170,10 @@ def test_other_commands_refuse_as_early(tltool, the_error, make_photos, tmp_path
     recipe.write_text(_nested(("model.backbone=tiny_vgg",)), encoding="utf-8")
     photos = make_photos()
     if command[0] == "recipes":
-        grid = ("--grid", "regularize.stochastic_depth=0,0.2")
+        grid = ("--grid", "regularization.stochastic_depth=0,0.2")
         result = tltool(*command, recipe, photos, *grid, "--out", "sweep")
     else:
-        settings = ("model.regularize.stochastic_depth=0.2",)
+        settings = ("model.regularization.stochastic_depth=0.2",)
         result = tltool(command[0], photos, "--recipe", recipe, *command[1:], settings=settings)
     assert result.exit_code == 2
     assert "stochastic depth skips residual blocks" in the_error(result)

@@ -13,7 +13,8 @@ from tests.conftest import picture, write_photos
 from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
-from tltool.workflows.training_run.run_group import begin
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.training_run.run_group import open_run_group
 
 FLAGS = [part for setting in TINY for part in ("--set", setting)]
 
@@ -21,8 +22,8 @@ FLAGS = [part for setting in TINY for part in ("--set", setting)]
 @pytest.mark.parametrize(
     "command",
     [
-        ["finetune", "PHOTOS", "--kfold", "2"],
-        ["recipes", "sweep", "vgg16", "PHOTOS", "--grid", "head.dropout=0.1,0.2"],
+        ["finetune", "DATA", "--kfold", "2"],
+        ["recipes", "sweep", "vgg16", "DATA", "--grid", "head.dropout=0.1,0.2"],
     ],
 )
 def test_a_folder_of_the_user_is_refused(
@@ -36,11 +37,11 @@ def test_a_folder_of_the_user_is_refused(
     (mine / "cache").mkdir(parents=True)
     (mine / "cache" / "thesis.txt").write_text("years of work")
     before = fingerprint(mine)
-    given = [str(photos) if part == "PHOTOS" else part for part in command]
+    given = [str(photos) if part == "DATA" else part for part in command]
     result = tltool(*given, "--out", mine, *FLAGS)
     assert result.exit_code == 2
     assert f"'{mine}' is not empty" in the_error(result)
-    (mine / "begun_with.json").write_text("no JSON")
+    (mine / "group.json").write_text("no JSON")
     assert tltool(*given, "--out", mine, *FLAGS).exit_code == 2
     assert {name: fingerprint(mine)[name] for name in before} == before
 
@@ -66,13 +67,12 @@ class Source:
 
     def begin(self, out: Path, photos: Path | None = None) -> None:
         source = photos or self.photos
-        begin(
+        test = str(self.test) if self.test else None
+        open_run_group(
             out,
             read_source(source, test=self.test),
-            photos=source,
-            test=self.test,
-            weights=self.weights,
-            observer=SilentObserver(),
+            RunOptions(str(source), test=test, weights=self.weights),
+            SilentObserver(),
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import small_manifest
 from tests.export.tiny_classifier import encoded, export, tiny_model
 from tltool.export.golden import GOLDEN_ASSET, Golden
 from tltool.export.seal import write_seal
@@ -110,7 +111,7 @@ def test_an_export_that_answers_otherwise_is_not_served(tltool, the_error, tmp_p
 def test_a_run_without_an_export_names_the_command(tltool, the_error, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    write_manifest(run / "manifest.json", {"name": "tiny", "export": None})
+    write_manifest(run / "manifest.json", small_manifest())
     result = tltool("serve", run)
     assert result.exit_code == 3
     assert "has no export to serve" in the_error(result)
@@ -144,7 +145,7 @@ def started(tmp_path: Path) -> Iterator[object]:
 def test_a_signal_is_a_good_end(started, exported, tmp_path, sent):
     run = tmp_path / "run"
     run.mkdir()
-    write_manifest(run / "manifest.json", {"name": "tiny", "export": str(exported)})
+    write_manifest(run / "manifest.json", small_manifest(export=str(exported)))
     process, url = started(run)
     request = urllib.request.Request(f"{url}/v1/classify", encoded(1))
     with urllib.request.urlopen(request, timeout=30) as response:

@@ -26,8 +26,8 @@ NOTES = {
     ),
     "statistics of another norm": (
         "model: {backbone: resnet18, weights: random, batch_norm: train, "
-        "regularize: {norm: layer}}",
-        "model.batch_norm does nothing with regularize.norm layer",
+        "regularization: {norm: layer}}",
+        "model.batch_norm does nothing with regularization.norm layer",
     ),
     "spatial dropout of one number": (
         "model: {head: {dropout_kind: spatial}}",
@@ -39,11 +39,11 @@ NOTES = {
     ),
     "steps that never come": (
         "train: {schedule: step, step_epochs: 50}",
-        "train.step_epochs 50 is never over: no phase has more than 20 epochs",
+        "train.step_epochs 50 is not shorter than the longest phase (20 epochs)",
     ),
     "a plateau that is never over": (
         "train: {schedule: plateau, plateau_patience: 30}",
-        "train.plateau_patience 30 is never over: no phase has more than 20 epochs",
+        "train.plateau_patience 30 is not shorter than the longest phase (20 epochs)",
     ),
     "a warm-up of its own": (
         "train: {schedule: one_cycle, warmup_epochs: 3}",
@@ -51,7 +51,7 @@ NOTES = {
     ),
     "a warm-up that is never over": (
         "train: {warmup_epochs: 50}",
-        "train.warmup_epochs 50 is never over: no phase has more than 20 epochs",
+        "train.warmup_epochs 50 is not shorter than the longest phase (20 epochs)",
     ),
     "focal loss": ("train: {focal_gamma: 3}", "train.focal_gamma does nothing with imbalance none"),
     "views of no cache": (
@@ -85,7 +85,8 @@ USED = {
     "attention": "model: {head: {kind: attention, attention_dropout: 0.5}}",
     "a hidden layer": ("model: {norm_groups: 4, head: {kind: mlp, hidden_units: 64, norm: group}}"),
     "groups in the backbone": (
-        "model: {backbone: resnet18, weights: random, norm_groups: 4, regularize: {norm: group}}"
+        "model: {backbone: resnet18, weights: random, norm_groups: 4, "
+        "regularization: {norm: group}}"
     ),
     "batch norm": "model: {backbone: resnet50, batch_norm: train}",
     "maps": "model: {head: {kind: flatten, dropout_kind: spatial}}",

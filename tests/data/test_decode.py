@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +22,10 @@ from tests.data.samples import (
     tiles,
     with_orientation,
 )
+from tests.fork_server import ForkServer
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode import decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.pipeline import image_dataset, image_files
 
@@ -185,7 +185,9 @@ def test_an_opaque_animation_cannot_overwrite_memory() -> None:
         assert decoded(data).shape == (60, 80, 3)
 
 
-def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path: Path) -> None:
+def test_training_prediction_and_the_exported_graph_see_the_same_pixels(
+    tmp_path: Path, forked_tensorflow: ForkServer
+) -> None:
     (tmp_path / "photos").mkdir()
     for name, data in good_files().items():
         (tmp_path / "photos" / name).write_bytes(data)
@@ -204,7 +206,8 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path
         "assert loaded.batch(tf.constant([], tf.string))[0].shape == (0, 20, 30, 3)\n"
         "np.savez(sys.argv[1] + '/found.npz', images=images, ok=ok)\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=tmp_path)
+    done = forked_tensorflow.run(program, str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     exported = np.load(tmp_path / "found.npz")
     predicted, ok = batch(tf.constant(items))
     np.testing.assert_array_equal(exported["images"], predicted)

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.duplicates import clusters, image_match, perceptual_hash
+from tltool.data.duplicates import find_duplicates, image_match, perceptual_hash
 from tltool.data.duplicates.find_duplicates import find_copies
 from tltool.data.duplicates.perceptual_hash import distance, near_pairs
 from tltool.data.sources.folder import read_folder
@@ -199,7 +199,7 @@ def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.Monkey
 
 
 def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "_FEW_COMPARISONS", 0)  # as among many images
+    monkeypatch.setattr(find_duplicates, "_FEW_COMPARISONS", 0)  # as among many images
     pictures = aligned(150)
     for number in range(12):
         original = pictures[Path(f"{number:05d}")]

@@ -16,7 +16,8 @@ from tests.conftest import PhotoMaker, picture
 from tests.data.samples import SAMPLES, by_pillow, encode, see_through, tiles
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.decode import decode_and_resize
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.pipeline import image_dataset, image_files
 from tltool.data.sources.folder import read_folder

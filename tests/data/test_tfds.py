@@ -16,7 +16,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tltool.data.sources import fetch
+from tltool.data.sources import tfds_download
 from tltool.data.sources.open import read_source
 from tltool.data.sources.tfds import DatasetName, parse_name
 from tltool.data.sources.tfds_download import fetch_dataset
@@ -239,8 +239,8 @@ while time.monotonic() < end:
 def test_files_that_get_other_names_while_they_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_PROGRAM", BUSY)
-    monkeypatch.setattr(fetch, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(tfds_download, "_PROGRAM", BUSY)
+    monkeypatch.setattr(tfds_download, "_POLL_SECONDS", 0.001)
     fetch_dataset("busy", tmp_path, observer=SilentObserver())
 
 

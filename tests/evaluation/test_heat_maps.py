@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.decode import decode_and_resize
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import UsageError
 from tltool.evaluation.explain.heat_map_placement import place_heat_map, visible_box
 from tltool.evaluation.explain.overlay import overlay, side_by_side

@@ -11,9 +11,16 @@ import tensorflow as tf
 from tests.export.tiny_classifier import SPEC, encoded, export
 from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
+from tltool.export import fresh_process
 from tltool.export.parity import ParityChild, check_parity, reference_probabilities
 
+REAL_CHILD = fresh_process.start_child  # before tests/conftest.py puts another one in its place
 COUNT = 11  # more than one batch of the child, and not a whole number of them
+
+
+@pytest.fixture(autouse=True)
+def _real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh_process, "start_child", REAL_CHILD)
 
 
 @pytest.fixture(scope="module", name="images")

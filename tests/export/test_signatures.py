@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,9 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.export.tiny_classifier import SPEC, encoded
-from tltool.data.decoding.decode import Resize, decode_batch
+from tests.fork_server import ForkServer
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import Resize
 from tltool.errors import DataError, GateError
 from tltool.export.any_size import to_model_size
 from tltool.export.seal import SEAL_FILE, check_seal, write_seal
@@ -100,11 +100,10 @@ with tf.device(device):
 
 @pytest.mark.slow
 def test_it_runs_where_no_operation_may_move_to_another_device(
-    exported: Path, tmp_path: Path
+    exported: Path, tmp_path: Path, forked_tensorflow: ForkServer
 ) -> None:
     (tmp_path / "photo").write_bytes(encoded(1))
-    command = [sys.executable, "-c", ALONE, str(exported), str(tmp_path / "photo")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked_tensorflow.run(ALONE, str(exported), str(tmp_path / "photo"))
     assert done.stdout.splitlines() == ["[True, False]"] * 2, done.stderr
 
 

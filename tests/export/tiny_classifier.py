@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.export.saved_model import Contents, Embed, export_saved_model
 from tltool.training.ood import OutlierDetector
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.conftest import write_photos
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.events import SilentObserver
 from tltool.features import embedding_similarity
 from tltool.features.embedding_similarity import EmbeddingSimilarity

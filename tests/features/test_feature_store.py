@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from tltool.augment.spec import AugmentSpec, WithProbability
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.features.extract import Features
 from tltool.features.feature_store import BFLOAT16, FeatureStore, reserve
-from tltool.features.image_source import ImageSource, rows_of_epoch
-from tltool.features.sampler import Sampler, shuffled_order
+from tltool.features.image_source import ImageSource
+from tltool.features.sampler import Sampler, rows_of_epoch, shuffled_order
 
 EVERYTHING = AugmentSpec(
     "horizontal", (0.5, 1.5), 0.4, 0.4, 1.0, rotation=20, noise=WithProbability(20, 0.5)
@@ -85,9 +85,9 @@ def test_progress_never_claims_more_rows_than_were_committed(tmp_path):
     assert json.loads((tmp_path / "pass" / "progress.json").read_text())["rows"] == 2
 
 
-def test_no_room_on_the_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})())
-    with pytest.raises(EnvironmentProblem, match="no room"):
+    with pytest.raises(EnvironmentProblem, match="no space"):
         FeatureStore(tmp_path / "pass", count=1000, columns=COLUMNS)
     assert list((tmp_path / "pass").iterdir()) == []
 
@@ -168,7 +168,7 @@ def test_cached_views_are_the_first_epochs_of_the_live_path(make_photos):
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
     for number in (1, 2, 3):
         cached = source.augmented(EVERYTHING, seed=3, epoch=number).as_numpy_iterator()
-        live = source.drawn(EVERYTHING, Sampler(labels, seed=3), epoch=number).as_numpy_iterator()
+        live = source.sampled(EVERYTHING, Sampler(labels, seed=3), epoch=number).as_numpy_iterator()
         for one, other in zip(cached, live, strict=True):
             for part, again in zip(one, other, strict=True):
                 np.testing.assert_array_equal(part, again)
@@ -181,7 +181,7 @@ def test_a_photo_drawn_twice_in_an_epoch_is_changed_in_two_ways(make_photos):
     spec = AugmentSpec(crop=(0.3, 1.5))
 
     def drawn(sampler: Sampler) -> list[np.ndarray]:
-        batches = list(source.drawn(spec, sampler, epoch=1).as_numpy_iterator())
+        batches = list(source.sampled(spec, sampler, epoch=1).as_numpy_iterator())
         return [np.concatenate(part) for part in zip(*batches, strict=True)]
 
     draws, images, one_hot = drawn(Sampler(labels, seed=0, balanced=True))

@@ -18,7 +18,7 @@ def labels_of(counts: list[int]) -> np.ndarray:
 @given(counts=sizes, epoch=st.integers(1, 9))
 def test_every_class_comes_equally_often_to_one_photo(counts: list[int], epoch: int) -> None:
     labels = labels_of(counts)
-    photos, _ = Sampler(labels, seed=3, balanced=True).draws(epoch)
+    photos, _ = Sampler(labels, seed=3, balanced=True).sample(epoch)
     assert len(photos) == len(labels)
     drawn = np.bincount(labels[photos], minlength=len(counts))
     assert drawn.max() - drawn.min() <= 1
@@ -30,7 +30,7 @@ def test_no_photo_is_drawn_again_before_all_others_of_its_class(
 ) -> None:
     labels = labels_of(counts)
     sampler = Sampler(labels, seed=0, balanced=True)
-    drawn = [sampler.draws(epoch) for epoch in range(1, epochs + 1)]
+    drawn = [sampler.sample(epoch) for epoch in range(1, epochs + 1)]
     photos, turns = (np.concatenate(part) for part in zip(*drawn, strict=True))
     times = np.bincount(photos, minlength=len(labels))
     for number in range(len(counts)):
@@ -40,7 +40,7 @@ def test_no_photo_is_drawn_again_before_all_others_of_its_class(
 
 
 def test_without_balance_every_photo_comes_once_and_its_turn_is_the_epoch() -> None:
-    photos, turns = Sampler(labels_of([5, 30]), seed=0).draws(4)
+    photos, turns = Sampler(labels_of([5, 30]), seed=0).sample(4)
     assert sorted(photos) == list(range(35))
     assert set(turns) == {4}
 
@@ -48,10 +48,10 @@ def test_without_balance_every_photo_comes_once_and_its_turn_is_the_epoch() -> N
 def test_draws_are_a_function_of_seed_and_epoch() -> None:
     one, other = (Sampler(labels_of([5, 30]), seed, balanced=True) for seed in (0, 1))
     again = Sampler(labels_of([5, 30]), 0, balanced=True)
-    again.draws(1)  # what was drawn before does not matter
-    np.testing.assert_array_equal(one.draws(7), again.draws(7))
-    assert not np.array_equal(one.draws(7)[0], one.draws(8)[0])
-    assert not np.array_equal(one.draws(7)[0], other.draws(7)[0])
+    again.sample(1)  # what was drawn before does not matter
+    np.testing.assert_array_equal(one.sample(7), again.draws(7))
+    assert not np.array_equal(one.sample(7)[0], one.draws(8)[0])
+    assert not np.array_equal(one.sample(7)[0], other.draws(7)[0])
 
 
 @given(counts=sizes, count=st.integers(1, 120))

@@ -90,7 +90,7 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
         ({"kind": "mlp", "norm": "bach"}, "Did you mean 'batch'"),
         ({"kind": "mlp", "hidden_units": 0}, "at least 1 hidden unit"),
         ({"kind": "flatten", "hidden_units": 0}, "at least 1 hidden unit"),
-        ({"kind": "flatten", "norm": "instance"}, "knows no instance normalisation"),
+        ({"kind": "flatten", "norm": "instance"}, "has no instance normalisation"),
         ({"kind": "mlp", "norm": "group", "groups": 5}, "5 groups do not divide the 12 channels"),
         ({"kind": "gap_conv", "drops": DropoutSettings("dropconnect")}, "'gap_conv' has none"),
     ],

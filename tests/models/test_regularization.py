@@ -11,8 +11,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.norms import NORMS, norm_layer
-from tltool.models.regularization import for_inference, regularize
-from tltool.models.regularization_spec import Regularize
+from tltool.models.regularization import for_inference, regularize_backbone
+from tltool.models.regularization_spec import RegularizationSpec
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 
 PHOTOS = np.random.default_rng(0).normal(0, 1, (6, 32, 32, 3)).astype(np.float32)
@@ -26,12 +26,12 @@ def extractor(name: str = "tiny_resnet") -> keras.Model:
 
 
 def changed(
-    settings: Regularize, name: str = "tiny_resnet", *, pretrained: bool = False
+    settings: RegularizationSpec, name: str = "tiny_resnet", *, pretrained: bool = False
 ) -> tuple[keras.Model, keras.Model]:
     """Return the plain network and the regularised one, with the same weights if they fit."""
     plain = extractor(name)
     backbone = get_backbone(name)
-    other = regularize(plain, backbone, settings, pretrained=pretrained, seed=3)
+    other = regularize_backbone(plain, backbone, settings, pretrained=pretrained, seed=3)
     if settings.norm in ("batch", "sync_batch"):
         for layer in plain.layers:
             other.get_layer(layer.name).set_weights(layer.get_weights())
@@ -39,10 +39,10 @@ def changed(
 
 
 SETTINGS = {
-    "stochastic depth": (Regularize(stochastic_depth=0.5), "tiny_resnet"),
-    "blocks in a residual net": (Regularize(drop_block=(0.3, 2)), "tiny_resnet"),
-    "blocks in a plain net": (Regularize(drop_block=(0.3, 2)), "tiny_vgg"),
-    "all": (Regularize(0.5, (0.3, 2), "sync_batch"), "tiny_resnet"),
+    "stochastic depth": (RegularizationSpec(stochastic_depth=0.5), "tiny_resnet"),
+    "blocks in a residual net": (RegularizationSpec(drop_block=(0.3, 2)), "tiny_resnet"),
+    "blocks in a plain net": (RegularizationSpec(drop_block=(0.3, 2)), "tiny_vgg"),
+    "all": (RegularizationSpec(0.5, (0.3, 2), "sync_batch"), "tiny_resnet"),
 }
 
 
@@ -70,7 +70,9 @@ def test_a_model_without_such_layers_is_its_own():
     model = extractor()
     assert for_inference(model) is model
     assert (
-        regularize(model, get_backbone("tiny_resnet"), Regularize(), pretrained=False, seed=0)
+        regularize_backbone(
+            model, get_backbone("tiny_resnet"), RegularizationSpec(), pretrained=False, seed=0
+        )
         is model
     )
 
@@ -78,14 +80,16 @@ def test_a_model_without_such_layers_is_its_own():
 def test_the_depth_decays_linearly():
     images = keras.Input((32, 32, 3), name="images")
     model = keras.Model(images, build_resnet(18, images))
-    deep = regularize(model, get_backbone("resnet18"), Regularize(0.4), pretrained=True, seed=0)
+    deep = regularize_backbone(
+        model, get_backbone("resnet18"), RegularizationSpec(0.4), pretrained=True, seed=0
+    )
     rates = [layer.rate for layer in deep.layers if layer.name.endswith("drop_path")]
     assert rates == pytest.approx([0.4 * number / 8 for number in range(1, 9)])
 
 
 def test_whole_blocks_are_skipped():
     """With everything dropped but the shortcut, the last block passes its shortcut on."""
-    _, other = changed(Regularize(stochastic_depth=0.999999))
+    _, other = changed(RegularizationSpec(stochastic_depth=0.999999))
     last = other.get_layer("block3_out").output
     shortcut = other.get_layer("block3_downsample_1").output
     parts = keras.Model(other.input, [last, shortcut])
@@ -125,7 +129,7 @@ def test_only_batch_norm_depends_on_the_batch(norm):
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "batch"])
 def test_a_norm_replaces_every_batch_norm(norm):
-    plain, other = changed(Regularize(norm=norm))
+    plain, other = changed(RegularizationSpec(norm=norm))
     names = [one.name for one in plain.layers if isinstance(one, keras.layers.BatchNormalization)]
     assert len(names) > 5
     kinds = {type(other.get_layer(name)).__name__ for name in names}
@@ -149,26 +153,38 @@ def test_groups_of_none_are_as_many_as_divide_up_to_32():
 @pytest.mark.parametrize(
     ("settings", "name", "pretrained", "told"),
     [
-        (Regularize(stochastic_depth=0.1), "tiny_vgg", False, "tiny_vgg has none"),
+        (RegularizationSpec(stochastic_depth=0.1), "tiny_vgg", False, "tiny_vgg has none"),
         (
-            Regularize(drop_block=(0.1, 5)),
+            RegularizationSpec(drop_block=(0.1, 5)),
             "tiny_resnet",
             False,
             "5 x 5 .* 4 x 4 maps of stage block3",
         ),
-        (Regularize(norm="group"), "tiny_vgg", False, "tiny_vgg has no normalisation"),
-        (Regularize(norm="group"), "tiny_resnet", True, "are for batch normalisation, not group"),
-        (Regularize(norm="group", groups=3), "tiny_resnet", False, "3 groups do not divide the 16"),
-        (Regularize(norm="gruop"), "tiny_resnet", False, "Did you mean 'group'?"),
+        (RegularizationSpec(norm="group"), "tiny_vgg", False, "tiny_vgg has no normalisation"),
+        (
+            RegularizationSpec(norm="group"),
+            "tiny_resnet",
+            True,
+            "are for batch normalisation, not group",
+        ),
+        (
+            RegularizationSpec(norm="group", groups=3),
+            "tiny_resnet",
+            False,
+            "3 groups do not divide the 16",
+        ),
+        (RegularizationSpec(norm="gruop"), "tiny_resnet", False, "Did you mean 'group'?"),
     ],
 )
 def test_what_cannot_be_done_is_refused(settings, name, pretrained, told):
     with pytest.raises(UsageError, match=told) as caught:
-        regularize(extractor(name), get_backbone(name), settings, pretrained=pretrained, seed=0)
+        regularize_backbone(
+            extractor(name), get_backbone(name), settings, pretrained=pretrained, seed=0
+        )
     assert caught.value.hint
 
 
 def test_rates_rise_from_block_to_block():
-    _, other = changed(Regularize(stochastic_depth=0.3))
+    _, other = changed(RegularizationSpec(stochastic_depth=0.3))
     rates = [layer.rate for layer in other.layers if layer.name.endswith("drop_path")]
     assert all(low < high for low, high in pairwise(rates))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec, WithProbability
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.features.extract import Features
 from tltool.features.image_source import ImageSource
@@ -45,43 +45,43 @@ def views_of(number: int) -> list[Features]:
     ]
 
 
-def batches(changes: AugmentationSchedule, epoch: int, *, phase: str = "head", views: int = 3):
+def batches(schedule: AugmentationSchedule, epoch: int, *, phase: str = "head", views: int = 3):
     make = {"head": head_data, "finetune": finetune_data}[phase]
     more = {} if phase == "head" else {"to_pooled": None}
     data = make(
         views_of(views), views_of(1)[0], np.zeros(COUNT), head=None, batch_size=4,
-        sampler=SAMPLER, changes=changes, **more,
+        sampler=SAMPLER, augmentation=schedule, **more,
     )  # fmt: skip
     parts = list(data.batches(epoch))
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def test_without_changes_features_come_as_they_are_stored():
+def test_without_augmentation_features_are_used_as_stored():
     inputs, labels = batches(AugmentationSchedule(AugmentSpec(), FeatureSpec(), 3), 1)
     assert set(np.round(inputs.mean(axis=1)).astype(int)) == {0, 10, 20}
     np.testing.assert_array_equal(np.sort(labels.argmax(axis=1)), np.arange(COUNT))
 
 
 @pytest.mark.parametrize("phase", ["head", "finetune"])
-def test_blended_views_are_left_out_in_the_last_epochs(phase):
-    changes = AugmentationSchedule(AugmentSpec(mixup=0.2), FeatureSpec(), mixed_epochs=3)
+def test_blended_views_are_excluded_from_the_last_epochs(phase):
+    schedule = AugmentationSchedule(AugmentSpec(mixup=0.2), FeatureSpec(), mixed_epochs=3)
     axes = {"head": 1, "finetune": (1, 2, 3)}[phase]
-    blended = batches(changes, 3, phase=phase)[0].mean(axis=axes)
-    plain = batches(changes, 4, phase=phase)[0].mean(axis=axes)
+    blended = batches(schedule, 3, phase=phase)[0].mean(axis=axes)
+    original = batches(schedule, 4, phase=phase)[0].mean(axis=axes)
     assert set(np.round(blended).astype(int)) == {0, 10, 20}
-    assert set(np.round(plain).astype(int)) == {0}
+    assert set(np.round(original).astype(int)) == {0}
 
 
-def test_views_that_are_not_blended_stay_to_the_end():
-    changes = AugmentationSchedule(AugmentSpec(flip="horizontal"), FeatureSpec(), mixed_epochs=3)
-    assert set(np.round(batches(changes, 4)[0].mean(axis=1)).astype(int)) == {0, 10, 20}
+def test_views_that_are_not_blended_are_used_to_the_end():
+    schedule = AugmentationSchedule(AugmentSpec(flip="horizontal"), FeatureSpec(), mixed_epochs=3)
+    assert set(np.round(batches(schedule, 4)[0].mean(axis=1)).astype(int)) == {0, 10, 20}
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_features_are_not_blended_in_the_last_epochs(name):
-    changes = AugmentationSchedule(AugmentSpec(), FeatureSpec(**{name: 1.0}), mixed_epochs=3)
-    assert (batches(changes, 3, phase="finetune")[1].max(axis=1) < 1).any()
-    assert (batches(changes, 4, phase="finetune")[1].max(axis=1) == 1).all()
+    schedule = AugmentationSchedule(AugmentSpec(), FeatureSpec(**{name: 1.0}), mixed_epochs=3)
+    assert (batches(schedule, 3, phase="finetune")[1].max(axis=1) < 1).any()
+    assert (batches(schedule, 4, phase="finetune")[1].max(axis=1) == 1).all()
 
 
 @pytest.mark.parametrize("phase", ["head", "finetune"])
@@ -95,27 +95,27 @@ def test_features_are_not_blended_in_the_last_epochs(name):
     ],
     ids=lambda spec: spec.names[0],
 )
-def test_features_change_in_another_way_in_every_epoch_but_the_same_in_every_run(phase, spec):
+def test_features_are_augmented_differently_in_every_epoch_but_equally_in_every_run(phase, spec):
     if phase == "head" and spec.needs_maps:
         pytest.skip("works on maps")
-    changes = AugmentationSchedule(AugmentSpec(), spec, mixed_epochs=9)
-    once = batches(changes, 1, phase=phase, views=1)[0]
-    np.testing.assert_array_equal(once, batches(changes, 1, phase=phase, views=1)[0])
-    plain = batches(AugmentationSchedule(AugmentSpec(), FeatureSpec(), 9), 1, phase=phase, views=1)[
-        0
-    ]
-    assert not np.allclose(once, plain)
-    other = batches(changes, 2, phase=phase, views=1)[0]
+    schedule = AugmentationSchedule(AugmentSpec(), spec, mixed_epochs=9)
+    once = batches(schedule, 1, phase=phase, views=1)[0]
+    np.testing.assert_array_equal(once, batches(schedule, 1, phase=phase, views=1)[0])
+    original = batches(
+        AugmentationSchedule(AugmentSpec(), FeatureSpec(), 9), 1, phase=phase, views=1
+    )[0]
+    assert not np.allclose(once, original)
+    other = batches(schedule, 2, phase=phase, views=1)[0]
     assert not np.allclose(np.sort(once.ravel()), np.sort(other.ravel()))
 
 
-def test_live_photos_are_not_blended_in_the_last_epochs(make_photos):
+def test_live_images_are_not_blended_in_the_last_epochs(make_photos):
     items = read_folder(make_photos(n=4, size=24)).items
     numbers = np.array([item.label == "dog" for item in items], np.int64)
     source = ImageSource(items, numbers, 2, DecodeSpec(16, 16), batch_size=8)
     data = live_data(
         source, source,
-        changes=AugmentationSchedule(AugmentSpec(mixup=1.0), FeatureSpec(), mixed_epochs=1),
+        augmentation=AugmentationSchedule(AugmentSpec(mixup=1.0), FeatureSpec(), mixed_epochs=1),
         to_pooled=None, head=None, sampler=Sampler(numbers, seed=0), first_epoch=0,
     )  # fmt: skip
     labels = {epoch: next(iter(data.batches(epoch)))[1].numpy() for epoch in (1, 2)}

@@ -6,7 +6,7 @@ import pytest
 
 from tltool.training.cache_costs import Workload, estimate
 
-WORK = Workload(train=1000, held=200, views=2, head_epochs=10, finetune_epochs=5)
+WORK = Workload(train=1000, validation=200, views=2, head_epochs=10, finetune_epochs=5)
 
 
 def test_a_heavy_trunk_is_cached():
@@ -16,12 +16,12 @@ def test_a_heavy_trunk_is_cached():
 
 
 def test_a_trunk_that_costs_nothing_is_not():
-    work = Workload(train=1000, held=200, views=8, head_epochs=0, finetune_epochs=2)
+    work = Workload(train=1000, validation=200, views=8, head_epochs=0, finetune_epochs=2)
     assert not estimate(work, trunk_seconds=0.0001, tail_seconds=0.1, gpu=False).cached
 
 
 def test_a_single_epoch_is_not_worth_many_views():
-    work = Workload(train=1000, held=200, views=16, head_epochs=0, finetune_epochs=1)
+    work = Workload(train=1000, validation=200, views=16, head_epochs=0, finetune_epochs=1)
     assert not estimate(work, trunk_seconds=0.1, tail_seconds=0.01, gpu=False).cached
 
 

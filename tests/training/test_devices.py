@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -69,9 +67,8 @@ REGULARIZED = {"l2": 0.01, "clip_norm": 0.2, "max_norm": 0.9}
 @pytest.mark.parametrize(
     ("kind", "more"), [("sgd", {}), ("adamw", {}), ("sgd", REGULARIZED)], ids=str
 )
-def test_two_devices_give_the_weights_of_one(kind, more):
-    command = [sys.executable, "-c", PROGRAM, kind, json.dumps(more)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def test_two_devices_give_the_weights_of_one(forked_tltool, kind, more):
+    done = forked_tltool.run(PROGRAM, kind, json.dumps(more))
     assert done.returncode == 0, done.stderr[-3000:]
     difference = json.loads(done.stdout.splitlines()[-1])
     assert difference["told"] < 1e-4

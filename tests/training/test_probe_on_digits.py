@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tltool.models.backbones import get_backbone
-from tltool.training.measure import loss_and_accuracy
-from tltool.workflows.pooled import Pooler
 
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.sources.open import read_source
 from tltool.events import SilentObserver
-from tltool.recipe.schema import ProbeSection
+from tltool.models.backbone_registry import get_backbone
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
+from tltool.training.validation import loss_and_accuracy
+from tltool.workflows.dataset.embeddings import EmbeddingExtractor
 from tltool.workflows.samples import write_digits
 
 pytestmark = [pytest.mark.pretrained, pytest.mark.slow]
@@ -30,7 +30,7 @@ def _digits(
     listing = read_source(folder, observer=observer)
     how = {"on_bad": "fail", "max_bad_fraction": 0.0, "max_pixels": 10**6, "observer": observer}
     catalog = audit(listing, **how).catalog  # type: ignore[arg-type]
-    pooler = Pooler(
+    pooler = EmbeddingExtractor(
         get_backbone("vgg16"),
         image_size=48,
         resize="crop",

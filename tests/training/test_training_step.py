@@ -112,7 +112,7 @@ def two_groups() -> list[Group]:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_lower_stage_stays_untouched_until_it_joins(optimizer):
+def test_a_lower_stage_is_not_trained_before_it_is_unfrozen(optimizer):
     settings = {"optimizer": optimizer, "weight_decay": 0.1, "max_norm": 1.0, "unfreeze_every": 2}
     early = stepped(groups=two_groups(), epochs=(1, 2), **settings)
     later = stepped(groups=two_groups(), epochs=(1, 2, 3), **settings)

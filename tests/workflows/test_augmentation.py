@@ -18,19 +18,20 @@ from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
-from tltool.workflows.preflight.recipe import check_names
+from tltool.workflows.preflight.augmentation import feature_map_problems
+from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resolve.augmentation import (
     augment_spec,
-    check_maps,
     feature_spec,
     resolve_augmentation,
     single_transforms,
 )
+from tltool.workflows.resolve.run_spec import resolve
 
 FEATURES = (
     "augment.feature_mixup.alpha=0.4",
     "augment.feature_cutmix.alpha=1",
-    "augment.feature_noise.deviation=0.2",
+    "augment.feature_noise.stddev=0.2",
     "augment.mixstyle.probability=1",
     "augment.mix_off_epochs=1",
 )
@@ -57,13 +58,13 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     runs, told = {}, {}
     for name, settings in {"plain": (), "changed": FEATURES}.items():
         listener = Listener()
-        recipe = load_recipe("vgg16", merged(*tiny_settings, *settings))
+        recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", *settings))
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
         told[name] = listener.told
-    why = "training images; mixup pays from 5,000 on"
+    why = "training images; mixup needs 5,000"
     assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
-    noted = read_manifest(runs["plain"] / "manifest.json")["augmentation"]
+    noted = read_manifest(runs["plain"] / "manifest.json").augmentation
     assert noted["policy"] == "light"
     assert why in noted["why"]
     light = "flip horizontal, crop (min_area 0.6, max_aspect 1.25)"
@@ -105,10 +106,15 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
         for number in range(8):
             pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
-    settings = ("train.head.epochs=1", "train.finetune.epochs=0", "train.cache.views=2")
+    settings = (
+        "augment.policy=auto",
+        "train.head.epochs=1",
+        "train.finetune.epochs=0",
+        "train.cache.views=2",
+    )
     listener = Listener()
     result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
-    noted = read_manifest(result.run / "manifest.json")["augmentation"]
+    noted = read_manifest(result.run / "manifest.json").augmentation
     assert noted["policy"] == "light"
     assert ("no mirror images" in noted["why"]) is not mirrored
     assert ("flip horizontal" in noted["changes"]) is mirrored
@@ -155,7 +161,7 @@ def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
 )
 def test_changes_of_features_that_no_phase_could_make_are_refused(settings, told):
     with pytest.raises(UsageError, match=told) as caught:
-        check_names(load_recipe("vgg16", settings))
+        check_recipe(resolve(load_recipe("vgg16", settings)))
     assert caught.value.hint
     assert "\n" not in caught.value.message
 
@@ -163,9 +169,10 @@ def test_changes_of_features_that_no_phase_could_make_are_refused(settings, told
 @pytest.mark.parametrize("name", ["feature_cutmix", "mixstyle"])
 def test_maps_of_one_position_are_refused(name):
     recipe = load_recipe("vgg16", [f"augment.{name}={{}}"])
-    check_maps(recipe, 2, 1)
-    with pytest.raises(UsageError, match=f"augment.{name} needs feature maps of more than 1x1"):
-        check_maps(recipe, 1, 1)
+    changes = resolve(recipe).feature_changes
+    assert list(feature_map_problems(changes, height=2, width=1)) == []
+    (problem,) = feature_map_problems(changes, height=1, width=1)
+    assert f"augment.{name} needs feature maps of more than 1x1" in problem.message
 
 
 @pytest.mark.parametrize("settings", [("train.cache.views=1",), ("train.head.epochs=0",)])

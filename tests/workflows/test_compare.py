@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem
-from tltool.runs.manifest import write_manifest
+from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.workflows.compare_backbones import _Probes
 from tltool.workflows.finetune import FinetuneResult
 
@@ -114,10 +115,9 @@ def test_missing_images_are_listed_without_a_thumbnail(trained, other, tmp_path)
 
 def move_photos(run: Path, photos: Path) -> None:
     """Change the path of the images in the manifest of the run."""
-    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
-    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
-    manifest["arguments"]["photos"] = str(photos)
-    write_manifest(run / "manifest.json", manifest)
+    path = run / "manifest.json"
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, options=replace(manifest.options, data=str(photos))))
 
 
 def test_a_changed_image_is_not_shown(trained, other, tmp_path):
@@ -257,7 +257,12 @@ def test_a_class_of_one_image_is_not_checked_for_label_errors(
     write_fruit(photos / "val", n=3, seed=2)
     lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
     shutil.move(lemon, photos / "train" / "lemon")
-    found = finetune_tiny(photos, "train.head.epochs=0", "train.finetune.epochs=0")
+    found = finetune_tiny(
+        photos,
+        "evaluate.label_errors=true",
+        "train.head.epochs=0",
+        "train.finetune.epochs=0",
+    )
     figures = found.metrics["label_errors"]
     assert (figures["n"], figures["skipped_classes"]) == (33, ["lemon"])
-    assert "labels of lemon are not looked at" in (found.run / "log.txt").read_text("utf-8")
+    assert "labels of lemon are not checked" in (found.run / "log.txt").read_text("utf-8")

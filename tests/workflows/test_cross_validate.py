@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
+from tltool.recipe.load import read_recipe
+from tltool.runs.run_options import RunOptions
 from tltool.workflows import sweep
-from tltool.workflows.cross_validate import cross_validate, mean_over
+from tltool.workflows.cross_validate import CrossValidation, cross_validate, mean_over
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -33,12 +35,17 @@ def short(tiny_settings: tuple[str, ...]) -> list[str]:
     ]
 
 
+def run_folds(photos: Path, out: Path, settings: list[str]) -> CrossValidation:
+    """Cross-validate in two folds."""
+    options = RunOptions(str(photos))
+    return cross_validate(read_recipe("vgg16"), options, count=2, settings=settings, out=out)
+
+
 @pytest.fixture(scope="module")
 def crossed(fruit: Path, short: list[str], tmp_path_factory: pytest.TempPathFactory):
     """Return a cross-validation of two folds, and which passes its runs computed."""
     out = tmp_path_factory.mktemp("crossed") / "out"
-    found = cross_validate(str(fruit), recipe="vgg16", count=2, settings=short, out=out)
-    return found, out
+    return run_folds(fruit, out, short), out
 
 
 def test_every_photo_is_held_out_once(crossed):
@@ -91,14 +98,14 @@ def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(sweep, "finetune", no_training)
-    again = cross_validate(str(fruit), recipe="vgg16", count=2, settings=short, out=out)
+    monkeypatch.setattr(sweep, "start_run", no_training)
+    again = run_folds(fruit, out, short)
     assert again == found
     with pytest.raises(UsageError, match="a run with other settings"):
-        cross_validate(str(fruit), recipe="vgg16", count=2, settings=[*short, "seed=5"], out=out)
+        run_folds(fruit, out, [*short, "seed=5"])
     others = write_fruit(tmp_path / "others", n=6, seed=2)
     with pytest.raises(UsageError, match="were begun with other images"):
-        cross_validate(str(others), recipe="vgg16", count=2, settings=short, out=out)
+        run_folds(others, out, short)
 
 
 def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short, tmp_path):

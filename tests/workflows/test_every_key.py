@@ -54,10 +54,10 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.head.attention_dropout": ("0.5", ("model.head.kind=attention",)),
     "model.head.hidden_units": ("5", (MLP,)),
     "model.head.norm": ("batch", (MLP,)),
-    "model.regularize.stochastic_depth": ("0.5", RESNET),
-    "model.regularize.drop_block.rate": ("0.4", ("model.regularize.drop_block.rate=0.1",)),
-    "model.regularize.drop_block.size": ("2", ("model.regularize.drop_block.size=1",)),
-    "model.regularize.norm": ("group", RESNET),
+    "model.regularization.stochastic_depth": ("0.5", RESNET),
+    "model.regularization.drop_block.rate": ("0.4", ("model.regularization.drop_block.rate=0.1",)),
+    "model.regularization.drop_block.size": ("2", ("model.regularization.drop_block.size=1",)),
+    "model.regularization.norm": ("group", RESNET),
     "train.batch_size": ("4", ()),
     "train.optimizer": ("sgd", ()),
     "train.weight_decay": ("0.5", ()),
@@ -96,7 +96,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("train.early_stopping.patience=1", "train.head.epochs=4", "train.probe.enabled=false"),
     ),
     "evaluate.calibrate": ("true", ()),
-    "evaluate.coverage": ("0.6", ("evaluate.calibrate=true",)),
+    "evaluate.coverage": ("0.6", ()),
     "evaluate.min_accuracy": ("1", ()),
     "evaluate.asserts": ('["log_loss<=0.0001"]', ()),
     "evaluate.report": ("true", ()),
@@ -135,7 +135,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
                 saved_models=exports,
                 offline=True,
                 tensorboard=False,
-                caches=root / "caches",
+                feature_cache=root / "caches",
             )
         except TltoolError as error:
             return error.message.replace(str(folder), "FOLDER")

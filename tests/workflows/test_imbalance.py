@@ -54,7 +54,7 @@ def test_weights_are_told_and_noted(uneven, tmp_path, tiny_settings, cache):
     settings = ("train.imbalance=weights", f"train.cache={cache}")
     run, told = trained(uneven, tmp_path / "run", tiny_settings, *settings)
     counts = train_counts(run)
-    weights = read_manifest(run / "manifest.json")["class_weights"]
+    weights = read_manifest(run / "manifest.json").class_weights
     n = sum(counts.values())
     assert weights == {name: pytest.approx(n / (2 * counts[name])) for name in ("cat", "dog")}
     assert f"weights in the loss: cat {weights['cat']:.3f}, dog {weights['dog']:.3f}" in told
@@ -67,7 +67,7 @@ def test_balanced_sampling_says_how_often_photos_come(uneven, tmp_path, tiny_set
     each = sum(counts.values()) / 2
     (sentence,) = (text for text in told if text.startswith("every epoch draws"))
     assert f"one of 'dog' {each / counts['dog']:.1f} times" in sentence
-    assert "class_weights" not in read_manifest(run / "manifest.json")
+    assert read_manifest(run / "manifest.json").class_weights is None
 
 
 def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
@@ -90,6 +90,6 @@ def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path,
         measured[weight] = json.loads((run / "metrics.json").read_text())["validation"]
     counts = train_counts(run)
     mean = (counts["cat"] + 4 * counts["dog"]) / sum(counts.values())
-    weights = read_manifest(run / "manifest.json")["class_weights"]
+    weights = read_manifest(run / "manifest.json").class_weights
     assert weights == {name: pytest.approx(1 / mean) for name in ("cat", "dog")}
     assert measured[1] != measured[4]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -65,13 +64,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("verb", ["predict", "explain", "evaluate"])
-def test_memory_does_not_grow_with_the_number_of_photos(trained, many, verb):
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, verb, str(trained.run), str(many)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_memory_does_not_grow_with_the_number_of_photos(forked_tltool, trained, many, verb):
+    done = forked_tltool.run(MEASURED, verb, str(trained.run), str(many))
     assert done.returncode == 0, done.stderr
     count, grown = map(int, done.stdout.split())
     assert count == PHOTOS

@@ -22,6 +22,7 @@ from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
+CALIBRATED = "evaluate.calibrate=true"
 PROBE = ("train.head.epochs=0", "train.finetune.epochs=0")
 
 
@@ -51,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     other = write_stripes(photos / "other", n=10)
     (other / "broken.png").write_bytes(b"no picture")
     shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
-    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other"))
+    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other", CALIBRATED))
     return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
 
 
@@ -157,7 +158,7 @@ def test_ood_images_that_are_all_copies_of_class_images(fruit, finetune_tiny, tm
 def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     """On new images of the same kind; given the calibration images, the hits are beta-binomial."""
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
-    found = finetune_tiny(photos, *PROBE, "data.validation_fraction=0.5")
+    found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
     result = tltool("predict", found.run, fresh, "--sets", "0.8", "--json")
     rows = json.loads(result.stdout)

@@ -100,8 +100,8 @@ def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
         *flags("train.head.epochs=1", "train.finetune.epochs=1"),
     ]
     assert document("finetune", sources["zip"], "--out", tmp_path / "run", *how)
-    facts = read_manifest(tmp_path / "run" / "manifest.json")
-    assert facts["arguments"]["photos"] == str(sources["zip"])
+    manifest = read_manifest(tmp_path / "run" / "manifest.json")
+    assert manifest.options.data == str(sources["zip"])
     rows = (tmp_path / "run" / "split.csv").read_text("utf-8").splitlines()
     assert rows[1].startswith("green apple/0_00.png,")
     shutil.rmtree(tmp_path / "cache")

@@ -1,15 +1,15 @@
-"""Augmentation in tf.data: the same (seed, epoch, item) always gives the same image and label."""
+"""Augmentation in tf.data: the same (seed, epoch, image) always gives the same result."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tltool.augment.image_transforms import steps_of
+from tltool.augment.image_transforms import image_transforms
 from tltool.augment.mixing import Mixer
 from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugmentSpec
 
-_MIX_SALT = 7919  # keeps the draws of batches apart from those of items
+_MIX_SALT = 7919  # makes the draws of batches independent of those of images
 
 LabelledImage = tuple[
     tf.Tensor, tf.Tensor, tf.Tensor
@@ -17,22 +17,22 @@ LabelledImage = tuple[
 
 
 class Augmenter:
-    """Changes images one by one, then blends those of a batch.
+    """Transforms images one by one, then blends those of a batch.
 
     Args:
-        spec: what to change.
+        spec: the augmentation.
         size: height and width of the images.
     """
 
     def __init__(self, spec: AugmentSpec, size: tuple[int, int]) -> None:
         self._spec, self._size = spec, size
         self._stream = SeedStream()
-        self._steps = steps_of(spec, size, self._stream)
+        self._transforms = image_transforms(spec, size, self._stream)
         self._mixer = Mixer(spec, self._stream)
 
     def batches(
         self,
-        photos: tf.data.Dataset,
+        images: tf.data.Dataset,
         *,
         key: tf.Tensor,
         batch_size: int,
@@ -44,27 +44,27 @@ class Augmenter:
             images: unbatched (index int64, image float32 [H, W, 3] in 0…255, label float32 [C]),
                 in the order of training.
             key: int32 [2], the seed of the run and the number of the epoch or cached view.
-            batch_size: images per batch; mixup and cutmix blend within a batch.
-            first: number of the first batch, int64, which the draws of a blend depend on.
+            batch_size: images per batch; mixup and cutmix blend images of one batch.
+            first: number of the first batch, int64, which seeds the blends.
 
         Returns:
             Dataset of (index int64 [B], images float32 [B, H, W, 3], labels float32 [B, C]).
         """
 
-        def change(index: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> LabelledImage:
+        def transform(index: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> LabelledImage:
             self._stream.begin(tf.random.experimental.stateless_fold_in(key, index))
-            for step in self._steps:
-                image = step(image)
+            for apply in self._transforms:
+                image = apply(image)
             return index, tf.ensure_shape(image, (*self._size, 3)), label
 
         def mix(number: tf.Tensor, batch: LabelledImage) -> LabelledImage:
             salted = tf.random.experimental.stateless_fold_in(key, _MIX_SALT)
             self._stream.begin(tf.random.experimental.stateless_fold_in(salted, number))
-            index, images, labels = batch
-            return index, *self._mixer(images, labels)
+            index, pixels, labels = batch
+            return index, *self._mixer(pixels, labels)
 
-        changed = photos.map(change, num_parallel_calls=tf.data.AUTOTUNE)
-        batches = changed.batch(batch_size)
+        transformed = images.map(transform, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = transformed.batch(batch_size)
         if self._spec.mixes:
             batches = batches.enumerate(first).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
         return batches

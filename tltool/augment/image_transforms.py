@@ -1,4 +1,4 @@
-"""The changes of one image, in the order in which they are made."""
+"""The transforms of one image, in the order in which they are applied."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from tltool.augment import pixel_operations, rand_augment, seeded_layers
 from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugmentSpec, ColorJitter, WithProbability
 
-Step = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
+Transform = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
 
-_UNIT = (96 / 224, 1.0)  # sides of GridMask's units as shares of the image's, as in the paper
+_CELL = (96 / 224, 1.0)  # sides of GridMask's cells relative to the image's, as in the paper
 
 
-def steps_of(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> list[Step]:
-    """Return what is done to each image: first its geometry, then its colours, then holes.
+def image_transforms(
+    spec: AugmentSpec, size: tuple[int, int], stream: SeedStream
+) -> list[Transform]:
+    """Return the transforms of each image: geometry, colours, degradations, then occlusion.
 
     Args:
-        spec: what to change.
+        spec: the augmentation.
         size: height and width of the images.
-        stream: source of all draws.
+        stream: source of all random draws.
     """
     return [
         *_geometry(spec, size, stream),
         *_colours(spec, stream),
         *_degradations(spec, size, stream),
-        *_holes(spec, size, stream),
+        *_occlusion(spec, size, stream),
     ]
 
 
-def _geometry(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
+def _geometry(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Transform]:
     if spec.flip != "none":
         yield seeded_layers.flip(spec.flip, spec.flip_probability, stream)
     if spec.crop is not None:
@@ -43,39 +45,39 @@ def _geometry(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> I
         yield _affine(spec, size, stream)
 
 
-def _affine(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Step:
-    """Return rotation, translation, scale and shear as one step: one interpolation blurs once."""
-    turn, slant = (math.radians(angle or 0.0) for angle in (spec.rotation, spec.shear))
+def _affine(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Transform:
+    """Return rotation, translation, scale and shear as one transform: it interpolates only once."""
+    rotation, shear = (math.radians(angle or 0.0) for angle in (spec.rotation, spec.shear))
     zoom = math.log1p(spec.scale or 0.0)
     share = spec.translation or 0.0
 
-    def change(image: tf.Tensor) -> tf.Tensor:
+    def transform(image: tf.Tensor) -> tf.Tensor:
         drawn = stream.uniform((6,), -1.0, 1.0)
         return pixel_operations.affine(
             image,
-            angle=drawn[0] * turn,
+            angle=drawn[0] * rotation,
             shift=(drawn[1] * share * size[1], drawn[2] * share * size[0]),
             scale=tf.exp(drawn[3] * zoom),
-            shear=(tf.tan(drawn[4] * slant), tf.tan(drawn[5] * slant)),
+            shear=(tf.tan(drawn[4] * shear), tf.tan(drawn[5] * shear)),
         )
 
-    return change
+    return transform
 
 
-def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Step]:
+def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Transform]:
     if spec.color_jitter is not None:
         jitter = _color_jitter(spec.color_jitter, stream)
-        yield _sometimes(jitter, spec.color_jitter.probability, stream)
+        yield _with_probability(jitter, spec.color_jitter.probability, stream)
     if spec.grayscale is not None:
-        yield _sometimes(pixel_operations.grey, spec.grayscale, stream)
+        yield _with_probability(pixel_operations.grey, spec.grayscale, stream)
     if spec.rand_augment is not None:
         yield rand_augment.rand_augment(spec.rand_augment, stream)
     if spec.aug_mix is not None:
         yield rand_augment.aug_mix(spec.aug_mix, stream)
 
 
-def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Step:
-    def change(image: tf.Tensor) -> tf.Tensor:
+def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Transform:
+    def transform(image: tf.Tensor) -> tf.Tensor:
         drawn = stream.uniform((4,), -1.0, 1.0)
         if spec.brightness:
             image = pixel_operations.brightness(image, 1 + drawn[0] * spec.brightness)
@@ -85,41 +87,43 @@ def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Step:
             image = pixel_operations.saturation(image, 1 + drawn[2] * spec.saturation)
         return pixel_operations.hue(image, drawn[3] * spec.hue) if spec.hue else image
 
-    return change
+    return transform
 
 
-def _degradations(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
-    def noisy(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
-        deviation = stream.uniform((), 0.0, most.amount)
+def _degradations(
+    spec: AugmentSpec, size: tuple[int, int], stream: SeedStream
+) -> Iterator[Transform]:
+    def noisy(image: tf.Tensor, settings: WithProbability) -> tf.Tensor:
+        deviation = stream.uniform((), 0.0, settings.amount)
         return pixel_operations.add_noise(image, stream.normal((*size, 3)), deviation)
 
-    def blurred(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
-        sigma = stream.uniform((), 0.1 * most.amount, most.amount)
-        return pixel_operations.gaussian_blur(image, sigma, largest=most.amount)
+    def blurred(image: tf.Tensor, settings: WithProbability) -> tf.Tensor:
+        sigma = stream.uniform((), 0.1 * settings.amount, settings.amount)
+        return pixel_operations.gaussian_blur(image, sigma, largest=settings.amount)
 
-    def compressed(image: tf.Tensor, most: WithProbability) -> tf.Tensor:
+    def compressed(image: tf.Tensor, settings: WithProbability) -> tf.Tensor:
         return pixel_operations.jpeg(
-            image, stream.uniform((), 100 - int(most.amount), 101, tf.int32)
+            image, stream.uniform((), 100 - int(settings.amount), 101, tf.int32)
         )
 
     kinds = ((blurred, spec.blur), (noisy, spec.noise), (compressed, spec.jpeg))
-    for change, most in kinds:
-        if most is not None:
-            step = partial(change, most=most)
-            yield _sometimes(step, most.probability, stream)
+    for degrade, settings in kinds:
+        if settings is not None:
+            step = partial(degrade, settings=settings)
+            yield _with_probability(step, settings.probability, stream)
 
 
-def _holes(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Step]:
+def _occlusion(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Transform]:
     if spec.cutout is not None:
         yield seeded_layers.cutout(spec.cutout, stream)
     if spec.grid_mask is not None:
         step = _grid_mask(spec.grid_mask.amount, size, stream)
-        yield _sometimes(step, spec.grid_mask.probability, stream)
+        yield _with_probability(step, spec.grid_mask.probability, stream)
 
 
-def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Step:
-    def change(image: tf.Tensor) -> tf.Tensor:
-        unit = stream.uniform((), *(share * min(size) for share in _UNIT))
+def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Transform:
+    def transform(image: tf.Tensor) -> tf.Tensor:
+        unit = stream.uniform((), *(share * min(size) for share in _CELL))
         offset = stream.uniform((2,)) * unit
         angle = stream.uniform((), 0.0, 2 * math.pi)
         return pixel_operations.grid_mask(
@@ -131,19 +135,19 @@ def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Step
             fill=seeded_layers.MEAN_GREY,
         )
 
-    return change
+    return transform
 
 
-def _sometimes(step: Step, probability: float, stream: SeedStream) -> Step:
-    """Return a step that changes this share of the images; the others cost nothing."""
+def _with_probability(transform: Transform, probability: float, stream: SeedStream) -> Transform:
+    """Return a transform of this fraction of the images; the others cost nothing."""
     if probability >= 1:
-        return step
+        return transform
 
-    def perhaps(image: tf.Tensor) -> tf.Tensor:
+    def maybe(image: tf.Tensor) -> tf.Tensor:
         return tf.cond(
             stream.uniform(()) < probability,
-            lambda: tf.ensure_shape(step(image), image.shape),
+            lambda: tf.ensure_shape(transform(image), image.shape),
             lambda: image,
         )
 
-    return perhaps
+    return maybe

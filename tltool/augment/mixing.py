@@ -1,8 +1,8 @@
 """Mixup and CutMix: blends of two images of a batch and of their labels.
 
 keras-cv's MixUp and CutMix ignore their seed for the Beta draw, and CutMix weights the labels with
-a rectangle that may stick out of the image. The subclasses keep the image operations and replace
-the draws.
+a rectangle that may extend beyond the image. The subclasses use its image operations and replace
+the random draws.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StreamMixUp(keras_cv.layers.MixUp):  # type: ignore[misc]
 class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
     """CutMix (Yun et al. 2019, arXiv:1905.04899) with draws from a seed stream.
 
-    Labels are weighted by the area that was really pasted, as in the paper's code.
+    Labels are weighted by the area actually pasted, as in the paper's code.
     """
 
     def __init__(self, alpha: float, stream: SeedStream) -> None:
@@ -73,11 +73,11 @@ class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
 
 
 class Mixer:
-    """Blends the images of a batch as a specification says.
+    """Applies mixup or CutMix to a batch.
 
     Args:
-        spec: which kinds, and how often.
-        stream: source of all draws.
+        spec: which of the two, and with which probability.
+        stream: source of all random draws.
     """
 
     def __init__(self, spec: AugmentSpec, stream: SeedStream) -> None:
@@ -87,7 +87,7 @@ class Mixer:
         self._cutmix = StreamCutMix(spec.cutmix, stream) if spec.cutmix is not None else None
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor) -> Pair:
-        """Return the batch blended by one kind, or as it is.
+        """Return the batch, blended by one of the two or unchanged.
 
         Args:
             images: float32 [B, H, W, C].
@@ -98,7 +98,7 @@ class Mixer:
         def mix() -> Pair:
             if self._mixup is None or self._cutmix is None:
                 return _blend(self._mixup or self._cutmix, images, labels)
-            # both kinds are traced with their own draws; only the chosen one runs
+            # both are traced with draws of their own; only the selected one runs
             return tf.cond(
                 coins[1] < self._switched,
                 lambda: _blend(self._cutmix, images, labels),

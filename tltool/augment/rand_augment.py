@@ -1,10 +1,10 @@
-"""RandAugment and AugMix: a few operations, drawn from a table, one after the other.
+"""RandAugment and AugMix: random operations from a table, applied one after the other.
 
-keras-cv's RandAugment (0.9) draws from a table without rotation, posterisation and sharpness, and
-raises under determinism even with a seed, as does its AugMix; its Equalization needs AutoGraph.
-Keras' RandAugment (3.15) computes all eleven operations to use two of them, and its AugMix draws
-the operations once, while the graph is traced, so that every image gets the same. Here a drawn
-number runs one operation.
+keras-cv's RandAugment (0.9) lacks rotation, posterisation and sharpness, and raises in
+deterministic mode even with a seed, as does its AugMix; its Equalization needs AutoGraph. Keras'
+RandAugment (3.15) computes all eleven operations to use two of them, and its AugMix draws the
+operations once, while the graph is traced, so that every image gets the same. Here only the drawn
+operation runs.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from tltool.augment import pixel_operations
 from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugMix, RandAugment
 
-_DEEPEST = 3  # operations of AugMix's longest chain
-_MOST = 10  # the strongest magnitude and severity of the papers' code
-_GREY = 128.0  # what RandAugment's code puts where a turned image leaves a gap
+_MAX_DEPTH = 3  # operations of AugMix's longest chain
+_MAX_LEVEL = 10  # the maximum magnitude and severity in the papers' code
+_GREY = 128.0  # fill value of RandAugment's code outside of a rotated image
 
-Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (image, amount) to image
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation with its strongest amount.
+    """One operation with its maximum amount.
 
     Attributes:
         name: its name in the paper.
-        change: (image, amount) to image.
+        apply: (image, amount) to image.
         largest: the amount at full strength.
-        signed: whether the amount is as often negative.
+        signed: whether the amount is negative in half of the cases.
     """
 
     name: str
-    change: Change
+    apply: Change
     largest: float = 1.0
     signed: bool = False
 
@@ -57,7 +57,7 @@ def _shear(image: tf.Tensor, slope: tf.Tensor, *, vertical: bool, fill: float) -
 def _translate(image: tf.Tensor, share: tf.Tensor, *, vertical: bool, fill: float) -> tf.Tensor:
     axis = 0 if vertical else 1
     side = image.shape[axis]
-    # whole pixels: a cut and a border cost a tenth of an interpolation
+    # whole pixels: slicing and padding cost a tenth of an interpolation
     shift = tf.cast(tf.round(share * side), tf.int32)
     before, after = tf.maximum(shift, 0), tf.maximum(-shift, 0)
     kept = image[after : side - before] if vertical else image[:, after : side - before]
@@ -71,7 +71,7 @@ def _enhance(change: Change, image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
 
 
 def auto_contrast(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-    """Stretch each channel to 0…255; one of a single value stays."""
+    """Stretch each channel to 0…255; a constant channel is unchanged."""
     rows = pixel_operations.as_rows(image)
     low = _of_channels(tf.reduce_min, rows)
     span = _of_channels(tf.reduce_max, rows) - low
@@ -83,19 +83,19 @@ def auto_contrast(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
 
 
 def posterize(image: tf.Tensor, lost: tf.Tensor, *, bits: int) -> tf.Tensor:
-    """Keep the highest ``bits`` bits of each value, less ``lost`` rounded down."""
+    """Keep the ``bits`` highest bits of each value, minus ``lost`` rounded down."""
     step = tf.pow(2.0, 8.0 - bits + tf.floor(lost))
     return tf.floor(image / step) * step
 
 
 def solarize(image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
-    """Turn values from 256 less ``amount`` on into their negative."""
-    turned = tf.cast(image >= 256 - amount, tf.float32)
-    return tf.abs(255 * turned - image)
+    """Invert values of at least 256 - ``amount``."""
+    inverted = tf.cast(image >= 256 - amount, tf.float32)
+    return tf.abs(255 * inverted - image)
 
 
 def equalize(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-    """Spread the values of each channel evenly, as Pillow does."""
+    """Equalise the histogram of each channel, as Pillow does."""
     rows = tf.cast(tf.clip_by_value(pixel_operations.as_rows(image), 0.0, 255.0), tf.int32)
     last_value = _of_channels(tf.reduce_max, rows)
     places = rows + tf.tile(256 * tf.range(3), [image.shape[1]])  # in a table of all channels
@@ -128,8 +128,8 @@ def _geometry(fill: float, *, turn: float, slope: float, share: float) -> tuple[
 def rand_augment_operations() -> tuple[Operation, ...]:
     """Return the fourteen operations of RandAugment (Cubuk et al. 2020, arXiv:1909.13719).
 
-    Largest amounts are those of its code, except that a greater magnitude always changes more:
-    posterisation, solarisation and the four enhancements run the other way there, or both ways.
+    Maximum amounts are those of its code, except that a higher magnitude always means a stronger
+    effect: in that code posterisation, solarisation and the four enhancements do not.
     """
     enhancements = {
         "color": pixel_operations.saturation,
@@ -154,7 +154,7 @@ def rand_augment_operations() -> tuple[Operation, ...]:
 def aug_mix_operations() -> tuple[Operation, ...]:
     """Return the nine operations of AugMix (Hendrycks et al. 2020, arXiv:1912.02781).
 
-    None of them is among the corruptions by which robustness is measured.
+    None of them is among the corruptions that robustness benchmarks use.
     """
     return (
         Operation("auto_contrast", auto_contrast),
@@ -175,16 +175,16 @@ def apply_one(
     """Return the image after one operation.
 
     Args:
-        operations: to choose from.
+        operations: the table of operations.
         image: the image.
-        number: of the operation, int32.
+        number: index of the operation, int32.
         strength: 0…1.
-        sign: 1 or -1, for those operations that have two directions.
+        sign: 1 or -1, for signed operations.
     """
 
     def applied(one: Operation) -> tf.Tensor:
         amount = strength * one.largest * (sign if one.signed else 1.0)
-        return tf.ensure_shape(one.change(image, amount), image.shape)
+        return tf.ensure_shape(one.apply(image, amount), image.shape)
 
     return tf.switch_case(number, [partial(applied, one) for one in operations])
 
@@ -208,13 +208,13 @@ def _chain(
 
 
 def rand_augment(spec: RandAugment, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return RandAugment: ``spec.operations`` operations, each drawn evenly, with repetition."""
+    """Return RandAugment: ``spec.operations`` operations, drawn uniformly with replacement."""
     operations = rand_augment_operations()
     count = spec.operations
 
     def augment(image: tf.Tensor) -> tf.Tensor:
         numbers = stream.uniform((count,), 0, len(operations), tf.int32)
-        strengths = tf.fill((count,), spec.magnitude / _MOST)
+        strengths = tf.fill((count,), spec.magnitude / _MAX_LEVEL)
         signs = _signs(stream, (count,))
         return _chain(operations, image, numbers, strengths, signs, count)
 
@@ -224,17 +224,17 @@ def rand_augment(spec: RandAugment, stream: SeedStream) -> Callable[[tf.Tensor],
 def aug_mix(spec: AugMix, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return AugMix: chains of one to three operations, blended, and blended with the image.
 
-    Weights of the chains are drawn from a Dirichlet distribution and the share of their blend from
-    a Beta distribution, both with parameters 1, as in the paper. Its consistency loss is left out.
+    Weights of the chains are drawn from a Dirichlet distribution and the weight of their blend from
+    a Beta distribution, both with parameters 1, as in the paper. Its consistency loss is not used.
     """
     operations = aug_mix_operations()
 
     def augment(image: tf.Tensor) -> tf.Tensor:
-        shape = (spec.chains, _DEEPEST)
+        shape = (spec.chains, _MAX_DEPTH)
         numbers = stream.uniform(shape, 0, len(operations), tf.int32)
-        strengths = stream.uniform(shape, 0.1, max(0.1, spec.severity)) / _MOST
+        strengths = stream.uniform(shape, 0.1, max(0.1, spec.severity)) / _MAX_LEVEL
         signs = _signs(stream, shape)
-        depths = stream.uniform((spec.chains,), 1, _DEEPEST + 1, tf.int32)
+        depths = stream.uniform((spec.chains,), 1, _MAX_DEPTH + 1, tf.int32)
         weights = stream.dirichlet(spec.chains)
         share = stream.beta(1.0, ())
 

@@ -1,8 +1,8 @@
-"""keras-cv's layers, made pure functions of a seed.
+"""keras-cv layers as pure functions of a seed.
 
-keras-cv 0.9 draws from stateful generators, and RandomCropAndResize draws area and aspect from two
-generators with one seed, so that the two are perfectly correlated. Here keras-cv's image operations
-stay, but for its flip, and the draws are replaced.
+keras-cv 0.9 draws from stateful generators, and RandomCropAndResize draws area and aspect ratio
+from two generators with one seed, so that the two are perfectly correlated. Here the image
+operations are keras-cv's (except for the flip), and the random draws are replaced.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import keras_cv
 import tensorflow as tf
 from keras_cv.core import FactorSampler
 
-MEAN_GREY = 116.0  # of ImageNet's images; hidden parts get it
-# without a seed keras-cv reaches for the global generator, which determinism forbids
+MEAN_GREY = 116.0  # mean of ImageNet's images; fill value of hidden regions
+# without a seed keras-cv uses the global generator, which is an error in deterministic mode
 UNUSED_SEED = 1
 
 _FLIPPED_AXES = {"horizontal": (1,), "vertical": (0,), "horizontal_and_vertical": (1, 0)}
 
 
 class SeedStream:
-    """Source of random tensors that are functions of one seed tensor and the order of the draws."""
+    """Random tensors that are functions of one seed tensor and the order of the draws."""
 
     def __init__(self) -> None:
         self._seed: tf.Tensor | None = None
         self._draws = 0
 
     def begin(self, seed: tf.Tensor) -> None:
-        """Start over from ``seed`` (int32 [2]), at trace time."""
+        """Restart from ``seed`` (int32 [2]), at trace time."""
         self._seed = seed
         self._draws = 0
 
@@ -61,7 +61,7 @@ class SeedStream:
         return tf.random.stateless_normal(shape, self.draw())
 
     def dirichlet(self, size: int) -> tf.Tensor:
-        """Return ``size`` shares that sum to one, all such equally likely, float32 [size]."""
+        """Return Dirichlet(1, …, 1) weights, float32 [size]."""
         parts = tf.random.stateless_gamma((size,), self.draw(), alpha=1.0)
         return parts / tf.reduce_sum(parts)
 
@@ -71,7 +71,7 @@ class SeedStream:
 
 
 class StreamFactor(FactorSampler):  # type: ignore[misc]
-    """A keras-cv factor that is drawn from a seed stream."""
+    """A keras-cv factor sampler that draws from a seed stream."""
 
     def __init__(self, lower: float, upper: float, stream: SeedStream) -> None:
         self.lower, self.upper, self._stream = lower, upper, stream
@@ -82,7 +82,7 @@ class StreamFactor(FactorSampler):  # type: ignore[misc]
 
 
 class LogStreamFactor(StreamFactor):
-    """A factor whose logarithm is uniform, so that stretch and squeeze are equally likely."""
+    """A log-uniform factor, so that enlarging and shrinking are equally likely."""
 
     def __call__(self, shape: Any = (), dtype: Any = "float32") -> tf.Tensor:
         """Return numbers between the bounds whose logarithms are uniform."""
@@ -91,18 +91,18 @@ class LogStreamFactor(StreamFactor):
 
 
 def flip(mode: str, probability: float, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return what mirrors an image by chance, in each direction of ``mode`` on its own.
+    """Return a random flip, independent for each direction of ``mode``.
 
-    keras-cv's RandomFlip mirrors every image and then chooses pixel by pixel: five times the cost.
+    keras-cv's RandomFlip mirrors every image and then selects pixel by pixel: five times the cost.
     """
 
-    def change(image: tf.Tensor) -> tf.Tensor:
+    def transform(image: tf.Tensor) -> tf.Tensor:
         for axis in _FLIPPED_AXES[mode]:
             mirrored = partial(tf.reverse, image, [axis])
             image = tf.cond(stream.uniform(()) < probability, mirrored, partial(tf.identity, image))
         return image
 
-    return change
+    return transform
 
 
 def crop_and_resize(

@@ -16,6 +16,7 @@ from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
+    from tltool.workflows.list_runs import RunDetails
     from tltool.workflows.reproduce import Reproduction
 
 app = Commands(help="Training runs: list, show, resume, reproduce, pack.")
@@ -48,17 +49,17 @@ def list_runs(
 @app.command("show")
 @guarded
 def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> None:
-    """Show what a run was made of and what came out."""
+    """Show data, settings, environment and results of a run."""
     from tltool.workflows.list_runs import show_run
 
-    facts = show_run(run)
+    details = show_run(run)
     if json:
-        print_json(facts)
+        print_json(details.to_json())
         return
-    if facts["metrics"]:
-        show_metrics(facts["metrics"])
-    show_fields({name: value for name, value in _told(facts).items() if value})
-    if facts["status"] == "interrupted":
+    if details.metrics:
+        show_metrics(details.metrics)
+    show_fields({name: value for name, value in _fields(details).items() if value})
+    if details.status == "interrupted":
         show_next(["tltool", "runs", "resume", str(run)])
 
 
@@ -71,13 +72,13 @@ def resume(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Finish a run that was killed or interrupted, to the bit as if it had never stopped."""
+    """Finish a run that was killed or interrupted, bit-identical to one that never stopped."""
     from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
 
     # what is known at once costs no loading of TensorFlow
-    check_resumable(RunLayout(run), show_run(run)["status"])
+    check_resumable(RunLayout(run), show_run(run).status)
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
@@ -122,7 +123,7 @@ def reproduce(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Do a finished run again and compare. Exit code 4 when the result differs."""
+    """Reproduce a finished run and compare. Exit code 4 when the result differs."""
     from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
@@ -130,7 +131,7 @@ def reproduce(
 
         found = workflow(
             run,
-            photos=data,
+            data=data,
             test=test,
             weights=weights,
             out=out_folder,
@@ -166,7 +167,7 @@ def pack(
         print_json({"file": str(file), "bytes": file.stat().st_size})
         return
     line(out(), f"{file}  ({file.stat().st_size / 1e6:.1f} MB)")
-    show_next(["tltool", "runs", "reproduce", str(file), "--data", "PHOTOS"])
+    show_next(["tltool", "runs", "reproduce", str(file), "--data", "DATA"])
 
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
@@ -185,23 +186,23 @@ def _cells(row: dict[str, Any]) -> Sequence[str]:
     ]
 
 
-def _told(facts: dict[str, Any]) -> dict[str, Any]:
-    versions = facts["versions"]
-    seconds = facts.get("seconds", {}).get("total")
+def _fields(details: "RunDetails") -> dict[str, Any]:
+    manifest = details.manifest
+    seconds = (manifest.seconds or {}).get("total")
     return {
-        "run": facts["run"],
-        "status": facts["status"],
-        "started": facts["started"],
-        "photos": facts["arguments"]["photos"],
-        "data": facts.get("data_digest"),
-        "weights": facts.get("weights_digest"),
-        "model": facts.get("model_digest"),
-        "export": facts.get("export"),
-        "seed": str(facts["seed"]),
-        "device": facts["device"],
-        "processor": facts["machine"]["processor"],
-        "tltool": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "container": facts["container"],
+        "run": str(details.folder),
+        "status": details.status,
+        "started": manifest.started,
+        "data": manifest.options.data,
+        "data digest": manifest.data_digest,
+        "weights": manifest.weights_digest,
+        "model": manifest.model_digest,
+        "export": manifest.export,
+        "seed": str(manifest.seed),
+        "device": manifest.device,
+        "processor": manifest.machine["processor"],
+        "tltool": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+        "container": manifest.container,
         "time": duration(seconds) if seconds else None,
     }
 
@@ -248,7 +249,7 @@ def _show_reproduction(found: "Reproduction", tolerance: float) -> None:
         if len(found.metrics) > _MOST_ROWS:
             line(console, f"and {len(found.metrics) - _MOST_ROWS} more; --json lists all")
     if found.environment:
-        print_table(console, ["around it", "first run", "this run"], found.environment)
+        print_table(console, ["environment", "first run", "this run"], found.environment)
     show_fields({"run": found.run})
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec, decode_and_resize
+from tltool.data.decoding.decode import decode_and_resize
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.image_formats import as_written
 from tltool.data.decoding.transcode import FORMATS, read_image_bytes
 

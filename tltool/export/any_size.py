@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 
 
 def to_model_size(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:

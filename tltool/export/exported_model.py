@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.artifact import Calibration, read_calibration
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, UsageError
 from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE
 from tltool.export.saved_model import (

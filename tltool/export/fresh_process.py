@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,7 @@ class FreshProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
         self._said = Path(self._folder.name) / "said.txt"
         with self._said.open("wb") as said:
-            self._process = subprocess.Popen(
-                [sys.executable, str(CHILD), runtime],
-                stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=_environment(),
-                text=True,
-            )
+            self._process = start_child(runtime, said)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +103,19 @@ class FreshProcess:
         return lines[-1] if lines else f"exit status {self._process.returncode}"
 
 
-def _environment() -> dict[str, str]:
+def start_child(runtime: Runtime, said: IO[bytes]) -> subprocess.Popen[str]:
+    """Start the child; it waits for a request on stdin and writes all it says into ``said``."""
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), runtime],
+        stdin=subprocess.PIPE,
+        stdout=said,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        text=True,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the child's environment variables."""
     # The parent has taken the memory of every GPU, and servers mostly run on the CPU.
     return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
 
 EXPLAIN_SIGNATURE, EXPLAIN_CLASS_SIGNATURE = "explain", "explain_class"
 

@@ -35,7 +35,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, disk_problems_explained
 from tltool.export.grad_cam import HeatMap, explain_signatures

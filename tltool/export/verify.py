@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec, decode_batch
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, GateError, UsageError
 from tltool.export.acceptance import differences
 from tltool.export.export_formats import FORMATS, check_installed

@@ -1,8 +1,8 @@
-"""The features of one pass in a folder: written shard by shard, so that a killed run goes on.
+"""Stored features of one pass: files of a folder, written shard by shard to survive a kill.
 
-Activations are never held in memory as a whole. They are read from the file row by row, and the
-operating system keeps of the file what its free memory allows: a cache larger than the memory
-costs reading, not failure.
+Activations are never loaded into memory as a whole. They are read from the file row by row, and
+the operating system caches as much of the file as free memory allows: a store larger than the
+memory is slower, but does not fail.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from tltool.runs.durable import write_durably
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FORMAT = 1
-_SPARE_BYTES = 256 * 2**20  # left free on the disk for logs, the model and the export
+_SPARE_BYTES = 256 * 2**20  # disk space left for logs, the model and the export
 
 
 class Rows(Protocol):
-    """Rows of one shape and type that lie somewhere."""
+    """Rows of one shape and type, in a file or elsewhere."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of rows."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return rows ``start`` to ``stop``."""
 
     def take(self, numbers: Sequence[int]) -> np.ndarray:
-        """Return the rows of these numbers."""
+        """Return the rows with these numbers."""
 
 
 class Column:
     """Rows of one shape and type in a file.
 
     Args:
-        path: the file; it exists.
+        path: the file; it must exist.
         dtype: type of the elements.
-        shape: of one row.
-        count: rows in all.
+        shape: shape of one row.
+        count: number of rows.
     """
 
     def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...], count: int) -> None:
@@ -74,14 +74,14 @@ class Column:
         return rows
 
     def take(self, numbers: Sequence[int]) -> np.ndarray:
-        """Return the rows of these numbers, [n, *row_shape]."""
+        """Return the rows with these numbers, [n, *row_shape]."""
         rows = np.empty((len(numbers), *self.row_shape), self.dtype)
         for row, number in zip(rows, numbers, strict=True):
             self._fill(row, number)
         return rows
 
     def sync(self) -> None:
-        """Wait until all that was written is on disk."""
+        """Wait until all written rows are on disk."""
         os.fsync(self._file.fileno())
 
     def _fill(self, target: np.ndarray, start: int) -> None:
@@ -95,31 +95,31 @@ class Column:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    """Return the memory of a contiguous array, of any type."""
+    """Return the memory of a contiguous array of any type."""
     view: memoryview = array.reshape(-1).view(np.uint8).data
     return view
 
 
 class FeatureStore:
-    """What one pass over ``count`` images gives, column by column.
+    """Features of one pass over ``count`` images, one file per column.
 
     Args:
-        folder: made if absent; what a killed process left there is taken up again.
-        count: images.
-        columns: type and shape of a row by name.
+        folder: created if missing; rows that an earlier process stored there are kept.
+        count: number of images.
+        columns: type and shape of a row, by name.
 
     Attributes:
-        rows: how many rows are safely on disk.
+        rows: number of rows that are on disk.
 
     Raises:
-        EnvironmentProblem: the disk has no room for all rows.
+        EnvironmentProblem: no disk space for all rows.
     """
 
     def __init__(
         self, folder: Path, *, count: int, columns: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
     ) -> None:
         self._folder, self.count = folder, count
-        self._made_for = {
+        self._layout = {
             "format": FORMAT,
             "count": count,
             "columns": {
@@ -140,17 +140,17 @@ class FeatureStore:
         self._written = self.rows
 
     def append(self, **rows: np.ndarray) -> None:
-        """Write the next rows of every column; they are safe after the next ``commit``."""
+        """Write the next rows of every column; they are durable after the next ``commit``."""
         for name, values in rows.items():
             self.columns[name].write(self._written, values)
         self._written += len(next(iter(rows.values())))
 
     def commit(self) -> None:
-        """Wait until all rows are on disk and note how many there are."""
+        """Wait until all rows are on disk and record their number."""
         for column in self.columns.values():
             column.sync()
         self.rows = self._written
-        document = {**self._made_for, "rows": self.rows}
+        document = {**self._layout, "rows": self.rows}
         write_durably(self._progress, json.dumps(document).encode())
 
     @property
@@ -166,7 +166,7 @@ class FeatureStore:
         except (OSError, ValueError, TypeError):
             return 0
         rows = int(document.pop("rows", 0))
-        return rows if document == self._made_for else 0
+        return rows if document == self._layout else 0
 
     def _make(self, sizes: Mapping[str, int]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ class FeatureStore:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Make a file of ``size`` bytes whose blocks exist, so that writing to it cannot fail.
+    """Create a file of ``size`` bytes with allocated blocks, so that writing to it cannot fail.
 
     Raises:
         EnvironmentProblem: the disk is full.
@@ -200,9 +200,9 @@ def _allocate_blocks(descriptor: int, size: int) -> None:
 
 
 def disk_full(folder: Path, size: int) -> EnvironmentProblem:
-    """Return the error for a disk without room for ``size`` bytes."""
+    """Return the error for a disk without ``size`` free bytes."""
     return EnvironmentProblem(
-        f"the disk of '{folder}' has no room for {size / 2**20:,.0f} MiB of cached activations",
-        hint="free some space, give another disk with --out, lower train.cache.views, "
+        f"the disk of '{folder}' has no space for {size / 2**20:,.0f} MiB of cached activations",
+        hint="free some space, choose another disk with --out, lower train.cache.views, "
         "or train without the cache: --set train.cache=off",
     )

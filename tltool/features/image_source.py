@@ -1,4 +1,4 @@
-"""Several views of the same images: the plain one first, then augmented ones."""
+"""Labelled images, original or augmented, in the order of an epoch, as tf.data batches."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image_files
-from tltool.features.extract import Features
 from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
 
-LabelledImage = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # number of the draw, image, label
+LabelledImage = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # draw number, image, label
 
-# The network is far slower than decoding: two batches ahead overlap fully and keep memory small.
+# The network is far slower than decoding: two batches suffice to overlap and keep memory small.
 _BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Images with their labels, ready to be read in any order.
+    """Images with their labels, which can be read in any order.
 
     Attributes:
         items: the images.
         labels: class numbers, int64 [N].
         classes: number of classes.
-        decode: how bytes become images.
+        decode: how image files are decoded and resized.
         batch_size: images per batch.
-        weights: how much each image counts in the loss, float32 [N]; None where all count the same.
+        weights: weight of each image in the loss, float32 [N]; None if all are equal.
     """
 
     items: Sequence[Item]
@@ -48,17 +47,17 @@ class ImageSource:
         return len(self.items)
 
     def spread(self, count: int) -> ImageSource:
-        """Return about ``count`` of the images, evenly spread over all, and some of each class."""
+        """Return about ``count`` images, evenly spread over all, with some of each class."""
         chosen = spread_over_classes(self.labels, count)
         items = [self.items[position] for position in chosen]
         weights = None if self.weights is None else self.weights[chosen]
         return replace(self, items=items, labels=self.labels[chosen], weights=weights)
 
-    def plain(self, *, start: int = 0) -> tf.data.Dataset:
-        """Return batches (index, images, one-hot labels) of the images as they are.
+    def original(self, *, start: int = 0) -> tf.data.Dataset:
+        """Return batches (index, images, one-hot labels) of the original images.
 
         Args:
-            start: where to begin, a multiple of the batch size.
+            start: position of the first image, a multiple of the batch size.
         """
         return self._read(np.arange(len(self)), AugmentSpec(), key=(0, 0), start=start)
 
@@ -68,40 +67,40 @@ class ImageSource:
         """Return batches (index, images, labels) of one augmented view in its own random order.
 
         Args:
-            spec: what to change.
+            spec: the augmentation.
             seed: seed of the run.
             epoch: number of the epoch or view.
-            start: where to begin, a multiple of the batch size.
+            start: position of the first image, a multiple of the batch size.
         """
         order = shuffled_order(len(self), seed=seed, epoch=epoch)
         return self._read(order, spec, key=(seed, epoch), start=start)
 
-    def some(
+    def at_positions(
         self, spec: AugmentSpec, positions: np.ndarray, *, seed: int, epoch: int
     ) -> tf.data.Dataset:
-        """Return batches (index, images, labels) of some images as an epoch changes them.
+        """Return batches (index, images, labels) of chosen images as augmented in an epoch.
 
         Args:
-            spec: what to change.
-            positions: of the images, int64 [M], in the order wanted.
+            spec: the augmentation.
+            positions: of the images, int64 [M], in order.
             seed: seed of the run.
             epoch: number of the epoch or view.
         """
         return self._read(positions, spec, key=(seed, epoch), start=0)
 
-    def drawn(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> tf.data.Dataset:
-        """Return batches (draw, images, labels) of what ``sampler`` draws in an epoch.
+    def sampled(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> tf.data.Dataset:
+        """Return batches (draw, images, labels) of the images that ``sampler`` draws in an epoch.
 
-        An image drawn again in the same epoch is changed in another way.
+        An image that is drawn again in the same epoch is augmented differently.
         """
-        photos, turns = sampler.draws(epoch)
+        positions, passes = sampler.sample(epoch)
         first = np.full(len(self), np.iinfo(np.int64).max)
-        np.minimum.at(first, photos, turns)
-        draws = photos + len(self) * (turns - first[photos])
+        np.minimum.at(first, positions, passes)
+        draws = positions + len(self) * (passes - first[positions])
         return self._read(draws, spec, key=(sampler.seed, epoch), start=0)
 
     def expected_labels(self) -> np.ndarray:
-        """Return one-hot labels times the images' weights, float32 [N, C]."""
+        """Return one-hot labels times the weights of the images, float32 [N, C]."""
         one_hot = np.eye(self.classes, dtype=np.float32)[self.labels]
         return one_hot if self.weights is None else one_hot * self.weights[:, None]
 
@@ -121,7 +120,7 @@ class ImageSource:
             )
 
     def digest(self) -> str:
-        """Return a SHA-256 (hex) over contents, labels, order and how they are read."""
+        """Return a SHA-256 (hex) of contents, labels, order and decoding: part of the cache key."""
         rows = [(i.sha256, int(n)) for i, n in zip(self.items, self.labels, strict=True)]
         described = [rows, self.classes, self.decode.to_json(), self.batch_size]
         if self.weights is not None:
@@ -133,19 +132,19 @@ class ImageSource:
         return image_files(self.items)
 
 
-# Tracing takes a second: all passes of a run share what differs only in images, order and epoch.
+# Tracing takes a second: passes that differ only in images, order and epoch share one graph.
 @lru_cache(maxsize=8)
 def _traced(
     decode: DecodeSpec, augment: AugmentSpec, classes: int, batch_size: int
 ) -> Callable[..., tf.data.Dataset]:
     """Return a pass: (files, labels and weights of N images, order [M], key [2], first) to batches.
 
-    ``order`` holds numbers of images, plus N for every time that an image was drawn before: its
-    changes are drawn from the sum. ``first`` is the number of the first batch.
+    ``order`` holds positions of images, plus N for each earlier draw of the same image; the sum
+    seeds its augmentation. ``first`` is the number of the first batch.
     """
     augmenter = None
     if not augment.identity:
-        # keras-cv takes a second to import: only who augments pays for it
+        # imported here: keras-cv takes a second to load
         from tltool.augment.augmenter import Augmenter
 
         augmenter = Augmenter(augment, (decode.height, decode.width))
@@ -169,30 +168,18 @@ def _traced(
         key: tf.Tensor,
         first: tf.Tensor,
     ) -> tf.data.Dataset:
-        def labelled(draw: tf.Tensor, photo: tuple[tf.Tensor, tf.Tensor]) -> LabelledImage:
-            index, image = photo
+        def labelled(draw: tf.Tensor, decoded: tuple[tf.Tensor, tf.Tensor]) -> LabelledImage:
+            index, image = decoded
             label = tf.one_hot(tf.gather(labels, index), classes) * tf.gather(weights, index)
             return draw, image, label
 
         images = image_dataset(files, decode, order=order % tf.shape(labels, tf.int64)[0])
-        photos = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(order), images)
-        photos = photos.map(labelled)
+        examples = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(order), images)
+        examples = examples.map(labelled)
         if augmenter is None:
-            batches = photos.batch(batch_size)
+            batches = examples.batch(batch_size)
         else:
-            batches = augmenter.batches(photos, key=key, batch_size=batch_size, first=first)
+            batches = augmenter.batches(examples, key=key, batch_size=batch_size, first=first)
         return batches.prefetch(_BATCHES_AHEAD).with_options(fixed_options())
 
     return one_pass
-
-
-def rows_of_epoch(views: Sequence[Features], sampler: Sampler, epoch: int) -> list[tuple[int, int]]:
-    """Return (view, row) of every training step's image in epoch ``epoch``.
-
-    Images start at different views and every image meets its next view when it is drawn next.
-    """
-    row_of = [np.argsort(view.index) for view in views]
-    offset = np.random.default_rng((sampler.seed, 2)).integers(0, len(views), len(sampler.labels))
-    photos, turns = sampler.draws(epoch)
-    chosen = (offset[photos] + turns) % len(views)
-    return [(int(v), int(row_of[v][photo])) for v, photo in zip(chosen, photos, strict=True)]

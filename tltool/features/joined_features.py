@@ -1,4 +1,4 @@
-"""Features of several passes as if they came from one."""
+"""Join the features of several passes into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tltool.features.feature_store import Rows
 
 
 class JoinedRows:
-    """Rows of several columns, one column after the other."""
+    """Rows of several columns, concatenated."""
 
     def __init__(self, columns: Sequence[Rows]) -> None:
         self._columns = columns
@@ -25,7 +25,7 @@ class JoinedRows:
         return self.take(range(start, min(stop, len(self))))
 
     def take(self, numbers: Sequence[int]) -> np.ndarray:
-        """Return the rows of these numbers."""
+        """Return the rows with these numbers."""
         owners = np.searchsorted(self._starts, np.asarray(numbers), side="right") - 1
         rows = [
             self._columns[owner].take([int(number - self._starts[owner])])
@@ -35,10 +35,10 @@ class JoinedRows:
 
 
 def joined(passes: Sequence[Features]) -> Features:
-    """Return the features of images that were passed in several parts.
+    """Return the features of images that were extracted in several passes.
 
     Args:
-        passes: of each part; the images of the whole are those of the parts in this order.
+        passes: features of each pass; images are numbered in this order.
     """
     if len(passes) == 1:
         return passes[0]

@@ -236,7 +236,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType({entry.name: entry for entr
 
 
 def listed_backbones(*, include_test: bool = False) -> tuple[Backbone, ...]:
-    """Return the entries that a listing shows: without the tiny test nets unless asked for."""
+    """Return the backbones of a listing, with the tiny test networks if ``include_test``."""
     return tuple(b for b in BACKBONES.values() if include_test or b.family != "test")
 
 

@@ -1,4 +1,4 @@
-"""Small networks that are trained from scratch."""
+"""Classic networks that are trained from scratch: LeNet-5, AlexNet, a small CNN for digits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def build_lenet5(images: Any) -> Any:
     """Return the features of LeNet-5: ``[B, 5, 5, 16]`` from ``[B, 32, 32, 1]``.
 
     C1 6 filters of 5x5 (28x28), S2 pooling (14x14), C3 16 filters of 5x5 (10x10), S4 pooling (5x5);
-    with the head ``original`` (C5 120, F6 84, 10 classes) 61,706 parameters. As is usual today, and
-    unlike the paper, C3 sees all maps of S2, pooling has no weights of its own, and the output is
-    linear instead of distances to drawn digits. Mean pooling and tanh are the paper's.
+    with the head ``original`` (C5 120, F6 84, 10 classes) 61,706 parameters. As usual today, and
+    unlike the paper, C3 is connected to all maps of S2, pooling has no weights, and the output is
+    linear instead of radial basis functions. Average pooling and tanh are as in the paper.
 
     Args:
         images: preprocessed float ``[B, H, W, 1]`` symbolic tensor.
@@ -40,11 +40,11 @@ _ALEXNET = (
 def build_alexnet(images: Any) -> Any:
     """Return the features of AlexNet for one GPU: ``[B, 6, 6, 256]`` from ``[B, 224, 224, 3]``.
 
-    This is the single column of 2014 in the form that torchvision made usual (64, 192, 384, 256,
-    256 filters, the first 11x11 with stride 4); with the head ``original`` (two hidden layers of
+    This is the single-column network of 2014 as in torchvision (64, 192, 384, 256, 256 filters, the
+    first 11x11 with stride 4); with the head ``original`` (two hidden layers of
     4096, dropout 0.5) and 1000 classes it has 61,100,840 parameters. The network of 2012, split
     over two GPUs, has 96, 256, 384, 384, 256 filters, every second layer in two groups, 61.0 M
-    parameters, and local response normalisation, which later work found to be of no use.
+    parameters, and local response normalisation, which later work found to be useless.
 
     Args:
         images: preprocessed float ``[B, H, W, 3]`` symbolic tensor.
@@ -69,7 +69,7 @@ def build_digits_cnn(images: Any) -> Any:
 
     Two blocks of convolution, pooling and dropout: 8 filters of 5x5, then 16 of 3x3. With the head
     ``flatten`` of 256 units it is the usual first network for MNIST. Unlike LeNet-5 it pads, pools
-    by maxima, and has ReLU, dropout and one hidden layer.
+    by maximum, and has ReLU, dropout and one hidden layer.
 
     Args:
         images: preprocessed float ``[B, H, W, 3]`` symbolic tensor.

@@ -1,4 +1,4 @@
-"""Layers that drop something while training; keras-cv and Keras have none that work here."""
+"""DropBlock and DropConnect layers; those of keras-cv fail here and Keras has none."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import tensorflow as tf
 
 
 class DropBlock(keras.layers.Layer):  # type: ignore[misc]
-    """Squares of each feature map dropped, at random places (Ghiasi et al. 2018).
+    """Drops random squares of each feature map (Ghiasi et al. 2018).
 
-    Each position may be the corner of a square with probability
-    ``gamma = rate / size^2 * h w / ((h - size + 1) (w - size + 1))``, for each channel by itself;
-    what stays is multiplied by ``count / count kept``. In inference it does nothing. keras-cv's
-    layer (0.9.0) fails in a compiled graph.
+    Each position is the corner of a square with probability
+    ``gamma = rate / size^2 * h w / ((h - size + 1) (w - size + 1))``, independently for each
+    channel; the rest is multiplied by ``count / count kept``. In inference it is the identity.
+    keras-cv's layer (0.9.0) fails in a compiled graph.
 
     Args:
-        rate: share of the positions that is dropped; a little less, because squares overlap.
+        rate: fraction of the positions that is dropped; slightly less, because squares overlap.
         size: side of the squares.
-        seed: of the places.
+        seed: of the random squares.
 
     Reference: https://arxiv.org/abs/1810.12890
     """
 
-    def __init__(self, rate: float, size: int, seed: int, **others: Any) -> None:
-        super().__init__(**others)
+    def __init__(self, rate: float, size: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.rate, self.size, self.seed = rate, size, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -45,32 +45,32 @@ class DropBlock(keras.layers.Layer):  # type: ignore[misc]
         return maps * tf.cast(kept * scale, maps.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer anew."""
+        """Return the arguments that rebuild this layer."""
         own = {"rate": self.rate, "size": self.size, "seed": self.seed}
         return {**super().get_config(), **own}
 
 
 class DropConnectDense(keras.layers.Dense):  # type: ignore[misc]
-    """A dense layer whose weights are dropped, instead of its inputs (Wan et al. 2013).
+    """A dense layer that drops weights instead of inputs (Wan et al. 2013).
 
-    One mask is drawn for each batch (the paper draws one for each example), and the weights that
-    stay are divided by ``1 - rate``, so that inference uses all of them as they are.
+    One mask is drawn for each batch (in the paper, for each example), and the remaining weights are
+    divided by ``1 - rate``, so that inference uses all of them unchanged.
 
     Args:
-        units: outputs.
-        rate: share of the weights dropped.
+        units: number of outputs.
+        rate: fraction of the weights dropped.
         seed: of the masks.
 
     Reference: https://proceedings.mlr.press/v28/wan13.html
     """
 
-    def __init__(self, units: int, rate: float, seed: int, **others: Any) -> None:
-        super().__init__(units, **others)
+    def __init__(self, units: int, rate: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
         self.rate, self.seed = rate, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Return ``inputs [B, D]`` times the weights that stay, plus the bias: ``[B, units]``."""
+        """Return ``inputs [B, D]`` times the remaining weights, plus the bias: ``[B, units]``."""
         if not training or not self.rate:
             return super().call(inputs)
         kernel = keras.random.dropout(self.kernel, self.rate, seed=self.seed_generator)
@@ -78,5 +78,5 @@ class DropConnectDense(keras.layers.Dense):  # type: ignore[misc]
         return self.activation(outputs if self.bias is None else outputs + self.bias)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer anew."""
+        """Return the arguments that rebuild this layer."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -27,7 +27,7 @@ from tltool.models.head_parts import (
 )
 
 LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max", "attention"})
-"""Heads that can begin as a linear classifier of the averaged features."""
+"""Heads that can be initialised from a linear probe of the averaged features."""
 HEAD_PREFIX = "head_"
 _ATTENTION_UNITS = 128  # Ilse et al. have 64 to 256
 
@@ -59,16 +59,16 @@ def attach_head(
     Args:
         features: symbolic tensor, the backbone's output.
         kind: a key of ``HEADS``.
-        classes: how many logits.
-        dropout: fraction dropped before the last layer with weights; of every hidden layer with
+        classes: number of logits.
+        dropout: dropout rate before the last layer with weights; of every hidden layer with
             ``original``.
         hidden_units: width of the hidden layer of ``mlp`` and ``flatten``; the others ignore it.
         norm: one of ``norms.NORMS``, of that hidden layer.
         seed: of the initial weights and of dropout.
-        original: what ``original`` builds, of the backbone's registry entry.
-        drops: what is dropped.
-        groups: of group normalisation; None for 32, or the most below that divide the units.
-        standardize: put a layer ``head_standardize`` before weights that begin at random, for
+        original: the head of the backbone's paper, for ``original``.
+        drops: dropout settings.
+        groups: of group normalisation; None for 32, or the largest divisor of the units below.
+        standardize: put a layer ``head_standardize`` before randomly initialised weights, for
             ``set_statistics``.
 
     Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp``, and the
@@ -125,7 +125,7 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
     """Every position has weights of its own, as in LeNet, AlexNet and VGG."""
     if settings.norm == "instance":
         raise UsageError(
-            "The head 'flatten' knows no instance normalisation: it has no positions to average.",
+            "The head 'flatten' has no instance normalisation: it has no positions to average.",
             hint="set model.head.norm to batch, layer, group or none",
         )
     flat = _flat(features, settings)
@@ -133,7 +133,7 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
 
 
 def _flat(features: Any, settings: HeadSettings) -> Any:
-    """Return all positions as a vector, without whole feature maps where dropout is spatial."""
+    """Return all positions as a vector, after spatial dropout of the feature maps if configured."""
     flat = layers.Flatten(name="head_pool", dtype="float32")(features)
     if settings.drops.kind != "spatial" and not settings.standardize:
         return flat
@@ -145,7 +145,7 @@ def _flat(features: Any, settings: HeadSettings) -> Any:
 
 
 def _original(features: Any, settings: HeadSettings) -> Any:
-    """The classifier of the backbone's paper, its hidden layers dropped out one by one."""
+    """The classifier of the backbone's paper, with dropout after each hidden layer."""
     if not settings.original.hidden:
         return _gap(features, settings)
     x = _flat(features, settings)
@@ -167,7 +167,7 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
     """A mean over positions whose weights are learnt (Ilse et al. 2018).
 
     The weight of position x is ``softmax(w tanh(V x))`` over all positions; attention dropout drops
-    weights (Vaswani et al. 2017). It begins as the plain mean. Reference:
+    weights (Vaswani et al. 2017). Initially it is the unweighted mean. Reference:
     https://arxiv.org/abs/1802.04712
     """
     height, width, channels = features.shape[1:]

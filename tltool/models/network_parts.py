@@ -1,4 +1,4 @@
-"""One classifier and the parts of it that run alone: trunk, tail, head."""
+"""A classifier and its parts that run separately: trunk (frozen), tail (trained) and head."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tltool.models.head_parts import STANDARDIZE, set_statistics
 
 @dataclass(frozen=True)
 class Network:
-    """A flat functional classifier, cut where needed. All parts share its weights.
+    """A flat functional classifier that can be cut into parts. All parts share its weights.
 
     Attributes:
         model: images float32 [B, H, W, 3] in 0…255 to logits float32 [B, C].
@@ -38,11 +38,11 @@ class Network:
     def pooled(self) -> keras.KerasTensor:
         """Symbolic input of the head: pooled features [B, D].
 
-        A hidden layer with instance normalisation works before the pooling: there it is the
+        With a hidden layer with instance normalisation, which comes before the pooling, it is the
         backbone's feature map [B, h, w, C].
         """
         if self.head == "gap_conv":
-            # convolution 1x1 and averaging commute: the head runs on the averaged features
+            # 1x1 convolution and averaging commute: the head runs on averaged features
             return keras.layers.GlobalAveragePooling2D(name="pooled")(self._features)
         if "head_pool" in {layer.name for layer in self._head_layers}:
             return self.model.get_layer("head_pool").output
@@ -68,17 +68,19 @@ class Network:
         """Return the symbolic activation [B, h, w, c] that enters ``stage``.
 
         Raises:
-            UsageError: the backbone has no such stage, or it is the first: nothing is before it.
+            UsageError: the backbone has no such stage, or it is the first one.
         """
         before = self.backbone.previous(stage)
         if before is None:
-            raise UsageError(f"'{stage}' is the first stage of {self.backbone.name}: no cut there")
+            raise UsageError(
+                f"'{stage}' is the first stage of {self.backbone.name}: there is no trunk"
+            )
         return self.model.get_layer(before.layer).output
 
     def trained_from(self, stage: str) -> list[list[keras.Variable]]:
-        """Return what is trained when ``stage`` and all above it are, highest group first.
+        """Return the variables trained from ``stage`` on, grouped by stage, highest first.
 
-        The first group is the head with the highest stage, each further group one stage lower.
+        The first group is the head with the last stage, each further group the stage below.
         """
         names = [known.name for known in self.backbone.stages]
         frozen_below: set[str] = set()
@@ -91,11 +93,11 @@ class Network:
         return groups[::-1]
 
     def head_variables(self) -> list[keras.Variable]:
-        """Return what is trained when only the head is."""
+        """Return the trainable variables of the head."""
         return self._variables({layer.name for layer in self._head_layers})
 
     def moving_statistics(self) -> list[keras.Variable]:
-        """Return the means and variances that batch normalisation may collect in training."""
+        """Return moving means and variances of all batch normalisation layers."""
         norms = [x for x in self.model.layers if isinstance(x, keras.layers.BatchNormalization)]
         return [one for norm in norms for one in (norm.moving_mean, norm.moving_variance)]
 
@@ -110,11 +112,11 @@ class Network:
             set_statistics(self.model.get_layer(STANDARDIZE), features())
 
     def digest(self, *, head: bool = True) -> str:
-        """Return a SHA-256 (hex) over all weights, or all but the head's, in the model's order."""
-        left_out = set() if head else {layer.name for layer in self._head_layers}
+        """Return a SHA-256 (hex) of all weights, or all but the head's, in the order of layers."""
+        excluded = set() if head else {layer.name for layer in self._head_layers}
         digest = hashlib.sha256()
         for layer in self.model.layers:
-            for value in () if layer.name in left_out else layer.get_weights():
+            for value in () if layer.name in excluded else layer.get_weights():
                 if np.issubdtype(value.dtype, np.floating):  # not the states of random generators
                     digest.update(np.ascontiguousarray(value, np.float32).tobytes())
         return digest.hexdigest()

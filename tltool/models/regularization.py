@@ -1,7 +1,7 @@
-"""A backbone regularised from within: stochastic depth, DropBlock, another normalisation.
+"""Regularization inside a backbone: stochastic depth, DropBlock, another normalisation.
 
-The network is rebuilt with layers put in between; those that were there keep their names and
-variables, so pretrained weights fit.
+The network is rebuilt with inserted layers; existing layers keep their names and variables, so
+pretrained weights still fit.
 """
 
 from __future__ import annotations
@@ -15,29 +15,34 @@ from keras import layers
 from tltool.models.backbone_registry import Backbone
 from tltool.models.dropout import DropBlock, DropConnectDense
 from tltool.models.norms import norm_layer
-from tltool.models.regularization_spec import Regularize, check_regularization
+from tltool.models.regularization_spec import RegularizationSpec, check_regularization
 
-_DROP_BLOCK_STAGES = 2  # from the end; the paper drops in the groups 3 and 4 of ResNet-50
+_DROP_BLOCK_STAGES = 2  # last stages; the paper applies it to groups 3 and 4 of ResNet-50
 
 Call = Callable[..., Any]
 
 
-def regularize(
-    model: keras.Model, backbone: Backbone, settings: Regularize, *, pretrained: bool, seed: int
+def regularize_backbone(
+    model: keras.Model,
+    backbone: Backbone,
+    settings: RegularizationSpec,
+    *,
+    pretrained: bool,
+    seed: int,
 ) -> keras.Model:
-    """Return the feature extractor ``model`` (images to maps) rebuilt as ``settings`` say.
+    """Return the feature extractor ``model`` (images to maps), rebuilt with regularization.
 
     Args:
-        model: not yet with weights of its own: those of the rebuilt model are new.
+        model: without loaded weights: the weights of the rebuilt model are new.
         backbone: its registry entry.
-        settings: what is done.
-        pretrained: whether pretrained weights will be read into it.
-        seed: of what is dropped.
+        settings: the regularization.
+        pretrained: whether pretrained weights will be loaded.
+        seed: of the random masks.
 
     Raises:
         UsageError: see ``check_regularization``.
     """
-    if settings.nothing:
+    if settings.identity:
         return model
     side = min(model.input.shape[1:3])
     check_regularization(backbone, settings, side=side, pretrained=pretrained)
@@ -49,32 +54,32 @@ def regularize(
     if settings.stochastic_depth:
         _plan_stochastic_depth(adds, settings.stochastic_depth, seed, before)
 
-    def call(layer: keras.layers.Layer, *inputs: Any, **others: Any) -> Any:
+    def call(layer: keras.layers.Layer, *inputs: Any, **kwargs: Any) -> Any:
         if layer.name in before:
             shortcut, residual = inputs[0]
             for drop in before[layer.name]:
                 residual = drop(residual)
             inputs = ([shortcut, residual],)
-        # batch normalisation was called with mask=None, which other layers do not know
-        known = {name: value for name, value in others.items() if value is not None}
+        # batch normalisation was called with mask=None, which other layers do not accept
+        known = {name: value for name, value in kwargs.items() if value is not None}
         output = layer(*inputs, **known)
         for drop in after.get(layer.name, ()):
             output = drop(output)
         return output
 
-    change = _norm_changer(settings)
-    return keras.models.clone_model(model, clone_function=change, call_function=call)
+    replace = _norm_replacer(settings)
+    return keras.models.clone_model(model, clone_function=replace, call_function=call)
 
 
 def _plan_stochastic_depth(
     adds: Sequence[str], last: float, seed: int, before: dict[str, list[Call]]
 ) -> None:
-    """Block l of L is skipped with probability l / L of the last one's (Huang et al. 2016).
+    """Block l of L is skipped with l / L of the probability of the last (Huang et al. 2016).
 
-    Each image draws for itself, and what stays is divided by its probability (keras-cv's DropPath),
-    so that inference uses all blocks as they are. Reference: https://arxiv.org/abs/1603.09382
+    Each image is drawn independently, and kept branches are divided by their probability
+    (keras-cv's DropPath), so that inference uses all blocks unchanged. Reference: https://arxiv.org/abs/1603.09382
     """
-    import keras_cv  # here: it takes seconds, and few recipes want it
+    import keras_cv  # imported here: it takes seconds, and few recipes need it
 
     for number, name in enumerate(adds, start=1):
         drop = keras_cv.layers.DropPath(
@@ -91,7 +96,7 @@ def _plan_drop_block(
     before: dict[str, list[Call]],
     after: dict[str, list[Call]],
 ) -> None:
-    """Residual branches, or else convolutions, of the last two stages lose squares."""
+    """DropBlock on residual branches, or else after convolutions, of the last two stages."""
     rate, side = settings
     for number, layer in enumerate(_last_stages(model, backbone)):
         residual = isinstance(layer, layers.Add)
@@ -108,17 +113,19 @@ def _last_stages(model: keras.Model, backbone: Backbone) -> list[keras.layers.La
         known = {layer.name for layer in keras.Model(model.inputs, output).layers}
     late = [layer for layer in model.layers if layer.name not in known]
     kind = layers.Add if any(isinstance(one, layers.Add) for one in model.layers) else layers.Conv2D
-    last = backbone.stages[-1].layer  # its output is the head's input, which stays whole
+    last = backbone.stages[-1].layer  # its output is the head's input: nothing is dropped there
     return [layer for layer in late if isinstance(layer, kind) and layer.name != last]
 
 
-def _norm_changer(settings: Regularize) -> Callable[[keras.layers.Layer], keras.layers.Layer]:
-    """Return what copies a layer, with another norm in the place of batch normalisation."""
+def _norm_replacer(
+    settings: RegularizationSpec,
+) -> Callable[[keras.layers.Layer], keras.layers.Layer]:
+    """Return a function that copies a layer, replacing batch normalisation."""
     norm = settings.norm
     if norm == "batch":
         return _copied
 
-    def changed(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, layers.BatchNormalization):
             return _copied(layer)
         if norm == "sync_batch":
@@ -127,7 +134,7 @@ def _norm_changer(settings: Regularize) -> Callable[[keras.layers.Layer], keras.
         other = norm_layer(norm, layer.name, layer.input.shape[-1], groups=settings.groups)
         return other or layers.Identity(name=layer.name)
 
-    return changed
+    return replaced
 
 
 def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -135,24 +142,24 @@ def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def for_inference(model: keras.Model) -> keras.Model:
-    """Return ``model`` of Keras' own layers alone: what only training needs is left out.
+    """Return ``model`` without layers that only act in training, of Keras' own layers only.
 
-    It gives the same answers and can be read without tltool or keras-cv. A model without such
-    layers is returned itself.
+    Its predictions are the same, and it can be loaded without tltool or keras-cv. A model without
+    such layers is returned unchanged.
     """
     if not any(_only_trains(layer) for layer in model.layers):
         return model
-    plain = keras.models.clone_model(model, clone_function=_plain_layer)
-    for old, new in zip(model.layers, plain.layers, strict=True):
+    copy = keras.models.clone_model(model, clone_function=_inference_layer)
+    for old, new in zip(model.layers, copy.layers, strict=True):
         new.set_weights(old.get_weights())
-    return plain
+    return copy
 
 
 def _only_trains(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, DropBlock | DropConnectDense) or type(layer).__name__ == "DropPath"
 
 
-def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+def _inference_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_config()
     if isinstance(layer, DropConnectDense):
         del config["rate"], config["seed"]

@@ -1,11 +1,11 @@
-"""Named policies of augmentation, as parts of a recipe, and the one for a number of images."""
+"""Named augmentation policies, as parts of a recipe, and the default for a data set size."""
 
 from typing import Any, Literal, NamedTuple
 
 AUTO: Literal["auto"] = "auto"
 MIXUP_PAYS = 5_000
-"""Training images from which the default blends images: few images lose more by it than they gain
-(Kolesnikov et al. 2020, Big Transfer, section 3.3, who blend none below 20,000)."""
+"""Number of training images from which the default uses mixup; on smaller data sets it costs more
+accuracy than it gains (Kolesnikov et al. 2020, Big Transfer, section 3.3: none below 20,000)."""
 
 Tree = dict[str, Any]
 
@@ -47,44 +47,44 @@ POLICIES: dict[str, Tree] = {
     },
     "documents": {
         "rotation": {"degrees": 3.0},
-        "translation": {"share": 0.03},
+        "translation": {"fraction": 0.03},
         "scale": {"amount": 0.05},
         "shear": {"degrees": 2.0},
         "color_jitter": {
             "brightness": 0.2, "contrast": 0.2, "saturation": 0.0, "hue": 0.0, "probability": 0.8,
         },
         "blur": {"sigma": 1.0, "probability": 0.3},
-        "noise": {"deviation": 10.0, "probability": 0.3},
+        "noise": {"stddev": 10.0, "probability": 0.3},
         "jpeg": {"min_quality": 50, "probability": 0.3},
     },
 }  # fmt: skip
 
 
-class Choice(NamedTuple):
+class PolicyChoice(NamedTuple):
     """A policy and the reason for it."""
 
     policy: str
     why: str
 
 
-def policy_for(photos: int) -> Choice:
-    """Return the policy for a number of training images."""
-    if photos < MIXUP_PAYS:
-        return Choice("light", f"{photos:,} training images; mixup pays from {MIXUP_PAYS:,} on")
-    return Choice("medium", f"{photos:,} training images are enough for mixup")
+def policy_for(images: int) -> PolicyChoice:
+    """Return the default policy for a number of training images."""
+    if images < MIXUP_PAYS:
+        return PolicyChoice("light", f"{images:,} training images; mixup needs {MIXUP_PAYS:,}")
+    return PolicyChoice("medium", f"{images:,} training images are enough for mixup")
 
 
-def completed(section: Tree) -> Tree:
-    """Return a section `augment` in which its policy says what the section leaves to it.
+def fill_from_policy(section: Tree) -> Tree:
+    """Return a section `augment` whose `auto` keys are filled in from its policy.
 
-    With a section of its own for one change, the policy only gives the keys that it leaves out.
+    If the section configures a transform itself, the policy only sets the keys that are missing.
     """
     policy = {**OFF, **POLICIES[section["policy"]]}
-    return section | {key: _filled(section.get(key, AUTO), policy[key]) for key in OFF}
+    return section | {key: _fill(section.get(key, AUTO), policy[key]) for key in OFF}
 
 
-def _filled(given: Any, policy: Any) -> Any:
-    if isinstance(given, str) and given == AUTO:
+def _fill(value: Any, policy: Any) -> Any:
+    if isinstance(value, str) and value == AUTO:
         return policy
-    both = isinstance(given, dict) and isinstance(policy, dict)
-    return {**policy, **given} if both else given
+    both = isinstance(value, dict) and isinstance(policy, dict)
+    return {**policy, **value} if both else value

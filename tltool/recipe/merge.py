@@ -1,10 +1,10 @@
-"""Recipes as nested dictionaries, before the schema has seen them: how they merge and clash."""
+"""Merge recipes as nested dictionaries, before validation: bases, overrides and conflicts."""
 
 from pathlib import Path
 from typing import Any
 
-from tltool.recipe.schema import cache_shorthand
 from tltool.recipe.source_text import anchored
+from tltool.recipe.train_section import cache_shorthand
 
 Tree = dict[str, Any]
 
@@ -20,20 +20,20 @@ def merged(below: Tree, over: Tree) -> Tree:
     return tree
 
 
-def layered(below: Tree, over: Tree) -> Tree:
-    """Return ``over`` on top of the recipe ``below``; a policy replaces its augmentation whole."""
+def merged_recipes(below: Tree, over: Tree) -> Tree:
+    """Return ``over`` on top of the recipe ``below``; a policy replaces its whole augmentation."""
     section = over.get("augment")
     if isinstance(section, dict) and "policy" in section:
         below = {key: value for key, value in below.items() if key != "augment"}
     return merged(below, over)
 
 
-def clash(one: Tree, other: Tree) -> str | None:
-    """Return the dotted path at which two trees cannot both be meant; None when they can."""
+def find_conflict(one: Tree, other: Tree) -> str | None:
+    """Return the dotted path that two trees set to different values; None if there is none."""
     for key in one.keys() & other.keys():
         a, b = one[key], other[key]
         if isinstance(a, dict) and isinstance(b, dict):
-            deeper = clash(a, b)
+            deeper = find_conflict(a, b)
             if deeper:
                 return f"{key}.{deeper}"
         elif a != b:
@@ -41,12 +41,12 @@ def clash(one: Tree, other: Tree) -> str | None:
     return None
 
 
-def written_out(tree: Tree, *, folder: Path) -> Tree:
-    """Return a tree with its shorthands spelled out, so that they merge as what they stand for.
+def expand_shorthands(tree: Tree, *, folder: Path) -> Tree:
+    """Return a tree with shorthands expanded and paths of data made absolute, ready to merge.
 
     Args:
-        tree: a recipe, or a part of one; it stays as it is.
-        folder: where relative paths of images start.
+        tree: a recipe, or a part of one; it is not modified.
+        folder: folder that relative paths of data are relative to.
     """
     own = dict(tree)
     train, data = own.get("train"), own.get("data")

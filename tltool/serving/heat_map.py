@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import open_image
 from tltool.evaluation.explain.overlay import overlay
 from tltool.serving.api_errors import ApiError, bad_request

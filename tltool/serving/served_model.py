@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, GateError
 from tltool.export.exported_model import SAVED_MODEL_FILE
 from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE, EXPLAIN_SIGNATURE

@@ -1,4 +1,4 @@
-"""Whether to cache the trunk's activations or to compute them in every epoch."""
+"""Estimate whether caching the trunk's activations is faster than computing them every epoch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tltool.training.precision import Precision
 from tltool.training.validation import Pooling
 
 _BACKWARD = 3.0  # a training step costs about three forward passes
-_LIVE_BONUS = 1.2  # the live path sees fresh augmentation: it may cost this much more
-_CHEAP_SECONDS = 60.0  # below this a GPU trains live: caching would save nothing that is felt
+_LIVE_BONUS = 1.2  # without cache every epoch is augmented anew: that may cost this much more
+_CHEAP_SECONDS = 60.0  # below this a GPU trains without cache, which would save little
 
 
 @dataclass(frozen=True)
 class CacheChoice:
-    """Whether the cache is used, and the sentence that says why."""
+    """Whether the cache is used, and the reason."""
 
     cached: bool
     reason: str
@@ -28,10 +28,10 @@ class CacheChoice:
 
 @dataclass(frozen=True)
 class Workload:
-    """What has to be computed: images, views and epochs."""
+    """Size of a run: images, views and epochs."""
 
     train: int
-    held: int
+    validation: int
     views: int
     head_epochs: int
     finetune_epochs: int
@@ -40,22 +40,22 @@ class Workload:
 def estimate(
     work: Workload, *, trunk_seconds: float, tail_seconds: float, gpu: bool
 ) -> CacheChoice:
-    """Choose from the measured seconds per image of a forward pass of trunk and tail."""
+    """Choose by the measured seconds per image of a forward pass of trunk and tail."""
     step = _BACKWARD * tail_seconds
-    epoch = work.train * step + work.held * tail_seconds
-    once = (work.views * work.train + work.held) * (trunk_seconds + tail_seconds)
+    epoch = work.train * step + work.validation * tail_seconds
+    once = (work.views * work.train + work.validation) * (trunk_seconds + tail_seconds)
     cached = once + work.finetune_epochs * epoch
-    full = (work.train + work.held) * (trunk_seconds + tail_seconds)
-    repeated = (work.train + work.held) * trunk_seconds
+    full = (work.train + work.validation) * (trunk_seconds + tail_seconds)
+    repeated = (work.train + work.validation) * trunk_seconds
     live = full + work.head_epochs * full + work.finetune_epochs * (epoch + repeated)
-    told = f"about {cached:.0f} s with cached activations, {live:.0f} s without"
+    reason = f"about {cached:.0f} s with cached activations, {live:.0f} s without"
     if gpu and live < _CHEAP_SECONDS:
-        return CacheChoice(False, f"{told}: cheap enough to augment anew in every epoch")
-    return CacheChoice(cached * _LIVE_BONUS < live, told)
+        return CacheChoice(False, f"{reason}: fast enough to augment anew in every epoch")
+    return CacheChoice(cached * _LIVE_BONUS < live, reason)
 
 
 def seconds_per_image(part: keras.Model, *, batch: int, precision: Precision) -> float:
-    """Return the seconds that one image takes through ``part``, measured on a small batch."""
+    """Return the seconds per image of a forward pass of ``part``, measured on a small batch."""
     inputs = tf.constant(np.zeros((batch, *part.input_shape[1:]), np.float32))
     run: Callable[[tf.Tensor], np.ndarray] = Pooling(part, precision)
     run(inputs)

@@ -1,4 +1,4 @@
-"""Phases on cached features: an epoch never runs the frozen part."""
+"""Data of a phase on cached features: no epoch runs the frozen layers."""
 
 from __future__ import annotations
 
@@ -6,53 +6,57 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from tltool.augment.feature_space import change_features
+from tltool.augment.feature_space import augment_features
 from tltool.features.extract import Features
 from tltool.features.feature_store import Rows
-from tltool.features.image_source import rows_of_epoch
-from tltool.features.sampler import Sampler
+from tltool.features.sampler import Sampler, rows_of_epoch
 from tltool.training.phase_plan import AugmentationSchedule, Batch, PhaseData
 from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
 
 
 def head_data(
     views: Sequence[Features],
-    held: Features,
-    held_labels: np.ndarray,
+    validation: Features,
+    validation_labels: np.ndarray,
     *,
     head: HeadLogits,
     batch_size: int,
     sampler: Sampler,
-    changes: AugmentationSchedule,
+    augmentation: AugmentationSchedule,
 ) -> PhaseData:
     """Return the data of the head phase: pooled features of all views."""
     return PhaseData(
         batches=_batches(
-            views, _pooled_rows, batch_size=batch_size, sampler=sampler, changes=changes
+            views, _pooled_rows, batch_size=batch_size, sampler=sampler, augmentation=augmentation
         ),
-        validate=lambda: loss_and_accuracy(head(held.pooled), held_labels),
+        validate=lambda: loss_and_accuracy(head(validation.pooled), validation_labels),
     )
 
 
 def finetune_data(
     views: Sequence[Features],
-    held: Features,
-    held_labels: np.ndarray,
+    validation: Features,
+    validation_labels: np.ndarray,
     *,
     to_pooled: Pooling,
     head: HeadLogits,
     batch_size: int,
     sampler: Sampler,
-    changes: AugmentationSchedule,
+    augmentation: AugmentationSchedule,
 ) -> PhaseData:
     """Return the data of the fine-tune phase: activations of all views at the cut."""
 
     def validate() -> dict[str, float]:
-        return loss_and_accuracy(head(pooled_from_cut(held, to_pooled, batch_size)), held_labels)
+        pooled = pooled_from_cut(validation, to_pooled, batch_size)
+        return loss_and_accuracy(head(pooled), validation_labels)
 
     return PhaseData(
         batches=_batches(
-            views, _activation_rows, batch_size=batch_size, sampler=sampler, changes=changes
+            views,
+            _activation_rows,
+            batch_size=batch_size,
+            sampler=sampler,
+            augmentation=augmentation,
         ),
         validate=validate,
     )
@@ -85,16 +89,16 @@ def _batches(
     *,
     batch_size: int,
     sampler: Sampler,
-    changes: AugmentationSchedule,
+    augmentation: AugmentationSchedule,
 ) -> Callable[[int], Iterable[Batch]]:
-    """Return the batches of an epoch: images as drawn, each draw in one of the image's views."""
+    """Return the batches of an epoch: images as sampled, each in one of its cached views."""
 
     def of_epoch(epoch: int) -> Iterable[Batch]:
-        mixed = epoch <= changes.mixed_epochs
-        blended = changes.photos.mixes and not mixed
-        # of the views only the first holds images that are not blended
+        mixed = epoch <= augmentation.mixed_epochs
+        blended = augmentation.images.mixes and not mixed
+        # only the first view holds images that are not blended
         rows = rows_of_epoch(views[:1] if blended else views, sampler, epoch)
-        features = changes.features if mixed else changes.features.unmixed()
+        features = augmentation.features if mixed else augmentation.features.unmixed()
         for number, start in enumerate(range(0, len(rows), batch_size)):
             part = rows[start : start + batch_size]
             values = np.concatenate([inputs(views[view], [row]) for view, row in part])
@@ -103,6 +107,6 @@ def _batches(
                 yield values, labels
             else:
                 key = (sampler.seed, epoch, number)
-                yield change_features(values, labels, features, key=key)
+                yield augment_features(values, labels, features, key=key)
 
     return of_epoch

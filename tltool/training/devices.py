@@ -1,32 +1,30 @@
-"""Which devices train."""
+"""Choice of the devices that train, and facts about GPUs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import tensorflow as tf
 
 from tltool.errors import EnvironmentProblem
+from tltool.runs.run_options import Device
 
-Device = Literal["auto", "cpu", "gpu"]
 
-
-def choose_devices(wanted: Device) -> tuple[tf.distribute.Strategy, bool]:
-    """Return the strategy for the devices wanted and whether it uses GPUs.
+def choose_devices(requested: Device) -> tuple[tf.distribute.Strategy, bool]:
+    """Return the strategy for the requested devices and whether it uses GPUs.
 
     All visible GPUs train together through MirroredStrategy; the batch is divided among them.
 
     Raises:
-        EnvironmentProblem: a GPU is wanted and TensorFlow sees none.
+        EnvironmentProblem: a GPU is requested and TensorFlow finds none.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    if wanted == "gpu" and not gpus:
+    if requested == "gpu" and not gpus:
         raise EnvironmentProblem(
-            "a GPU was asked for, but TensorFlow sees none",
+            "a GPU was requested, but TensorFlow finds none",
             hint="install tltool[gpu] and check `nvidia-smi`, or use --device auto",
         )
-    if wanted == "cpu" or not gpus:
+    if requested == "cpu" or not gpus:
         _hide_gpus()
         return tf.distribute.get_strategy(), False
     for gpu in gpus:
@@ -40,7 +38,7 @@ def _hide_gpus() -> None:
     try:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
-        # the runtime has started already: possible only where a caller used TensorFlow before us
+        # the runtime has started already, which happens only if the caller used TensorFlow before
         return
 
 
@@ -52,7 +50,7 @@ def _grow_memory(gpu: tf.config.PhysicalDevice) -> None:
 
 
 def runs_ahead() -> bool:
-    """Whether a call returns before its step is computed, as on GPUs: then waiting is no delay."""
+    """Whether steps are computed asynchronously, as on GPUs: waiting for data is then free."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 

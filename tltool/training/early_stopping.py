@@ -1,4 +1,4 @@
-"""The one best state of a model across all phases, and early stopping."""
+"""Early stopping, and the best weights of all phases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Monitor = Literal["val_loss", "val_accuracy"]
 
 @dataclass
 class EarlyStopping:
-    """Counts the epochs since the monitored measure last improved."""
+    """Counts the epochs since the monitored metric last improved."""
 
     monitor: Monitor
     min_delta: float = 0.0
@@ -23,7 +23,7 @@ class EarlyStopping:
     stale: int = 0
 
     def improves(self, measures: dict[str, float]) -> bool:
-        """Whether ``measures`` beat the best so far; if so they are the best from now on."""
+        """Whether ``measures`` are better than the best so far, which they then replace."""
         value = measures[self.monitor] * (-1 if self.monitor == "val_accuracy" else 1)
         if not value < self.value - self.min_delta:
             return False
@@ -38,15 +38,15 @@ class EarlyStopping:
 
 @dataclass
 class BestModel:
-    """Keeps a copy of the weights at the best validation measure of all phases.
+    """Keeps a copy of the weights with the best validation metric of all phases.
 
     Attributes:
-        variables: all that any phase may change.
-        monitor: which measure decides.
-        phase: of the best state.
-        epoch: of the best state.
-        measures: of the best state.
-        weights: values of ``variables`` in the best state, in their order; none before the first.
+        variables: all variables that any phase may train.
+        monitor: the metric that decides.
+        phase: phase of the best epoch.
+        epoch: the best epoch.
+        measures: validation metrics of the best epoch.
+        weights: values of ``variables`` after it, in their order; empty before the first epoch.
     """
 
     variables: Sequence[keras.Variable]
@@ -61,11 +61,11 @@ class BestModel:
         self._stopping = EarlyStopping(self.monitor)
 
     def fresh(self, *, min_delta: float) -> EarlyStopping:
-        """Return early stopping on the same measure that starts anew, for one phase."""
+        """Return new early stopping on the same metric, for one phase."""
         return EarlyStopping(self.monitor, min_delta)
 
     def offer(self, measures: dict[str, float], *, phase: str, epoch: int) -> bool:
-        """Keep the present weights if ``measures`` are the best so far."""
+        """Keep a copy of the current weights if ``measures`` are the best so far."""
         if not self._stopping.improves(measures):
             return False
         weights = [keras.ops.convert_to_numpy(variable) for variable in self.variables]
@@ -75,12 +75,12 @@ class BestModel:
     def resume(
         self, measures: dict[str, float], weights: list[np.ndarray], *, phase: str, epoch: int
     ) -> None:
-        """Take up the best state of an earlier process."""
+        """Restore the best weights of an earlier process."""
         self._stopping.improves(measures)
         self._keep(measures, weights, phase, epoch)
 
     def restore(self) -> None:
-        """Put the best weights back into the model."""
+        """Assign the best weights to the model."""
         for variable, value in zip(self.variables, self.weights, strict=bool(self.weights)):
             variable.assign(value)
 

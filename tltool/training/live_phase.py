@@ -1,4 +1,4 @@
-"""Phases on the images themselves: new augmentation in every epoch, the usual way."""
+"""Data of a phase without cache: images, augmented anew in every epoch."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
 
 def live_data(
     train: ImageSource,
-    held: ImageSource,
+    validation: ImageSource,
     *,
-    changes: AugmentationSchedule,
+    augmentation: AugmentationSchedule,
     to_pooled: Pooling,
     head: HeadLogits,
     sampler: Sampler,
     first_epoch: int,
 ) -> PhaseData:
-    """Return the data of a live phase.
+    """Return the data of a phase that runs on images.
 
     Args:
         train: training images.
-        held: validation images.
-        changes: of the training images.
+        validation: validation images.
+        augmentation: of the training images.
         to_pooled: images to pooled features.
         head: pooled features to logits.
-        sampler: which images an epoch takes.
-        first_epoch: added to the phase's epochs, so that no two phases see the same draws.
+        sampler: draws the images of an epoch.
+        first_epoch: added to the epoch numbers, so that phases differ in their random draws.
     """
 
     def batches(epoch: int) -> Iterable[Batch]:
-        mixed = epoch <= changes.mixed_epochs
-        augment = changes.photos if mixed else changes.photos.unmixed()
-        for _, images, labels in train.drawn(augment, sampler, epoch=first_epoch + epoch):
+        mixed = epoch <= augmentation.mixed_epochs
+        spec = augmentation.images if mixed else augmentation.images.unmixed()
+        for _, images, labels in train.sampled(spec, sampler, epoch=first_epoch + epoch):
             yield images, labels
 
     def validate() -> dict[str, float]:
-        logits = [head(to_pooled(images)) for _, images, _ in held.plain()]
-        return loss_and_accuracy(np.concatenate(logits), held.labels)
+        logits = [head(to_pooled(images)) for _, images, _ in validation.original()]
+        return loss_and_accuracy(np.concatenate(logits), validation.labels)
 
     return PhaseData(batches=batches, validate=validate)

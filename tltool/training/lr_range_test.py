@@ -1,4 +1,4 @@
-"""Which learning rates work: a short training with a rate that rises from step to step."""
+"""Learning rate range test: a short training with an exponentially rising learning rate."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tltool.training.precision import Precision
 from tltool.training.training_step import TrainingStep
 
 STEPS = 120
-LIVE_STEPS = 60  # where each step goes through the whole network and takes as long as in training
+LIVE_STEPS = 60  # without cache, where each step takes as long as in training
 LOWEST, HIGHEST = 1e-6, 10.0
 _SMOOTHING = 0.9  # momentum of the moving average of the loss, of 120 steps
-_GONE = 3.0  # the test ends where the loss is this many times its lowest
-_SAFE = 0.1  # of the rate at which the loss is lowest; above it, it no longer falls
+_DIVERGED = 3.0  # the test ends when the loss exceeds this many times its minimum
+_SAFE_FRACTION = 0.1  # of the rate with the lowest loss, at which the loss no longer falls
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Losses at rising learning rates.
+    """Losses at increasing learning rates.
 
     Attributes:
-        rates: learning rate of each step, rising by a constant factor.
+        rates: learning rate of each step, increasing by a constant factor.
         losses: mean loss of its batch, nats.
-        smooth: the same as a moving average without the bias of its start.
+        smooth: bias-corrected exponential moving average of the losses.
     """
 
     rates: tuple[float, ...]
@@ -45,8 +45,8 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """A tenth of ``lowest``, to two digits: still falling, and far from where it diverges."""
-        return float(f"{_SAFE * self.lowest:.1e}")
+        """A tenth of ``lowest``, to two digits: the loss still falls, far from divergence."""
+        return float(f"{_SAFE_FRACTION * self.lowest:.1e}")
 
 
 def range_test(
@@ -60,24 +60,24 @@ def range_test(
     observer: Observer,
     steps: int = STEPS,
 ) -> RangeTest:
-    """Train with rates from 1e-6 to 10 and leave the weights as they were.
+    """Train with rates from 1e-6 to 10, then restore the weights.
 
-    The rate rises exponentially over the steps, or until the loss is three times its lowest (Smith
-    2017, https://arxiv.org/abs/1506.01186); with fewer steps the moving average of the loss
-    forgets sooner, so that it lags behind by the same share of the range. Moving statistics of
-    batch normalisation are put back too.
+    The rate rises exponentially over the steps, or until the loss is three times its minimum (Smith
+    2017, https://arxiv.org/abs/1506.01186). With fewer steps the momentum of the moving average is
+    lower, so that its lag is the same fraction of the range. Moving statistics of batch
+    normalisation are restored too.
 
     Args:
         network: inputs to logits.
         groups: variables to train.
-        plan: of the phase; its schedule and epochs are not used.
-        data: of the phase; epochs follow one another until there are steps enough.
+        plan: settings of the phase; its schedule and epochs are not used.
+        data: batches of the phase, epoch after epoch.
         strategy: devices.
         precision: arithmetic.
-        observer: told about each step.
-        steps: how many at most.
+        observer: receives the progress.
+        steps: maximum number of steps.
     """
-    kept = network.get_weights()
+    initial = network.get_weights()
     step = TrainingStep(
         network, groups, plan, strategy, loss_scale=precision.arithmetic == "float16"
     )
@@ -98,9 +98,9 @@ def range_test(
             losses.append(loss)
             smooth.append(average / (1 - momentum ** (done + 1)))
             observer.on_progress(done + 1, steps, unit="rates")
-            if smooth[-1] > _GONE * min(smooth):
+            if smooth[-1] > _DIVERGED * min(smooth):
                 break
-    network.set_weights(kept)
+    network.set_weights(initial)
     return RangeTest(tuple(rates), tuple(losses), tuple(smooth))
 
 

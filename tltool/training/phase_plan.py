@@ -1,4 +1,4 @@
-"""What a phase does, what it feeds on, and how far it has come."""
+"""A training phase as data: its settings, its batches, and its progress."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """What one phase does.
+    """Settings of one phase.
 
     Attributes:
         name: head or finetune.
-        epochs: most epochs.
+        epochs: maximum number of epochs.
         steps: steps of one epoch.
-        schedule: learning rates.
+        schedule: learning rate schedule.
         optimizer: adamw or sgd.
         weight_decay: decoupled weight decay.
         smoothing: label smoothing.
-        class_weights: float32 [C]; None where every label counts the same.
-        focal_gamma: exponent of the focal loss, 0 for plain cross-entropy.
+        class_weights: float32 [C]; None if all are equal.
+        focal_gamma: focusing parameter of the focal loss, 0 for cross-entropy.
         ema: momentum of the moving average of the weights, 0 for none.
-        patience: epochs without improvement of this phase before it ends; counted anew when a
-            group of variables joins, and the phase does not end before the last has.
+        patience: epochs without improvement before the phase ends; the count is reset when a group
+            is unfrozen, and the phase does not end before the last one is.
         min_delta: smallest improvement that counts.
         seed: seed of dropout.
-        l2: the sum of squares of all kernels, times this, is added to the loss.
-        clip_norm: longest gradient over all variables together; None for any.
-        max_norm: longest vector of weights into one unit of any kernel; None for any.
-        unfreeze_every: epochs before the next group of variables joins; 0 trains all from the
-            first.
+        l2: factor of the L2 penalty, the sum of squares of all kernels.
+        clip_norm: maximum global norm of the gradient; None for no clipping.
+        max_norm: maximum norm of the weights into one unit of a kernel; None for no constraint.
+        unfreeze_every: epochs before the next group of variables is unfrozen; 0 trains all from
+            the first epoch.
     """
 
     name: str
@@ -63,26 +63,26 @@ class PhasePlan:
 
 @dataclass(frozen=True)
 class AugmentationSchedule:
-    """What is changed at random in a phase.
+    """Augmentation of a phase.
 
     Attributes:
-        images: changes of training images; cached views have them already.
-        features: changes of cached features.
-        mixed_epochs: epochs with mixup and cutmix; later ones are without.
+        images: augmentation of training images; cached views are augmented already.
+        features: augmentation of cached features.
+        mixed_epochs: number of epochs with mixup and cutmix; later epochs are without.
     """
 
-    photos: AugmentSpec
+    images: AugmentSpec
     features: FeatureSpec
     mixed_epochs: int
 
 
 @dataclass
 class PhaseData:
-    """Where a phase's images come from.
+    """Training batches and validation of a phase.
 
     Attributes:
-        batches: batches of one epoch, by epoch number (from 1).
-        validate: measures of the network on the validation part: val_loss and val_accuracy.
+        batches: returns the batches of an epoch, by its number (from 1).
+        validate: returns val_loss and val_accuracy on the validation set.
     """
 
     batches: Callable[[int], Iterable[Batch]]
@@ -91,13 +91,13 @@ class PhaseData:
 
 @dataclass(frozen=True)
 class PhaseState:
-    """How far a phase has come, after an epoch.
+    """State of a phase after an epoch.
 
     Attributes:
         epoch: the last finished epoch.
-        finished: whether the phase is over.
+        finished: whether the phase is finished.
         numbers: state of schedule and early stopping, JSON-ready.
-        arrays: everything that the steps change, by name.
+        arrays: all variables that training steps update, by name.
     """
 
     epoch: int
@@ -107,8 +107,9 @@ class PhaseState:
 
 
 def describe_phase(plan: PhasePlan, groups: Sequence[Group]) -> str:
-    """Return how much is trained, and how long at most."""
+    """Return number of trained parameters and maximum number of epochs as a sentence."""
     count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
-    thawing = plan.unfreeze_every and len(groups) > 1
-    joining = f", a stage joins every {plan.unfreeze_every}" if thawing else ""
-    return f"{count:,} parameters, up to {plan.epochs} epoch{'s' * (plan.epochs != 1)}{joining}"
+    gradual = plan.unfreeze_every and len(groups) > 1
+    unfreezing = f", a stage is unfrozen every {plan.unfreeze_every}" if gradual else ""
+    epochs = f"{plan.epochs} epoch{'s' * (plan.epochs != 1)}"
+    return f"{count:,} parameters, up to {epochs}{unfreezing}"

@@ -22,18 +22,18 @@ from tltool.training.precision import Precision
 from tltool.training.training_step import AveragedWeights, TrainingStep
 
 
-@dataclass(repr=False)  # TensorFlow puts the repr into warnings, and this one holds all weights
+@dataclass(repr=False)  # TensorFlow prints the repr in warnings; this one would hold all weights
 class Trainer:
     """Trains ``network`` (inputs to logits) in one phase.
 
     Attributes:
         network: the part of the model that runs in this phase.
-        groups: variables to train with their multiples of the learning rate.
-        plan: settings.
+        groups: variables to train, with their factors on the learning rate.
+        plan: settings of the phase.
         strategy: devices.
         precision: arithmetic.
-        history: rows of all phases; this phase appends its own.
-        changing: what the phase changes: the variables of ``groups``, and moving statistics.
+        history: rows of all phases; this phase appends to it.
+        changing: variables that the phase updates: those of ``groups``, and moving statistics.
     """
 
     network: keras.Model
@@ -57,11 +57,11 @@ class Trainer:
         """Run the phase, or the rest of it.
 
         Args:
-            data: where the images come from.
-            best: hears of every epoch, and of nothing worse than it has.
-            observer: told about everything on the way.
-            before: how far an earlier process has come.
-            keep: called after every epoch with what a later process needs to go on.
+            data: training batches and validation.
+            best: keeps the best weights.
+            observer: receives epochs, progress and messages.
+            before: state of the phase in an earlier process.
+            keep: called after every epoch with the state that a later process resumes from.
         """
         self._step = TrainingStep(
             self.network,
@@ -73,7 +73,7 @@ class Trainer:
         local = best.fresh(min_delta=self.plan.min_delta)
         done = self._resume(before, local) if before else 0
         for epoch in range(done + 1, self.plan.epochs + 1):
-            self._join(epoch, local, observer)
+            self._unfreeze(epoch, local, observer)
             started = time.perf_counter()
             _reseed(self.network, self.plan.seed, epoch)
             trace = StepTrace()
@@ -89,33 +89,33 @@ class Trainer:
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))
             self.plan.schedule.epoch_ended(measures["val_loss"])
             stale = local.stale_after(measures, self.plan.patience)
-            finished = epoch == self.plan.epochs or (stale and epoch >= self._last_joining())
+            finished = epoch == self.plan.epochs or (stale and epoch >= self._last_unfreezing())
             keep(self._state(epoch, local, finished=finished))
             if finished:
                 if epoch < self.plan.epochs:
                     observer.on_message(_describe_stop(epoch, local.stale))
                 break
 
-    def _join(self, epoch: int, local: EarlyStopping, observer: Observer) -> None:
-        """Tell which stage joins in this epoch, and count its epochs without improvement anew."""
+    def _unfreeze(self, epoch: int, local: EarlyStopping, observer: Observer) -> None:
+        """Report the stage that is unfrozen in this epoch, and reset the patience."""
         number, between = divmod(epoch - 1, self.plan.unfreeze_every or self.plan.epochs)
         if number == 0 or between or number >= len(self.groups):
             return
         local.stale = 0
-        observer.on_message(f"epoch {epoch}: {self.groups[number].name} joins")
+        observer.on_message(f"epoch {epoch}: {self.groups[number].name} is unfrozen")
 
-    def _last_joining(self) -> int:
-        """Return the epoch in which the last stage joins that does so in this phase."""
-        thaw = self.plan.unfreeze_every
-        joining = min(len(self.groups) - 1, (self.plan.epochs - 1) // thaw) if thaw else 0
-        return 1 + joining * thaw
+    def _last_unfreezing(self) -> int:
+        """Return the epoch in which the last stage of this phase is unfrozen."""
+        every = self.plan.unfreeze_every
+        count = min(len(self.groups) - 1, (self.plan.epochs - 1) // every) if every else 0
+        return 1 + count * every
 
     def _state(self, epoch: int, local: EarlyStopping, *, finished: bool) -> PhaseState:
         numbers = {
             "schedule": self.plan.schedule.state(),
             "stopping": {"value": local.value, "stale": local.stale},
         }
-        if finished:  # what follows starts from the best state
+        if finished:  # the next phase starts from the best weights
             return PhaseState(epoch, True, numbers, {})
         arrays = {f"{kind}/{n}": _value(v) for kind, vs in self._kinds() for n, v in enumerate(vs)}
         return PhaseState(epoch, False, numbers, arrays)
@@ -187,8 +187,8 @@ def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
 def _check_finite(row: Row) -> None:
     if not np.isfinite([row["loss"], row["val_loss"]]).all():
         raise GateError(
-            f"the loss is no longer a number in epoch {row['epoch']} of the {row['phase']} phase",
-            hint=f"lower the rate: --set train.{row['phase']}.learning_rate=1e-5, "
+            f"the loss is not finite in epoch {row['epoch']} of the {row['phase']} phase",
+            hint=f"lower the learning rate: --set train.{row['phase']}.learning_rate=1e-5, "
             "or --set train.precision=float32",
         )
 

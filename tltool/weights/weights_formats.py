@@ -1,7 +1,7 @@
-"""Read a weights file of any known format into one shape: layer name to its arrays.
+"""Read weights files of all supported formats into one structure: layer name to its arrays.
 
-The arrays of a layer stand in Keras' order and layout: kernel (HWIO) and bias, or gamma, beta,
-moving mean and moving variance. The format is told by the file's content, not by its name.
+The arrays of a layer are in Keras' order and layout: kernel (HWIO) and bias, or gamma, beta,
+moving mean and moving variance. The format is detected by content, not by file name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_layers(path: Path) -> LayerArrays:
     torchvision and timm.
 
     Raises:
-        UsageError: there is no such file, or it is none of these, or it is damaged.
+        UsageError: no such file, an unknown format, or a damaged file.
     """
     if not path.is_file():
         raise UsageError(f"There is no weights file {path}.", hint="check the path")
@@ -67,7 +67,9 @@ def _read(path: Path) -> LayerArrays:
 def _read_keras(path: Path) -> LayerArrays:
     with zipfile.ZipFile(path) as archive:
         if "model.weights.h5" not in archive.namelist():
-            raise ValueError("it is a zip, but no .keras file (save PyTorch's as safetensors)")
+            raise ValueError(
+                "it is a zip archive, but not a .keras file (save PyTorch weights as safetensors)"
+            )
         return _read_hdf5(io.BytesIO(archive.read("model.weights.h5")))
 
 
@@ -92,7 +94,7 @@ def _texts(group: Any, attribute: str) -> list[str]:
 
 
 def _collect_variables(layers: LayerArrays, name: str, item: Any) -> None:
-    """Take a ``…/vars`` group of Keras 3, whose attribute ``name`` is the layer's own name."""
+    """Collect a ``…/vars`` group of Keras 3; its attribute ``name`` is the name of the layer."""
     if not name.endswith("/vars") or not len(item) or "optimizer" in name.split("/"):
         return
     layer = str(item.attrs.get("name", name.split("/")[-2]))
@@ -122,20 +124,20 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def from_torch_names(tensors: Mapping[str, np.ndarray]) -> LayerArrays:
-    """Group ``layer1.0.bn1.running_mean`` and its like under ``layer1_0_bn1``, OIHW to HWIO."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    """Group tensors such as ``layer1.0.bn1.running_mean`` by layer (``layer1_0_bn1``), as HWIO."""
+    by_layer: dict[str, dict[str, np.ndarray]] = {}
     for name, array in tensors.items():
         layer, _, role = name.rpartition(".")
         if role in _TORCH_ORDER:
-            found.setdefault(layer.replace(".", "_"), {})[role] = _to_keras_layout(array)
+            by_layer.setdefault(layer.replace(".", "_"), {})[role] = _to_keras_layout(array)
     return {
         layer: [roles[role] for role in _TORCH_ORDER if role in roles]
-        for layer, roles in found.items()
+        for layer, roles in by_layer.items()
     }
 
 
 def from_onnx_names(tensors: Mapping[str, np.ndarray]) -> LayerArrays:
-    """Group initialisers that tf2onnx or PyTorch named after layers, OIHW to HWIO."""
+    """Group initialisers of tf2onnx or PyTorch by layer, OIHW to HWIO."""
     if any(name.endswith(".weight") for name in tensors):
         return from_torch_names(tensors)
     layers: LayerArrays = {}
@@ -144,7 +146,7 @@ def from_onnx_names(tensors: Mapping[str, np.ndarray]) -> LayerArrays:
         if match:
             layers.setdefault(match.group(1), []).append(_to_keras_layout(array))
     for arrays in layers.values():
-        arrays.sort(key=lambda array: -array.ndim)  # the kernel first, then the bias
+        arrays.sort(key=lambda array: -array.ndim)  # kernel first, then bias
     return layers
 
 

@@ -1,4 +1,4 @@
-"""The folder of stored weights: one file and one sidecar ``NAME.json`` for each backbone."""
+"""The local store of weights: one file and one sidecar ``NAME.json`` for each backbone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DIGEST_PATTERN = "[0-9a-f]" * _DIGEST_IN_NAME
 
 @dataclass(frozen=True, slots=True)
 class StoredWeights:
-    """Weights at hand: the file, where it came from, under which licence, and its digest."""
+    """A stored weights file with its source, licence and digest."""
 
     name: str
     path: Path
@@ -47,7 +47,7 @@ def find(name: str) -> StoredWeights | None:
     """Return the stored weights called ``name``, or None; the file's size is checked.
 
     Raises:
-        EnvironmentProblem: they were stored, but the file is gone, cut or its sidecar unreadable.
+        EnvironmentProblem: the file is missing or truncated, or its sidecar is unreadable.
     """
     sidecar = weights_dir() / f"{name}.json"
     if not sidecar.is_file():
@@ -64,25 +64,25 @@ def find(name: str) -> StoredWeights | None:
 
 
 def verify(stored: StoredWeights) -> None:
-    """Read the whole file; raise EnvironmentProblem when it is not what was stored."""
+    """Check the digest of the file; raise EnvironmentProblem when it has changed."""
     if file_digest(stored.path) != stored.sha256:
         raise damaged(stored.name, stored.path)
 
 
 def listing() -> tuple[StoredWeights, ...]:
-    """Return everything stored and intact by size, sorted by name."""
-    found = []
+    """Return all stored weights of intact size, sorted by name."""
+    entries = []
     for sidecar in sorted(weights_dir().glob("*.json")):
         try:
             stored = find(sidecar.stem)
         except EnvironmentProblem:
             continue
-        found += [stored] if stored else []
-    return tuple(found)
+        entries += [stored] if stored else []
+    return tuple(entries)
 
 
 def add(name: str, file: Path, *, source: str, licence: str) -> StoredWeights:
-    """Copy ``file`` into the store as ``name``, replacing what was there in one step.
+    """Copy ``file`` into the store as ``name``, replacing an older file atomically.
 
     The stored file's name carries its digest and the sidecar is replaced last, so a reader, or a
     crash at any moment, sees either the old pair or the new one.
@@ -115,10 +115,10 @@ def add(name: str, file: Path, *, source: str, licence: str) -> StoredWeights:
 
 @contextmanager
 def partial_folder() -> Iterator[Path]:
-    """Yield a folder beside the stored files that is gone afterwards, whatever happens.
+    """Yield a temporary folder beside the stored files, removed afterwards in every case.
 
     Raises:
-        EnvironmentProblem: anything inside failed for want of space or rights.
+        EnvironmentProblem: an operation inside failed for lack of space or permission.
     """
     home = weights_dir()
     try:
@@ -143,7 +143,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def damaged(name: str, path: Path) -> EnvironmentProblem:
-    """Return the error for a stored file that is not what was stored."""
+    """Return the error for a damaged stored file."""
     return EnvironmentProblem(
         f"The stored weights of {name} are damaged ({path}).",
         hint=f"fetch them again with: tltool weights pull {name}",
@@ -169,7 +169,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _sweep(home: Path) -> None:
-    # A kill -9 cannot clean up after itself: the next download does, a day later.
+    # A killed process cannot clean up: the next download does, a day later.
     for leftover in home.glob(f"{_PARTIAL}*"):
         if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
             shutil.rmtree(leftover, ignore_errors=True)

@@ -17,7 +17,8 @@ from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import Backbone, get_backbone
-from tltool.recipe.schema import DataSection, ProbeSection
+from tltool.recipe.schema import DataSection
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.splitting import find_duplicates, groups_of

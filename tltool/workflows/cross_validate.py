@@ -6,21 +6,20 @@ import math
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.recipe.load import load_recipe
+from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
-from tltool.recipe.schema import Recipe
 from tltool.runs.json_text import to_json
-from tltool.training.devices import Device
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.sweep import metrics_of
-from tltool.workflows.training_run.run_group import begin
+from tltool.workflows.training_run.run_group import list_group, open_run_group
 
 RESULT = "kfold.json"
 _FEATURES = ".tltool-features"  # of all folds, gone at the end
@@ -77,38 +76,26 @@ class CrossValidation:
 
 
 def cross_validate(
-    photos: str,
+    recipe: RecipeFile,
+    options: RunOptions,
     *,
-    recipe: str,
     count: int,
-    settings: Sequence[str | Override] = (),
-    test: str | None = None,
     out: Path,
-    weights: Path | None = None,
-    offline: bool = False,
-    device: Device = "auto",
-    tensorboard: bool = True,
-    track: Sequence[str] = (),
+    settings: Sequence[str | Override] = (),
     observer: Observer | None = None,
 ) -> CrossValidation:
     """Train a run per fold, each with that fold as its validation part. Nothing is exported.
 
-    The runs share features: what one fold's images give is computed once. What ``out`` holds of the
+    The runs share features: those of one fold's images are computed once. What ``out`` holds of the
     same cross-validation is taken up: finished runs are read, interrupted ones resumed.
 
     Args:
-        images: the source.
-        recipe: name or file of the recipe.
+        recipe: what to do, before ``settings``.
+        options: what each run is called with; ``out`` and ``feature_cache`` are set for each.
         count: number of folds; a source that gives folds must give as many.
-        settings: further settings of all runs.
-        test: a separate source of test images, for the final evaluation of each run.
         out: folder of the runs.
-        weights: a file of pretrained weights.
-        offline: open no network connection.
-        device: auto, cpu or gpu.
-        tensorboard: write event files into the runs.
-        track: where to log the runs besides: mlflow.
-        observer: told about everything on the way.
+        settings: further settings of all runs.
+        observer: receives everything that is reported.
 
     Raises:
         UsageError: the source gives another number of folds, or ``out`` holds something else, such
@@ -116,75 +103,55 @@ def cross_validate(
         DataError: a class has too few images.
     """
     observer = observer or SilentObserver()
-    data = load_recipe(recipe, settings).data
-    listing = read_source(
-        photos,
-        test=test,
-        ood_images=data.ood_images,
-        pixels=data.pixels,
-        offline=offline,
-        observer=observer,
-    )
-    names = _names(listing, count)
-    begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
-    resolved = [_recipe(recipe, settings, name) for name in names]
-    found = []
-    for number, (name, one) in enumerate(zip(names, resolved, strict=True)):
+    listing = list_group(recipe.recipe(settings).data, options, observer)
+    names = _fold_names(listing, count)
+    open_run_group(out, listing, options, observer)
+    options = replace(options, feature_cache=out / _FEATURES)
+    specs = [resolve(recipe.recipe([*settings, *_fold_settings(name)])) for name in names]
+    folds = []
+    for number, (name, spec) in enumerate(zip(names, specs, strict=True)):
         observer.on_message(f"run {number + 1} of {len(names)}: fold {name}")
-        run = out / f"fold-{name.partition('/')[0]}"
-        metrics = metrics_of(
-            run,
-            one,
-            photos,
-            observer=observer,
-            test=test,
-            weights=weights,
-            offline=offline,
-            device=device,
-            tensorboard=tensorboard,
-            track=track,
-            caches=out / _FEATURES,
-        )
-        found.append(_fold(name, run, metrics))
-    result = _judged(out, found)
+        folder = out / f"fold-{name.partition('/')[0]}"
+        metrics = metrics_of(spec, replace(options, out=folder), observer)
+        folds.append(_fold(name, folder, metrics))
+    result = _summary(out, folds)
     (out / RESULT).write_text(f"{to_json(result.to_json())}\n", encoding="utf-8")
     shutil.rmtree(out / _FEATURES, ignore_errors=True)
     return result
 
 
-def _names(listing: Listing, count: int) -> list[str]:
+def _fold_names(listing: Listing, count: int) -> list[str]:
     """Return the folds as ``data.fold`` has them: those that the source gives, or drawn ones."""
-    given = sorted({item.fold for item in listing.items if item.fold is not None})
-    if not given:
+    folds = sorted({item.fold for item in listing.items if item.fold is not None})
+    if not folds:
         return [f"{fold}/{count}" for fold in range(count)]
-    if len(given) != count:
+    if len(folds) != count:
         raise UsageError(
-            f"--kfold {count}: {listing.source} gives {len(given)} folds of its own",
-            hint=f"--kfold {len(given)}, or a source without a column fold",
+            f"--kfold {count}: {listing.source} gives {len(folds)} folds of its own",
+            hint=f"--kfold {len(folds)}, or a source without a column fold",
         )
-    return [str(fold) for fold in given]
+    return [str(fold) for fold in folds]
 
 
-def _recipe(reference: str, settings: Sequence[str | Override], fold: str) -> Recipe:
+def _fold_settings(fold: str) -> list[Override]:
     own = {"data.fold": fold, "export.enabled": False}
-    added = [Override(key, value, f"the cross-validation's {key}") for key, value in own.items()]
-    return load_recipe(reference, [*settings, *added])
+    return [Override(key, value, f"the cross-validation's {key}") for key, value in own.items()]
 
 
 def _fold(name: str, run: Path, metrics: Mapping[str, Any]) -> Fold:
-    held = metrics["validation"]
-    tested = metrics["accuracy"]["value"] if metrics["evaluated_on"] == "test" else None
-    return Fold(name, str(run), held["val_accuracy"], held["val_loss"], tested)
+    validation = metrics["validation"]
+    test = metrics["accuracy"]["value"] if metrics["evaluated_on"] == "test" else None
+    return Fold(name, str(run), validation["val_accuracy"], validation["val_loss"], test)
 
 
-def _judged(out: Path, found: Sequence[Fold]) -> CrossValidation:
-    tested = [one.test_accuracy for one in found if one.test_accuracy is not None]
+def _summary(out: Path, folds: Sequence[Fold]) -> CrossValidation:
+    tests = [fold.test_accuracy for fold in folds if fold.test_accuracy is not None]
     return CrossValidation(
         out,
-        tuple(found),
-        accuracy=mean_over([one.accuracy for one in found]),
-        log_loss=mean_over([one.log_loss for one in found]),
-        test_accuracy=mean_over(tested),
+        tuple(folds),
+        accuracy=mean_over([fold.accuracy for fold in folds]),
+        log_loss=mean_over([fold.log_loss for fold in folds]),
+        test_accuracy=mean_over(tests),
     )
 
 

@@ -147,7 +147,7 @@ def _write_report(
 def _manifest(run: RunLayout) -> dict[str, Any] | None:
     """Return the manifest of a run; None if it is missing, damaged or of a later version."""
     try:
-        return read_manifest(run.manifest)
+        return read_manifest(run.manifest).to_json()
     except DataError:
         return None
 

@@ -175,7 +175,8 @@ def _tell_calibration(photos: ExportImages, observer: Observer) -> None:
 
 
 def _contents(run: RunLayout, artifact: Artifact, golden: Golden) -> Contents:
-    facts = {**read_manifest(run.manifest), "run": run.folder.resolve().name, **versions()}
+    manifest = read_manifest(run.manifest).to_json()
+    facts = {**manifest, "run": run.folder.resolve().name, **versions()}
     return contents_of(artifact, golden, recipe=load_recipe(str(run.recipe)), facts=facts)
 
 

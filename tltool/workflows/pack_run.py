@@ -1,4 +1,4 @@
-"""One file of everything that another needs to do a run again, but the images."""
+"""One file of everything that someone else needs to reproduce a run, except the images."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def pack(folder: Path, file: Path | None = None, *, model: bool = False) -> Path
         EnvironmentProblem: it cannot be written.
     """
     run = RunLayout(folder)
-    facts = read_manifest(run.manifest)
-    if facts["status"] != "finished":
+    if read_manifest(run.manifest).status != "finished":
         raise UsageError(f"the run '{folder}' is not finished", hint=f"tltool runs resume {folder}")
     target = file or folder.absolute().with_name(folder.absolute().name + ".tar.gz")
     members = [run.recipe, run.manifest, run.split, run.metrics, run.history, run.predictions]
@@ -56,8 +55,8 @@ def pack(folder: Path, file: Path | None = None, *, model: bool = False) -> Path
 
 
 @contextmanager
-def opened(source: Path) -> Iterator[RunLayout]:
-    """Give a run folder: ``source`` itself, or what a file of ``pack`` holds, for a while.
+def open_packed_run(source: Path) -> Iterator[RunLayout]:
+    """Yield a run folder: ``source`` itself, or what a file of ``pack`` holds, unpacked meanwhile.
 
     Raises:
         DataError: ``source`` is neither.

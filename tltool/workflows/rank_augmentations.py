@@ -1,4 +1,4 @@
-"""Which changes of images leave them what they are, by a frozen probe."""
+"""Rank augmentations by how much they change the accuracy of a linear probe."""
 
 from __future__ import annotations
 
@@ -24,134 +24,135 @@ from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.dataset.embeddings import EmbeddingExtractor
 from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms
 
-MOST_IMAGES = 200  # validation images that are changed: each change costs a pass over them
-_TOLERATED = 0.05  # a loss of accuracy that a change which fits may cost
-_ENOUGH = math.ceil(3 / _TOLERATED)  # images that exclude more, where no answer changes
+MAX_IMAGES = 200  # validation images used: each augmentation takes a forward pass over them
+_MARGIN = 0.05  # loss of accuracy that still counts as safe (non-inferiority margin)
+_MIN_IMAGES = math.ceil(3 / _MARGIN)  # with 0 errors these exclude a larger loss (rule of three)
 
 
 @dataclass(frozen=True)
 class AugmentationEffect:
-    """How a change does.
+    """Effect of one augmentation on the accuracy of a probe that was not trained with it.
 
     Attributes:
-        change: its name.
-        used: whether the recipe makes it.
-        correct: which of the changed images the probe names right, bool [N].
-        against_plain: compared with the images as they are.
+        name: the transform, such as ``rotation``.
+        used: whether the recipe uses it.
+        correct: which of the augmented images are classified correctly, bool [N].
+        against_original: paired comparison with the original images.
     """
 
-    change: str
+    name: str
     used: bool
     correct: np.ndarray
-    against_plain: PairedComparison
+    against_original: PairedComparison
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Accuracy on the changed images, with its 95 % interval."""
-        return _rate(self.correct)
+        """Accuracy on the augmented images, with its 95 % confidence interval."""
+        return _accuracy(self.correct)
 
     @property
     def advice(self) -> str:
-        """What to do about it; without evidence either way, ``unsure``.
+        """``leave it out``, ``make it weaker`` or ``safe``; ``unsure`` without evidence.
 
-        That a whole interval lies below the tolerated loss is margin enough for the number of
-        changes that are tried; that it lies below no loss at all must stand the corrected test.
+        An interval that lies entirely below the margin needs no correction for the number of
+        augmentations tested; one that lies entirely below zero must pass the corrected test.
         """
-        paired = self.against_plain
-        if paired.high < -_TOLERATED and paired.p_value < ALPHA:
+        paired = self.against_original
+        if paired.high < -_MARGIN and paired.p_value < ALPHA:
             return "leave it out"
         if paired.high < 0 and paired.distinguishable:
             return "make it weaker"
-        # of fewer images, that none is lost does not yet exclude so large a loss (rule of three)
-        sure = paired.low >= -_TOLERATED and paired.n >= _ENOUGH
-        return "fits" if sure else "unsure"
+        # with fewer images, no error at all does not exclude a loss of the margin (rule of three)
+        safe = paired.low >= -_MARGIN and paired.n >= _MIN_IMAGES
+        return "safe" if safe else "unsure"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         value, low, high = self.accuracy
         return {
-            "change": self.change,
+            "name": self.name,
             "used": self.used,
             "accuracy": value,
             "interval": [low, high],
-            "against_plain": self.against_plain.to_json(),
+            "against_original": self.against_original.to_json(),
             "advice": self.advice,
         }
 
 
 @dataclass(frozen=True)
 class AugmentationRanking:
-    """A probe on images as they are, and on changed ones.
+    """Accuracy of a probe on original and on augmented validation images.
 
     Attributes:
-        backbone: whose features the probe sees.
-        trained_on: training images of the probe.
-        plain: which of the images as they are it names right, bool [N].
-        fits: every change, the most harmful first.
+        backbone: name of the backbone that extracts the features.
+        train_images: number of training images of the probe.
+        original: which of the original images are classified correctly, bool [N].
+        effects: of every augmentation, the most harmful first.
     """
 
     backbone: str
-    trained_on: int
-    plain: np.ndarray
-    fits: tuple[AugmentationEffect, ...]
+    train_images: int
+    original: np.ndarray
+    effects: tuple[AugmentationEffect, ...]
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Accuracy on the images as they are, with its 95 % interval."""
-        return _rate(self.plain)
+        """Accuracy on the original images, with its 95 % confidence interval."""
+        return _accuracy(self.original)
 
     @property
-    def few(self) -> str:
-        """A sentence on too few images where they leave most changes unsure, else empty."""
-        count, unsure = len(self.plain), sum(fit.advice == "unsure" for fit in self.fits)
-        if 2 * unsure <= len(self.fits):
+    def warning(self) -> str:
+        """A warning when most results are ``unsure`` for lack of images, else empty."""
+        count, effects = len(self.original), self.effects
+        unsure = sum(effect.advice == "unsure" for effect in effects)
+        if 2 * unsure <= len(effects):
             return ""
-        told = (
-            f"{count} validation images are few: {unsure} of {len(self.fits)} changes stay unsure."
+        text = (
+            f"{count} validation images are too few: {unsure} of {len(effects)} results are unsure."
         )
-        if count < _ENOUGH:
-            told += (
-                f" To exclude a loss of more than {100 * _TOLERATED:.0f} points takes at least "
-                f"{_ENOUGH}."
+        if count < _MIN_IMAGES:
+            text += (
+                f" At least {_MIN_IMAGES} are needed to exclude a loss of more than "
+                f"{100 * _MARGIN:.0f} percentage points."
             )
-        if count < MOST_IMAGES:
-            told += " Add images, or raise data.validation_fraction."
-        return told
+        if count < MAX_IMAGES:
+            text += " Add images, or increase data.validation_fraction."
+        return text
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         value, low, high = self.accuracy
         return {
             "backbone": self.backbone,
-            "trained_on": self.trained_on,
-            "n": len(self.plain),
+            "train_images": self.train_images,
+            "n": len(self.original),
             "accuracy": value,
             "interval": [low, high],
-            "few": self.few,
-            "changes": [fit.to_json() for fit in self.fits],
+            "warning": self.warning,
+            "augmentations": [effect.to_json() for effect in self.effects],
         }
 
 
-def fitness(
+def rank_augmentations(
     source: str, *, recipe: Recipe, offline: bool = False, observer: Observer | None = None
 ) -> AugmentationRanking:
-    """Fit a probe on images as they are, and try it on other images under each change.
+    """Fit a probe on original training images and test it on augmented validation images.
 
-    A change under which even a probe that never saw it keeps its accuracy leaves the images what
-    they are. One under which it fails may turn them into something else, or be too strong. Changes
-    are those of the recipe, with its amounts, and all others at their defaults. Features are kept
-    in the user's cache: a second call takes seconds.
+    An augmentation under which a probe that was never trained with it keeps its accuracy preserves
+    the class. One under which the accuracy drops may change the class, or be too strong. Tested are
+    the augmentations of the recipe, with its settings, and all others with their defaults.
+    Features are kept in the user's cache: a second call takes seconds.
 
     Args:
-        source: the images, as ``finetune`` takes them.
-        recipe: its images, backbone and augmentation.
+        source: data source, as for ``finetune``.
+        recipe: data settings, backbone and augmentation.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives the progress.
 
     Raises:
         UsageError: the backbone is unknown.
-        DataError: the images cannot be used, or there are too few.
-        EnvironmentProblem: the weights cannot be had.
+        DataError: the data cannot be used, or there are too few images.
+        EnvironmentProblem: the weights are not available.
     """
     observer = observer or SilentObserver()
     backbone = get_backbone(recipe.model.backbone)
@@ -167,38 +168,38 @@ def fitness(
         observer=observer,
     )
     observer.on_phase("model", backbone.name)
-    pooler = EmbeddingExtractor(
+    extractor = EmbeddingExtractor(
         backbone,
         image_size=recipe.data.image_size,
         resize=recipe.data.resize,
         weights=weights,
         observer=observer,
     )
-    train, held = pooler.source(data.part("train")), pooler.source(data.part("validation"))
-    held = held.spread(MOST_IMAGES)
-    if len(held) < 2 * held.classes:
+    train = extractor.source(data.part("train"))
+    validation = extractor.source(data.part("validation")).spread(MAX_IMAGES)
+    if len(validation) < 2 * validation.classes:
         raise DataError(
-            f"{len(held)} validation images are too few to tell anything",
-            hint="add images, or raise data.validation_fraction",
+            f"{len(validation)} validation images are too few to measure an effect",
+            hint="add images, or increase data.validation_fraction",
         )
-    observer.on_phase("features", f"{len(train)} training images, as they are")
-    probe = _probe(pooler.features(train), train, recipe)
+    observer.on_phase("features", f"{len(train)} training images, original")
+    probe = _probe(extractor.features(train), train, recipe)
     section, _ = resolve_augmentation(recipe.augment, len(train), signs=tiny_and_grey(train.items))
-    trial = _Trial(pooler, probe, held, recipe.seed, observer)
-    plain = trial.correct("as they are")
-    names, used = _changes(section)
-    tried = {name: trial.correct(name, spec) for name, spec in names.items()}
-    paired = compare_with_first(plain, list(tried.values()))
-    fits = [
+    test = _ProbeTest(extractor, probe, validation, recipe.seed, observer)
+    original = test.correct("original")
+    transforms, used = _transforms(section)
+    results = {name: test.correct(name, spec) for name, spec in transforms.items()}
+    paired = compare_with_first(original, list(results.values()))
+    effects = [
         AugmentationEffect(name, name in used, correct, one)
-        for (name, correct), one in zip(tried.items(), paired, strict=True)
+        for (name, correct), one in zip(results.items(), paired, strict=True)
     ]
-    ranked = sorted(fits, key=lambda fit: fit.against_plain.difference)
-    return AugmentationRanking(backbone.name, len(train), plain, tuple(ranked))
+    ranked = sorted(effects, key=lambda effect: effect.against_original.difference)
+    return AugmentationRanking(backbone.name, len(train), original, tuple(ranked))
 
 
-def _changes(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
-    """Return all changes of single images, and the names of those that a section makes."""
+def _transforms(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
+    """Return all transforms of single images, and the names of those that a section uses."""
     every = single_transforms(section, every=True)
     singles = {name: spec for name, spec in every.items() if not spec.mixes}
     used = set(single_transforms(section, every=False))
@@ -208,11 +209,11 @@ def _changes(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
 
 
 def _weights(recipe: Recipe, *, offline: bool, observer: Observer) -> Path | None:
-    wanted = recipe.model.weights
-    if wanted == "random":
+    weights = recipe.model.weights
+    if weights == "random":
         return None
-    if wanted != "imagenet":
-        return Path(wanted)
+    if weights != "imagenet":
+        return Path(weights)
     return obtain(recipe.model.backbone, offline=offline, observer=observer).path
 
 
@@ -230,19 +231,19 @@ def _probe(features: np.ndarray, train: ImageSource, recipe: Recipe) -> Probe:
 
 
 @dataclass(frozen=True)
-class _Trial:
-    pooler: EmbeddingExtractor
+class _ProbeTest:
+    extractor: EmbeddingExtractor
     probe: Probe
-    held: ImageSource
+    validation: ImageSource
     seed: int
     observer: Observer
 
     def correct(self, name: str, spec: Any = None) -> np.ndarray:
-        """Return which of the held images the probe names right under a change, bool [N]."""
-        self.observer.on_phase("features", f"{len(self.held)} validation images: {name}")
-        features = self.pooler.features(self.held, spec, seed=self.seed)
-        return self.probe.logits(features).argmax(axis=1) == self.held.labels
+        """Return which validation images are classified correctly when augmented, bool [N]."""
+        self.observer.on_phase("features", f"{len(self.validation)} validation images, {name}")
+        features = self.extractor.features(self.validation, spec, seed=self.seed)
+        return self.probe.logits(features).argmax(axis=1) == self.validation.labels
 
 
-def _rate(correct: np.ndarray) -> tuple[float, float, float]:
+def _accuracy(correct: np.ndarray) -> tuple[float, float, float]:
     return float(correct.mean()), *wilson_interval(int(correct.sum()), len(correct))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,15 +11,17 @@ from typing import Any, Literal
 from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
-from tltool.recipe.load import load_recipe
+from tltool.recipe.load import read_recipe
 from tltool.recipe.schema import Recipe
-from tltool.runs.environment import differences, environment
+from tltool.runs.environment import differences
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
-from tltool.runs.manifest import read_manifest
-from tltool.workflows.finetune import finetune
-from tltool.workflows.pack_run import opened
-from tltool.workflows.training_run.context import RunOptions, recipe_digest
+from tltool.runs.manifest import Manifest, read_manifest
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.finetune import FinetuneResult, start_run
+from tltool.workflows.pack_run import open_packed_run
+from tltool.workflows.resolve.run_spec import resolve
+from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.fingerprint import RunFingerprint
 
 Verdict = Literal["bit-identical", "same within tolerance", "differs"]
@@ -35,7 +37,7 @@ class Reproduction:
         metrics: (name, first, second) of every figure that differs.
         largest: largest difference of accuracy or log-loss.
         weights_identical: whether the trained weights have the same digest.
-        environment: (what, then, now) of everything around that differs.
+        environment: (what, before, now) of everything in the environment that differs.
     """
 
     verdict: Verdict
@@ -49,7 +51,7 @@ class Reproduction:
 def reproduce(
     source: Path,
     *,
-    photos: Path | str | None = None,
+    data: Path | str | None = None,
     test: Path | str | None = None,
     weights: Path | None = None,
     out: Path | None = None,
@@ -61,45 +63,49 @@ def reproduce(
 
     Args:
         source: a run folder, or a file that ``tltool runs pack`` wrote.
-        images: the images, where they lie elsewhere now.
-        test: the separate test folder, where it lies elsewhere now.
+        data: the images, where they lie elsewhere now.
+        test: the separate test source, where it lies elsewhere now.
         weights: a file of pretrained weights to use instead of the backbone's own.
         out: folder of the second run; by default runs/<name>-<UTC>.
         tolerance: largest difference of accuracy and log-loss that passes as the same.
         offline: open no network connection.
-        observer: told about everything on the way.
+        observer: receives everything that is reported.
 
     Raises:
         UsageError: the run was never finished.
         DataError: the images are others, or a file of the run was changed.
         EnvironmentProblem: the weights to start from are others.
     """
-    with opened(source) as run:
-        facts = read_manifest(run.manifest)
-        _check_finished(source, facts["status"])
-        recipe = _recipe_of(run, facts)
-        arguments = RunOptions.from_json(facts["arguments"])
+    with open_packed_run(source) as layout:
+        first = read_manifest(layout.manifest)
+        _check_finished(source, first.status)
+        spec = resolve(_recipe_of(layout, first))
         expected = RunFingerprint(
             purpose="reproduce",
-            data_digest=facts["data_digest"],
-            rows=read_split(run.split),
-            weights_digest=facts["weights_digest"],
+            data_digest=first.data_digest,
+            rows=read_split(layout.split),
+            weights_digest=first.weights_digest,
             in_order=False,
         )
-        before = from_json(run.metrics.read_text(encoding="utf-8"))
-        result = finetune(
-            photos or arguments.photos,
-            recipe=recipe,
-            test=test or arguments.test,
+        metrics = from_json(layout.metrics.read_text(encoding="utf-8"))
+        options = RunOptions(
+            str(data or first.options.data),
+            test=str(test) if test else first.options.test,
             out=out,
-            weights=weights or arguments.weights,
-            device=arguments.device,
+            weights=weights or first.options.weights,
+            device=first.options.device,
             offline=offline,
-            observer=observer,
-            expected=expected,
         )
-        now = read_manifest(RunLayout(result.run).manifest)
-        return _compare(facts, now, before, dict(result.metrics), result.run, tolerance)
+        result = start_run(spec, options, observer=observer, expected=expected)
+        second = read_manifest(RunLayout(result.run).manifest)
+        identical = first.model_digest == second.model_digest
+        return _compare(
+            metrics,
+            result,
+            weights_identical=identical,
+            environment_changes=differences(first.environment, second.environment),
+            tolerance=tolerance,
+        )
 
 
 def _check_finished(source: Path, status: str) -> None:
@@ -110,45 +116,43 @@ def _check_finished(source: Path, status: str) -> None:
         )
 
 
-def _recipe_of(run: RunLayout, facts: Mapping[str, Any]) -> Recipe:
+def _recipe_of(layout: RunLayout, manifest: Manifest) -> Recipe:
     """Return the run's recipe without its export, the choice of the cache made as it was then."""
-    recipe = load_recipe(str(run.recipe))
-    if recipe_digest(recipe) != facts["recipe_digest"]:
+    file = read_recipe(str(layout.recipe))
+    if recipe_digest(file.recipe()) != manifest.recipe_digest:
         raise DataError(
-            f"'{run.recipe}' was changed since the run",
+            f"'{layout.recipe}' was changed since the run",
             hint="restore the file; a changed recipe is another experiment",
         )
-    cache = "on" if facts["cached"] else "off"
-    return load_recipe(str(run.recipe), ["export.enabled=false", f"train.cache.mode={cache}"])
+    cache = "on" if manifest.cached else "off"
+    return file.recipe(["export.enabled=false", f"train.cache.mode={cache}"])
 
 
 def _compare(
-    then: Mapping[str, Any],
-    now: Mapping[str, Any],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    run: Path,
+    metrics: Mapping[str, Any],
+    result: FinetuneResult,
+    *,
+    weights_identical: bool,
+    environment_changes: Sequence[tuple[str, str, str]],
     tolerance: float,
 ) -> Reproduction:
-    first, second = dict(_figures(before)), dict(_figures(after))
+    first, second = dict(_figures(metrics)), dict(_figures(result.metrics))
     names = [*first, *(name for name in second if name not in first)]
     changed = tuple(
         (name, first.get(name), second.get(name))
         for name in names
         if first.get(name) != second.get(name)
     )
-    identical = then["model_digest"] == now["model_digest"]
     largest = max(
         abs(float(first[name]) - float(second[name])) for name in ("accuracy.value", "log_loss")
     )
-    around = {name: then.get(name) for name in environment()}
     return Reproduction(
-        verdict=_verdict(identical and not changed, largest, tolerance),
-        run=run,
+        verdict=_verdict(weights_identical and not changed, largest, tolerance),
+        run=result.run,
         metrics=changed,
         largest=largest,
-        weights_identical=identical,
-        environment=tuple(differences(around, environment())),
+        weights_identical=weights_identical,
+        environment=tuple(environment_changes),
     )
 
 

@@ -137,22 +137,21 @@ def _check_format(folder: Path) -> None:
 
 
 def _export_of(run: Path) -> Path:
-    facts = read_manifest(RunLayout(run).manifest)
-    told = facts.get("export")
-    found = [Path(str(told))] if told else []
-    found += sorted(_later_exports(facts.get("name"), run.name), key=lambda path: -int(path.name))
-    for folder in found:
+    manifest = read_manifest(RunLayout(run).manifest)
+    exports = [Path(manifest.export)] if manifest.export else []
+    exports += sorted(_later_exports(manifest.name, run.name), key=lambda path: -int(path.name))
+    for folder in exports:
         if (folder / SAVED_MODEL_FILE).is_file():
             return folder
-    gone = f": '{told}' is no longer there" if told else ""
+    gone = f": '{manifest.export}' is no longer there" if manifest.export else ""
     raise DataError(
         f"the run '{run}' has no export to serve{gone}", hint=f"make one: tltool export {run}"
     )
 
 
-def _later_exports(name: object, run: str) -> Iterator[Path]:
+def _later_exports(name: str, run: str) -> Iterator[Path]:
     """Yield what `tltool export` made of a run after it had finished."""
-    base_dir = SAVED_MODELS / str(name)
+    base_dir = SAVED_MODELS / name
     for number in versions(base_dir):
         folder = base_dir / str(number)
         try:

@@ -7,27 +7,26 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
-from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.recipe.load import load_recipe
+from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
-from tltool.runs.manifest import read_manifest
-from tltool.training.devices import Device
-from tltool.workflows.finetune import finetune
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.finetune import start_run
 from tltool.workflows.list_runs import show_run
-from tltool.workflows.preflight.recipe import check_recipe
+from tltool.workflows.preflight.recipe import check_spec
+from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.resume import resume
 from tltool.workflows.training_run.context import recipe_digest
-from tltool.workflows.training_run.run_group import begin
+from tltool.workflows.training_run.run_group import list_group, open_run_group
 
 CONFIDENCE = 0.95
 
@@ -47,6 +46,12 @@ class Combination:
     accuracies: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
     runs: dict[int, Path] = field(default_factory=dict)
+
+    def add(self, seed: int, run: Path, metrics: Mapping[str, Any]) -> None:
+        """Add what the run of a seed reached."""
+        self.accuracies[seed] = metrics["validation"]["val_accuracy"]
+        self.losses[seed] = metrics["validation"]["val_loss"]
+        self.runs[seed] = run
 
     def measures(self, monitor: str) -> dict[int, float]:
         """Return the monitored measure by seed."""
@@ -77,18 +82,14 @@ class Sweep:
 
 
 def sweep(
-    recipe: str,
-    photos: str,
+    recipe: RecipeFile,
+    options: RunOptions,
     *,
+    out: Path,
     grid: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
     settings: Sequence[str | Override] = (),
     budget: float | None = None,
-    test: str | None = None,
-    out: Path,
-    weights: Path | None = None,
-    offline: bool = False,
-    device: Device = "auto",
     observer: Observer | None = None,
 ) -> Sweep:
     """Train every combination with every seed. Runs share features and probes; nothing is exported.
@@ -97,22 +98,19 @@ def sweep(
     sweep is taken up: finished runs are read, interrupted ones resumed.
 
     Args:
-        recipe: name or file of the recipe.
-        images: the images.
+        recipe: what to do, before ``settings`` and the grid.
+        options: what each run is called with; ``out`` and ``feature_cache`` are set for each. A
+            separate test source never decides.
+        out: folder of the runs.
         grid: values by key of the recipe.
         seeds: seeds of the runs.
         settings: further settings of all runs.
         budget: seconds; no run is begun that would probably end after them.
-        test: a separate test folder; it never decides.
-        out: folder of the runs.
-        weights: a file of pretrained weights.
-        offline: open no network connection.
-        device: auto, cpu or gpu.
-        observer: told about everything on the way.
+        observer: receives everything that is reported.
 
     Raises:
-        UsageError: a key or value that the recipe does not have, or ``out`` holds something else,
-            such as a sweep over other images.
+        UsageError: a key of the grid that the recipe does not have, or ``out`` holds something
+            else, such as a sweep over other images.
     """
     observer = observer or SilentObserver()
     combinations = [
@@ -120,45 +118,27 @@ def sweep(
         for values in itertools.product(*grid.values())
     ]
     plan = [
-        (seed, one, _recipe(recipe, one.settings, seed, settings))
+        (seed, one, resolve(_recipe(recipe, one.settings, seed, settings)))
         for seed in seeds
         for one in combinations
     ]
-    for _, _, one_recipe in plan:
-        check_recipe(one_recipe, weights)
-    data = plan[0][2].data
-    listing = read_source(
-        photos,
-        test=test,
-        ood_images=data.ood_images,
-        pixels=data.pixels,
-        offline=offline,
-        observer=observer,
-    )
-    begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
+    for _, _, spec in plan:
+        check_spec(spec, options.weights)
+    first = plan[0][2].recipe
+    listing = list_group(first.data, options, observer)
+    open_run_group(out, listing, options, observer)
     clock = _Clock(budget)
-    for done, (seed, one, resolved) in enumerate(plan):
+    for done, (seed, one, spec) in enumerate(plan):
         if not clock.suffices():
             break
-        observer.on_message(f"run {done + 1} of {len(plan)}: {_told(one.settings)}, seed {seed}")
+        summary = f"{_summary(one.settings)}, seed {seed}"
+        observer.on_message(f"run {done + 1} of {len(plan)}: {summary}")
         folder = out / f"{combinations.index(one) + 1:03d}-seed{seed}"
-        metrics = metrics_of(
-            folder,
-            resolved,
-            photos,
-            observer=observer,
-            test=test,
-            weights=weights,
-            offline=offline,
-            device=device,
-            caches=out / "cache",
-        )
-        one.accuracies[seed] = metrics["validation"]["val_accuracy"]
-        one.losses[seed] = metrics["validation"]["val_loss"]
-        one.runs[seed] = folder
+        own = replace(options, out=folder, feature_cache=out / "cache")
+        one.add(seed, folder, metrics_of(spec, own, observer))
         clock.ended()
     trained = sum(len(one.runs) for one in combinations)
-    monitor = plan[0][2].train.early_stopping.monitor
+    monitor = first.train.early_stopping.monitor
     return _judge(combinations, monitor, left_out=len(plan) - trained)
 
 
@@ -182,30 +162,33 @@ class _Clock:
 
 
 def _recipe(
-    reference: str, grid: Mapping[str, Any], seed: int, settings: Sequence[str | Override]
+    recipe: RecipeFile, grid: Mapping[str, Any], seed: int, settings: Sequence[str | Override]
 ) -> Recipe:
     own = {**grid, "seed": seed, "export.enabled": False}
-    return load_recipe(
-        reference, [*settings, *(Override(k, v, f"the sweep's {k}={v}") for k, v in own.items())]
+    return recipe.recipe(
+        [*settings, *(Override(k, v, f"the sweep's {k}={v}") for k, v in own.items())]
     )
 
 
-def metrics_of(
-    folder: Path, recipe: Recipe, photos: str, *, observer: Observer, **how: Any
-) -> Mapping[str, Any]:
-    """Return the metrics of one run: read, resumed, or trained."""
-    manifest = RunLayout(folder).manifest
-    if not manifest.is_file():
-        return finetune(photos, recipe=recipe, out=folder, observer=observer, **how).metrics
-    if read_manifest(manifest)["recipe_digest"] != recipe_digest(recipe):
+def metrics_of(spec: RunSpec, options: RunOptions, observer: Observer) -> Mapping[str, Any]:
+    """Return the metrics of the run in ``options.out``: read, resumed, or trained.
+
+    Raises:
+        UsageError: it is a run with other settings.
+    """
+    folder = options.out
+    assert folder is not None
+    if not RunLayout(folder).manifest.is_file():
+        return start_run(spec, options, observer=observer).metrics
+    run = show_run(folder)
+    if run.manifest.recipe_digest != recipe_digest(spec.recipe):
         raise UsageError(
             f"'{folder}' is a run with other settings", hint="give another folder with --out"
         )
-    known = show_run(folder)
-    if known["status"] == "finished":
-        return dict(known["metrics"])
-    caches, offline = how["caches"], how["offline"]
-    return resume(folder, offline=offline, observer=observer, caches=caches).metrics
+    if run.status == "finished":
+        return dict(run.metrics or {})
+    offline, cache = options.offline, options.feature_cache
+    return resume(folder, offline=offline, observer=observer, feature_cache=cache).metrics
 
 
 def _judge(combinations: Sequence[Combination], monitor: str, *, left_out: int) -> Sweep:
@@ -241,5 +224,5 @@ def paired_interval(
     return mean, mean - half, mean + half
 
 
-def _told(settings: Mapping[str, Any]) -> str:
+def _summary(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items()) or "the recipe as it is"

@@ -21,7 +21,7 @@ def show_results_first(*, json: bool) -> Iterator[None]:
     except RunRefusedError as problem:
         from tltool.workflows.list_runs import show_run
 
-        metrics = show_run(problem.run)["metrics"]  # None where training diverged
+        metrics = show_run(problem.run).metrics  # None where training diverged
         if json:
             results = {"run": str(problem.run), "export": None, "metrics": metrics}
             report_error(problem, json=True, results=results)

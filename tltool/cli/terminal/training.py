@@ -2,19 +2,19 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tltool.cli.terminal.console import print_json
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import show_run
+from tltool.runs import run_options
 
 if TYPE_CHECKING:
     from tltool.recipe.overrides import Override
     from tltool.recipe.schema import Recipe
 
-DeviceName = Literal["auto", "cpu", "gpu"]
 Test = Annotated[
     str | None,
     typer.Option(metavar="SOURCE", help="Separate test images, opened only at the end."),
@@ -37,7 +37,7 @@ Weights = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
 ]
-Device = Annotated[DeviceName, typer.Option(metavar="auto|cpu|gpu", help="Where to train.")]
+Device = Annotated[run_options.Device, typer.Option(metavar="auto|cpu|gpu", help="Where to train.")]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
 TensorBoard = Annotated[
     bool,
@@ -66,7 +66,7 @@ EXPORTS = Path("saved_models")
 def settings_of(
     settings: list[str] | None,
     *,
-    photos: str | None = None,
+    data: str | None = None,
     backbone: str | None = None,
     name: str | None = None,
     seed: int | None = None,
@@ -88,7 +88,7 @@ def settings_of(
         "--name": ("name", name),
         "--seed": ("seed", seed),
         "--fold": ("data.fold", fold),
-        "the argument": ("data.source", _source(photos)),
+        "the argument": ("data.source", _source(data)),
         "--assert": ("evaluate.asserts", asserts or None),
         "--strict": ("evaluate.strict", strict or None),
     }
@@ -106,45 +106,20 @@ def settings_of(
 
 
 def train(
-    recipe: "Recipe",
-    photos: str,
-    *,
-    test: str | None,
-    out: Path | None,
-    saved_models: Path,
-    weights: Path | None,
-    device: DeviceName,
-    tensorboard: bool,
-    track: list[str] | None,
-    offline: bool,
-    json: bool,
-    quiet: bool,
-    debug: bool,
+    recipe: "Recipe", options: run_options.RunOptions, *, json: bool, quiet: bool, debug: bool
 ) -> None:
     """Check what can be checked at once, train, and print the result."""
     from tltool.cli.terminal.progress import shown
-    from tltool.workflows.preflight.run import check_first
+    from tltool.workflows.preflight.run import check_run
+    from tltool.workflows.resolve.run_spec import resolve
 
     started = time.perf_counter()
-    check_first(
-        recipe, photos, test=test, out=out, weights=weights, track=track or (), offline=offline
-    )
+    spec = resolve(recipe)
+    check_run(spec, options)
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.finetune import finetune as workflow
+        from tltool.workflows.finetune import start_run
 
-        result = workflow(
-            photos,
-            recipe=recipe,
-            test=test,
-            out=out,
-            saved_models=saved_models,
-            weights=weights,
-            offline=offline,
-            device=device,
-            tensorboard=tensorboard,
-            track=track or (),
-            observer=display,
-        )
+        result = start_run(spec, options, observer=display)
     document = {
         "run": str(result.run),
         "export": str(result.export) if result.export else None,
@@ -158,13 +133,13 @@ def train(
         show_run(document)
 
 
-def _source(photos: str | None) -> str | None:
+def _source(data: str | None) -> str | None:
     """Return the source for the recipe; None where its name is no text that YAML could hold."""
     from tltool.recipe.source_text import anchored
 
-    if photos is None:
+    if data is None:
         return None
-    source = anchored(photos)
+    source = anchored(data)
     try:
         source.encode()
     except UnicodeEncodeError:

@@ -6,47 +6,14 @@ the model was trained on is what it is served.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import tensorflow as tf
 
 from tltool.data.decoding import exif
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.image_formats import as_written, decode_stored, traced_on_cpu
-
-Resize = Literal["squash", "crop", "pad"]
-
-
-@dataclass(frozen=True)
-class DecodeSpec:
-    """To what size images are brought, and how a different aspect ratio is met.
-
-    ``squash`` stretches, ``crop`` takes the largest centred box of the target's aspect ratio,
-    ``pad`` fits the whole image in and fills the rest with black.
-    """
-
-    height: int
-    width: int
-    resize: Resize = "squash"
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1 or self.resize not in get_args(Resize):
-            raise ValueError(f"not a decode spec: {self}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the spec as a JSON-ready dict."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> DecodeSpec:
-        """Return the spec that ``to_json`` wrote."""
-        return cls(
-            height=int(document["height"]),
-            width=int(document["width"]),
-            resize=cast(Resize, document["resize"]),
-        )
 
 
 @as_written

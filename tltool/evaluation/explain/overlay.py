@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.evaluation.explain.heat_map_placement import place_heat_map
 from tltool.evaluation.plots.style import figure_style
 

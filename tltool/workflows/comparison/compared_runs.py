@@ -19,7 +19,7 @@ from tltool.export.exported_model import version_folder
 from tltool.export.saved_model import METADATA_ASSET
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout
-from tltool.runs.manifest import read_manifest
+from tltool.runs.manifest import Manifest, read_manifest
 
 _LATENCY_ROUNDS = 7
 
@@ -58,14 +58,14 @@ class ComparedRun:
         run: its folder.
         split: the split that it was evaluated on: test or validation.
         predictions: by content, in the order of the images.
-        manifest: the document of manifest.json.
+        manifest: what the run recorded.
     """
 
     name: str
     run: RunLayout
     split: str
     predictions: dict[Key, ImagePrediction]
-    manifest: dict[str, Any]
+    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def measure_cost(compared: ComparedRun) -> Cost | None:
         artifact.network.model.count_params(),
         (compared.run.folder / MODEL_FILE).stat().st_size / 1e6,
         1000 * statistics.median(seconds),
-        compared.manifest.get("seconds", {}).get("total"),
+        (compared.manifest.seconds or {}).get("total"),
     )
 
 
@@ -184,10 +184,8 @@ def _run_of_export(folder: Path) -> Path:
     candidates = [Path("runs"), *(parent / "runs" for parent in parents), *parents]
     for run in (candidate / name for candidate in candidates if name):
         manifest = RunLayout(run).manifest
-        if manifest.is_file():
-            known = read_manifest(manifest)
-            if digest is None or known.get("model_digest") == digest:
-                return run
+        if manifest.is_file() and digest in (None, read_manifest(manifest).model_digest):
+            return run
     raise DataError(
         f"the run '{name or 'unknown'}' of the export '{folder}' is not found",
         hint="give the folder of that run",
@@ -207,9 +205,9 @@ def _names(runs: Sequence[Path]) -> list[str]:
 def _open(path: Path, name: str) -> ComparedRun:
     run = RunLayout(path)
     manifest = read_manifest(run.manifest)
-    if manifest.get("status") != "finished" and not run.predictions.is_file():
+    if manifest.status != "finished" and not run.predictions.is_file():
         raise DataError(
-            f"the run '{path}' is {manifest.get('status')}: it has no predictions to compare",
+            f"the run '{path}' is {manifest.status}: it has no predictions to compare",
             hint=f"tltool runs resume {path}",
         )
     metrics = _document(run.metrics)

@@ -49,7 +49,7 @@ def write_comparison_report(path: Path, comparison: Comparison) -> None:
 
 def _image_root(run: ComparedRun) -> Path | None:
     """Return the root folder of the images; None if they do not exist any more."""
-    source = str(run.manifest["arguments"]["photos"])
+    source = run.manifest.options.data
     try:
         if not is_source(source):
             return None

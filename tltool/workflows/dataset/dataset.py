@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tltool.data.audit.audit import Audit, audit, write_issues
 from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.header import BadFileError
 from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.sources.listing import Listing

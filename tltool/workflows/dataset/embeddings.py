@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Catalog
-from tltool.data.decoding.decode import DecodeSpec, Resize
+from tltool.data.decoding.decode_spec import DecodeSpec, Resize
 from tltool.data.sources.source_cache import cache_folder
 from tltool.events import Observer
 from tltool.features.extract import Extractor
@@ -106,7 +106,7 @@ class EmbeddingExtractor:
 
         def batches_from(start: int) -> tf.data.Dataset:
             if spec is None:
-                return source.plain(start=start)
+                return source.original(start=start)
             return source.augmented(spec, seed=seed, epoch=1, start=start)
 
         with self._precision.active():

@@ -13,7 +13,7 @@ import numpy as np
 
 from tltool.artifact import Artifact, Calibration
 from tltool.data.catalog import Catalog
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.explain.saliency import feature_map
 from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
@@ -88,7 +88,7 @@ def contents_of(
         facts: of the manifest and of the environment; what only this machine knows is left out.
     """
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
-    known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "photos"}
+    known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "images"}
     kept = {k: v for k, v in facts.items() if k in known or k in versions()}
     ood_images = recipe.data.ood_images
     if Path(ood_images or "/").is_absolute():

@@ -67,7 +67,7 @@ def find_images(
     held = [row for row in rows if row.split == "validation"]
     train = [row for row in rows if row.split == "train"]
     if data is None:
-        root = _root_of(read_manifest(run.manifest)["arguments"]["photos"], pixels)
+        root = _root_of(read_manifest(run.manifest).options.data, pixels)
         parts = [_in_place(part, root) for part in (held, train if calibrate else [])]
     else:
         parts = _given(data, pixels, held, train, description)

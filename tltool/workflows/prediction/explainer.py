@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tltool.artifact import Artifact, is_artifact
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer, Method
 from tltool.export.exported_model import load_exported, version_folder

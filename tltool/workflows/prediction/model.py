@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.artifact import is_artifact, load_artifact
-from tltool.data.decoding.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, UsageError
 from tltool.export.exported_model import SAVED_MODEL_FILE, load_exported, version_folder
 from tltool.export.seal import MAY_BE_ABSENT

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tltool.augment.spec import (
     AugmentSpec,
     AugMix,
@@ -12,16 +10,9 @@ from tltool.augment.spec import (
     RandAugment,
     WithProbability,
 )
-from tltool.errors import UsageError
-from tltool.models.backbone_registry import Backbone
 from tltool.recipe import augment_section as sections
 from tltool.recipe.augment_section import AugmentSection
-from tltool.recipe.augmentation_policies import AUTO, OFF, Choice, Tree, policy_for
-from tltool.recipe.schema import Recipe
-from tltool.workflows.resolve.specs import first_trained_stage
-
-if TYPE_CHECKING:
-    pass
+from tltool.recipe.augmentation_policies import AUTO, OFF, PolicyChoice, Tree, policy_for
 
 _UNMIRRORED = (
     "no mirror images: tiny grey pictures are often digits or letters, which have none, and "
@@ -33,7 +24,7 @@ _OF_FEATURES = ("feature_mixup", "feature_noise", "feature_cutmix", "mixstyle")
 
 def resolve_augmentation(
     section: AugmentSection, photos: int, *, signs: bool = False
-) -> tuple[AugmentSection, Choice]:
+) -> tuple[AugmentSection, PolicyChoice]:
     """Return the section without any `auto`, and which policy that is and why.
 
     Args:
@@ -42,12 +33,12 @@ def resolve_augmentation(
         signs: whether they look like digits or letters, which have no mirror image.
     """
     if section.policy != AUTO:
-        return section, Choice(section.policy, "as the recipe says")
+        return section, PolicyChoice(section.policy, "as the recipe says")
     choice = policy_for(photos)
     changed = {**section.model_dump(), "policy": choice.policy}
     if signs and section.flip == AUTO:
         changed["flip"] = "none"
-        choice = Choice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
+        choice = PolicyChoice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
     return AugmentSection.model_validate(changed), choice
 
 
@@ -69,58 +60,13 @@ def listed_changes(section: AugmentSection, *, photos: bool) -> str:
     return ", ".join(found)
 
 
-def check_augmentation(recipe: Recipe, backbone: Backbone) -> None:
-    """Check that a phase can make the changes of features that a recipe wants.
-
-    Raises:
-        UsageError: nothing is cached, or no phase trains on what is.
-    """
-    spec, train = feature_spec(recipe.augment), recipe.train
-    if spec.identity:
-        return
-    name = f"augment.{spec.names[0]}"
-    stage = first_trained_stage(recipe, backbone)
-    if train.cache.mode == "off" or stage == backbone.stages[0].name:
-        raise UsageError(
-            f"{name} changes cached features, and this recipe caches none",
-            hint=f"--set augment.{spec.names[0]}=null, or --set train.cache=on with a later stage "
-            "in train.finetune.unfreeze",
-        )
-    if spec.needs_maps and stage is None:
-        raise UsageError(
-            f"augment.{spec.needs_maps[0]} changes the feature maps from which the fine-tune phase "
-            "starts, and this recipe has no such phase",
-            hint=f"--set augment.{spec.needs_maps[0]}=null, or --set train.finetune.epochs=5",
-        )
-    if stage is None and not train.head.epochs:
-        raise UsageError(
-            f"{name} changes the features that the head trains on, and no phase trains it",
-            hint="--set train.head.epochs=20",
-        )
-
-
-def check_maps(recipe: Recipe, height: int, width: int) -> None:
-    """Check that feature maps at the cut are large enough for what a recipe does with them.
-
-    Raises:
-        UsageError: they have a single position.
-    """
-    wanted = feature_spec(recipe.augment).needs_maps
-    if wanted and height * width == 1:
-        raise UsageError(
-            f"augment.{wanted[0]} needs feature maps of more than 1x1 positions, which is what "
-            "images of this size give at the cut",
-            hint="a larger data.image_size, or an earlier stage in train.finetune.unfreeze",
-        )
-
-
 def feature_spec(given: AugmentSection) -> FeatureSpec:
     """Return what a section changes in cached features, as plain data."""
     style = given.mixstyle
     return FeatureSpec(
         mixup=given.feature_mixup.alpha if given.feature_mixup else None,
         cutmix=given.feature_cutmix.alpha if given.feature_cutmix else None,
-        noise=given.feature_noise.deviation if given.feature_noise else None,
+        noise=given.feature_noise.stddev if given.feature_noise else None,
         mixstyle=WithProbability(style.alpha, style.probability) if style else None,
     )
 
@@ -144,7 +90,7 @@ def augment_spec(given: AugmentSection) -> AugmentSpec:
         cutmix=cutmix.alpha if isinstance(cutmix, sections.MixSection) else None,
         rotation=rotation.degrees if isinstance(rotation, sections.RotationSection) else None,
         translation=(
-            translation.share if isinstance(translation, sections.TranslationSection) else None
+            translation.fraction if isinstance(translation, sections.TranslationSection) else None
         ),
         scale=scale.amount if isinstance(scale, sections.ScaleSection) else None,
         shear=shear.degrees if isinstance(shear, sections.ShearSection) else None,
@@ -177,7 +123,7 @@ def single_transforms(section: AugmentSection, *, every: bool) -> dict[str, Augm
         elif every or value is not None:
             found[key] = {key: value.model_dump() if value else {}}
     return {
-        name: augment_spec(AugmentSection.model_validate({"policy": "none", **tree})).certain()
+        name: augment_spec(AugmentSection.model_validate({"policy": "none", **tree})).always()
         for name, tree in found.items()
     }
 
@@ -197,7 +143,7 @@ def _degradations(given: AugmentSection) -> dict[str, WithProbability]:
     if isinstance(blur, sections.BlurSection):
         found["blur"] = WithProbability(blur.sigma, blur.probability)
     if isinstance(noise, sections.NoiseSection):
-        found["noise"] = WithProbability(noise.deviation, noise.probability)
+        found["noise"] = WithProbability(noise.stddev, noise.probability)
     if isinstance(jpeg, sections.JpegSection):
         found["jpeg"] = WithProbability(100 - jpeg.min_quality, jpeg.probability)
     if isinstance(grid_mask, sections.GridMaskSection):

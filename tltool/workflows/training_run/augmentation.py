@@ -3,59 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from tltool.augment.spec import (
-    AugmentSpec,
-)
-from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, Choice
+from tltool.augment.spec import AugmentSpec
+from tltool.data.catalog import Item
+from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
-
-if TYPE_CHECKING:
-    from tltool.data.catalog import Item
-    from tltool.workflows.training_run.context import Session
+from tltool.workflows.training_run.context import RunContext
 
 
-def choose_augmentation(session: Session, train: Sequence[Item], *, cached: bool) -> AugmentSpec:
-    """Return what is changed in training images, and tell the user what it is and why.
+def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool) -> AugmentSpec:
+    """Return what is changed in training images, and report what it is and why.
 
     Args:
-        session: the run.
+        run: the run.
         train: training images.
         cached: whether phases run on cached features.
     """
-    from tltool.data.checks.recipe_choice import (
-        tiny_and_grey,  # here: recipes are checked without PIL
-    )
-
-    photos = len(train)
-    section, choice = resolve_augmentation(
-        session.recipe.augment, photos, signs=tiny_and_grey(train)
-    )
+    count, recipe = len(train), run.recipe
+    section, choice = resolve_augmentation(recipe.augment, count, signs=tiny_and_grey(train))
     spec = augment_spec(section)
-    unused = None if spec.identity else _unused(session.recipe, cached=cached)
+    unused = None if spec.identity else _why_unused(recipe, cached=cached)
     if unused:
-        spec, choice = AugmentSpec(), Choice("none", unused)
+        spec, choice = AugmentSpec(), PolicyChoice("none", unused)
     changes = listed_changes(section, photos=not unused)
-    session.observer.on_message(f"augmentation: {_told(choice, changes)}")
-    if session.recipe.augment.policy != AUTO and spec.mixes and photos < MIXUP_PAYS:
-        session.observer.on_message(
-            f"augmentation: {photos:,} training images are blended; below {MIXUP_PAYS:,} the "
+    run.observer.on_message(f"augmentation: {_summary(choice, changes)}")
+    if recipe.augment.policy != AUTO and spec.mixes and count < MIXUP_PAYS:
+        run.observer.on_message(
+            f"augmentation: {count:,} training images are blended; below {MIXUP_PAYS:,} the "
             "accuracy is often better without mixup and cutmix"
         )
-    session.note(augmentation={"policy": choice.policy, "why": choice.why, "changes": changes})
+    augmentation = {"policy": choice.policy, "why": choice.why, "changes": changes}
+    run.record(replace(run.manifest, augmentation=augmentation))
     return spec
 
 
-def _told(choice: Choice, changes: str) -> str:
+def _summary(choice: PolicyChoice, changes: str) -> str:
     if choice.policy == "none" and changes:  # key by key, or of cached features alone
         return f"{changes} ({choice.why})"
-    told = f"{choice.policy} ({choice.why})"
-    return f"{told}: {changes}" if changes else told
+    policy = f"{choice.policy} ({choice.why})"
+    return f"{policy}: {changes}" if changes else policy
 
 
-def _unused(recipe: Recipe, *, cached: bool) -> str | None:
+def _why_unused(recipe: Recipe, *, cached: bool) -> str | None:
     """Return why no phase ever sees a changed image, or None."""
     if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
         return "the probe learns from the images as they are, and no other phase has epochs"

@@ -1,4 +1,4 @@
-"""How far to trust the trained model: temperature, prediction sets, reject option."""
+"""Calibration of the trained model: temperature, prediction sets, OOD threshold."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tltool.evaluation.calibration.prediction_sets import conformity_scores, uni
 from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
 from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
 from tltool.inference import Classifier, decoder, softmax
+from tltool.models.network_parts import Network
 from tltool.training.ood import (
     MOST_FEATURES,
     OutlierDetector,
@@ -27,18 +28,17 @@ from tltool.training.ood import (
 )
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.training_run.context import Session
-from tltool.workflows.training_run.trainer import Learning
+from tltool.workflows.training_run.context import RunContext
 
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """What was found on the validation part.
+    """What was fitted on the validation images.
 
     Attributes:
         temperature: divides the logits before the softmax.
         calibration: travels with the model.
-        figures: for metrics.json: ``calibration`` and ``selective``, where they are wanted.
+        figures: for metrics.json: ``calibration`` and ``selective``, where the recipe has them.
     """
 
     temperature: float
@@ -46,86 +46,100 @@ class CalibrationResult:
     figures: dict[str, Any]
 
 
-def calibrate(learning: Learning, learned: TrainingOutcome, photos: Dataset) -> CalibrationResult:
-    """Return temperature, scores for prediction sets, and the detector of other images."""
-    session, labels = learning.session, learning.held.labels
+def calibrate(
+    run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
+) -> CalibrationResult:
+    """Return temperature, scores for prediction sets, and the OOD detector."""
+    validation = dataset.part("validation")
+    logits, labels = outcome.validation_logits, validation.labels()
     figures: dict[str, Any] = {}
     temperature = 1.0
-    if session.recipe.evaluate.calibrate:
-        found = choose_temperature(learned.held_logits, labels)
-        temperature, figures["calibration"] = found.value, found.to_json()
-        _tell_refused(session, found)
-    probabilities = softmax(learned.held_logits, temperature)
-    draws = np.array([uniform_draw(item.sha256) for item in photos.part("validation").items])
-    conformity = np.sort(conformity_scores(probabilities, labels, draws))
+    if run.recipe.evaluate.calibrate:
+        fitted = choose_temperature(logits, labels)
+        temperature, figures["calibration"] = fitted.value, fitted.to_json()
+        _report_skipped(run, fitted)
+    draws = np.array([uniform_draw(item.sha256) for item in validation.items])
+    conformity = np.sort(conformity_scores(softmax(logits, temperature), labels, draws))
     detector = None
-    if session.recipe.evaluate.coverage is not None:
-        detector, figures["selective"] = _detector(learning, learned, photos)
+    if run.recipe.evaluate.coverage is not None:
+        detector = _fit_detector(run, outcome)
+        figures["selective"] = None
+    if detector is not None:
+        detector, figures["selective"] = _set_threshold(run, network, dataset, outcome, detector)
     return CalibrationResult(temperature, Calibration(detector, conformity), figures)
 
 
-def _tell_refused(session: Session, found: Temperature) -> None:
-    if found.skipped:
-        session.observer.on_message(
-            f"temperature scaling skipped: {found.reason}; probabilities are left uncalibrated"
+def _report_skipped(run: RunContext, fitted: Temperature) -> None:
+    if fitted.skipped:
+        run.observer.on_message(
+            f"temperature scaling skipped: {fitted.reason}; probabilities are left uncalibrated"
         )
 
 
-def _detector(
-    learning: Learning, learned: TrainingOutcome, photos: Dataset
-) -> tuple[OutlierDetector | None, dict[str, Any] | None]:
-    """Return the detector with its border, and what is known of it."""
-    session = learning.session
-    coverage = session.recipe.evaluate.coverage
-    assert coverage is not None
-    pooled, labels = learned.train_pooled()
+def _fit_detector(run: RunContext, outcome: TrainingOutcome) -> OutlierDetector | None:
+    """Return the OOD detector without a threshold; None, and a warning, where there is none."""
+    pooled, labels = outcome.train_pooled()
     if pooled.shape[-1] > MOST_FEATURES:
-        session.observer.on_message(
-            f"no reject option: the head leaves {pooled.shape[-1]:,} features, and it is made for "
-            f"heads that pool, with at most {MOST_FEATURES:,}",
+        run.observer.on_message(
+            f"no OOD detection: the head leaves {pooled.shape[-1]:,} features, and the detector "
+            f"takes at most {MOST_FEATURES:,}, as heads that pool have",
             level="warning",
         )
-        return None, None
-    plain = fit_detector(pooled, labels)
-    if plain is None:
+        return None
+    detector = fit_detector(pooled, labels)
+    if detector is None:
         why = why_no_detector(pooled, labels)
-        session.observer.on_message(f"no reject option: {why}", level="warning")
-        return None, None
-    held = plain.scores(learned.held_pooled)
-    if not photos.ood_images:
-        border = threshold_for_coverage(held, coverage)
-        return plain.with_threshold(border), {
+        run.observer.on_message(f"no OOD detection: {why}", level="warning")
+    return detector
+
+
+def _set_threshold(
+    run: RunContext,
+    network: Network,
+    dataset: Dataset,
+    outcome: TrainingOutcome,
+    detector: OutlierDetector,
+) -> tuple[OutlierDetector, dict[str, Any]]:
+    """Return the detector with its threshold, and how well it separates images of no class."""
+    coverage = run.recipe.evaluate.coverage
+    assert coverage is not None
+    validation = detector.scores(outcome.validation_pooled)
+    if not dataset.ood_images:
+        threshold = threshold_for_coverage(validation, coverage)
+        return detector.with_threshold(threshold), {
             "target_coverage": coverage,
             "ood_threshold_set_on": "validation images",
         }
-    others = _scores_of(learning, plain, photos.ood_images)
-    border = threshold_between_scores(held, others, coverage)
+    ood = _scores_of(run, network, detector, dataset.ood_images)
+    threshold = threshold_between_scores(validation, ood, coverage)
     figures = ood_detection_metrics(
-        (held / border).astype(np.float32), (others / border).astype(np.float32)
+        (validation / threshold).astype(np.float32), (ood / threshold).astype(np.float32)
     )
     area = figures["auroc"]
-    session.observer.on_message(
-        f"reject option: {np.mean(held <= border):.1%} of {len(held)} validation images are kept, "
-        f"{figures['detected']['value']:.1%} of {len(others)} other images refused; area under the "
-        f"curve {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})"
+    run.observer.on_message(
+        f"OOD threshold: {np.mean(validation <= threshold):.1%} of {len(validation)} validation "
+        f"images are accepted, {figures['detected']['value']:.1%} of {len(ood)} OOD images are "
+        f"rejected; AUROC {area['value']:.3f} (95 % interval {area['low']:.3f} to "
+        f"{area['high']:.3f})"
     )
-    told = {
+    set_on = {
         "target_coverage": coverage,
         "ood_threshold_set_on": "validation and OOD images",
-        "ood": figures,
     }
-    return plain.with_threshold(border), told
+    return detector.with_threshold(threshold), {**set_on, "ood": figures}
 
 
-def _scores_of(learning: Learning, detector: OutlierDetector, files: Sequence[Path]) -> np.ndarray:
+def _scores_of(
+    run: RunContext, network: Network, detector: OutlierDetector, files: Sequence[Path]
+) -> np.ndarray:
     """Return the scores of readable images that are none of the classes, [K]."""
-    session, size = learning.session, learning.train.batch_size
-    classifier = Classifier(learning.network, precision=session.machine.precision)
-    decode = decoder(learning.train.decode)
+    size = run.recipe.train.batch_size
+    classifier = Classifier(network, precision=run.machine.precision)
+    decode = decoder(run.spec.decode)
     parts = []
     for start in range(0, len(files), size):
         contents = [read_image_bytes(path) for path in files[start : start + size]]
         images, _ = decode(contents)
         parts.append(detector.scores(classifier.pooled(images)))
-        session.observer.on_progress(start + len(contents), len(files))
+        run.observer.on_progress(start + len(contents), len(files))
     return np.concatenate(parts)

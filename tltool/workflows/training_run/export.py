@@ -6,36 +6,36 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tltool.artifact import Artifact
-from tltool.data.catalog import Catalog
 from tltool.export.golden import GOLDEN_IMAGES
 from tltool.export.parity import ParityChild, ParityResult
 from tltool.export.saved_model import export_saved_model
 from tltool.runs.environment import versions
-from tltool.workflows.export_samples.parity_samples import contents_of, sample_bytes, sample_of
-from tltool.workflows.training_run.context import Session
+from tltool.workflows.dataset.dataset import Dataset
+from tltool.workflows.export_samples.parity_samples import (
+    Sample,
+    contents_of,
+    sample_bytes,
+    sample_of,
+)
+from tltool.workflows.training_run.context import RunContext
 
 
-def parity_process(session: Session) -> AbstractContextManager[ParityChild | None]:
-    """Start the fresh process that will prove the export, so that it loads TensorFlow meanwhile.
+def parity_process(run: RunContext) -> AbstractContextManager[ParityChild | None]:
+    """Start the fresh process that will verify the export, so that it loads TensorFlow meanwhile.
 
     Returns:
         A context that ends it; of None when the recipe exports nothing.
     """
-    return ParityChild() if session.recipe.export.enabled else nullcontext()
+    return ParityChild() if run.recipe.export.enabled else nullcontext()
 
 
-def export_run(
-    session: Session,
-    artifact: Artifact,
-    sample: Catalog,
-    saved_models: Path,
-    *,
-    child: ParityChild | None,
+def export_verified(
+    run: RunContext, artifact: Artifact, dataset: Dataset, child: ParityChild | None
 ) -> Path | None:
-    """Write saved_models/<name>/<version>/ if the recipe wants an export.
+    """Write saved_models/<name>/<version>/, and return it; None when the recipe exports nothing.
 
     The export appears only after ``child``, which knows neither tltool nor Keras, gave the
-    model's answers for images of ``sample``, as bytes and as arrays.
+    model's answers for validation images, as bytes and as arrays.
 
     Raises:
         GateError: the answers differ.
@@ -43,34 +43,34 @@ def export_run(
     """
     if child is None:
         return None
-    settings = session.recipe.export
-    with session.phase("export"):
-        photos = sample_of(
-            artifact, sample_bytes(sample, max(settings.parity_images, GOLDEN_IMAGES))
+    settings = run.recipe.export
+    with run.phase("export"):
+        count = max(settings.parity_images, GOLDEN_IMAGES)
+        sample = sample_of(artifact, sample_bytes(dataset.part("validation"), count))
+        facts = {**run.manifest.to_json(), "run": run.layout.folder.name, **versions()}
+        contents = contents_of(artifact, sample.golden, recipe=run.recipe, facts=facts)
+        return export_saved_model(
+            contents,
+            run.options.saved_models / run.recipe.name,
+            verify=lambda folder: _verify(run, sample, folder, child),
         )
 
-        def prove(folder: Path) -> ParityResult:
-            result = child.check(
-                folder,
-                images=photos.images,
-                arrays=photos.arrays,
-                expected=photos.expected,
-                ood_scores=photos.ood_scores,
-                tolerance=settings.tolerance,
-            )
-            session.observer.on_message(_told(result))
-            return result
 
-        contents = contents_of(
-            artifact,
-            photos.golden,
-            recipe=session.recipe,
-            facts={**session.facts, "run": session.run.folder.name, **versions()},
-        )
-        return export_saved_model(contents, saved_models / session.recipe.name, verify=prove)
+def _verify(run: RunContext, sample: Sample, folder: Path, child: ParityChild) -> ParityResult:
+    """Compare the export's answers with the model's, in the fresh process."""
+    result = child.check(
+        folder,
+        images=sample.images,
+        arrays=sample.arrays,
+        expected=sample.expected,
+        ood_scores=sample.ood_scores,
+        tolerance=run.recipe.export.tolerance,
+    )
+    run.observer.on_message(_summary(result))
+    return result
 
 
-def _told(result: ParityResult) -> str:
+def _summary(result: ParityResult) -> str:
     worst = max(result.max_abs_difference.values())
     return (
         f"parity: {result.n} images in a fresh process, largest difference of a probability "

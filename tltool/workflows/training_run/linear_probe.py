@@ -1,4 +1,4 @@
-"""The probe of a run: solved or found again, told, and given to the head."""
+"""The linear probe of a run: fitted or found in the cache, reported, and given to the head."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from tltool.features.image_source import ImageSource
 from tltool.models.network_parts import Network
+from tltool.runs.manifest import Manifest
 from tltool.training.probe import Probe, fit_probe
 from tltool.training.validation import loss_and_accuracy
-from tltool.workflows.training_run.class_balance import Balance
-from tltool.workflows.training_run.context import Session
+from tltool.workflows.training_run.class_balance import probe_image_weights
+from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache
 
 
@@ -21,22 +22,18 @@ def vectors(pooled: np.ndarray) -> np.ndarray:
 
 
 def solve_probe(
-    session: Session,
-    passes: FeatureCache,
-    balance: Balance,
-    train: ImageSource,
-    features: np.ndarray,
+    run: RunContext, cache: FeatureCache, train: ImageSource, features: np.ndarray
 ) -> Probe:
     """Return the probe on ``features`` float32 [N, D] of the training images."""
-    recipe = session.recipe
+    recipe = run.recipe
     how: dict[str, Any] = {
         "classes": train.classes,
         "strengths": list(recipe.train.probe.strengths),
         "folds": recipe.train.probe.folds,
         "seed": recipe.seed,
     }
-    weights = balance.image_weights()
-    return passes.probe(
+    weights = probe_image_weights(recipe, train)
+    return cache.probe(
         train.digest(),
         {**how, "imbalance": recipe.train.imbalance},
         solve=lambda: fit_probe(features, train.labels, weights=weights, **how),
@@ -44,7 +41,7 @@ def solve_probe(
 
 
 def is_no_better_than_chance(logits: np.ndarray, labels: np.ndarray) -> bool:
-    """Tell whether always naming the most frequent class would be right as often.
+    """Whether always naming the most frequent class would be right as often.
 
     Args:
         logits: float32 [N, C].
@@ -54,35 +51,38 @@ def is_no_better_than_chance(logits: np.ndarray, labels: np.ndarray) -> bool:
     return bool(right <= np.bincount(labels).max())
 
 
-def log_probe(
-    session: Session, probe: Probe, features: np.ndarray, held: ImageSource
-) -> dict[str, float]:
-    """Return what the probe reaches on the validation images, and warn where that is chance."""
-    logits = probe.logits(features)
-    reached = loss_and_accuracy(logits, held.labels)
-    session.observer.on_epoch(0, 0, reached)
-    if is_no_better_than_chance(logits, held.labels):
+def log_probe(run: RunContext, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return what the probe reaches on the validation images, and warn where that is chance.
+
+    Args:
+        run: the run.
+        logits: of the probe for the validation images, float32 [V, C].
+        labels: of these images, int [V].
+    """
+    measures = loss_and_accuracy(logits, labels)
+    run.observer.on_epoch(0, 0, measures)
+    if is_no_better_than_chance(logits, labels):
         advice = (
             "its weights are random, so that this says little"
-            if has_random_weights(session)
+            if has_random_weights(run.manifest)
             else "check the labels, the images and the weights"
         )
-        session.observer.on_message(
-            f"a linear probe on the {describe_features(session)} does no better than always naming "
-            f"the most frequent class: {advice}",
+        run.observer.on_message(
+            f"a linear probe on the {describe_features(run.manifest)} does no better than always "
+            f"naming the most frequent class: {advice}",
             level="warning",
         )
-    return reached
+    return measures
 
 
-def has_random_weights(session: Session) -> bool:
-    """Tell whether the network began with weights that nobody has trained."""
-    return bool(session.facts.get("weights", {}).get("source") == "random")
+def has_random_weights(manifest: Manifest) -> bool:
+    """Whether the network began with weights that nobody has trained."""
+    return bool(manifest.weights and manifest.weights["source"] == "random")
 
 
-def describe_features(session: Session) -> str:
+def describe_features(manifest: Manifest) -> str:
     """Return what the features of untouched images are called."""
-    return "random features" if has_random_weights(session) else "pretrained features"
+    return "random features" if has_random_weights(manifest) else "pretrained features"
 
 
 def init_from_probe(network: Network, probe: Probe) -> None:
@@ -93,21 +93,21 @@ def init_from_probe(network: Network, probe: Probe) -> None:
 
 
 def warn_if_below_probe(
-    session: Session, head: str, logits: np.ndarray, probe: np.ndarray, labels: np.ndarray
+    run: RunContext, head: str, logits: np.ndarray, probe: np.ndarray, labels: np.ndarray
 ) -> None:
     """Warn where a head that began at random has not come as far as the probe.
 
     Args:
-        session: the run.
+        run: the run.
         head: kind of the head.
         logits: of the kept model for the validation images, float32 [V, C].
         probe: of the probe for the same.
         labels: of these images, int [V].
     """
-    monitor = session.recipe.train.early_stopping.monitor
+    monitor = run.recipe.train.early_stopping.monitor
     reached, before = (loss_and_accuracy(one, labels)[monitor] for one in (logits, probe))
     if reached > before if monitor == "val_loss" else reached < before:
-        session.observer.on_message(
+        run.observer.on_message(
             f"the head '{head}' ended worse than the linear probe ({monitor} {reached:.4g} against "
             f"{before:.4g}): train it longer, or set model.head.kind to gap, which begins as the "
             "probe",

@@ -1,9 +1,10 @@
-"""Everything that ``report.html`` says of a run."""
+"""What ``report.html`` shows of a run."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tltool.artifact import Artifact
@@ -12,41 +13,55 @@ from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
 from tltool.evaluation.report.content import LabelErrorExample, Report, Training
 from tltool.evaluation.report.evaluation_report import write_report
 from tltool.recipe.load import to_yaml
+from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.prediction.heat_maps import heat_map_images
-from tltool.workflows.training_run.trainer import Learning
+from tltool.workflows.training_run.context import RunContext
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """The final evaluation, as the report shows it.
+
+    Attributes:
+        predictions: of the best model for the test images, or the validation images.
+        metrics: the document of metrics.json.
+        label_errors: probable label errors, by descending score.
+    """
+
+    predictions: LabelledPredictions
+    metrics: Mapping[str, Any]
+    label_errors: Sequence[LabelErrorExample]
 
 
 def write_run_report(
-    learning: Learning,
+    run: RunContext,
     artifact: Artifact,
-    photos: Dataset,
-    evaluated: LabelledPredictions,
-    metrics: Mapping[str, Any],
-    suspects: Sequence[LabelErrorExample],
+    dataset: Dataset,
+    outcome: TrainingOutcome,
+    evaluation: EvaluatedRun,
 ) -> None:
     """Write the run's report.
 
     Raises:
         OSError: the disk is full or not writable.
     """
-    session = learning.session
-    parts = {name: photos.part(name) for name in SPLIT_NAMES}
+    parts = {name: dataset.part(name) for name in SPLIT_NAMES}
     training = Training(
-        history=learning.history,
-        best=learning.best_row,
-        recipe=to_yaml(session.recipe),
-        manifest=session.facts,
+        history=outcome.history,
+        best=outcome.best_row,
+        recipe=to_yaml(run.recipe),
+        manifest=run.manifest.to_json(),
         counts={name: part.counts() for name, part in parts.items() if len(part)},
-        run=shlex.quote(str(session.run.folder)),
+        run=shlex.quote(str(run.layout.folder)),
     )
     report = Report(
-        title=session.recipe.name,
-        predictions=evaluated,
-        metrics=metrics,
-        label_errors=suspects,
-        issues=photos.audit.issues,
+        title=run.recipe.name,
+        predictions=evaluation.predictions,
+        metrics=evaluation.metrics,
+        label_errors=evaluation.label_errors,
+        issues=dataset.audit.issues,
         training=training,
-        heat_maps=heat_map_images(artifact, evaluated),
+        heat_maps=heat_map_images(artifact, evaluation.predictions),
     )
-    write_report(session.run.report, report)
+    write_report(run.layout.report, report)

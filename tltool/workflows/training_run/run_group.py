@@ -1,4 +1,4 @@
-"""The folder of runs that belong together: taken up again only with what it was begun with."""
+"""The folder of a group of runs: continued only with the data and weights that it began with."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_source
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import Observer
+from tltool.recipe.schema import DataSection
 from tltool.recipe.source_text import anchored
 from tltool.runs.durable import write_durably
 from tltool.runs.json_text import from_json, to_json
+from tltool.runs.run_options import RunOptions
 
-RECORD = "begun_with.json"
-_TOLD = {
-    "photos": "other images",
+RECORD = "group.json"
+_CHANGES = {
+    "data": "other images",
     "test": "another test source",
     "weights": "another file of weights",
     "weights_sha256": "another content of the file of weights",
@@ -24,8 +27,8 @@ _TOLD = {
 }
 
 
-def check_folder(out: Path) -> None:
-    """Refuse a folder that holds anything but runs that belong together.
+def check_group_folder(out: Path) -> None:
+    """Refuse a folder that holds anything but the runs of one group.
 
     Raises:
         UsageError: ``out`` is a file, or a folder with something of the user's own.
@@ -34,49 +37,56 @@ def check_folder(out: Path) -> None:
         return
     if not out.is_dir():
         raise UsageError(f"'{out}' is a file, not a folder", hint="choose another --out")
-    if any(out.iterdir()) and _begun_with(out) is None:
+    if any(out.iterdir()) and _recorded(out) is None:
         raise UsageError(
             f"'{out}' is not empty, and not the folder of a cross-validation or a sweep",
             hint="give another --out; nothing in it was touched",
         )
 
 
-def begin(
-    out: Path,
-    listing: Listing,
-    *,
-    photos: str | Path,
-    test: str | Path | None,
-    weights: Path | None,
-    observer: Observer,
-) -> None:
-    """Make the folder and note what its runs are made of, or compare that with the note in it.
+def list_group(data: DataSection, options: RunOptions, observer: Observer) -> Listing:
+    """Return all images of a group of runs, those of the test source among them.
+
+    Raises:
+        DataError: they cannot be listed.
+    """
+    return read_source(
+        options.data,
+        test=options.test,
+        ood_images=data.ood_images,
+        pixels=data.pixels,
+        offline=options.offline,
+        observer=observer,
+    )
+
+
+def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: Observer) -> None:
+    """Make the folder and record the data of its runs, or compare them with the record in it.
 
     Every file is read once for it. Order, parts, groups, weights and folds of the images count
     too, their names and place in the cache do not.
 
     Args:
         out: the folder.
-        listing: of all images, those of ``test`` among them.
-        images: the source.
-        test: a separate source of test images.
-        weights: a file of pretrained weights.
-        observer: told about the progress.
+        listing: of all images, those of the test source among them.
+        options: what the runs are called with.
+        observer: receives the progress.
 
     Raises:
-        UsageError: ``out`` is something else, or its runs were begun with something else.
+        UsageError: ``out`` is something else, or its runs have other data or weights.
         EnvironmentProblem: it cannot be written.
     """
-    check_folder(out)
-    observer.on_phase("photos", str(photos))
+    check_group_folder(out)
+    observer.on_phase("data", options.data)
+    weights = options.weights
     now = {
-        "photos": anchored(photos),
-        "test": anchored(test) if test else None,
+        "data": anchored(options.data),
+        "test": anchored(options.test) if options.test else None,
         "weights": str(weights.absolute()) if weights else None,
         "weights_sha256": _sha256(weights) if weights else None,
         "content": _content(listing, observer),
     }
-    before = _begun_with(out)
+    before = _recorded(out)
     if before is not None and any(out.glob("*/manifest.json")):
         _compare(out, before, now)
         return
@@ -90,26 +100,26 @@ def begin(
         ) from None
 
 
-def _begun_with(out: Path) -> Mapping[str, str | None] | None:
+def _recorded(out: Path) -> Mapping[str, str | None] | None:
     try:
-        found = from_json((out / RECORD).read_text(encoding="utf-8"))
+        document = from_json((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None
 
 
 def _compare(out: Path, before: Mapping[str, str | None], now: Mapping[str, str | None]) -> None:
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise UsageError(
-            f"the runs in '{out}' were begun with {_TOLD[changed[0]]}"
+            f"the runs in '{out}' were begun with {_CHANGES[changed[0]]}"
             f"{_named(before.get(changed[0]), changed[0])}",
             hint="give another folder with --out, or what they were begun with",
         )
 
 
 def _named(before: str | None, what: str) -> str:
-    if what not in ("photos", "test", "weights"):
+    if what not in ("data", "test", "weights"):
         return ""
     return f": '{before}'" if before else ": none"
 
