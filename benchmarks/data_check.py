@@ -168,9 +168,9 @@ def copies() -> None:
 
 
 def rate(found: int, count: int) -> str:
-    from tltool.evaluation.metrics.intervals import wilson
+    from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 
-    low, high = wilson(found, count)
+    low, high = wilson_interval(found, count)
     return f"{found} of {count} ({low:.3f} to {high:.3f})"
 
 

@@ -16,7 +16,7 @@ from tltool.data.decoding.header import BadFileError, read_header
 from tltool.data.decoding.transcode import transcode
 from tltool.data.duplicates.image_match import load_thumbnail
 from tltool.errors import DataError
-from tltool.evaluation.report.thumbnails import small_copy
+from tltool.evaluation.report.thumbnails import thumbnail
 
 
 def damaged(data: st.DataObject, whole: bytes) -> bytes:
@@ -68,4 +68,4 @@ def test_any_corruption_is_reported_as_bad_file(
     with suppress(DataError):
         assert transcode(content, name="photo").startswith(b"\x89PNG")
     load_thumbnail(path)
-    small_copy(path, 64)
+    thumbnail(path, 64)

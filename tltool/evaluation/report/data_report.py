@@ -15,7 +15,7 @@ from tltool.data.checks.check_result import BAD_KINDS, CheckResult, summary
 from tltool.data.checks.findings import Finding
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.report.render import page_template
-from tltool.evaluation.report.thumbnails import as_uri, small_copy
+from tltool.evaluation.report.thumbnails import data_uri, thumbnail
 
 MARK = "tltool-data-check"
 """Name of the page's meta element with the hash of its source."""
@@ -124,13 +124,13 @@ def _unusable(findings: Sequence[Finding], root: Path) -> dict[str, Any]:
 
 def _thumbnail(path: Path, labels: Labels, root: Path) -> dict[str, Any]:
     label, split = labels.get(path, (None, None))
-    image = small_copy(path, 2 * _THUMBNAIL) if label is not None else None
+    image = thumbnail(path, 2 * _THUMBNAIL) if label is not None else None
     return {
         "name": shown_path(path, root),
         "label": label,
         "detail": "",
         "split": split,
-        "source": None if image is None else as_uri(_fit(image)),
+        "source": None if image is None else data_uri(_fit(image)),
     }
 
 
@@ -154,11 +154,11 @@ def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
     ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
     positions = (min(int(share * len(ordered)), len(ordered) - 1) for share in (0.05, 0.5, 0.95))
     for item in dict.fromkeys(ordered[position] for position in positions if position >= 0):
-        image = small_copy(item.path, 2 * _THUMBNAIL)
+        image = thumbnail(item.path, 2 * _THUMBNAIL)
         if image is not None:
             yield {
                 "size": f"{item.width} × {item.height}",
-                "sources": [as_uri(_resized(image, mode)) for mode in _RESIZE_MODES],
+                "sources": [data_uri(_resized(image, mode)) for mode in _RESIZE_MODES],
             }
 
 
