@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 from tltool.workflows.sweep import paired_interval
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _rate(value: float, n: int) -> str:
-    low, high = wilson(round(value * n), n)
+    low, high = wilson_interval(round(value * n), n)
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 

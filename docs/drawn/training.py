@@ -13,7 +13,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from drawn.sheet import BLUE, GREEN, INK, MUTED, ORANGE, RED, label, save, sheet
-from tltool.evaluation.plots.lr_range import plot_rates
+from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import SilentObserver
 from tltool.training.early_stopping import EarlyStopping
 from tltool.training.learning_rate_schedule import Schedule
@@ -234,5 +234,5 @@ def _range_test() -> None:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.png"
-        plot_rates(path, {"head": test}, {"head": 1e-3})
+        plot_range_tests(path, {"head": test}, {"head": 1e-3})
         save("range_test", BytesIO(path.read_bytes()))

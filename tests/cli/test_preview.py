@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.evaluation.metrics.paired_tests import against_first
+from tltool.evaluation.metrics.paired_tests import compare_with_first
 from tltool.workflows.rank_augmentations import AugmentationEffect
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")
@@ -167,7 +167,7 @@ def test_the_advice_follows_from_the_interval(only_original, only_augmented, n, 
     augmented = original.copy()
     augmented[:only_augmented] = True
     augmented[n - only_original :] = False
-    paired = against_first(original, [augmented] * 17)[0]
+    paired = compare_with_first(original, [augmented] * 17)[0]
     assert AugmentationEffect("crop", True, augmented, paired).advice == advice
 
 

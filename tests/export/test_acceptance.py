@@ -7,7 +7,7 @@ import pytest
 
 from tests.export.tiny_classifier import tiny_model
 from tltool.errors import GateError
-from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.export.acceptance import (
     FormatComparison,
     GateSamples,
@@ -45,7 +45,7 @@ def test_equal_predictions_pass_and_have_an_interval(folder: Path, expected: np.
     comparison = compared(folder, expected, expected.argmax(axis=1))
     assert comparison.gate_failures == ()
     assert comparison.accuracy == 1 and comparison.drop == 0
-    low, high = wilson(10, 10)
+    low, high = wilson_interval(10, 10)
     assert comparison.to_json()["same_class"] == {"value": 1.0, "low": low, "high": high}
     assert comparison.row()[-1] == "passed"
     raise_gate_failures([comparison])

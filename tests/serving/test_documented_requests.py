@@ -218,8 +218,8 @@ def test_the_forms_of_a_kserve_v1_client(two):
     assert (explained.status, list(explained.json)) == (400, ["error"])
 
 
-def test_a_model_that_takes_no_photos_says_so(two):
+def test_a_model_without_an_image_signature_returns_501(two):
     assert two.get("/v1/models").json["models"][0]["takes_images"] is False
     answer = two.classify(b"x")
     assert answer.status == 501
-    assert "no signature over the bytes" in answer.error
+    assert "no signature for the bytes" in answer.error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.evaluation.metrics.selective import auroc
+from tltool.evaluation.metrics.ood_detection import auroc
 from tltool.training.ood import MAX_IMAGES, OutlierDetector, fit_detector, why_no_detector
 
 

@@ -373,11 +373,11 @@ def test_evaluate_says_what_averaging_gives(trained, tmp_path):
     plain = json.loads(tltool("evaluate", trained.run, trained.photos, "--json").stdout)
     page = tmp_path / "page.html"
     flips = tltool(*("evaluate", trained.run, trained.photos, "--tta", "flips", "--report", page))
-    assert "mean over changed copies of the image (flips)" in page.read_text("utf-8")
-    assert "The temperature was fitted on images as they are" in page.read_text("utf-8")
-    assert "before calibration and without changed copies" in flips.stdout
+    assert "Predictions use test-time augmentation (flips)" in page.read_text("utf-8")
+    assert "The temperature was fitted without test-time augmentation" in page.read_text("utf-8")
+    assert "before temperature scaling and test-time augmentation" in flips.stdout
     alone = tltool("evaluate", trained.run, trained.photos)
-    assert "without changed copies" not in alone.stdout
+    assert "test-time augmentation" not in alone.stdout
     document = json.loads(
         tltool("evaluate", trained.run, trained.photos, "--tta", "flips", "--json").stdout
     )

@@ -164,10 +164,10 @@ def test_baselines_stand_beside_the_model(trained):
 def test_the_report_tells_the_same_with_heat_maps_over_the_mistakes(trained):
     page = (trained.run / "report.html").read_text("utf-8")
     metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
-    assert f"{100 * metrics['accuracy']['value']:.1f} % of {metrics['n']} validation" in page
+    assert f"{100 * metrics['accuracy']['value']:.1f} % on {metrics['n']} validation" in page
     wrong = metrics["n"] - int(np.trace(metrics["confusion_matrix"]))
-    assert page.count('alt="What spoke for') == min(wrong, 12) > 0
-    for part in ("Training", "Recipe, and how to reproduce", "Reject option: ", "unfreeze: block3"):
+    assert page.count('alt="Grad-CAM for') == min(wrong, 12) > 0
+    for part in ("Training", "Recipe and reproduction", "OOD threshold (95 %", "unfreeze: block3"):
         assert part in page
     assert len(page) < 5_000_000
 

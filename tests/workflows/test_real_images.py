@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tltool.evaluation.metrics.selective import auroc
+from tltool.evaluation.metrics.ood_detection import auroc
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 from tltool.workflows.prediction.model import load_model

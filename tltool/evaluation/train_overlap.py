@@ -1,4 +1,4 @@
-"""Whether images to be measured are those that a model was made with."""
+"""Data leakage in an evaluation: images that the model was trained or validated on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tltool.data.splits.split import read_split
 from tltool.runs.layout import RunLayout
 
 
-def trained_on(items: Sequence[Item], model: Path) -> dict[str, int] | None:
-    """Return how many images lie in the training and in the validation part of a run, by content.
+def train_overlap(items: Sequence[Item], model: Path) -> dict[str, int] | None:
+    """Return how many images are in the training and in the validation set of a run, by content.
 
     None where that is not known: an export has no list of its images.
 
@@ -26,8 +26,8 @@ def trained_on(items: Sequence[Item], model: Path) -> dict[str, int] | None:
     split = RunLayout(model).split
     if not split.is_file():
         return None
-    place = {name: position for position, name in enumerate(SPLIT_NAMES)}
-    rows = sorted(read_split(split), key=lambda row: place[row.split], reverse=True)
-    part_of = {row.sha256: row.split for row in rows}  # a copy that trained the run decides
-    found = Counter(part_of.get(item.sha256) for item in items)
-    return {"train": found["train"], "validation": found["validation"]}
+    rank = {name: position for position, name in enumerate(SPLIT_NAMES)}
+    rows = sorted(read_split(split), key=lambda row: rank[row.split], reverse=True)
+    split_of = {row.sha256: row.split for row in rows}  # of copies, the training image counts
+    counts = Counter(split_of.get(item.sha256) for item in items)
+    return {"train": counts["train"], "validation": counts["validation"]}

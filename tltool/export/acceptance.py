@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
-from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.export.export_formats import ExportFormat
 from tltool.export.fresh_process import FreshProcess, Outputs
 from tltool.export.parity import ood_score_failures
@@ -74,7 +74,7 @@ class FormatComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary, without the probabilities."""
-        low, high = wilson(self.same_class, self.n)
+        low, high = wilson_interval(self.same_class, self.n)
         return {
             "format": self.name,
             "bytes": self.size,
@@ -90,7 +90,7 @@ class FormatComparison:
 
     def row(self) -> list[str]:
         """Return the cells of a table with the columns ``COLUMNS``."""
-        low, high = wilson(self.same_class, self.n)
+        low, high = wilson_interval(self.same_class, self.n)
         return [
             self.name,
             f"{self.size / 1e6:.1f}",

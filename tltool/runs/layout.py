@@ -61,9 +61,9 @@ class RunLayout:
         return self.folder / "report.html"
 
     @property
-    def label_suspects(self) -> Path:
+    def label_errors(self) -> Path:
         """Training and validation images whose labels are probably wrong, the surest first."""
-        return self.folder / "label_suspects.csv"
+        return self.folder / "label_errors.csv"
 
     @property
     def plots(self) -> Path:

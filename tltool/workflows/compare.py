@@ -1,4 +1,4 @@
-"""Compare finished runs on the images that all of them were measured on."""
+"""Compare finished runs on the images that all of them were evaluated on."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.evaluation.metrics.paired_tests import against_first
+from tltool.evaluation.metrics.paired_tests import compare_with_first
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.comparison.candidates import (
+from tltool.workflows.comparison.compared_runs import (
     common_keys,
-    cost_of,
+    measure_cost,
     open_compared_runs,
 )
-from tltool.workflows.comparison.result import Comparison
+from tltool.workflows.comparison.comparison import Comparison
 from tltool.workflows.preflight.arguments import check_runs
 
 
 def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> Comparison:
-    """Compare finished runs, or exports whose runs are found, on the same held-out images.
+    """Compare finished runs, or exports whose runs can be located, on the same images.
 
-    Images are matched by content. Nothing is computed anew but how long one image takes.
+    Images are matched by content. The predictions are those of each run's predictions.csv; only
+    the latency of one image is measured.
 
     Args:
-        runs: two or more; the first is what the others are compared with.
-        observer: told about the progress.
+        runs: two or more; the others are compared with the first.
+        observer: receives progress and messages.
 
     Raises:
-        UsageError: fewer than two, one given twice, or one does not exist.
-        DataError: one is no finished run, or they were measured on different images.
+        UsageError: there are fewer than two, one is repeated, or one does not exist.
+        DataError: one is no finished run, or they were evaluated on different images.
     """
     observer = observer or SilentObserver()
     check_runs(runs)
     observer.on_phase("runs", f"{len(runs)} runs")
-    contenders = open_compared_runs([Path(run) for run in runs])
-    keys = common_keys(contenders)
-    correct = np.array([[one.answers[key].correct for key in keys] for one in contenders])
+    compared = open_compared_runs([Path(run) for run in runs])
+    keys = common_keys(compared)
+    correct = np.array([[run.predictions[key].correct for key in keys] for run in compared])
     observer.on_phase("compare", f"{len(keys)} images")
-    paired = against_first(correct[0], list(correct[1:]))
-    observer.on_phase("cost", "time of one image")
-    costs = [cost_of(one) for one in contenders]
-    return Comparison(tuple(contenders), tuple(keys), correct, tuple(paired), tuple(costs))
+    paired = compare_with_first(correct[0], list(correct[1:]))
+    observer.on_phase("cost", "latency of one image")
+    costs = [measure_cost(run) for run in compared]
+    return Comparison(tuple(compared), tuple(keys), correct, tuple(paired), tuple(costs))

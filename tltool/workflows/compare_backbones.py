@@ -1,4 +1,4 @@
-"""Which backbone suits some images: a linear probe on each one's features, cross-validated."""
+"""Compare backbones on a data set: a cross-validated linear probe on the features of each."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from tltool.data.catalog import Catalog
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.evaluation.metrics.intervals import wilson
-from tltool.evaluation.metrics.paired_tests import Paired, against_first
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.recipe.schema import DataSection
 from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
-from tltool.workflows.dataset.splitting import find_duplicates, groups_of
+from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
 
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Place:
+class LeaderboardEntry:
     """A backbone on the leaderboard.
 
     Attributes:
         backbone: registry entry.
-        correct: which images its probe gets right out of fold, bool [N].
-        features: numbers per image, D.
-        seconds_per_image: of the backbone alone, in batches, here and now.
-        against_best: against the best backbone; None for that itself.
+        correct: whether its probe classifies each image correctly out of fold, bool [N].
+        features: features per image, D.
+        seconds_per_image: of the backbone alone, in batches, measured on this machine.
+        against_best: comparison with the best backbone; None for the best itself.
     """
 
     backbone: Backbone
     correct: np.ndarray
     features: int
     seconds_per_image: float
-    against_best: Paired | None = None
+    against_best: PairedComparison | None = None
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Cross-validated accuracy and its Wilson interval."""
+        """Cross-validated accuracy and its 95 % Wilson interval."""
         hits, n = int(self.correct.sum()), len(self.correct)
-        return hits / n, *wilson(hits, n)
+        return hits / n, *wilson_interval(hits, n)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -65,33 +65,32 @@ class Place:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Backbones, the best first, and those that could not be tried with the reason.
+    """Backbones by descending accuracy, and those that could not be evaluated.
 
     Attributes:
-        n: images.
-        classes: of them.
-        places: the backbones.
-        left_out: reasons by name.
+        n: number of images.
+        classes: number of classes.
+        entries: the backbones.
+        skipped: by name, why a backbone could not be evaluated.
     """
 
     n: int
     classes: int
-    places: tuple[Place, ...]
-    left_out: dict[str, str]
+    entries: tuple[LeaderboardEntry, ...]
+    skipped: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
-        places = [place.to_json() for place in self.places]
         return {
             "n": self.n,
             "classes": self.classes,
-            "backbones": places,
-            "left_out": self.left_out,
+            "backbones": [entry.to_json() for entry in self.entries],
+            "skipped": self.skipped,
         }
 
 
-def leaderboard(
-    source: str,
+def compare_backbones(
+    data: str,
     backbones: Sequence[str],
     *,
     image_size: int | None = None,
@@ -104,50 +103,51 @@ def leaderboard(
 ) -> Leaderboard:
     """Cross-validate a linear probe on the features of each backbone, in the same folds.
 
-    Near copies stay in one fold, and the strength of each probe is chosen inside its training
-    folds. Features are kept in the user's cache: a second call with the same images takes seconds.
+    Near-duplicates stay in one fold, and the regularisation strength of each probe is selected
+    within its training folds. Features are cached: a second call with the same images takes
+    seconds.
 
     Args:
-        source: images; parts that it gives are joined.
+        data: any source of labelled images; its splits are merged.
         backbones: names of the registry.
-        image_size: side in pixels for all; None means each backbone's own.
-        weights: imagenet, or random for what the architecture alone is worth.
+        image_size: side in pixels for all; None means each backbone's default.
+        weights: imagenet, or random to evaluate the architecture alone.
         ood_images: name of a folder of out-of-distribution images next to the class folders.
         pixels: shape of the images in a table of pixels.
         seed: of the folds.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives progress and messages.
 
     Raises:
         UsageError: a backbone is unknown.
         DataError: the images cannot be used, or a class has too few.
-        EnvironmentProblem: the weights of none of the backbones can be had.
+        EnvironmentProblem: none of the backbones has weights available.
     """
     observer = observer or SilentObserver()
-    entries = [get_backbone(name) for name in dict.fromkeys(backbones)]
-    if not entries:
-        raise UsageError("no backbone is named", hint="--backbones vgg16,resnet50")
-    observer.on_phase("audit", source)
+    candidates = [get_backbone(name) for name in dict.fromkeys(backbones)]
+    if not candidates:
+        raise UsageError("no backbone is given", hint="--backbones vgg16,resnet50")
+    observer.on_phase("audit", data)
     listing = read_source(
-        source, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
+        data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
     catalog = _catalog(listing, observer)
     folds, random_weights = _folds(catalog, seed, observer), weights == "random"
-    trial = _Trial(catalog, folds, image_size, random_weights, seed, offline, observer)
-    places, left_out, reasons = [], {}, []
-    for entry in entries:
+    probes = _Probes(catalog, folds, image_size, random_weights, seed, offline, observer)
+    entries, skipped, reasons = [], {}, []
+    for backbone in candidates:
         try:
-            places.append(trial.place(entry))
+            entries.append(probes.evaluate(backbone))
         except (EnvironmentProblem, UsageError) as problem:
             reasons.append(problem.message)
-            left_out[entry.name] = "; ".join(filter(None, (problem.message, problem.hint)))
-            observer.on_message(f"{entry.name} is left out", level="warning")
-    if not places:
+            skipped[backbone.name] = "; ".join(filter(None, (problem.message, problem.hint)))
+            observer.on_message(f"{backbone.name} is skipped", level="warning")
+    if not entries:
         raise EnvironmentProblem(
-            f"none of the backbones can be tried: {'; '.join(reasons)}",
+            f"none of the backbones can be evaluated: {'; '.join(reasons)}",
             hint="tltool weights pull NAME, or tltool weights import NAME FILE",
         )
-    return Leaderboard(len(catalog), len(catalog.class_names), _ranked(places), left_out)
+    return Leaderboard(len(catalog), len(catalog.class_names), _ranked(entries), skipped)
 
 
 def _catalog(listing: Listing, observer: Observer) -> Catalog:
@@ -163,7 +163,7 @@ def _catalog(listing: Listing, observer: Observer) -> Catalog:
 
 
 def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
-    """Return the fold of every image, int64 [N]; copies and groups share one.
+    """Return the fold of every image, int64 [N]; duplicates and groups share one.
 
     Raises:
         DataError: a class is too small for two folds.
@@ -171,23 +171,23 @@ def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = catalog.labels()
-    groups = groups_of(catalog, find_duplicates(catalog, observer))
+    groups = group_numbers(catalog, find_duplicates(catalog, observer))
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
-            "every class needs at least 2 different images to be cross-validated",
-            hint="add images to the small classes, or leave them out",
+            "cross-validation needs at least 2 different images per class",
+            hint="add images to the small classes, or remove these classes",
         )
-    found = np.zeros(len(labels), np.int64)
+    folds = np.zeros(len(labels), np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for number, (_, held) in enumerate(splitter.split(labels, labels, groups)):
-        found[held] = number
-    return found
+    for number, (_, validation) in enumerate(splitter.split(labels, labels, groups)):
+        folds[validation] = number
+    return folds
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """What is the same for every backbone."""
+class _Probes:
+    """Settings shared by the probes of all backbones."""
 
     catalog: Catalog
     folds: np.ndarray
@@ -197,10 +197,10 @@ class _Trial:
     offline: bool
     observer: Observer
 
-    def place(self, backbone: Backbone) -> Place:
-        """Return what a backbone reaches."""
+    def evaluate(self, backbone: Backbone) -> LeaderboardEntry:
+        """Return the result of the probe on one backbone's features."""
         self.observer.on_phase(backbone.name, f"{len(self.catalog)} images")
-        found = extract_embeddings(
+        embeddings = extract_embeddings(
             self.catalog,
             backbone,
             image_size=self.image_size,
@@ -209,15 +209,16 @@ class _Trial:
             offline=self.offline,
             observer=self.observer,
         )
-        correct = self._cross_validated(found.features)
-        return Place(backbone, correct, found.features.shape[1], found.seconds_per_image)
+        features = embeddings.features
+        correct = self._cross_validate(features)
+        return LeaderboardEntry(backbone, correct, features.shape[1], embeddings.seconds_per_image)
 
-    def _cross_validated(self, features: np.ndarray) -> np.ndarray:
-        """Return which images are named right by the probe of the other folds, bool [N]."""
+    def _cross_validate(self, features: np.ndarray) -> np.ndarray:
+        """Return whether the probe of the other folds classifies each image correctly, bool [N]."""
         labels, settings = self.catalog.labels(), ProbeSection()
         correct = np.zeros(len(labels), np.bool_)
         for fold in np.unique(self.folds):
-            train, held = self.folds != fold, self.folds == fold
+            train, validation = self.folds != fold, self.folds == fold
             probe = fit_probe(
                 features[train],
                 labels[train],
@@ -227,16 +228,16 @@ class _Trial:
                 weights=None,
                 seed=self.seed,
             )
-            correct[held] = probe.logits(features[held]).argmax(axis=1) == labels[held]
+            predicted = probe.logits(features[validation]).argmax(axis=1)
+            correct[validation] = predicted == labels[validation]
         return correct
 
 
-def _ranked(places: Sequence[Place]) -> tuple[Place, ...]:
-    """Return the best first, each other compared with it."""
-    best, *others = sorted(places, key=lambda place: (-place.correct.mean(), place.backbone.name))
-    corrects = [place.correct for place in others]
-    paired = against_first(best.correct, corrects, best_of_all=True)
+def _ranked(entries: Sequence[LeaderboardEntry]) -> tuple[LeaderboardEntry, ...]:
+    """Return the entries by descending accuracy, the others compared with the best."""
+    best, *others = sorted(entries, key=lambda entry: (-entry.correct.mean(), entry.backbone.name))
+    paired = compare_with_first(best.correct, [entry.correct for entry in others], best_of_all=True)
     return (
         best,
-        *(replace(place, against_best=one) for place, one in zip(others, paired, strict=True)),
+        *(replace(entry, against_best=one) for entry, one in zip(others, paired, strict=True)),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tltool.evaluation.plots.lr_range import plot_rates
+from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import Observer
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout, create_run
@@ -91,7 +91,7 @@ def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observe
         train = spec.recipe.train
         present = {"head": train.head.learning_rate, "finetune": train.finetune.learning_rate}
         _write_table(folder / TABLE, tests)
-        plot_rates(folder / PLOT, tests, present)
+        plot_range_tests(folder / PLOT, tests, present)
         finished = True
     finally:
         shutil.rmtree(work.folder if finished else folder, ignore_errors=True)

@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.calibration.conformal import draw_of_bytes, prediction_sets, quantile
+from tltool.evaluation.calibration.prediction_sets import (
+    conformal_quantile,
+    prediction_sets,
+    uniform_draw_of_bytes,
+)
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Predictions, Tta
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
@@ -111,7 +115,7 @@ def stream_predictions(
     observer.on_phase("model", str(options.model))
     model = load_model(options.model)
     coverage = options.prediction_set
-    threshold = quantile(model.calibration_scores(), coverage) if coverage else None
+    threshold = conformal_quantile(model.calibration_scores(), coverage) if coverage else None
     return PredictionStream(
         class_names=model.class_names,
         has_ood_detector=model.has_ood_detector,
@@ -171,7 +175,7 @@ def _prediction_sets(
 ) -> np.ndarray | None:
     if threshold is None:
         return None
-    draws = np.array([draw_of_bytes(content) for content in contents])
+    draws = np.array([uniform_draw_of_bytes(content) for content in contents])
     return prediction_sets(predictions.probabilities, draws, threshold)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import DataError
-from tltool.evaluation.metrics.intervals import wilson
-from tltool.evaluation.metrics.paired_tests import ALPHA, Paired, against_first
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.features.image_source import ImageSource
 from tltool.recipe.augment_section import AugmentSection
@@ -43,7 +43,7 @@ class AugmentationEffect:
     name: str
     used: bool
     correct: np.ndarray
-    against_original: Paired
+    against_original: PairedComparison
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
@@ -184,13 +184,13 @@ def rank_augmentations(
         )
     observer.on_phase("features", f"{len(train)} training images, original")
     probe = _probe(extractor.features(train), train, recipe)
-    text = tiny_and_grey(train.items)
+    text = looks_like_text(train.items)
     section, _ = resolve_augmentation(recipe.augment, len(train), looks_like_text=text)
     test = _ProbeTest(extractor, probe, validation, recipe.seed, observer)
     original = test.correct("original")
     transforms, used = _transforms(section)
     results = {name: test.correct(name, spec) for name, spec in transforms.items()}
-    paired = against_first(original, list(results.values()))
+    paired = compare_with_first(original, list(results.values()))
     effects = [
         AugmentationEffect(name, name in used, correct, one)
         for (name, correct), one in zip(results.items(), paired, strict=True)
@@ -247,4 +247,4 @@ class _ProbeTest:
 
 
 def _accuracy(correct: np.ndarray) -> tuple[float, float, float]:
-    return float(correct.mean()), *wilson(int(correct.sum()), len(correct))
+    return float(correct.mean()), *wilson_interval(int(correct.sum()), len(correct))

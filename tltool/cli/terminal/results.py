@@ -31,8 +31,8 @@ def show_files(run: Path, **more: object) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
-    from tltool.evaluation.report.advice import seen_in_training
-    from tltool.evaluation.report.tables import (
+    from tltool.evaluation.report.advice import describe_train_overlap
+    from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,
         per_class_rows,
@@ -41,21 +41,25 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 
     console = out()
     rate = metrics["accuracy"]
-    low_high = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
+    interval = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
     line(console)
-    told = f"{low_high}{printable(metrics['evaluated_on'])})"
-    line(console, (f"accuracy {rate['value']:.3f}", "bold"), told)
-    seen = seen_in_training(metrics) if "best" in metrics else None  # `evaluate` has warned of them
-    if seen:
-        line(console, (seen, "yellow"))
-    for text in (*_figures(metrics), *remarks(metrics)):
+    line(
+        console,
+        (f"top-1 accuracy {rate['value']:.3f}", "bold"),
+        f"{interval}{printable(metrics['evaluated_on'])})",
+    )
+    # `evaluate` has already warned of leakage
+    leakage = describe_train_overlap(metrics) if "best" in metrics else None
+    if leakage:
+        line(console, (leakage, "yellow"))
+    for text in (*_metric_lines(metrics), *remarks(metrics)):
         line(console, printable(text))
-    if metrics["part"] == "validation" and "best" in metrics:
+    if metrics["split"] == "validation" and "best" in metrics:
         line(
             console,
             (
-                "These images also chose the best epoch, so the figures are a little optimistic; "
-                "--test FOLDER or --set data.test_fraction=0.2 keeps images apart for honest ones.",
+                "The validation images also selected the best epoch, so metrics are optimistic: "
+                "hold out a test set with --test FOLDER or --set data.test_fraction=0.2.",
                 "dim",
             ),
         )
@@ -68,51 +72,51 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         line(console, mark, printable(text))
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
-    yield f"log-loss {metrics['log_loss']:.3f}{_kept(metrics)}"
+def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield f"log-loss {metrics['log_loss']:.3f}{_best_epoch(metrics)}"
     auc = metrics["roc_auc"]
     yield (
         f"balanced accuracy {metrics['balanced_accuracy']['value']:.3f}, "
         f"ROC-AUC {'–' if auc is None else f'{auc:.3f}'}, "
-        f"calibration error {metrics['ece']:.3f}{_of_calibration(metrics)}"
+        f"calibration error {metrics['ece']:.3f}{_calibration_details(metrics)}"
     )
-    yield from _refused(metrics["refusal"], own=metrics["part"] == "validation")
+    yield from _selective(metrics["selective"], validation=metrics["split"] == "validation")
     if "tta" in metrics:
         kind, gain = metrics["tta"]["kind"], metrics["tta"]["accuracy_gain"]
         yield (
-            f"averaging over {kind}: {100 * gain['value']:+.1f} points of accuracy "
+            f"test-time augmentation ({kind}): {100 * gain['value']:+.1f} points of accuracy "
             f"(95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
         )
 
 
-def _of_calibration(metrics: Mapping[str, Any]) -> str:
-    """Return what the calibration error is to be compared with, in brackets; or nothing."""
+def _calibration_details(metrics: Mapping[str, Any]) -> str:
+    """Return what to compare the calibration error with, in parentheses; or nothing."""
     before, after, chance = (metrics[f"ece{end}"] for end in ("_uncalibrated", "", "_by_chance"))
-    told = []
+    details = []
     if abs(before - after) >= 5e-4:
-        own = ", which was set on these images" if metrics["part"] == "validation" else ""
-        plain = " and without changed copies" if "tta" in metrics else ""
-        told.append(f"{before:.3f} before calibration{plain}{own}")
+        fitted = ", which was fitted on these images" if metrics["split"] == "validation" else ""
+        without = " and test-time augmentation" if "tta" in metrics else ""
+        details.append(f"{before:.3f} before temperature scaling{without}{fitted}")
     if after <= chance:
-        told.append(f"chance alone makes up to {chance:.3f} with so few images")
-    return f" ({'; '.join(told)})" if told else ""
+        details.append(f"up to {chance:.3f} by chance with so few images")
+    return f" ({'; '.join(details)})" if details else ""
 
 
-def _refused(refusal: Mapping[str, Any], *, own: bool) -> Iterator[str]:
-    known, right, other = (refusal.get(key) for key in ("known", "accuracy_of_known", "other"))
-    if known is None or right is None:
+def _selective(selective: Mapping[str, Any], *, validation: bool) -> Iterator[str]:
+    coverage, accuracy = selective.get("coverage"), selective.get("selective_accuracy")
+    if coverage is None or accuracy is None:
         return
     yield (
-        f"known images {known['value']:.1%} (95 % interval {known['low']:.1%} to "
-        f"{known['high']:.1%}), accuracy on them {right['value']:.3f}"
-        f"{'; the border was set on these photos' if own else ''}"
+        f"below the OOD threshold {coverage['value']:.1%} (95 % interval {coverage['low']:.1%} to "
+        f"{coverage['high']:.1%}), accuracy on them {accuracy['value']:.3f}"
+        f"{'; the threshold was set on these images' if validation else ''}"
     )
-    if other is not None:
-        refused = other["refused"]
+    ood = selective.get("ood")
+    if ood is not None:
+        detected = ood["detected"]
         yield (
-            f"images of something else refused {refused['value']:.1%} "
-            f"(95 % interval {refused['low']:.1%} to {refused['high']:.1%}, n = "
-            f"{other['n_others']:,})"
+            f"OOD images detected {detected['value']:.1%} (95 % interval {detected['low']:.1%} to "
+            f"{detected['high']:.1%}, n = {ood['n_ood']:,}), AUROC {ood['auroc']['value']:.3f}"
         )
 
 
@@ -153,10 +157,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _kept(metrics: Mapping[str, Any]) -> str:
-    """Return which epoch's model was kept, where a training run tells."""
+def _best_epoch(metrics: Mapping[str, Any]) -> str:
+    """Return the best epoch of a training run, whose weights were kept; or nothing."""
     best = metrics.get("best")
     if not best or not best["phase"]:
         return ""
     epoch = f", epoch {best['epoch']}" if best["epoch"] else ""
-    return f"  (the model kept is that of phase {best['phase']}{epoch})"
+    return f"  (best epoch: phase {best['phase']}{epoch})"

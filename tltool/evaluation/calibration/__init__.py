@@ -1,1 +1,1 @@
-"""Calibrated probabilities: temperature scaling and prediction sets."""
+"""Calibration on the validation set: temperature scaling, prediction sets, the OOD threshold."""

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes confidences honest."""
+"""Temperature scaling: one parameter that calibrates the predicted probabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEAR = 1.001  # a temperature this close to a bound, as a factor, is at it
 
 @dataclass(frozen=True)
 class Temperature:
-    """The temperature of the validation set, and the figures that decide on it.
+    """The temperature fitted on the validation set, and the metrics that decide on its use.
 
     Attributes:
         fitted: the temperature that minimises the log-loss of all images, used or not.
@@ -35,17 +35,17 @@ class Temperature:
 
     @property
     def value(self) -> float:
-        """What divides the logits before the softmax; 1 where ``fitted`` is refused."""
-        return 1.0 if self.refused else self.fitted
+        """The divisor of the logits before the softmax; 1 if temperature scaling is skipped."""
+        return 1.0 if self.skipped else self.fitted
 
     @property
-    def refused(self) -> bool:
+    def skipped(self) -> bool:
         """Whether ``fitted`` is not used."""
         return self.reason is not None
 
     @property
     def reason(self) -> str | None:
-        """Why ``fitted`` is not used, a clause; None where it is, or where it is 1."""
+        """Why ``fitted`` is not used, a clause; None if it is used, or is 1."""
         named = f"T = {self.fitted:.3g}"
         if self.fitted == 1.0:
             return None
@@ -68,7 +68,7 @@ class Temperature:
         return {
             "value": self.value,
             "fitted": self.fitted,
-            "refused": self.refused,
+            "skipped": self.skipped,
             "reason": self.reason,
             "log_loss_before": self.log_loss_before,
             "log_loss_after_cross_fitted": self.log_loss_after,
@@ -80,10 +80,10 @@ class Temperature:
 def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Temperature:
     """Fit a temperature (Guo et al. 2017, arXiv:1706.04599) and decide whether it is used.
 
-    With few images the temperature that fits them best may fit the next ones worse. Five folds
-    decide, each scored at the temperature of the other four: a temperature that increases their
-    log-loss or their calibration error is refused. So is one at a bound of the search, which says
-    that the logits are wrong and not only too large.
+    With few images the fitted temperature may not generalise. It is cross-validated in five folds,
+    each scored at the temperature of the other four: if that increases log-loss or calibration
+    error, temperature scaling is skipped. So it is at a bound of the search, where the logits are
+    wrong and not just too large.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.
@@ -91,24 +91,24 @@ def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -
     """
     fitted = fit_temperature(logits, labels)
     order = np.random.default_rng(0).permutation(len(labels))
-    shares = np.zeros(logits.shape)  # logarithms
+    cross_fitted = np.zeros(logits.shape)
     for fold in np.array_split(order, min(_FOLDS, len(labels))):
         others = np.setdiff1d(order, fold)
         value = fit_temperature(logits[others], labels[others]) if len(others) else 1.0
-        shares[fold] = _log_shares(logits[fold], value)
-    before, after = (_loss(one, labels) for one in (_log_shares(logits, 1.0), shares))
+        cross_fitted[fold] = _log_softmax(logits[fold], value)
+    both = (_log_softmax(logits, 1.0), cross_fitted)
+    losses = (_loss(log_probabilities, labels) for log_probabilities in both)
     errors = (
-        expected_calibration_error(np.exp(one), labels)
-        for one in (_log_shares(logits, 1.0), shares)
+        expected_calibration_error(np.exp(log_probabilities), labels) for log_probabilities in both
     )
-    return Temperature(fitted, before, after, *errors)
+    return Temperature(fitted, *losses, *errors)
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Return the temperature that minimises the log-loss of ``softmax(logits / T)``.
 
-    1.0 is returned when nothing else is better. Labels give way to Platt's targets (1999), 1 - 1/(N
-    + 2) for the true class: where all images are named right, no temperature would be cold enough.
+    It is 1.0 if no other is better. The targets are those of Platt (1999), 1 - 1/(N + 2) for the
+    true class: if all predictions are correct, one-hot labels would drive the temperature to 0.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.
@@ -116,23 +116,23 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     """
     from scipy.optimize import minimize_scalar
 
-    doubt = 1 / (len(labels) + 2)
-    targets = np.full(logits.shape, doubt / max(1, logits.shape[1] - 1))
-    targets[np.arange(len(labels)), labels] = 1 - doubt
+    smoothing = 1 / (len(labels) + 2)
+    targets = np.full(logits.shape, smoothing / max(1, logits.shape[1] - 1))
+    targets[np.arange(len(labels)), labels] = 1 - smoothing
 
     def loss(log_temperature: float) -> float:
-        return -float((targets * _log_shares(logits, np.exp(log_temperature))).sum(axis=1).mean())
+        return -float((targets * _log_softmax(logits, np.exp(log_temperature))).sum(axis=1).mean())
 
-    found = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded")
-    return float(np.exp(found.x)) if found.fun < loss(0.0) - 1e-9 else 1.0
+    result = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded")
+    return float(np.exp(result.x)) if result.fun < loss(0.0) - 1e-9 else 1.0
 
 
-def _loss(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _loss(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Return the mean negative log-likelihood of the labels, in nats."""
-    return -float(shares[np.arange(len(labels)), labels].mean())
+    return -float(log_probabilities[np.arange(len(labels)), labels].mean())
 
 
-def _log_shares(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def _log_softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """Return the logarithm of ``softmax(logits / temperature)``, [N, C]."""
     scaled = logits.astype(np.float64) / temperature
     shifted = scaled - scaled.max(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What little effort reaches: always naming the largest class, and a linear probe."""
+"""Simple baselines: the majority class, and the linear probe."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog
-from tltool.evaluation.metrics.intervals import wilson
+from tltool.evaluation.metrics.confidence_intervals import rate_with_interval
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 
 
-def baselines(
-    photos: Catalog,
+def compute_baselines(
+    images: Catalog,
     *,
-    training: Integers | None = None,
-    probe: Floats | None = None,
-    held: Integers | None = None,
+    training_labels: Integers | None = None,
+    probe_logits: Floats | None = None,
+    validation_labels: Integers | None = None,
 ) -> dict[str, Any]:
-    """Return the accuracy of ways that cost next to nothing.
+    """Return the accuracy of two baselines.
 
     Args:
         images: those that the model is evaluated on.
-        training: class numbers of the training images, which say what the largest class is;
-            without them ``photos`` do.
-        probe: logits of the linear probe on the validation images, float [V, C].
-        held: class numbers of the validation images, int [V].
+        training_labels: class numbers of the training images, int [T], which determine the
+            majority class; without them the labels of ``images`` do.
+        probe_logits: logits of the linear probe on the validation images, float [V, C].
+        validation_labels: class numbers of the validation images, int [V].
 
     Returns:
-        ``majority`` ``{class, accuracy}`` on ``photos``, and ``probe`` ``{evaluated_on, accuracy}``
-        or None. The probe was never asked about a test part: its images are the validation's.
+        ``majority`` ``{class, accuracy}`` on ``images``, and ``probe`` ``{evaluated_on, accuracy}``
+        or None. The probe is evaluated on the validation set, also where ``images`` are a test set.
     """
-    labels = photos.labels()
-    source = labels if training is None else training
-    largest = int(np.bincount(source, minlength=len(photos.class_names)).argmax())
+    labels = images.labels()
+    source = labels if training_labels is None else training_labels
+    majority = int(np.bincount(source, minlength=len(images.class_names)).argmax())
+    probe = None
+    if probe_logits is not None and validation_labels is not None:
+        correct = probe_logits.argmax(axis=1) == validation_labels
+        probe = {"evaluated_on": "validation", "accuracy": _accuracy(correct)}
     return {
         "majority": {
-            "class": photos.class_names[largest],
-            "accuracy": _rate(labels == largest),
+            "class": images.class_names[majority],
+            "accuracy": _accuracy(labels == majority),
         },
-        "probe": None
-        if probe is None or held is None
-        else {"evaluated_on": "validation", "accuracy": _rate(probe.argmax(axis=1) == held)},
+        "probe": probe,
     }
 
 
-def _rate(correct: NDArray[np.bool_]) -> dict[str, float]:
-    hits, n = int(correct.sum()), len(correct)
-    low, high = wilson(hits, n)
-    return {"value": hits / n, "low": low, "high": high}
+def _accuracy(correct: NDArray[np.bool_]) -> dict[str, float]:
+    return rate_with_interval(int(correct.sum()), len(correct))

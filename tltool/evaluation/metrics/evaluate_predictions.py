@@ -1,35 +1,33 @@
-"""All figures of one evaluation: of the answers, and of slices of the images."""
+"""All metrics of one evaluation, as they are written to ``metrics.json``."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from tltool.evaluation.metrics.accuracy_by_slice import accuracy_by_slice
 from tltool.evaluation.metrics.classification import compute_metrics
-from tltool.evaluation.metrics.predictions import LabelledPredictions
-from tltool.evaluation.metrics.selective import selective_metrics
-from tltool.evaluation.metrics.slices import sliced
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.metrics.selective_prediction import selective_metrics
 
 
-def measured(evaluated: LabelledPredictions) -> dict[str, Any]:
-    """Return the document of ``compute_metrics`` with its images, ``refusal`` and ``slices``.
+def evaluate_predictions(predictions: LabelledPredictions) -> dict[str, Any]:
+    """Return the document of ``compute_metrics`` with ``selective`` and ``slices``.
 
-    ``evaluated_on`` names the images, ``part`` is that of the run or None: a folder may be called
-    ``validation`` too.
+    ``evaluated_on`` describes the images. ``split`` is the split of the run that they belong to, or
+    None for other images: a folder may be called ``validation`` too.
 
     Raises:
-        DataError, GateError: as ``compute_metrics`` does.
+        DataError, GateError: as ``compute_metrics``.
     """
-    photos, probabilities = evaluated.photos, evaluated.probabilities
-    labels = photos.labels()
-    figures = compute_metrics(
-        probabilities, labels, photos.class_names, uncalibrated=evaluated.uncalibrated
-    )
-    slices = sliced(photos, probabilities.argmax(axis=1) == labels)
-    refusal = selective_metrics(probabilities, labels, evaluated.ood_scores)
+    images, probabilities = predictions.images, predictions.probabilities
+    labels = images.labels()
+    correct = probabilities.argmax(axis=1) == labels
     return {
-        "evaluated_on": evaluated.name,
-        "part": evaluated.part,
-        **figures,
-        "refusal": refusal,
-        "slices": slices,
+        "evaluated_on": predictions.name,
+        "split": predictions.split,
+        **compute_metrics(
+            probabilities, labels, images.class_names, uncalibrated=predictions.uncalibrated
+        ),
+        "selective": selective_metrics(probabilities, labels, predictions.ood_scores),
+        "slices": accuracy_by_slice(images, correct),
     }

@@ -1,4 +1,4 @@
-"""The page of a comparison of runs: one HTML file that needs nothing from elsewhere."""
+"""The report of a comparison of runs: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from tltool.evaluation.report.render import page_template
-from tltool.evaluation.report.thumbnails import as_uri, small_copy
+from tltool.evaluation.report.thumbnails import data_uri, thumbnail
 
 _THUMBNAIL = 168  # pixels
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image that only one run gets right.
+    """An image that only one of two runs classifies correctly.
 
     Attributes:
-        name: as the run's split.csv names it.
-        file: where it lies; None when that is not known.
+        name: its path in the run's split.csv.
+        file: the file; None if it is not found.
         label: its class.
-        confidence: that the right run had.
-        wrongly: class that the wrong run named.
-        wrong_confidence: that the wrong run had.
+        confidence: of the correct prediction.
+        wrong_class: class that the other run predicts.
+        wrong_confidence: of the wrong prediction.
     """
 
     name: str
     file: Path | None
     label: str
     confidence: float
-    wrongly: str
+    wrong_class: str
     wrong_confidence: float
 
     @property
-    def picture(self) -> str | None:
-        """A small copy as a ``data:`` address; None when the file cannot be read."""
-        image = small_copy(self.file, _THUMBNAIL) if self.file and self.file.is_file() else None
-        return None if image is None else as_uri(image)
+    def source(self) -> str | None:
+        """A thumbnail as a ``data:`` URI; None if the file cannot be read."""
+        image = thumbnail(self.file, _THUMBNAIL) if self.file and self.file.is_file() else None
+        return None if image is None else data_uri(image)
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What run ``right`` gets right and run ``wrong`` does not: ``count`` images, some shown."""
+    """The ``count`` images that only run ``correct`` classifies correctly; some are shown."""
 
-    right: str
+    correct: str
     wrong: str
     count: int
     examples: Sequence[Example]
@@ -57,7 +57,7 @@ def compare_page(
     *,
     n: int,
 ) -> str:
-    """Return the page.
+    """Return the HTML page.
 
     Args:
         rows: name, accuracy, interval, paired and cost of each run.

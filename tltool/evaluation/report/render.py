@@ -1,4 +1,4 @@
-"""The templates of the HTML pages that tltool writes."""
+"""Loads the Jinja templates of the HTML reports."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import jinja2
 
 @functools.cache
 def page_template(name: str, **filters: Callable[..., str]) -> jinja2.Template:
-    """Return a template of the ``templates`` folder: values are escaped, missing ones an error.
+    """Return a template of the ``templates`` folder: values are escaped, missing ones raise.
 
     Args:
         name: of the file.
-        filters: that the template uses beside those of Jinja.
+        filters: additional filters for the template.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tltool.evaluation.report"),

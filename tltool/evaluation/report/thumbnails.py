@@ -1,4 +1,4 @@
-"""Small pictures inside of an HTML page."""
+"""Thumbnails, embedded in an HTML page as ``data:`` URIs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image, ImageOps
 from tltool.data.decoding.transcode import open_image
 
 
-def small_copy(path: Path, side: int) -> Image.Image | None:
-    """Return an upright copy over white of at most ``side`` pixels a side.
+def thumbnail(path: Path, side: int) -> Image.Image | None:
+    """Return an upright thumbnail on white of at most ``side`` pixels per side.
 
-    None where Pillow cannot read the file.
+    None if Pillow cannot read the file.
     """
     try:
         with path.open("rb") as file, open_image(file) as image:
             image.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((side, side))
-            colours = upright.convert("RGBA")
-            white = Image.new("RGBA", colours.size, "white")
-            return Image.alpha_composite(white, colours).convert("RGB")
-    except Exception:  # Pillow raises whatever it likes on a damaged EXIF block
+            rgba = upright.convert("RGBA")
+            white = Image.new("RGBA", rgba.size, "white")
+            return Image.alpha_composite(white, rgba).convert("RGB")
+    except Exception:  # Pillow raises many kinds of errors on a damaged EXIF block
         return None
 
 
-def as_uri(image: Image.Image, *, quality: int = 80) -> str:
-    """Return a picture as a ``data:`` address of a JPEG."""
+def data_uri(image: Image.Image, *, quality: int = 80) -> str:
+    """Return the image as a ``data:`` URI of a JPEG."""
     output = io.BytesIO()
     image.save(output, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(output.getvalue()).decode()}"

@@ -1,1 +1,1 @@
-"""What `compare` compares, and how its result is written."""
+"""Comparison of finished runs: reading them, the result, and its report."""

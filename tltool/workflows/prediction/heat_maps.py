@@ -10,9 +10,9 @@ from tltool.data.decoding.transcode import read_image_bytes
 from tltool.errors import UsageError
 from tltool.evaluation.explain.overlay import overlay
 from tltool.evaluation.explain.saliency import heat_maps
-from tltool.evaluation.metrics.predictions import LabelledPredictions
-from tltool.evaluation.report.gallery import WORST_SIDE, worst_mistakes
-from tltool.evaluation.report.thumbnails import small_copy
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.report.gallery import WORST_SIDE, worst_errors
+from tltool.evaluation.report.thumbnails import thumbnail
 from tltool.inference import decoder
 from tltool.workflows.prediction.model import same_precision
 
@@ -23,8 +23,8 @@ def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[
     Images that Pillow cannot read are left out. Empty if the last feature map of the network has a
     single position, so that there is no heat map.
     """
-    numbers = worst_mistakes(evaluated)
-    items = [evaluated.photos.items[number] for number in numbers]
+    numbers = worst_errors(evaluated)
+    items = [evaluated.images.items[number] for number in numbers]
     spec = artifact.description.decode
     contents = [read_image_bytes(item.path) for item in items]
     if not contents:
@@ -36,7 +36,7 @@ def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[
         result = heat_maps(artifact, np.asarray(images), classes=predicted, precision=precision)
     except UsageError:
         return {}
-    copies = [small_copy(item.path, WORST_SIDE) for item in items]
+    copies = [thumbnail(item.path, WORST_SIDE) for item in items]
     return {
         number: Image.fromarray(overlay(np.asarray(copy), heat, spec))
         for number, copy, heat in zip(numbers, copies, result.maps, strict=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
-from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
@@ -24,7 +24,7 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
     """
     count, recipe = len(train), run.recipe
     section, choice = resolve_augmentation(
-        recipe.augment, count, looks_like_text=tiny_and_grey(train)
+        recipe.augment, count, looks_like_text=looks_like_text(train)
     )
     spec = augment_spec(section)
     unused = None if spec.identity else _why_unused(recipe, cached=cached)

@@ -11,9 +11,13 @@ import numpy as np
 
 from tltool.artifact import Calibration
 from tltool.data.decoding.transcode import read_image_bytes
-from tltool.evaluation.calibration.conformal import conformity_scores, draw_of
+from tltool.evaluation.calibration.ood_threshold import (
+    threshold_between_scores,
+    threshold_for_coverage,
+)
+from tltool.evaluation.calibration.prediction_sets import conformity_scores, uniform_draw
 from tltool.evaluation.calibration.temperature import Temperature, choose_temperature
-from tltool.evaluation.metrics.selective import detection_metrics, threshold_between, threshold_of
+from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
 from tltool.inference import Classifier, decoder, softmax
 from tltool.models.network_parts import Network
 from tltool.training.ood import (
@@ -34,7 +38,7 @@ class CalibrationResult:
     Attributes:
         temperature: divides the logits before the softmax.
         calibration: travels with the model.
-        figures: for metrics.json: ``calibration`` and ``refusal``, where the recipe sets them.
+        figures: for metrics.json: ``calibration`` and ``selective``, where the recipe has them.
     """
 
     temperature: float
@@ -54,19 +58,19 @@ def calibrate(
         fitted = choose_temperature(logits, labels)
         temperature, figures["calibration"] = fitted.value, fitted.to_json()
         _report_skipped(run, fitted)
-    draws = np.array([draw_of(item.sha256) for item in validation.items])
+    draws = np.array([uniform_draw(item.sha256) for item in validation.items])
     conformity = np.sort(conformity_scores(softmax(logits, temperature), labels, draws))
     detector = None
     if run.recipe.evaluate.coverage is not None:
         detector = _fit_detector(run, outcome)
-        figures["refusal"] = None
+        figures["selective"] = None
     if detector is not None:
-        detector, figures["refusal"] = _set_threshold(run, network, dataset, outcome, detector)
+        detector, figures["selective"] = _set_threshold(run, network, dataset, outcome, detector)
     return CalibrationResult(temperature, Calibration(detector, conformity), figures)
 
 
 def _report_skipped(run: RunContext, fitted: Temperature) -> None:
-    if fitted.refused:
+    if fitted.skipped:
         run.observer.on_message(
             f"temperature scaling skipped: {fitted.reason}; probabilities are left uncalibrated"
         )
@@ -101,25 +105,28 @@ def _set_threshold(
     assert coverage is not None
     validation = detector.scores(outcome.validation_pooled)
     if not dataset.ood_images:
-        threshold = threshold_of(validation, coverage)
+        threshold = threshold_for_coverage(validation, coverage)
         return detector.with_threshold(threshold), {
-            "coverage": coverage,
-            "border_set_on": "validation",
+            "target_coverage": coverage,
+            "ood_threshold_set_on": "validation images",
         }
     ood = _scores_of(run, network, detector, dataset.ood_images)
-    threshold = threshold_between(validation, ood, coverage)
-    figures = detection_metrics(
+    threshold = threshold_between_scores(validation, ood, coverage)
+    figures = ood_detection_metrics(
         (validation / threshold).astype(np.float32), (ood / threshold).astype(np.float32)
     )
     area = figures["auroc"]
     run.observer.on_message(
         f"OOD threshold: {np.mean(validation <= threshold):.1%} of {len(validation)} validation "
-        f"images are accepted, {figures['refused']['value']:.1%} of {len(ood)} OOD images are "
+        f"images are accepted, {figures['detected']['value']:.1%} of {len(ood)} OOD images are "
         f"rejected; AUROC {area['value']:.3f} (95 % interval {area['low']:.3f} to "
         f"{area['high']:.3f})"
     )
-    set_on = {"coverage": coverage, "border_set_on": "validation and other images"}
-    return detector.with_threshold(threshold), {**set_on, "other": figures}
+    set_on = {
+        "target_coverage": coverage,
+        "ood_threshold_set_on": "validation and OOD images",
+    }
+    return detector.with_threshold(threshold), {**set_on, "ood": figures}
 
 
 def _scores_of(

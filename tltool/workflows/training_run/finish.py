@@ -13,12 +13,13 @@ from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.audit.leakage import count_train_overlap
 from tltool.data.catalog import SplitName
 from tltool.errors import GateError
-from tltool.evaluation.metrics.asserts import checked, require
-from tltool.evaluation.metrics.baselines import baselines
-from tltool.evaluation.metrics.evaluate_predictions import measured
-from tltool.evaluation.metrics.predictions import LabelledPredictions
-from tltool.evaluation.plots.plots import plot_confusion, plot_history
-from tltool.evaluation.writers import write_history, write_predictions
+from tltool.evaluation.csv_tables import write_history, write_predictions
+from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
+from tltool.evaluation.metrics.baselines import compute_baselines
+from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.plots.confusion_plot import plot_confusion
+from tltool.evaluation.plots.history_plot import plot_history
 from tltool.inference import Classifier, softmax
 from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
@@ -55,8 +56,8 @@ def evaluate_best(
         label_errors = find_label_errors(run, network, dataset, outcome)
         metrics = {
             **_metrics(run, dataset, outcome, calibrated, predictions),
-            "trained_on": count_train_overlap(
-                dataset.split.names, dataset.clusters, predictions.part or "test"
+            "train_overlap": count_train_overlap(
+                dataset.split.names, dataset.clusters, predictions.split or "test"
             ),
             "label_errors": label_errors.figures,
         }
@@ -77,7 +78,7 @@ def _predict(
     outcome: TrainingOutcome,
     calibrated: CalibrationResult,
 ) -> LabelledPredictions:
-    """Return the best model's predictions for the test part, or for validation without one."""
+    """Return the best model's predictions for the test set, or else for the validation set."""
     name: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
     pooled, logits = outcome.validation_pooled, outcome.validation_logits
     if name == "test":
@@ -89,7 +90,7 @@ def _predict(
         softmax(logits, calibrated.temperature),
         uncalibrated=softmax(logits),
         ood_scores=detector.scores(pooled) if detector else None,
-        part=name,
+        split=name,
     )
 
 
@@ -117,16 +118,16 @@ def _metrics(
     predictions: LabelledPredictions,
 ) -> dict[str, Any]:
     """Return the document of metrics.json."""
-    evaluate, figures = run.recipe.evaluate, measured(predictions)
+    evaluate, figures = run.recipe.evaluate, evaluate_predictions(predictions)
     validation = dataset.part("validation").labels()
     metrics = {
         **figures,
-        "refusal": {**(calibrated.figures.get("refusal") or {}), **figures["refusal"]},
-        "baselines": baselines(
-            predictions.photos,
-            training=dataset.part("train").labels(),
-            probe=outcome.probe_logits,
-            held=validation,
+        "selective": {**(calibrated.figures.get("selective") or {}), **figures["selective"]},
+        "baselines": compute_baselines(
+            predictions.images,
+            training_labels=dataset.part("train").labels(),
+            probe_logits=outcome.probe_logits,
+            validation_labels=validation,
         ),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
@@ -135,7 +136,7 @@ def _metrics(
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),
     }
-    asserts = checked(evaluate.asserts, metrics, strict=evaluate.strict)
+    asserts = evaluate_asserts(evaluate.asserts, metrics, strict=evaluate.strict)
     return {**metrics, "asserts": asserts}
 
 
@@ -156,7 +157,7 @@ def _write_results(
     outcome: TrainingOutcome,
 ) -> None:
     """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
-    layout, catalog = run.layout, predictions.photos
+    layout, catalog = run.layout, predictions.images
     layout.metrics.write_text(to_json(metrics) + "\n", "utf-8")
     paths = [_relative(item.path, catalog.root) for item in catalog.items]
     write_predictions(
@@ -202,11 +203,11 @@ def _check_gates(run: RunContext, metrics: Mapping[str, Any]) -> None:
     required, accuracy = run.recipe.evaluate.min_accuracy, metrics["accuracy"]["value"]
     if accuracy < required:
         raise GateError(
-            f"accuracy {accuracy:.4f} on the {metrics['evaluated_on']} part is below "
+            f"accuracy {accuracy:.4f} on the {metrics['evaluated_on']} set is below "
             f"evaluate.min_accuracy {required}; nothing was exported",
             hint=f"the run is kept in {run.layout.folder}",
         )
-    require(
+    require_asserts(
         metrics["asserts"],
         hint=f"nothing was exported; the run is kept in {run.layout.folder}",
     )

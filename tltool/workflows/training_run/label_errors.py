@@ -1,4 +1,4 @@
-"""Look for wrong labels: at the end of a run, or in images of which nothing was trained yet."""
+"""Search the training and validation sets of a run for label errors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from tltool.data.catalog import Catalog
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.label_errors import LabelErrors, label_errors, write_suspects
-from tltool.evaluation.report.document import SuspectedLabel
+from tltool.evaluation.label_errors import LabelErrors, find_label_issues, write_label_errors
+from tltool.evaluation.report.content import LabelErrorExample
 from tltool.models.network_parts import Network
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.dataset.splitting import groups_of
+from tltool.workflows.dataset.splitting import group_numbers
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
 
@@ -27,23 +27,23 @@ class LabelErrorReport:
     """What the search for label errors gave.
 
     Attributes:
-        figures: ``{n, suspects, expected, left_out}`` for metrics.json: labels looked at, labels
-            suspect, how many are estimated to be wrong, and classes that were not looked at; None
-            where nothing was looked at.
-        labels: for the report, the surest first.
+        figures: ``{n, issues, estimated, skipped_classes}`` for metrics.json: labels checked, label
+            issues, estimated number of wrong labels, and classes that were not checked; None where
+            nothing was checked.
+        labels: for the report, by descending score.
     """
 
     figures: Mapping[str, Any] | None
-    labels: Sequence[SuspectedLabel]
+    labels: Sequence[LabelErrorExample]
 
 
 def find_label_errors(
     run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
 ) -> LabelErrorReport:
-    """Write label_suspects.csv of a run, from features that no label has shaped.
+    """Write label_errors.csv of a run, from features that no label has shaped.
 
-    Only training and validation images are looked at: the test images are for the evaluation alone.
-    Nothing is looked at where the recipe leaves it out, where the run has no features of untouched
+    Only training and validation images are checked: the test images are for the evaluation alone.
+    Nothing is checked where the recipe leaves it out, where the run has no features of untouched
     images, where its probe is no better than chance, or where fewer than two classes have two
     images. Smaller classes are left out and named.
     """
@@ -58,10 +58,10 @@ def find_label_errors(
         return nothing
     catalog, clusters = dataset.without_test()
     pretrained = (outcome.pretrained.train, outcome.pretrained.validation)
-    errors = label_errors(
+    errors = find_label_issues(
         np.concatenate([_vectors(pooled, network) for pooled in pretrained]),
         catalog.labels(),
-        groups_of(catalog, clusters),
+        group_numbers(catalog, clusters),
         classes=len(catalog.class_names),
         strength=outcome.probe.strength if outcome.probe else _STRENGTH,
         seed=run.recipe.seed,
@@ -81,31 +81,31 @@ def _probe_is_useless(outcome: TrainingOutcome, labels: np.ndarray) -> bool:
 
 
 def _report(run: RunContext, errors: LabelErrors, catalog: Catalog) -> LabelErrorReport:
-    """Write label_suspects.csv, and return the same for metrics and report."""
+    """Write label_errors.csv, and return the same for metrics and report."""
     names = catalog.class_names
-    left_out = [names[number] for number in errors.left_out]
-    if left_out:
+    skipped = [names[number] for number in errors.skipped_classes]
+    if skipped:
         run.observer.on_message(
-            f"labels of {', '.join(left_out)} are not looked at: with one image, or copies of one, "
-            "there is nothing to compare it with",
+            f"labels of {', '.join(skipped)} are not checked for errors: that needs two different "
+            "images of a class",
             level="warning",
         )
     files = [shown_path(item.path, catalog.root) for item in catalog.items]
-    write_suspects(run.layout.label_suspects, errors, files, names)
-    if errors.suspects:
-        file, features = str(run.layout.label_suspects), describe_features(run.manifest)
+    write_label_errors(run.layout.label_errors, errors, files, names)
+    if errors.issues:
+        file, features = str(run.layout.label_errors), describe_features(run.manifest)
         run.observer.on_message(_summary(errors, file, features))
     labels = [
-        SuspectedLabel(
-            catalog.items[one.index].path, names[one.given], names[one.suggested], one.score
+        LabelErrorExample(
+            catalog.items[one.index].path, names[one.label], names[one.suggested], one.score
         )
-        for one in errors.suspects
+        for one in errors.issues
     ]
     figures = {
         "n": errors.n,
-        "suspects": len(labels),
-        "expected": errors.expected,
-        "left_out": left_out,
+        "issues": len(labels),
+        "estimated": errors.estimated,
+        "skipped_classes": skipped,
     }
     return LabelErrorReport(figures, labels)
 
@@ -119,8 +119,8 @@ def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
 
 
 def _summary(errors: LabelErrors, file: str, features: str) -> str:
-    count = len(errors.suspects)
+    count = len(errors.issues)
     return (
-        f"{count:,} of {errors.n:,} labels look wrong to the {features}; "
-        f"{file} has them, the surest first"
+        f"{count:,} of {errors.n:,} labels are probably wrong, by the {features}; "
+        f"{file} lists them by descending probability"
     )

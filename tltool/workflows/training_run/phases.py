@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tltool.evaluation.writers import write_history
+from tltool.evaluation.csv_tables import write_history
 from tltool.models.heads import LINEAR_HEADS
 from tltool.models.network_parts import Network
 from tltool.recipe.schema import Recipe

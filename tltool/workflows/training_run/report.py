@@ -9,9 +9,9 @@ from typing import Any
 
 from tltool.artifact import Artifact
 from tltool.data.catalog import SPLIT_NAMES
-from tltool.evaluation.metrics.predictions import LabelledPredictions
-from tltool.evaluation.report.document import Report, SuspectedLabel, Training
-from tltool.evaluation.report.page import write_report
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.report.content import LabelErrorExample, Report, Training
+from tltool.evaluation.report.evaluation_report import write_report
 from tltool.recipe.load import to_yaml
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
@@ -26,12 +26,12 @@ class EvaluatedRun:
     Attributes:
         predictions: of the best model for the test images, or the validation images.
         metrics: the document of metrics.json.
-        label_errors: labels that are probably wrong, the surest first.
+        label_errors: probable label errors, by descending score.
     """
 
     predictions: LabelledPredictions
     metrics: Mapping[str, Any]
-    label_errors: Sequence[SuspectedLabel]
+    label_errors: Sequence[LabelErrorExample]
 
 
 def write_run_report(
@@ -51,17 +51,17 @@ def write_run_report(
         history=outcome.history,
         best=outcome.best_row,
         recipe=to_yaml(run.recipe),
-        facts=run.manifest.to_json(),
+        manifest=run.manifest.to_json(),
         counts={name: part.counts() for name, part in parts.items() if len(part)},
         run=shlex.quote(str(run.layout.folder)),
     )
     report = Report(
         title=run.recipe.name,
-        evaluated=evaluation.predictions,
+        predictions=evaluation.predictions,
         metrics=evaluation.metrics,
-        suspects=evaluation.label_errors,
+        label_errors=evaluation.label_errors,
         issues=dataset.audit.issues,
         training=training,
-        heats=heat_map_images(artifact, evaluation.predictions),
+        heat_maps=heat_map_images(artifact, evaluation.predictions),
     )
     write_report(run.layout.report, report)

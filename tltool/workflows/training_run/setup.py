@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tltool.data.catalog import SplitName
-from tltool.evaluation.metrics.asserts import check_asserts, check_enough
+from tltool.evaluation.metrics.asserts import check_asserts, check_sample_sizes
 from tltool.models.build import build_model
 from tltool.models.head_parts import DropoutSettings
 from tltool.models.network_parts import Network
@@ -59,7 +59,7 @@ def open_dataset(run: RunContext) -> Dataset:
         check_asserts(recipe.evaluate.asserts, catalog.class_names)
         if recipe.evaluate.strict:
             part: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
-            check_enough(recipe.evaluate.asserts, dataset.part(part).counts())
+            check_sample_sizes(recipe.evaluate.asserts, dataset.part(part).counts())
         write_dataset(run.layout, dataset)
         run.record(replace(run.manifest, data_digest=catalog.digest(), images=len(catalog)))
     return dataset

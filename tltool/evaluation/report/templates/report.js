@@ -1,6 +1,6 @@
 "use strict";
 {
-  const data = JSON.parse(document.getElementById("photos").textContent);
+  const data = JSON.parse(document.getElementById("images").textContent);
   const gallery = document.getElementById("gallery");
 
   const element = (tag, attributes, ...children) => {
@@ -11,26 +11,26 @@
 
   const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
-  const figure = (photo) => {
-    const picture = photo.source
-      ? element("img", { src: photo.source, alt: photo.name })
-      : element("span", { className: "blank", textContent: "no picture" });
-    const words = element("figcaption", {}, element("b", { textContent: data.names[photo.predicted] }));
-    words.append(` ${percent(photo.confidence)}`, element("br"), photo.name);
-    return element("li", {}, element("figure", {}, picture, words));
+  const figure = (image) => {
+    const picture = image.source
+      ? element("img", { src: image.source, alt: image.name })
+      : element("span", { className: "blank", textContent: "no image" });
+    const caption = element("figcaption", {}, element("b", { textContent: data.names[image.predicted] }));
+    caption.append(` ${percent(image.confidence)}`, element("br"), image.name);
+    return element("li", {}, element("figure", {}, picture, caption));
   };
 
-  const show = (trueClass, named, count) => {
-    const found = data.photos.filter((photo) => photo.label === trueClass && photo.predicted === named);
-    const what = trueClass === named
-      ? `${count} of ${data.names[trueClass]}, named right`
-      : `${count} of ${data.names[trueClass]}, named ${data.names[named]}`;
+  const show = (trueClass, predicted, count) => {
+    const images = data.images.filter((each) => each.label === trueClass && each.predicted === predicted);
+    const what = trueClass === predicted
+      ? `${count} of ${data.names[trueClass]}, correct`
+      : `${count} of ${data.names[trueClass]}, predicted as ${data.names[predicted]}`;
     const title = element("h3", { textContent: what, tabIndex: -1 });
-    const list = element("ul", { className: "photos" }, ...found.map(figure));
+    const list = element("ul", { className: "images" }, ...images.map(figure));
     gallery.replaceChildren(title, list);
-    if (found.length < count) {
-      const place = gallery.dataset.moreIn ?? "not in this page";
-      const rest = `${count - found.length} more are ${place}.`;
+    if (images.length < count) {
+      const where = gallery.dataset.moreIn ?? "not in this page";
+      const rest = `${count - images.length} more are ${where}.`;
       gallery.append(element("p", { className: "more", textContent: rest }));
     }
     gallery.hidden = false;
@@ -41,14 +41,14 @@
   for (const cell of cells) {
     cell.addEventListener("click", () => {
       for (const other of cells) other.setAttribute("aria-pressed", String(other === cell));
-      show(Number(cell.dataset.true), Number(cell.dataset.named), Number(cell.dataset.count));
+      show(Number(cell.dataset.true), Number(cell.dataset.predicted), Number(cell.dataset.count));
     });
   }
 
   const value = (row, column) => {
     const cell = row.cells[column];
-    const given = cell.dataset.value;
-    return given === undefined ? cell.textContent.trim() : given === "" ? null : Number(given);
+    const number = cell.dataset.value;
+    return number === undefined ? cell.textContent.trim() : number === "" ? null : Number(number);
   };
 
   const compare = (a, b) => {
