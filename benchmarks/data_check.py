@@ -7,7 +7,7 @@ python benchmarks/data_check.py copies
 Reads flowers128 and hymenoptera from TLTOOL_TEST_DATA. `speed` compares, in alternating rounds of
 one process, the whole check with one plain decode of all files by TensorFlow, and in fresh
 processes the command with a program that does nothing but that decode. `memory` checks generated
-JPEG files of 32 pixels. `copies` counts the clusters among the images as they are, then plants
+JPEG files of 32 pixels. `copies` counts the clusters among the unchanged images, then plants
 changed copies of each kind (seed 0) and counts which are found with the image that they come from:
 by hash and detail alone, and with the features of VGG16, whose weights must be at hand.
 """
@@ -74,10 +74,10 @@ def _decoded(paths: list[str], kept: Callable):
 
 
 def speed(rounds: int) -> None:
-    from tltool.data.checks.scan_files import scan
+    from tltool.data.checks.scan_files import scan_files
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
-    from tltool.workflows.check_data import check
+    from tltool.workflows.check_data import check_data
 
     folder = PHOTOS / "flowers128"
     listing = read_folder(folder)
@@ -88,10 +88,10 @@ def speed(rounds: int) -> None:
     ways = {
         "plain decode, images": lambda: plain_images(paths),
         "plain decode, shapes in batches": lambda: plain_shapes(paths),
-        "the pass over the files": lambda: scan(
+        "the pass over the files": lambda: scan_files(
             listing.items, max_pixels=10**8, image_size=224, observer=quiet
         ),
-        "the whole check with its report": lambda: check(folder, out=out),
+        "the whole check with its report": lambda: check_data(folder, out=out),
     }
     first = {name: clock(work) for name, work in ways.items()}
     found = [{name: clock(work) for name, work in ways.items()} for _ in range(rounds)]
@@ -141,10 +141,10 @@ def memory(files: int) -> None:
 
 
 def one(folder: str, report: str) -> None:
-    from tltool.workflows.check_data import check
+    from tltool.workflows.check_data import check_data
 
     started = time.perf_counter()
-    result = check(folder, out=report).result
+    result = check_data(folder, out=report).result
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = time.perf_counter() - started
     print(f"| {result.images} | {seconds:.1f} | {peak:.0f} |", flush=True)
@@ -152,12 +152,11 @@ def one(folder: str, report: str) -> None:
 
 def copies() -> None:
     names = ("hymenoptera", "flowers128")
-    print("| images as they are | n | clusters | with features |\n|---|---|---|---|")
+    print("| unchanged images | n | clusters | with features |\n|---|---|---|---|")
     for name in names:
         items = scanned(PHOTOS / name)
-        print(
-            f"| {name} | {len(items)} | {' | '.join(str(len(found)) for found in sought(items))} |"
-        )
+        counts = [str(len(clusters)) for clusters in clusters_of(items)]
+        print(f"| {name} | {len(items)} | {' | '.join(counts)} |")
     print("\n| images | copy | found | with features |\n|---|---|---|---|")
     for name in names:
         paths = sorted((PHOTOS / name).rglob("*.jp*g"))
@@ -176,26 +175,26 @@ def rate(found: int, count: int) -> str:
 
 
 def scanned(folder: Path) -> list:
-    from tltool.data.checks.scan_files import scan
+    from tltool.data.checks.scan_files import scan_files
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
 
     items = read_folder(folder).items
-    return scan(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
+    return scan_files(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
 
 
-def sought(items: list) -> list:
+def clusters_of(items: list) -> list:
     """Return the clusters without and with features."""
-    from tltool.data.duplicates.find_duplicates import find_copies
+    from tltool.data.duplicates.find_duplicates import cluster_duplicates
     from tltool.events import SilentObserver
     from tltool.features.embedding_similarity import EmbeddingSimilarity
     from tltool.weights.weights_store import find
 
     with tempfile.TemporaryDirectory() as cache:
-        likeness = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())
+        similarity = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())
         return [
-            find_copies(items).clusters,
-            find_copies(items, second_opinion=likeness).clusters,
+            cluster_duplicates(items).clusters,
+            cluster_duplicates(items, verify_pairs=similarity).clusters,
         ]
 
 
@@ -213,7 +212,7 @@ def planted(paths: list[Path], chosen: np.ndarray, change: Callable) -> list[int
         items = scanned(Path(folder))
         return [
             sum(len({items[i].path.name for i in cluster.members}) == 1 for cluster in clusters)
-            for clusters in sought(items)
+            for clusters in clusters_of(items)
         ]
 
 

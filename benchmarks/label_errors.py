@@ -17,7 +17,7 @@ import numpy as np
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates.find_duplicates import find_copies
+from tltool.data.duplicates.find_duplicates import cluster_duplicates
 from tltool.data.sources.open import read_source
 from tltool.evaluation.label_errors import LabelErrors, find_label_issues
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
@@ -26,7 +26,7 @@ from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
-from tltool.workflows.dataset.splitting import groups_of
+from tltool.workflows.dataset.splitting import group_numbers
 
 FIRST = 100
 
@@ -44,7 +44,7 @@ def find_issues(
 ) -> LabelErrors:
     """Return the label issues as a run finds them, with the regularisation of its probe."""
     settings = ProbeSection()
-    options = {"strengths": list(settings.strengths), "folds": settings.folds}
+    options = {"c_values": list(settings.c_values), "folds": settings.folds}
     probe = fit_probe(features, labels, classes=classes, weights=None, seed=seed, **options)
     errors = find_label_issues(
         features, labels, groups, classes=classes, strength=probe.strength, seed=seed
@@ -69,7 +69,7 @@ def main() -> None:
         observer=SilentObserver(),
     )
     true, classes = catalog.labels(), len(catalog.class_names)
-    groups = groups_of(catalog, find_copies(catalog.items).clusters)
+    groups = group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
     print(f"VGG16 at {options.size} pixels, n = {len(true)}, {options.share:.0%} flipped.\n")
     print(
         f"| seed | precision of the first {FIRST} (95 %) | true class suggested | issues | "

@@ -188,8 +188,8 @@ def _backbones() -> str:
     columns = [
         "backbone",
         "parameters without classifier",
-        "made for",
-        "least size",
+        "training size",
+        "minimum size",
         "stages",
         "preprocessing",
         "paper",
@@ -223,7 +223,7 @@ def _weights() -> str:
             for origin in published.origins
         ]
         rows.append([f"`{name}`", ", then ".join(origins), published.licence])
-    return _table(["backbone", "fetched from", "licence"], rows)
+    return _table(["backbone", "source", "licence"], rows)
 
 
 def _rooms() -> str:

@@ -125,7 +125,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 WITHOUT_KERAS = f"""
 import runpy, sys
 child = runpy.run_path({str(fresh_process.CHILD)!r}, run_name="child")
-sys.meta_path.insert(0, child["Refusal"](child["FORBIDDEN"]["saved_model"]))
+sys.meta_path.insert(0, child["ImportBlocker"](child["FORBIDDEN"]["saved_model"]))
 """
 TLTOOL = (
     "keras_cv",

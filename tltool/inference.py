@@ -1,4 +1,4 @@
-"""A trained model and images in, probabilities out."""
+"""Run a trained network on images and return probabilities."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from tltool.training.validation import HeadLogits, Pooling
 
 Tta = Literal["none", "flips", "crops"]
 
-_CROP = 0.875  # side of a crop; the usual 224 of 256 pixels
+_CROP = 0.875  # side of a crop, as 224 of 256 pixels
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says to N encoded images.
+    """The predictions of a model for N encoded images.
 
     Attributes:
-        probabilities: float32 [N, C]; equal where ``ok`` is false.
-        ok: whether an image could be decoded, bool [N].
-        ood_scores: how unlike the training images, float32 [N], above 1 is not known; None when
-            the model has no reject option.
-        is_known: bool [N]; None as ``ood_scores`` is.
-        plain: the probabilities of the images as they are, where ``probabilities`` are averaged
-            over changed copies.
+        probabilities: float32 [N, C]; uniform where ``ok`` is false.
+        ok: whether each image could be decoded, bool [N].
+        ood_scores: OOD scores, float32 [N], above 1 is out-of-distribution; None if the model has
+            no OOD detector.
+        is_known: whether each image is in-distribution, bool [N]; None like ``ood_scores``.
+        without_tta: the probabilities of the original images, float32 [N, C], if
+            ``probabilities`` are averaged by test-time augmentation; else None.
     """
 
     probabilities: np.ndarray
     ok: np.ndarray
     ood_scores: np.ndarray | None = None
     is_known: np.ndarray | None = None
-    plain: np.ndarray | None = None
+    without_tta: np.ndarray | None = None
 
 
 class Classifier:
@@ -48,9 +48,9 @@ class Classifier:
     Args:
         network: the classifier.
         temperature: divides the logits before the softmax.
-        detector: tells images unlike the training ones; None where there is none.
+        detector: the OOD detector; None for no OOD scores.
         precision: arithmetic of the backbone; the head is always float32. With float32 for both
-            the answers are those of an export.
+            the predictions equal those of an export.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Classifier:
         return self._pooled(images)
 
     def pooled_to_logits(self, pooled: np.ndarray) -> np.ndarray:
-        """Return logits, float32 [B, C], of what ``pooled`` returned."""
+        """Return logits, float32 [B, C], of the output of ``pooled``."""
         return self._head(pooled)
 
     def logits(self, images: tf.Tensor) -> np.ndarray:
@@ -82,8 +82,8 @@ class Classifier:
         """Return probabilities, float32 [B, C]."""
         return softmax(self.logits(images), self._temperature)
 
-    def answer(self, images: tf.Tensor, ok: np.ndarray) -> Predictions:
-        """Return all that is known of decoded images [B, H, W, 3]; ``ok`` bool [B] is passed on."""
+    def predict(self, images: tf.Tensor, ok: np.ndarray) -> Predictions:
+        """Return the predictions for decoded images [B, H, W, 3]; ``ok`` bool [B] is passed on."""
         pooled = self._pooled(images)
         probabilities = softmax(self._head(pooled), self._temperature)
         probabilities[~ok] = 1.0 / probabilities.shape[1]
@@ -101,7 +101,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities [N, C] as they would be without the temperature, float32."""
+    """Return probabilities [N, C] with the temperature scaling undone, float32."""
     tiny = np.finfo(np.float32).tiny
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), tiny)), 1 / temperature)
 
@@ -116,11 +116,11 @@ def decoder(spec: DecodeSpec) -> Callable[[Sequence[bytes]], tuple[tf.Tensor, np
     return decode
 
 
-def changed_copies(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
-    """Return changed copies of images float32 [B, H, W, 3], each of the same shape.
+def tta_views(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
+    """Return the views for test-time augmentation of images float32 [B, H, W, 3], same shape.
 
-    flips: the mirror image. crops: the four corners and the centre, 7/8 of each side, enlarged to
-    the whole (Krizhevsky et al. 2012, section 4.1, without the mirror images).
+    flips: the mirror image. crops: the four corners and the centre, 7/8 of each side, resized to
+    the input size (Krizhevsky et al. 2012, section 4.1, without the mirror images).
     """
     if tta == "none":
         return []
@@ -129,6 +129,6 @@ def changed_copies(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
     height, width = int(images.shape[1]), int(images.shape[2])
     h, w = round(_CROP * height), round(_CROP * width)
     down, right = height - h, width - w
-    places = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
-    crops = [images[:, top : top + h, left : left + w] for top, left in places]
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    crops = [images[:, top : top + h, left : left + w] for top, left in corners]
     return [tf.image.resize(crop, (height, width)) for crop in crops]

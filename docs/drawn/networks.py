@@ -193,7 +193,7 @@ def _attended(photos: int, positions: int) -> np.ndarray:
     features = keras.Input((positions, 1, 8))
     logits = attach_head(
         features, kind="attention", classes=2, dropout=0.0, hidden_units=1, norm="none", seed=4,
-        original=OriginalHead(), drops=DropoutSettings(attention=_SHARE),
+        original=OriginalHead(), dropout_settings=DropoutSettings(attention=_SHARE),
     )  # fmt: skip
     dropped = keras.Model(features, logits).get_layer("head_attention_dropout").output
     given = 0.6 * np.random.default_rng(1).standard_normal((photos, positions, 1, 8))
@@ -230,14 +230,14 @@ def _depth() -> None:
         hidden_units=1, norm="none", weights=None, seed=0,
         regularization=RegularizationSpec(stochastic_depth=0.5),
     )  # fmt: skip
-    drops = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
-    ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(drops) + 1)
-    kept = np.array([np.asarray(layer(ones, training=True)).ravel() for layer in drops])
+    paths = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
+    ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(paths) + 1)
+    kept = np.array([np.asarray(layer(ones, training=True)).ravel() for layer in paths])
     with sheet("stochastic_depth", 1, 2, (8.6, 3.0)) as panels:
-        panels[0, 0].bar(blocks, [layer.rate for layer in drops], color=BLUE)
+        panels[0, 0].bar(blocks, [layer.rate for layer in paths], color=BLUE)
         label(panels[0, 0], "stochastic_depth 0.5", "residual block", "skipped with probability")
         panels[0, 1].imshow(kept, cmap="Blues", vmin=0, vmax=2.4, aspect="auto")
-        panels[0, 1].set(yticks=range(len(drops)), yticklabels=blocks, xticks=[])
+        panels[0, 1].set(yticks=range(len(paths)), yticklabels=blocks, xticks=[])
         label(panels[0, 1], "white: skipped", "twenty images of a batch", "residual block")
         panels[0, 1].grid(visible=False)
 

@@ -12,7 +12,7 @@ from tltool.augment.spec import AugmentSpec
 SIZE = (32, 24)
 
 
-def test_nothing_changes_when_all_is_off():
+def test_without_transforms_images_are_unchanged():
     images = noise(5)
     index, changed, labels = augmented(images, AugmentSpec())
     np.testing.assert_array_equal(changed, images)
@@ -22,42 +22,42 @@ def test_nothing_changes_when_all_is_off():
 
 @pytest.fixture(scope="module")
 def usual() -> tuple[np.ndarray, ...]:
-    """Return an epoch of images under all changes."""
+    """Return an epoch of images with all transforms."""
     return augmented(noise(24), ALL_CHANGES)
 
 
 @pytest.mark.parametrize("threads", [1, 5])
-def test_the_number_of_workers_changes_nothing(usual, threads):
+def test_the_number_of_workers_has_no_influence(usual, threads):
     for one, other in zip(usual, augmented(noise(24), ALL_CHANGES, threads=threads), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("spec", MIXES.values(), ids=MIXES)
-def test_the_number_of_workers_changes_no_blend(spec):
+def test_the_number_of_workers_has_no_influence_on_blends(spec):
     one, other = (augmented(noise(24), spec, threads=threads) for threads in (1, 5))
     for before, after in zip(one, other, strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("spec", [*CHANGES.values(), *MIXES.values()], ids=[*CHANGES, *MIXES])
-def test_another_seed_gives_other_photos(spec):
+def test_another_seed_gives_other_images(spec):
     images = noise(8)
     assert not np.array_equal(augmented(images, spec)[1], augmented(images, spec, seed=1)[1])
 
 
-def test_another_epoch_gives_other_photos():
+def test_another_epoch_gives_other_images():
     images = noise(8)
     for spec in (CHANGES["rotation"], *MIXES.values()):
         assert not np.array_equal(augmented(images, spec)[1], augmented(images, spec, epoch=2)[1])
 
 
-def test_photos_of_one_epoch_are_changed_independently():
+def test_images_of_one_epoch_are_augmented_independently():
     images = np.repeat(noise(1), 16, axis=0)
     changed = augmented(images, AugmentSpec(crop=(0.5, 1.5)))[1]
     assert len({image.tobytes() for image in changed}) == 16
 
 
-def test_a_photos_own_change_does_not_depend_on_its_place_in_the_epoch(usual):
+def test_the_augmentation_of_an_image_does_not_depend_on_its_place_in_the_epoch(usual):
     order = np.random.default_rng(1).permutation(24)
     index, shuffled, _ = augmented(noise(24), ALL_CHANGES, order=order)
     np.testing.assert_array_equal(index, order)
@@ -126,7 +126,7 @@ def test_area_and_aspect_of_crops_are_drawn_independently():
     assert abs(np.log(width / height).mean()) < 0.03
 
 
-def test_crops_come_from_everywhere_in_the_photo():
+def test_crops_come_from_everywhere_in_the_image():
     changed = augmented(positions(200), AugmentSpec(crop=(0.3, 1.0)), batch_size=50)[1]
     centre = changed[:, 32, 32, 0] / 255
     assert centre.min() < 0.4
@@ -157,7 +157,7 @@ def test_a_specification_is_named_by_its_content():
     assert not AugmentSpec(flip="vertical").identity
 
 
-def test_the_chance_of_a_flip_is_the_one_asked_for():
+def test_the_frequency_of_flips_is_the_configured_probability():
     images = noise(40)
     for probability, least, most in ((0.0, 0, 0), (0.25, 4, 17), (1.0, 40, 40)):
         spec = AugmentSpec(flip="horizontal", flip_probability=probability)
@@ -165,7 +165,7 @@ def test_the_chance_of_a_flip_is_the_one_asked_for():
         assert least <= flipped <= most
 
 
-def test_a_change_made_for_certain_is_made_to_every_photo():
+def test_with_always_a_transform_is_applied_to_every_image():
     seldom = AugmentSpec(flip="horizontal", flip_probability=0.0, grayscale=0.0)
     changed = augmented(noise(8), seldom.always())[1]
     np.testing.assert_array_equal(changed[..., 0], changed[..., 1])

@@ -1,4 +1,4 @@
-"""Changes of cached features: formulas, labels and draws."""
+"""Augmentation of cached features: formulas, labels and random draws."""
 
 from __future__ import annotations
 

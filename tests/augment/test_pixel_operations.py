@@ -1,4 +1,4 @@
-"""Changes of one image: each does what its formula, its paper or Pillow says."""
+"""Transforms of one image: each agrees with its formula, its paper or Pillow."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def test_a_shift_moves_right_and_down_and_fills_the_gap():
     ],
     ids=["scale", "shear_x", "shear_y", "rotation"],
 )
-def test_geometry_is_about_the_centre_and_as_its_matrix_says(change, inverse):
+def test_geometry_is_about_the_centre_and_follows_its_matrix(change, inverse):
     found = matrix_of(pixel_operations.affine(tf.constant(places()), **change).numpy())
     np.testing.assert_allclose(found[:, :2], inverse, atol=1e-3)
     np.testing.assert_allclose(found[:, 2], 0, atol=1e-3)
 
 
 def drawn_matrices(spec: AugmentSpec, count: int = 200) -> np.ndarray:
-    photos = np.repeat(places(48)[np.newaxis], count, axis=0)
-    return np.stack([matrix_of(photo) for photo in augmented(photos, spec, batch_size=50)[1]])
+    images = np.repeat(places(48)[np.newaxis], count, axis=0)
+    return np.stack([matrix_of(image) for image in augmented(images, spec, batch_size=50)[1]])
 
 
 def test_angles_are_drawn_evenly_within_the_limit():
@@ -88,7 +88,7 @@ def test_shifts_zooms_and_slants_stay_within_their_limits():
     assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.2
     zooms = 1 / drawn_matrices(AugmentSpec(scale=0.5))[:, 0, 0]
     assert 0.66 < zooms.min() < 0.7 < 1.4 < zooms.max() <= 1.501
-    assert abs(np.log(zooms).mean()) < 0.05  # in and out alike
+    assert abs(np.log(zooms).mean()) < 0.05  # in and out equally often
     slants = drawn_matrices(AugmentSpec(shear=20))
     assert 0.3 < np.abs(slants[:, 0, 1] / slants[:, 0, 0]).max() < math.tan(math.radians(20)) + 0.01
 
@@ -125,7 +125,7 @@ def test_a_third_of_the_circle_turns_red_into_green():
     np.testing.assert_allclose(turned, np.full((4, 4, 3), (20, 200, 20)), atol=0.5)
 
 
-def test_jitter_draws_each_factor_on_its_own():
+def test_jitter_draws_each_factor_independently():
     images = np.full((300, 4, 4, 3), 100, np.float32)
     spec = AugmentSpec(color_jitter=ColorJitter(0.4, 0, 0, 0, 1))
     factors = augmented(images, spec, batch_size=100)[1][:, 0, 0, 0] / 100
@@ -136,7 +136,7 @@ def test_jitter_draws_each_factor_on_its_own():
 # degradations -------------------------------------------------------------------------------
 
 
-def test_noise_has_the_deviation_that_is_asked_for():
+def test_noise_has_the_configured_standard_deviation():
     grey = tf.fill((64, 64, 3), 128.0)
     numbers = tf.random.stateless_normal((64, 64, 3), [1, 2])
     changed = pixel_operations.add_noise(grey, numbers, 10.0).numpy()
@@ -149,7 +149,7 @@ def test_noise_has_the_deviation_that_is_asked_for():
     assert abs(deviations.mean() - 10) < 1.5
 
 
-def test_blur_is_a_gaussian_and_leaves_a_plain_photo_alone():
+def test_blur_is_a_gaussian_and_does_not_change_a_constant_image():
     image = smooth(1)[0]
     found = pixel_operations.gaussian_blur(tf.constant(image), 1.5, largest=2.0).numpy()
     from scipy.ndimage import gaussian_filter
@@ -157,11 +157,11 @@ def test_blur_is_a_gaussian_and_leaves_a_plain_photo_alone():
     expected = gaussian_filter(image, (1.5, 1.5, 0), mode="mirror", radius=6)
     np.testing.assert_allclose(found, expected, atol=0.02)
     plain = np.full((32, 24, 3), 90, np.float32)
-    for photo in augmented(plain[np.newaxis], CHANGES["blur"])[1]:
-        np.testing.assert_allclose(photo, plain, atol=1e-3)
+    for image in augmented(plain[np.newaxis], CHANGES["blur"])[1]:
+        np.testing.assert_allclose(image, plain, atol=1e-3)
 
 
-def test_blur_of_a_tiny_photo_works():
+def test_blur_of_a_tiny_image_works():
     blurred = pixel_operations.gaussian_blur(tf.constant(noise(1, (3, 4))[0]), 5.0, largest=5.0)
     assert blurred.shape == (3, 4, 3)
 
@@ -189,7 +189,7 @@ def test_grid_mask_hides_the_share_of_the_paper(hidden):
     assert abs(kept.mean() - (1 - hidden**2)) < 0.02
 
 
-def test_a_straight_grid_is_where_it_is_asked_for():
+def test_an_unrotated_grid_is_at_the_configured_place():
     image = tf.fill((12, 12, 3), 200.0)
     zero = tf.constant(0.0)
     masked = pixel_operations.grid_mask(
@@ -217,7 +217,7 @@ def test_a_straight_grid_is_where_it_is_asked_for():
     ],
     ids=["color_jitter", "grayscale", "noise", "blur", "jpeg", "grid_mask"],
 )
-def test_a_probability_is_the_share_of_photos_that_change(spec):
+def test_a_probability_is_the_fraction_of_transformed_images(spec):
     images = np.round(noise(200, (16, 16)))
     changed = (augmented(images, spec, batch_size=50)[1] != images).any(axis=(1, 2, 3))
     assert 0.2 < changed.mean() < 0.4
@@ -264,7 +264,7 @@ def test_the_tables_are_those_of_the_papers():
 
 
 @pytest.mark.parametrize("one", RAND_AUGMENT, ids=lambda one: one.name)
-def test_a_greater_magnitude_never_changes_less(one):
+def test_a_higher_magnitude_never_has_a_weaker_effect(one):
     image, zero = smooth(1, (48, 48))[0], tf.constant(0)
     distances = [
         np.abs(
@@ -281,10 +281,10 @@ def test_rand_augment_uses_all_of_its_operations():
     spec = AugmentSpec(rand_augment=RandAugment(1, 8))
     changed = augmented(images, spec, batch_size=100)[1]
     signed = sum(one.signed for one in RAND_AUGMENT)
-    assert len({photo.tobytes() for photo in changed}) == len(RAND_AUGMENT) + signed
+    assert len({image.tobytes() for image in changed}) == len(RAND_AUGMENT) + signed
 
 
-def test_no_operations_change_nothing_and_no_severity_little():
+def test_without_operations_nothing_changes_and_without_severity_little():
     images = smooth(20)
     near = augmented(images, AugmentSpec(aug_mix=AugMix(0.1, 3)))[1]
     far = augmented(images, AugmentSpec(aug_mix=AugMix(10, 3)))[1]
@@ -293,14 +293,14 @@ def test_no_operations_change_nothing_and_no_severity_little():
     assert far.max() <= 255.01
 
 
-def test_aug_mix_gives_every_photo_its_own_chains():
+def test_aug_mix_gives_every_image_its_own_chains():
     images = np.repeat(smooth(1), 32, axis=0)
     changed = augmented(images, CHANGES["aug_mix"])[1]
-    assert len({photo.tobytes() for photo in changed}) == 32
+    assert len({image.tobytes() for image in changed}) == 32
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_photo_is_a_photo(name):
+def test_a_transformed_image_is_a_valid_image(name):
     images = noise(8, (33, 20))
     changed = augmented(images, CHANGES[name])[1]
     assert changed.shape == images.shape
@@ -310,7 +310,7 @@ def test_a_changed_photo_is_a_photo(name):
     assert changed.max() < 255.01
 
 
-def test_unsharp_photos_are_told_from_sharp_ones_by_the_same_filter():
+def test_sharpness_zero_is_the_smoothing_filter():
     image = np.round(noise(1)[0])
     smoothed = np.asarray(as_pillow(image).filter(ImageFilter.SMOOTH), np.float32)
     found = pixel_operations.sharpness(tf.constant(image), 0.0).numpy()
@@ -324,8 +324,8 @@ def test_values_a_little_out_of_range_stop_no_run():
         assert np.isfinite(augmented(images, CHANGES[name])[1]).all()
 
 
-def test_the_strongest_geometry_leaves_a_photo():
-    """Slants across and down at once must not flatten it."""
+def test_the_strongest_geometry_gives_a_valid_image():
+    """Horizontal and vertical shear together must not flatten it."""
     spec = AugmentSpec(rotation=180, translation=0.9, scale=2, shear=30)
     changed = augmented(np.repeat(smooth(1, (24, 24)), 200, axis=0), spec, batch_size=50)[1]
     assert np.isfinite(changed).all()

@@ -1,4 +1,4 @@
-"""Every change of a single image by its name, as the tests use it."""
+"""Every transform of a single image by its name, as the tests use it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ TINY = (
     "train.head.epochs=1",
     "train.finetune.epochs=1",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1, 1]",
+    "train.probe.c_values=[0.1, 1]",
     "train.cache=on",
     *WITHOUT_EXTRAS,
 )

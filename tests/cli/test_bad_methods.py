@@ -185,3 +185,16 @@ def test_the_hint_at_a_size_names_what_the_command_has(tltool, make_photos):
     assert "hint: set data.image_size to 32 or more; its own size is 224" in result.stderr
     shown = tltool("backbones", "show", "vgg16", "--image-size", "20")
     assert "hint: set --image-size to 32 or more; its own size is 224" in shown.stderr
+
+
+def test_all_problems_of_a_recipe_are_named_at_once(tltool, make_photos):
+    result = tltool(
+        *("finetune", make_photos()),
+        settings=("train.finetune.unfreeze=block9", "evaluate.strict=true", "data.image_size=16"),
+    )
+    assert result.exit_code == 2
+    error = result.stderr
+    assert "the recipe has 3 problems" in error
+    assert "block9" in error
+    assert "evaluate.strict is set without a condition" in error
+    assert "16" in error

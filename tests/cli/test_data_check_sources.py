@@ -1,4 +1,4 @@
-"""tltool data check: sources of every kind, and those that are none."""
+"""tltool data check: sources of every kind, and invalid ones."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def lines_of_json(root: Path) -> Path:
     [
         (packed("zip"), "photos.zip/cat", "exact duplicate"),
         (packed("gztar"), "photos.tar.gz/cat", "exact duplicate"),
-        (table, "photos/cat", "leak across splits"),
-        (lambda root: table(root, "tsv"), "photos/cat", "leak across splits"),
-        (lines_of_json, "photos/cat", "leak across splits"),
+        (table, "photos/cat", "data leakage"),
+        (lambda root: table(root, "tsv"), "photos/cat", "data leakage"),
+        (lines_of_json, "photos/cat", "data leakage"),
         (lambda root: f"tfds-folder:{root}", "cat", "exact duplicate"),
     ],
     ids=["zip", "tar.gz", "csv", "tsv", "jsonl", "tfds-folder"],
@@ -98,7 +98,7 @@ def test_a_data_set_is_checked_by_name(
     assert document["source"] == "tfds:shapes:jpeg@train"
 
 
-def test_a_zip_that_is_none_is_one_sentence(
+def test_an_invalid_zip_is_one_sentence(
     tltool: Callable[..., Any],
     tmp_path: Path,
     the_error: Callable[[Any], str],
@@ -114,7 +114,7 @@ def test_a_zip_that_is_none_is_one_sentence(
     assert not Path("data_check").exists()
 
 
-def test_a_data_set_that_does_not_exist_is_one_sentence(
+def test_an_unknown_data_set_is_one_sentence(
     tltool: Callable[..., Any], the_error: Callable[[Any], str]
 ) -> None:
     result = tltool("data", "check", "tfds:tf_flower", "--offline")
@@ -137,10 +137,10 @@ def test_a_class_of_one_image_is_serious(
 
 
 @pytest.mark.parametrize("grey", [True, False])
-def test_tiny_grey_pictures_are_offered_the_recipe_for_digits(
+def test_tiny_grey_images_get_the_recipe_for_digits(
     tltool: Callable[..., Any], tmp_path: Path, grey: bool
 ) -> None:
-    """Pixels of digits are; a table of tiny images in colour is not."""
+    """Grey ones do; a table of tiny colour images does not."""
     rng = np.random.default_rng(0)
     shape = (12, 64) if grey else (12, 64, 3)
     pixels = rng.integers(0, 256, shape).reshape(12, -1)
@@ -151,7 +151,7 @@ def test_tiny_grey_pictures_are_offered_the_recipe_for_digits(
     result = tltool("data", "check", table, *(() if grey else ("--pixels", "8x8x3")))
     following = f"tltool finetune {table} --recipe digit_recognizer --set data.resize=squash"
     assert (following in result.stdout) is grey, result.stdout
-    assert ("recipe               ok" in result.stdout) is grey
+    assert ("recipe           ok" in result.stdout) is grey
     assert ("12 tiny" in result.stdout) is not grey  # for that recipe they are large enough
 
 

@@ -175,7 +175,7 @@ def test_the_advice_follows_from_the_interval(only_original, only_augmented, n, 
     ("arguments", "expected"),
     [
         (("--output", "there.png"), "'there.png' exists"),
-        (("--output", "sheet.jpg"), "'sheet.jpg' is no name of a PNG file"),
+        (("--output", "sheet.jpg"), "'sheet.jpg' is not the name of a PNG file"),
         (("--output", "nowhere/sheet.png"), "its folder does not exist"),
         (("--rank", "--all"), "--rank tests all augmentations"),
         (("--set", "augment.policy=meduim"), "Did you mean 'medium'?"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.cli.conftest import TINY
-from tests.conftest import merged, unless_thorough
+from tests.conftest import WITHOUT_EXTRAS, merged, unless_thorough
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
@@ -234,7 +236,7 @@ def tiny(name: str) -> list[str]:
         f"train.head.epochs={min(1, train.head.epochs)}",
         f"train.finetune.epochs={min(1, train.finetune.epochs)}",
         f"train.cache.views={min(2, train.cache.views)}",
-        "train.probe.strengths=[0.01]",
+        "train.probe.c_values=[0.01]",
         "train.probe.folds=2",
         "export.parity_images=2",
         f"export.enabled={json.dumps(name in EXPORTED)}",
@@ -261,3 +263,24 @@ def test_the_smoke_recipe_runs_all_phases_without_weights():
     assert recipe.train.probe.enabled
     assert (recipe.train.head.epochs, recipe.train.finetune.epochs) == (1, 1)
     assert recipe.export.enabled
+
+
+def test_a_recipe_file_is_read_once(tltool, tmp_path, make_photos, monkeypatch):
+    """From the command line to the end of the run, its base too."""
+    base, recipe = tmp_path / "base.yaml", tmp_path / "mine.yaml"
+    base.write_text("base: vgg16\n")
+    recipe.write_text("base: base.yaml\nmodel: {backbone: tiny_vgg, weights: random}\n")
+    reads, read_text = Counter[str](), Path.read_text
+
+    def counted(path: Path, *args: Any, **kwargs: Any) -> str:
+        reads[path.name] += path.parent == tmp_path
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    short = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
+    result = tltool(
+        *("finetune", make_photos(n=6), "--recipe", recipe, "--out", tmp_path / "run"),
+        settings=(*short, *WITHOUT_EXTRAS),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert (reads["mine.yaml"], reads["base.yaml"]) == (1, 1)

@@ -166,14 +166,14 @@ def test_runs_are_not_taken_up_for_anything_else(
     source.begin(begun)  # the same is taken up
     change(source)
     source.write()
-    with pytest.raises(UsageError, match=f"were begun with {told}"):
+    with pytest.raises(UsageError, match=f"were started with {told}"):
         source.begin(begun)
 
 
 def test_runs_are_not_taken_up_for_a_copy_in_another_place(source: Source, begun: Path) -> None:
     copy = source.root / "copy.csv"
     copy.write_bytes(source.photos.read_bytes())
-    with pytest.raises(UsageError, match=r"were begun with other images: '.*data\.csv'"):
+    with pytest.raises(UsageError, match=r"were started with other images: '.*data\.csv'"):
         source.begin(begun, copy)
 
 

@@ -1,4 +1,4 @@
-"""The decode contract against Pillow, and a batch that no bad item can spoil."""
+"""The decoder compared with Pillow, and batches with bad items."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_format_is_decoded_as_pillow_decodes_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(good_files()))
-def test_every_file_that_is_taken_looks_as_pillow_shows_it(name: str, tmp_path: Path) -> None:
+def test_every_accepted_file_is_decoded_as_by_pillow(name: str, tmp_path: Path) -> None:
     data = good_files()[name]
     (tmp_path / name).write_bytes(data)
     found, expected = decoded(read_image_bytes(tmp_path / name)), by_pillow(data)
@@ -73,7 +73,7 @@ def test_exif_orientation_is_applied(kind: str, orientation: int, big_endian: bo
     assert np.abs(decoded(data) - expected).max() <= 1
 
 
-def test_a_broken_exif_block_does_not_lose_the_photo() -> None:
+def test_a_corrupted_exif_block_does_not_affect_the_image() -> None:
     data = with_orientation(tiles(), "JPEG", 6)
     at = data.index(b"Exif") + 6
     for junk in (b"\xff" * 8, b"MM\x00*\xff\xff\xff\xf0", b"II*\x00\x08\x00\x00\x00\xff\xff"):
@@ -146,7 +146,7 @@ def test_one_bad_item_does_not_fail_its_batch_and_order_is_kept() -> None:
     assert not images[1::2].numpy().any()
 
 
-def test_a_batch_of_nothing_is_empty() -> None:
+def test_an_empty_batch() -> None:
     images, ok = batch(tf.constant([], tf.string))
     assert images.shape == (0, 20, 30, 3)
     assert ok.shape == (0,)
@@ -235,7 +235,7 @@ def test_squash_stretches_to_the_size() -> None:
 
 
 @pytest.mark.parametrize("shape", [(200, 50), (50, 200), (61, 61), (1, 300)])
-def test_crop_keeps_the_centre_in_the_right_proportions(shape: tuple[int, int]) -> None:
+def test_crop_keeps_the_centre_and_the_aspect_ratio(shape: tuple[int, int]) -> None:
     stripes = np.zeros((*shape, 3), np.uint8)
     stripes[: shape[0] // 2, :, 0] = 255
     found = resized(encode(Image.fromarray(stripes), "PNG"), DecodeSpec(24, 24, "crop"))
@@ -253,7 +253,7 @@ def test_pad_keeps_the_whole_image_and_fills_with_black() -> None:
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_jpeg_decoded_small_looks_like_one_decoded_whole(
+def test_a_jpeg_decoded_at_a_smaller_scale_is_close_to_the_full_one(
     resize: str, orientation: int
 ) -> None:
     smooth = tiles(16, 12).resize((1600, 1200), Image.Resampling.BICUBIC)
@@ -274,15 +274,15 @@ def test_a_jpeg_is_never_decoded_below_the_target() -> None:
     assert half.max() - half.min() > 40
 
 
-def test_the_spec_survives_json_and_refuses_nonsense() -> None:
+def test_the_spec_survives_json_and_rejects_invalid_values() -> None:
     spec = DecodeSpec(10, 12, "pad")
     assert DecodeSpec.from_json(spec.to_json()) == spec
     for bad in ({"height": 0, "width": 1}, {"height": 1, "width": 1, "resize": "stretch"}):
-        with pytest.raises(ValueError, match="not a decode spec"):
+        with pytest.raises(ValueError, match="invalid decode spec"):
             DecodeSpec(**bad)  # type: ignore[arg-type]
 
 
-def test_a_huge_webp_is_refused_from_its_header() -> None:
+def test_a_huge_webp_is_rejected_by_its_header() -> None:
     data = bytearray(SAMPLES["webp alpha"]())
     assert data[12:16] == b"VP8X" or data[12:16] == b"VP8L"
     chunk = b"VP8X" + struct.pack("<IB3x", 10, 0) + b"\xff\xff\xff" + b"\xff\xff\xff"

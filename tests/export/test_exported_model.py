@@ -1,4 +1,4 @@
-"""Loading an export by name or version, and what is said when there is none."""
+"""Loading an export by name or version, and the errors when there is none."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from tltool.errors import DataError, UsageError
 from tltool.export.exported_model import load_exported, version_folder
 
 
-def test_a_loaded_export_answers_and_knows_its_names(exported: Path) -> None:
+def test_a_loaded_export_predicts_and_has_its_class_names(exported: Path) -> None:
     loaded = load_exported(exported.parent)
     probabilities, ok = loaded.predict([encoded(1), b"junk"])
     assert probabilities.dtype == np.float32 and probabilities.shape == (2, 3)
@@ -21,7 +21,7 @@ def test_a_loaded_export_answers_and_knows_its_names(exported: Path) -> None:
     assert loaded.metadata["run"] == "tiny-1" and loaded.path == exported
 
 
-def test_no_images_are_answered_with_nothing(exported: Path) -> None:
+def test_no_images_give_empty_arrays(exported: Path) -> None:
     probabilities, ok = load_exported(exported).predict([])
     assert probabilities.shape == (0, 3) and ok.shape == (0,)
 
@@ -40,26 +40,26 @@ def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
         load_exported(tmp_path / "nothing")
 
 
-def test_a_folder_without_a_saved_model_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_saved_model_is_an_error(tmp_path: Path) -> None:
     assert version_folder(tmp_path) is None
-    with pytest.raises(DataError, match="holds no SavedModel") as problem:
+    with pytest.raises(DataError, match="contains no SavedModel") as error:
         load_exported(tmp_path)
-    assert problem.value.hint
+    assert error.value.hint
 
 
-def test_a_file_is_no_saved_model(tmp_path: Path) -> None:
+def test_an_image_file_is_no_saved_model(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(encoded(0))
-    with pytest.raises(DataError, match="holds no SavedModel"):
+    with pytest.raises(DataError, match="contains no SavedModel"):
         load_exported(tmp_path / "photo.jpg")
 
 
-def test_a_saved_model_from_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_a_saved_model_of_another_program_is_an_error(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path))
     with pytest.raises(DataError, match=r"class_names\.json is missing"):
         load_exported(tmp_path)
 
 
-def test_a_damaged_saved_model_is_said(exported: Path, tmp_path: Path) -> None:
+def test_a_damaged_saved_model_is_an_error(exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path / "1")
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"\x00damaged")
     with pytest.raises(DataError, match="damaged"):

@@ -1,4 +1,4 @@
-"""Features that tell copies are kept, and only for what computed them."""
+"""Embeddings for near-duplicates are cached, and only for the network that computed them."""
 
 from __future__ import annotations
 

@@ -118,17 +118,17 @@ def each_once(count: int) -> Sampler:
 
 @pytest.mark.parametrize("count", [1, 10, 101])
 @pytest.mark.parametrize("number", [1, 3])
-def test_every_photo_comes_once_per_epoch_in_one_view(count, number):
+def test_every_image_is_used_once_per_epoch_in_one_view(count, number):
     views = views_of(count, number)
     for epoch in range(1, 5):
         rows = rows_of_epoch(views, each_once(count), epoch)
-        photos = [int(views[view].index[row]) for view, row in rows]
-        assert sorted(photos) == list(range(count))
+        positions = [int(views[view].index[row]) for view, row in rows]
+        assert sorted(positions) == list(range(count))
 
 
-def test_every_photo_meets_all_its_views_in_turn():
+def test_every_image_cycles_through_all_its_views():
     views = views_of(20, 4)
-    seen: dict[int, set[int]] = {photo: set() for photo in range(20)}
+    seen: dict[int, set[int]] = {image: set() for image in range(20)}
     for epoch in range(1, 5):
         for view, row in rows_of_epoch(views, each_once(20), epoch):
             seen[int(views[view].index[row])].add(view)
@@ -150,7 +150,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 
 @pytest.mark.parametrize("start", [4, 8])
-def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_photos, start):
+def test_a_resumed_pass_gives_exactly_the_remaining_images(make_photos, start):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
@@ -162,7 +162,7 @@ def test_a_pass_taken_up_in_the_middle_gives_the_very_photos_of_the_rest(make_ph
             np.testing.assert_array_equal(part, again)
 
 
-def test_cached_views_are_the_first_epochs_of_the_live_path(make_photos):
+def test_cached_views_equal_the_first_epochs_without_cache(make_photos):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
@@ -174,7 +174,7 @@ def test_cached_views_are_the_first_epochs_of_the_live_path(make_photos):
                 np.testing.assert_array_equal(part, again)
 
 
-def test_a_photo_drawn_twice_in_an_epoch_is_changed_in_two_ways(make_photos):
+def test_an_image_drawn_twice_in_an_epoch_is_augmented_differently(make_photos):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([0] * 9 + [1], np.int64)
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
@@ -191,11 +191,11 @@ def test_a_photo_drawn_twice_in_an_epoch_is_changed_in_two_ways(make_photos):
     assert one_hot.sum(axis=0).tolist() == [5, 5]
     # the first time it is as it would be without balance
     _, once, _ = drawn(Sampler(labels, seed=0))
-    plain = {photo.tobytes() for photo in once}
-    assert sum(photo.tobytes() in plain for photo in repeated) == 1
+    plain = {image.tobytes() for image in once}
+    assert sum(image.tobytes() in plain for image in repeated) == 1
 
 
-def test_weights_of_photos_come_with_their_labels_also_when_blended(make_photos):
+def test_image_weights_are_in_the_labels_also_when_blended(make_photos):
     items = read_folder(make_photos(n=4, size=24)).items
     labels = np.array([0] * 4 + [1] * 4, np.int64)
     weights = np.array([2] * 4 + [0.5] * 4, np.float32)

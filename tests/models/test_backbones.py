@@ -24,7 +24,7 @@ SIZES = {"alexnet": 99}  # small, and yet with more than one position at the end
 EVERY = list(BACKBONES)
 # at the size it was made for: features; parameters with the head and the classes of its paper
 PINNED = {
-    "vgg16": ((7, 7, 512), 138_357_544),  # this and the next seven as keras.applications tells
+    "vgg16": ((7, 7, 512), 138_357_544),  # this and the next seven as in keras.applications
     "vgg19": ((7, 7, 512), 143_667_240),
     "resnet50": ((7, 7, 2048), 25_636_712),
     "resnet101": ((7, 7, 2048), 44_707_176),
@@ -87,7 +87,7 @@ def test_shape_and_parameters_are_those_published(name: str) -> None:
 @pytest.mark.parametrize(
     "name", unless_thorough(EVERY, "lenet5", "vgg16", "resnet18", "resnet50v2")
 )
-def test_every_entry_tells_the_truth_and_is_cut_exactly_at_every_stage(name: str) -> None:
+def test_every_entry_is_correct_and_can_be_cut_at_every_stage(name: str) -> None:
     backbone, model, x = get_backbone(name), classifier(name), images(size_of(name))
     inside = [layer for layer in model.layers if not layer.name.startswith("head_")]
     assert sum(layer.count_params() for layer in inside) == backbone.parameters

@@ -1,4 +1,4 @@
-"""What is dropped: how much, that the expectation stays, and nothing in inference."""
+"""Dropout layers: rate, preserved expectation, and identity in inference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RATE = 0.3
 
 
 def compiled(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
-    """Return what the layer makes of ``inputs`` in a compiled training step."""
+    """Return the output of the layer for ``inputs`` in a compiled training step."""
     step = tf.function(lambda x: layer(x, training=True), autograph=False)
     return step(inputs).numpy()
 
@@ -54,7 +54,7 @@ def test_drop_block_drops_about_its_share_in_whole_squares(side):
     np.testing.assert_allclose(kept, 1 / (1 - dropped.mean()), rtol=1e-5)
 
 
-def test_drop_block_draws_each_photo_and_channel_by_itself():
+def test_drop_block_draws_each_image_and_channel_independently():
     outputs = compiled(DropBlock(0.3, 3, seed=1), np.ones((20, 9, 9, 6), np.float32)) == 0
     assert len({one.tobytes() for one in outputs}) == 20
     assert len({outputs[..., channel].tobytes() for channel in range(6)}) == 6

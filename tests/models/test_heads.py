@@ -54,7 +54,7 @@ def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_norm_tells_images_apart(norm: str) -> None:
+def test_every_norm_preserves_differences_between_images(norm: str) -> None:
     logits = np.asarray(head("mlp", norm=norm)(maps(), training=True))
     assert np.isfinite(logits).all()
     assert logits.std(axis=0).min() > 1e-3
@@ -92,7 +92,10 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
         ({"kind": "flatten", "hidden_units": 0}, "at least 1 hidden unit"),
         ({"kind": "flatten", "norm": "instance"}, "has no instance normalisation"),
         ({"kind": "mlp", "norm": "group", "groups": 5}, "5 groups do not divide the 12 channels"),
-        ({"kind": "gap_conv", "drops": DropoutSettings("dropconnect")}, "'gap_conv' has none"),
+        (
+            {"kind": "gap_conv", "dropout_settings": DropoutSettings("dropconnect")},
+            "'gap_conv' has none",
+        ),
     ],
 )
 def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:
@@ -132,12 +135,12 @@ DROPS = ("dropout", "gaussian", "spatial", "alpha", "dropconnect")
 
 @pytest.mark.parametrize("drop", DROPS)
 @pytest.mark.parametrize("kind", HEADS)
-def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: str) -> None:
+def test_every_head_applies_its_dropout_in_training_only(kind: str, drop: str) -> None:
     if (kind, drop) == ("gap_conv", "dropconnect"):
         pytest.skip("has no dense layer")
     model, plain = (
-        head(kind, drops=DropoutSettings(drop)),
-        head(kind, drops=DropoutSettings(drop), dropout=0.0),
+        head(kind, dropout_settings=DropoutSettings(drop)),
+        head(kind, dropout_settings=DropoutSettings(drop), dropout=0.0),
     )
     plain.set_weights(model.get_weights())
     still = np.asarray(model(maps(), training=False))
@@ -148,7 +151,7 @@ def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: s
 
 @pytest.mark.parametrize("kind", ["gap_conv", "flatten", "original"])
 def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
-    model = head(kind, drops=DropoutSettings("spatial"))
+    model = head(kind, dropout_settings=DropoutSettings("spatial"))
     dropping = next(x for x in model.layers if isinstance(x, keras.layers.SpatialDropout2D))
     kept = np.asarray(keras.Model(model.input, dropping.output)(maps(), training=True))
     gone = (kept == 0).reshape(5, 16, 6)
@@ -158,7 +161,7 @@ def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "dense"), [("gap", 1), ("mlp", 2), ("original", 3)])
 def test_dropconnect_is_in_every_dense_layer(kind: str, dense: int) -> None:
-    model = head(kind, drops=DropoutSettings("dropconnect"))
+    model = head(kind, dropout_settings=DropoutSettings("dropconnect"))
     assert sum(isinstance(layer, DropConnectDense) for layer in model.layers) == dense
 
 
@@ -189,19 +192,19 @@ def test_attention_begins_as_the_mean() -> None:
         ("mlp", {"norm": "batch"}),
         ("mlp", {"norm": "instance"}),
         ("flatten", {}),
-        ("flatten", {"drops": DropoutSettings("spatial")}),
+        ("flatten", {"dropout_settings": DropoutSettings("spatial")}),
         ("original", {}),
         ("attention", {}),
     ],
 )
-def test_weights_that_begin_at_random_see_standardised_features(kind: str, changes: Any) -> None:
+def test_randomly_initialised_heads_standardise_features(kind: str, changes: Any) -> None:
     model = head(kind, standardize=True, **changes)
     layer = model.get_layer("head_standardize")
     seen = keras.Model(model.input, layer.output)
     features = 100 + 30 * maps()
     features[..., 5] = 7.0  # never varies
     given = keras.Model(model.input, layer.input)
-    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # until it is told
+    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # before set_statistics
     set_statistics(layer, np.asarray(given(features)))
     after = np.asarray(seen(features, training=True)).reshape(-1, 6)
     np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-4)
@@ -217,7 +220,7 @@ def test_heads_that_begin_as_the_probe_see_features_as_they_are(kind: str) -> No
 
 
 def test_attention_dropout_drops_attention_weights() -> None:
-    model = head("attention", dropout=0.0, drops=DropoutSettings(attention=0.5))
+    model = head("attention", dropout=0.0, dropout_settings=DropoutSettings(attention=0.5))
     kept = keras.Model(model.input, model.get_layer("head_attention_dropout").output)
     all_of_them = keras.Model(model.input, model.get_layer("head_attention").output)
     dropped, weights = np.asarray(kept(maps(), training=True)), np.asarray(all_of_them(maps()))

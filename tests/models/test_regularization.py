@@ -15,7 +15,7 @@ from tltool.models.regularization import for_inference, regularize_backbone
 from tltool.models.regularization_spec import RegularizationSpec
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
 
-PHOTOS = np.random.default_rng(0).normal(0, 1, (6, 32, 32, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).normal(0, 1, (6, 32, 32, 3)).astype(np.float32)
 BUILD = {"tiny_resnet": build_tiny_resnet, "tiny_vgg": build_tiny_vgg}
 
 
@@ -28,7 +28,7 @@ def extractor(name: str = "tiny_resnet") -> keras.Model:
 def changed(
     settings: RegularizationSpec, name: str = "tiny_resnet", *, pretrained: bool = False
 ) -> tuple[keras.Model, keras.Model]:
-    """Return the plain network and the regularised one, with the same weights if they fit."""
+    """Return the original network and the regularised one, with the same weights if they fit."""
     plain = extractor(name)
     backbone = get_backbone(name)
     other = regularize_backbone(plain, backbone, settings, pretrained=pretrained, seed=3)
@@ -51,9 +51,9 @@ def test_names_stay_inference_stays_and_training_differs(settings, name):
     plain, other = changed(settings, name)
     names = [variable.path for variable in other.variables if "seed" not in variable.path]
     assert sorted(names) == sorted(variable.path for variable in plain.variables)
-    expected = np.asarray(plain(PHOTOS, training=False))
-    np.testing.assert_allclose(other(PHOTOS, training=False), expected, atol=1e-6)
-    first, second = (np.asarray(other(PHOTOS, training=True)) for _ in range(2))
+    expected = np.asarray(plain(IMAGES, training=False))
+    np.testing.assert_allclose(other(IMAGES, training=False), expected, atol=1e-6)
+    first, second = (np.asarray(other(IMAGES, training=True)) for _ in range(2))
     assert not np.allclose(first, second, atol=1e-3)
 
 
@@ -62,8 +62,8 @@ def test_for_inference_there_are_only_layers_of_keras(settings, name):
     _, other = changed(settings, name)
     plain = for_inference(other)
     assert all(type(layer).__module__.startswith("keras.src") for layer in plain.layers)
-    expected = np.asarray(other(PHOTOS, training=False))
-    np.testing.assert_allclose(plain(PHOTOS, training=False), expected, atol=1e-6)
+    expected = np.asarray(other(IMAGES, training=False))
+    np.testing.assert_allclose(plain(IMAGES, training=False), expected, atol=1e-6)
 
 
 def test_a_model_without_such_layers_is_its_own():
@@ -93,7 +93,7 @@ def test_whole_blocks_are_skipped():
     last = other.get_layer("block3_out").output
     shortcut = other.get_layer("block3_downsample_1").output
     parts = keras.Model(other.input, [last, shortcut])
-    out, skipped = (np.asarray(part) for part in parts(PHOTOS, training=True))
+    out, skipped = (np.asarray(part) for part in parts(IMAGES, training=True))
     np.testing.assert_allclose(out, np.maximum(skipped, 0), atol=1e-5)
 
 
@@ -136,7 +136,7 @@ def test_a_norm_replaces_every_batch_norm(norm):
     assert kinds == {
         {"sync_batch": "BatchNormalization", "none": "Identity"}.get(norm, "GroupNormalization")
     }
-    assert np.isfinite(np.asarray(other(PHOTOS, training=True))).all()
+    assert np.isfinite(np.asarray(other(IMAGES, training=True))).all()
 
 
 def test_groups_of_none_are_as_many_as_divide_up_to_32():
@@ -151,7 +151,7 @@ def test_groups_of_none_are_as_many_as_divide_up_to_32():
 
 
 @pytest.mark.parametrize(
-    ("settings", "name", "pretrained", "told"),
+    ("settings", "name", "pretrained", "expected"),
     [
         (RegularizationSpec(stochastic_depth=0.1), "tiny_vgg", False, "tiny_vgg has none"),
         (
@@ -176,8 +176,8 @@ def test_groups_of_none_are_as_many_as_divide_up_to_32():
         (RegularizationSpec(norm="gruop"), "tiny_resnet", False, "Did you mean 'group'?"),
     ],
 )
-def test_what_cannot_be_done_is_refused(settings, name, pretrained, told):
-    with pytest.raises(UsageError, match=told) as caught:
+def test_unsupported_regularization_is_an_error(settings, name, pretrained, expected):
+    with pytest.raises(UsageError, match=expected) as caught:
         regularize_backbone(
             extractor(name), get_backbone(name), settings, pretrained=pretrained, seed=0
         )

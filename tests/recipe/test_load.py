@@ -50,9 +50,9 @@ def test_a_shipped_recipe_can_be_the_base(write):
 
 
 def test_a_list_of_the_base_is_replaced_and_not_extended(write):
-    write("train: {probe: {strengths: [1, 2, 3]}}", "parent.yaml")
-    recipe = load_recipe(write("base: parent.yaml\ntrain: {probe: {strengths: [9]}}"))
-    assert recipe.train.probe.strengths == (9,)
+    write("train: {probe: {c_values: [1, 2, 3]}}", "parent.yaml")
+    recipe = load_recipe(write("base: parent.yaml\ntrain: {probe: {c_values: [9]}}"))
+    assert recipe.train.probe.c_values == (9,)
 
 
 def test_null_switches_off_what_the_base_switches_on(write):
@@ -143,7 +143,7 @@ def test_a_file_that_is_not_text(tmp_path):
         ("augment.crop=null", ("augment", "crop"), None),
         ("augment.mixup.alpha=0.3", ("augment", "mixup", "alpha"), 0.3),
         ("train.finetune.learning_rate=1e-4", ("train", "finetune", "learning_rate"), 1e-4),
-        ("train.probe.strengths=[0.1, 1]", ("train", "probe", "strengths"), (0.1, 1.0)),
+        ("train.probe.c_values=[0.1, 1]", ("train", "probe", "c_values"), (0.1, 1.0)),
         ("export.enabled=false", ("export", "enabled"), False),
         ("train.deterministic=no", ("train", "deterministic"), False),
         ("name=a=b", None, None),

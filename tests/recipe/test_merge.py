@@ -63,7 +63,7 @@ CONTRADICTIONS = [
     ("augment.mixup=null", "augment.mixup.alpha=1", "for augment.mixup"),
     ("augment.mixup={alpha: 2}", "augment.mixup.alpha=1", "for augment.mixup.alpha"),
     ("train.cache=off", "train.cache.mode=on", "for train.cache.mode"),
-    ("train.probe.strengths=[1]", "train.probe.strengths=[1, 2]", "strengths"),
+    ("train.probe.c_values=[1]", "train.probe.c_values=[1, 2]", "c_values"),
 ]
 
 

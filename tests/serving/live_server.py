@@ -1,4 +1,4 @@
-"""A server in this process, and a client of the standard library alone."""
+"""A server in this process, and a client that uses only the standard library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.serving.app import make_app
-from tltool.serving.model_source import Source
+from tltool.serving.model_source import ModelSource
 from tltool.serving.prometheus import Metrics
 from tltool.serving.repository import Repository
 from tltool.serving.server import listen, make_server
@@ -38,13 +38,13 @@ class Answer:
 
 @dataclass
 class Live:
-    """A server that runs, in a thread or elsewhere, and what it has said."""
+    """A running server, and its log messages."""
 
     port: int
     name: str
     server: Any = None
     thread: threading.Thread | None = None
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
@@ -69,8 +69,8 @@ class Live:
 
     def wait_for(self, sentence: str, seconds: float = 30.0) -> None:
         until = time.monotonic() + seconds
-        while not any(sentence in one for one in self.said):
-            assert time.monotonic() < until, self.said
+        while not any(sentence in one for one in self.messages):
+            assert time.monotonic() < until, self.messages
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -81,19 +81,19 @@ class Live:
 
 
 @contextmanager
-def serving(source: Source, settings: Settings | None = None) -> Iterator[Live]:
+def serving(source: ModelSource, settings: Settings | None = None) -> Iterator[Live]:
     """Serve ``source`` on a free port of the loopback interface."""
     settings = settings or Settings(drain_seconds=0.0)
-    said: list[str] = []
+    messages: list[str] = []
     with listen("127.0.0.1", 0) as listener:
         metrics = Metrics()
-        repository = Repository(source, settings, metrics, said.append)
+        repository = Repository(source, settings, metrics, messages.append)
         repository.load_first()
         app, drain = make_app(repository, settings, metrics)
         server = make_server(app, settings, drain)
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
         thread.start()
-        live = Live(listener.getsockname()[1], source.name, server, thread, said)
+        live = Live(listener.getsockname()[1], source.name, server, thread, messages)
         while not server.started:
             time.sleep(0.01)
         try:
@@ -107,9 +107,9 @@ def b64(content: bytes) -> dict[str, str]:
 
 
 def form(files: Mapping[str, bytes]) -> tuple[bytes, str]:
-    """Return the body and the type of a form that uploads ``files``."""
+    """Return the body and the content type of a form that uploads ``files``."""
     parts = [
-        f'--edge\r\nContent-Disposition: form-data; name="photo"; filename="{name}"\r\n'
+        f'--edge\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n".encode()
         + content
         + b"\r\n"
@@ -118,5 +118,5 @@ def form(files: Mapping[str, bytes]) -> tuple[bytes, str]:
     return b"".join([*parts, b"--edge--\r\n"]), "multipart/form-data; boundary=edge"
 
 
-def versions_of(folder: Path, name: str = "tiny") -> Source:
-    return Source(name, folder)
+def versions_of(folder: Path, name: str = "tiny") -> ModelSource:
+    return ModelSource(name, folder)

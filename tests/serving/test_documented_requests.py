@@ -62,7 +62,7 @@ def test_the_documented_status(three, where):
 
 
 @pytest.mark.parametrize(
-    ("where", "asked", "answered"),
+    ("where", "request_body", "expected"),
     [
         ("", {"instances": [1.0, 2.0, 5.0]}, {"predictions": [2.5, 3.0, 4.5]}),
         ("", {"inputs": [1.0, 2.0, 5.0]}, {"outputs": [2.5, 3.0, 4.5]}),
@@ -83,9 +83,9 @@ def test_the_documented_status(three, where):
         ("", {"inputs": {"x": [1.0, 2.0]}}, {"outputs": [2.5, 3.0]}),
     ],
 )
-def test_half_plus_two(two, where, asked, answered):
-    answer = two.predict(asked, where)
-    assert (answer.status, answer.json) == (200, answered)
+def test_half_plus_two(two, where, request_body, expected):
+    answer = two.predict(request_body, where)
+    assert (answer.status, answer.json) == (200, expected)
     assert answer.headers["content-type"] == "application/json"
 
 
@@ -218,8 +218,8 @@ def test_the_forms_of_a_kserve_v1_client(two):
     assert (explained.status, list(explained.json)) == (400, ["error"])
 
 
-def test_a_model_that_takes_no_photos_says_so(two):
+def test_a_model_without_an_image_signature_returns_501(two):
     assert two.get("/v1/models").json["models"][0]["takes_images"] is False
     answer = two.classify(b"x")
     assert answer.status == 501
-    assert "no signature over the bytes" in answer.error
+    assert "no signature for the bytes" in answer.error

@@ -1,4 +1,4 @@
-"""An image in, and a picture of what speaks for its class out."""
+"""POST /v1/explain: an image in, the image with a heat map out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_mode
 from tests.serving.conftest import SETTINGS
 from tests.serving.live_server import form, serving, versions_of
 from tests.serving.test_classify import huge_png
-from tltool.serving.heat_map import picture
+from tltool.serving.heat_map import draw_heat_map
 
 
 def picture_of(answer) -> Image.Image:
@@ -21,7 +21,7 @@ def picture_of(answer) -> Image.Image:
     return Image.open(io.BytesIO(answer.body))
 
 
-def test_the_picture_has_the_photos_size_and_colours_of_heat(live):
+def test_the_picture_has_the_size_of_the_image_and_colours(live):
     assert live.get("/v1/models").json["models"][0]["explains"]
     drawn = picture_of(live.ask("POST", "/v1/explain", encoded(1, size=(64, 48))))
     assert drawn.size == (64, 48)
@@ -31,38 +31,38 @@ def test_the_picture_has_the_photos_size_and_colours_of_heat(live):
     picture_of(live.ask("POST", "/v1/explain", body, {"Content-Type": kind}))
 
 
-def test_another_class_can_be_asked_for(live):
-    photo = encoded(1, size=(64, 48))
-    named = live.ask("POST", "/v1/classify", photo).json["results"][0]["class_name"]
-    usual = live.ask("POST", "/v1/explain", photo).body
-    drawn = {name: live.ask("POST", f"/v1/explain?class={quote(name)}", photo) for name in NAMES}
-    assert {name for name in NAMES if picture_of(drawn[name]) and drawn[name].body == usual} == {
-        named
+def test_another_class_can_be_explained(live):
+    image = encoded(1, size=(64, 48))
+    predicted = live.ask("POST", "/v1/classify", image).json["results"][0]["class_name"]
+    default = live.ask("POST", "/v1/explain", image).body
+    drawn = {name: live.ask("POST", f"/v1/explain?class={quote(name)}", image) for name in NAMES}
+    assert {name for name in NAMES if picture_of(drawn[name]) and drawn[name].body == default} == {
+        predicted
     }
-    wrong = live.ask("POST", "/v1/explain?class=wasps", photo)
-    assert wrong.status == 400 and f"it knows {', '.join(NAMES)}" in wrong.error
+    wrong = live.ask("POST", "/v1/explain?class=wasps", image)
+    assert wrong.status == 400 and f"the classes are {', '.join(NAMES)}" in wrong.error
 
 
-def test_it_lies_upright_and_large_photos_come_back_smaller():
+def test_the_picture_is_upright_and_large_images_are_reduced():
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (3000, 1500), "white").save(buffer, "JPEG", exif=exif)
     heat = np.zeros((4, 4), np.float32)
-    drawn = Image.open(io.BytesIO(picture(buffer.getvalue(), heat, SPEC)))
+    drawn = Image.open(io.BytesIO(draw_heat_map(buffer.getvalue(), heat, SPEC)))
     assert drawn.size == (512, 1024)
 
 
-def test_what_cannot_be_explained_is_said(live):
+def test_files_that_cannot_be_explained_are_an_error(live):
     assert "not an image" in live.ask("POST", "/v1/explain", b"junk").error
     assert live.ask("POST", "/v1/explain", b"").status == 400
     assert live.ask("POST", "/v1/explain", huge_png(30_000)).status == 413
     body, kind = form({"a.png": encoded(1), "b.png": encoded(2)})
     answer = live.ask("POST", "/v1/explain", body, {"Content-Type": kind})
-    assert answer.status == 400 and answer.error == "One image at a time"
+    assert answer.status == 400 and answer.error == "Send one image at a time"
 
 
-def test_a_model_without_the_signature_says_so(tmp_path):
+def test_a_model_without_the_signature_returns_501(tmp_path):
     export(tiny_model(), tmp_path / "old", attend=None)
     with serving(versions_of(tmp_path / "old"), SETTINGS) as old:
         assert not old.get("/v1/models").json["models"][0]["explains"]

@@ -1,4 +1,4 @@
-"""Nothing of the server's file system goes out, and nothing of a request goes into it."""
+"""No response contains a path of the server, and no request is written to its disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions that come, go and are damaged while a server runs."""
+"""Versions that appear, disappear and are damaged while a server runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def half(tmp_path: Path) -> Iterator[Live]:
 
 
 def appear(folder: Path) -> None:
-    """Give a version folder its number, as an export does when it is whole."""
+    """Move a complete version folder into place, as an export does."""
     folder.replace(folder.parent / "half" / folder.name)
 
 
@@ -39,11 +39,11 @@ def states(live: Live) -> list[tuple[str, str]]:
     return [(one["version"], one["state"]) for one in document]
 
 
-def asked(live: Live, where: str = "") -> list[float]:
+def predictions(live: Live, where: str = "") -> list[float]:
     return live.predict({"instances": [1.0]}, where).json["predictions"]
 
 
-def test_a_new_version_takes_over_and_no_request_notices(half, tmp_path):
+def test_a_new_version_replaces_the_old_one_and_no_request_fails(half, tmp_path):
     answers, stop = [], threading.Event()
 
     def ask() -> None:
@@ -54,8 +54,8 @@ def test_a_new_version_takes_over_and_no_request_notices(half, tmp_path):
     for thread in asking:
         thread.start()
     appear(half_plus(3.0, tmp_path, version=124))
-    half.wait_for("version 124 is served now")
-    assert asked(half) == [3.5]
+    half.wait_for("version 124 is now served")
+    assert predictions(half) == [3.5]
     stop.set()
     for thread in asking:
         thread.join()
@@ -65,41 +65,41 @@ def test_a_new_version_takes_over_and_no_request_notices(half, tmp_path):
     assert states(half) == [("124", "AVAILABLE"), ("123", "END")]
 
 
-def test_the_newest_is_found_by_number(half, tmp_path):
+def test_the_newest_version_is_the_highest_number(half, tmp_path):
     appear(half_plus(3.0, tmp_path, version=1000))
-    half.wait_for("version 1000 is served now")
+    half.wait_for("version 1000 is now served")
     appear(half_plus(4.0, tmp_path, version=999))
-    assert asked(half) == [3.5]
-    assert asked(half, "/versions/1000") == [3.5]
+    assert predictions(half) == [3.5]
+    assert predictions(half, "/versions/1000") == [3.5]
 
 
-def test_a_damaged_version_is_refused_and_the_old_one_stays(half, tmp_path):
+def test_a_damaged_version_is_rejected_and_the_old_one_stays(half, tmp_path):
     folder = half_plus(3.0, tmp_path, version=124)
     (folder / WEIGHTS).write_bytes(b"")
     appear(folder)
     half.wait_for("version 124 is not served")
-    assert asked(half) == [2.5]
+    assert predictions(half) == [2.5]
     assert states(half) == [("124", "END"), ("123", "AVAILABLE")]
-    (told,) = [one for one in half.said if "version 124" in one]
-    assert "damaged or not whole" in told
+    (message,) = [one for one in half.messages if "version 124" in one]
+    assert "damaged or incomplete" in message
     status = half.get("/v1/models/half/versions/124").json["model_version_status"][0]["status"]
     assert status["error_code"] != "OK"
     assert str(tmp_path) not in status["error_message"]
     assert half.get("/readyz").json["version"] == "123"
 
 
-def test_a_damaged_version_that_is_mended_is_served(half, tmp_path):
+def test_a_damaged_version_that_is_repaired_is_served(half, tmp_path):
     folder = half_plus(3.0, tmp_path, version=124)
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(b"")
     appear(folder)
     half.wait_for("version 124 is not served")
     (tmp_path / "half" / "124" / WEIGHTS).write_bytes(whole)
-    half.wait_for("version 124 is served now")
-    assert asked(half) == [3.5]
+    half.wait_for("version 124 is now served")
+    assert predictions(half) == [3.5]
 
 
-def test_a_version_that_becomes_whole_while_it_is_read_is_served(half, tmp_path, monkeypatch):
+def test_a_version_that_is_completed_while_it_is_read_is_served(half, tmp_path, monkeypatch):
     folder = half_plus(3.0, tmp_path, version=124)
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).unlink()
@@ -107,31 +107,31 @@ def test_a_version_that_becomes_whole_while_it_is_read_is_served(half, tmp_path,
     def reading(name: str, version: int, path: Path) -> ServedModel:
         (path / WEIGHTS).write_bytes(whole)  # the copy ends just now
         monkeypatch.undo()
-        raise DataError("it is not whole")
+        raise DataError("it is incomplete")
 
     monkeypatch.setattr(repository, "load_version", reading)
     appear(folder)
-    half.wait_for("version 124 is served now")
-    assert asked(half) == [3.5]
+    half.wait_for("version 124 is now served")
+    assert predictions(half) == [3.5]
 
 
-def test_an_unforeseen_error_refuses_the_version_once(half, tmp_path, monkeypatch):
-    def away(name: str, version: int, path: Path) -> ServedModel:
+def test_an_unexpected_error_rejects_the_version_once(half, tmp_path, monkeypatch):
+    def fail(name: str, version: int, path: Path) -> ServedModel:
         raise PermissionError("no permission")
 
-    monkeypatch.setattr(repository, "load_version", away)
+    monkeypatch.setattr(repository, "load_version", fail)
     appear(half_plus(3.0, tmp_path, version=124))
     half.wait_for("version 124 is not served")
     time.sleep(0.3)
-    assert len([one for one in half.said if "124" in one]) == 1
-    assert asked(half) == [2.5]
+    assert len([one for one in half.messages if "124" in one]) == 1
+    assert predictions(half) == [2.5]
 
 
-def test_a_version_whose_folder_is_removed_goes_on(half, tmp_path):
+def test_a_version_whose_folder_is_removed_is_still_served(half, tmp_path):
     shutil.rmtree(tmp_path / "half" / "123")
-    assert asked(half) == [2.5]
+    assert predictions(half) == [2.5]
     appear(half_plus(3.0, tmp_path, version=124))
-    half.wait_for("version 124 is served now")
+    half.wait_for("version 124 is now served")
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -143,7 +143,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", str(WEIGHTS)])
-def test_a_model_that_is_damaged_anywhere_is_refused_in_one_sentence(tmp_path, name, damage):
+def test_a_damaged_model_is_an_error_in_one_sentence(tmp_path, name, damage):
     folder = half_plus(2.0, tmp_path)
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     with pytest.raises(DataError, match="cannot be loaded"):

@@ -1,4 +1,4 @@
-"""What phases change in their images and features, and when they stop blending."""
+"""How phases augment images and features, and when they stop blending."""
 
 from __future__ import annotations
 

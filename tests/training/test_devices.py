@@ -56,7 +56,7 @@ assert both.num_replicas_in_sync == 2
 two, told_two = train(both, kind)
 print(json.dumps({
     "weights": max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)),
-    "told": float(np.abs(np.array(told_one) - np.array(told_two)).max()),
+    "expected": float(np.abs(np.array(told_one) - np.array(told_two)).max()),
 }))
 """
 
@@ -71,5 +71,5 @@ def test_two_devices_give_the_weights_of_one(forked_tltool, kind, more):
     done = forked_tltool.run(PROGRAM, kind, json.dumps(more))
     assert done.returncode == 0, done.stderr[-3000:]
     difference = json.loads(done.stdout.splitlines()[-1])
-    assert difference["told"] < 1e-4
+    assert difference["expected"] < 1e-4
     assert difference["weights"] < 1e-3

@@ -1,4 +1,4 @@
-"""Telling features unlike those of training from known ones."""
+"""Out-of-distribution detection by pooled features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tltool.evaluation.metrics.ood_detection import auroc
-from tltool.training.ood import MOST_IMAGES, OutlierDetector, fit_detector, why_no_detector
+from tltool.training.ood import MAX_IMAGES, OutlierDetector, fit_detector, why_no_detector
 
 
 def clouds(seed: int, n: int, *, shift: float = 0.0, size: int = 64) -> np.ndarray:
@@ -29,19 +29,19 @@ def _detector() -> OutlierDetector:
     return found
 
 
-def test_what_lies_elsewhere_scores_higher(detector):
-    known, others = (detector.scores(clouds(1, 100, shift=s)) for s in (0, 4))
-    assert auroc(known, others)["value"] > 0.99
+def test_out_of_distribution_features_score_higher(detector):
+    known, ood = (detector.scores(clouds(1, 100, shift=s)) for s in (0, 4))
+    assert auroc(known, ood)["value"] > 0.99
 
 
-def test_a_direction_that_varies_much_counts_less(detector):
+def test_a_direction_of_large_variance_counts_less(detector):
     base = np.full((1, 64), 2, np.float32)
     narrow, wide = base.copy(), base.copy()
     narrow[0, 1], wide[0, -1] = 5, 5
     assert detector.scores(narrow) > detector.scores(wide) > detector.scores(base)
 
 
-def test_the_graph_says_the_same_and_feature_maps_are_averaged(detector):
+def test_the_graph_gives_the_same_scores_and_feature_maps_are_averaged(detector):
     points = clouds(2, 8)
     graph = tf.function(detector.tensor_scores)(tf.constant(points))
     np.testing.assert_allclose(graph, detector.scores(points), rtol=1e-5)
@@ -49,20 +49,20 @@ def test_the_graph_says_the_same_and_feature_maps_are_averaged(detector):
     np.testing.assert_allclose(detector.scores(maps), detector.scores(points), rtol=1e-4)
 
 
-def test_the_border_is_one(detector):
+def test_the_threshold_is_one(detector):
     points = clouds(3, 8)
     moved = detector.with_threshold(2.0).with_threshold(1.5)
     np.testing.assert_allclose(moved.scores(points), detector.scores(points) / 3, rtol=1e-6)
 
 
-def test_what_is_stored_is_what_was_there(detector):
+def test_a_stored_detector_gives_the_same_scores(detector):
     again = OutlierDetector.from_arrays(detector.to_arrays())
     assert again is not None
     np.testing.assert_array_equal(again.scores(clouds(4, 5)), detector.scores(clouds(4, 5)))
     assert OutlierDetector.from_arrays({}) is None
 
 
-def test_features_that_never_vary_do_no_harm():
+def test_constant_features_do_no_harm():
     points = clouds(5, 20)
     points[:, 10:] = 0.5
     found = fit_detector(points, LABELS)
@@ -78,14 +78,14 @@ def test_features_that_never_vary_do_no_harm():
         (np.full((40, 64), np.nan, np.float32), LABELS, "not finite"),
     ],
 )
-def test_what_tells_nothing_gives_no_detector_and_a_reason(pooled, labels, why):
+def test_features_without_variance_give_no_detector_and_a_reason(pooled, labels, why):
     assert fit_detector(pooled, labels) is None
     assert why in why_no_detector(pooled, labels)
 
 
-def test_a_rare_class_among_very_many_photos_is_known_too():
+def test_a_rare_class_among_very_many_images_is_in_distribution():
     rng, n = np.random.default_rng(8), 12_001
-    even = np.linspace(0, n - 1, MOST_IMAGES).astype(int)
+    even = np.linspace(0, n - 1, MAX_IMAGES).astype(int)
     rare = np.setdiff1d(np.arange(n), even)[50]  # even steps pass over it
     points = rng.normal([5, 0, 0, 0], 1, (n, 4)).astype(np.float32)
     points[rare] = [0, 9, 0, 0]
@@ -95,7 +95,7 @@ def test_a_rare_class_among_very_many_photos_is_known_too():
     assert found.scores(points[[rare]]) < 0.1
 
 
-def test_features_of_a_diverged_network_are_borne():
+def test_features_of_a_diverged_network_are_handled():
     huge = clouds(7, 20) * np.float32(1e25)
     found = fit_detector(huge, LABELS)
     assert found is not None

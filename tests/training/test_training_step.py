@@ -69,7 +69,7 @@ def moved(after: list[np.ndarray]) -> list[np.ndarray]:
     return [a - b for a, b in zip(after, START, strict=True)]
 
 
-def test_a_plain_step_goes_against_the_gradient():
+def test_a_step_goes_against_the_gradient():
     for change, gradient in zip(moved(stepped()), gradients(), strict=True):
         np.testing.assert_allclose(change, -RATE * gradient, atol=1e-6)
 

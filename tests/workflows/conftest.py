@@ -22,7 +22,7 @@ TINY = (
     "train.head.epochs=2",
     "train.finetune.epochs=2",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1, 1]",
+    "train.probe.c_values=[0.1, 1]",
     "train.cache=on",
     *WITHOUT_EXTRAS,
     "export.enabled=false",

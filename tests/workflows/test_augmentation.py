@@ -124,18 +124,18 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
 def test_what_a_recipe_says_about_mirror_images_stands():
     for flip in ("none", "horizontal", "vertical"):
         section = load_recipe("vgg16", [f"augment.flip={flip}"]).augment
-        assert resolve_augmentation(section, 10, signs=True)[0].flip == flip
+        assert resolve_augmentation(section, 10, looks_like_text=True)[0].flip == flip
     plain = load_recipe("vgg16").augment
-    assert [resolve_augmentation(plain, n, signs=True)[0].flip for n in (10, 10**6)] == [
+    assert [resolve_augmentation(plain, n, looks_like_text=True)[0].flip for n in (10, 10**6)] == [
         "none",
         "none",
     ]
     assert (
-        resolve_augmentation(plain, 10, signs=True)[0].crop
+        resolve_augmentation(plain, 10, looks_like_text=True)[0].crop
         == resolve_augmentation(plain, 10)[0].crop
     )
     light = load_recipe("vgg16", ["augment.policy=light"]).augment
-    assert resolve_augmentation(light, 10, signs=True)[0].flip == "horizontal"
+    assert resolve_augmentation(light, 10, looks_like_text=True)[0].flip == "horizontal"
 
 
 def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():

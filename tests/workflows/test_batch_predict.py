@@ -1,4 +1,4 @@
-"""Thousands of images: streamed to a file, taken up again, sorted into folders."""
+"""Thousands of images: written to a file row by row, continued, sorted into class folders."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.errors import Interrupted
 from tltool.events import SilentObserver
-from tltool.workflows.batch_predict import predict_many
+from tltool.workflows.batch_predict import batch_predict
 from tltool.workflows.prediction.class_folders import (
+    ClassFolders,
     ImageSorter,
-    Sorting,
     folder_name,
     folder_names,
 )
 from tltool.workflows.prediction.model import load_model
+from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.prediction import Prediction
 
 
@@ -55,87 +56,80 @@ def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_answers_go_into_a_file_as_they_come(trained, mixed, tmp_path, kind):
-    file = tmp_path / f"answers.{kind}"
+def test_predictions_are_written_to_a_file(trained, mixed, tmp_path, kind):
+    file = tmp_path / f"predictions.{kind}"
     result = tltool("predict", trained.run, mixed, "--top", 2, "--output", file)
-    assert result.exit_code == 3  # of the bad file
-    assert "wrote 6 answers" in result.stderr and not result.stdout
-    told = json.loads(tltool("predict", trained.run, mixed, "--top", 2, "--json").stdout)
+    assert result.exit_code == 3  # because of the bad file
+    assert "wrote 6 predictions" in result.stderr and not result.stdout
+    printed = json.loads(tltool("predict", trained.run, mixed, "--top", 2, "--json").stdout)
     if kind == "jsonl":
-        assert [json.loads(line) for line in file.read_text("utf-8").splitlines()] == told
+        assert [json.loads(line) for line in file.read_text("utf-8").splitlines()] == printed
         return
-    for row, expected in zip(rows_of(file), told, strict=True):
+    for row, expected in zip(rows_of(file), printed, strict=True):
         assert row["path"] == expected["path"]
         assert row["error"] == (expected["error"] or "")
         assert row["class_1"] == (expected["class"] or "")
         assert row["is_known"] == {True: "true", False: "false", None: ""}[expected.get("is_known")]
     assert list(row) == [
         *("path", "error", "class_1", "probability_1", "class_2", "probability_2"),
-        *("is_known", "ood_score", "answered_by"),
+        *("is_known", "ood_score", "predicted_by"),
     ]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("cut", [1, 40, 200])
-def test_a_stopped_run_goes_on_where_it_ended(trained, mixed, tmp_path, kind, cut):
-    whole, torn = tmp_path / f"whole.{kind}", tmp_path / f"torn.{kind}"
-    tltool("predict", trained.run, mixed, "--output", whole)
-    torn.write_bytes(whole.read_bytes()[:-cut])
-    result = tltool("predict", trained.run, mixed, "--output", torn, "--append")
-    assert torn.read_bytes() == whole.read_bytes()
-    assert "were in it before" in result.stderr
-    again = tltool("predict", trained.run, mixed, "--output", torn, "--append")
-    assert again.exit_code == 0 and "nothing left to do: wrote 0 answers" in again.stderr
-    assert torn.read_bytes() == whole.read_bytes()
+def test_append_continues_an_interrupted_file(trained, mixed, tmp_path, kind, cut):
+    complete, cut_off = tmp_path / f"complete.{kind}", tmp_path / f"cut_off.{kind}"
+    tltool("predict", trained.run, mixed, "--output", complete)
+    cut_off.write_bytes(complete.read_bytes()[:-cut])
+    result = tltool("predict", trained.run, mixed, "--output", cut_off, "--append")
+    assert cut_off.read_bytes() == complete.read_bytes()
+    assert "; it had " in result.stderr
+    again = tltool("predict", trained.run, mixed, "--output", cut_off, "--append")
+    assert again.exit_code == 0 and "nothing left to do: wrote 0 predictions" in again.stderr
+    assert cut_off.read_bytes() == complete.read_bytes()
 
 
-def test_a_file_that_exists_is_left_alone(trained, mixed, tmp_path):
+def test_an_existing_file_is_not_overwritten(trained, mixed, tmp_path):
     mine = tmp_path / "mine.csv"
     mine.write_text("my,own\n1,2\n")
-    refused = tltool("predict", trained.run, mixed, "--output", mine)
-    assert refused.exit_code == 2 and "--append" in refused.stderr
+    result = tltool("predict", trained.run, mixed, "--output", mine)
+    assert result.exit_code == 2 and "--append" in result.stderr
     other = tltool("predict", trained.run, mixed, "--output", mine, "--append")
-    assert other.exit_code == 3 and "something else" in other.stderr
+    assert other.exit_code == 3 and "was not written by tltool predict" in other.stderr
     assert mine.read_text() == "my,own\n1,2\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output", "answers.txt"], ".csv or .jsonl"),
-        (["--output", "no/such/folder/answers.csv"], "does not exist"),
+        (["--output", "predictions.txt"], ".csv or .jsonl"),
+        (["--output", "no/such/folder/predictions.csv"], "does not exist"),
         (["--append"], "--output"),
         (["--output", "-", "--json"], "stdout"),
         (["--how", "link"], "--sort-into"),
         (["--unsure-below", "0.7"], "--sort-into"),
-        (["--sets", "0.5", "--tta", "flips"], "--tta"),
+        (["--prediction-set", "0.5", "--tta", "flips"], "--tta"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_first(trained, mixed, arguments, message):
+def test_contradicting_options_are_an_error_before_tensorflow(trained, mixed, arguments, message):
     result = tltool("predict", trained.run, mixed, *arguments)
     assert result.exit_code == 2 and message in result.stderr
     assert "start" not in result.stderr  # before seconds of loading TensorFlow
 
 
-def test_ctrl_c_says_how_to_go_on(trained, mixed, tmp_path):
-    file, seen = tmp_path / "answers.csv", []
+def test_ctrl_c_says_how_to_continue(trained, mixed, tmp_path):
+    file, predictions = tmp_path / "predictions.csv", []
 
-    def each(answer: Prediction) -> None:
-        seen.append(answer)
-        if len(seen) == 4:
+    def consume(prediction: Prediction) -> None:
+        predictions.append(prediction)
+        if len(predictions) == 4:
             raise KeyboardInterrupt
 
-    options = {"top": 1, "sets": None, "tta": "none", "append": False, "sorting": None}
-    with pytest.raises(Interrupted, match="3 of 6 answers are in") as stopped:
-        predict_many(
-            trained.run,
-            [str(mixed)],
-            output=file,
-            each=lambda columns: each,
-            observer=SilentObserver(),
-            **options,
-        )
-    assert "--append" in (stopped.value.hint or "")
+    options = PredictOptions(trained.run, [str(mixed)], output=file)
+    with pytest.raises(Interrupted, match="has 3 of 6 predictions") as interrupted:
+        batch_predict(options, make_consumer=lambda columns: consume, observer=SilentObserver())
+    assert "--append" in (interrupted.value.hint or "")
     assert len(rows_of(file)) == 3
 
 
@@ -148,17 +142,17 @@ NOTES = {
 
 
 @pytest.mark.parametrize("name", NOTES)
-def test_a_file_of_the_users_own_is_left_as_it_is(trained, mixed, tmp_path, name):
+def test_a_file_of_another_program_is_not_changed(trained, mixed, tmp_path, name):
     file = tmp_path / name
     file.write_bytes(NOTES[name])
     result = tltool("predict", trained.run, mixed, "--output", file, "--append")
     assert result.exit_code == 3
-    assert "holds something else" in result.stderr
+    assert "was not written by tltool predict" in result.stderr
     assert file.read_bytes() == NOTES[name]
 
 
-def test_other_columns_are_not_appended(trained, mixed, tmp_path):
-    file = tmp_path / "answers.csv"
+def test_rows_with_other_columns_are_not_appended(trained, mixed, tmp_path):
+    file = tmp_path / "predictions.csv"
     tltool("predict", trained.run, mixed / "0.png", "--output", file)
     before = file.read_bytes()
     result = tltool("predict", trained.run, mixed, "--top", 2, "--output", file, "--append")
@@ -168,8 +162,8 @@ def test_other_columns_are_not_appended(trained, mixed, tmp_path):
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("change", ["model", "top", "tta"])
-def test_other_answers_are_not_appended(trained, mixed, tmp_path, kind, change):
-    file = tmp_path / f"answers.{kind}"
+def test_rows_of_another_model_or_option_are_not_appended(trained, mixed, tmp_path, kind, change):
+    file = tmp_path / f"predictions.{kind}"
     tltool("predict", trained.run, mixed / "0.png", "--output", file)
     before = file.read_bytes()
     other = {"top": ["--top", 2], "tta": ["--tta", "flips"]}.get(change, [])
@@ -182,82 +176,82 @@ def test_other_answers_are_not_appended(trained, mixed, tmp_path, kind, change):
     assert file.read_bytes() == before
 
 
-def test_a_photo_is_answered_once_by_whatever_path(trained, mixed, tmp_path, monkeypatch):
+def test_relative_and_absolute_paths_are_the_same_image(trained, mixed, tmp_path, monkeypatch):
     monkeypatch.chdir(mixed.parent)
-    file = tmp_path / "answers.csv"
+    file = tmp_path / "predictions.csv"
     tltool("predict", trained.run, mixed.name, "--output", file)
     before = file.read_bytes()
     again = tltool("predict", trained.run, mixed, "--output", file, "--append")
-    assert "wrote 0 answers" in again.stderr and "6 were in it before" in again.stderr
-    assert "rows of before with an error: 1" in again.stderr
+    assert "wrote 0 predictions" in again.stderr and "it had 6 before" in again.stderr
+    assert "earlier rows with an error: 1" in again.stderr
     assert file.read_bytes() == before
 
 
-def test_a_photo_given_twice_is_answered_once(trained, mixed, tmp_path):
-    file = tmp_path / "answers.csv"
+def test_an_image_listed_twice_is_predicted_once(trained, mixed, tmp_path):
+    file = tmp_path / "predictions.csv"
     tltool("predict", trained.run, mixed / "0.png", mixed, mixed / "0.png", "--output", file)
     names = [row["path"] for row in rows_of(file)]
     assert len(names) == len(set(names)) == 6 and names[0] == str(mixed / "0.png")
     assert len(public.predict(trained.run, [mixed / "0.png"] * 2)) == 2
 
 
-def test_files_that_are_no_photos_are_counted(trained, mixed, tmp_path):
+def test_files_that_are_no_images_are_counted(trained, mixed, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("0.png", "notes.txt", "noext", ".hidden.png"):
         shutil.copy(mixed / "0.png", photos / name)
-    told = tltool("predict", trained.run, photos).stderr
-    assert "1 hidden files and folders skipped" in told
-    assert "1 without extension, 1 .txt" in told
+    stderr = tltool("predict", trained.run, photos).stderr
+    assert "1 hidden files and folders skipped" in stderr
+    assert "1 without extension, 1 .txt" in stderr
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_odd_names_are_found_again(trained, mixed, tmp_path, kind):
+def test_names_with_line_breaks_are_matched_by_append(trained, mixed, tmp_path, kind):
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, odd in enumerate(("a\u2028b", "a\x85b", "a\rb", "a\r\nb")):
         shutil.copy(mixed / f"{number}.png", photos / f"{odd}.png")
-    file = tmp_path / f"answers.{kind}"
+    file = tmp_path / f"predictions.{kind}"
     tltool("predict", trained.run, photos, "--output", file)
     before = file.read_bytes()
     again = tltool("predict", trained.run, photos, "--output", file, "--append")
-    assert again.exit_code == 0 and "wrote 0 answers" in again.stderr
+    assert again.exit_code == 0 and "wrote 0 predictions" in again.stderr
     assert file.read_bytes() == before
     if kind == "csv":
         names = {Path(row["path"]).name for row in rows_of(file)}
         assert names == {path.name for path in photos.iterdir()}
-        assert b"path,error," in before and b"answered_by\n" in before  # no \r but in a name
+        assert b"path,error," in before and b"predicted_by\n" in before  # \r only in a name
 
 
-def test_photos_are_sorted_by_copies_and_none_is_lost(trained, mixed, tmp_path):
+def test_images_are_copied_into_class_folders(trained, mixed, tmp_path):
     before = contents(mixed)
     target = tmp_path / "sorted"
     arguments = ["predict", trained.run, mixed, "--sort-into", target, "--json"]
-    told = [row for row in json.loads(tltool(*arguments).stdout) if row["ok"]]
-    for row in told:
-        (found,) = target.glob(f"*/{Path(row['path']).name}")
+    rows = [row for row in json.loads(tltool(*arguments).stdout) if row["ok"]]
+    for row in rows:
+        (copy,) = target.glob(f"*/{Path(row['path']).name}")
         folder = row["class"] if row["confidence"] >= 0.7 else "_unsure"
-        assert found.parent.name == (folder if row["is_known"] else "_unknown")
-        assert found.read_bytes() == Path(row["path"]).read_bytes()
+        assert copy.parent.name == (folder if row["is_known"] else "_unknown")
+        assert copy.read_bytes() == Path(row["path"]).read_bytes()
     assert contents(mixed) == before
     sorted_once = contents(target)
     assert len(sorted_once) == 5
-    assert "lay there already" in tltool(*arguments).stderr
+    assert "were already there" in tltool(*arguments).stderr
     assert contents(target) == sorted_once  # a second run adds nothing
 
 
-def test_photos_answered_before_are_not_sorted_and_that_is_said(trained, mixed, tmp_path):
-    file, target = tmp_path / "answers.csv", tmp_path / "sorted"
+def test_images_predicted_before_are_reported_as_not_sorted(trained, mixed, tmp_path):
+    file, target = tmp_path / "predictions.csv", tmp_path / "sorted"
     tltool("predict", trained.run, mixed / "0.png", "--output", file)
     result = tltool(
         *("predict", trained.run, mixed, "--output", file, "--append", "--sort-into", target)
     )
     assert "sorted 4 images" in result.stderr
-    assert "answered before, and so not sorted: 1" in result.stderr
+    assert "predicted before, and therefore not sorted: 1" in result.stderr
     assert not list(target.rglob("0.png"))
 
 
-def test_the_unsure_are_apart_and_other_files_are_not_overwritten(trained, mixed, tmp_path):
+def test_unsure_images_have_a_folder_and_other_files_are_not_overwritten(trained, mixed, tmp_path):
     target = tmp_path / "sorted"
     (target / "_unsure").mkdir(parents=True)
     (target / "_unsure" / "0.png").write_text("of the user")
@@ -269,7 +263,7 @@ def test_the_unsure_are_apart_and_other_files_are_not_overwritten(trained, mixed
     assert "sorted 5 images" in result.stderr
 
 
-def test_photos_are_not_sorted_into_where_they_come_from(trained, mixed, tmp_path):
+def test_images_are_not_sorted_into_their_own_folder(trained, mixed, tmp_path):
     result = tltool("predict", trained.run, mixed, "--sort-into", mixed / "sorted")
     assert result.exit_code == 2 and "is inside" in result.stderr
     file = tmp_path / "file"
@@ -282,82 +276,83 @@ def test_photos_are_not_sorted_into_where_they_come_from(trained, mixed, tmp_pat
     ("name", "folder"),
     [("plum", "plum"), ("../../etc", "_.._etc"), ("..", "_"), ("a\0b:c", "a_b_c"), (" ", "_")],
 )
-def test_a_class_name_never_leads_out_of_the_folder(name, folder):
+def test_a_class_name_never_points_outside_the_folder(name, folder):
     assert folder_name(name) == folder
 
 
 def test_no_two_classes_share_a_folder():
-    found = folder_names(["a/b", "a_b", "a:b", "_unsure", "_unknown", "Bee", "bee", "x" * 300])
-    assert found["a_b"] == "a_b" and found["Bee"] == "Bee"
-    folders = {folder.casefold() for folder in found.values()}
-    assert len(folders) == len(found) and not folders & {"_unsure", "_unknown"}
+    by_class = folder_names(["a/b", "a_b", "a:b", "_unsure", "_unknown", "Bee", "bee", "x" * 300])
+    assert by_class["a_b"] == "a_b" and by_class["Bee"] == "Bee"
+    folders = {folder.casefold() for folder in by_class.values()}
+    assert len(folders) == len(by_class) and not folders & {"_unsure", "_unknown"}
     assert max(len(folder) for folder in folders) < 256
 
 
-def answer_for(file: Path) -> Prediction:
+def prediction_for(file: Path) -> Prediction:
     return Prediction(file, None, (("bee", 0.9),), file=file)
 
 
 @pytest.mark.parametrize("how", ["copy", "link"])
-def test_names_as_long_as_a_file_system_takes_are_sorted(tmp_path, how):
+def test_names_of_the_maximum_length_are_sorted(tmp_path, how):
     names = ["n" * 251 + ".png", "é" * 125 + "a.png", "n." + "e" * 253]
-    sorter = ImageSorter(Sorting(tmp_path / "sorted", how, 0.5), ["bee"])
+    sorter = ImageSorter(ClassFolders(tmp_path / "sorted", how, 0.5), ["bee"])
     for folder in ("one", "two"):  # other images of the same names
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / name).write_text(f"{folder} {name}")
-            sorter.place(answer_for(tmp_path / folder / name))
-    there = [path.read_text() for path in (tmp_path / "sorted" / "bee").iterdir()]
-    assert sorted(there) == sorted(
+            sorter.place(prediction_for(tmp_path / folder / name))
+    copies = [path.read_text() for path in (tmp_path / "sorted" / "bee").iterdir()]
+    assert sorted(copies) == sorted(
         f"{folder} {name}" for folder in ("one", "two") for name in names
     )
-    assert sorter.there_before == 0
+    assert sorter.already_present == 0
 
 
-def test_many_photos_of_one_name_are_looked_at_once(tmp_path, monkeypatch):
-    """As in a folder per day that holds image.jpg: the time must not grow with the square."""
-    looked = 0
+def test_sorting_many_images_of_one_name_takes_linear_time(tmp_path, monkeypatch):
+    """As in a folder per day that contains image.jpg."""
+    calls = 0
     lexists = os.path.lexists
 
     def counting(path: Any) -> bool:
-        nonlocal looked
-        looked += 1
+        nonlocal calls
+        calls += 1
         return lexists(path)
 
     n, file = 200, tmp_path / "image.jpg"
-    sorting = Sorting(tmp_path / "sorted", "copy", 0.5)
-    for there_before in (0, n):
+    class_folders = ClassFolders(tmp_path / "sorted", "copy", 0.5)
+    for already_present in (0, n):
         monkeypatch.setattr("tltool.workflows.prediction.class_folders.os.path.lexists", counting)
-        looked, sorter = 0, ImageSorter(sorting, ["bee"])
+        calls, sorter = 0, ImageSorter(class_folders, ["bee"])
         for number in range(n):
             file.write_text(str(number))
-            sorter.place(answer_for(file))
+            sorter.place(prediction_for(file))
         monkeypatch.undo()
-        assert sorter.there_before == there_before
+        assert sorter.already_present == already_present
         assert len(list((tmp_path / "sorted" / "bee").iterdir())) == n
-        assert looked <= 3 * n + 3
+        assert calls <= 3 * n + 3
 
 
 @pytest.mark.parametrize("model", ["run", "export"])
-def test_changed_copies_are_averaged(trained, mixed, model):
-    opened = load_model(getattr(trained, model))
+def test_tta_averages_the_probabilities_of_the_views(trained, mixed, model):
+    loaded = load_model(getattr(trained, model))
     mirror = Image.open(mixed / "1.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     buffer = io.BytesIO()
     mirror.save(buffer, "PNG")
-    photos = [(mixed / "1.png").read_bytes(), b"junk", buffer.getvalue()]
-    plain, flips, crops = (opened.answer(photos, tta=tta) for tta in ("none", "flips", "crops"))
-    mean = (plain.probabilities[0] + plain.probabilities[2]) / 2
+    images = [(mixed / "1.png").read_bytes(), b"junk", buffer.getvalue()]
+    none, flips, crops = (loaded.predict(images, tta=tta) for tta in ("none", "flips", "crops"))
+    mean = (none.probabilities[0] + none.probabilities[2]) / 2
     np.testing.assert_allclose(flips.probabilities[[0, 2]], [mean, mean], atol=0.01)
-    assert np.abs(crops.probabilities - plain.probabilities)[0].max() > 1e-4
-    for answers in (flips, crops):
-        np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-5)
-        np.testing.assert_allclose(answers.probabilities[1], 1 / 3)
-        np.testing.assert_array_equal(answers.ood_scores, plain.ood_scores)
+    assert np.abs(crops.probabilities - none.probabilities)[0].max() > 1e-4
+    for averaged in (flips, crops):
+        np.testing.assert_allclose(averaged.probabilities.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(averaged.probabilities[1], 1 / 3)
+        np.testing.assert_array_equal(averaged.without_tta, none.probabilities)
+        np.testing.assert_array_equal(averaged.ood_scores, none.ood_scores)
     with_flips = public.predict(getattr(trained, model), [mixed / "1.png"], top=3, tta="flips")
     assert with_flips[0].top[0][1] == pytest.approx(flips.probabilities[0].max(), abs=1e-5)
 
 
-def test_answers_for_names_that_are_not_utf8_are_json_and_found_again(trained, mixed, tmp_path):
+def test_names_that_are_not_utf8_are_json_and_matched_by_append(trained, mixed, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
@@ -365,13 +360,13 @@ def test_answers_for_names_that_are_not_utf8_are_json_and_found_again(trained, m
         shutil.copy(mixed / "1.png", odd)
     except OSError:
         pytest.skip("this file system takes no such name")
-    answers = tmp_path / "answers.jsonl"
-    command = ("predict", trained.run, folder, "--output", answers)
+    file = tmp_path / "predictions.jsonl"
+    command = ("predict", trained.run, folder, "--output", file)
     assert tltool(*command).exit_code == 0
-    (row,) = map(json.loads, answers.read_text("utf-8").splitlines())
+    (row,) = map(json.loads, file.read_text("utf-8").splitlines())
     assert row["path"] == str(folder) + r"/caf\udce9.png"
     assert tltool(*command, "--append").exit_code == 0
-    assert len(answers.read_text("utf-8").splitlines()) == 1  # it was answered already
+    assert len(file.read_text("utf-8").splitlines()) == 1  # it has a row already
 
 
 def test_evaluate_says_what_averaging_gives(trained, tmp_path):

@@ -101,7 +101,7 @@ def test_the_report_shows_images_that_only_one_run_classifies_correctly(trained,
     assert "http://" not in text and "https://" not in text
     assert found["only_first_correct"][0] in text
     again = tltool("compare", trained.run, other, "--report", page)
-    assert again.exit_code == 2 and "nothing is replaced" in again.stderr
+    assert again.exit_code == 2 and "no file is replaced" in again.stderr
     assert page.read_text("utf-8") == text
 
 

@@ -104,7 +104,7 @@ def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
     with pytest.raises(UsageError, match="a run with other settings"):
         run_folds(fruit, out, [*short, "seed=5"])
     others = write_fruit(tmp_path / "others", n=6, seed=2)
-    with pytest.raises(UsageError, match="were begun with other images"):
+    with pytest.raises(UsageError, match="were started with other images"):
         run_folds(others, out, short)
 
 

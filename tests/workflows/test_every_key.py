@@ -77,7 +77,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.cache.mode": ("off", ()),
     "train.cache.views": ("3", ()),
     "train.probe.enabled": ("false", ()),
-    "train.probe.strengths": ("[10]", ()),
+    "train.probe.c_values": ("[10]", ()),
     "train.probe.folds": ("3", ()),
     "train.head.epochs": ("3", ()),
     "train.head.learning_rate": ("0.1", ()),

@@ -17,7 +17,8 @@ from pathlib import Path
 from tltool.events import SilentObserver
 from tltool.workflows.evaluate import evaluate
 from tltool.workflows.prediction.explainer import load_explainable
-from tltool.workflows.predict import start_predicting
+from tltool.workflows.predict import stream_predictions
+from tltool.workflows.prediction.options import PredictOptions
 
 verb, model, images = sys.argv[1:]
 held = {}
@@ -33,14 +34,15 @@ class Watching(SilentObserver):
 
 watching = Watching()
 if verb == "predict":
-    found = start_predicting(model, [images], observer=watching).answers
-    assert all(one.error is None for one in found)
+    options = PredictOptions(Path(model), [images])
+    stream = stream_predictions(options, observer=watching)
+    assert all(one.error is None for one in stream.predictions)
 elif verb == "explain":
     watching.on_phase(verb)
-    looking = load_explainable(Path(model), "grad-cam")
+    explainable = load_explainable(Path(model), "grad-cam")
     content = next(Path(images).rglob("*.jpg")).read_bytes()
     for done in range(8, PHOTOS + 1, 8):
-        assert looking.look([content] * 8, -1).answers.ok.all()
+        assert explainable.explain([content] * 8, -1).predictions.ok.all()
         watching.on_progress(done, PHOTOS)
 else:
     evaluate(model, images, observer=watching)

@@ -66,7 +66,9 @@ def test_the_folder_is_no_class_and_sets_the_ood_threshold(run):
     assert selective["ood"]["auroc"]["value"] > 0.9
     assert selective["coverage"]["value"] >= 0.9
     assert set(selective["risk_coverage"]) == {"confidence", "ood_score"}
-    assert "10 other images set the border" in (run.run / "log.txt").read_text("utf-8")
+    assert "10 out-of-distribution images are used for the OOD threshold" in (
+        run.run / "log.txt"
+    ).read_text("utf-8")
 
 
 def test_evaluate_finds_the_ood_images_in_the_folder_of_the_run(run, tmp_path):
@@ -130,8 +132,8 @@ def test_a_run_of_an_older_version_answers_as_before(run, tmp_path):
     )
     assert old_row["confidence"] == new_row["confidence"]
     assert "is_known" in new_row and "is_known" not in old_row
-    refused = tltool("predict", old, photo, "--sets", "0.8")
-    assert refused.exit_code == 2 and "without calibration scores" in refused.stderr
+    refused = tltool("predict", old, photo, "--prediction-set", "0.8")
+    assert refused.exit_code == 2 and "has no calibration scores" in refused.stderr
 
 
 def test_a_damaged_calibration_file_is_named(run, tmp_path):
@@ -151,7 +153,7 @@ def test_missing_ood_images(fruit, finetune_tiny, other, message):
 
 def test_ood_images_that_are_all_copies_of_class_images(fruit, finetune_tiny, tmp_path):
     copies = shutil.copytree(fruit / "plum", tmp_path / "plums")
-    with pytest.raises(DataError, match="none of the 8 other images can be used"):
+    with pytest.raises(DataError, match="none of the 8 out-of-distribution images can be used"):
         finetune_tiny(fruit, f"data.ood_images={copies}")
 
 
@@ -160,24 +162,24 @@ def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
     found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
-    result = tltool("predict", found.run, fresh, "--sets", "0.8", "--json")
+    result = tltool("predict", found.run, fresh, "--prediction-set", "0.8", "--json")
     rows = json.loads(result.stdout)
-    hits = sum(Path(row["path"]).parent.name in row["set"] for row in rows)
+    hits = sum(Path(row["path"]).parent.name in row["prediction_set"] for row in rows)
     n = found.metrics["n"]
     rank = math.ceil((n + 1) * 0.8)
     low, high = betabinom(len(rows), rank, n + 1 - rank).interval(0.99)
     assert n > 100 and (high - low) / len(rows) < 0.25
     assert low <= hits <= high
-    assert {len(row["set"]) for row in rows} >= {1, 2}
+    assert {len(row["prediction_set"]) for row in rows} >= {1, 2}
 
 
 def test_a_set_contains_the_predicted_class_and_the_coverage_is_limited(run, tmp_path):
     fresh = write_fruit(tmp_path / "fresh", n=4, seed=7)
-    rows = json.loads(tltool("predict", run.run, fresh, "--sets", "0.8", "--json").stdout)
-    assert all(row["class"] in row["set"] for row in rows)
-    shown = tltool("predict", run.run, one_of(fresh), "--sets", "0.8")
-    assert "set" in shown.stdout.splitlines()[0]
-    much = tltool("predict", run.run, one_of(fresh), "--sets", "0.99")
+    rows = json.loads(tltool("predict", run.run, fresh, "--prediction-set", "0.8", "--json").stdout)
+    assert all(row["class"] in row["prediction_set"] for row in rows)
+    shown = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.8")
+    assert "prediction set" in shown.stdout.splitlines()[0]
+    much = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.99")
     assert much.exit_code == 2 and "validation images" in much.stderr
 
 

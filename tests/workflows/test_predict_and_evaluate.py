@@ -1,4 +1,4 @@
-"""What a finished run and its export answer, through the command line."""
+"""Predictions and evaluation of a finished run and its export, through the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tltool(*args: object) -> Any:
 
 @pytest.fixture(scope="module")
 def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four images, a file of words and an empty one."""
+    """Four images, a text file and an empty file."""
     folder = tmp_path_factory.mktemp("mixed")
     for number, photo in enumerate(sorted((trained.photos / "plum").iterdir())[:4]):
         shutil.copy(photo, folder / f"{number}.png")
@@ -36,18 +36,18 @@ def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_run_and_export_give_the_same_answers(trained, mixed):
-    answers = [
+def test_run_and_export_give_the_same_predictions(trained, mixed):
+    predictions = [
         json.loads(tltool("predict", model, mixed, "--top", 3, "--json").stdout)
         for model in (trained.run, trained.export, trained.export.parent)
     ]
-    for run, *exports in zip(*answers, strict=True):
+    for run, *exports in zip(*predictions, strict=True):
         for export in exports:
             assert (run["path"], run["ok"]) == (export["path"], export["ok"])
             ours = {row["class"]: row["probability"] for row in run["top"]}
             theirs = {row["class"]: row["probability"] for row in export["top"]}
             assert ours == pytest.approx(theirs, abs=0.03)  # the run may compute in bfloat16
-    assert answers[1] == answers[2]
+    assert predictions[1] == predictions[2]
 
 
 def test_a_bad_file_is_one_row_and_exit_code_3(trained, mixed):
@@ -60,7 +60,7 @@ def test_a_bad_file_is_one_row_and_exit_code_3(trained, mixed):
         assert rows[name]["error"]
     for number in range(4):
         assert rows[f"{number}.png"]["class"] in ("green apple", "kaki 柿", "plum")
-    assert "2 of 6 files could not be answered" in result.stderr
+    assert "2 of 6 images could not be classified" in result.stderr
 
 
 def test_a_file_that_does_not_exist_is_a_row_too(trained, mixed):
@@ -69,7 +69,7 @@ def test_a_file_that_does_not_exist_is_a_row_too(trained, mixed):
     assert [row["ok"] for row in json.loads(result.stdout)] == [True, False]
 
 
-def test_only_bad_files_are_still_answered(trained, mixed):
+def test_a_bad_file_alone_is_a_row_too(trained, mixed):
     result = tltool("predict", trained.export, mixed / "words.jpg", "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout)[0]["ok"] is False
@@ -79,7 +79,7 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
     table = tltool("predict", trained.run, mixed / "0.png", "--top", 2)
     assert table.exit_code == 0
     assert "0.png" in table.stdout
-    assert "then" in table.stdout
+    assert "next" in table.stdout
     tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--output", tmp_path / "a.csv")
     printed = tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--output", "-").stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
@@ -93,7 +93,7 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
         "probability_2",
         "is_known",
         "ood_score",
-        "answered_by",
+        "predicted_by",
     ]
 
 
@@ -226,7 +226,7 @@ def test_an_image_with_two_labels_is_reported(trained, tmp_path):
         shutil.copy(photos / "plum" / name, photos / "kaki 柿" / f"again {name}")
     result = tltool("evaluate", trained.run, photos)
     assert result.exit_code == 0
-    assert "4 images lie in more than one class" in result.stderr
+    assert "4 images are in more than one class" in result.stderr
     assert "again 0_00.png" in result.stderr
 
 

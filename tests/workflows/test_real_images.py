@@ -42,7 +42,7 @@ def test_digits_are_told_from_ants_and_bees(quick, photos_dir, tmp_path):
     def scores(folder: Path, n: int) -> np.ndarray:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         chosen = np.linspace(0, len(paths) - 1, n).astype(int)
-        found = model.answer([paths[place].read_bytes() for place in chosen]).ood_scores
+        found = model.predict([paths[place].read_bytes() for place in chosen]).ood_scores
         assert found is not None
         return found
 

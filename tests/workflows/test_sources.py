@@ -1,4 +1,4 @@
-"""Every source goes through every verb: archives, tables of paths, tables of pixels."""
+"""Every kind of source works with every command: archives, tables of paths and of pixels."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def document(*args: object) -> Any:
     return json.loads(result.stdout)
 
 
-def write_table(photos: Path, path: Path) -> Path:
+def write_table(images: Path, path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label"])
-        for photo in sorted(photos.rglob("*.png")):
-            writer.writerow([photo, photo.parent.name])
+        for image in sorted(images.rglob("*.png")):
+            writer.writerow([image, image.parent.name])
     return path
 
 
@@ -70,7 +70,7 @@ def flags(*settings: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "csv"])
-def test_a_model_is_measured_on_any_source(trained, sources, kind):
+def test_a_model_is_evaluated_on_any_source(trained, sources, kind):
     folder = document("evaluate", trained.run, trained.photos)
     found = document("evaluate", trained.run, sources[kind])
     assert found.pop("evaluated_on") == str(sources[kind])
@@ -80,7 +80,7 @@ def test_a_model_is_measured_on_any_source(trained, sources, kind):
     assert part["n"] == json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
 
 
-def test_photos_of_a_source_are_named_by_their_place_in_it(trained, sources):
+def test_images_are_named_by_their_path_in_the_source(trained, sources):
     found = document("predict", trained.export, sources["zip"])
     by_path = {row["path"]: row["class"] for row in found}
     folder = document("predict", trained.export, trained.photos)

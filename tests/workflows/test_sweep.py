@@ -54,7 +54,7 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
     monkeypatch.setattr(story, "start_run", no_training)
     again = run_sweep(fruit, tmp_path / "sweep", short)
     assert again == found
-    with pytest.raises(UsageError, match="were begun with other images"):
+    with pytest.raises(UsageError, match="were started with other images"):
         run_sweep(write_fruit(tmp_path / "others", n=6, seed=2), tmp_path / "sweep", short)
 
 

@@ -28,7 +28,7 @@ class Folds:
 def cross_validate(
     folds: Folds, options: RunOptions, rerun: list[str], *, json: bool, quiet: bool, debug: bool
 ) -> None:
-    """Check what can be checked at once, train all folds, and print the result.
+    """Run the quick checks, train all folds, and print the result.
 
     ``rerun`` are the options of a run on all images that is like these.
     """

@@ -34,6 +34,6 @@ def demo(
     show_metrics(result.metrics)
     name, share = result.answer
     line(out())
-    line(out(), f"the exported model calls {result.photo} a ", (name, "bold"), f" ({share:.3f})")
+    line(out(), f"the exported model calls {result.image} a ", (name, "bold"), f" ({share:.3f})")
     show_fields(result.paths())
-    show_next(["tltool", "predict", str(result.export.parent), str(result.photo.parent)])
+    show_next(["tltool", "predict", str(result.export.parent), str(result.image.parent)])

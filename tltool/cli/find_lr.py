@@ -21,7 +21,7 @@ def suggest_rates(
     quiet: bool,
     debug: bool,
 ) -> None:
-    """Check what can be checked at once, test learning rates, and print the result.
+    """Run the quick checks, test learning rates, and print the result.
 
     ``rerun`` are the options of the training run that the rates are for.
     """
@@ -57,7 +57,7 @@ def _show(result: "LRRangeResult", data: str, rerun: list[str]) -> None:
     ]
     line(console)
     columns = ["phase", "suggested rate", "in the recipe", "lowest loss at"]
-    print_table(console, columns, rows, title="Learning rates (nothing was trained for good)")
+    print_table(console, columns, rows, title="Learning rates (nothing that was trained is kept)")
     show_fields({"plot": result.folder / PLOT, "table": result.folder / TABLE})
     settings = [
         part

@@ -91,7 +91,7 @@ def finetune(
     if find_lr:
         if kfold is not None or test is not None or saved_models != training.EXPORTS:
             raise UsageError(
-                "--find-lr trains nothing for good",
+                "--find-lr keeps nothing that it trains",
                 hint="leave out --kfold, --test and --export-to",
             )
         suggest_rates(file.recipe(settings), run, rerun, json=json, quiet=quiet, debug=debug)

@@ -77,7 +77,7 @@ def resume(
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
 
-    # what is known at once costs no loading of TensorFlow
+    # this check needs no TensorFlow, which takes seconds to load
     check_resumable(RunLayout(run), show_run(run).status)
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
@@ -129,7 +129,7 @@ def reproduce(
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.reproduce import reproduce as workflow
 
-        found = workflow(
+        result = workflow(
             run,
             data=data,
             test=test,
@@ -140,10 +140,10 @@ def reproduce(
             observer=display,
         )
     if json:
-        print_json(_document(found))
+        print_json(_document(result))
     else:
-        _show_reproduction(found, tolerance)
-    if found.verdict == "differs":
+        _show_reproduction(result, tolerance)
+    if result.verdict == "differs":
         raise typer.Exit(4)
 
 
@@ -220,37 +220,37 @@ def _show_finished(result: "FinetuneResult", *, json: bool) -> None:
         show_result(document)
 
 
-def _document(found: "Reproduction") -> dict[str, Any]:
+def _document(result: "Reproduction") -> dict[str, Any]:
     return {
-        "verdict": found.verdict,
-        "run": str(found.run),
-        "weights_identical": found.weights_identical,
-        "largest_difference": found.largest,
-        "metrics": [{"name": n, "first": a, "second": b} for n, a, b in found.metrics],
-        "environment": [{"name": n, "first": a, "second": b} for n, a, b in found.environment],
+        "verdict": result.verdict,
+        "run": str(result.run),
+        "weights_identical": result.weights_identical,
+        "largest_difference": result.largest,
+        "metrics": [{"name": n, "first": a, "second": b} for n, a, b in result.metrics],
+        "environment": [{"name": n, "first": a, "second": b} for n, a, b in result.environment],
     }
 
 
 _MOST_ROWS = 20
 
 
-def _show_reproduction(found: "Reproduction", tolerance: float) -> None:
+def _show_reproduction(result: "Reproduction", tolerance: float) -> None:
     console = out()
     line(console)
-    line(console, (found.verdict, "bold"))
-    if found.metrics:
+    line(console, (result.verdict, "bold"))
+    if result.metrics:
         line(
             console,
-            f"largest difference of accuracy or log-loss {found.largest:.4g} "
+            f"largest difference of accuracy or log-loss {result.largest:.4g} "
             f"(allowed {tolerance:g})",
         )
-        rows = [[name, _text(a), _text(b)] for name, a, b in found.metrics[:_MOST_ROWS]]
+        rows = [[name, _text(a), _text(b)] for name, a, b in result.metrics[:_MOST_ROWS]]
         print_table(console, ["figure", "first run", "this run"], rows)
-        if len(found.metrics) > _MOST_ROWS:
-            line(console, f"and {len(found.metrics) - _MOST_ROWS} more; --json lists all")
-    if found.environment:
-        print_table(console, ["environment", "first run", "this run"], found.environment)
-    show_fields({"run": found.run})
+        if len(result.metrics) > _MOST_ROWS:
+            line(console, f"and {len(result.metrics) - _MOST_ROWS} more; --json lists all")
+    if result.environment:
+        print_table(console, ["environment", "first run", "this run"], result.environment)
+    show_fields({"run": result.run})
 
 
 def _text(value: object) -> str:

@@ -12,12 +12,12 @@ from tltool.cli.terminal.results import show_next
 from tltool.cli.terminal.typer_app import Commands
 from tltool.errors import UsageError
 
-app = Commands(help="Real images to try things on.")
+app = Commands(help="Write sample images.")
 
 
 @app.callback()
 def samples() -> None:
-    """Real images to try things on."""
+    """Write sample images."""
 
 
 @app.command("digits")
@@ -26,7 +26,9 @@ def digits(
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FOLDER", help="Write PNG files, a folder per digit; absent or empty."
+            "--out",
+            metavar="FOLDER",
+            help="Write PNG files to this empty or new folder, a folder per digit.",
         ),
     ] = None,
     table: Annotated[
@@ -46,8 +48,8 @@ def digits(
         recipe = ["--recipe", "digit_recognizer"]
     else:
         raise UsageError(
-            "the images need one place to be written to",
-            hint="--out FOLDER for PNG files, or --output FILE.csv for a table of pixels",
+            "give either --out or --output",
+            hint="--out FOLDER writes PNG files, --output FILE.csv a table of pixels",
         )
     if json:
         name = "folder" if folder else "file"

@@ -108,27 +108,27 @@ def _combined(
     return [resolve(file.recipe([*overrides, *each])) for each in itertools.product(*flags)]
 
 
-def _grid(given: list[str]) -> dict[str, list[Any]]:
-    """Return the values to try, by key. A key may be told by its end, such as head.dropout."""
+def _grid(texts: list[str]) -> dict[str, list[Any]]:
+    """Return the values to try, by key. The end of a key is enough, such as head.dropout."""
     from tltool.recipe.keys import all_keys
     from tltool.recipe.overrides import parse_override
 
     grid: dict[str, list[Any]] = {}
-    for text in given:
+    for text in texts:
         key, sign, raw = text.partition("=")
         if not sign or not raw:
             raise UsageError(
                 f"--grid {text}: expected KEY=VALUE,VALUE", hint="such as head.dropout=0.2,0.5"
             )
-        fitting = [known for known in all_keys() if f".{known}".endswith(f".{key.strip()}")]
-        if len(fitting) > 1:
+        matches = [known for known in all_keys() if f".{known}".endswith(f".{key.strip()}")]
+        if len(matches) > 1:
             raise UsageError(
-                f"--grid {text}: '{key}' may be {' or '.join(fitting)}", hint="give the whole key"
+                f"--grid {text}: '{key}' may be {' or '.join(matches)}", hint="give the whole key"
             )
-        if not fitting:
+        if not matches:
             near = did_you_mean(key.strip(), all_keys())
             raise UsageError(f"--grid {text}: the recipe has no key '{key}'.{near}")
-        whole = fitting[0]
+        whole = matches[0]
         if whole in grid:
             raise UsageError(f"--grid names {whole} twice", hint="give all its values at once")
         grid[whole] = [parse_override(f"{whole}={part}").value for part in raw.split(",")]

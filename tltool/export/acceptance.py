@@ -1,4 +1,4 @@
-"""The gate that every format passes: its answers on real images, in a fresh process."""
+"""The acceptance gate: every format is compared with the trained model, in a fresh process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tltool.errors import GateError
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.export.export_formats import ExportFormat
-from tltool.export.fresh_process import FreshProcess, Predictions
-from tltool.export.parity import score_faults
+from tltool.export.fresh_process import FreshProcess, Outputs
+from tltool.export.parity import ood_score_failures
 
 _ROUNDING = 1e-9  # 0.96 - 0.95 is more than 0.01
 
@@ -25,14 +25,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class GateSamples:
-    """What the formats are measured on.
+    """The images on which the formats are compared with the trained model.
 
     Attributes:
-        images: encoded images, N of them.
-        arrays: the same, decoded: float32 [N, H, W, 3].
-        labels: class numbers int64 [N]; -1 where unknown.
-        expected: the trained model's probabilities, float32 [N, C].
-        ood_scores: how unlike the training images it finds them, float32 [N]; None without.
+        images: N encoded images.
+        arrays: the same images decoded, float32 [N, H, W, 3].
+        labels: class ids, int64 [N]; -1 if unknown.
+        expected: probabilities of the trained model, float32 [N, C].
+        ood_scores: OOD scores of the trained model, float32 [N]; None without an OOD detector.
     """
 
     images: Sequence[bytes]
@@ -43,21 +43,21 @@ class GateSamples:
 
 
 @dataclass(frozen=True)
-class Figures:
+class FormatComparison:
     """How one format compares with the trained model.
 
     Attributes:
         name: of the format.
         size: bytes of the whole export.
-        n: images compared.
-        max_difference: of any probability.
-        tolerance: allowed of it; None if only the drop decides.
-        same_class: images whose best class is the model's; a tie within the tolerance counts.
-        accuracy: on the images with a label; None without any.
-        drop: by how much the accuracy is lower than the trained model's.
+        n: number of images.
+        max_difference: largest absolute difference of a probability.
+        tolerance: largest difference allowed; None if only the drop in accuracy decides.
+        same_class: number of images with the same top-1 class; a tie within the tolerance counts.
+        accuracy: on the labelled images; None if there are none.
+        drop: accuracy of the trained model minus ``accuracy``.
         ms: milliseconds per image, in batches of 8.
-        answers: the probabilities, float32 [N, C].
-        problems: why it is refused; empty when it passed.
+        probabilities: of this format, float32 [N, C].
+        gate_failures: why the format fails the gate; empty if it passes.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Figures:
     accuracy: float | None
     drop: float
     ms: float
-    answers: NDArray[np.float32]
-    problems: tuple[str, ...] = ()
+    probabilities: NDArray[np.float32]
+    gate_failures: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary, without the answers."""
+        """Return a JSON-ready dictionary, without the probabilities."""
         low, high = wilson_interval(self.same_class, self.n)
         return {
             "format": self.name,
@@ -84,8 +84,8 @@ class Figures:
             "same_class": {"value": self.same_class / self.n, "low": low, "high": high},
             "accuracy": self.accuracy,
             "accuracy_drop": self.drop,
-            "milliseconds_per_photo": round(self.ms, 2),
-            "problems": list(self.problems),
+            "milliseconds_per_image": round(self.ms, 2),
+            "gate_failures": list(self.gate_failures),
         }
 
     def row(self) -> list[str]:
@@ -101,105 +101,128 @@ class Figures:
             f"{low:.3f} … {high:.3f}",
             "–" if self.accuracy is None else f"{self.accuracy:.3f}",
             "–" if self.accuracy is None else f"{self.drop:+.3f}",
-            "refused" if self.problems else "passed",
+            "failed" if self.gate_failures else "passed",
         ]
 
 
-def measure(
-    folder: Path, known: ExportFormat, photos: GateSamples, *, max_drop: float, child: FreshProcess
-) -> Figures:
+def compare_format(
+    folder: Path,
+    export_format: ExportFormat,
+    samples: GateSamples,
+    *,
+    max_drop: float,
+    child: FreshProcess,
+) -> FormatComparison:
     """Run the export in ``folder`` in ``child`` and compare it with the trained model.
 
+    Args:
+        folder: the version folder.
+        export_format: its format.
+        samples: the images and the outputs of the trained model.
+        max_drop: largest drop in accuracy allowed.
+        child: the process that runs it.
+
     Returns:
-        The figures; ``problems`` says what is beyond what is allowed.
+        The comparison; ``gate_failures`` lists what exceeds the limits.
 
     Raises:
-        GateError: it does not run.
+        GateError: the export does not run.
     """
-    model = folder if known.runtime == "saved_model" else folder / known.file
-    encoded = photos.images if known.runtime == "saved_model" else ()
-    answers = child.ask(model, arrays=photos.arrays, images=encoded)
-    found = _figures(answers, known, photos)
+    is_saved_model = export_format.runtime == "saved_model"
+    model = folder if is_saved_model else folder / export_format.file
+    encoded = samples.images if is_saved_model else ()
+    outputs = child.run(model, arrays=samples.arrays, images=encoded)
+    comparison = _compare(outputs, export_format, samples)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    problems = [*_faults(answers), *_beyond(found, known, max_drop)]
-    if known.runtime == "saved_model":  # the other formats give probabilities alone
-        problems += score_faults(answers, photos.ood_scores)
-    return replace(found, size=size, problems=tuple(problems))
+    failures = [*_output_failures(outputs), *_limit_failures(comparison, export_format, max_drop)]
+    if is_saved_model:  # the other formats return probabilities only
+        failures += ood_score_failures(outputs, samples.ood_scores)
+    return replace(comparison, size=size, gate_failures=tuple(failures))
 
 
-def refuse_any(figures: Sequence[Figures]) -> None:
-    """Stop when one format was refused.
+def raise_gate_failures(comparisons: Sequence[FormatComparison]) -> None:
+    """Raise if any format failed the gate.
 
     Raises:
-        GateError: names the formats and why.
+        GateError: lists the formats and the reasons.
     """
-    refused = [f"{one.name} ({', '.join(one.problems)})" for one in figures if one.problems]
-    if refused:
+    failed = [
+        f"{one.name} ({', '.join(one.gate_failures)})" for one in comparisons if one.gate_failures
+    ]
+    if failed:
         raise GateError(
-            f"not exported, because not the same as the trained model: {'; '.join(refused)}",
-            hint="nothing was written, the other formats neither; the run is kept",
+            f"the export differs from the trained model: {'; '.join(failed)}",
+            hint="no format was exported; the run folder is unchanged",
         )
 
 
-def differences(answers: Predictions, expected: NDArray[np.float32]) -> dict[str, float]:
+def differences(outputs: Outputs, expected: NDArray[np.float32]) -> dict[str, float]:
     """Return the largest difference of any probability by signature; NaN counts as infinite."""
-    found = {}
+    largest = {}
     for name in ("bytes", "images"):
-        if f"{name}_probabilities" in answers:
-            gap = np.abs(answers[f"{name}_probabilities"] - expected)
-            found[name] = float(np.max(np.where(np.isfinite(gap), gap, np.inf)))
-    return found
+        if f"{name}_probabilities" in outputs:
+            gap = np.abs(outputs[f"{name}_probabilities"] - expected)
+            largest[name] = float(np.max(np.where(np.isfinite(gap), gap, np.inf)))
+    return largest
 
 
-def _figures(answers: Predictions, known: ExportFormat, photos: GateSamples) -> Figures:
-    said = answers.get("bytes_probabilities", answers["images_probabilities"])
-    if said.shape != photos.expected.shape:
-        raise GateError(f"{known.name} answers {said.shape}, not {photos.expected.shape}")
-    rows, named = np.arange(len(said)), said.argmax(axis=1)
-    slack = 2 * (known.tolerance or 0.0)
-    same = photos.expected.max(axis=1) - photos.expected[rows, named] <= slack
-    labelled = photos.labels >= 0
-    right, before = (
-        float(np.mean((p.argmax(axis=1) == photos.labels)[labelled])) if labelled.any() else None
-        for p in (said, photos.expected)
-    )
-    return Figures(
-        name=known.name,
-        size=0,
-        n=len(said),
-        max_difference=max(differences(answers, photos.expected).values()),
-        tolerance=known.tolerance,
-        same_class=int(same.sum()),
-        accuracy=right,
-        drop=0.0 if right is None or before is None else before - right,
-        ms=1000 * float(answers["images_seconds"]) / len(said),
-        answers=said.astype(np.float32),
-    )
-
-
-def _faults(answers: Predictions) -> list[str]:
-    faults = []
-    if float(answers["repeat_difference"]):  # a NaN too
-        faults.append("two calls with the same image differ")
-    unread = int((~answers["bytes_ok"]).sum()) if "bytes_ok" in answers else 0
-    if unread:
-        faults.append(f"it cannot decode {unread} of the images")
-    if not np.isfinite(answers.get("features_features", np.zeros(1))).all():
-        faults.append("features are not finite")
-    return faults
-
-
-def _beyond(found: Figures, known: ExportFormat, max_drop: float) -> list[str]:
-    beyond = []
-    # a NaN compares false, so the question is what is within, not what is beyond
-    if known.tolerance is not None and not found.max_difference <= known.tolerance:
-        beyond.append(
-            f"a probability differs by {found.max_difference:.2g}, allowed is {known.tolerance:g}"
+def _compare(
+    outputs: Outputs, export_format: ExportFormat, samples: GateSamples
+) -> FormatComparison:
+    exported = outputs.get("bytes_probabilities", outputs["images_probabilities"])
+    expected = samples.expected
+    if exported.shape != expected.shape:
+        raise GateError(
+            f"{export_format.name} returns probabilities of shape {exported.shape}, "
+            f"expected {expected.shape}"
         )
-    if known.tolerance is None and not np.isfinite(found.max_difference):
-        beyond.append("its answers are not finite")
-    if known.same_class and found.same_class < found.n:
-        beyond.append(f"{found.n - found.same_class} of {found.n} images get another class")
-    if found.drop > max_drop + _ROUNDING:
-        beyond.append(f"accuracy drops by {found.drop:.3f}, allowed is {max_drop:g}")
-    return beyond
+    rows, top1 = np.arange(len(exported)), exported.argmax(axis=1)
+    slack = 2 * (export_format.tolerance or 0.0)
+    same = expected.max(axis=1) - expected[rows, top1] <= slack
+    labelled = samples.labels >= 0
+    accuracy, before = (
+        float(np.mean((p.argmax(axis=1) == samples.labels)[labelled])) if labelled.any() else None
+        for p in (exported, expected)
+    )
+    return FormatComparison(
+        name=export_format.name,
+        size=0,
+        n=len(exported),
+        max_difference=max(differences(outputs, expected).values()),
+        tolerance=export_format.tolerance,
+        same_class=int(same.sum()),
+        accuracy=accuracy,
+        drop=0.0 if accuracy is None or before is None else before - accuracy,
+        ms=1000 * float(outputs["images_seconds"]) / len(exported),
+        probabilities=exported.astype(np.float32),
+    )
+
+
+def _output_failures(outputs: Outputs) -> list[str]:
+    failures = []
+    if float(outputs["repeat_difference"]):  # a NaN too
+        failures.append("two calls with the same image return different probabilities")
+    undecoded = int((~outputs["bytes_ok"]).sum()) if "bytes_ok" in outputs else 0
+    if undecoded:
+        failures.append(f"it cannot decode {undecoded} of the images")
+    if not np.isfinite(outputs.get("features_features", np.zeros(1))).all():
+        failures.append("features are not finite")
+    return failures
+
+
+def _limit_failures(
+    comparison: FormatComparison, export_format: ExportFormat, max_drop: float
+) -> list[str]:
+    failures = []
+    difference, tolerance = comparison.max_difference, export_format.tolerance
+    # a NaN compares false, so test for "within", not for "beyond"
+    if tolerance is not None and not difference <= tolerance:
+        failures.append(f"a probability differs by {difference:.2g}, allowed is {tolerance:g}")
+    if tolerance is None and not np.isfinite(difference):
+        failures.append("its probabilities are not finite")
+    if export_format.same_class and comparison.same_class < comparison.n:
+        changed = comparison.n - comparison.same_class
+        failures.append(f"{changed} of {comparison.n} images change their class")
+    if comparison.drop > max_drop + _ROUNDING:
+        failures.append(f"accuracy drops by {comparison.drop:.3f}, allowed is {max_drop:g}")
+    return failures

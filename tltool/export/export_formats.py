@@ -1,4 +1,4 @@
-"""The formats that a model can be exported to. No framework is imported here."""
+"""The export formats: SavedModel, LiteRT, ONNX, Keras. No framework is imported here."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Runtime = Literal["saved_model", "litert", "onnx", "keras"]
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """One format, and what an export of it must live up to.
+    """One export format and its acceptance limits.
 
     Attributes:
-        name: as the user types it.
+        name: value of ``--format``.
         file: of the model, inside the version folder.
-        runtime: what runs it in the fresh process.
+        runtime: runs it in the fresh process.
         summary: one line.
-        tolerance: largest difference allowed of a probability; None where only the drop in
-            accuracy decides.
-        same_class: whether every image must keep its class.
-        check_tolerance: largest difference from its own earlier answers, on another machine too.
-        modules: what must be importable to make it and to run it.
-        extra: of tltool, that brings ``modules``.
+        tolerance: largest difference of a probability allowed; None if only the drop in accuracy
+            decides.
+        same_class: whether every image must keep its top-1 class.
+        check_tolerance: largest difference from its own earlier probabilities, on any machine.
+        modules: must be importable to write and to run it.
+        extra: of tltool, which installs ``modules``.
     """
 
     name: str
@@ -61,7 +61,7 @@ _ALL = (
         "litert",
         "model.tflite",
         "litert",
-        "LiteRT (TensorFlow Lite), float32, for phones and small boards",
+        "LiteRT (TensorFlow Lite), float32, for phones and single-board computers",
         1e-3,
         False,
         1e-3,
@@ -83,7 +83,7 @@ _ALL = (
         "litert-int8",
         "model.tflite",
         "litert",
-        "LiteRT in 8-bit integers throughout, calibrated on training images: a quarter",
+        "LiteRT in 8-bit integers, calibrated on training images: a quarter of the bytes",
         None,
         False,
         5e-2,
@@ -111,40 +111,40 @@ _ALL = (
         1e-5,
     ),
 )
-FORMATS = MappingProxyType({known.name: known for known in _ALL})
+FORMATS = MappingProxyType({one.name: one for one in _ALL})
 
 
-def chosen_formats(names: str) -> tuple[ExportFormat, ...]:
-    """Return the formats that a comma-separated list names, each once.
+def parse_formats(names: str) -> tuple[ExportFormat, ...]:
+    """Return the formats of a comma-separated list, without duplicates.
 
     Raises:
-        UsageError: one is unknown, or there is none.
-        EnvironmentProblem: what one needs is not installed.
+        UsageError: a name is unknown, or the list is empty.
+        EnvironmentProblem: a package that a format needs is not installed.
     """
-    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if name not in FORMATS]
+    requested = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    unknown = [name for name in requested if name not in FORMATS]
     if unknown:
         raise UsageError(
             f"there is no export format '{unknown[0]}'.{did_you_mean(unknown[0], FORMATS)}",
             hint=f"the formats are {', '.join(FORMATS)}",
         )
-    if not wanted:
-        raise UsageError("no export format is named", hint=f"give some of {', '.join(FORMATS)}")
-    formats = tuple(FORMATS[name] for name in wanted)
+    if not requested:
+        raise UsageError("no export format given", hint=f"the formats are {', '.join(FORMATS)}")
+    formats = tuple(FORMATS[name] for name in requested)
     check_installed(formats)
     return formats
 
 
 def check_installed(formats: Sequence[ExportFormat]) -> None:
-    """Refuse formats whose converter or runtime is not installed.
+    """Check that the converters and runtimes of ``formats`` are installed.
 
     Raises:
-        EnvironmentProblem: names the package and the extra.
+        EnvironmentProblem: one is missing; the message names the package and the extra.
     """
-    for known in formats:
-        missing = [name for name in known.modules if find_spec(name) is None]
+    for one in formats:
+        missing = [name for name in one.modules if find_spec(name) is None]
         if missing:
             raise EnvironmentProblem(
-                f"the format {known.name} needs {' and '.join(missing)}, which is not installed",
-                hint=f"pip install 'tltool[{known.extra}]'",
+                f"the format {one.name} needs {' and '.join(missing)}, which is not installed",
+                hint=f"pip install 'tltool[{one.extra}]'",
             )

@@ -1,4 +1,4 @@
-"""Load an exported SavedModel and ask it: bytes in, probabilities out."""
+"""Load an exported SavedModel and run its signatures: image bytes in, probabilities out."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ExportedModel:
     Attributes:
         path: the version folder.
         class_names: in the order of the probabilities.
-        decode: how the model brings bytes to its size.
-        metadata: the facts that the export wrote down.
-        calibration: what the validation images say of the model; empty in older exports.
+        decode: how the model decodes and resizes image bytes.
+        metadata: content of assets/metadata.json.
+        calibration: calibration data from the validation images; empty in older exports.
     """
 
     path: Path
@@ -52,56 +52,57 @@ class ExportedModel:
     def predict(self, contents: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return probabilities float32 [N, C] and ok bool [N] of N encoded images.
 
-        Those that cannot be decoded have ok false and the probabilities 1/C. They all run as one
-        batch, so the caller bounds N.
+        Images that cannot be decoded have ok false and the probabilities 1/C. All images run as one
+        batch, so the caller limits N.
         """
         if not contents:
             return np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
-        answers = self.answer(contents)
-        return answers["probabilities"], answers["ok"]
+        outputs = self.outputs(contents)
+        return outputs["probabilities"], outputs["ok"]
 
-    def answer(self, contents: Sequence[bytes]) -> dict[str, NDArray[Any]]:
-        """Return all that the model says to N > 0 encoded images, by the name of the output."""
+    def outputs(self, contents: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+        """Return all outputs of ``serving_default``, by name, for N > 0 encoded images."""
         batch = tf.constant(list(contents), tf.string)
-        said = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
-        return {name: tensor.numpy() for name, tensor in said.items()}
+        tensors = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
-    def probabilities_of_images(self, images: tf.Tensor) -> NDArray[np.float32]:
+    def predict_images(self, images: tf.Tensor) -> NDArray[np.float32]:
         """Return probabilities float32 [N, C] of decoded images float32 [N, H, W, 3]."""
-        found: NDArray[np.float32]
-        found = self._loaded.signatures[IMAGES_SIGNATURE](images=images)["probabilities"].numpy()
-        return found
+        outputs = self._loaded.signatures[IMAGES_SIGNATURE](images=images)
+        probabilities: NDArray[np.float32] = outputs["probabilities"].numpy()
+        return probabilities
 
-    def heat(self, contents: Sequence[bytes], classes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return heat maps float32 [N, h, w] of N > 0 encoded images, of these classes int64 [N].
+    def heat_maps(
+        self, contents: Sequence[bytes], classes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return heat maps float32 [N, h, w] of N > 0 encoded images for class ids int64 [N].
 
-        Only where ``explains`` is true.
+        Only if ``can_explain`` is true.
         """
         signature = self._loaded.signatures[EXPLAIN_CLASS_SIGNATURE]
-        found: NDArray[np.float32]
-        found = signature(
+        heat_maps: NDArray[np.float32] = signature(
             image_bytes=tf.constant(list(contents), tf.string),
             class_id=tf.constant(classes, tf.int64),
         )["heatmap"].numpy()
-        return found
+        return heat_maps
 
     @property
-    def explains(self) -> bool:
-        """Whether it can say where images speak for a class; older exports cannot."""
+    def can_explain(self) -> bool:
+        """Whether it has the ``explain`` signatures; older exports have not."""
         return EXPLAIN_CLASS_SIGNATURE in self._loaded.signatures
 
     @property
     def has_ood_detector(self) -> bool:
-        """Whether it says what is unlike the training images."""
+        """Whether it returns ``ood_score`` and ``is_known``."""
         return "is_known" in self._loaded.signatures[BYTES_SIGNATURE].structured_outputs
 
 
 def version_folder(path: Path) -> Path | None:
-    """Return the SavedModel that ``path`` names: itself, or its newest version; else ``None``."""
+    """Return the SavedModel at ``path``: itself or its newest version; ``None`` without one."""
     if (path / SAVED_MODEL_FILE).is_file():
         return path
-    whole = [n for n in versions(path) if (path / str(n) / SAVED_MODEL_FILE).is_file()]
-    return path / str(whole[-1]) if whole else None
+    complete = [n for n in versions(path) if (path / str(n) / SAVED_MODEL_FILE).is_file()]
+    return path / str(complete[-1]) if complete else None
 
 
 def load_exported(path: Path) -> ExportedModel:
@@ -109,14 +110,14 @@ def load_exported(path: Path) -> ExportedModel:
 
     Raises:
         UsageError: there is no such folder.
-        DataError: it holds no SavedModel, one that tltool did not export, or a damaged one.
+        DataError: it contains no SavedModel, one that tltool did not export, or a damaged one.
     """
     if not path.exists():
-        raise UsageError(f"There is no folder {path}.", hint="ls saved_models/ shows the exports")
+        raise UsageError(f"there is no folder '{path}'", hint="ls saved_models/ lists the exports")
     folder = version_folder(path)
     if folder is None:
         raise DataError(
-            f"{path} holds no SavedModel: neither {SAVED_MODEL_FILE} nor a version folder with it.",
+            f"'{path}' contains no SavedModel: no {SAVED_MODEL_FILE} and no version folder with it",
             hint="give saved_models/NAME or saved_models/NAME/VERSION",
         )
     class_names = _document(folder, CLASS_NAMES_ASSET)
@@ -136,16 +137,16 @@ def _document(folder: Path, name: str) -> Any:
         return json.loads((folder / "assets" / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder} is a SavedModel, but its assets/{name} is missing or damaged.",
-            hint="only models exported by tltool know their class names; export it again",
+            f"'{folder}' is a SavedModel, but its assets/{name} is missing or damaged",
+            hint="only models exported by tltool contain their class names; export it again",
         ) from error
 
 
 def _load(folder: Path) -> Any:
     try:
         return tf.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises whatever it likes on damaged files
+    except Exception as error:  # TensorFlow raises errors of any type on damaged files
         raise DataError(
-            f"The SavedModel {folder} is damaged and cannot be loaded.",
+            f"the SavedModel '{folder}' is damaged and cannot be loaded",
             hint="export it again, or restore the folder from a copy",
         ) from error

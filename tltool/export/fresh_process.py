@@ -1,4 +1,4 @@
-"""The fresh process that runs an export without what made it."""
+"""A fresh process that runs an export with its runtime only, without tltool."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tltool.errors import GateError
 from tltool.export.export_formats import Runtime
 
 CHILD = Path(__file__).with_name("parity_child.py")
-PATIENCE = 900.0  # seconds until a child that says nothing is given up
+TIMEOUT = 900.0  # seconds
 
-Predictions = dict[str, NDArray[Any]]
+Outputs = dict[str, NDArray[Any]]
 
 
 class FreshProcess:
-    """Runs one export with its runtime alone. Started early, it loads it while the parent works.
+    """Runs one export with its runtime only. It loads the runtime while the parent works.
 
-    Use it as a context manager: it is gone at the end, whatever happened.
+    Use it as a context manager, which ends the process on exit.
     """
 
     def __init__(self, runtime: Runtime = "saved_model") -> None:
         self.runtime = runtime
         self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
-        self._said = Path(self._folder.name) / "said.txt"
-        with self._said.open("wb") as said:
-            self._process = start_child(runtime, said)
+        self._log = Path(self._folder.name) / "log.txt"
+        with self._log.open("wb") as log:
+            self._process = start_child(runtime, log)
 
     def __enter__(self) -> Self:
         return self
@@ -53,22 +53,22 @@ class FreshProcess:
         self._process.wait()
         self._folder.cleanup()
 
-    def ask(
+    def run(
         self, model: Path, *, arrays: NDArray[np.float32], images: Sequence[bytes] = ()
-    ) -> Predictions:
-        """Return what the export answers; once per process.
+    ) -> Outputs:
+        """Return the outputs of the export. Call it once per process.
 
         Args:
-            model: the SavedModel's folder, or the file of another format.
+            model: the folder of the SavedModel, or the file of another format.
             arrays: decoded images float32 [N, H, W, 3].
-            images: the same images, encoded; only a SavedModel reads them.
+            images: the same images, encoded; only a SavedModel takes them.
 
         Returns:
-            ``images_probabilities`` and ``repeat_difference``; of a SavedModel also
-            ``bytes_probabilities``, ``bytes_ok`` and the class numbers.
+            ``images_probabilities`` float32 [N, C], ``images_seconds`` and ``repeat_difference``;
+            of a SavedModel also ``bytes_probabilities``, ``bytes_ok`` and the class ids.
 
         Raises:
-            GateError: it does not run.
+            GateError: the export does not run.
         """
         folder = Path(self._folder.name)
         inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
@@ -82,33 +82,33 @@ class FreshProcess:
         self._wait(json.dumps(request) + "\n")
         if self._process.returncode != 0 or not outputs.is_file():
             raise GateError(
-                "The exported model does not run in a fresh process with its runtime alone "
-                f"({self.runtime}): {self._last_words()}",
+                "the exported model does not run in a fresh process with its runtime only "
+                f"({self.runtime}): {self._last_line()}",
                 hint="nothing was exported; if it happens again, report it with this message",
             )
-        with np.load(outputs) as found:
-            return dict(found)
+        with np.load(outputs) as file:
+            return dict(file)
 
     def _wait(self, request: str) -> None:
         try:
-            self._process.communicate(request, timeout=PATIENCE)
+            self._process.communicate(request, timeout=TIMEOUT)
         except subprocess.TimeoutExpired as error:
             raise GateError(
-                f"The exported model gave no answer within {PATIENCE:.0f} s in a fresh process."
+                f"the exported model did not finish within {TIMEOUT:.0f} s in a fresh process"
             ) from error
 
-    def _last_words(self) -> str:
-        """Return the last line that the child said, which is its error if it has raised one."""
-        lines = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    def _last_line(self) -> str:
+        """Return the last line of the log: the error message if the process raised one."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {self._process.returncode}"
 
 
-def start_child(runtime: Runtime, said: IO[bytes]) -> subprocess.Popen[str]:
-    """Start the child; it waits for a request on stdin and writes all it says into ``said``."""
+def start_child(runtime: Runtime, log: IO[bytes]) -> subprocess.Popen[str]:
+    """Start the child process, which waits for a request on stdin; its output goes to ``log``."""
     return subprocess.Popen(
         [sys.executable, str(CHILD), runtime],
         stdin=subprocess.PIPE,
-        stdout=said,
+        stdout=log,
         stderr=subprocess.STDOUT,
         env=environment(),
         text=True,
@@ -116,6 +116,6 @@ def start_child(runtime: Runtime, said: IO[bytes]) -> subprocess.Popen[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the child's environment variables."""
-    # The parent has taken the memory of every GPU, and servers mostly run on the CPU.
+    """Return the environment variables of the child process."""
+    # The parent occupies the memory of every GPU, and most servers run on the CPU.
     return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -1,4 +1,4 @@
-"""What an exported graph must never hold: an op that draws random numbers."""
+"""Check that an exported graph contains no op that draws random numbers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ RANDOM_OP = re.compile(
     r"Random|Multinomial|Bernoulli|Dropout|TruncatedNormal|StatefulUniform|StatefulStandardNormal"
     r"|SampleDistortedBoundingBox|Shuffle(?!Net)|Rng"
 )
-HINT = "an augmentation layer is inside the model: move it out, and train or load the model again"
+HINT = "remove the augmentation layer from the model, and train or load the model again"
 
 
 def check_no_random_op(saved_model: Path) -> None:
-    """Refuse a SavedModel in which any function holds an op that draws random numbers.
+    """Check that no function of a SavedModel contains an op that draws random numbers.
 
     Raises:
-        GateError: names the ops.
+        GateError: one does; the message lists the ops.
     """
     document = saved_model_pb2.SavedModel()
     document.ParseFromString((saved_model / "saved_model.pb").read_bytes())
-    found = sorted(
+    random_ops = sorted(
         {
             node.op
             for meta in document.meta_graphs
@@ -36,5 +36,7 @@ def check_no_random_op(saved_model: Path) -> None:
             if RANDOM_OP.search(node.op)
         }
     )
-    if found:
-        raise GateError(f"The exported graph draws random numbers ({', '.join(found)}).", hint=HINT)
+    if random_ops:
+        raise GateError(
+            f"the exported graph draws random numbers ({', '.join(random_ops)})", hint=HINT
+        )

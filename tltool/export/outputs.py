@@ -1,4 +1,4 @@
-"""What the signatures of a SavedModel answer, from the probabilities."""
+"""The outputs of the signatures of a SavedModel, computed from the probabilities."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 
-def named(
+def class_outputs(
     probabilities: tf.Tensor, class_names: Sequence[str], *, top_k: int
 ) -> dict[str, tf.Tensor]:
-    """Return the outputs about probabilities float32 [N, C].
+    """Return the outputs for probabilities float32 [N, C].
 
     Args:
         probabilities: of the C classes.
-        class_names: theirs.
-        top_k: how many of the best classes are named, best first; 0 names none.
+        class_names: names of the C classes.
+        top_k: how many of the most probable classes to return by name; 0 for none.
 
     Returns:
         ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N] and
         ``probabilities``; with K = min(top_k, C) > 0 also ``top_class_names`` string [N, K] and
-        ``top_probabilities`` float32 [N, K].
+        ``top_probabilities`` float32 [N, K], the most probable first.
     """
     names = tf.constant(list(class_names), tf.string)
     class_id = tf.argmax(probabilities, axis=-1)
-    answers = {
+    outputs = {
         "class_name": tf.gather(names, class_id),
         "class_id": class_id,
         "confidence": tf.reduce_max(probabilities, axis=-1),
@@ -32,28 +32,25 @@ def named(
     }
     if top_k:
         best = tf.math.top_k(probabilities, min(top_k, len(class_names)))
-        answers["top_class_names"] = tf.gather(names, best.indices)
-        answers["top_probabilities"] = best.values
-    return answers
+        outputs["top_class_names"] = tf.gather(names, best.indices)
+        outputs["top_probabilities"] = best.values
+    return outputs
 
 
-def in_distribution(ood_scores: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return the outputs about scores float32 [N]: ``ood_score``, and ``is_known`` bool [N]."""
+def ood_outputs(ood_scores: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return ``ood_score`` float32 [N], and ``is_known`` bool [N]: a score of 1 or less."""
     return {"ood_score": ood_scores, "is_known": ood_scores <= 1}
 
 
-def with_ok(answers: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Replace the answers to what could not be decoded by such that say nothing.
+def mask_undecoded(outputs: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Replace the outputs of items that could not be decoded by neutral values, and add ``ok``.
 
     Args:
-        answers: of ``named`` and ``in_distribution``.
-        ok: bool [N], whether an item could be decoded.
-
-    Returns:
-        The same outputs, and ``ok``.
+        outputs: of ``class_outputs`` and ``ood_outputs``.
+        ok: whether each item could be decoded, bool [N].
     """
-    even = tf.constant(1 / answers["probabilities"].shape[-1], tf.float32)
-    nothing = {
+    uniform = tf.constant(1 / outputs["probabilities"].shape[-1], tf.float32)
+    neutral = {
         "class_name": "",
         "class_id": tf.constant(-1, tf.int64),
         "top_class_names": "",
@@ -63,9 +60,11 @@ def with_ok(answers: dict[str, tf.Tensor], ok: tf.Tensor) -> dict[str, tf.Tensor
     return {
         **{
             name: tf.where(
-                tf.reshape(ok, [-1] + [1] * (found.shape.rank - 1)), found, nothing.get(name, even)
+                tf.reshape(ok, [-1] + [1] * (output.shape.rank - 1)),
+                output,
+                neutral.get(name, uniform),
             )
-            for name, found in answers.items()
+            for name, output in outputs.items()
         },
         "ok": tf.identity(ok),
     }

@@ -1,7 +1,8 @@
-"""The requests that TensorFlow Serving answers to itself before it takes any from outside.
+"""Warm-up requests, which TensorFlow Serving runs before it accepts requests.
 
-Its messages come with the package tensorflow-serving-api, which drags in a TensorFlow of its own
-choice. Four of them, with nothing but nested messages and strings, are quicker written by hand.
+The package tensorflow-serving-api would bring the protobuf messages, but also pins a TensorFlow of
+its own. The four messages needed here consist of strings and nested messages, so this module
+encodes them directly.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ def write_warmup(
 
     Args:
         folder: the SavedModel.
-        model_name: under which it will be served.
-        signature: whose only input is ``image_bytes`` string [N].
+        model_name: the name under which the model will be served.
+        signature: the name of a signature whose only input is ``image_bytes`` string [N].
         batches: the encoded images of each request.
 
     Raises:

@@ -12,7 +12,7 @@ import keras
 
 from tltool.models.backbone_registry import Backbone
 from tltool.models.classic_networks import build_alexnet, build_digits_cnn, build_lenet5
-from tltool.models.head_parts import NO_DROPS, DropoutSettings, kernel_initializer
+from tltool.models.head_parts import DEFAULT_DROPOUT, DropoutSettings, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
 from tltool.models.regularization import regularize_backbone
@@ -45,7 +45,7 @@ def build_model(
     weights: Path | None,
     seed: int,
     train_batch_norm: bool = False,
-    drops: DropoutSettings = NO_DROPS,
+    dropout_settings: DropoutSettings = DEFAULT_DROPOUT,
     groups: int | None = None,
     regularization: RegularizationSpec = NO_REGULARIZATION,
 ) -> keras.Model:
@@ -62,7 +62,7 @@ def build_model(
         weights: a file that ``weights.load_weights`` reads, or None for random weights.
         seed: determines random weights and dropout.
         train_batch_norm: False keeps the backbone's BatchNorm in inference mode in every phase.
-        drops: dropout settings of the head.
+        dropout_settings: dropout settings of the head.
         groups: number of groups of group normalisation in the head.
         regularization: regularization of the backbone.
 
@@ -90,7 +90,7 @@ def build_model(
         norm=norm,
         seed=seed,
         original=backbone.head,
-        drops=drops,
+        dropout_settings=dropout_settings,
         groups=groups,
         standardize=weights is not None,
     )

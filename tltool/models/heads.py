@@ -13,7 +13,7 @@ from keras import layers
 from tltool.errors import UsageError, did_you_mean
 from tltool.models.backbone_registry import OriginalHead
 from tltool.models.head_parts import (
-    NO_DROPS,
+    DEFAULT_DROPOUT,
     DropoutSettings,
     HeadSettings,
     average,
@@ -50,7 +50,7 @@ def attach_head(
     norm: str,
     seed: int,
     original: OriginalHead,
-    drops: DropoutSettings = NO_DROPS,
+    dropout_settings: DropoutSettings = DEFAULT_DROPOUT,
     groups: int | None = None,
     standardize: bool = False,
 ) -> Any:
@@ -66,7 +66,7 @@ def attach_head(
         norm: one of ``norms.NORMS``, of that hidden layer.
         seed: of the initial weights and of dropout.
         original: the head of the backbone's paper, for ``original``.
-        drops: dropout settings.
+        dropout_settings: dropout settings.
         groups: of group normalisation; None for 32, or the largest divisor of the units below.
         standardize: put a layer ``head_standardize`` before randomly initialised weights, for
             ``set_statistics``.
@@ -78,7 +78,7 @@ def attach_head(
         message = f"There is no head '{kind}'.{did_you_mean(kind, HEADS)}"
         raise UsageError(message, hint=f"choose one of {', '.join(HEADS)}")
     settings = HeadSettings(
-        classes, dropout, hidden_units, norm, seed, original, drops, groups, standardize
+        classes, dropout, hidden_units, norm, seed, original, dropout_settings, groups, standardize
     )
     return HEADS[kind].build(features, settings)
 
@@ -96,7 +96,7 @@ def _gap_max(features: Any, settings: HeadSettings) -> Any:
 
 def _gap_conv(features: Any, settings: HeadSettings) -> Any:
     """Class maps, then their mean (Lin et al. 2014, https://arxiv.org/abs/1312.4400)."""
-    if settings.drops.kind == "dropconnect":
+    if settings.dropout_settings.kind == "dropconnect":
         raise UsageError(
             "DropConnect drops weights of dense layers, and the head 'gap_conv' has none.",
             hint="set model.head.kind to gap, or model.head.dropout_kind to another",
@@ -135,11 +135,11 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
 def _flat(features: Any, settings: HeadSettings) -> Any:
     """Return all positions as a vector, after spatial dropout of the feature maps if configured."""
     flat = layers.Flatten(name="head_pool", dtype="float32")(features)
-    if settings.drops.kind != "spatial" and not settings.standardize:
+    if settings.dropout_settings.kind != "spatial" and not settings.standardize:
         return flat
     maps = layers.Reshape(features.shape[1:], name="head_maps", dtype="float32")(flat)
     maps = standardized(maps, settings)
-    if settings.drops.kind == "spatial":
+    if settings.dropout_settings.kind == "spatial":
         maps = drop(maps, settings, name="head_dropout_maps")
     return layers.Flatten(name="head_flat", dtype="float32")(maps)
 
@@ -190,7 +190,7 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
     row = layers.Reshape((1, height * width), name="head_attention_row", dtype="float32")(score)
     weights = layers.Softmax(name="head_attention", dtype="float32")(row)
     kept = layers.Dropout(
-        settings.drops.attention, seed=settings.seed + 1, name="head_attention_dropout",
+        settings.dropout_settings.attention, seed=settings.seed + 1, name="head_attention_dropout",
         dtype="float32",
     )(weights)  # fmt: skip
     values = layers.Reshape((height * width, channels), name="head_positions", dtype="float32")(

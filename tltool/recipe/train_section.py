@@ -31,7 +31,7 @@ class ProbeSection(Section):
 
     enabled: bool = True
     """Whether to fit it. It is the baseline, and linear heads are initialised from it."""
-    strengths: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=12)] = (
+    c_values: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=12)] = (
         1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0,
     )  # fmt: skip
     """Candidates for C, the inverse L2 regularization strength of scikit-learn. Cross-validation

@@ -52,7 +52,7 @@ class RunLayout:
 
     @property
     def predictions(self) -> Path:
-        """One row per image of the held-out part."""
+        """One row per image of the final evaluation."""
         return self.folder / "predictions.csv"
 
     @property
@@ -82,7 +82,7 @@ class RunLayout:
 
     @property
     def log(self) -> Path:
-        """What was said while it ran."""
+        """What was reported while it ran."""
         return self.folder / "log.txt"
 
 
@@ -106,7 +106,7 @@ def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLay
 
 
 def check_run_folder(out: Path | None) -> None:
-    """Refuse a folder for a new run that is in use.
+    """Check that a folder can be that of a new run.
 
     Raises:
         UsageError: ``out`` is a file or a folder that is not empty.

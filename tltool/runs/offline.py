@@ -6,5 +6,5 @@ import os
 
 
 def is_offline() -> bool:
-    """Tell whether ``TLTOOL_OFFLINE`` forbids the network."""
+    """Whether ``TLTOOL_OFFLINE`` forbids the network."""
     return os.environ.get("TLTOOL_OFFLINE", "").lower() not in ("", "0", "false", "no")

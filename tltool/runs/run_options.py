@@ -54,7 +54,7 @@ class RunOptions:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a later process needs to go on, wherever it starts; sources as they are."""
+        """Return what a later process needs to go on, wherever it starts; sources unchanged."""
         return {
             "data": self.data,
             "test": self.test,

@@ -1,4 +1,4 @@
-"""What a client is told when a request cannot be answered."""
+"""Errors that are returned to clients as JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 
 class ApiError(Exception):
-    """An answer that is no result, in TensorFlow Serving's form ``{"error": MESSAGE}``.
+    """An error response in TensorFlow Serving's format ``{"error": MESSAGE}``.
 
     Args:
-        status: of HTTP.
-        message: names no file or folder of the server.
-        headers: to send along.
+        status: HTTP status code.
+        message: must not contain paths of the server.
+        headers: further response headers.
     """
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -22,12 +22,12 @@ class ApiError(Exception):
 
 
 def bad_request(message: str) -> ApiError:
-    """Return the error of a request that can never be answered."""
+    """Return the error for an invalid request."""
     return ApiError(400, message)
 
 
 def too_busy(seconds: int = 1) -> ApiError:
-    """Return the error of a request that may be sent again in ``seconds``."""
+    """Return the error for a request that may be sent again after ``seconds``."""
     return ApiError(
         503, "The server is busy: its queue is full", headers={"Retry-After": str(seconds)}
     )

@@ -1,4 +1,4 @@
-"""Images out of a request, each judged by itself before the model sees it."""
+"""The images of a request, each checked before the model gets it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tltool.serving.settings import Limits
 from tltool.serving.signatures import Signature
 
 _NOT_DECODABLE = "not an image, damaged or truncated"
-_LONGEST_NAME = 200  # characters
+_MAX_NAME = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class RequestImage:
     """One image of a request.
 
     Attributes:
-        name: of its file, as the client gives it.
-        content: that the model can decode; empty with a problem.
-        problem: why it cannot be classified, None if nothing speaks against it.
-        too_large: whether the problem is its number of pixels.
+        name: file name that the client sent.
+        content: bytes that the model can decode; empty with an error.
+        error: why it cannot be classified; None without an error.
+        too_large: whether the error is its number of pixels.
     """
 
     name: str
     content: bytes
-    problem: str | None = None
+    error: str | None = None
     too_large: bool = False
 
 
@@ -43,37 +43,37 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62  # starlette's own would write larger parts to a temporary file
 
 
-async def uploaded(body: bytes, headers: Headers, limits: Limits) -> list[tuple[str, bytes]]:
-    """Return name and content of each image: the files of a form, or else the body itself.
+async def read_uploads(body: bytes, headers: Headers, limits: Limits) -> list[tuple[str, bytes]]:
+    """Return name and content of each image: the files of a form, or the body itself.
 
     Raises:
-        ApiError: there is none, or the form is damaged.
+        ApiError: there is no image, or the form is invalid.
     """
     kind = headers.get("content-type", "")
     if not kind.lower().startswith("multipart/"):
         if not body:
-            raise bad_request("The request holds no image")
+            raise bad_request("The request contains no image")
         return [("", body)]
     try:
-        form = await _InMemory(headers, _once(body), max_files=limits.photos).parse()
+        form = await _InMemory(headers, _once(body), max_files=limits.images).parse()
     except MultiPartException as error:
         raise bad_request(f"The form cannot be read: {error.message}") from None
     except (KeyError, UnicodeError, ValueError):  # no boundary, or names in no known encoding
         raise bad_request("The form cannot be read") from None
     files = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
-    found = [((one.filename or "")[:_LONGEST_NAME], await one.read()) for one in files]
+    uploads = [((one.filename or "")[:_MAX_NAME], await one.read()) for one in files]
     await form.close()
-    if not found:
-        raise bad_request("The form holds no file")
-    return found
+    if not uploads:
+        raise bad_request("The form contains no file")
+    return uploads
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body
 
 
-def examined(name: str, content: bytes, limits: Limits) -> RequestImage:
-    """Return the image as the model can decode it, or what is wrong with it."""
+def prepare_image(name: str, content: bytes, limits: Limits) -> RequestImage:
+    """Return the image in a format that the model can decode, or with an error."""
     if not content:
         return RequestImage(name, b"", "the file is empty")
     pixels = count_pixels(content, limits.pixels)
@@ -84,29 +84,30 @@ def examined(name: str, content: bytes, limits: Limits) -> RequestImage:
     try:
         return RequestImage(name, transcode(content, name="it"))
     except DataError as error:
-        # what Pillow says of the damage is no business of a stranger's
-        told = error.message.removeprefix("it is ").partition(":")[0]
-        return RequestImage(name, b"", told if error.hint is None else f"{told}; {error.hint}")
+        # the details from Pillow are not for clients
+        message = error.message.removeprefix("it is ").partition(":")[0]
+        hint = "" if error.hint is None else f"; {error.hint}"
+        return RequestImage(name, b"", f"{message}{hint}")
 
 
 def count_pixels(content: bytes, limit: int) -> int:
-    """Return how many pixels the header of an image claims; 0 where it cannot be read."""
+    """Return the number of pixels in the header of an image; 0 if it cannot be read."""
     try:
         with open_image(io.BytesIO(content)) as image:
             return image.width * image.height
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return limit + 1
-    except Exception:  # Pillow raises whatever it likes on a damaged header
+    except Exception:  # Pillow raises errors of any type on a damaged header
         return 0
 
 
-def within_pixels(inputs: Arrays, signature: Signature, limits: Limits) -> Arrays:
-    """Return the inputs of a ``:predict`` request with no image in them over the limit.
+def blank_large_images(inputs: Arrays, signature: Signature, limits: Limits) -> Arrays:
+    """Replace images over the pixel limit in the inputs of a ``:predict`` request by empty bytes.
 
-    Such an item becomes empty, for which ``ok`` is false. Of an animation the first frame stays.
+    For empty bytes ``ok`` is false. Of an animation only the first frame is kept.
 
     Raises:
-        ApiError: the signature has no ``ok`` to tell it by.
+        ApiError: an image is too large, and the signature has no ``ok`` output.
     """
     for name, array in inputs.items():
         if not signature.inputs[name].is_string:
@@ -125,12 +126,17 @@ def within_pixels(inputs: Arrays, signature: Signature, limits: Limits) -> Array
 
 
 def too_many_pixels(limits: Limits) -> ApiError:
-    """Return the error for an image that is too large to be decoded."""
+    """Return the error for an image over the pixel limit."""
     return ApiError(413, f"The image has more than {limits.pixels:,} pixels")
 
 
-def explained(photo: RequestImage, ok: bool) -> str | None:
-    """Return why an image has no answer; None where it has one."""
-    if photo.problem is not None:
-        return photo.problem
+def image_error(image: RequestImage, *, ok: bool) -> str | None:
+    """Return why an image has no prediction; None if it has one.
+
+    Args:
+        image: of the request.
+        ok: whether the model could decode it.
+    """
+    if image.error is not None:
+        return image.error
     return None if ok else _NOT_DECODABLE

@@ -1,4 +1,4 @@
-"""Where the versions of a model lie. No framework is imported here."""
+"""Where the server finds the versions of a model. No framework is imported here."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ SAVED_MODEL_FILE = "saved_model.pb"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where versions come from.
+class ModelSource:
+    """The folder with the versions of a model.
 
     Attributes:
-        name: of the model, in addresses.
-        folder: of the version folders; or the one SavedModel, if ``pinned``.
-        pinned: the number of the only version to serve.
+        name: of the model, in URLs.
+        folder: of the version folders; if ``pinned``, the one SavedModel.
+        pinned: number of the only version to serve; None to serve the newest version.
     """
 
     name: str
     folder: Path
     pinned: int | None = None
 
-    def found(self) -> dict[int, Path]:
-        """Return the folders of the versions by number, the newest first."""
+    def versions(self) -> dict[int, Path]:
+        """Return the version folders by number, the newest first."""
         if self.pinned is not None:
             return {self.pinned: self.folder}
         numbers = reversed(versions(self.folder))

@@ -1,4 +1,4 @@
-"""What the OpenAPI description says of each address."""
+"""The OpenAPI description of each route."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ERROR_SCHEMA = {
 }
 
 
-def _told(description: str) -> dict[str, Any]:
+def _error(description: str) -> dict[str, Any]:
     return {
         "description": description,
         "content": {"application/json": {"schema": _ERROR_SCHEMA}},
@@ -21,13 +21,13 @@ def _told(description: str) -> dict[str, Any]:
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: _told("The request cannot be understood."),
-    404: _told("There is no such model or version."),
-    405: _told("The address knows other methods only."),
-    408: _told("The request took too long to arrive."),
-    413: _told("The request, an image in it or its number of items is too large."),
-    501: _told("The model cannot do that."),
-    503: _told("Busy, or no version is ready; Retry-After says when to ask again."),
+    400: _error("The request is invalid."),
+    404: _error("There is no such model or version."),
+    405: _error("The route does not support this HTTP method."),
+    408: _error("The request took too long to arrive."),
+    413: _error("The request, an image in it or its number of items is too large."),
+    501: _error("The model does not support this."),
+    503: _error("Busy, or no version is ready; Retry-After gives the seconds to wait."),
 }
 
 _JSON_BODY = {
@@ -53,12 +53,12 @@ _IMAGE_BODY = {
             "schema": {
                 "type": "object",
                 "properties": {
-                    "photo": {
+                    "image": {
                         "type": "array",
                         "items": {"type": "string", "format": "binary"},
                     }
                 },
-                "required": ["photo"],
+                "required": ["image"],
             }
         },
         "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -67,38 +67,38 @@ _IMAGE_BODY = {
 }
 
 MODELS: dict[str, Any] = {
-    "summary": "What is served",
+    "summary": "The served model: name, version, classes",
     "tags": ["models"],
     "responses": {503: ERRORS[503]},
 }
-STATUS: dict[str, Any] = {"summary": "State of the versions", "tags": ["models"]}
+STATUS: dict[str, Any] = {"summary": "Status of the versions", "tags": ["models"]}
 METADATA: dict[str, Any] = {"summary": "Signatures of the model", "tags": ["models"]}
 PREDICT: dict[str, Any] = {
-    "summary": "Ask a signature, in row form (instances) or column form (inputs)",
+    "summary": "Run a signature, in row format (instances) or column format (inputs)",
     "tags": ["models"],
     "openapi_extra": {"requestBody": _JSON_BODY},
 }
 CLASSIFY: dict[str, Any] = {
-    "summary": "Name what is on images: a form of files, or the bytes of one",
-    "tags": ["photos"],
+    "summary": "Classify images: a form with files, or the bytes of one image",
+    "tags": ["images"],
     "openapi_extra": {"requestBody": _IMAGE_BODY},
 }
-CLASS = "Name of the class that is explained; by default the one that the model names."
+CLASS = "The class to explain; by default the predicted class."
 EXPLAIN: dict[str, Any] = {
-    "summary": "Where an image speaks for a class, as a picture: a form of one file, or its bytes",
-    "tags": ["photos"],
+    "summary": "Heat map of the evidence for a class: a form with one file, or the image bytes",
+    "tags": ["images"],
     "openapi_extra": {"requestBody": _IMAGE_BODY},
     "response_class": Response,
     "responses": {**ERRORS, 200: {"content": {"image/png": {}}}},
 }
-HEALTH: dict[str, Any] = {"summary": "Whether the process lives", "tags": ["watching"]}
+HEALTH: dict[str, Any] = {"summary": "Liveness", "tags": ["monitoring"]}
 READY: dict[str, Any] = {
-    "summary": "Whether to send requests here",
-    "tags": ["watching"],
+    "summary": "Readiness for requests",
+    "tags": ["monitoring"],
     "responses": {503: ERRORS[503]},
 }
 METRICS: dict[str, Any] = {
-    "summary": "Counters for Prometheus",
-    "tags": ["watching"],
+    "summary": "Metrics for Prometheus",
+    "tags": ["monitoring"],
     "responses": {200: {"content": {"text/plain": {}}}},
 }

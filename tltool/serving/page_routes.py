@@ -1,4 +1,4 @@
-"""The page for people: three files that come with tltool, and nothing from elsewhere."""
+"""The web page: static files of tltool, without resources of other hosts."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def _content(name: str) -> bytes:
 
 
 def page_router() -> APIRouter:
-    """Return the addresses of the page."""
+    """Return the routes of the page."""
     router = APIRouter(include_in_schema=False)
     for path, (name, kind) in _FILES.items():
-        router.add_api_route(path, _answer(name, kind), methods=["GET", "HEAD"])
+        router.add_api_route(path, _endpoint(name, kind), methods=["GET", "HEAD"])
     return router
 
 
-def _answer(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
-    async def answer() -> Response:
+def _endpoint(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+    async def endpoint() -> Response:
         return Response(_content(name), media_type=kind)
 
-    return answer
+    return endpoint

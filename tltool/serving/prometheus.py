@@ -1,4 +1,4 @@
-"""What a server counts, in Prometheus' form."""
+"""Metrics of the server in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ITEMS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The counters of one server; each server has a registry of its own."""
+    """The metrics of one server; each server has its own registry."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -22,36 +22,36 @@ class Metrics:
         )
         self.seconds = Histogram(
             "tltool_request_seconds",
-            "Time from a request's head to its answer.",
+            "Seconds from the header of a request to its response.",
             ["route"],
             buckets=_SECONDS,
             registry=self._registry,
         )
         self.batch_items = Histogram(
             "tltool_batch_items",
-            "Items that the model saw at once.",
+            "Items per batch.",
             buckets=_ITEMS,
             registry=self._registry,
         )
         self.batch_seconds = Histogram(
             "tltool_batch_seconds",
-            "Time of the model for one batch.",
+            "Seconds of the model for one batch.",
             buckets=_SECONDS,
             registry=self._registry,
         )
         self.items = Counter(
             "tltool_items",
-            "Items by whether they could be decoded.",
+            "Items, by whether they could be decoded.",
             ["ok"],
             registry=self._registry,
         )
         self.waiting = Gauge(
-            "tltool_queue_items", "Items that wait for the model.", registry=self._registry
+            "tltool_queue_items", "Items waiting for the model.", registry=self._registry
         )
         self.version = Gauge(
-            "tltool_model_version", "The version that is served.", registry=self._registry
+            "tltool_model_version", "The version being served.", registry=self._registry
         )
 
     def text(self) -> bytes:
-        """Return all of them as Prometheus reads them."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

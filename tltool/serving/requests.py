@@ -1,4 +1,4 @@
-"""TensorFlow Serving's requests: JSON in row and column form to arrays."""
+"""Parse TensorFlow Serving's predict requests: JSON in row or column format to arrays."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tltool.serving.signatures import DEFAULT_SIGNATURE, Signature, TensorInfo
 
 Arrays = dict[str, NDArray[Any]]
 _KEYS = {"signature_name", "instances", "inputs"}
-_DEEPEST = 16  # levels of lists
-_SHOWN = 80  # characters of a wrong value
-_WHOLE = {"DT_INT8", "DT_INT16", "DT_INT32", "DT_INT64"} | {
+_MAX_DEPTH = 16  # levels of lists
+_MAX_SHOWN = 80  # characters of an invalid value in a message
+_INTEGERS = {"DT_INT8", "DT_INT16", "DT_INT32", "DT_INT64"} | {
     f"DT_UINT{bits}" for bits in (8, 16, 32, 64)
 }
-_REAL = {"DT_FLOAT", "DT_DOUBLE", "DT_HALF", "DT_BFLOAT16"}
+_FLOATS = {"DT_FLOAT", "DT_DOUBLE", "DT_HALF", "DT_BFLOAT16"}
 
 
 @dataclass(frozen=True)
-class Question:
-    """A request that was understood.
+class PredictRequest:
+    """A parsed predict request.
 
     Attributes:
-        signature: that it asks.
-        inputs: arrays by name; strings as objects of bytes.
-        rows: items in it; 0 where the signature has no batch.
-        by_row: whether the answer is in row form.
+        signature: to run.
+        inputs: arrays by name; strings as object arrays of bytes.
+        rows: number of items; 0 if the signature has no batch dimension.
+        by_row: whether the response is in row format.
     """
 
     signature: Signature
@@ -42,14 +42,14 @@ class Question:
     by_row: bool
 
 
-def read_question(body: bytes, signatures: Mapping[str, Signature]) -> Question:
-    """Return what the JSON ``body`` asks.
+def parse_predict_request(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+    """Parse the JSON ``body`` of a predict request.
 
     Raises:
-        ApiError: it is no JSON, or not what the signature takes.
+        ApiError: it is no JSON, or does not match the signature.
     """
-    document = _parsed(body)
-    signature = _chosen(document, signatures)
+    document = _parse_json(body)
+    signature = _select_signature(document, signatures)
     if "instances" in document and "inputs" in document:
         raise bad_request(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
@@ -61,10 +61,10 @@ def read_question(body: bytes, signatures: Mapping[str, Signature]) -> Question:
     else:
         raise bad_request("Missing 'inputs' or 'instances' key")
     rows = _rows(inputs, signature)
-    return Question(signature, inputs, rows, by_row="instances" in document)
+    return PredictRequest(signature, inputs, rows, by_row="instances" in document)
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parse_json(body: bytes) -> dict[str, Any]:
     if not body:
         raise bad_request("JSON Parse error: The document is empty")
     try:
@@ -80,7 +80,9 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _chosen(document: Mapping[str, Any], signatures: Mapping[str, Signature]) -> Signature:
+def _select_signature(
+    document: Mapping[str, Any], signatures: Mapping[str, Signature]
+) -> Signature:
     name = document.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(name, str):
         raise bad_request("'signature_name' key must be a string value.")
@@ -123,10 +125,10 @@ def _from_columns(inputs: Any, signature: Signature) -> Arrays:
     return _arrays({name: inputs for name in names}, signature)
 
 
-def _check_names(given: set[str], names: set[str]) -> None:
-    for name in sorted(given - names):
+def _check_names(received: set[str], names: set[str]) -> None:
+    for name in sorted(received - names):
         raise bad_request(f"JSON object: does not have named input: {_shown(name)}")
-    for name in sorted(names - given):
+    for name in sorted(names - received):
         raise bad_request(f"Missing named input: {name}")
 
 
@@ -143,8 +145,8 @@ def _array(value: Any, *, name: str, info: TensorInfo) -> NDArray[Any]:
     array = _typed(flat, name, info).reshape(shape)
     if info.shape is not None and not _fits(array.shape, info.shape):
         expected = ",".join(map(str, info.shape))
-        got = ",".join(map(str, array.shape))
-        raise bad_request(f"Tensor name: {name} has shape [{got}], expected [{expected}]")
+        actual = ",".join(map(str, array.shape))
+        raise bad_request(f"Tensor name: {name} has shape [{actual}], expected [{expected}]")
     return array
 
 
@@ -155,13 +157,13 @@ def _shape(value: Any) -> list[int]:
         if not value:
             break
         value = value[0]
-        if len(shape) > _DEEPEST:
+        if len(shape) > _MAX_DEPTH:
             raise bad_request(f"Encountered list at unexpected level: {len(shape)}")
     return shape
 
 
 def _flatten(value: Any, shape: list[int], level: int, into: list[Any]) -> None:
-    """Append the leaves of ``value`` to ``into``, which must all lie at the same depth."""
+    """Append the leaves of ``value`` to ``into``; all must have the same depth."""
     if level == len(shape):
         if isinstance(value, list):
             raise bad_request(f"Encountered list at unexpected level: {level} expected < {level}")
@@ -178,7 +180,7 @@ def _flatten(value: Any, shape: list[int], level: int, into: list[Any]) -> None:
             f"expected size: {shape[level]}"
         )
     if level + 1 == len(shape) and not any(isinstance(one, list) for one in value):
-        into.extend(value)  # the innermost lists are long: no call for each number
+        into.extend(value)  # the innermost lists are long: avoid a call per number
         return
     for one in value:
         _flatten(one, shape, level + 1, into)
@@ -190,7 +192,7 @@ def _typed(flat: list[Any], name: str, info: TensorInfo) -> NDArray[Any]:
         array[:] = [_bytes(value) for value in flat]
         return array
     for value in flat:
-        if not _is_of_type(value, info.dtype):
+        if not _has_type(value, info.dtype):
             kind = info.dtype.removeprefix("DT_").lower()
             raise bad_request(f"JSON Value: {_shown(value)} is not of expected type: {kind}")
     try:
@@ -199,15 +201,15 @@ def _typed(flat: list[Any], name: str, info: TensorInfo) -> NDArray[Any]:
         raise bad_request(f"A value of {name} does not fit into {info.dtype}") from None
 
 
-def _is_of_type(value: Any, dtype: str) -> bool:
+def _has_type(value: Any, dtype: str) -> bool:
     if dtype == "DT_BOOL":
         return isinstance(value, bool)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if dtype in _WHOLE:
+    if dtype in _INTEGERS:
         return isinstance(value, int)
-    # NumPy would make infinity of what is too large
-    return dtype in _REAL and (isinstance(value, float) or abs(value) < 2**53)
+    # NumPy would turn a larger integer into infinity
+    return dtype in _FLOATS and (isinstance(value, float) or abs(value) < 2**53)
 
 
 def _bytes(value: Any) -> bytes:
@@ -231,8 +233,8 @@ def _is_base64(value: Any) -> bool:
 
 def _from_base64(text: str) -> bytes:
     try:
-        plain = text.encode("ascii").translate(_URL_SAFE, b"\r\n\t ")
-        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+        standard = text.encode("ascii").translate(_URL_SAFE, b"\r\n\t ")
+        return base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True)
     except (UnicodeEncodeError, binascii.Error):
         raise bad_request("Unable to base64 decode") from None
 
@@ -242,19 +244,19 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     return len(shape) == len(expected) and all(
-        wanted in (-1, size) for size, wanted in zip(shape, expected, strict=True)
+        limit in (-1, size) for size, limit in zip(shape, expected, strict=True)
     )
 
 
 def _rows(inputs: Arrays, signature: Signature) -> int:
-    if not signature.batches:
+    if not signature.can_batch:
         return 0
     sizes = {len(array) for array in inputs.values()}
     if len(sizes) > 1:
         raise bad_request("The inputs have different numbers of items")
     (rows,) = sizes or {0}
     if rows == 0:
-        raise bad_request("The request holds no item")
+        raise bad_request("The request contains no items")
     return rows
 
 
@@ -262,6 +264,6 @@ def _shown(value: Any) -> str:
     try:
         text = value if isinstance(value, str) else json.dumps(value)
     except RecursionError:
-        text = "a value nested deeply"
-    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        text = "a deeply nested value"
+    short = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
     return short.encode("utf-8", "replace").decode()

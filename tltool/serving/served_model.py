@@ -1,4 +1,4 @@
-"""One version of a model: loaded, proved, ready to be asked."""
+"""One version of a served model: loaded and verified."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _BAD_INPUT = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A version that answers.
+    """A loaded version of a model.
 
     Attributes:
         name: of the model.
         version: its number.
         signatures: by name.
-        class_names: in the order of the probabilities; empty where the model does not say.
-        decode: how images become its input; None where it does not say.
-        proof: what was checked before it was served, in words.
+        class_names: in the order of the probabilities; empty if the model has none.
+        decode: how image bytes become its input; None if the model does not contain it.
+        checks: which checks the version has passed, in words.
     """
 
     name: str
@@ -45,29 +45,29 @@ class ServedModel:
     signatures: dict[str, Signature]
     class_names: tuple[str, ...]
     decode: DecodeSpec | None
-    proof: str
+    checks: str
     # the functions hold their variables by weak references only
     _loaded: Any
 
     @property
-    def takes_images(self) -> Signature | None:
-        """The signature over the bytes of image files that gives probabilities, if it has one."""
+    def image_signature(self) -> Signature | None:
+        """The signature from image bytes to probabilities, if the model has one."""
         signature = self.signatures.get(BYTES_SIGNATURE)
         if signature is None or set(signature.inputs) != {IMAGE_INPUT}:
             return None
         return signature if "probabilities" in signature.outputs else None
 
     @property
-    def explains(self) -> Signature | None:
-        """The signature that says where images speak for their class, if it has one."""
-        return self._explaining(EXPLAIN_SIGNATURE, {IMAGE_INPUT})
+    def explain_signature(self) -> Signature | None:
+        """The signature that returns heat maps of the predicted class, if the model has one."""
+        return self._heat_map_signature(EXPLAIN_SIGNATURE, {IMAGE_INPUT})
 
     @property
-    def explains_classes(self) -> Signature | None:
-        """The signature that says where images speak for a given class, if it has one."""
-        return self._explaining(EXPLAIN_CLASS_SIGNATURE, {IMAGE_INPUT, CLASS_INPUT})
+    def explain_class_signature(self) -> Signature | None:
+        """The signature that returns heat maps of any class, if the model has one."""
+        return self._heat_map_signature(EXPLAIN_CLASS_SIGNATURE, {IMAGE_INPUT, CLASS_INPUT})
 
-    def _explaining(self, name: str, inputs: set[str]) -> Signature | None:
+    def _heat_map_signature(self, name: str, inputs: set[str]) -> Signature | None:
         signature = self.signatures.get(name)
         if signature is None or self.decode is None or set(signature.inputs) != inputs:
             return None
@@ -77,41 +77,41 @@ class ServedModel:
         """Return the outputs of ``signature``.
 
         Raises:
-            ApiError: the model refuses the inputs.
+            ApiError: the model rejects the inputs.
         """
         tensors = {
             name: tf.constant(array, dtype=tf.string if array.dtype == object else None)
             for name, array in inputs.items()
         }
         try:
-            found = self._loaded.signatures[signature.name](**tensors)
+            outputs = self._loaded.signatures[signature.name](**tensors)
         except _BAD_INPUT:
-            # TensorFlow's own words name files of the server
+            # TensorFlow's message contains paths of the server
             raise ApiError(400, "The model does not accept these inputs") from None
-        return {name: tensor.numpy() for name, tensor in found.items()}
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def load_version(name: str, version: int, folder: Path) -> ServedModel:
-    """Load the SavedModel in ``folder`` and prove it.
+    """Load the SavedModel in ``folder`` and verify its files and its predictions.
 
     Raises:
-        DataError: it is no SavedModel that can be loaded.
-        GateError: it is damaged, or does not answer as it did when it was exported.
+        DataError: it is no SavedModel, or cannot be loaded.
+        GateError: a file has changed, or the predictions for the golden set have changed.
     """
     sealed = _check_seal(folder)
     try:
         signatures = read_signatures(folder / SAVED_MODEL_FILE)
         loaded = tf.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises whatever it likes on damaged files
+    except Exception as error:  # TensorFlow raises errors of any type on damaged files
         raise DataError(
-            f"the SavedModel '{folder}' cannot be loaded: it is damaged or not whole",
+            f"the SavedModel '{folder}' cannot be loaded: it is damaged or incomplete",
             hint="export it again, or restore the folder from a copy",
         ) from error
     names, decode = _class_names(folder), _decode_spec(folder)
     model = ServedModel(name, version, signatures, names, decode, "", _loaded=loaded)
-    answers = _prove(model, folder)
-    proof = ", ".join([*(["files as exported"] if sealed else []), *answers]) or "loaded"
-    return replace(model, proof=proof)
+    golden = _verify_golden_set(model, folder)
+    checks = ", ".join([*(["files verified"] if sealed else []), *golden]) or "loaded"
+    return replace(model, checks=checks)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ def _decode_spec(folder: Path) -> DecodeSpec | None:
 
 
 def _check_seal(folder: Path) -> bool:
-    """Compare the files with their digests; return whether there were any."""
+    """Compare the files with their digests; return whether the export has digests."""
     from tltool.export.seal import SEAL_FILE, check_seal
 
     if not (folder / SEAL_FILE).is_file():
@@ -140,29 +140,29 @@ def _check_seal(folder: Path) -> bool:
     return True
 
 
-def _prove(model: ServedModel, folder: Path) -> list[str]:
-    """Ask the model the images that travel with it; this also warms it up."""
+def _verify_golden_set(model: ServedModel, folder: Path) -> list[str]:
+    """Predict the golden set and compare; this also warms the model up."""
     from tltool.export.export_formats import FORMATS
     from tltool.export.golden import GOLDEN_ASSET, read_golden
 
-    signature = model.takes_images
+    signature = model.image_signature
     if signature is None or not (folder / "assets" / GOLDEN_ASSET).is_file():
         return []
     golden = read_golden(folder)
-    given = model.run(signature, {IMAGE_INPUT: images_array(golden.images)})["probabilities"]
+    outputs = model.run(signature, {IMAGE_INPUT: bytes_array(golden.images)})
     allowed = FORMATS["saved_model"].check_tolerance
-    worst = float(np.abs(given - golden.probabilities).max())
-    if not worst <= allowed:
+    largest = float(np.abs(outputs["probabilities"] - golden.probabilities).max())
+    if not largest <= allowed:
         raise GateError(
-            f"the export '{folder}' does not answer as it did: a probability differs by "
-            f"{worst:.2g}, allowed is {allowed:g}",
+            f"the predictions of the export '{folder}' have changed: on its golden images a "
+            f"probability differs by {largest:.2g}, allowed is {allowed:g}",
             hint="another version of TensorFlow may be the reason; export the run again",
         )
-    return [f"{len(golden.images)} golden images answered"]
+    return [f"{len(golden.images)} golden images verified"]
 
 
-def images_array(contents: tuple[bytes, ...] | list[bytes]) -> np.ndarray:
-    """Return encoded images as the array of bytes that a signature takes."""
+def bytes_array(contents: tuple[bytes, ...] | list[bytes]) -> np.ndarray:
+    """Return encoded images as an object array of bytes, which a signature takes."""
     array = np.empty(len(contents), dtype=object)
     array[:] = list(contents)
     return array

@@ -1,4 +1,4 @@
-"""Images unlike those of the training part, told by their pooled features."""
+"""Out-of-distribution (OOD) detection: Mahalanobis distance of pooled features."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from numpy.typing import NDArray
 
 from tltool.features.sampler import spread_over_classes
 
-MOST_IMAGES = 10_000  # that a covariance is estimated from; more would only take memory
-MOST_FEATURES = 4096  # whose covariance takes a minute; as many numbers squared go into an export
-_FLOOR = 1e-6  # least variance of a direction against the mean of all
+MAX_IMAGES = 10_000  # for estimating the covariance; more would only take memory
+MAX_FEATURES = 4096  # the covariance of so many takes a minute, and its square goes into exports
+_FLOOR = 1e-6  # minimum variance of a direction relative to the mean of all
 _PREFIX = "detector_"
 
 
 @dataclass(frozen=True)
 class OutlierDetector:
-    """Distance of pooled features to the nearest class, in units of the border.
+    """Distance of pooled features to the nearest class, in units of the threshold.
 
-    Mahalanobis distance to the means of the classes under one covariance that all share (Lee et al.
-    2018, arXiv:1807.03888), of features scaled to length 1 (Mueller and Hein 2025,
-    arXiv:2505.18032): the length says how much there is to see on an image, and plain images would
-    count as known. The covariance is shrunk towards a sphere (Ledoit and Wolf 2004), since there
-    are often fewer images than features.
+    Mahalanobis distance to the class means with one shared covariance (Lee et al. 2018,
+    arXiv:1807.03888), of L2-normalised features (Mueller and Hein 2025, arXiv:2505.18032): the norm
+    measures how much content an image has, and without normalisation empty images would count as
+    in-distribution. The covariance is shrunk (Ledoit and Wolf 2004), since there are often fewer
+    images than features.
 
     Attributes:
-        centre: float32 [D], the mean of all training features of length 1.
-        whitening: float32 [D, D]; such features less the centre, times it, have a unit covariance
-            within the classes.
-        means: float32 [C, D], of the classes, whitened.
-        border: the distance beyond which an image is not known.
+        centre: float32 [D], the mean of all normalised training features.
+        whitening: float32 [D, D]; centred normalised features times it have unit covariance within
+            the classes.
+        means: float32 [C, D], whitened class means.
+        threshold: the distance above which an image is out-of-distribution.
     """
 
     centre: NDArray[np.float32]
     whitening: NDArray[np.float32]
     means: NDArray[np.float32]
-    border: float
+    threshold: float
 
     def scores(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how unlike the training images, float32 [N]; above 1 is not known.
+        """Return OOD scores, float32 [N]; above 1 an image is out-of-distribution.
 
         Args:
             pooled: features float32 [N, D]; feature maps [N, h, w, D] are averaged.
         """
         with tf.device("/CPU:0"):
-            found: NDArray[np.float32] = self.tensor_scores(tf.constant(pooled)).numpy()
-        return found
+            scores: NDArray[np.float32] = self.tensor_scores(tf.constant(pooled)).numpy()
+        return scores
 
     def tensor_scores(self, pooled: tf.Tensor) -> tf.Tensor:
-        """Return ``scores`` as a graph does."""
+        """Return ``scores`` as a tensor, for use in a graph."""
         vectors = tf.reduce_mean(pooled, axis=(1, 2)) if pooled.shape.rank == 4 else pooled
         unit = tf.math.l2_normalize(vectors, axis=1)
         white = tf.matmul(unit - self.centre, self.whitening)
@@ -62,14 +62,14 @@ class OutlierDetector:
             + np.sum(self.means**2, axis=1)
         )
         nearest = tf.reduce_min(squares, axis=1)
-        return tf.sqrt(tf.maximum(nearest, 0)) / np.float32(self.border)
+        return tf.sqrt(tf.maximum(nearest, 0)) / np.float32(self.threshold)
 
-    def with_threshold(self, border: float) -> OutlierDetector:
-        """Return the same with another border, in units of the present one."""
-        return replace(self, border=self.border * border)
+    def with_threshold(self, factor: float) -> OutlierDetector:
+        """Return the same detector with its threshold multiplied by ``factor``."""
+        return replace(self, threshold=self.threshold * factor)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all of it as arrays by name."""
+        """Return all attributes as arrays by name."""
         return {
             f"{_PREFIX}{name}": np.asarray(getattr(self, name))
             for name in self.__dataclass_fields__
@@ -77,17 +77,17 @@ class OutlierDetector:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> OutlierDetector | None:
-        """Return what ``to_arrays`` gave; None if nothing of it is there."""
+        """Return the detector saved by ``to_arrays``; None if there is none."""
         if f"{_PREFIX}centre" not in arrays:
             return None
-        centre, whitening, means, border = (
+        centre, whitening, means, threshold = (
             arrays[f"{_PREFIX}{name}"] for name in cls.__dataclass_fields__
         )
-        return cls(centre, whitening, means, float(border))
+        return cls(centre, whitening, means, float(threshold))
 
 
 def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> OutlierDetector | None:
-    """Return a detector with border 1; None where the features are not finite or do not spread.
+    """Return a detector with threshold 1; None if features are not finite or have no variance.
 
     Args:
         pooled: training features float32 [N, D]; feature maps [N, h, w, D] are averaged.
@@ -95,10 +95,12 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
     """
     from sklearn.covariance import ledoit_wolf
 
-    chosen = spread_over_classes(labels, MOST_IMAGES)
+    chosen = spread_over_classes(labels, MAX_IMAGES)
     pooled, labels = pooled[chosen], labels[chosen]
     vectors = pooled.mean(axis=(1, 2)) if pooled.ndim == 4 else pooled
-    vectors = vectors.astype(np.float64)  # a diverged network's squares go beyond float32
+    vectors = vectors.astype(
+        np.float64
+    )  # squares of a diverged network's features overflow float32
     if not np.isfinite(vectors).all():
         return None
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -118,14 +120,14 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
         centre.astype(np.float32),
         whitening.astype(np.float32),
         (means @ whitening).astype(np.float32),
-        border=1.0,
+        threshold=1.0,
     )
 
 
 def why_no_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> str:
-    """Return why ``fit_detector`` found nothing in these features, the end of a sentence."""
+    """Return why ``fit_detector`` returns None for these features, as the end of a sentence."""
     if not np.isfinite(pooled).all():
         return "the features are not finite, training has diverged"
     if np.bincount(labels).max() == 1:
-        return "with one image per class there is no telling what is usual"
-    return "all images of a class have the same features, so there is no telling what is usual"
+        return "with one image per class no variance can be estimated"
+    return "all images of a class have the same features, so no variance can be estimated"

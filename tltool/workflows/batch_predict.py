@@ -1,155 +1,136 @@
-"""Answers to thousands of images: written, sorted and counted one by one, none of them kept."""
+"""Classify thousands of images: each prediction is written, filed and counted, none is kept."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tltool.errors import Interrupted
 from tltool.events import Observer
-from tltool.inference import Tta
-from tltool.workflows.predict import start_predicting
-from tltool.workflows.prediction.class_folders import ImageSorter, Sorting
+from tltool.workflows.predict import stream_predictions
+from tltool.workflows.prediction.class_folders import ImageSorter
 from tltool.workflows.prediction.model import model_digest
-from tltool.workflows.prediction.options import check_predicting
+from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.output_file import (
-    Answered,
     Columns,
-    answer_file,
-    predicted_before,
+    ExistingRows,
+    open_output_file,
+    read_existing_rows,
 )
 from tltool.workflows.prediction.prediction import Prediction
 
 
 @dataclass
-class Tally:
-    """What was answered.
+class PredictionCounts:
+    """How many images were predicted, and as what.
 
     Attributes:
-        columns: what can be told of each image.
-        wanted: files to be answered.
-        answered: images with an answer.
-        failed: files without one.
-        unknown: images unlike those that the model has learned from.
-        skipped: files that had been answered before.
-        failed_before: of these, or of others in the file, those with an error.
-        by_class: images per class, without those that are unknown.
-        placed: images per folder, where they were sorted.
-        there_before: of these, images that lay there already.
+        columns: the columns of the predictions.
+        total: images to predict.
+        predicted: images with a prediction.
+        failed: images without one.
+        unknown: out-of-distribution images.
+        skipped: images that had been predicted before.
+        failed_before: rows with an error that the output file had before.
+        by_class: in-distribution images per predicted class.
+        by_folder: images per class folder, if they were sorted.
+        already_present: of these, images that were already in the folder.
     """
 
     columns: Columns
-    wanted: int = 0
-    answered: int = 0
+    total: int = 0
+    predicted: int = 0
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
     failed_before: int = 0
-    there_before: int = 0
     by_class: Counter[str] = field(default_factory=Counter)
-    placed: Counter[str] = field(default_factory=Counter)
+    by_folder: Counter[str] = field(default_factory=Counter)
+    already_present: int = 0
 
-    def count(self, answer: Prediction) -> None:
-        """Count one answer."""
-        if answer.error is not None:
+    def add(self, prediction: Prediction) -> None:
+        """Count one prediction."""
+        if prediction.error is not None:
             self.failed += 1
             return
-        self.answered += 1
-        if answer.is_known is False:
+        self.predicted += 1
+        if prediction.is_known is False:
             self.unknown += 1
         else:
-            self.by_class[answer.top[0][0]] += 1
+            self.by_class[prediction.top[0][0]] += 1
 
 
-def predict_many(
-    model: Path | str,
-    images: Sequence[str],
+def batch_predict(
+    options: PredictOptions,
     *,
-    top: int,
-    sets: float | None,
-    tta: Tta,
-    output: Path | None,
-    append: bool,
-    sorting: Sorting | None,
-    each: Callable[[Columns], Callable[[Prediction], None]] | None,
+    make_consumer: Callable[[Columns], Callable[[Prediction], None]] | None = None,
     observer: Observer,
-    **how: Any,
-) -> Tally:
-    """Answer all images and return what came out; memory does not grow with their number.
+) -> PredictionCounts:
+    """Predict all images, write and sort them as ``options`` says, and return the counts.
+
+    Memory does not grow with the number of images.
 
     Args:
-        model: a run folder or an exported model.
-        images: image files, folders, or other sources of images.
-        top: how many classes to name per image.
-        sets: coverage of prediction sets; None for none.
-        output: a .csv or .jsonl file that gets an answer as soon as it is there.
-        append: whether to go on where ``output`` ends.
-        sorting: how to put the images into folders; None leaves them alone.
-        each: is told the columns and returns what is called with every answer.
-        observer: told about the progress.
-        tta: over which changed copies to average.
-        how: further arguments of ``predict``.
+        options: what to predict, and where the predictions go.
+        make_consumer: takes the columns and returns a function that is called with every
+            prediction.
+        observer: receives progress events.
 
     Raises:
         UsageError, DataError, EnvironmentProblem: see `tltool.errors`.
     """
-    check_predicting(
-        Path(model), images, output=output, append=append, sorting=sorting, sets=sets, tta=tta
+    options.check()
+    output = options.output
+    existing = read_existing_rows(output) if output and options.append else ExistingRows()
+    stream = stream_predictions(options, skip=existing.paths, unique=True, observer=observer)
+    columns = _columns(options, stream.class_names, ood=stream.has_ood_detector)
+    counts = PredictionCounts(
+        columns, stream.count, skipped=stream.skipped, failed_before=existing.failed
     )
-    before = predicted_before(output) if output and append else Answered()
-    predicting = start_predicting(
-        model,
-        images,
-        top=top,
-        sets=sets,
-        tta=tta,
-        done=before.paths,
-        once=True,
-        observer=observer,
-        **how,
-    )
-    ranks = min(top, len(predicting.class_names))
-    by = _answered_by(Path(model), ranks=ranks, sets=sets, tta=tta)
-    columns = Columns(ranks, predicting.has_ood_detector, sets is not None, by)
-    tally = Tally(
-        columns, predicting.count, skipped=predicting.skipped, failed_before=before.failed
-    )
-    sorter = ImageSorter(sorting, predicting.class_names) if sorting else None
+    folders = options.class_folders
+    sorter = ImageSorter(folders, stream.class_names) if folders else None
+    consumers: list[Callable[[Prediction], None]] = [sorter.place] if sorter else []
     with ExitStack() as stack:
-        write = stack.enter_context(answer_file(output, columns, before)) if output else None
-        tell = each(columns) if each else None
+        write = stack.enter_context(open_output_file(output, columns, existing)) if output else None
+        consumers += [make_consumer(columns)] if make_consumer else []
+        consumers += [write] if write else []
         try:
-            for answer in predicting.answers:
-                if sorter:
-                    sorter.place(answer)
-                if tell:
-                    tell(answer)
-                if write:
-                    write(answer)
-                tally.count(answer)
+            for prediction in stream.predictions:
+                for consume in consumers:
+                    consume(prediction)
+                counts.add(prediction)
         except KeyboardInterrupt:
-            raise _stopped(tally, output) from None
+            raise _interrupted(counts, output) from None
     if sorter:
-        tally.placed, tally.there_before = sorter.counts, sorter.there_before
-    return tally
+        counts.by_folder, counts.already_present = sorter.counts, sorter.already_present
+    return counts
 
 
-def _stopped(tally: Tally, output: Path | None) -> Interrupted:
+def _columns(options: PredictOptions, class_names: tuple[str, ...], *, ood: bool) -> Columns:
+    top = min(options.top, len(class_names))
+    defaults = (
+        ("top", top, 1),
+        ("prediction_set", options.prediction_set, None),
+        ("tta", options.tta, "none"),
+    )
+    changed = [f"{name}={value}" for name, value, default in defaults if value != default]
+    predicted_by = " ".join([model_digest(options.model), *changed])
+    return Columns(
+        top=top,
+        ood=ood,
+        prediction_set=options.prediction_set is not None,
+        predicted_by=predicted_by,
+    )
+
+
+def _interrupted(counts: PredictionCounts, output: Path | None) -> Interrupted:
     if output is None:
         return Interrupted("interrupted")
-    done = tally.answered + tally.failed
+    done = counts.predicted + counts.failed
     return Interrupted(
-        f"interrupted; {done:,} of {tally.wanted:,} answers are in '{output}'",
-        hint="the same command with --append goes on from there",
+        f"interrupted; '{output}' has {done:,} of {counts.total:,} predictions",
+        hint="run the same command with --append to continue",
     )
-
-
-def _answered_by(model: Path, *, ranks: int, sets: float | None, tta: Tta) -> str:
-    """Return what the answers depend on beside the image, in words."""
-    options = [("top", ranks, 1), ("sets", sets, None), ("tta", tta, "none")]
-    told = [f"{name}={value}" for name, value, usual in options if value != usual]
-    return " ".join([model_digest(model), *told])

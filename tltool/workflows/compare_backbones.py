@@ -21,7 +21,7 @@ from tltool.recipe.schema import DataSection
 from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
-from tltool.workflows.dataset.splitting import find_duplicates, groups_of
+from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
 
 _FOLDS = 5
 
@@ -171,7 +171,7 @@ def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = catalog.labels()
-    groups = groups_of(catalog, find_duplicates(catalog, observer))
+    groups = group_numbers(catalog, find_duplicates(catalog, observer))
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
@@ -223,7 +223,7 @@ class _Probes:
                 features[train],
                 labels[train],
                 classes=len(self.catalog.class_names),
-                strengths=list(settings.strengths),
+                c_values=list(settings.c_values),
                 folds=settings.folds,
                 weights=None,
                 seed=self.seed,

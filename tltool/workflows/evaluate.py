@@ -235,10 +235,10 @@ def _predict(
     batches: list[Predictions] = []
     for start in range(0, len(images), loaded.batch_size):
         items = images.items[start : start + loaded.batch_size]
-        batches.append(loaded.answer([read_image_bytes(item.path) for item in items], tta=tta))
+        batches.append(loaded.predict([read_image_bytes(item.path) for item in items], tta=tta))
         observer.on_progress(start + len(items), len(images))
     probabilities = np.concatenate([batch.probabilities for batch in batches])
-    without_tta = _concatenate([batch.plain for batch in batches])
+    without_tta = _concatenate([batch.without_tta for batch in batches])
     predictions = LabelledPredictions(
         name,
         images,

@@ -64,7 +64,7 @@ class LRRangeResult:
 
 
 def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observer) -> LRRangeResult:
-    """Suggest a learning rate for each phase. Nothing is trained for good.
+    """Suggest a learning rate for each phase. Nothing that is trained is kept.
 
     Args:
         spec: what would be done.

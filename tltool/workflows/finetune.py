@@ -126,7 +126,7 @@ def start_run(
     observer: Observer | None = None,
     expected: RunFingerprint | None = None,
 ) -> FinetuneResult:
-    """Check everything that can be checked at once, then do a new run.
+    """Check everything that needs no image and no network, then do a new run.
 
     Args:
         spec: the resolved recipe.

@@ -68,7 +68,7 @@ def show_run(folder: Path) -> RunDetails:
 
 
 def check_resumable(run: RunLayout, status: str) -> None:
-    """Refuse to resume a run whose end is known.
+    """Check that a run can be resumed.
 
     Raises:
         UsageError: it is finished, or it failed.
@@ -105,7 +105,7 @@ def _row(folder: Path) -> dict[str, Any]:
 
 
 def _status(folder: Path, recorded: str) -> str:
-    """Return the status as it is: a run that says it is running may have been killed."""
+    """Return the actual status: a run recorded as running may have been killed."""
     if recorded == "running" and not is_locked(folder):
         return "interrupted"
     return recorded

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
@@ -123,7 +123,7 @@ def preview(
     )
     train = data.source("train", decode=resolve(recipe).decode, batch_size=rows)
     section, choice = resolve_augmentation(
-        recipe.augment, len(train), signs=tiny_and_grey(train.items)
+        recipe.augment, len(train), looks_like_text=looks_like_text(train.items)
     )
     single, whole = single_transforms(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import DataError
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.features.image_source import ImageSource
-from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe
@@ -23,6 +22,7 @@ from tltool.weights.fetch_weights import obtain
 from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.dataset.embeddings import EmbeddingExtractor
 from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms
+from tltool.workflows.resolve.run_spec import resolve
 
 MAX_IMAGES = 200  # validation images used: each augmentation takes a forward pass over them
 _MARGIN = 0.05  # loss of accuracy that still counts as safe (non-inferiority margin)
@@ -155,7 +155,7 @@ def rank_augmentations(
         EnvironmentProblem: the weights are not available.
     """
     observer = observer or SilentObserver()
-    backbone = get_backbone(recipe.model.backbone)
+    backbone = resolve(recipe).backbone
     observer.on_phase("weights", backbone.name)
     weights = _weights(recipe, offline=offline, observer=observer)
     observer.on_phase("audit", source)
@@ -184,7 +184,8 @@ def rank_augmentations(
         )
     observer.on_phase("features", f"{len(train)} training images, original")
     probe = _probe(extractor.features(train), train, recipe)
-    section, _ = resolve_augmentation(recipe.augment, len(train), signs=tiny_and_grey(train.items))
+    text = looks_like_text(train.items)
+    section, _ = resolve_augmentation(recipe.augment, len(train), looks_like_text=text)
     test = _ProbeTest(extractor, probe, validation, recipe.seed, observer)
     original = test.correct("original")
     transforms, used = _transforms(section)
@@ -223,7 +224,7 @@ def _probe(features: np.ndarray, train: ImageSource, recipe: Recipe) -> Probe:
         features,
         train.labels,
         classes=train.classes,
-        strengths=list(settings.strengths),
+        c_values=list(settings.c_values),
         folds=settings.folds,
         weights=None,
         seed=recipe.seed,

@@ -1,9 +1,9 @@
-"""Do a finished run again, elsewhere or later, and say how far the result is the same."""
+"""Reproduce a finished run, elsewhere or later, and compare the results."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,20 +73,13 @@ def reproduce(
 
     Raises:
         UsageError: the run was never finished.
-        DataError: the images are others, or a file of the run was changed.
-        EnvironmentProblem: the weights to start from are others.
+        DataError: the images differ, or a file of the run was changed.
+        EnvironmentProblem: the weights before training differ.
     """
     with open_packed_run(source) as layout:
         first = read_manifest(layout.manifest)
         _check_finished(source, first.status)
         spec = resolve(_recipe_of(layout, first))
-        expected = RunFingerprint(
-            purpose="reproduce",
-            data_digest=first.data_digest,
-            rows=read_split(layout.split),
-            weights_digest=first.weights_digest,
-            in_order=False,
-        )
         metrics = from_json(layout.metrics.read_text(encoding="utf-8"))
         options = RunOptions(
             str(data or first.options.data),
@@ -96,16 +89,21 @@ def reproduce(
             device=first.options.device,
             offline=offline,
         )
+        expected = _fingerprint(layout, first)
         result = start_run(spec, options, observer=observer, expected=expected)
         second = read_manifest(RunLayout(result.run).manifest)
-        identical = first.model_digest == second.model_digest
-        return _compare(
-            metrics,
-            result,
-            weights_identical=identical,
-            environment_changes=differences(first.environment, second.environment),
-            tolerance=tolerance,
-        )
+        return _compare(metrics, result, first, second, tolerance)
+
+
+def _fingerprint(layout: RunLayout, manifest: Manifest) -> RunFingerprint:
+    """Return the data and weights that the second run must find again."""
+    return RunFingerprint(
+        purpose="reproduce",
+        data_digest=manifest.data_digest,
+        rows=read_split(layout.split),
+        weights_digest=manifest.weights_digest,
+        in_order=False,
+    )
 
 
 def _check_finished(source: Path, status: str) -> None:
@@ -131,28 +129,26 @@ def _recipe_of(layout: RunLayout, manifest: Manifest) -> Recipe:
 def _compare(
     metrics: Mapping[str, Any],
     result: FinetuneResult,
-    *,
-    weights_identical: bool,
-    environment_changes: Sequence[tuple[str, str, str]],
+    first: Manifest,
+    second: Manifest,
     tolerance: float,
 ) -> Reproduction:
-    first, second = dict(_figures(metrics)), dict(_figures(result.metrics))
-    names = [*first, *(name for name in second if name not in first)]
+    old, new = dict(_figures(metrics)), dict(_figures(result.metrics))
+    names = [*old, *(name for name in new if name not in old)]
     changed = tuple(
-        (name, first.get(name), second.get(name))
-        for name in names
-        if first.get(name) != second.get(name)
+        (name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
     )
     largest = max(
-        abs(float(first[name]) - float(second[name])) for name in ("accuracy.value", "log_loss")
+        abs(float(old[name]) - float(new[name])) for name in ("accuracy.value", "log_loss")
     )
+    identical = first.model_digest == second.model_digest
     return Reproduction(
-        verdict=_verdict(weights_identical and not changed, largest, tolerance),
+        verdict=_verdict(identical and not changed, largest, tolerance),
         run=result.run,
         metrics=changed,
         largest=largest,
-        weights_identical=weights_identical,
-        environment=tuple(environment_changes),
+        weights_identical=identical,
+        environment=tuple(differences(first.environment, second.environment)),
     )
 
 

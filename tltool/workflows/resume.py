@@ -35,7 +35,7 @@ def resume(
         folder: the run folder.
         offline: open no network connection.
         observer: receives everything that is reported.
-        feature_cache: the folder of features that the run shared with others, if it did.
+        feature_cache: the folder of features that the run shared with other runs, if it did.
 
     Raises:
         UsageError: the run is finished or failed, or another process works on it.

@@ -1,4 +1,4 @@
-"""Divide a source of images once and for all, and write down or lay out the division."""
+"""Split a source of images, and optionally write the split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import SPLIT_NAMES, Catalog
-from tltool.data.sources.grouping import HINT, grouped
+from tltool.data.sources.grouping import HINT, assign_groups
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.source_cache import cache_folder
@@ -16,23 +16,27 @@ from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.workflows.dataset.export_split import FILE, How, export_split
-from tltool.workflows.dataset.splitting import check_shows, find_duplicates, report_duplicates
-from tltool.workflows.preflight.output_paths import refuse_among
+from tltool.workflows.dataset.export_split import How, export_split
+from tltool.workflows.dataset.splitting import (
+    find_duplicates,
+    report_duplicates,
+    show_duplicates_hint,
+)
+from tltool.workflows.preflight.output_paths import SPLIT_FILE, check_outside_images
 
-SHARE = 0.15
-"""Of validation and of test, where nothing else is said."""
+DEFAULT_SHARE = 0.15
+"""Of the validation set and of the test set."""
 _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Division:
-    """Images and where each goes.
+class DataSplit:
+    """The result of a split.
 
     Attributes:
         catalog: the readable images.
-        split: their parts, groups and folds.
-        written: the folder that was written, or None.
+        split: with groups and folds.
+        written: the folder of the written split, or None.
         ood_folder: the folder of the out-of-distribution images; None where there is no single
             folder, or only a copy in the cache.
     """
@@ -43,17 +47,17 @@ class Division:
     ood_folder: Path | None
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return the number of images by class, and in it by part and by fold."""
+        """Return the number of images by class, then by split and fold."""
         folds = sorted({fold for fold in self.split.folds if fold is not None})
-        parts = [name for name in SPLIT_NAMES if name in self.split.names]
-        columns = [*parts, *(f"fold {fold}" for fold in folds)]
-        found = {name: dict.fromkeys(columns, 0) for name in self.catalog.class_names}
-        given = self.split.folds or (None,) * len(self.catalog)
-        for item, name, fold in zip(self.catalog.items, self.split.names, given, strict=True):
-            found[item.label][name] += 1
+        splits = [name for name in SPLIT_NAMES if name in self.split.names]
+        columns = [*splits, *(f"fold {fold}" for fold in folds)]
+        counts = {name: dict.fromkeys(columns, 0) for name in self.catalog.class_names}
+        each_fold = self.split.folds or (None,) * len(self.catalog)
+        for item, name, fold in zip(self.catalog.items, self.split.names, each_fold, strict=True):
+            counts[item.label][name] += 1
             if fold is not None:
-                found[item.label][f"fold {fold}"] += 1
-        return found
+                counts[item.label][f"fold {fold}"] += 1
+        return counts
 
 
 def split_data(
@@ -70,36 +74,37 @@ def split_data(
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
-) -> Division:
-    """Divide images as ``finetune`` does, near copies and groups kept whole.
+) -> DataSplit:
+    """Split images as ``finetune`` does; duplicates and groups stay in one split.
 
     The source is only read.
 
     Args:
-        source: any source of images; validation and test parts that it gives are kept.
-        validation: share of the images, 0 for none; None is ``SHARE`` where the source gives no
-            validation part.
-        test: the same for the test.
-        group: what keeps images together, see ``grouped``; by default the table's column group.
-        kfold: number of folds to divide all but the test images into.
-        seed: of the division.
-        out: an absent or empty folder that gets split.csv, which is a source itself.
-        how: whether the images are copied or linked into it as well, part by part.
-        ood_images: name of a folder of out-of-distribution images, which are in no part.
+        source: any source of images; the validation and test splits that it defines are kept.
+        validation: share of the images, 0 for none; None is ``DEFAULT_SHARE`` if the source does
+            not define a validation split.
+        test: the same for the test split.
+        group: images of one group stay in one split, see ``assign_groups``; by default the column
+            ``group`` of a table.
+        kfold: number of cross-validation folds for all images except test.
+        seed: of the split.
+        out: a missing or empty folder for split.csv, which is itself a source.
+        how: whether the images are copied or linked there, or only listed.
+        ood_images: name of a folder of out-of-distribution images, which are in no split.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
-        observer: told about everything on the way.
+        observer: receives the progress and the messages.
 
     Raises:
-        UsageError: the fractions leave nothing, or are of parts that the source gives; ``out`` is
-            not empty, or lies among the images; or images in the cache should not be copied.
-        DataError: the images cannot be used, or a class has too few for the parts.
+        UsageError: the shares leave no training images, or are for splits that the source defines;
+            ``out`` is not empty or is among the images; or images in the cache are not copied.
+        DataError: the images cannot be used, or a class has too few images for the splits.
         EnvironmentProblem: ``out`` cannot be written.
     """
     observer = observer or SilentObserver()
     shares = _shares(validation, test, kfold)
     if group is not None and not group.strip():
-        raise UsageError("--group '' names nothing", hint=HINT)
+        raise UsageError("--group is empty", hint=HINT)
     if out is not None:
         _check_empty(out)
     observer.on_phase("audit", source)
@@ -107,28 +112,49 @@ def split_data(
         source, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
     if out is not None:
-        refuse_among(out, listing, option="--out")
-        _check_lasting(listing, how)
+        check_outside_images(out, listing, option="--out")
+        _check_not_in_cache(listing, how)
     _check_drawn(listing, validation, test)
     if listing.ood_images:
-        told = f"{len(listing.ood_images):,} images of {ood_images} are in no part"
-        observer.on_message(f"{told}; to train with them, name their folder as data.ood_images")
+        observer.on_message(
+            f"{len(listing.ood_images):,} out-of-distribution images in {ood_images} are in no"
+            " split; to train with them, set data.ood_images to their folder"
+        )
     ood_folder = _ood_folder(listing, ood_images)
     if group is not None:
-        listing = _grouped(listing, group)
+        listing = _with_groups(listing, group)
         _check_groups(listing, group, shares, kfold)
+    catalog = _audited(listing, observer)
+    split = _draw(catalog, shares, kfold, seed, show_duplicates_hint(source), observer)
+    result = DataSplit(catalog, split, out, ood_folder)
+    _check_every_class(result)
+    if out is not None:
+        export_split(out.resolve(), catalog, split, how, observer)
+    return result
+
+
+def _audited(listing: Listing, observer: Observer) -> Catalog:
     settings = DataSection()
-    checked = audit(
+    return audit(
         listing,
         on_bad=settings.on_bad,
         max_bad_fraction=settings.max_bad_fraction,
         max_pixels=settings.max_pixels,
         observer=observer,
-    )
-    observer.on_phase("split", f"{len(checked.catalog)} images")
-    catalog = checked.catalog
+    ).catalog
+
+
+def _draw(
+    catalog: Catalog,
+    shares: tuple[float, float],
+    kfold: int | None,
+    seed: int,
+    hint: str,
+    observer: Observer,
+) -> Split:
+    observer.on_phase("split", f"{len(catalog)} images")
     clusters = find_duplicates(catalog, observer)
-    _tell_given(catalog, observer)
+    _report_source_splits(catalog, observer)
     split = make_split(
         catalog,
         validation_fraction=shares[0],
@@ -138,12 +164,8 @@ def split_data(
     )
     if kfold:
         split = with_folds(catalog, split, kfold, seed=seed, clusters=clusters)
-    report_duplicates(catalog, split, clusters, see=check_shows(source), observer=observer)
-    division = Division(catalog, split, out, ood_folder)
-    _check_whole(division)
-    if out is not None:
-        export_split(out.resolve(), catalog, split, how, observer)
-    return division
+    report_duplicates(catalog, split, clusters, hint=hint, observer=observer)
+    return split
 
 
 def _ood_folder(listing: Listing, ood_images: str | None) -> Path | None:
@@ -151,105 +173,110 @@ def _ood_folder(listing: Listing, ood_images: str | None) -> Path | None:
     folders = {
         next((p for p in path.parents if p.name == name), None) for path in listing.ood_images
     }
-    found = folders.pop() if len(folders) == 1 else None
-    lasting = found is not None and not found.absolute().is_relative_to(cache_folder().absolute())
-    return found.absolute() if found is not None and lasting else None
+    folder = folders.pop() if len(folders) == 1 else None
+    if folder is None or folder.absolute().is_relative_to(cache_folder().absolute()):
+        return None
+    return folder.absolute()
 
 
-def _check_whole(division: Division) -> None:
-    """Refuse parts without a class, as a source may give them.
+def _check_every_class(result: DataSplit) -> None:
+    """Check that every split has images of every class; a source may define others.
 
     Raises:
-        DataError: names the classes and the parts.
+        DataError: names the classes and the splits.
     """
-    short = [
-        f"{part} has no image of {name!r}"
-        for name, row in division.counts().items()
-        for part, count in row.items()
+    missing = [
+        f"{split} has no image of {name!r}"
+        for name, row in result.counts().items()
+        for split, count in row.items()
         if not count
     ]
-    if short:
-        more = f", and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+    if missing:
+        more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise DataError(
-            f"{', '.join(short[:_NAMED])}{more}",
-            hint="the source gives these parts: add images, or take its parts apart",
+            f"{', '.join(missing[:_NAMED])}{more}",
+            hint="the source defines these splits: add images, or merge its splits into one source",
         )
 
 
 def _shares(validation: float | None, test: float | None, kfold: int | None) -> tuple[float, float]:
-    """Return the shares of validation and test, which together leave something."""
-    given = (SHARE if validation is None else validation, SHARE if test is None else test)
-    for option, share in zip(("--val", "--test"), given, strict=True):
+    """Return the shares of validation and test, which together are below 1."""
+    shares = (
+        DEFAULT_SHARE if validation is None else validation,
+        DEFAULT_SHARE if test is None else test,
+    )
+    for option, share in zip(("--val", "--test"), shares, strict=True):
         if not 0 <= share < 1:
             raise UsageError(
-                f"{option} {share:g} is no share of the images", hint="from 0, and below 1"
+                f"{option} {share:g} is not a valid share", hint="use a number >= 0 and < 1"
             )
-    if sum(given) >= 1:
+    if sum(shares) >= 1:
         raise UsageError(
-            f"--val {given[0]:g} and --test {given[1]:g} leave nothing for training",
-            hint="both are shares of the images, from 0, below 1 together",
+            f"--val {shares[0]:g} and --test {shares[1]:g} leave no images for training",
+            hint="the sum of both shares must be below 1",
         )
-    if not (any(given) or kfold):
-        raise UsageError("--val 0 and --test 0 divide nothing", hint="or give --kfold")
-    return given
+    if not (any(shares) or kfold):
+        raise UsageError(
+            "--val 0 and --test 0 do not split the images", hint="set one of them, or --kfold"
+        )
+    return shares
 
 
 def _check_drawn(listing: Listing, validation: float | None, test: float | None) -> None:
-    """Refuse a share of a part that is not drawn, since the source gives it.
+    """Check that no share is set for a split that the source defines.
 
     Raises:
         UsageError: names the option.
     """
-    given = {item.given_split for item in listing.items}
-    for option, share, parts in (
+    source_splits = {item.given_split for item in listing.items}
+    for option, share, splits in (
         ("--val", validation, ("validation",)),
-        ("--test", test, ("test", "validation")),  # with a validation part, nothing is drawn
+        ("--test", test, ("test", "validation")),  # with a validation split, nothing is drawn
     ):
-        kept = [part for part in parts if part in given]
+        kept = [split for split in splits if split in source_splits]
         if share and kept:
+            no_draw = ", so no split is drawn" if kept[0] == "validation" else ""
             raise UsageError(
-                f"{option} {share:g} would change nothing: {listing.source} gives a {kept[0]} part"
-                f" itself{', so that no part is drawn' if kept[0] == 'validation' else ''}",
-                hint=f"leave out {option}, or take the images of all parts as one source",
+                f"{option} {share:g} has no effect: {listing.source} defines a {kept[0]}"
+                f" split{no_draw}",
+                hint=f"omit {option}, or merge the splits of the source",
             )
 
 
-def _check_lasting(listing: Listing, how: How) -> None:
-    """Refuse to list or link images that lie in the cache, which anybody may empty.
+def _check_not_in_cache(listing: Listing, how: How) -> None:
+    """Check that images in the cache are copied, since the cache can be deleted at any time.
 
     Raises:
-        UsageError: they do.
+        UsageError: they would be listed or linked.
     """
     cache = cache_folder().absolute()
     if how != "copy" and any(i.path.absolute().is_relative_to(cache) for i in listing.items):
         raise UsageError(
-            f"the images of {listing.source} were unpacked into a cache that can be emptied at any"
-            f" time, so that {FILE} must not point there",
+            f"the images of {listing.source} are in the cache, which can be deleted at any time, so"
+            f" {SPLIT_FILE} must not refer to them",
             hint="copy them: --how copy",
         )
 
 
-def _grouped(listing: Listing, by: str) -> Listing:
-    """Return the listing with groups; those that it has are what ``group`` means."""
-    known = by.lower() == "group" and any(item.group is not None for item in listing.items)
-    return listing if known else grouped(listing, by)
+def _with_groups(listing: Listing, by: str) -> Listing:
+    """Return the listing with groups; ``group`` means those that it already has."""
+    has_groups = by.lower() == "group" and any(item.group is not None for item in listing.items)
+    return listing if has_groups else assign_groups(listing, by)
 
 
 def _check_groups(
     listing: Listing, by: str, shares: tuple[float, float], kfold: int | None
 ) -> None:
-    """Refuse groups that are too few for the parts; an image without one is a group of its own.
+    """Check that every class has enough groups; an image without a group counts as one.
 
     Raises:
-        DataError: names the classes.
+        DataError: names the classes with too few.
     """
-    given = {item.given_split for item in listing.items}
-    parts = (
-        0
-        if "validation" in given
-        else 1 + bool(shares[0]) + bool(shares[1] and "test" not in given)
-    )
-    needed = max(parts, kfold or 0)
+    source_splits = {item.given_split for item in listing.items}
+    drawn = 0
+    if "validation" not in source_splits:
+        drawn = 1 + bool(shares[0]) + bool(shares[1] and "test" not in source_splits)
+    needed = max(drawn, kfold or 0)
     free = [item for item in listing.items if item.given_split in (None, "train")]
     groups: dict[str, set[str]] = {}
     for item in free:
@@ -258,37 +285,37 @@ def _check_groups(
         f"{name!r} has {len(groups[name])}" for name in sorted(groups) if len(groups[name]) < needed
     ]
     if few:
-        what = f"{kfold} folds" if needed > parts else f"{parts} parts"
+        what = f"{kfold} folds" if needed > drawn else f"{drawn} splits"
         raise DataError(
-            f"--group {by} leaves too few groups for {what}: {', '.join(few)}",
-            hint="ask for fewer parts (--test 0, a smaller --kfold), or group by something else",
+            f"--group {by} gives too few groups for {what}: {', '.join(few)}",
+            hint="use fewer splits (--test 0, a smaller --kfold), or another --group",
         )
 
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(
-            f"'{folder}' is a file", hint="give a folder with --out; it was not touched"
+            f"'{folder}' is a file", hint="give a folder with --out; the file was not changed"
         )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            f"'{folder}' is not empty", hint="give another folder with --out; it was not touched"
+            f"'{folder}' is not empty", hint="give another folder with --out; it was not changed"
         )
 
 
-def _tell_given(catalog: Catalog, observer: Observer) -> None:
-    parts = {item.given_split for item in catalog.items}
-    given = [name for name in SPLIT_NAMES if name in parts]
-    if "validation" in given:
-        observer.on_message(f"the source gives parts itself, which are kept: {', '.join(given)}")
-    elif "test" in given:
-        observer.on_message("the source gives a test part itself, which is kept")
-    elif "train" in given and None in parts:
-        observer.on_message("images that the source calls train are divided like the others")
+def _report_source_splits(catalog: Catalog, observer: Observer) -> None:
+    defined = {item.given_split for item in catalog.items}
+    names = [name for name in SPLIT_NAMES if name in defined]
+    if "validation" in names:
+        observer.on_message(f"the splits defined by the source are kept: {', '.join(names)}")
+    elif "test" in names:
+        observer.on_message("the test split defined by the source is kept")
+    elif "train" in names and None in defined:
+        observer.on_message("images marked train in the source are split like the others")
 
 
 def counts_rows(counts: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of the table of counts, with a line of sums."""
+    """Return the columns and rows of the table of counts, with the totals."""
     columns = list(next(iter(counts.values())))
     rows = [[name, *(f"{row[column]:,}" for column in columns)] for name, row in counts.items()]
     sums = [sum(row[column] for row in counts.values()) for column in columns]

@@ -105,7 +105,7 @@ def sweep(
         grid: values by key of the recipe.
         seeds: seeds of the runs.
         settings: further settings of all runs.
-        budget: seconds; no run is begun that would probably end after them.
+        budget: seconds; no run is started that would probably end later.
         observer: receives everything that is reported.
 
     Raises:
@@ -117,29 +117,58 @@ def sweep(
         Combination(dict(zip(grid, values, strict=True)))
         for values in itertools.product(*grid.values())
     ]
-    plan = [
-        (seed, one, resolve(_recipe(recipe, one.settings, seed, settings)))
-        for seed in seeds
-        for one in combinations
-    ]
-    for _, _, spec in plan:
-        check_spec(spec, options.weights)
-    first = plan[0][2].recipe
-    listing = list_group(first.data, options, observer)
-    open_run_group(out, listing, options, observer)
+    plan = _plan(recipe, combinations, seeds, settings)
+    for one in plan:
+        check_spec(one.spec, options.weights)
+    first = plan[0].spec.recipe
+    open_run_group(out, list_group(first.data, options, observer), options, observer)
+    options = replace(options, feature_cache=out / "cache")
     clock = _Clock(budget)
-    for done, (seed, one, spec) in enumerate(plan):
+    for done, one in enumerate(plan):
         if not clock.suffices():
             break
-        summary = f"{_summary(one.settings)}, seed {seed}"
-        observer.on_message(f"run {done + 1} of {len(plan)}: {summary}")
-        folder = out / f"{combinations.index(one) + 1:03d}-seed{seed}"
-        own = replace(options, out=folder, feature_cache=out / "cache")
-        one.add(seed, folder, metrics_of(spec, own, observer))
+        observer.on_message(f"run {done + 1} of {len(plan)}: {one.summary}")
+        folder = out / one.folder
+        metrics = metrics_of(one.spec, replace(options, out=folder), observer)
+        one.combination.add(one.seed, folder, metrics)
         clock.ended()
     trained = sum(len(one.runs) for one in combinations)
     monitor = first.train.early_stopping.monitor
     return _judge(combinations, monitor, left_out=len(plan) - trained)
+
+
+@dataclass(frozen=True)
+class _PlannedRun:
+    """One run of a sweep: a combination with a seed, the name of its folder, and what it does."""
+
+    combination: Combination
+    seed: int
+    folder: str
+    spec: RunSpec
+
+    @property
+    def summary(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.combination.settings.items())
+        return f"{settings or 'the recipe as it is'}, seed {self.seed}"
+
+
+def _plan(
+    recipe: RecipeFile,
+    combinations: Sequence[Combination],
+    seeds: Sequence[int],
+    settings: Sequence[str | Override],
+) -> list[_PlannedRun]:
+    """Return all runs: each combination with the first seed, then each with the next."""
+    return [
+        _PlannedRun(
+            combination,
+            seed,
+            f"{number:03d}-seed{seed}",
+            resolve(_recipe(recipe, combination.settings, seed, settings)),
+        )
+        for seed in seeds
+        for number, combination in enumerate(combinations, start=1)
+    ]
 
 
 class _Clock:
@@ -222,7 +251,3 @@ def paired_interval(
     error = statistics.stdev(pairs) / math.sqrt(len(pairs))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1)) * error
     return mean, mean - half, mean + half
-
-
-def _summary(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "the recipe as it is"

@@ -108,7 +108,7 @@ def settings_of(
 def train(
     recipe: "Recipe", options: run_options.RunOptions, *, json: bool, quiet: bool, debug: bool
 ) -> None:
-    """Check what can be checked at once, train, and print the result."""
+    """Run the quick checks, train, and print the result."""
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.run import check_run
     from tltool.workflows.resolve.run_spec import resolve

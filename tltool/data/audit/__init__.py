@@ -1,1 +1,1 @@
-"""Every file decoded once before training, and leakage between parts."""
+"""Checks every file before training, and finds leakage between splits."""

@@ -1,4 +1,4 @@
-"""One file under the magnifier: what it is, whether it decodes, what is odd about it."""
+"""Inspects one image file: format, header, decoding, and properties worth a warning."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from tltool.data.catalog import Item
 from tltool.data.decoding import transcode
-from tltool.data.decoding.gif import breaks_off
+from tltool.data.decoding.gif import is_truncated
 from tltool.data.decoding.header import BadFileError, Header, read_header
 from tltool.data.duplicates import perceptual_hash
 from tltool.errors import DataError
 
 
 class DecodedFacts(NamedTuple):
-    """What decoding a file has shown.
+    """The properties found by decoding a file.
 
     Attributes:
         height: of the upright image, in pixels.
@@ -44,10 +44,10 @@ class DecodedFacts(NamedTuple):
 
 Decoder = Callable[[bytes], DecodedFacts]
 
-GONE = "it is a link to nothing"
-CIRCLE = "it is a link that leads in a circle"
-NO_FILE = "it is a pipe, a socket or a device, or else no regular file"
-_FOCUS_SIDE = 128  # pixels a side at which sharpness is measured, so that sizes compare
+BROKEN_LINK = "broken symbolic link"
+LINK_LOOP = "symbolic link that points to itself (a loop)"
+NOT_REGULAR = "not a regular file (a pipe, a socket or a device)"
+_FOCUS_SIDE = 128  # pixels per side at which sharpness is measured, to be independent of size
 
 _EXTENSIONS = {
     "jpeg": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -62,7 +62,7 @@ _IMAGE_EXTENSIONS = {name for names in _EXTENSIONS.values() for name in names}
 
 @dataclass(frozen=True)
 class FileWarning:
-    """Something odd about a file that can be used all the same."""
+    """An unusual property of a file that can be used."""
 
     kind: str
     detail: str
@@ -70,12 +70,20 @@ class FileWarning:
 
 @dataclass(frozen=True)
 class Inspected:
-    """A file that can be used: the item with what is now known, and what is odd about it."""
+    """A usable file.
+
+    Attributes:
+        item: audited.
+        warnings: about the file.
+        header: of the file.
+        decoded: what decoding has shown.
+        size: in bytes.
+    """
 
     item: Item
-    notes: list[FileWarning]
+    warnings: list[FileWarning]
     header: Header
-    seen: DecodedFacts
+    decoded: DecodedFacts
     size: int
 
 
@@ -85,13 +93,13 @@ def inspect_file(item: Item, *, max_pixels: int, decode: Decoder) -> Inspected:
     Raises:
         BadFileError: it cannot be used.
     """
-    with named_problems():
+    with as_bad_file_error():
         return _inspect(item, max_pixels, decode)
 
 
 @contextmanager
-def named_problems() -> Iterator[None]:
-    """Turn what reading a file can raise into ``BadFileError``."""
+def as_bad_file_error() -> Iterator[None]:
+    """Convert the errors of reading a file to ``BadFileError``."""
     try:
         yield
     except transcode.DamagedError as error:
@@ -101,28 +109,28 @@ def named_problems() -> Iterator[None]:
     except OSError as error:
         raise BadFileError("unreadable", error.strerror or str(error)) from None
     except MemoryError:
-        raise BadFileError("too large", "it does not fit into memory") from None
+        raise BadFileError("too large", "does not fit into memory") from None
 
 
 def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
-    """Return header and bytes of a file; one that claims too many pixels is not read.
+    """Return the header and the bytes of a file; one with too many pixels is not read.
 
     Raises:
-        BadFileError: it is empty, no regular file or no whole image header, or a GIF that breaks
-            off behind its first frame.
-        OSError: the disk's own error.
+        BadFileError: it is empty, not a regular file, without a complete image header, or a GIF
+            that is truncated after its first frame.
+        OSError: the file cannot be read.
     """
     status = _status(path)
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise BadFileError("unreadable", NO_FILE)
+        raise BadFileError("unreadable", NOT_REGULAR)
     if status.st_size == 0:
         raise BadFileError("empty", "0 bytes")
     with path.open("rb") as file:
         header = read_header(file, max_pixels)
         file.seek(0)
         data = file.read()
-    if header.format == "gif" and breaks_off(data):  # the decoder stops behind the first frame
-        raise BadFileError("damaged", "it is truncated")
+    if header.format == "gif" and is_truncated(data):  # the decoder stops after the first frame
+        raise BadFileError("damaged", "truncated")
     return header, data
 
 
@@ -131,49 +139,49 @@ def _status(path: Path) -> os.stat_result:
         return path.stat()
     except FileNotFoundError:
         if path.is_symlink():
-            raise BadFileError("unreadable", GONE) from None
+            raise BadFileError("unreadable", BROKEN_LINK) from None
         raise
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise BadFileError("unreadable", CIRCLE) from None
+            raise BadFileError("unreadable", LINK_LOOP) from None
         raise
 
 
 def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
     header, data = read_file(item.path, max_pixels)
     stored = transcode.decodes_as_stored(data)
-    seen = decode(data if stored else transcode.transcode(data, name=item.path.name))
+    decoded = decode(data if stored else transcode.transcode(data, name=item.path.name))
     checked = replace(
         item,
         sha256=hashlib.sha256(data).hexdigest(),
-        width=seen.width,
-        height=seen.height,
+        width=decoded.width,
+        height=decoded.height,
         format=header.format,
-        orientation=seen.orientation,
-        brightness=float(perceptual_hash.luma(seen.thumbnail).mean()),
-        sharpness=seen.sharpness,
-        perceptual_hash=perceptual_hash.perceptual_hashes(seen.thumbnail[np.newaxis])[0],
+        orientation=decoded.orientation,
+        brightness=float(perceptual_hash.luma(decoded.thumbnail).mean()),
+        sharpness=decoded.sharpness,
+        perceptual_hash=perceptual_hash.perceptual_hashes(decoded.thumbnail[np.newaxis])[0],
     )
-    return Inspected(checked, odd_notes(item.path, header), header, seen, len(data))
+    return Inspected(checked, file_warnings(item.path, header), header, decoded, len(data))
 
 
-def odd_notes(path: Path, header: Header) -> list[FileWarning]:
-    """Return what is odd about a file, but does no harm to it."""
-    notes, image_format = [], header.format
+def file_warnings(path: Path, header: Header) -> list[FileWarning]:
+    """Return the unusual properties of a usable file."""
+    warnings, image_format = [], header.format
     extension = path.suffix.lower()
     expected = _EXTENSIONS.get(image_format, set())
     if extension not in expected and (expected or extension in _IMAGE_EXTENSIONS):
-        detail = f"it is a {image_format.upper()} file; used all the same"
-        notes.append(FileWarning("wrong extension", detail))
+        detail = f"the content is {image_format.upper()}; the file is used"
+        warnings.append(FileWarning("wrong extension", detail))
     if header.frames > 1:
-        detail = f"only the first of its {header.frames} frames is used"
-        notes.append(FileWarning("animated", detail))
-    return notes
+        detail = f"only the first of {header.frames} frames is used"
+        warnings.append(FileWarning("animated", detail))
+    return warnings
 
 
 @functools.cache  # building the graph takes longer than decoding a hundred images
 def image_decoder() -> Decoder:
-    """Return a function that decodes the bytes of a file as training does."""
+    """Return a function that decodes the bytes of a file with the decoder used in training."""
     import tensorflow as tf
 
     from tltool.data.decoding import exif
@@ -182,7 +190,7 @@ def image_decoder() -> Decoder:
     signature = [tf.TensorSpec([], tf.string)]
 
     def _sharpness(stored: tf.Tensor) -> tf.Tensor:
-        """Return the variance of the Laplacian, scalar float32, of green as the most like grey.
+        """Return the variance of the Laplacian of the green channel, float32 scalar.
 
         Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
         """
@@ -196,7 +204,7 @@ def image_decoder() -> Decoder:
         stored, orientation = decode_stored(data)
         side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
         small = tf.image.resize(stored, side, method="area")
-        # turning the small copy is the same and costs nothing
+        # rotating the thumbnail gives the same result and is cheap
         upright = exif.turn_upright(small, orientation)
         return tf.shape(stored), orientation, upright, _sharpness(stored)
 
@@ -209,7 +217,7 @@ def image_decoder() -> Decoder:
         except tf.errors.ResourceExhaustedError:
             raise MemoryError from None
         except tf.errors.OpError:
-            raise BadFileError("damaged", "it is truncated or damaged") from None
+            raise BadFileError("damaged", "truncated or corrupted") from None
         height, width, _ = shape.numpy().tolist()
         turned = int(orientation.numpy())
         if turned >= 5:

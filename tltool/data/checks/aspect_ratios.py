@@ -1,4 +1,4 @@
-"""Aspect ratios, and what each way of making an image square does to them."""
+"""Measures aspect ratios and recommends how to resize images to a square."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SQUARE = 1.005
-_HARMLESS_STRETCH = 1.1
-_BEARABLE_CUT = 0.35
+_MAX_STRETCH = 1.1
+_MAX_CROPPED = 0.35
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What becomes of the images in a square.
+    """Aspect ratios, and the effect of each value of ``data.resize``.
 
     Attributes:
-        aspects: width over height at the 5th, 50th and 95th percentile.
-        stretch: of squash, how much longer one axis gets than the other: median, 90th percentile.
-        cut: of crop, the share of an image that is cut away; of pad, the share of the square that
-            stays black: median, 90th percentile.
+        aspects: width divided by height at the 5th, 50th and 95th percentile.
+        stretch: of squash, the stretch of one axis relative to the other: median, 90th percentile.
+        cut: of crop, the share of an image that is cropped; of pad, the share of the square that is
+            black: median, 90th percentile.
         recommended: the value for ``data.resize``.
-        reason: for it, in a sentence.
+        reason: of the recommendation.
     """
 
     aspects: tuple[float, float, float]
@@ -34,18 +34,18 @@ class Shape:
     reason: str
 
 
-def measure_shape(aspects: NDArray[np.float32], *, tells_class: bool) -> Shape:
-    """Measure the aspect ratios, float32 [N] of width over height, N at least 1.
+def measure_shape(aspects: NDArray[np.float32], *, predicts_class: bool) -> Shape:
+    """Return the distribution of the aspect ratios, and a recommendation.
 
     Args:
-        aspects: of the upright images.
-        tells_class: whether the aspect ratio alone predicts the class, so that squash and pad
-            would show the model the answer.
+        aspects: width divided by height of the upright images, float32 [N], N at least 1.
+        predicts_class: whether the aspect ratio alone predicts the class, so that squash and pad
+            would let the model learn it as a shortcut.
     """
     long = np.maximum(aspects, 1 / aspects)
     stretch = _percentiles(long, (50, 90))
     cut = _percentiles(1 - 1 / long, (50, 90))
-    recommended, reason = _recommended(stretch[1], cut[1], tells_class=tells_class)
+    recommended, reason = _recommended(stretch[1], cut[1], predicts_class=predicts_class)
     low, middle, high = _percentiles(aspects, (5, 50, 95))
     return Shape(
         (low, middle, high), (stretch[0], stretch[1]), (cut[0], cut[1]), recommended, reason
@@ -53,17 +53,17 @@ def measure_shape(aspects: NDArray[np.float32], *, tells_class: bool) -> Shape:
 
 
 def _recommended(
-    stretch: float, cut: float, *, tells_class: bool
+    stretch: float, cut: float, *, predicts_class: bool
 ) -> tuple[Literal["squash", "crop", "pad"], str]:
-    if tells_class:
-        return "crop", "squash and pad would show the model an aspect ratio that tells the class"
+    if predicts_class:
+        return "crop", "the aspect ratio predicts the class, and squash and pad would reveal it"
     if stretch < _SQUARE:
-        return "squash", "the images are square already"
-    if stretch <= _HARMLESS_STRETCH:
-        return "squash", f"nine in ten images are stretched by {stretch - 1:.0%} at most"
-    if cut <= _BEARABLE_CUT:
-        return "crop", f"nine in ten images lose {cut:.0%} at most, and nothing is distorted"
-    return "pad", f"crop would cut away {cut:.0%} or more of one image in ten"
+        return "squash", "the images are square"
+    if stretch <= _MAX_STRETCH:
+        return "squash", f"90% of the images are stretched by {stretch - 1:.0%} at most"
+    if cut <= _MAX_CROPPED:
+        return "crop", f"90% of the images lose {cut:.0%} at most, without distortion"
+    return "pad", f"crop would remove {cut:.0%} or more of 10% of the images"
 
 
 def _percentiles(values: NDArray[np.floating], at: Sequence[int]) -> list[float]:

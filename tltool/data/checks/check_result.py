@@ -1,4 +1,4 @@
-"""Everything that a check of a data set has found, and the few lines that sum it up."""
+"""The result of a check of a data set, and its summary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tltool.data.catalog import Item
 from tltool.data.checks.aspect_ratios import Shape
 from tltool.data.checks.class_imbalance import Balance
 from tltool.data.checks.duplicate_findings import NOT_COMPARED
-from tltool.data.checks.file_findings import MANY
+from tltool.data.checks.file_findings import CROSS_CLASS_LINK, TOO_MANY_UNUSABLE
 from tltool.data.checks.findings import SEVERITIES, Finding
 from tltool.data.checks.recipe_choice import TINY
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
@@ -22,41 +22,41 @@ BAD_KINDS = (
     *("unreadable", "empty", "damaged", "not an image", "unsupported"),
     *("too many pixels", "too large"),
 )
-_ODD_KINDS = (
+_UNUSUAL_KINDS = (
     *("wrong extension", "extreme aspect", "tiny", "animated", "outside the class folders"),
     *(
-        "link to other images",
+        CROSS_CLASS_LINK,
         "empty class folder",
         "CMYK",
         "16 bit",
         "transparent",
-        "turned by EXIF",
+        "EXIF orientation",
         "huge",
     ),
 )
 _CLASS_KINDS = (
-    *("class without images", "class too small", "same class name", "uneven classes"),
+    *("class without images", "class too small", "similar class names", "class imbalance"),
     "small class",
     "only one class",
 )
 
-_CLASS_TOLD = {
-    "class without images": "{} more without a usable image",
+_CLASS_MESSAGES = {
+    "class without images": "{} without a usable image",
     "class too small": "{} too small",
     "small class": "{} small",
-    "same class name": "{} spelled in two ways",
+    "similar class names": "{} with similar names",
 }
 
-Verdict = Literal["ok", "look", "serious", "unknown"]
-"""``unknown`` where there was nothing to judge by."""
+Verdict = Literal["ok", "warning", "serious", "unknown"]
+"""``unknown`` where a check was not possible."""
 
 
-class Line(NamedTuple):
+class SummaryLine(NamedTuple):
     """One line of the summary."""
 
-    what: str
+    check: str
     verdict: Verdict
-    told: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ class CheckResult:
 
     Attributes:
         source: as the user named it.
-        root: folder of the files; for other sources than folders that of their copy.
-        images: files with an image's name.
-        bytes: size of the usable ones.
+        root: folder of the files; for sources that are not folders, the cached copy.
+        images: number of files with the extension of an image.
+        bytes: total size of the usable ones.
         items: the usable ones, audited.
         findings: serious ones first.
         clusters: of the duplicates, by position in ``items`` and, after them, ``ood_images``.
-        network: whose features had a say in them; None if its weights are not at hand.
-        balance: of the classes, None without a usable image.
-        shape: aspect ratios, None without a usable image.
-        shortcuts: properties tried, the best predictor first.
-        given_splits: names of the splits that the source gives.
-        recipe: the shipped recipe that suits, None where the usual ones do.
-        ood_source: where the out-of-distribution images are; None without such.
-        ood_count: how many there are.
+        network: whose features verified near duplicates; None if its weights are not available.
+        balance: of the classes; None without a usable image.
+        shape: aspect ratios; None without a usable image.
+        shortcuts: properties analysed, the best predictor first.
+        given_splits: names of the splits that the source defines.
+        recipe: recommended; None for the default recipe.
+        ood_source: folder or source of the out-of-distribution images; None without these.
+        ood_count: number of them.
         ood_images: the usable ones, audited.
     """
 
@@ -104,17 +104,17 @@ class CheckResult:
         return sum(finding.severity == severity for finding in self.findings)
 
     def describe_serious(self) -> str:
-        """Return how many serious findings there are, in words."""
+        """Return the number of serious findings, in words."""
         count = self.count("serious")
         return f"{count:,} serious finding{'s' * (count != 1)}"
 
     def shown(self, path: Path) -> str:
-        """Return how a person knows a file: as it is spelled, or by its place in the source."""
+        """Return the displayed path of a file: in the source as the user named it, or the file."""
         inside = path.is_relative_to(self.root)
         return str(Path(self.source) / path.relative_to(self.root) if inside else path)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the items as a JSON-ready document."""
+        """Return everything except the items as a JSON-ready document."""
         items = [*self.items, *self.ood_images]
         return {
             "source": self.source,
@@ -127,7 +127,8 @@ class CheckResult:
             "classes": asdict(self.balance) if self.balance else None,
             "shape": asdict(self.shape) if self.shape else None,
             "shortcuts": [
-                {**asdict(each), "lift": each.lift, "found": each.found} for each in self.shortcuts
+                {**asdict(each), "lift": each.lift, "is_shortcut": each.is_shortcut}
+                for each in self.shortcuts
             ],
             "recipe": self.recipe,
             "network": self.network,
@@ -146,14 +147,14 @@ class CheckResult:
         }
 
 
-def summary(result: CheckResult) -> list[Line]:
-    """Return one line for each kind of check, for a person to read in ten seconds."""
+def summary(result: CheckResult) -> list[SummaryLine]:
+    """Return one line for each kind of check."""
     return [
         _unusable(result),
-        _told(result, "odd files", _ODD_KINDS, none="none"),
+        _count_line(result, "unusual files", _UNUSUAL_KINDS, none="none"),
         *_ood_images(result),
-        _conflicts(result),
-        _leaks(result),
+        _label_conflicts(result),
+        _leakage(result),
         _duplicates(result),
         _classes(result),
         _shortcuts(result),
@@ -161,117 +162,115 @@ def summary(result: CheckResult) -> list[Line]:
     ]
 
 
-def _verdict(found: Sequence[Finding]) -> Verdict:
-    severities = {finding.severity for finding in found}
+def _verdict(findings: Sequence[Finding]) -> Verdict:
+    severities = {finding.severity for finding in findings}
     if "serious" in severities:
         return "serious"
-    return "look" if "warning" in severities else "ok"
+    return "warning" if "warning" in severities else "ok"
 
 
-def _of(result: CheckResult, kinds: Sequence[str]) -> list[Finding]:
+def _of_kinds(result: CheckResult, kinds: Sequence[str]) -> list[Finding]:
     return [finding for finding in result.findings if finding.kind in kinds]
 
 
-def _counted(found: Sequence[Finding]) -> str:
-    kinds = Counter(finding.kind for finding in found)
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+def _count_line(result: CheckResult, check: str, kinds: Sequence[str], *, none: str) -> SummaryLine:
+    findings = _of_kinds(result, kinds)
+    counts = Counter(finding.kind for finding in findings).most_common()
+    message = ", ".join(f"{count:,} {kind}" for kind, count in counts)
+    return SummaryLine(check, _verdict(findings), message or none)
 
 
-def _told(result: CheckResult, what: str, kinds: Sequence[str], *, none: str) -> Line:
-    found = _of(result, kinds)
-    return Line(what, _verdict(found), _counted(found) or none)
+def _unusable(result: CheckResult) -> SummaryLine:
+    line = _count_line(result, "unusable files", BAD_KINDS, none="every file can be read")
+    if _of_kinds(result, (TOO_MANY_UNUSABLE,)):
+        return line._replace(message=f"{line.message}; too many for training")
+    return line
 
 
-def _unusable(result: CheckResult) -> Line:
-    line = _told(result, "unusable files", BAD_KINDS, none="every file can be read")
-    return line._replace(told=f"{line.told}; too many to train") if _of(result, (MANY,)) else line
+def _label_conflicts(result: CheckResult) -> SummaryLine:
+    findings = _of_kinds(result, ("label conflict",))
+    message = f"{_images_are(len(findings))} in more than one class" if findings else "none"
+    return SummaryLine("label conflicts", _verdict(findings), message)
 
 
-def _conflicts(result: CheckResult) -> Line:
-    found = _of(result, ("label conflict",))
-    told = f"{_pictures(len(found))} in more than one class"
-    return Line("label conflicts", _verdict(found), told if found else "none")
-
-
-def _leaks(result: CheckResult) -> Line:
-    found = _of(result, ("leak across splits",))
+def _leakage(result: CheckResult) -> SummaryLine:
+    findings = _of_kinds(result, ("data leakage",))
     if len(result.given_splits) < 2:
-        return Line("leaks across splits", "unknown", "not looked at: the source gives no splits")
-    told = f"no picture is in two of {', '.join(result.given_splits)}"
-    if found:
-        told = f"{_pictures(len(found))} in more than one split"
-    return Line("leaks across splits", _verdict(found), told)
+        return SummaryLine("data leakage", "unknown", "not checked: the source defines no splits")
+    message = f"no duplicates across {', '.join(result.given_splits)}"
+    if findings:
+        message = f"{_images_are(len(findings))} in more than one split"
+    return SummaryLine("data leakage", _verdict(findings), message)
 
 
-def _duplicates(result: CheckResult) -> Line:
-    """Count each cluster once: where it is named, so that table and findings agree."""
+def _duplicates(result: CheckResult) -> SummaryLine:
+    """Count each cluster once, also one that is a label conflict or leakage."""
     kinds = Counter(finding.kind for finding in result.findings)
     exact, near = kinds["exact duplicate"], kinds["near duplicate"]
     above = len(result.clusters) - exact - near
     if exact + near:
-        told = f"{exact:,} exactly, {near:,} nearly"
-        told += f", {above:,} told above" if above else ""
-        told = f"{_pictures(len(result.clusters))} there more than once: {told}"
+        message = f"{exact:,} exact, {near:,} near"
+        message += f", {above:,} counted above" if above else ""
+        count = len(result.clusters)
+        message = f"{count:,} image{'s' * (count != 1)} with duplicates: {message}"
     else:
-        told = f"none beside the {above:,} told above" if above else "none"
-    if _of(result, (NOT_COMPARED,)):
-        told += "; not all pairs were compared, since many images have one layout"
-    return Line("duplicates", "look" if exact + near else "ok", told)
+        message = f"none except the {above:,} counted above" if above else "none"
+    if _of_kinds(result, (NOT_COMPARED,)):
+        message += "; not all pairs were compared, because many images share a layout"
+    return SummaryLine("duplicates", "warning" if exact + near else "ok", message)
 
 
-def _ood_images(result: CheckResult) -> Iterator[Line]:
-    """Yield what is known of the out-of-distribution images, if there are any."""
+def _ood_images(result: CheckResult) -> Iterator[SummaryLine]:
+    """Yield a line about the out-of-distribution images, if there are any."""
     if result.ood_source is None:
         return
     paths = {item.path for item in result.ood_images}
-    found = _of(result, ("label conflict",))
-    among = sum(not paths.isdisjoint((f.path, *f.related)) for f in found)
-    lost = result.ood_count - len(result.ood_images)
-    told = f"{result.ood_count:,} of {result.ood_source!r}"
-    told += f", {lost:,} cannot be used" if lost else ""
-    told += f", {_pictures(among)} in a class too" if among else ""
-    yield Line("OOD images", "serious" if lost or among else "ok", told)
+    conflicts = _of_kinds(result, ("label conflict",))
+    in_a_class = sum(not paths.isdisjoint((f.path, *f.related)) for f in conflicts)
+    unusable = result.ood_count - len(result.ood_images)
+    message = f"{result.ood_count:,} in {result.ood_source!r}"
+    message += f", {unusable:,} unusable" if unusable else ""
+    message += f", {_images_are(in_a_class)} also in a class" if in_a_class else ""
+    yield SummaryLine("OOD images", "serious" if unusable or in_a_class else "ok", message)
 
 
-def _pictures(count: int) -> str:
-    return "1 picture is" if count == 1 else f"{count:,} pictures are"
+def _images_are(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count:,} images are"
 
 
-def _classes(result: CheckResult) -> Line:
-    found = _of(result, _CLASS_KINDS)
+def _classes(result: CheckResult) -> SummaryLine:
+    findings = _of_kinds(result, _CLASS_KINDS)
     if result.balance is None:
-        return Line("classes", "serious", "no usable image")
+        return SummaryLine("classes", "serious", "no usable image")
     counts = list(result.balance.counts.values())
     sizes = dict.fromkeys(f"{count:,}" for count in (counts[-1], counts[0]))
     classes = "1 class" if len(counts) == 1 else f"{len(counts):,} classes"
-    told = f"{classes} of {' to '.join(sizes)} image{'s' * (sizes.keys() != {'1'})}"
-    kinds = Counter(finding.kind for finding in found)
-    more = [_CLASS_TOLD.get(kind, kind).format(f"{n:,}") for kind, n in kinds.most_common()]
-    return Line("classes", _verdict(found), "; ".join([told, ", ".join(more)] if more else [told]))
+    size = f"{classes} of {' to '.join(sizes)} image{'s' * (sizes.keys() != {'1'})}"
+    kinds = Counter(finding.kind for finding in findings).most_common()
+    problems = ", ".join(_CLASS_MESSAGES.get(kind, kind).format(f"{n:,}") for kind, n in kinds)
+    message = f"{size}; {problems}" if problems else size
+    return SummaryLine("classes", _verdict(findings), message)
 
 
-def _shortcuts(result: CheckResult) -> Line:
-    found = [finding for finding in result.findings if finding.kind.startswith("shortcut")]
+def _shortcuts(result: CheckResult) -> SummaryLine:
+    findings = [finding for finding in result.findings if finding.kind.startswith("shortcut")]
     if not result.shortcuts:
         counts = result.balance.counts.values() if result.balance else ()
         if sum(count >= FOLDS for count in counts) < 2:
-            told = f"not looked at: fewer than two classes have {FOLDS} images"
-            return Line("shortcuts", "unknown", told)
-        return Line("shortcuts", "ok", "none: the images do not differ in what was looked at")
-    named = [each for each in result.shortcuts if each.found] or result.shortcuts[:1]
-    told = ", ".join(f"{each.name} {each.accuracy:.0%}" for each in named)
-    lead = "" if found else "none; best guess by "
-    return Line(
-        "shortcuts",
-        _verdict(found),
-        f"{lead}{told} (largest class {result.shortcuts[0].majority:.0%})",
-    )
+            message = f"not checked: fewer than two classes have {FOLDS} images"
+            return SummaryLine("shortcuts", "unknown", message)
+        return SummaryLine("shortcuts", "ok", "none: all images have the same file properties")
+    named = [each for each in result.shortcuts if each.is_shortcut] or result.shortcuts[:1]
+    accuracies = ", ".join(f"{each.name} {each.accuracy:.0%}" for each in named)
+    start = "" if findings else "none; best predictor: "
+    baseline = f"(majority class {result.shortcuts[0].majority:.0%})"
+    return SummaryLine("shortcuts", _verdict(findings), f"{start}{accuracies} {baseline}")
 
 
-def _shape(result: CheckResult) -> Iterator[Line]:
+def _shape(result: CheckResult) -> Iterator[SummaryLine]:
     if result.shape is not None:
         shape = result.shape
-        yield Line("shape", "ok", f"data.resize={shape.recommended}: {shape.reason}")
+        yield SummaryLine("aspect ratio", "ok", f"data.resize={shape.recommended}: {shape.reason}")
     if result.recipe is not None:
-        told = f"{result.recipe}: nearly all images are grey, and {TINY} pixels a side at most"
-        yield Line("recipe", "ok", told)
+        message = f"{result.recipe}: nearly all images are grey and at most {TINY} pixels per side"
+        yield SummaryLine("recipe", "ok", message)

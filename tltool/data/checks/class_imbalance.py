@@ -1,4 +1,4 @@
-"""How the images are spread over the classes, and whether the classes are what was meant."""
+"""Checks the class distribution: imbalance, small classes, ambiguous class names."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
 from tltool.data.duplicates.find_duplicates import Cluster
 
-UNEVEN = 3.0
+IMBALANCED = 3.0
+"""Ratio of the largest class to the smallest."""
 FEWEST = 3
-"""Different images of a class below which it cannot be in training, validation and test."""
+"""Smallest number of different images for a training, a validation and a test split."""
 FEW = 20
 
 
 @dataclass(frozen=True)
 class Balance:
-    """Counts of the classes.
+    """The class distribution.
 
     Attributes:
         counts: usable images of each class, largest first.
-        different: of them, images that are no duplicates of another.
-        ratio: largest count over smallest.
-        effective_classes: as many equally large classes would be as uncertain (the exponential
-            of the entropy of the class frequencies).
+        different: images of each class without duplicates.
+        ratio: largest count divided by the smallest (the imbalance ratio).
+        effective_classes: exponential of the entropy of the class frequencies.
     """
 
     counts: Mapping[str, int]
@@ -37,7 +37,7 @@ class Balance:
 
 
 def measure_balance(items: Sequence[Item], clusters: Sequence[Cluster]) -> Balance:
-    """Count the classes of usable items; there is at least one."""
+    """Return the class distribution of at least one usable item."""
     counts = dict(Counter(item.label for item in items).most_common())
     different = dict(counts)
     for cluster in clusters:
@@ -49,28 +49,35 @@ def measure_balance(items: Sequence[Item], clusters: Sequence[Cluster]) -> Balan
     return Balance(counts, different, ratio, math.exp(entropy))
 
 
-def class_findings(balance: Balance, lost: Sequence[str]) -> Iterator[Finding]:
-    """Yield what is wrong with the classes; ``lost`` have no usable image."""
-    for label in lost:
+def class_findings(balance: Balance, unusable: Sequence[str]) -> Iterator[Finding]:
+    """Yield the findings about the classes.
+
+    Args:
+        balance: of the classes with usable images.
+        unusable: classes without a usable image.
+    """
+    for label in unusable:
         detail = f"no image of class {label!r} can be read"
         yield Finding(None, "class without images", detail, "replace its files", "serious")
-    if len(balance.counts) + len(lost) == 1:
+    if len(balance.counts) + len(unusable) == 1:
         detail = f"{next(iter(balance.counts))!r} is the only class; a classifier needs two"
         yield Finding(None, "only one class", detail, "add a class", "serious")
     for label, count in balance.different.items():
         if count < FEW:
             yield _small(label, count)
-    if balance.ratio > UNEVEN:
+    if balance.ratio > IMBALANCED:
         largest, *_, smallest = balance.counts
         detail = (
             f"{largest!r} has {balance.counts[largest]:,} images, {smallest!r} has "
-            f"{balance.counts[smallest]:,}: {balance.ratio:.1f} times as many"
+            f"{balance.counts[smallest]:,}: a ratio of {balance.ratio:.1f}"
         )
-        suggestion = "add images to small classes, and look at the recall of each class"
-        yield Finding(None, "uneven classes", detail, suggestion, "warning")
-    for names in _alike([*balance.counts, *lost]):
-        detail = f"classes {' and '.join(map(repr, names))} differ only in how they are written"
-        yield Finding(None, "same class name", detail, "put them into one folder", "serious")
+        suggestion = (
+            "add images to the small classes, or set train.imbalance; check the recall per class"
+        )
+        yield Finding(None, "class imbalance", detail, suggestion, "warning")
+    for names in _similar_names([*balance.counts, *unusable]):
+        detail = f"the class names {' and '.join(map(repr, names))} differ only in their spelling"
+        yield Finding(None, "similar class names", detail, "merge these classes", "serious")
 
 
 def _small(label: str, count: int) -> Finding:
@@ -78,14 +85,16 @@ def _small(label: str, count: int) -> Finding:
         detail = f"class {label!r} has {_images(count)}, too few for three splits"
         return Finding(None, "class too small", detail, "add images or remove it", "serious")
     detail = f"class {label!r} has only {_images(count)}"
-    return Finding(None, "small class", detail, "add images: its figures will be vague", "warning")
+    return Finding(
+        None, "small class", detail, "add images: its metrics will be uncertain", "warning"
+    )
 
 
 def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count} different images"
 
 
-def _alike(names: Sequence[str]) -> list[list[str]]:
+def _similar_names(names: Sequence[str]) -> list[list[str]]:
     """Return groups of names that differ only in case, spaces, hyphens and underscores."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:

@@ -1,4 +1,4 @@
-"""Properties of a file that a model may learn instead of the object in it."""
+"""Properties of a file that a model may learn as a shortcut instead of the object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FEATURES = (
     *("mean red", "mean green", "mean blue"),
     *("border red", "border green", "border blue"),
 )
-"""Names of the numbers that describe a file; its camera comes besides."""
+"""Names of the numeric properties of a file; its camera is a further property."""
 
 _BORDER = 2  # of the 32 pixels of a thumbnail's side
 
@@ -18,14 +18,14 @@ _BORDER = 2  # of the 32 pixels of a thumbnail's side
 def features_of(
     *, width: int, height: int, size: int, quality: float, colours: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the numbers of ``FEATURES``, float32 [11].
+    """Return the properties named in ``FEATURES``, float32 [11].
 
     Args:
         width: of the upright image, in pixels.
         height: of the upright image.
         size: of the file, in bytes.
-        quality: estimate of the JPEG quality, 0 for other formats.
-        colours: of ``colours_of``, float32 [6].
+        quality: estimated JPEG quality, 0 for other formats.
+        colours: from ``colours_of``, float32 [6].
     """
     return np.array([width, height, width / height, size, quality, *colours], np.float32)
 

@@ -1,4 +1,4 @@
-"""Which shipped recipe suits images that the usual one does not."""
+"""Recommends a recipe for images that differ from photos, such as digits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 from tltool.data.catalog import Item
 from tltool.data.checks.file_properties import FEATURES
 
-TINY = 32  # pixels a side
+TINY = 32  # pixels per side
 _MOST = 0.9  # of the images
-_LOOKED_AT = 32  # images opened to see whether all are grey
-_GREY = 1.0  # levels that the mean colours of a grey image are apart at most
+_SAMPLE = 32  # images opened to check whether all are grey
+_GREY = 1.0  # largest difference of the channel means of a grey image
 
 
 def recommend_recipe(features: NDArray[np.float32]) -> str | None:
-    """Return the recipe for tiny grey images, such as digits; None where the usual ones suit.
+    """Return the recipe for tiny grey images, such as digits; None for other images.
 
     Args:
         features: of the images, float32 [N, 11] in the order of ``FEATURES``.
@@ -31,12 +31,12 @@ def recommend_recipe(features: NDArray[np.float32]) -> str | None:
     return "digit_recognizer" if len(fits) and fits.mean() >= _MOST else None
 
 
-def tiny_and_grey(items: Sequence[Item]) -> bool:
-    """Whether audited images are like digits and letters: at most 32 pixels a side, and grey."""
+def looks_like_text(items: Sequence[Item]) -> bool:
+    """Return whether audited images are like digits and letters: tiny (<= 32 pixels) and grey."""
     tiny = [max(item.width, item.height) <= TINY for item in items]
     if not items or np.mean(tiny) < _MOST:
         return False
-    some = np.linspace(0, len(items) - 1, min(len(items), _LOOKED_AT)).astype(int)
+    some = np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).astype(int)
     return float(np.mean([_grey(items[position]) for position in some])) >= _MOST
 
 

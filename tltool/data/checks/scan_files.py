@@ -1,9 +1,9 @@
-"""One pass over all files: headers in Python, pixels in one TensorFlow pipeline beside it.
+"""One pass over all files: Python reads headers while a TensorFlow pipeline decodes pixels.
 
-Decoding one file after the other from Python costs more than the decoding itself. Here a
-pipeline decodes JPEG by the very operation of the decode contract, and while it works Python reads
-headers and digests; other formats follow by the whole contract. What the pipeline cannot decode
-is looked at once more on its own, so that the reason can be told.
+Decoding file by file from Python has more overhead than the decoding itself. So a pipeline decodes
+JPEG with the operation used in training, while Python reads headers and computes digests; then the
+other formats are decoded. Files that the pipeline cannot decode are inspected one by one, to find
+the reason.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tltool.data.audit.inspect_file import image_decoder, inspect_file, named_problems, read_file
+from tltool.data.audit.inspect_file import as_bad_file_error, image_decoder, inspect_file, read_file
 from tltool.data.catalog import Item
-from tltool.data.checks.file_findings import bad_file, odd_file
+from tltool.data.checks.file_findings import bad_file_finding, unusual_file_findings
 from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.findings import Finding
 from tltool.data.decoding import transcode
+from tltool.data.decoding.graph_tracing import without_autograph
 from tltool.data.decoding.header import BadFileError, Header
-from tltool.data.decoding.image_formats import as_written, decode_jpeg, decode_stored
+from tltool.data.decoding.image_formats import decode_stored
+from tltool.data.decoding.jpeg import decode_jpeg
 from tltool.data.duplicates import perceptual_hash
 from tltool.data.pipeline import fixed_options
 from tltool.events import Observer
@@ -37,12 +39,12 @@ _CHUNK = 128
 
 @dataclass
 class Scan:
-    """What one pass has found out.
+    """The result of a scan.
 
     Attributes:
-        items: those that can be used, in the order of the source, audited.
+        items: the usable ones, audited, in the order of the source.
         features: float32 [N, len(FEATURES)], a row for each of ``items``.
-        cameras: maker and model for each of ``items``, ``""`` where EXIF has none.
+        cameras: make and model for each of ``items``, ``""`` if unknown.
         findings: about single files.
         bytes: size of all usable files.
     """
@@ -66,16 +68,18 @@ class _Opened(NamedTuple):
     size: int
 
 
-def scan(items: Sequence[Item], *, max_pixels: int, image_size: int, observer: Observer) -> Scan:
+def scan_files(
+    items: Sequence[Item], *, max_pixels: int, image_size: int, observer: Observer
+) -> Scan:
     """Open and fully decode every file once.
 
     Args:
         items: the files.
-        max_pixels: larger images are bad; they are recognised without being decoded.
-        image_size: side in pixels of what the model sees.
-        observer: hears the progress.
+        max_pixels: larger images are bad; they are not decoded.
+        image_size: side in pixels of the model's input.
+        observer: receives the progress.
     """
-    state = _Pass(items, max_pixels, image_size)
+    state = _Scanner(items, max_pixels, image_size)
     done = 0
     for chunks, decode in state.passes():
         for batch in _pipeline(chunks, decode):
@@ -83,15 +87,15 @@ def scan(items: Sequence[Item], *, max_pixels: int, image_size: int, observer: O
             state.take(indices, *decoded)
             done += len(indices)
             observer.on_progress(done, len(items))
-    for index in state.left():
-        state.take_alone(index)
+    for index in state.remaining():
+        state.inspect_one(index)
         done += 1
         observer.on_progress(done, len(items))
     return state.result()
 
 
-class _Pass:
-    """Files on their way: opened, then decoded."""
+class _Scanner:
+    """The state of a scan: files are opened, then decoded."""
 
     def __init__(self, items: Sequence[Item], max_pixels: int, image_size: int) -> None:
         self._items, self._max_pixels, self._image_size = items, max_pixels, image_size
@@ -103,15 +107,15 @@ class _Pass:
         self._bytes = 0
 
     def passes(self) -> Iterator[tuple[Iterator[_Chunk], _Decode]]:
-        """Yield what to decode and how: all JPEG files, then the others if there are any."""
+        """Yield files and their decoder: all JPEG files, then the rest, if any."""
         yield self._jpegs(), _decode_jpeg
-        others = [i for i, found in self._opened.items() if found.header.format != "jpeg"]
-        if others:  # tracing the whole contract takes a second
-            starts = range(0, len(others), _CHUNK)
-            yield (self._chunk(others[at : at + _CHUNK]) for at in starts), decode_stored
+        not_jpeg = [i for i, file in self._opened.items() if file.header.format != "jpeg"]
+        if not_jpeg:  # tracing the decoder of all formats takes a second
+            starts = range(0, len(not_jpeg), _CHUNK)
+            yield (self._chunk(not_jpeg[at : at + _CHUNK]) for at in starts), decode_stored
 
     def _jpegs(self) -> Iterator[_Chunk]:
-        """Open all files, and yield those that are JPEG by chunk."""
+        """Open all files, and yield the JPEG files in chunks."""
         for start in range(0, len(self._items), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(self._items)))
             yield self._chunk([index for index in chunk if self._open(index) == "jpeg"])
@@ -121,13 +125,13 @@ class _Pass:
         return np.array(indices, np.int64), paths
 
     def _open(self, index: int) -> str | None:
-        """Read header and digest; return the format, if the pipeline can decode the file."""
+        """Read header and digest; return the format if the pipeline can decode it."""
         path = self._items[index].path
         try:
-            with named_problems():
+            with as_bad_file_error():
                 header, data = read_file(path, self._max_pixels)
         except BadFileError as problem:
-            self._findings[index] = [bad_file(path, problem)]
+            self._findings[index] = [bad_file_finding(path, problem)]
             return None
         if not transcode.decodes_as_stored(data):
             return None
@@ -142,20 +146,20 @@ class _Pass:
         orientations: NDArray[np.int64],
         thumbnails: NDArray[np.float32],
     ) -> None:
-        """Take a batch of what the pipeline yields."""
+        """Process a batch of the pipeline."""
         opened = [self._opened.pop(index) for index in indices.tolist()]
-        turned = [
-            found.header.orientation if known == _FROM_HEADER else known
-            for found, known in zip(opened, orientations.tolist(), strict=True)
+        applied = [
+            file.header.orientation if decoded == _FROM_HEADER else decoded
+            for file, decoded in zip(opened, orientations.tolist(), strict=True)
         ]
-        for number, orientation in enumerate(turned):
+        for number, orientation in enumerate(applied):
             thumbnails[number] = _upright(thumbnails[number], orientation)
         hashes = perceptual_hash.perceptual_hashes(thumbnails)
         colours = colours_of(thumbnails)
         for number, index in enumerate(indices.tolist()):
             header, digest, size = opened[number]
             height, width, _ = shapes[number].tolist()
-            if turned[number] >= 5:
+            if applied[number] >= 5:
                 height, width = width, height
             item = replace(
                 self._items[index],
@@ -163,26 +167,26 @@ class _Pass:
                 width=width,
                 height=height,
                 format=header.format,
-                orientation=turned[number],
+                orientation=applied[number],
                 perceptual_hash=hashes[number],
             )
             self._keep(index, item, header, size, colours[number])
 
-    def left(self) -> list[int]:
-        """Return the positions of files that were neither decoded nor found bad."""
+    def remaining(self) -> list[int]:
+        """Return the positions of files that were neither decoded nor rejected."""
         known = self._usable.keys() | self._findings.keys()
         return [index for index in range(len(self._items)) if index not in known]
 
-    def take_alone(self, index: int) -> None:
-        """Decode one file by itself, with the reason if it fails."""
+    def inspect_one(self, index: int) -> None:
+        """Inspect one file, which gives the reason if it cannot be decoded."""
         item = self._items[index]
         try:
-            found = inspect_file(item, max_pixels=self._max_pixels, decode=image_decoder())
+            inspected = inspect_file(item, max_pixels=self._max_pixels, decode=image_decoder())
         except BadFileError as problem:
-            self._findings[index] = [bad_file(item.path, problem)]
+            self._findings[index] = [bad_file_finding(item.path, problem)]
             return
-        colours = colours_of(found.seen.thumbnail[np.newaxis])[0]
-        self._keep(index, found.item, found.header, found.size, colours)
+        colours = colours_of(inspected.decoded.thumbnail[np.newaxis])[0]
+        self._keep(index, inspected.item, inspected.header, inspected.size, colours)
 
     def _keep(
         self, index: int, item: Item, header: Header, size: int, colours: NDArray[np.float32]
@@ -197,9 +201,9 @@ class _Pass:
         self._usable[index] = item
         if header.camera:
             self._cameras[index] = sys.intern(header.camera)
-        found = list(odd_file(item, header, image_size=self._image_size))
-        if found:
-            self._findings[index] = found
+        findings = list(unusual_file_findings(item, header, image_size=self._image_size))
+        if findings:
+            self._findings[index] = findings
         self._bytes += size
 
     def result(self) -> Scan:
@@ -209,12 +213,12 @@ class _Pass:
             items=[self._usable[index] for index in order],
             features=self._features[order],
             cameras=[self._cameras.get(index, "") for index in order],
-            findings=[found for index in sorted(self._findings) for found in self._findings[index]],
+            findings=[each for index in sorted(self._findings) for each in self._findings[index]],
             bytes=self._bytes,
         )
 
 
-@as_written
+@without_autograph
 def _decode_jpeg(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return decode_jpeg(data), tf.constant(_FROM_HEADER, tf.int64)
 
@@ -229,18 +233,20 @@ def _loader(decode: _Decode) -> Callable[..., Any]:
         side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
         return index, tf.shape(image), orientation, tf.image.resize(image, side, method="area")
 
-    return as_written(load.get_concrete_function())
+    return without_autograph(load.get_concrete_function())
 
 
 def _pipeline(chunks: Iterator[_Chunk], decode: _Decode) -> tf.data.Dataset:
-    """Decode files and yield what is known of them by batch.
+    """Decode files in batches.
 
-    These are positions [B], shapes as stored [B, 3], EXIF orientations [B] and thumbnails as
-    stored [B, 32, 32, 3]. A file that cannot be decoded is not among them.
+    A batch has positions [B], stored shapes [B, 3], EXIF orientations [B] and thumbnails before
+    their orientation is applied [B, 32, 32, 3]. Files that cannot be decoded are omitted.
     """
     signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.string))
     files = tf.data.Dataset.from_generator(lambda: chunks, output_signature=signature)
-    calls = min(os.cpu_count() or 1, 16) + 1  # one more: headers are read beside them, and wait
+    calls = (
+        min(os.cpu_count() or 1, 16) + 1
+    )  # one more, because the reading of headers waits for the disk
     decoded = (
         files.prefetch(1)
         .unbatch()
@@ -251,7 +257,7 @@ def _pipeline(chunks: Iterator[_Chunk], decode: _Decode) -> tf.data.Dataset:
 
 
 def _upright(thumbnail: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
-    """Undo an EXIF orientation, as ``tltool.data.decoding.exif.turn_upright`` does."""
+    """Apply an EXIF orientation, as ``tltool.data.decoding.exif.turn_upright`` does."""
     if orientation >= 5:
         thumbnail = thumbnail.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

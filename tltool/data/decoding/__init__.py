@@ -1,1 +1,1 @@
-"""Bytes to pixels: formats, headers, EXIF orientation."""
+"""Decodes image files: formats, headers, EXIF orientation."""

@@ -1,7 +1,7 @@
-"""The decode contract: image bytes to upright RGB, in TensorFlow ops only.
+"""Decodes image bytes to upright, resized RGB, in TensorFlow ops only.
 
-The very same functions run in training, in ``predict`` and inside the exported graph, so what
-the model was trained on is what it is served.
+The same functions run in training, in ``predict`` and inside the exported graph, so that there is
+no skew between training and serving.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from tltool.data.decoding import exif
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.decoding.image_formats import as_written, decode_stored, traced_on_cpu
+from tltool.data.decoding.graph_tracing import traced_on_cpu, without_autograph
+from tltool.data.decoding.image_formats import decode_stored
 
 
-@as_written
+@without_autograph
 def decode_image(data: tf.Tensor) -> tf.Tensor:
-    """Decode one image at full size, upright, with transparency over white.
+    """Decode one image at full size, upright, with transparency blended over white.
 
     JPEG (also CMYK and YCCK), PNG (any colour type and depth), GIF (first frame), WebP (first
     frame) and BMP of 8, 24 or 32 uncompressed bits.
@@ -30,17 +31,17 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: damaged, truncated, not an image, or too many pixels.
+        tf.errors.InvalidArgumentError: corrupted, truncated, not an image, or too many pixels.
     """
     image, orientation = decode_stored(data)
     return exif.turn_upright(image, orientation)
 
 
-@as_written
+@without_autograph
 def decode_and_resize(data: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
-    """Decode one image upright and bring it to the size of ``spec``, antialiased.
+    """Decode one image upright and resize it to ``spec``, antialiased.
 
-    A JPEG much larger than the target is decoded at 1/2, 1/4 or 1/8, whichever still covers it.
+    A JPEG much larger than the target is decoded at the smallest of 1/2, 1/4 or 1/8 that covers it.
 
     Args:
         data: scalar string, the bytes of a file.
@@ -61,7 +62,7 @@ def _resizer(spec: DecodeSpec) -> Any:
     """Return the concrete function of ``decode_and_resize`` for one size, traced once."""
 
     def resized(data: tf.Tensor) -> tf.Tensor:
-        # When padding, the side that limits the scale decides; it is covered if either side is.
+        # With padding, one side limits the scale, so it is enough that either side is covered.
         stored, orientation = decode_stored(
             data, (spec.height, spec.width), one_side=spec.resize == "pad"
         )
@@ -70,12 +71,12 @@ def _resizer(spec: DecodeSpec) -> Any:
     return traced_on_cpu(resized, tf.TensorSpec([], tf.string, "data"))
 
 
-@as_written
+@without_autograph
 def decode_batch(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode a batch in which one bad item never fails the others; also inside a SavedModel.
+    """Decode a batch; a bad item does not fail the others. Also works inside a SavedModel.
 
-    TensorFlow ops cannot catch an error, but a data set can: each item is a data set of its own
-    that ignores errors and falls back to zeros.
+    TensorFlow ops cannot catch an error, but a ``tf.data.Dataset`` can: each item is a dataset that
+    ignores errors and falls back to zeros.
 
     Args:
         data: string [N], N may be unknown and 0.
@@ -100,13 +101,13 @@ def _batch_decoder(spec: DecodeSpec) -> Any:
 def _decode_each(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tensor]:
     count = tf.size(data, out_type=tf.int64)
     items = tf.data.Dataset.from_tensor_slices(data).interleave(
-        as_written(lambda item: _decode_or_zeros(item, spec)),
+        without_autograph(lambda item: _decode_or_zeros(item, spec)),
         cycle_length=16,
         block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    # One row of zeros more, because a batch of nothing would be no batch at all.
+    # One extra row of zeros: a dataset without elements would yield no batch.
     padded = items.concatenate(_zeros(spec)).batch(count + 1)
     images, ok = padded.get_single_element()
     images = tf.ensure_shape(images[:-1], [None, spec.height, spec.width, 3])
@@ -115,21 +116,21 @@ def _decode_each(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tenso
 
 def _decode_or_zeros(item: tf.Tensor, spec: DecodeSpec) -> tf.data.Dataset:
     decoded = tf.data.Dataset.from_tensors(item).map(
-        as_written(lambda data: (decode_and_resize(data, spec), True))
+        without_autograph(lambda data: (decode_and_resize(data, spec), True))
     )
     return decoded.ignore_errors(log_warning=False).concatenate(_zeros(spec)).take(1)
 
 
 def _zeros(spec: DecodeSpec) -> tf.data.Dataset:
-    # Filled when it runs: as a constant it would weigh a megabyte in every exported graph.
+    # Filled at run time: a constant would add a megabyte to every exported graph.
     shape = (spec.height, spec.width, 3)
     return tf.data.Dataset.from_tensors(False).map(
-        as_written(lambda ok: (tf.fill(shape, tf.cast(ok, tf.float32)), ok))
+        without_autograph(lambda ok: (tf.fill(shape, tf.cast(ok, tf.float32)), ok))
     )
 
 
 def _resize(image: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
-    """Bring uint8 [H, W, 3] to float32 [spec.height, spec.width, 3]."""
+    """Resize uint8 [H, W, 3] to float32 [spec.height, spec.width, 3]."""
     if spec.resize == "crop":
         image = _crop_to_aspect(image, spec)
     if spec.resize == "pad":

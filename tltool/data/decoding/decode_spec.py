@@ -1,4 +1,4 @@
-"""To what size images are decoded, known without TensorFlow."""
+"""The size to which images are decoded; free of TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Resize = Literal["squash", "crop", "pad"]
 
 @dataclass(frozen=True)
 class DecodeSpec:
-    """To what size images are brought, and how a different aspect ratio is met.
+    """The target size, and how an image of another aspect ratio is resized.
 
-    ``squash`` stretches, ``crop`` takes the largest centred box of the target's aspect ratio,
-    ``pad`` fits the whole image in and fills the rest with black.
+    ``squash`` ignores the aspect ratio, ``crop`` takes the largest centred box of the target's
+    aspect ratio, ``pad`` fits the whole image and pads it with black.
     """
 
     height: int
@@ -23,7 +23,7 @@ class DecodeSpec:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1 or self.resize not in get_args(Resize):
-            raise ValueError(f"not a decode spec: {self}")
+            raise ValueError(f"invalid decode spec: {self}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as a JSON-ready dict."""

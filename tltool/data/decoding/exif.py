@@ -1,11 +1,11 @@
-"""EXIF orientation in TensorFlow ops, so that the exported graph turns images as training does."""
+"""Reads and applies the EXIF orientation in TensorFlow ops, also in the exported graph."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-# A file of nothing but fill bytes must not keep the loop busy; real files need a handful.
+# Limits the loop for files that consist of fill bytes; real files have a handful of blocks.
 _MAX_BLOCKS = 128
 _MAX_ENTRIES = 512
 _ORIENTATION = 0x0112
@@ -19,11 +19,11 @@ _SEGMENT_HEAD = np.array(
     np.int64,
 )
 NOT_FOUND = -1
-"""The offset of what a file does not have."""
+"""The offset of a block that a file does not have."""
 
 
 def as_bytes(data: tf.Tensor) -> tf.Tensor:
-    """Turn a scalar string into uint8 [length]."""
+    """Return a scalar string as uint8 [length]."""
     return tf.io.decode_raw(data, tf.uint8)
 
 
@@ -32,30 +32,30 @@ def read_uint(
 ) -> tf.Tensor:
     """Read unsigned integers of ``size`` bytes at offsets ``at`` of uint8 [length].
 
-    Offsets outside the buffer read its nearest byte instead of failing: a broken EXIF block
-    must not lose the image around it.
+    Offsets outside the buffer read its nearest byte instead of failing: an image with a broken EXIF
+    block is still usable.
 
     Returns:
         int64 of the shape of ``at``.
     """
-    # Few ops: this is read some forty times, and the size of the graph is paid at every start.
+    # Few ops: this is used some forty times, and a larger graph loads more slowly.
     last = tf.size(buffer, out_type=tf.int64) - 1
     if size == 1:
         offsets = tf.maximum(tf.minimum(tf.cast(at, tf.int64), last), 0)
         return tf.cast(tf.gather(buffer, offsets), tf.int64)
     offsets = tf.expand_dims(tf.cast(at, tf.int64), -1) + np.arange(size)
     offsets = tf.maximum(tf.minimum(offsets, last), 0)
-    found = tf.cast(tf.gather(buffer, offsets), tf.int64)
+    values = tf.cast(tf.gather(buffer, offsets), tf.int64)
     little = np.array([256**place for place in range(size)], np.int64)
     if isinstance(big_endian, bool):
         weights = little[::-1] if big_endian else little
     else:
         weights = tf.where(big_endian, little[::-1], little)
-    return tf.reduce_sum(found * weights, axis=-1)
+    return tf.reduce_sum(values * weights, axis=-1)
 
 
 def png_chunks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Walk the chunks of a PNG file.
+    """Scan the chunks of a PNG file.
 
     Returns:
         the offset of the data of its ``eXIf`` chunk: int64 scalar, -1 without one, and whether
@@ -102,21 +102,21 @@ def find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
     """Return the offset of the TIFF block in the first Exif APP1 segment of a JPEG file, or -1."""
     size = tf.size(buffer, out_type=tf.int64)
 
-    def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
-        # One read of marker, length and name: this loop costs more than all else around it.
+    def step(at: tf.Tensor, tiff_at: tf.Tensor) -> list[tf.Tensor]:
+        # One read of marker, length and name: this loop dominates the cost.
         head = tf.cast(tf.gather(buffer, at + tf.range(8, dtype=tf.int64)), tf.int64)
         marker, length, name = tf.unstack(tf.linalg.matvec(_SEGMENT_HEAD, head))
         is_exif = tf.equal(marker, 0xFFE1) & tf.equal(name, _four("Exif"))
-        # 0xFFDA starts the compressed data, where there is nothing more to read.
+        # 0xFFDA starts the compressed data; no more segments follow.
         ends = (marker < 0xFF01) | tf.equal(marker, 0xFFDA)
         skipped = tf.where(
             tf.equal(marker, 0xFFFF), tf.ones_like(length), 2 + tf.maximum(length, 2)
         )
-        return [tf.where(ends, size, at + skipped), tf.where(is_exif, at + 10, found)]
+        return [tf.where(ends, size, at + skipped), tf.where(is_exif, at + 10, tiff_at)]
 
     start = [tf.constant(2, tf.int64), tf.constant(NOT_FOUND, tf.int64)]
     return tf.while_loop(
-        lambda at, found: (at + 18 <= size) & tf.equal(found, NOT_FOUND),
+        lambda at, tiff_at: (at + 18 <= size) & tf.equal(tiff_at, NOT_FOUND),
         step,
         start,
         maximum_iterations=_MAX_BLOCKS,
@@ -127,21 +127,21 @@ def find_in_webp(buffer: tf.Tensor) -> tf.Tensor:
     """Return the offset of the TIFF block in the EXIF chunk of a WebP file, or -1."""
     size = tf.size(buffer, out_type=tf.int64)
 
-    def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
+    def step(at: tf.Tensor, tiff_at: tf.Tensor) -> list[tf.Tensor]:
         is_exif = tf.equal(read_uint(buffer, at, 4, big_endian=True), _four("EXIF"))
         length = read_uint(buffer, at + 4, 4, big_endian=False)
-        # Some writers keep JPEG's "Exif\0\0" in front of the TIFF block.
+        # Some writers put JPEG's "Exif\0\0" before the TIFF block.
         prefix = tf.equal(read_uint(buffer, at + 8, 4, big_endian=True), _four("Exif"))
         tiff = tf.where(prefix, at + 14, at + 8)
-        return [at + 8 + length + length % 2, tf.where(is_exif, tiff, found)]
+        return [at + 8 + length + length % 2, tf.where(is_exif, tiff, tiff_at)]
 
     start = [tf.constant(12, tf.int64), tf.constant(NOT_FOUND, tf.int64)]
-    goes_on = lambda at, found: (at + 8 <= size) & tf.equal(found, NOT_FOUND)  # noqa: E731
-    return tf.while_loop(goes_on, step, start, maximum_iterations=_MAX_BLOCKS)[1]
+    not_done = lambda at, tiff_at: (at + 8 <= size) & tf.equal(tiff_at, NOT_FOUND)  # noqa: E731
+    return tf.while_loop(not_done, step, start, maximum_iterations=_MAX_BLOCKS)[1]
 
 
 def tiff_orientation(buffer: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """Return the orientation tag of the TIFF block at ``start``; 1 if absent or out of range.
+    """Return the orientation tag of the TIFF block at ``start``; 1 if missing or out of range.
 
     Args:
         buffer: uint8 [length], a file.
@@ -169,6 +169,6 @@ def _read_orientation(buffer: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         read_uint(buffer, entries + 8, 4, big_endian=big),
         read_uint(buffer, entries + 8, 2, big_endian=big),
     )
-    wanted = tf.equal(read_uint(buffer, entries, 2, big_endian=big), _ORIENTATION)
-    valid = wanted & (value >= 1) & (value <= 8)
+    is_orientation = tf.equal(read_uint(buffer, entries, 2, big_endian=big), _ORIENTATION)
+    valid = is_orientation & (value >= 1) & (value <= 8)
     return tf.reduce_max(tf.concat([[tf.constant(1, tf.int64)], tf.where(valid, value, 1)], 0))

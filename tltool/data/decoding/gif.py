@@ -1,4 +1,4 @@
-"""The blocks of a GIF file, without its pixels."""
+"""Parses the blocks of a GIF file, without decoding its pixels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ _EXTENSION, _IMAGE = 0x21, 0x2C
 
 
 def first_frame(data: bytes) -> bytes:
-    """Return a GIF without what follows its first frame; other bytes as they are.
+    """Return a GIF cut after its first frame; bytes of other formats unchanged.
 
-    TensorFlow's decoder shows the first frame and reads all of them into memory before.
+    TensorFlow's decoder uses the first frame, but reads all of them into memory.
 
     Args:
         data: the bytes of a file.
@@ -21,45 +21,45 @@ def first_frame(data: bytes) -> bytes:
         return data
     try:
         end = _end_of_first_frame(data)
-    except IndexError:  # truncated: the decoder will say so
+    except IndexError:  # truncated: the decoder raises the error
         return data
     return data if end is None else data[:end] + _TRAILER
 
 
-def breaks_off(data: bytes) -> bool:
-    """Tell whether a GIF ends within a frame or another block; one without a trailer is whole."""
+def is_truncated(data: bytes) -> bool:
+    """Return whether a GIF ends inside a block; a missing trailer alone is accepted."""
     try:
         at = 13 + _palette(data[10])
         while at < len(data) and data[at] in (_EXTENSION, _IMAGE):
             if data[at] == _IMAGE:
                 at += 9 + _palette(data[at + 9])
-            at = _after_chunks(data, at + 2)
+            at = _end_of_chunks(data, at + 2)
     except IndexError:
         return True
     return at > len(data)
 
 
 def _end_of_first_frame(data: bytes) -> int | None:
-    """Return where the first frame ends; None where the file is damaged before it.
+    """Return where the first frame ends; None if the file is corrupted before it.
 
     Raises:
         IndexError: the file ends too early.
     """
     at = 13 + _palette(data[10])
     while data[at] == _EXTENSION:
-        at = _after_chunks(data, at + 2)
+        at = _end_of_chunks(data, at + 2)
     if data[at] != _IMAGE:
         return None
-    return _after_chunks(data, at + 10 + _palette(data[at + 9]) + 1)
+    return _end_of_chunks(data, at + 10 + _palette(data[at + 9]) + 1)
 
 
 def _palette(flags: int) -> int:
-    """Return the bytes of the colour table that a byte of flags announces."""
+    """Return the size in bytes of the colour table described by a byte of flags."""
     return 3 * 2 ** (flags % 8 + 1) if flags >= 128 else 0
 
 
-def _after_chunks(data: bytes, at: int) -> int:
-    """Return where a row of chunks ends, each with its length before it, the last one empty."""
+def _end_of_chunks(data: bytes, at: int) -> int:
+    """Return where a sequence of chunks ends; each starts with its length, the last is empty."""
     while data[at]:
         at += 1 + data[at]
     return at + 1

@@ -1,4 +1,4 @@
-"""What the header of an image file tells; nothing is decoded for it."""
+"""Reads the header of an image file, without decoding the image."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import Image, UnidentifiedImageError
 
 from tltool.data.decoding import transcode
 
-_ORIENTATION, _MAKER, _MODEL = 0x0112, 0x010F, 0x0110
+_ORIENTATION, _MAKE, _MODEL = 0x0112, 0x010F, 0x0110
 # Annex K.1 of the JPEG standard: the luminance table of quality 50, summed over its 64 entries.
 _STANDARD_TABLE_SUM = 3689
 
 
 class BadFileError(Exception):
-    """A file that cannot be used: kind and detail of its issue."""
+    """A file cannot be used; has the kind and the detail of its issue."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(kind, detail)
@@ -26,19 +26,19 @@ class BadFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Facts about a file.
+    """The header of an image file.
 
     Attributes:
         format: lower-case name such as ``"jpeg"``.
         frames: images in the file; more than 1 is an animation.
         width: as stored, in pixels.
         height: as stored.
-        orientation: EXIF value, 1 to 8; that of a PNG may stand behind the pixels, unread here.
+        orientation: EXIF value, 1 to 8; not read for a PNG that stores it after the pixels.
         mode: Pillow's name of the pixel type, such as ``"CMYK"``.
-        deep: 16 bits a channel.
+        deep: 16 bits per channel.
         transparent: it has an alpha channel or a transparent colour.
-        quality: estimate of the JPEG quality, 1 to 100; 0 for other formats.
-        camera: maker and model from EXIF, ``""`` without them.
+        quality: estimated JPEG quality, 1 to 100; 0 for other formats.
+        camera: make and model from EXIF, ``""`` if missing.
     """
 
     format: str
@@ -54,11 +54,11 @@ class Header:
 
 
 def read_header(file: BinaryIO, max_pixels: int) -> Header:
-    """Return what the header tells.
+    """Return the header of a file.
 
     Raises:
-        BadFileError: it is broken, of no known format, or claims more than ``max_pixels``.
-        OSError: the disk's own error.
+        BadFileError: it is corrupted, of an unknown format, or has more than ``max_pixels``.
+        OSError: the file cannot be read.
     """
     start = file.read(64)
     file.seek(0)
@@ -72,10 +72,10 @@ def read_header(file: BinaryIO, max_pixels: int) -> Header:
         raise _unidentified(start) from None
     except (MemoryError, BadFileError):
         raise
-    except Exception as error:  # Pillow's parsers raise whatever they like on damage
+    except Exception as error:  # Pillow's parsers raise many kinds of error on damaged files
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's error, not Pillow's about the content
-        raise BadFileError("damaged", f"its header is broken: {error}") from None
+            raise  # of the operating system, not of the content
+        raise BadFileError("damaged", f"corrupted header: {error}") from None
 
 
 def _header(image: Image.Image) -> Header:
@@ -96,36 +96,36 @@ def _header(image: Image.Image) -> Header:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    # a PNG of 16 bits a colour opens as RGB; only how it is to be unpacked tells
-    unpacked = [str(tile[3]) for tile in getattr(image, "tile", ())]
-    return image.mode.startswith("I;16") or any(";16" in how for how in unpacked)
+    # a 16-bit colour PNG opens as RGB; only its raw mode shows the depth
+    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    return image.mode.startswith("I;16") or any(";16" in mode for mode in raw_modes)
 
 
 def _exif(image: Image.Image) -> Mapping[int, object]:
-    """Return the EXIF entries, none if they are broken: the image is whole without them."""
-    # without a known block Pillow decodes a whole PNG in search of one behind the pixels
+    """Return the EXIF entries; empty if they are corrupted, which does not affect the image."""
+    # without a known block, Pillow would decode a whole PNG to search for one after the pixels
     if image.format in ("JPEG", "MPO", "PNG", "WEBP") and "exif" not in image.info:
         return {}
     try:
         return dict(image.getexif())
-    except Exception:  # Pillow lets any error of its parser through
+    except Exception:  # Pillow does not catch errors of its parser
         return {}
 
 
 def _orientation(exif: Mapping[int, object]) -> int:
-    found = exif.get(_ORIENTATION, 1)
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    value = exif.get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _camera(exif: Mapping[int, object]) -> str:
-    found = [str(exif.get(tag, "")).strip("\0 ") for tag in (_MAKER, _MODEL)]
-    return " ".join(filter(None, found))
+    names = [str(exif.get(tag, "")).strip("\0 ") for tag in (_MAKE, _MODEL)]
+    return " ".join(filter(None, names))
 
 
 def _quality(tables: Mapping[int, Sequence[int]] | None) -> float:
-    """Return the quality whose scaled standard table sums up like the file's first table.
+    """Return the JPEG quality whose scaled standard table has the sum of the file's first table.
 
-    The scaling is that of libjpeg (``jpeg_quality_scaling``), which most software follows.
+    The scaling is that of libjpeg (``jpeg_quality_scaling``), which most software uses.
     """
     if not tables:
         return 0.0
@@ -142,14 +142,14 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise BadFileError(
-            "too many pixels", f"{width} x {height}, over the limit of {max_pixels:,} pixels"
+            "too many pixels", f"{width} x {height} pixels, more than the limit of {max_pixels:,}"
         )
 
 
 def _unidentified(start: bytes) -> BadFileError:
-    error = transcode.not_an_image(start, "it")
+    error = transcode.not_an_image(start, "the file")
     if isinstance(error, transcode.DamagedError):
         return BadFileError("damaged", error.message)
     if error.hint:
         return BadFileError("unsupported", f"{error.message}; {error.hint}")
-    return BadFileError("not an image", "its content is of no known image format")
+    return BadFileError("not an image", "unknown image format")

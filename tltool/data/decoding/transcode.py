@@ -1,4 +1,4 @@
-"""Bytes that the decoder understands: files of other formats become PNG, once, through Pillow."""
+"""Converts image formats that TensorFlow cannot decode to PNG, with Pillow."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tltool.errors import DataError
 
 MAX_PIXELS = 178_956_970
-"""Pillow's own limit: what a single 512 MiB RGB buffer holds."""
+"""Pillow's limit: the pixels of an RGB buffer of 512 MiB."""
 
-# The name by Pillow -> ours. MPO is what many phones write: a JPEG with a second one behind it.
+# Pillow's name -> ours. MPO, which many phones write, is a JPEG followed by a second one.
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
-# What Pillow may open: none that would start another program, as PostScript does.
+# The formats Pillow may open; none that starts another program, as PostScript does.
 _OPENED = (
     "JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF", "ICO", "PPM",
 )  # fmt: skip
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
-# First bytes of what Pillow has to open; where it cannot, such a file is broken.
+# Signatures of formats that Pillow opens; if it cannot open such a file, the file is damaged.
 _KNOWN_STARTS = re.compile(
     rb"(II[*+]\x00|MM\x00[*+]|\x00{3}\x0cjP  |\xff\x4f\xff\x51|\x00\x00\x01\x00|P[1-6]\s"
     rb"|....ftypavi[fs]|BM.{4}\x00{4})",
@@ -32,25 +32,24 @@ _KNOWN_STARTS = re.compile(
 _LOADED_FROM_THE_START = frozenset({b"\xff\xd8", b"\x89P", b"GI", b"BM"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
-# Pixels are counted here before anything is decoded, and damage is told by tltool itself; Pillow's
-# warnings would only stand in between.
+# tltool checks the number of pixels and reports damage itself, so Pillow's warnings are redundant.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class DamagedError(DataError):
-    """An image file that is truncated or broken inside."""
+    """An image file is truncated or corrupted."""
 
 
 def read_image_bytes(path: Path) -> bytes:
     """Read an image file as bytes that ``tltool.data.decoding.decode`` decodes.
 
-    JPEG, PNG, GIF, WebP and plain BMP come as they are stored; BMP with a compression or a
-    small palette, TIFF, JPEG 2000, AVIF, ICO and PPM are turned into an upright PNG.
-    Damage in a file that is passed on is found by the decoder, not here.
+    JPEG, PNG, GIF, WebP and uncompressed BMP are returned unchanged and unchecked; BMP with
+    compression or a small palette, TIFF, JPEG 2000, AVIF, ICO and PPM are converted to an upright
+    PNG.
 
     Raises:
-        DamagedError: the file is truncated or damaged.
+        DamagedError: the file is truncated or corrupted.
         DataError: it cannot be read, is not an image, or has more than ``MAX_PIXELS``.
     """
     try:
@@ -61,10 +60,10 @@ def read_image_bytes(path: Path) -> bytes:
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Open an image through Pillow, safely in several threads.
+    """Open an image with Pillow; safe in several threads.
 
-    Pillow loads its rarer formats when one is first met, and while one thread does so, another
-    may be told that its file is no image.
+    Pillow loads the plugins of rare formats on first use; while one thread does so, another may
+    wrongly get the error that its file is not an image.
 
     Raises:
         Exception: as ``PIL.Image.open``.
@@ -77,14 +76,14 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 
 def decodes_as_stored(data: bytes) -> bool:
-    """Tell whether the TensorFlow decoder takes these bytes as they are."""
+    """Return whether the TensorFlow decoder reads these bytes without transcoding."""
     if data[:2] == b"BM":
-        return _is_plain_bmp(data)
+        return _is_uncompressed_bmp(data)
     return data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
-def _is_plain_bmp(data: bytes) -> bool:
-    """Tell whether a BMP has the common header and 8, 24 or 32 uncompressed bits a pixel."""
+def _is_uncompressed_bmp(data: bytes) -> bool:
+    """Return whether a BMP has the common header and 8, 24 or 32 uncompressed bits per pixel."""
     if len(data) < 54:
         return False
     (header,) = struct.unpack_from("<I", data, 14)
@@ -93,15 +92,15 @@ def _is_plain_bmp(data: bytes) -> bool:
 
 
 def transcode(data: bytes, *, name: str) -> bytes:
-    """Turn any image that Pillow reads into PNG bytes, upright; alpha and 16 bits are kept.
+    """Convert an image that Pillow reads to PNG bytes, upright; keeps alpha and 16 bits.
 
     Args:
         data: the bytes of an image file.
         name: the file's name, for the error.
 
     Raises:
-        DamagedError: it is truncated or damaged.
-        DataError: not an image, a format that is not supported, or too many pixels.
+        DamagedError: it is truncated or corrupted.
+        DataError: not an image, an unsupported format, or too many pixels.
     """
     try:
         with open_image(io.BytesIO(data)) as image:
@@ -116,7 +115,7 @@ def transcode(data: bytes, *, name: str) -> bytes:
         raise not_an_image(data, name) from None
     except (MemoryError, DataError):
         raise
-    except Exception as error:  # Pillow's parsers raise whatever they like on damage
+    except Exception as error:  # Pillow's parsers raise many kinds of error on damaged files
         raise DamagedError(f"{name} is damaged or truncated: {error}") from None
 
 
@@ -124,27 +123,27 @@ def not_an_image(data: bytes, name: str) -> DataError:
     """Return the error for bytes that Pillow does not recognise; the first 64 are enough."""
     if decodes_as_stored(data) or _KNOWN_STARTS.match(data):
         return DamagedError(
-            f"{name} is damaged or truncated: its header is broken or of a rare kind"
+            f"{name} is damaged or truncated: its header is corrupted or not supported"
         )
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         return DataError(
             f"{name} is a HEIC image, which is not supported",
-            hint="export it as JPEG, or have the phone store 'most compatible' images",
+            hint="convert it to JPEG, or set the phone's camera to 'Most Compatible'",
         )
     return DataError(f"{name} is not an image")
 
 
 def _check_pixels(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{name} has {image.width} x {image.height} pixels, too many to decode")
+        raise DataError(f"{name} has too many pixels to decode: {image.width} x {image.height}")
 
 
 def _for_png(image: Image.Image, name: str) -> Image.Image:
-    """Return the image in a mode that PNG stores without loss where there is one."""
+    """Return the image in a mode that PNG stores, without loss where possible."""
     if image.mode in ("1", "L", "LA", "RGB", "RGBA") or image.mode.startswith("I;16"):
         return image
     if image.mode in ("F", "I"):
         raise DataError(
-            f"{name} holds pixels of type {image.mode}, which have no defined brightness"
+            f"{name} has pixels of type {image.mode}, whose range of values is not defined"
         )
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

@@ -1,26 +1,26 @@
-"""Copies of tables and data sets in the cache: image files and an index of what is said of them."""
+"""The index of a source that was converted to image files in the cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.table_columns import Problems, described_item
+from tltool.data.sources.table_columns import Problems, item_from_row
 from tltool.data.sources.table_rows import open_table
 
 INDEX = "index.csv"
 
 
 def index_listing(source: str, folder: Path, *, labelled: bool) -> Listing:
-    """List a copy by its index, which has the column ``path`` and may have ``line`` and others.
+    """List the images of a cached copy by its index, with ``path`` and possibly ``line`` and more.
 
     Args:
-        source: as the user spelled it.
-        folder: the copy.
-        labelled: whether a label is wanted.
+        source: as the user named it.
+        folder: the cached copy.
+        labelled: whether a label is required.
 
     Raises:
-        DataError: a row of the source is wrong; its line is named.
+        DataError: a row of the source is invalid; names the line.
     """
     problems = Problems(source)
     items = []
@@ -29,7 +29,7 @@ def index_listing(source: str, folder: Path, *, labelled: bool) -> Listing:
             assert isinstance(row, list)
             cells = dict(zip(index.columns, row, strict=True))
             items.append(
-                described_item(
+                item_from_row(
                     folder / cells["path"],
                     cells,
                     line=int(cells.get("line", number)),

@@ -1,4 +1,4 @@
-"""Which images belong together: by a column, by folder, or by what a pattern finds in the path."""
+"""Groups images that must share a split: by a column, by folder, or by a pattern in the path."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from tltool.errors import DataError, UsageError
 FOLDER = "folder"
 
 
-def grouped(listing: Listing, by: str) -> Listing:
-    """Return a listing whose items have the groups that ``by`` says.
+def assign_groups(listing: Listing, by: str) -> Listing:
+    """Return a listing whose items have groups.
 
     Args:
         listing: a source's images.
-        by: a column of the table that the source is; ``folder`` for the folder that an image lies
-            in, below its class; else a regular expression that is searched in the path below the
-            source: its first group (or the whole match) names the group, and an image without a
-            match, or with an empty one, stays alone.
+        by: a column, if the source is a table; ``folder`` for the folder below the class folder; or
+            a regular expression that is searched in the path relative to the source. Its first
+            capture group (or the whole match) names the group; images with no match, or an empty
+            one, have no group.
 
     Raises:
-        UsageError: it is no regular expression.
-        DataError: it groups nothing.
+        UsageError: it is not a valid regular expression.
+        DataError: no image has a group.
     """
-    find = _by_column(listing, by) or (_by_folder if by == FOLDER else _by_pattern(by))
-    items = tuple(replace(item, group=find(item, _shown(item, listing))) for item in listing.items)
+    group_of = _by_column(listing, by) or (_by_folder if by == FOLDER else _by_pattern(by))
+    items = tuple(
+        replace(item, group=group_of(item, _relative_path(item, listing))) for item in listing.items
+    )
     if all(item.group is None for item in items):
-        raise DataError(f"--group {by}: {_why_none(listing, by)}", hint=HINT)
+        raise DataError(f"--group {by}: {_why_no_group(listing, by)}", hint=HINT)
     return replace(listing, items=items)
 
 
 HINT = "a column of the table, 'folder', or a regular expression such as 'patient[0-9]+'"
 
-Find = Callable[[Item, Path], str | None]
+GroupOf = Callable[[Item, Path], str | None]
 
 
-def _shown(item: Item, listing: Listing) -> Path:
+def _relative_path(item: Item, listing: Listing) -> Path:
     inside = item.path.is_relative_to(listing.root)
     return item.path.relative_to(listing.root) if inside else item.path
 
 
-def _by_column(listing: Listing, by: str) -> Find | None:
-    """Return what looks groups up in a column; None where the source has no such column."""
+def _by_column(listing: Listing, by: str) -> GroupOf | None:
+    """Return a lookup in a column; None if the source has no such column."""
     source = Path(listing.source)
     if not is_table(source):
         return None
@@ -68,36 +70,36 @@ def _by_column(listing: Listing, by: str) -> Find | None:
     return lambda item, _: names.get(os.path.normpath(item.path)) or None
 
 
-def _by_folder(item: Item, shown: Path) -> str | None:
-    """Return the folder of an image, where it is not that of the whole class."""
-    folder = shown.parent
-    # macOS spells é as two characters; labels are in normal form C
+def _by_folder(item: Item, path: Path) -> str | None:
+    """Return the folder of an image, unless it is the class folder."""
+    folder = path.parent
+    # macOS writes é as two characters; labels are in normal form C
     name = unicodedata.normalize("NFC", folder.name)
     return None if name in ("", item.label) else folder.as_posix()
 
 
-def _by_pattern(by: str) -> Find:
+def _by_pattern(by: str) -> GroupOf:
     try:
         pattern = re.compile(by)
     except re.error as error:
-        raise UsageError(f"--group {by}: no regular expression: {error}", hint=HINT) from None
+        raise UsageError(f"--group {by}: invalid regular expression: {error}", hint=HINT) from None
 
-    def find(_: Item, shown: Path) -> str | None:
-        found = pattern.search(shown.as_posix())
-        if found is None:
+    def search(_: Item, path: Path) -> str | None:
+        match = pattern.search(path.as_posix())
+        if match is None:
             return None
-        return (found[1] if pattern.groups else found[0]) or None
+        return (match[1] if pattern.groups else match[0]) or None
 
-    return find
+    return search
 
 
-def _why_none(listing: Listing, by: str) -> str:
+def _why_no_group(listing: Listing, by: str) -> str:
     if by == FOLDER:
-        return "no image lies in a folder below that of its class"
-    example = _shown(listing.items[0], listing).as_posix()
-    told = f"the expression matches none of the {len(listing.items)} paths, such as {example!r}"
+        return "no image is in a folder below its class folder"
+    example = _relative_path(listing.items[0], listing).as_posix()
+    reason = f"the expression matches none of the {len(listing.items)} paths, such as {example!r}"
     source = Path(listing.source)
     if not is_table(source):
-        return told
+        return reason
     with open_table(source) as table:
-        return f"{told}, and the table has no such column (it has {listed(table.columns)})"
+        return f"{reason}, and the table has no such column (it has {listed(table.columns)})"

@@ -1,7 +1,7 @@
-"""A table of pixels, one image per row: the form of the Kaggle digit recogniser.
+"""Reads a table of pixels with one image per row, the format of Kaggle's Digit Recognizer.
 
-The rows become PNG files in the cache, one by one, so that 42,000 of them need no memory and all
-that follows sees images like any others.
+The rows are converted to PNG files in the cache, one by one, so that memory use is constant and all
+later steps work with image files.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from PIL import Image
 from tltool.data.sources.cache_index import INDEX, index_listing
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.pixel_columns import PixelColumns, count_pixels, pixel_columns
-from tltool.data.sources.source_cache import content_key, kept
+from tltool.data.sources.source_cache import cached_copy, content_key
 from tltool.data.sources.table_columns import META
 from tltool.data.sources.table_rows import Table
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
 from tltool.recipe.schema import PIXELS_PATTERN
 
-_FORMAT = 2  # of the copies; another way to write them adds one
-_ROW_NUMBERS = ("", "unnamed: 0")  # as pandas writes and reads them
+_FORMAT = 2  # of the cached copies; increment when their content changes
+_ROW_NUMBERS = ("", "unnamed: 0")  # names of the index column that pandas writes
 _PROGRESS = 500
+_SHAPE_HINT = "set data.pixels (--pixels) to height x width, or height x width x 3 for colour"
 
 
 @dataclass(frozen=True)
@@ -40,26 +41,26 @@ class Shape:
 
     @property
     def size(self) -> int:
-        """How many numbers make an image."""
+        """Number of values per image."""
         return self.height * self.width * self.channels
 
 
 def parse_shape(text: str) -> Shape:
-    """Return the shape that ``HxW`` or ``HxWxC`` names.
+    """Parse ``HxW`` or ``HxWxC``.
 
     Raises:
-        UsageError: it names none.
+        UsageError: the text is not a shape.
     """
     if not re.fullmatch(PIXELS_PATTERN, text):
         raise UsageError(
-            f"'{text}' is no shape of images", hint="height x width, such as 28x28 or 32x32x3"
+            f"'{text}' is not an image shape", hint="height x width, such as 28x28 or 32x32x3"
         )
     height, width, *channels = (int(part) for part in text.split("x"))
     return Shape(height, width, channels[0] if channels else 1)
 
 
 def is_pixels(table: Table) -> bool:
-    """Tell whether a table's columns are pixels and not, say, years beside paths."""
+    """Return whether a table contains pixels (and not paths, with numbers as further columns)."""
     return "path" not in table.columns and count_pixels(table.columns) > 1
 
 
@@ -71,33 +72,33 @@ def list_pixels(
     cache: Path,
     observer: Observer,
 ) -> Listing:
-    """List the images of a table of pixels; they become files in the cache.
+    """List the images of a table of pixels, converted to files in the cache.
 
     Args:
-        table: ``label`` and maybe other columns of ``columns.META``, and the pixels row by row, for
-            RGB the three channels of a pixel side by side, each 0 to 255. Their names tell their
-            order.
-        shape: of the images; None takes a square, grey or RGB, from the number of columns.
-        labelled: whether a label is wanted.
+        table: with ``label``, possibly other columns of ``table_columns.META``, and the pixels row
+            by row, 0 to 255; for RGB the three channels of a pixel are adjacent. The column names
+            define the order.
+        shape: of the images; None means square, grey or RGB, from the number of columns.
+        labelled: whether a label is required.
         cache: folder of the copies.
-        observer: hears the progress.
+        observer: receives the progress.
 
     Raises:
-        DataError: there is no label, the shape does not fit, or a row holds something else.
+        DataError: there is no label, the shape does not fit, or a row has invalid pixels.
         EnvironmentProblem: the copy cannot be written.
     """
     pixels = pixel_columns(table.path, table.columns)
     _check_columns(table, pixels.positions, labelled=labelled)
     if not set(_ROW_NUMBERS).isdisjoint(table.columns):
-        observer.on_message(f"the row numbers in {table.path} are left out")
-    found = shape or _natural_shape(table, pixels)
-    _check_shape(table, pixels, found)
-    key = f"pixels {_FORMAT} {found} {content_key(table.path)}"
+        observer.on_message(f"the row numbers in {table.path} are ignored")
+    image_shape = shape or _default_shape(table, pixels)
+    _check_shape(table, pixels, image_shape)
+    key = f"pixels {_FORMAT} {image_shape} {content_key(table.path)}"
 
     def make(folder: Path) -> None:
-        _write_images(table, pixels.positions, found, folder, observer)
+        _write_images(table, pixels.positions, image_shape, folder, observer)
 
-    folder = kept(cache, table.path.name, key, make)
+    folder = cached_copy(cache, table.path.name, key, make)
     return index_listing(str(table.path), folder, labelled=labelled)
 
 
@@ -105,20 +106,20 @@ def _check_columns(table: Table, pixels: Sequence[int], *, labelled: bool) -> No
     if labelled and "label" not in table.columns:
         raise DataError(
             f"{table.path} has pixels, but no column 'label'",
-            hint="without labels it can only be used with tltool predict",
+            hint="a table without labels can only be used with tltool predict",
         )
     chosen = {table.columns[n] for n in pixels}
     known = chosen.union(META, _ROW_NUMBERS)
     unknown = [name for name in table.columns if name not in known]
     if unknown:
         raise DataError(
-            f"{table.path} has the column {unknown[0][:40]!r} among its pixels",
-            hint=f"beside pixel0, pixel1, … there may be {', '.join(META)}",
+            f"{table.path} has an unknown column {unknown[0][:40]!r}",
+            hint=f"allowed are pixel0, pixel1, … and {', '.join(META)}",
         )
 
 
-def _natural_shape(table: Table, pixels: PixelColumns) -> Shape:
-    """Return the shape that the names of the pixels tell, else a square, grey or RGB."""
+def _default_shape(table: Table, pixels: PixelColumns) -> Shape:
+    """Return the shape defined by the column names, otherwise a square, grey or RGB."""
     if pixels.grid:
         return Shape(*pixels.grid, channels=1)
     count = len(pixels.positions)
@@ -127,45 +128,44 @@ def _natural_shape(table: Table, pixels: PixelColumns) -> Shape:
         if side * side * channels == count:
             return Shape(side, side, channels)
     raise DataError(
-        f"{table.path} has {count} pixel columns, which make no square image",
-        hint="set data.pixels (--pixels) to their height x width, with x 3 for colours",
+        f"{table.path} has {count} pixel columns, which do not form a square image",
+        hint=_SHAPE_HINT,
     )
 
 
 def _check_shape(table: Table, pixels: PixelColumns, shape: Shape) -> None:
-    told = f"{shape.height}x{shape.width}x{shape.channels}"
-    hint = "set data.pixels (--pixels) to their height x width, with x 3 for colours"
+    text = f"{shape.height}x{shape.width}x{shape.channels}"
     if shape.size != len(pixels.positions):
         raise DataError(
-            f"{table.path} has {len(pixels.positions)} pixel columns, but images of {told} have"
+            f"{table.path} has {len(pixels.positions)} pixel columns, but images of {text} have"
             f" {shape.size}",
-            hint=hint,
+            hint=_SHAPE_HINT,
         )
     if pixels.grid and pixels.grid != (shape.height, shape.width * shape.channels):
         raise DataError(
-            f"{table.path}: the names of the pixels tell {pixels.grid[0]} rows and"
-            f" {pixels.grid[1]} columns, which make no image of {told}",
-            hint=hint,
+            f"{table.path}: the pixel names define {pixels.grid[0]} rows and {pixels.grid[1]}"
+            f" columns, which do not fit images of {text}",
+            hint=_SHAPE_HINT,
         )
 
 
 def _write_images(
     table: Table, pixels: Sequence[int], shape: Shape, folder: Path, observer: Observer
 ) -> None:
-    """Write one PNG per row and an index of what the rows say beside their pixels."""
+    """Write one PNG per row, and an index with the other columns."""
     mode = "L" if shape.channels == 1 else "RGB"
     first, end = pixels[0], pixels[0] + len(pixels)
     in_order = tuple(pixels) == tuple(range(first, end))
-    others = [n for n, name in enumerate(table.columns) if name in META]
+    meta = [n for n, name in enumerate(table.columns) if name in META]
     with (folder / INDEX).open("w", encoding="utf-8", errors="surrogateescape", newline="") as to:
         index = csv.writer(to)
-        index.writerow(["path", "line", *(table.columns[n] for n in others)])
+        index.writerow(["path", "line", *(table.columns[n] for n in meta)])
         for count, (line, cells) in enumerate(_cells(table), start=1):
             row = cells[first:end] if in_order else [cells[n] for n in pixels]
             image = Image.frombytes(mode, (shape.width, shape.height), _bytes(row, line, table))
             name = f"{count:06d}.png"
             image.save(folder / name, compress_level=1)
-            index.writerow([name, line, *(cells[n] for n in others)])
+            index.writerow([name, line, *(cells[n] for n in meta)])
             if count % _PROGRESS == 0:
                 observer.on_progress(count, count, unit="rows")
 
@@ -177,7 +177,7 @@ def _cells(table: Table) -> Iterator[tuple[int, list[str]]]:
 
 
 def _bytes(row: Sequence[str], line: int, table: Table) -> bytes:
-    """Return the pixels of a row, uint8; numbers such as 12.0 count as whole."""
+    """Return the pixels of a row as bytes; whole numbers such as 12.0 are accepted."""
     try:
         return bytes(map(int, row))
     except ValueError:
@@ -185,7 +185,7 @@ def _bytes(row: Sequence[str], line: int, table: Table) -> bytes:
     for position, text in enumerate(row):
         if not _is_byte(text):
             raise DataError(
-                f"{table.path}, line {line}: pixel {position} is {text[:20]!r}, no whole number"
+                f"{table.path}, line {line}: pixel {position} is {text[:20]!r}, not a whole number"
                 " from 0 to 255",
                 hint="pixels are 0 (black) to 255 (white)",
             )

@@ -1,7 +1,7 @@
-"""Copies of sources that are no folders of images: made once, kept in the user's cache.
+"""The cache of sources that were extracted, converted or downloaded to image files.
 
-A copy is a folder of images that is named after its source and a digest of what it was made from.
-It can be deleted at any time and is made anew when it is needed; so is one that lost files.
+A copy is a folder of images, named after its source and a digest of the content. It can be deleted
+at any time and is created again when needed, also when files are missing.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ _RECORD = "complete.json"
 
 
 def cache_folder() -> Path:
-    """Return where copies are kept: ``TLTOOL_DATA_DIR``, else in the user's cache."""
-    chosen = os.environ.get("TLTOOL_DATA_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tltool")) / "data"
+    """Return the folder of the copies: ``TLTOOL_DATA_DIR``, by default in the user's cache."""
+    configured = os.environ.get("TLTOOL_DATA_DIR")
+    return Path(configured) if configured else Path(platformdirs.user_cache_dir("tltool")) / "data"
 
 
-def kept(cache: Path, name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder that ``make`` filled, now or earlier.
+def cached_copy(cache: Path, name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """Return a cached folder; ``make`` fills it if it is missing or incomplete.
 
     Args:
         cache: folder of all copies.
-        name: what a person recognises it by.
-        key: says what it is made from; the same key means the same files.
-        make: fills an empty folder. A crash at any moment leaves either nothing or all of it.
+        name: a readable prefix of the folder's name.
+        key: identifies the content; the same key means the same files.
+        make: fills an empty folder. The result is moved into place atomically.
 
     Raises:
         EnvironmentProblem: the cache cannot be written or the disk is full.
     """
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:16]
     target = cache / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}-{digest}"
-    if _is_whole(target):
+    if _is_complete(target):
         return target / _FILES
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        _sweep(cache)
+        _remove_leftovers(cache)
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=cache) as partial:
             (Path(partial) / _FILES).mkdir()
             make(Path(partial) / _FILES)
-            record = json.dumps(_measured(Path(partial) / _FILES))
+            record = json.dumps(_count_files(Path(partial) / _FILES))
             (Path(partial) / _RECORD).write_text(record, encoding="utf-8")
             _move(Path(partial), target)
     except OSError as error:
         raise EnvironmentProblem(
-            f"no copy of {name} can be made in {cache}: {error.strerror or error}",
-            hint="free some space there, or set TLTOOL_DATA_DIR to another folder",
+            f"no copy of {name} can be written to {cache}: {error.strerror or error}",
+            hint="free some disk space, or set TLTOOL_DATA_DIR to another folder",
         ) from None
     return target / _FILES
 
@@ -79,16 +79,16 @@ def content_key(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _is_whole(target: Path) -> bool:
+def _is_complete(target: Path) -> bool:
     try:
         record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(record == _measured(target / _FILES))
+    return bool(record == _count_files(target / _FILES))
 
 
-def _measured(folder: Path) -> dict[str, int]:
-    """Return count and bytes of the files below ``folder``: what a deleted or cut file changes."""
+def _count_files(folder: Path) -> dict[str, int]:
+    """Return number and bytes of the files below ``folder``, to detect missing or cut files."""
     count, size = 0, 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -98,7 +98,7 @@ def _measured(folder: Path) -> dict[str, int]:
 
 
 def _move(partial: Path, target: Path) -> None:
-    """Give a finished copy its name, unless another process was faster."""
+    """Rename a finished copy to ``target``, unless another process has just done so."""
     moved = partial / "moved"
     moved.mkdir()
     for part in (_FILES, _RECORD):
@@ -106,15 +106,15 @@ def _move(partial: Path, target: Path) -> None:
     try:
         moved.rename(target)
     except OSError:
-        if _is_whole(target):
+        if _is_complete(target):
             return
         shutil.rmtree(target)
         moved.rename(target)
 
 
-def _sweep(cache: Path) -> None:
-    # a kill -9 cannot clean up after itself: the next copy does, a day later
+def _remove_leftovers(cache: Path) -> None:
+    # copies interrupted by kill -9 are removed by a later call, after a day
     for leftover in cache.glob(f"{_PARTIAL}*"):
-        with suppress(OSError):  # another process may have just finished it
+        with suppress(OSError):  # another process may have just renamed it
             if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)

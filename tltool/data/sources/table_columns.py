@@ -1,4 +1,4 @@
-"""The columns of a table beside its images: label, split, group, weight, fold."""
+"""The columns of a table that describe an image: label, split, group, weight, fold."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _FILES_NAMED = 20
 
 @dataclass
 class Problems:
-    """What is wrong with a table, told all at once.
+    """The problems of a table, which are reported together.
 
     Attributes:
         source: the table.
-        found: what is wrong, to where it is.
+        places: for each problem, where it occurs.
     """
 
     source: Path | str
-    found: dict[str, list[str]] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
 
-    def note(self, what: str, where: str) -> None:
-        """Remember one more place where ``what`` is wrong."""
-        self.found.setdefault(what, []).append(where)
+    def add(self, problem: str, where: str) -> None:
+        """Record a problem at one more place."""
+        self.places.setdefault(problem, []).append(where)
 
     def check(self) -> None:
-        """Tell all problems.
+        """Report all problems.
 
         Raises:
             DataError: there is at least one.
         """
-        if self.found:
-            told = [f"{what} ({_some(where)})" for what, where in self.found.items()]
-            raise DataError(f"{self.source}: {'; '.join(told)}", hint="mend these lines")
+        if self.places:
+            problems = [f"{problem} ({_some(where)})" for problem, where in self.places.items()]
+            raise DataError(f"{self.source}: {'; '.join(problems)}", hint="correct these lines")
 
 
 def _some(where: list[str]) -> str:
@@ -49,27 +49,27 @@ def _some(where: list[str]) -> str:
     return f"{', '.join(where[:most])}{more}"
 
 
-def described_item(
+def item_from_row(
     path: Path, cells: Mapping[str, str], *, line: int, problems: Problems, labelled: bool
 ) -> Item:
-    """Return an item with what its row says; what is wrong with the row is noted.
+    """Return the item of a row; invalid cells are added to ``problems``.
 
     Args:
         path: the image.
-        cells: by column; those that are no part of ``META`` only slice an evaluation.
-        line: number of the row's line.
-        problems: hears of wrong cells.
-        labelled: whether a label is wanted.
+        cells: by column; columns that are not in ``META`` only slice the evaluation.
+        line: line number of the row.
+        problems: collects the invalid cells.
+        labelled: whether a label is required.
     """
     where = f"line {line}"
     label = cells.get("label", "").strip()
     if labelled and not label:
-        problems.note("the label is empty", where)
+        problems.add("the label is empty", where)
     return Item(
         path=path,
         label=class_name(
             label,
-            told=f"the class in line {line} of {problems.source}",
+            described_as=f"the class in line {line} of {problems.source}",
             hint="save the table as UTF-8",
         ),
         given_split=_split(cells.get("split", "").strip(), where, problems),
@@ -83,7 +83,9 @@ def described_item(
 def _split(text: str, where: str, problems: Problems) -> SplitName | None:
     split = split_named(text)
     if text and split is None:
-        problems.note(f"the split is none of {', '.join(SPLIT_WORDS)}", f"{where}: {text[:40]!r}")
+        problems.add(
+            f"the split must be one of {', '.join(SPLIT_WORDS)}", f"{where}: {text[:40]!r}"
+        )
     return split
 
 
@@ -93,12 +95,12 @@ def _weight(text: str, where: str, problems: Problems) -> float:
     except ValueError:
         weight = 0.0
     if not (math.isfinite(weight) and weight > 0):
-        problems.note("the weight is no number above 0", f"{where}: {text[:40]!r}")
+        problems.add("the weight must be a number above 0", f"{where}: {text[:40]!r}")
     return weight
 
 
 def _fold(text: str, where: str, problems: Problems) -> int | None:
     if text and not (text.isdecimal() and text.isascii() and len(text) < 7):
-        problems.note("the fold is no whole number from 0 on", f"{where}: {text[:40]!r}")
+        problems.add("the fold must be a whole number from 0", f"{where}: {text[:40]!r}")
         return None
     return int(text) if text else None

@@ -1,4 +1,4 @@
-"""Rows of a CSV, TSV or JSONL file, read line by line in bounded memory."""
+"""Reads a CSV, TSV or JSONL file row by row, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import IO, Any
 from tltool.errors import DataError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-_LONGEST_LINE = 1 << 26  # characters; a row of 1024 x 1024 RGB pixels has 12 million
+_MAX_LINE = 1 << 26  # characters; a row of 1024 x 1024 RGB pixels has 12 million
 
 
 @dataclass(frozen=True)
 class Table:
-    """The head of a table and its rows, which can be read once.
+    """The header of a table and its rows, which can be read once.
 
     Attributes:
         path: the file.
         columns: their names, stripped and in lower case; empty for JSONL, where each row has its
             own.
-        rows: (line number, cells) one by one: for JSONL a mapping, else a list as long as
+        rows: (line number, cells) one by one; for JSONL a mapping, otherwise a list parallel to
             ``columns``.
     """
 
@@ -35,21 +35,21 @@ class Table:
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a file is called like a table."""
+    """Return whether a file name has the extension of a table."""
     return path.name.lower().endswith(TABLES)
 
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """Open a table and read its head.
+    """Open a table and read its header.
 
     Raises:
-        DataError: here or while its rows are read: it cannot be read or is no such table.
+        DataError: the file cannot be read or is not a valid table; also raised by the rows.
     """
     try:
-        # paths that are not UTF-8 come through as the bytes they are
+        # paths that are not UTF-8 keep their bytes
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            _refuse_utf16(path)
+            _reject_utf16(path)
             if path.suffix.lower() in (".jsonl", ".ndjson"):
                 yield Table(path, (), _json_rows(path, file))
             else:
@@ -57,10 +57,10 @@ def open_table(path: Path) -> Iterator[Table]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except csv.Error as error:
-        raise DataError(f"{path} is no table: {error}") from None
+        raise DataError(f"{path} is not a valid table: {error}") from None
 
 
-def _refuse_utf16(path: Path) -> None:
+def _reject_utf16(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{path} is UTF-16", hint="save it as UTF-8")
@@ -69,7 +69,7 @@ def _refuse_utf16(path: Path) -> None:
 def _delimited(path: Path, file: IO[str]) -> Table:
     lines = _lines(path, file)
     before, head = next(((n, line) for n, line in enumerate(lines, 1) if line.strip()), (0, ""))
-    # Excel writes semicolons where the comma is the decimal sign
+    # Excel writes semicolons in locales with a decimal comma
     delimiter = max("\t;,", key=head.count)
     names = next(csv.reader([head], delimiter=delimiter, skipinitialspace=True), [])
     columns = tuple(name.strip().lower() for name in names)
@@ -79,10 +79,10 @@ def _delimited(path: Path, file: IO[str]) -> Table:
 
 def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
     if not columns:
-        raise DataError(f"{path} is empty", hint="its first line names the columns: path,label")
+        raise DataError(f"{path} is empty", hint="the first line must name the columns: path,label")
     name, count = Counter(columns).most_common(1)[0]
     if count > 1:
-        raise DataError(f"{path} has {count} columns called {name[:40]!r}", hint="rename them")
+        raise DataError(f"{path} has {count} columns named {name[:40]!r}", hint="rename them")
 
 
 def _delimited_rows(
@@ -96,7 +96,7 @@ def _delimited_rows(
         if len(cells) != width:
             raise DataError(
                 f"{path}, line {number}: {len(cells)} cells, but there are {width} columns",
-                hint='put text that holds commas in quotes: "a,b.jpg"',
+                hint='put text with commas in quotes: "a,b.jpg"',
             )
         yield number, cells
 
@@ -109,29 +109,29 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Mapping[str, st
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or not all(map(_is_plain, row.values())):
+        if not isinstance(row, dict) or not all(map(_is_simple, row.values())):
             raise DataError(
-                f"{path}, line {number}: not a JSON object of plain values",
+                f"{path}, line {number}: not a JSON object of simple values",
                 hint='such as {"path": "a/1.jpg", "label": "cat"}',
             )
         cells = {key.strip().lower(): _text(value) for key, value in row.items()}
         for text in (*cells, *cells.values()):
-            _refuse_half_characters(text, path, number)
+            _reject_lone_surrogates(text, path, number)
         yield number, cells
 
 
-def _refuse_half_characters(text: str, path: Path, line: int) -> None:
-    """Refuse what JSON can escape, but no file can hold: one half of a surrogate pair."""
+def _reject_lone_surrogates(text: str, path: Path, line: int) -> None:
+    """Reject half of a surrogate pair, which JSON can escape, but UTF-8 cannot encode."""
     try:
         text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
         raise DataError(
-            f"{path}, line {line}: {text[:80]!a} holds half a character",
-            hint="write the text itself in UTF-8, or both halves of the escape",
+            f"{path}, line {line}: {text[:80]!a} contains half of a surrogate pair",
+            hint="write the character in UTF-8, or escape both halves",
         ) from None
 
 
-def _is_plain(value: Any) -> bool:
+def _is_simple(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
@@ -141,8 +141,8 @@ def _text(value: Any) -> str:
 
 def _lines(path: Path, file: IO[str]) -> Iterator[str]:
     number = 0
-    while line := file.readline(_LONGEST_LINE):
+    while line := file.readline(_MAX_LINE):
         number += 1
-        if len(line) >= _LONGEST_LINE:
-            raise DataError(f"{path}, line {number}: longer than {_LONGEST_LINE:,} characters")
+        if len(line) >= _MAX_LINE:
+            raise DataError(f"{path}, line {number}: longer than {_MAX_LINE:,} characters")
         yield line

@@ -1,13 +1,13 @@
-"""Training, validation and test: decided by content, so that adding images moves no other.
+"""Training, validation and test splits, assigned by content.
 
-An image's place follows from a hash of the seed and its bytes alone: its number in [0, 1) falls
-below the test fraction, below test + validation, or above. That is stratified in expectation in
-every class. Nothing that remembers no earlier split can be nearer to the fractions and still never
-move an image: where an image goes must not depend on what others there are.
+Each image gets a pseudo-random number in [0, 1), a hash of the seed and of its bytes, and the split
+is decided by the interval that contains the number. So adding images or renaming files moves no
+other image, and every class is split in proportion on average. An exact stratified split is not
+possible under this condition: there the split of an image depends on the other images.
 
-Three things move an image all the same. A class that would get nothing in a split has its nearest
-image moved there. Near duplicates share a place, that of one of them: a new near duplicate can
-bring another place to those that it joins. And so can an image that joins a group.
+An image can still move in three cases. In a class that would get no image in a split, the nearest
+image is moved there. Near duplicates and images of one group share a number, so a new one can
+change that of the images that it joins.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
 from tltool.data.duplicates.find_duplicates import Cluster
-from tltool.data.splits.split_groups import Bounds, placed, split_groups
+from tltool.data.splits.split_groups import Bounds, assign, make_split_groups
 from tltool.errors import DataError
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
-LISTED = COLUMNS[:-1]
+TABLE_COLUMNS = COLUMNS[:-1]
 """Of a table that ``tltool data split`` writes."""
 _READ = ("path", "label", "split", "sha256")
 
@@ -38,9 +38,9 @@ class Split:
 
     Attributes:
         names: parallel to ``catalog.items``.
-        groups: what each item stays together with: its group, or a name for its copies and near
-            copies; empty where it is alone, or where its source gave the split.
-        folds: part of the cross-validation, from 0; None for test images; empty without folds.
+        groups: of each item: its group, or a name for a cluster of duplicates; empty for a single
+            image, or where the source defines the split.
+        folds: of the cross-validation, from 0; None for test images; empty without folds.
     """
 
     names: tuple[SplitName, ...]
@@ -49,12 +49,12 @@ class Split:
 
     def indices(self, name: SplitName) -> NDArray[np.int64]:
         """Return the positions of the items of one split: int64 [n], ascending."""
-        return np.flatnonzero([given == name for given in self.names]).astype(np.int64)
+        return np.flatnonzero([each == name for each in self.names]).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One line of ``split.csv``; ``path`` is relative to the images where it lies inside."""
+    """One row of ``split.csv``; ``path`` is relative to the folder of the images if inside it."""
 
     path: Path
     label: str
@@ -70,33 +70,33 @@ def make_split(
     seed: int,
     clusters: Sequence[Cluster] = (),
 ) -> Split:
-    """Split a catalog, respecting the splits that its source gave.
+    """Split a catalog, keeping the splits that its source defines.
 
-    With no given splits, all three are drawn (test only for a fraction above 0). With a given
-    test set, validation is drawn from the rest. With given training and validation sets nothing
-    is drawn.
+    If the source defines no splits, all three are drawn (test only for a fraction above 0). If it
+    defines a test set, validation is drawn from the rest. If it defines training and validation
+    sets, nothing is drawn.
 
     Args:
         catalog: audited images.
-        validation_fraction: share of all images, 0 for no validation part.
-        test_fraction: share of all images, 0 for no test part.
-        seed: of the places.
-        clusters: near duplicates, which stay together, by position in ``catalog.items``.
+        validation_fraction: share of all images, 0 for no validation split.
+        test_fraction: share of all images, 0 for no test split.
+        seed: of the random positions.
+        clusters: near duplicates, which stay in one split, by position in ``catalog.items``.
 
     Raises:
-        DataError: a class has too few different images for the splits asked for.
+        DataError: a class has too few different images for the splits.
     """
-    given = {item.given_split for item in catalog.items}
+    source_splits = {item.given_split for item in catalog.items}
     names: list[SplitName] = [item.given_split or "train" for item in catalog.items]
     groups = [item.group or "" for item in catalog.items]
-    if "validation" not in given:
-        drawn = _bounds(validation_fraction, 0.0 if "test" in given else test_fraction)
+    if "validation" not in source_splits:
+        from_source = "test" in source_splits
+        bounds = _bounds(validation_fraction, 0.0 if from_source else test_fraction)
         free = [i for i, item in enumerate(catalog.items) if item.given_split in (None, "train")]
-        units = split_groups(catalog.items, free, seed=seed, clusters=clusters)
-        chosen = placed(units, drawn)
-        for unit, name in zip(units, chosen, strict=True):
-            for index in unit.members:
-                names[index], groups[index] = cast(SplitName, name), unit.name
+        split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters)
+        for group, name in zip(split_groups, assign(split_groups, bounds), strict=True):
+            for index in group.members:
+                names[index], groups[index] = cast(SplitName, name), group.name
     _check_every_class_has_training(catalog, names)
     return Split(names=tuple(names), groups=tuple(groups))
 
@@ -104,28 +104,27 @@ def make_split(
 def with_folds(
     catalog: Catalog, split: Split, count: int, *, seed: int, clusters: Sequence[Cluster] = ()
 ) -> Split:
-    """Return a split whose images, test aside, are divided into ``count`` folds, also by content.
+    """Return a split with ``count`` cross-validation folds, assigned by content; none for test.
 
     Raises:
         DataError: a class has too few different images.
     """
     free = [index for index, name in enumerate(split.names) if name != "test"]
-    units = split_groups(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
+    split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
     bounds = {f"fold {n}": (n / count, (n + 1) / count) for n in range(count)}
-    chosen = placed(units, bounds)
     folds: list[int | None] = [None] * len(catalog)
     groups = list(split.groups)
-    for unit, name in zip(units, chosen, strict=True):
-        for index in unit.members:
-            folds[index], groups[index] = int(name.removeprefix("fold ")), unit.name
+    for group, name in zip(split_groups, assign(split_groups, bounds), strict=True):
+        for index in group.members:
+            folds[index], groups[index] = int(name.removeprefix("fold ")), group.name
     return replace(split, groups=tuple(groups), folds=tuple(folds))
 
 
-def given_folds(catalog: Catalog, split: Split) -> Split:
-    """Return a split with the folds that the source gave.
+def with_source_folds(catalog: Catalog, split: Split) -> Split:
+    """Return a split with the folds that the source defines.
 
     Raises:
-        DataError: it gave none, not to all images, or only one.
+        DataError: it defines none, not for all images, or only one.
     """
     folds = tuple(
         None if name == "test" else item.fold
@@ -134,33 +133,33 @@ def given_folds(catalog: Catalog, split: Split) -> Split:
     known = {fold for fold in folds if fold is not None}
     missing = sum(f is None and n != "test" for f, n in zip(folds, split.names, strict=True))
     if missing or len(known) < 2:
-        told = f"{missing} images are in no fold" if known and missing else "there are no folds"
+        problem = f"{missing} images have no fold" if known and missing else "there are no folds"
         raise DataError(
-            f"{catalog.root}: {told}",
-            hint="give a table with a column fold, or have folds drawn: --fold 0/5",
+            f"{catalog.root}: {problem}",
+            hint="use a table with a column fold, or have folds drawn: --fold 0/5",
         )
     return replace(split, folds=folds)
 
 
-def held_out(catalog: Catalog, split: Split, fold: int) -> Split:
-    """Return a split with folds whose validation part is fold ``fold``, the other folds training.
+def validate_on_fold(catalog: Catalog, split: Split, fold: int) -> Split:
+    """Return a split with fold ``fold`` as the validation set, and the other folds for training.
 
     Raises:
         DataError: there is no such fold, or a class is only in it.
     """
-    known = sorted({given for given in split.folds if given is not None})
+    known = sorted({each for each in split.folds if each is not None})
     if fold not in known:
         raise DataError(f"there is no fold {fold}; the folds are {known[0]} to {known[-1]}")
     names: list[SplitName] = [
-        name if name == "test" else ("validation" if given == fold else "train")
-        for name, given in zip(split.names, split.folds, strict=True)
+        name if name == "test" else ("validation" if each == fold else "train")
+        for name, each in zip(split.names, split.folds, strict=True)
     ]
     _check_every_class_has_training(catalog, names)
     return replace(split, names=tuple(names))
 
 
 def _bounds(validation: float, test: float) -> Bounds:
-    """Return the interval of [0, 1) of each split that is asked for, test first."""
+    """Return the interval of [0, 1) of each split, test first."""
     ends: dict[str, tuple[float, float]] = {}
     if test > 0:
         ends["test"] = (0.0, test)
@@ -177,8 +176,8 @@ def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]
     missing = [repr(name) for name in catalog.class_names if name not in trained]
     if missing:
         raise DataError(
-            f"no readable training image is left of {', '.join(missing)}",
-            hint="add images of these classes to the training folder",
+            f"no readable training image for class {', '.join(missing)}",
+            hint="add training images of these classes",
         )
 
 
@@ -196,13 +195,13 @@ def write_split(
         path: the file.
         catalog: the images.
         split: their split.
-        root: what paths inside of it are relative to; by default the folder of the images.
-        digests: False leaves out sha256, which ``read_split`` needs and a table of images does not.
+        root: paths inside this folder are relative to it; by default the folder of the images.
+        digests: False omits sha256, which ``read_split`` needs and a table of images does not.
     """
     folds = split.folds or (None,) * len(catalog)
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS if digests else LISTED)
+        writer.writerow(COLUMNS if digests else TABLE_COLUMNS)
         for item, name, group, fold in zip(
             catalog.items, split.names, split.groups, folds, strict=True
         ):
@@ -212,15 +211,15 @@ def write_split(
 
 
 def shown_path(path: Path, root: Path) -> str:
-    """Return how split.csv names a file: relative to the images where it lies inside."""
+    """Return a path as in split.csv: relative to ``root`` if inside it, otherwise absolute."""
     return (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
 
 
 def read_split(path: Path) -> tuple[SplitRow, ...]:
-    """Read what ``write_split`` wrote.
+    """Read a file written by ``write_split``.
 
     Raises:
-        DataError: the file is missing or is no ``split.csv``.
+        DataError: the file is missing or not a ``split.csv``.
     """
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -228,7 +227,9 @@ def read_split(path: Path) -> tuple[SplitRow, ...]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, ValueError):
-        raise DataError(f"{path} is not a split.csv ({', '.join(_READ)})") from None
+        raise DataError(
+            f"{path} is not a split.csv (with the columns {', '.join(_READ)})"
+        ) from None
 
 
 def _row(row: Mapping[str, str]) -> SplitRow:

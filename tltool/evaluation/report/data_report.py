@@ -1,7 +1,6 @@
-"""``data_report.html``: what a check of the data has found, with the pictures concerned.
+"""Writes ``data_report.html``: the findings of a data check, with thumbnails of the images.
 
-It lives with the other reports and not beside the checks, because the room of the data knows
-nothing of HTML. The page is one file that needs nothing from elsewhere.
+The page is a single file without external resources.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from tltool.evaluation.report.render import page_template
 from tltool.evaluation.report.thumbnails import data_uri, thumbnail
 
 MARK = "tltool-data-check"
-"""Name of the page's meta element with the mark of its source."""
+"""Name of the page's meta element with the hash of its source."""
 _THUMBNAIL = 168  # pixels
 _SHOWN_PER_KIND = 24
 _SHOWN_PER_CLUSTER = 6
 _SHOWN_BAD = 100
-_PICTURE_KINDS = ("label conflict", "leak across splits", "exact duplicate", "near duplicate")
-_WAYS = ("squash", "crop", "pad")
-_EXPLAINED = {
-    "label conflict": "The same picture lies in more than one class. A model cannot learn both.",
-    "leak across splits": "The same picture is trained on and measured on: scores come out too"
-    " good.",
+_CLUSTER_KINDS = ("label conflict", "data leakage", "exact duplicate", "near duplicate")
+_RESIZE_MODES = ("squash", "crop", "pad")
+_EXPLANATIONS = {
+    "label conflict": "The same image is in more than one class.",
+    "data leakage": "The same image is in training and in evaluation data: the metrics are too"
+    " optimistic.",
     "exact duplicate": "Files with the same bytes.",
-    "near duplicate": "Resized, recompressed, brighter, slightly cropped or turned copies.",
+    "near duplicate": "Resized, recompressed, brightened, slightly cropped or rotated copies.",
 }
 
 
@@ -40,8 +39,8 @@ def write_data_report(path: Path, result: CheckResult, *, mark: str) -> None:
 
     Args:
         path: the HTML file.
-        result: what was found.
-        mark: letters and digits by which the source can be known again.
+        result: of the check.
+        mark: hash of the source, by which a report of the same source is recognised.
     """
     page = page_template("data_report.html.j2")
     content = _content(result, result.root) | {"mark_name": MARK, "mark": mark}
@@ -59,71 +58,71 @@ def _content(result: CheckResult, root: Path) -> dict[str, Any]:
         "lines": summary(result),
         "serious": result.count("serious"),
         "warnings": result.count("warning"),
-        "pictures": [
-            _pictures(kind, grouped[kind], labels, root)
-            for kind in _PICTURE_KINDS
+        "clusters": [
+            _clusters(kind, grouped[kind], labels, root)
+            for kind in _CLUSTER_KINDS
             if kind in grouped
         ],
         "files": [
-            _files(kind, found, labels, root)
-            for kind, found in grouped.items()
-            if kind not in (*_PICTURE_KINDS, *BAD_KINDS) and found[0].path is not None
+            _files(kind, findings, labels, root)
+            for kind, findings in grouped.items()
+            if kind not in (*_CLUSTER_KINDS, *BAD_KINDS) and findings[0].path is not None
         ],
-        "bad": _bad([f for f in result.findings if f.kind in BAD_KINDS], root),
+        "unusable": _unusable([f for f in result.findings if f.kind in BAD_KINDS], root),
         "general": [finding for finding in result.findings if finding.path is None],
         "classes": _classes(result),
         "shapes": list(_shapes(result)),
-        "ways": _WAYS,
+        "modes": _RESIZE_MODES,
     }
 
 
 Labels = Mapping[Path, tuple[str, str | None]]
 
 
-def _pictures(kind: str, found: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
-    """Return one section of clusters, each a row of pictures."""
-    shown = found[:_SHOWN_PER_KIND]
+def _clusters(kind: str, findings: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
+    """Return a section with clusters of duplicates, each a row of thumbnails."""
+    shown = findings[:_SHOWN_PER_KIND]
     clusters = []
     for finding in shown:
         paths = [path for path in (finding.path, *finding.related) if path is not None]
-        pictures = [_picture(path, labels, root) for path in paths[:_SHOWN_PER_CLUSTER]]
-        clusters.append({"pictures": pictures, "more": len(paths) - len(pictures)})
+        thumbnails = [_thumbnail(path, labels, root) for path in paths[:_SHOWN_PER_CLUSTER]]
+        clusters.append({"thumbnails": thumbnails, "more": len(paths) - len(thumbnails)})
     return {
         "kind": kind,
-        "severity": found[0].severity,
-        "count": len(found),
-        "more": len(found) - len(shown),
-        "explained": _EXPLAINED[kind],
-        "suggestion": found[0].suggestion,
+        "severity": findings[0].severity,
+        "count": len(findings),
+        "more": len(findings) - len(shown),
+        "explanation": _EXPLANATIONS[kind],
+        "suggestion": findings[0].suggestion,
         "clusters": clusters,
     }
 
 
-def _files(kind: str, found: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
-    """Return one section of single files."""
-    shown = found[:_SHOWN_PER_KIND]
+def _files(kind: str, findings: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
+    """Return a section with single files."""
+    shown = findings[:_SHOWN_PER_KIND]
     return {
         "kind": kind,
-        "severity": found[0].severity,
-        "count": len(found),
-        "more": len(found) - len(shown),
-        "suggestion": found[0].suggestion,
+        "severity": findings[0].severity,
+        "count": len(findings),
+        "more": len(findings) - len(shown),
+        "suggestion": findings[0].suggestion,
         "rows": [
-            {**_picture(each.path, labels, root), "detail": each.detail}
+            {**_thumbnail(each.path, labels, root), "detail": each.detail}
             for each in shown
             if each.path is not None
         ],
     }
 
 
-def _bad(found: Sequence[Finding], root: Path) -> dict[str, Any]:
-    """Return the table of the files that cannot be used."""
-    shown = found[:_SHOWN_BAD]
-    named = [{"name": shown_path(f.path, root), "finding": f} for f in shown if f.path is not None]
-    return {"count": len(found), "more": len(found) - len(shown), "rows": named}
+def _unusable(findings: Sequence[Finding], root: Path) -> dict[str, Any]:
+    """Return the table of the unusable files."""
+    shown = findings[:_SHOWN_BAD]
+    rows = [{"name": shown_path(f.path, root), "finding": f} for f in shown if f.path is not None]
+    return {"count": len(findings), "more": len(findings) - len(shown), "rows": rows}
 
 
-def _picture(path: Path, labels: Labels, root: Path) -> dict[str, Any]:
+def _thumbnail(path: Path, labels: Labels, root: Path) -> dict[str, Any]:
     label, split = labels.get(path, (None, None))
     image = thumbnail(path, 2 * _THUMBNAIL) if label is not None else None
     return {
@@ -131,7 +130,7 @@ def _picture(path: Path, labels: Labels, root: Path) -> dict[str, Any]:
         "label": label,
         "detail": "",
         "split": split,
-        "source": None if image is None else data_uri(_contained(image)),
+        "source": None if image is None else data_uri(_fit(image)),
     }
 
 
@@ -151,26 +150,26 @@ def _classes(result: CheckResult) -> list[dict[str, Any]]:
 
 
 def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
-    """Yield a tall, a usual and a wide image in each way of making them square."""
+    """Yield a tall, a median and a wide image with each resize mode."""
     ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
-    wanted = (min(int(share * len(ordered)), len(ordered) - 1) for share in (0.05, 0.5, 0.95))
-    for item in dict.fromkeys(ordered[place] for place in wanted if place >= 0):
+    positions = (min(int(share * len(ordered)), len(ordered) - 1) for share in (0.05, 0.5, 0.95))
+    for item in dict.fromkeys(ordered[position] for position in positions if position >= 0):
         image = thumbnail(item.path, 2 * _THUMBNAIL)
         if image is not None:
             yield {
                 "size": f"{item.width} × {item.height}",
-                "sources": [data_uri(_squared(image, way)) for way in _WAYS],
+                "sources": [data_uri(_resized(image, mode)) for mode in _RESIZE_MODES],
             }
 
 
-def _contained(image: Image.Image) -> Image.Image:
+def _fit(image: Image.Image) -> Image.Image:
     small = image.copy()
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return small
 
 
-def _squared(image: Image.Image, way: str) -> Image.Image:
+def _resized(image: Image.Image, mode: str) -> Image.Image:
     size = (_THUMBNAIL * 2 // 3, _THUMBNAIL * 2 // 3)
-    if way == "squash":
+    if mode == "squash":
         return image.resize(size)
-    return ImageOps.fit(image, size) if way == "crop" else ImageOps.pad(image, size)
+    return ImageOps.fit(image, size) if mode == "crop" else ImageOps.pad(image, size)

@@ -1,1 +1,1 @@
-"""A source of images, listed, audited and split."""
+"""Loads a data set: list, audit, find duplicates, split; and exports a split."""

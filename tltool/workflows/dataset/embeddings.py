@@ -1,4 +1,4 @@
-"""Pooled features of images by a pretrained backbone, kept in the user's cache."""
+"""Embeddings of images: the pooled features of a pretrained backbone, cached on disk."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Features of every image of a catalog.
+    """Embeddings of the images of a catalog.
 
     Attributes:
         features: float32 [N, D].
-        seconds_per_image: of one forward pass in a batch, here and now, float; reading left out.
+        seconds_per_image: measured time of a forward pass in a batch, without image loading.
     """
 
     features: np.ndarray
@@ -42,14 +42,14 @@ class Embeddings:
 
 
 class EmbeddingExtractor:
-    """A pretrained backbone that gives pooled features, and keeps them in the user's cache.
+    """A pretrained backbone that computes embeddings, and caches them in the user's cache folder.
 
     Args:
         backbone: registry entry.
         image_size: side in pixels; None means the backbone's own.
-        resize: how images become squares.
-        weights: a file of pretrained weights, or None for random ones.
-        observer: told about the progress.
+        resize: how images are made square.
+        weights: a file of pretrained weights; None for random ones.
+        observer: receives the progress.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class EmbeddingExtractor:
             )
         network = Network(model, backbone, "gap")
         self._extractor = Extractor(network.images, network.pooled, None)
-        self._made_of = [backbone.name, network.digest(head=False), self._precision.arithmetic]
+        self._cache_key = [backbone.name, network.digest(head=False), self._precision.arithmetic]
 
     def source(self, catalog: Catalog) -> ImageSource:
-        """Return images as this backbone wants them."""
+        """Return images as the input of this backbone."""
         decode = DecodeSpec(self._side, self._side, self._resize)
         labels, classes = catalog.labels(), len(catalog.class_names)
         return ImageSource(catalog.items, labels, classes, decode, batch_size=_BATCH)
@@ -90,19 +90,19 @@ class EmbeddingExtractor:
     def features(
         self, source: ImageSource, spec: AugmentSpec | None = None, *, seed: int = 0
     ) -> np.ndarray:
-        """Return features of all images, in their order; those of an earlier call are found again.
+        """Return the embeddings of all images, in their order, from the cache if possible.
 
         Args:
             source: the images.
-            spec: how they are changed first, as in epoch 1; None leaves them as they are.
-            seed: of the changes.
+            spec: augmentation, as in epoch 1; None for the original images.
+            seed: of the augmentation.
 
         Returns:
             float32 [N, D].
         """
-        changed = [] if spec is None else [asdict(spec), seed]
-        made_of = [source.digest(), *self._made_of, *changed]
-        name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+        augmentation = [] if spec is None else [asdict(spec), seed]
+        cache_key = [source.digest(), *self._cache_key, *augmentation]
+        name = hashlib.sha256(json.dumps(cache_key).encode()).hexdigest()[:16]
 
         def batches_from(start: int) -> tf.data.Dataset:
             if spec is None:
@@ -110,19 +110,19 @@ class EmbeddingExtractor:
             return source.augmented(spec, seed=seed, epoch=1, start=start)
 
         with self._precision.active():
-            found = self._extractor.run(
+            features = self._extractor.run(
                 batches_from,
                 cache_folder() / "features" / name,
                 count=len(source),
                 classes=source.classes,
                 observer=self._observer,
             )
-        in_order = np.empty_like(found.pooled)
-        in_order[found.index] = found.pooled
+        in_order = np.empty_like(features.pooled)
+        in_order[features.index] = features.pooled
         return in_order
 
     def seconds_per_image(self, rounds: int = 2) -> float:
-        """Return the fastest of some batches, which the rest of the machine disturbed least."""
+        """Return the time of the fastest of some batches, the one least disturbed by other load."""
         batch = tf.zeros((_BATCH, self._side, self._side, 3))
         with self._precision.active():
             self._extractor.forward(batch)
@@ -144,29 +144,29 @@ def extract_embeddings(
     offline: bool,
     observer: Observer,
 ) -> Embeddings:
-    """Return features of all images as they are; those of an earlier call are found again.
+    """Return the embeddings of all images, from the cache if possible.
 
     Args:
         catalog: audited images.
         backbone: registry entry.
         image_size: side in pixels; None means the backbone's own.
-        resize: how images become squares.
-        random_weights: instead of the pretrained ones.
+        resize: how images are made square.
+        random_weights: instead of pretrained ones.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives the progress.
 
     Raises:
-        EnvironmentProblem: the weights cannot be had, or there is no room for the features.
+        EnvironmentProblem: the weights are not available, or the disk is full.
     """
     weights = None if random_weights else obtain(backbone.name, offline=offline, observer=observer)
-    pooler = EmbeddingExtractor(
+    extractor = EmbeddingExtractor(
         backbone,
         image_size=image_size,
         resize=resize,
         weights=weights.path if weights else None,
         observer=observer,
     )
-    found = pooler.features(pooler.source(catalog))
-    seconds = pooler.seconds_per_image()
+    features = extractor.features(extractor.source(catalog))
+    seconds = extractor.seconds_per_image()
     keras.backend.clear_session(free_memory=True)
-    return Embeddings(found, seconds)
+    return Embeddings(features, seconds)

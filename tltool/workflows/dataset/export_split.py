@@ -1,4 +1,4 @@
-"""Lay images out as their split has them."""
+"""Exports a split: split.csv, and optionally train, validation and test folders of images."""
 
 from __future__ import annotations
 
@@ -18,61 +18,63 @@ from tltool.events import Observer
 from tltool.workflows.preflight.output_paths import SPLIT_FILE
 
 How = Literal["copy", "link", "list"]
-FILE = SPLIT_FILE
+PlaceFile = Callable[[Path, Path], None]
 
 
 def export_split(
     target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
 ) -> None:
-    """Write split.csv, and the images part by part unless they are only listed.
+    """Write split.csv, and a folder of images per split unless they are only listed.
 
-    All is written beside ``target`` first, so that it is whole or not there.
+    The folder is written under another name first and then renamed, so that it is never incomplete.
 
     Args:
-        target: an absent or empty folder, absolute.
+        target: a missing or empty folder, absolute.
         catalog: the images.
-        split: their division.
-        how: whether the images are copied or linked.
-        observer: hears the progress.
+        split: of the images.
+        how: whether the images are copied, linked or only listed.
+        observer: receives the progress.
 
     Raises:
-        UsageError: what an earlier call left is in the way.
-        DataError: the name of a class is none of a folder, or an image cannot be read any more.
-        EnvironmentProblem: it cannot be written.
+        UsageError: the folder of an interrupted earlier call exists.
+        DataError: a class name is not a valid folder name, or an image cannot be read.
+        EnvironmentProblem: the folder cannot be written.
     """
     missing = [p for p in target.parents if not os.path.exists(p)]  # noqa: PTH110  (never raises)
     try:
-        _lay_out(target, catalog, split, how, observer)
+        _write_folder(target, catalog, split, how, observer)
     finally:
-        for folder in missing:  # those that were made for nothing: only empty ones go
+        for folder in missing:  # the parents created by a failed export: removed if empty
             with suppress(OSError):
                 folder.rmdir()
 
 
-def _lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: Observer) -> None:
+def _write_folder(
+    target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
+) -> None:
     draft = target.with_name(f".{target.name}.unfinished")
     try:
         draft.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(
-            f"'{draft}' is in the way", hint="it is left of a split that was stopped: remove it"
+            f"'{draft}' exists", hint="it is left from an interrupted split: remove it"
         ) from None
     except OSError as error:
         raise EnvironmentProblem(f"'{draft}' cannot be written: {error.strerror}") from None
     try:
         if how != "list":
             places = _places(catalog, split)
-            lay = _copy if how == "copy" else _link
+            place_file: PlaceFile = _copy if how == "copy" else _link
             for done, (item, place) in enumerate(zip(catalog.items, places, strict=True), start=1):
                 (draft / place).parent.mkdir(parents=True, exist_ok=True)
-                lay(item.path, draft / place)
+                place_file(item.path, draft / place)
                 observer.on_progress(done, len(catalog))
             items = (
                 replace(i, path=target / p) for i, p in zip(catalog.items, places, strict=True)
             )
             catalog = replace(catalog, items=tuple(items))
-        write_split(draft / FILE, catalog, split, root=target, digests=False)
-        _tell_odd_names(catalog, observer)
+        write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
+        _warn_about_names(catalog, observer)
         if target.is_dir():
             target.rmdir()  # it is empty
         draft.rename(target)
@@ -82,12 +84,13 @@ def _lay_out(target: Path, catalog: Catalog, split: Split, how: How, observer: O
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _tell_odd_names(catalog: Catalog, observer: Observer) -> None:
-    odd = [item.path for item in catalog.items if not _is_utf8(str(item.path))]
-    if odd:
+def _warn_about_names(catalog: Catalog, observer: Observer) -> None:
+    invalid = [item.path for item in catalog.items if not _is_utf8(str(item.path))]
+    if invalid:
         observer.on_message(
-            f"{len(odd)} names of images are not valid UTF-8, such as {os.fsencode(odd[0].name)!r}:"
-            f" {FILE} holds their bytes as they are, which tltool reads and other programs may not",
+            f"{len(invalid)} file names are not valid UTF-8, such as"
+            f" {os.fsencode(invalid[0].name)!r}: {SPLIT_FILE} contains their bytes, which tltool"
+            " reads, but other programs may reject",
             level="warning",
         )
 
@@ -101,21 +104,21 @@ def _is_utf8(text: str) -> bool:
 
 
 def _places(catalog: Catalog, split: Split) -> list[Path]:
-    """Return where each image goes: part, class, name; a number tells equal names apart.
+    """Return the path of each image: split, class, name; equal names get a number.
 
     Raises:
-        DataError: the name of a class is none of a folder.
+        DataError: a class name is not a valid folder name.
     """
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
     places = []
-    for item, part in zip(catalog.items, split.names, strict=True):
+    for item, split_name in zip(catalog.items, split.names, strict=True):
         if item.label != Path(item.label).name or item.label in (".", "..") or "\0" in item.label:
             raise DataError(
-                f"class {item.label!r} cannot be the name of a folder", hint="--how list"
+                f"class {item.label!r} is not a valid folder name", hint="use --how list"
             )
-        place = Path(part, item.label, item.path.name)
-        name = str(place).casefold()  # as file systems may see it
+        place = Path(split_name, item.label, item.path.name)
+        name = str(place).casefold()  # some file systems ignore case
         while str(place).casefold() in taken:
             numbers[name] += 1
             place = place.with_name(f"{item.path.stem}-{numbers[name] + 1}{item.path.suffix}")
@@ -124,16 +127,13 @@ def _places(catalog: Catalog, split: Split) -> list[Path]:
     return places
 
 
-Lay = Callable[[Path, Path], None]
-
-
-def _copy(photo: Path, place: Path) -> None:
+def _copy(image: Path, place: Path) -> None:
     try:
-        content = photo.read_bytes()
+        content = image.read_bytes()
     except OSError as error:
-        raise DataError(f"{photo} cannot be read: {error.strerror}") from None
+        raise DataError(f"{image} cannot be read: {error.strerror}") from None
     place.write_bytes(content)
 
 
-def _link(photo: Path, place: Path) -> None:
-    place.symlink_to(photo.absolute())
+def _link(image: Path, place: Path) -> None:
+    place.symlink_to(image.absolute())

@@ -1,4 +1,4 @@
-"""Divide audited images as the recipe says."""
+"""Splits audited images as set in the recipe, and reports duplicates and leakage."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.audit.audit import Issue
-from tltool.data.audit.leakage import describe_leakage, find_leakage, near_issues
+from tltool.data.audit.leakage import describe_leakage, find_leakage, near_duplicate_issues
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates.find_duplicates import Cluster, Progress, find_copies
-from tltool.data.splits.split import Split, given_folds, held_out, make_split, with_folds
-from tltool.data.splits.split_groups import split_groups
+from tltool.data.duplicates.find_duplicates import Cluster, Progress, cluster_duplicates
+from tltool.data.splits.split import (
+    Split,
+    make_split,
+    validate_on_fold,
+    with_folds,
+    with_source_folds,
+)
+from tltool.data.splits.split_groups import make_split_groups
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 
 
 class SplitResult(NamedTuple):
-    """Images in parts.
+    """The split of a catalog.
 
     Attributes:
-        split: the part of each image.
-        clusters: of copies and near copies among them.
-        issues: those that near copies make; the audit knows the others.
+        split: of each image.
+        clusters: of exact and near duplicates.
+        issues: about near duplicates; those about exact ones are in the audit.
     """
 
     split: Split
@@ -34,23 +40,23 @@ class SplitResult(NamedTuple):
 
 
 def split_source(
-    catalog: Catalog, *, settings: DataSection, seed: int, see: str, observer: Observer
+    catalog: Catalog, *, settings: DataSection, seed: int, hint: str, observer: Observer
 ) -> SplitResult:
-    """Return the parts of a run: train, validation and test, or one fold against the others.
+    """Split a catalog into train, validation and test, or with one fold as the validation set.
 
     Args:
         catalog: audited images.
         settings: of the recipe.
-        seed: of the division.
-        see: where copies in several parts or classes are named.
-        observer: told about copies.
+        seed: of the split.
+        hint: where to find the duplicates, for a warning.
+        observer: receives the messages about duplicates.
 
     Raises:
         DataError: a class is too small, or the fold does not exist.
     """
     clusters = find_duplicates(catalog, observer)
     split = _split(catalog, settings, seed, clusters)
-    issues = report_duplicates(catalog, split, clusters, see=see, observer=observer)
+    issues = report_duplicates(catalog, split, clusters, hint=hint, observer=observer)
     return SplitResult(split, clusters, issues)
 
 
@@ -70,72 +76,70 @@ def _split(
     if count:
         split = with_folds(catalog, split, int(count), seed=seed, clusters=clusters)
     else:
-        split = given_folds(catalog, split)
-    return held_out(catalog, split, int(fold))
+        split = with_source_folds(catalog, split)
+    return validate_on_fold(catalog, split, int(fold))
 
 
 def find_duplicates(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
-    """Return the clusters of copies and near copies."""
-    found = find_copies(catalog.items, progress=_late_phase(observer))
-    if found.left_out:
-        observer.on_message(found.describe_left_out(), level="warning")
-    return found.clusters
+    """Return the clusters of exact and near duplicates."""
+    duplicates = cluster_duplicates(catalog.items, progress=_duplicates_phase(observer))
+    if duplicates.not_compared:
+        observer.on_message(duplicates.describe_not_compared(), level="warning")
+    return duplicates.clusters
 
 
-def check_shows(source: str) -> str:
-    """Return the command that shows the copies of a source."""
-    return f"tltool data check {shlex.quote(source)} shows them"
+def show_duplicates_hint(source: str) -> str:
+    """Return the command that lists the duplicates of a source."""
+    return f"to list them: tltool data check {shlex.quote(source)}"
 
 
 def report_duplicates(
-    catalog: Catalog, split: Split, clusters: Sequence[Cluster], *, see: str, observer: Observer
+    catalog: Catalog, split: Split, clusters: Sequence[Cluster], *, hint: str, observer: Observer
 ) -> list[Issue]:
-    """Say how many copies there are, and warn of those in several parts or classes.
+    """Report the number of duplicates, and warn about leakage and label conflicts.
 
     Returns:
-        the issues about near copies, which the audit does not know.
+        the issues about near duplicates; those about exact ones are in the audit.
     """
     if not clusters:
         return []
-    torn = find_leakage(catalog, split.names, clusters)
-    photos = sum(len(cluster.members) for cluster in clusters)
+    leakage = find_leakage(catalog, split.names, clusters)
+    images = sum(len(cluster.members) for cluster in clusters)
     near = sum(not cluster.exact for cluster in clusters)
     count = "1 cluster" if len(clusters) == 1 else f"{len(clusters)} clusters"
-    count += f" ({near} of them near)" if near else ""
-    told = (
-        f"{photos} images are copies{' or near copies' if near else ''} of each other, in {count}"
-    )
-    if not torn.across:
-        told += "; each cluster stays in one part"
-    observer.on_message(told)
-    warning = describe_leakage(catalog, split.names, torn)
+    kinds = f" ({len(clusters) - near} exact, {near} near)" if near else ""
+    message = f"{images} images are duplicates, in {count}{kinds}"
+    if not leakage.across_splits:
+        message += "; each cluster is kept in one split"
+    observer.on_message(message)
+    warning = describe_leakage(catalog, split.names, leakage)
     if warning:
-        observer.on_message(f"{warning}; {see}", level="warning")
-    return list(near_issues(catalog, split.names, torn))
+        observer.on_message(f"{warning}; {hint}", level="warning")
+    return list(near_duplicate_issues(catalog, split.names, leakage))
 
 
-def _late_phase(observer: Observer) -> Progress:
-    """Return what shows the search for copies as a phase of its own, if it takes long."""
-    begun = False
+def _duplicates_phase(observer: Observer) -> Progress:
+    """Return a callback that reports the search for duplicates as a phase, if it takes long."""
+    started = False
 
-    def tell(done: int, total: int) -> None:
-        nonlocal begun
-        if not begun:
-            observer.on_phase("duplicates", "many images have one layout")
-        begun = True
+    def report(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            observer.on_phase("duplicates", "many images share a layout")
+        started = True
         observer.on_progress(done, total)
 
-    return tell
+    return report
 
 
-def groups_of(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64]:
-    """Return which images a cross-validation must keep together, int64 [N].
+def group_numbers(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64]:
+    """Return the group of each image for grouped cross-validation: int64 [N].
 
-    Images of one number are copies or near copies of each other, the ``clusters``, or of one group.
+    Duplicates (``clusters``) and the images of one group have the same number.
     """
-    found = np.zeros(len(catalog), np.int64)
+    numbers = np.zeros(len(catalog), np.int64)
     everything = range(len(catalog))
-    units = split_groups(catalog.items, everything, seed=0, clusters=clusters)
-    for number, unit in enumerate(units):
-        found[list(unit.members)] = number
-    return found
+    groups = make_split_groups(catalog.items, everything, seed=0, clusters=clusters)
+    for number, group in enumerate(groups):
+        numbers[list(group.members)] = number
+    return numbers

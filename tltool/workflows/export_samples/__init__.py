@@ -1,1 +1,1 @@
-"""Images that an export is checked and calibrated with."""
+"""The images for the parity check, the golden set and the 8-bit calibration of an export."""

@@ -1,4 +1,4 @@
-"""Export a trained model and prove that the export gives the same answers."""
+"""The images and contents of an export, with the expected outputs of the trained model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.explain.saliency import feature_map
 from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
-from tltool.export.parity import reference_answers
+from tltool.export.parity import reference_outputs
 from tltool.export.saved_model import Contents
 from tltool.inference import decoder
 from tltool.models.network_parts import Network
@@ -27,19 +27,19 @@ from tltool.runs.environment import versions
 from tltool.runs.layout import CALIBRATION_FILE
 
 RECIPE_ASSET = "recipe.yaml"
-_DECODED_AT_ONCE = 32
+_DECODE_BATCH = 32
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Images that an export must answer as the trained model does.
+class ParitySamples:
+    """Images for the parity check, with the outputs of the trained model.
 
     Attributes:
-        images: encoded images, and behind them the golden set's smaller copies of large ones.
-        arrays: the same, decoded: float32 [N, H, W, 3].
-        expected: the trained model's probabilities, float32 [N, C].
-        ood_scores: how unlike the training images it finds them, float32 [N]; None without.
-        golden: those that travel with the export.
+        images: encoded images, followed by the golden set's smaller copies of large images.
+        arrays: the same images decoded, float32 [N, H, W, 3].
+        expected: probabilities of the trained model, float32 [N, C].
+        ood_scores: OOD scores of the trained model, float32 [N]; None without an OOD detector.
+        golden: the golden set, which is stored in the export.
     """
 
     images: Sequence[bytes]
@@ -49,12 +49,12 @@ class Sample:
     golden: Golden
 
 
-def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
-    """Decode encoded images and ask the trained model; the golden set is taken from them."""
+def make_parity_samples(artifact: Artifact, contents: Sequence[bytes]) -> ParitySamples:
+    """Decode encoded images, predict them with the trained model, and choose the golden set."""
     golden = golden_images(contents)
     images = list(dict.fromkeys([*contents, *golden]))
-    arrays, _ = decoded(images, artifact.description.decode)
-    expected, scores = reference_answers(
+    arrays, _ = decode_all(images, artifact.description.decode)
+    expected, scores = reference_outputs(
         artifact.network.model,
         arrays,
         temperature=artifact.description.temperature,
@@ -62,34 +62,36 @@ def sample_of(artifact: Artifact, contents: Sequence[bytes]) -> Sample:
         detector=artifact.calibration.detector,
     )
     positions = [images.index(image) for image in golden]
-    return Sample(images, arrays, expected, scores, Golden(tuple(golden), expected[positions]))
+    return ParitySamples(
+        images, arrays, expected, scores, Golden(tuple(golden), expected[positions])
+    )
 
 
-def decoded(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Return encoded images as float32 [N, H, W, 3], and which of them are readable."""
-    decode_some = decoder(decode)
+def decode_all(contents: Sequence[bytes], decode: DecodeSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return encoded images as float32 [N, H, W, 3], and whether each was decoded, bool [N]."""
+    decode_batch = decoder(decode)
     parts = [
-        decode_some(contents[start : start + _DECODED_AT_ONCE])
-        for start in range(0, len(contents), _DECODED_AT_ONCE)
+        decode_batch(contents[start : start + _DECODE_BATCH])
+        for start in range(0, len(contents), _DECODE_BATCH)
     ]
     images, ok = zip(*parts, strict=True)
     return np.concatenate(images), np.concatenate(ok)
 
 
-def contents_of(
+def export_contents(
     artifact: Artifact, golden: Golden, *, recipe: Recipe, facts: Mapping[str, Any]
 ) -> Contents:
-    """Return what goes into an export of ``artifact``.
+    """Return the contents of an export of ``artifact``.
 
     Args:
         artifact: the trained model.
-        golden: travels along.
-        recipe: travels along, but not where its images lie; says how many classes are named.
-        facts: of the manifest and of the environment; what only this machine knows is left out.
+        golden: the golden set to store.
+        recipe: stored without the location of its images; ``export.top_k`` is taken from it.
+        facts: of the manifest and the environment; paths of this machine are left out.
     """
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
-    known = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "images"}
-    kept = {k: v for k, v in facts.items() if k in known or k in versions()}
+    public = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "images"}
+    kept = {k: v for k, v in facts.items() if k in public or k in versions()}
     ood_images = recipe.data.ood_images
     if Path(ood_images or "/").is_absolute():
         ood_images = None
@@ -125,12 +127,12 @@ def _last_map(network: Network, model: keras.Model) -> Any:
 
 
 def _has_positions(network: Network) -> bool:
-    """Whether the last feature map has more than one position, else nothing can be told apart."""
+    """Whether the last feature map has more than one position, which a heat map needs."""
     _, height, width, _ = feature_map(network).shape
     return bool(height * width > 1)
 
 
-def sample_bytes(catalog: Catalog, count: int) -> list[bytes]:
-    """Return the bytes of ``count`` images spread evenly over the catalog."""
+def read_sample_images(catalog: Catalog, count: int) -> list[bytes]:
+    """Return the bytes of up to ``count`` images, evenly spaced in the catalog."""
     chosen = np.unique(np.linspace(0, len(catalog.items) - 1, count).astype(int))
     return [read_image_bytes(catalog.items[position].path) for position in chosen]

@@ -1,4 +1,4 @@
-"""The images that an old run is exported with: found again, or others given in their place."""
+"""Find the images of a finished run again, for the acceptance gate and 8-bit calibration."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.export_samples.parity_samples import decoded
+from tltool.workflows.export_samples.parity_samples import decode_all
 
-COMPARED = 256  # images at most that every format answers
-CALIBRATED = 200  # images at most that set the ranges of 8-bit integers
+MAX_COMPARED = 256  # images on which the formats are compared
+MAX_CALIBRATION = 200  # images for the ranges of 8-bit integers
 
 
 @dataclass(frozen=True)
-class ExportImages:
-    """Readable images.
+class RunImages:
+    """N validation images of a run, and training images for calibration. All are decodable.
 
     Attributes:
-        images: encoded images of the validation part.
-        arrays: the same, decoded: float32 [N, H, W, 3].
-        labels: their class numbers, int64 [N].
-        calibration: decoded images of the training part; None when none are wanted.
+        images: encoded validation images.
+        arrays: the same images decoded, float32 [N, H, W, 3].
+        labels: their class ids, int64 [N].
+        calibration: decoded training images, float32 [M, H, W, 3]; None if not requested.
     """
 
     images: Sequence[bytes]
@@ -47,99 +47,100 @@ class _Labelled:
     label: str
 
 
-def find_images(
+def load_run_images(
     run: RunLayout, description: Description, data: Path | str | None, *, calibrate: bool
-) -> ExportImages:
-    """Return images of the run's own parts, or of ``data``.
+) -> RunImages:
+    """Return validation and training images of the run, or images from ``data``.
 
     Args:
-        run: whose split.csv says which image was in which part.
+        run: its split.csv gives the part of each image.
         description: of the trained model.
-        data: where the run's images lie now, or other images in a folder per class, of which one
-            half then calibrates and the other is compared.
-        calibrate: whether training images are wanted.
+        data: new location of the run's images, or other images in a folder per class; then one
+            half is used for comparison and the other for calibration.
+        calibrate: whether to load training images.
 
     Raises:
-        DataError: the images are gone, or unreadable, or of other classes.
+        DataError: the images are missing, not decodable, or of other classes.
     """
     rows = read_split(run.split)
     pixels = load_recipe(str(run.recipe)).data.pixels
-    held = [row for row in rows if row.split == "validation"]
+    validation = [row for row in rows if row.split == "validation"]
     train = [row for row in rows if row.split == "train"]
     if data is None:
         root = _root_of(read_manifest(run.manifest).options.data, pixels)
-        parts = [_in_place(part, root) for part in (held, train if calibrate else [])]
+        parts = [_in_place(part, root) for part in (validation, train if calibrate else [])]
     else:
-        parts = _given(data, pixels, held, train, description)
-    return _opened(_spread(parts[0], COMPARED), parts[1], description, calibrate=calibrate)
+        parts = _from_other_data(data, pixels, validation, train, description)
+    return _load(_spread(parts[0], MAX_COMPARED), parts[1], description, calibrate=calibrate)
 
 
-def _opened(
-    held: Sequence[_Labelled],
+def _load(
+    validation: Sequence[_Labelled],
     train: Sequence[_Labelled],
     description: Description,
     *,
     calibrate: bool,
-) -> ExportImages:
-    images = [read_image_bytes(one.path) for one in held]
+) -> RunImages:
+    images = [read_image_bytes(one.path) for one in validation]
     if not images:
         raise DataError("there are no images to compare the formats on", hint="give --data DIR")
-    arrays, ok = decoded(images, description.decode)
+    arrays, ok = decode_all(images, description.decode)
     if not ok.any():
         raise DataError("none of the images can be decoded", hint="give others with --data DIR")
-    numbers = {name: number for number, name in enumerate(description.class_names)}
+    class_ids = {name: number for number, name in enumerate(description.class_names)}
     calibration = None
     if calibrate and train:
-        chosen = [read_image_bytes(one.path) for one in _spread(train, CALIBRATED)]
-        found, readable = decoded(chosen, description.decode)
-        calibration = found[readable]
-    return ExportImages(
+        chosen = [read_image_bytes(one.path) for one in _spread(train, MAX_CALIBRATION)]
+        decoded, decodable = decode_all(chosen, description.decode)
+        calibration = decoded[decodable]
+    return RunImages(
         [image for image, fine in zip(images, ok, strict=True) if fine],
         arrays[ok],
-        np.array([numbers[one.label] for one in held], np.int64)[ok],
+        np.array([class_ids[one.label] for one in validation], np.int64)[ok],
         calibration,
     )
 
 
 def _root_of(source: str, pixels: str | None) -> Path:
-    """Return the folder by which split.csv names the images; a copy is made anew if it is gone."""
+    """Return the folder of the paths in split.csv; a cached copy is created again if missing."""
     if Path(source).suffix and Path(source).is_file():
         return read_images(source, pixels=pixels).root
     return Path(source)
 
 
 def _in_place(rows: Sequence[SplitRow], root: Path) -> list[_Labelled]:
-    found = [_Labelled(root / row.path, row.label) for row in rows]
-    gone = [one for one in found if not one.path.is_file()]
-    if gone:
-        what = f"there is no folder '{root}'" if not root.is_dir() else f"such as '{gone[0].path}'"
+    images = [_Labelled(root / row.path, row.label) for row in rows]
+    missing = [one for one in images if not one.path.is_file()]
+    if missing:
+        what = f"no folder '{root}'" if not root.is_dir() else f"for example '{missing[0].path}'"
         raise DataError(
-            f"{len(gone)} of {len(found)} images that the run was trained with are gone: {what}",
-            hint="say where they are now, or give other images of the same classes: --data DIR",
+            f"{len(missing)} of {len(images)} images of the run are missing: {what}",
+            hint="give their new location, or other images of the same classes: --data DIR",
         )
-    return found
+    return images
 
 
-def _given(
+def _from_other_data(
     data: Path | str,
     pixels: str | None,
-    held: Sequence[SplitRow],
+    validation: Sequence[SplitRow],
     train: Sequence[SplitRow],
     description: Description,
 ) -> list[list[_Labelled]]:
-    """Return what of the run's images lies in ``data``, else all that does, in two halves."""
+    """Return the run's images in ``data``; if there are none, all images of ``data`` in halves."""
     items = read_source(data, min_classes=1, pixels=pixels).items
-    known = _by_content(item.path for item in items)
+    paths = _by_content(item.path for item in items)
     parts = [
-        [_Labelled(known[r.sha256], r.label) for r in p if r.sha256 in known] for p in (held, train)
+        [_Labelled(paths[row.sha256], row.label) for row in part if row.sha256 in paths]
+        for part in (validation, train)
     ]
     if parts[0]:
         return parts
     unknown = sorted({item.label for item in items} - set(description.class_names))
     if unknown:
         raise DataError(
-            f"the model does not know the class {', '.join(unknown)} of '{data}'; it knows "
-            f"{', '.join(description.class_names)}",
+            f"'{data}' has classes that the model does not have: {', '.join(unknown)}; the model "
+            f"has {', '.join(description.class_names)}",
             hint="rename the folders to the model's class names, or leave these images out",
         )
     by_class = defaultdict(list)
@@ -153,6 +154,7 @@ def _by_content(paths: Iterable[Path]) -> dict[str, Path]:
     return {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
 
 
-def _spread(photos: Sequence[_Labelled], count: int) -> list[_Labelled]:
-    chosen = np.unique(np.linspace(0, len(photos) - 1, min(count, len(photos))).astype(int))
-    return [photos[position] for position in chosen]
+def _spread(images: Sequence[_Labelled], count: int) -> list[_Labelled]:
+    """Return up to ``count`` images, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int))
+    return [images[position] for position in chosen]

@@ -1,4 +1,4 @@
-"""Put images into a folder per class, as a model names them: copies or links, never the images."""
+"""Sort images into one folder per predicted class, as copies or links."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.workflows.prediction.prediction import Prediction
 
 UNSURE, UNKNOWN = "_unsure", "_unknown"
-_LONGEST = 255  # bytes of a name, on nearly all file systems
+_MAX_NAME_BYTES = 255  # on almost all file systems
 How = Literal["copy", "link"]
 
 
 @dataclass(frozen=True)
-class Sorting:
-    """How images are to be sorted.
+class ClassFolders:
+    """Where and how to sort images.
 
     Attributes:
-        folder: where the class folders are made.
-        how: copy, or make symbolic links.
-        unsure_below: images whose best class is less probable go into ``_unsure``.
+        folder: where the class folders are created.
+        how: copy, or create symbolic links.
+        unsure_below: images with a lower confidence go into ``_unsure``.
     """
 
     folder: Path
     how: How
     unsure_below: float
 
-    def check(self, sources: Sequence[str]) -> None:
-        """Refuse a folder that cannot be meant.
+    def check(self, sources: Sequence[Path | str]) -> None:
+        """Check the folder.
 
         Raises:
             UsageError: it is a file, or inside one of the ``sources`` of the images.
         """
-        inside = [one for one in sources if _holds(Path(one), self.folder)]
+        inside = [one for one in sources if _contains(Path(one), self.folder)]
         if inside:
             raise UsageError(
                 f"--sort-into '{self.folder}' is inside '{inside[0]}', whose images are sorted",
@@ -54,7 +54,7 @@ class Sorting:
 
 
 @dataclass
-class _Namesakes:
+class _SameName:
     """The files of one name in one folder: their digests, and the number of the next."""
 
     digests: set[bytes] = field(default_factory=set)
@@ -62,62 +62,63 @@ class _Namesakes:
 
 
 class ImageSorter:
-    """Places one image after the other below a folder, and counts.
+    """Sorts images one by one and counts them.
 
-    A file of another content is never overwritten: the new one gets a number. An image that is
-    there already stays, so that a second run adds nothing.
+    A file with other content is never overwritten: the new one gets a number. An image that is
+    already there is not added again, so a second run adds nothing.
 
     Args:
-        sorting: where to, and how.
+        class_folders: where and how.
         class_names: of the model.
     """
 
-    def __init__(self, sorting: Sorting, class_names: Sequence[str]) -> None:
+    def __init__(self, class_folders: ClassFolders, class_names: Sequence[str]) -> None:
         self.counts: Counter[str] = Counter()
-        self.there_before = 0
-        self._sorting = sorting
-        self._folders = folder_names(class_names)
-        self._namesakes: dict[Path, _Namesakes] = {}
+        self.already_present = 0
+        self._class_folders = class_folders
+        self._folder_names = folder_names(class_names)
+        self._same_names: dict[Path, _SameName] = {}
 
-    def place(self, answer: Prediction) -> None:
-        """Copy or link one image; what has no answer is left alone.
+    def place(self, prediction: Prediction) -> None:
+        """Copy or link one image; an image without a prediction is left out.
 
         Raises:
             EnvironmentProblem: it cannot be written.
         """
-        if answer.error is not None or answer.file is None:
+        if prediction.error is not None or prediction.file is None:
             return
-        name = self._folder_of(answer)
-        folder = self._sorting.folder / name
+        name = self._folder_of(prediction)
+        folder = self._class_folders.folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.there_before += not self._put(answer.file, folder / answer.path.name)
+            added = self._add(prediction.file, folder / prediction.path.name)
+            self.already_present += not added
         except OSError as error:
             raise EnvironmentProblem(
-                f"'{answer.path}' cannot be put into '{folder}': {error.strerror}",
-                hint="free some space or give another --sort-into; the images are as they were",
+                f"'{prediction.path}' cannot be put into '{folder}': {error.strerror}",
+                hint="free some space or give another --sort-into; the images are unchanged",
             ) from None
         self.counts[name] += 1
 
-    def _folder_of(self, answer: Prediction) -> str:
-        if answer.is_known is False:
+    def _folder_of(self, prediction: Prediction) -> str:
+        if prediction.is_known is False:
             return UNKNOWN
-        best, confidence = answer.top[0]
-        return UNSURE if confidence < self._sorting.unsure_below else self._folders[best]
+        best, confidence = prediction.top[0]
+        unsure = confidence < self._class_folders.unsure_below
+        return UNSURE if unsure else self._folder_names[best]
 
-    def _put(self, source: Path, wanted: Path) -> bool:
-        """Return whether the image was put there; not when it is there already."""
-        target = wanted
-        if os.path.lexists(wanted):
-            others = self._namesakes.setdefault(wanted, _Namesakes())
-            _look_on(others, wanted)
+    def _add(self, source: Path, target: Path) -> bool:
+        """Return whether the image was added; False if it is already there."""
+        if os.path.lexists(target):
+            same_name = self._same_names.setdefault(target, _SameName())
+            _read_digests(same_name, target)
             digest = _digest(source)
-            if digest in others.digests:
+            if digest in same_name.digests:
                 return False
-            others.digests.add(digest)
-            target = _numbered(wanted, others.number)
-            others.number += 1
-        if self._sorting.how == "link":
+            same_name.digests.add(digest)
+            target = _numbered(target, same_name.number)
+            same_name.number += 1
+        if self._class_folders.how == "link":
             target.symlink_to(source.resolve())
         else:
             _copy(source, target)
@@ -125,56 +126,56 @@ class ImageSorter:
 
 
 def folder_names(class_names: Sequence[str]) -> dict[str, str]:
-    """Return a name of one folder for each class, each another one, also where case is nothing.
+    """Return a different folder name for each class, also on case-insensitive file systems.
 
-    A class whose name can be a folder's keeps it; others, and ``_unsure`` and ``_unknown``, which
-    mean something else, get a number.
+    A class name that is a valid folder name is kept; others get a number if necessary, as do
+    ``_unsure`` and ``_unknown``, which are reserved.
     """
-    plain = {name: folder_name(name) for name in class_names}
-    taken, found = {UNSURE, UNKNOWN}, {}
-    for name in sorted(class_names, key=lambda name: plain[name] != name):
-        number, folder = 1, plain[name]
+    valid = {name: folder_name(name) for name in class_names}
+    taken, folders = {UNSURE, UNKNOWN}, {}
+    for name in sorted(class_names, key=lambda name: valid[name] != name):
+        number, folder = 1, valid[name]
         while folder.casefold() in taken:
             number += 1
-            folder = f"{plain[name]}-{number}"
+            folder = f"{valid[name]}-{number}"
         taken.add(folder.casefold())
-        found[name] = folder
-    return found
+        folders[name] = folder
+    return folders
 
 
 def folder_name(class_name: str) -> str:
-    """Return a name of one folder for a class, whose name may hold anything."""
-    plain = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", class_name)
-    return _cut(plain.strip(" .") or "_", _LONGEST - 8)
+    """Return a valid folder name for any class name."""
+    valid = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", class_name)
+    return _cut(valid.strip(" .") or "_", _MAX_NAME_BYTES - 8)
 
 
-def _look_on(others: _Namesakes, wanted: Path) -> None:
-    """Read what lies at ``wanted`` and its numbers beyond those known: each file once."""
-    while os.path.lexists(path := _numbered(wanted, others.number)):
+def _read_digests(same_name: _SameName, target: Path) -> None:
+    """Read the digests of ``target`` and its numbered names, each file once."""
+    while os.path.lexists(path := _numbered(target, same_name.number)):
         if path.is_file():
-            others.digests.add(_digest(path))
-        others.number += 1
+            same_name.digests.add(_digest(path))
+        same_name.number += 1
 
 
-def _numbered(wanted: Path, number: int) -> Path:
+def _numbered(path: Path, number: int) -> Path:
     if number == 1:
-        return wanted
-    suffix = wanted.suffix if len(os.fsencode(wanted.suffix)) < _LONGEST // 2 else ""
+        return path
+    suffix = path.suffix if len(os.fsencode(path.suffix)) < _MAX_NAME_BYTES // 2 else ""
     ending = f"-{number}{suffix}"
-    stem = wanted.name.removesuffix(suffix)
-    return wanted.with_name(_cut(stem, _LONGEST - len(os.fsencode(ending))) + ending)
+    stem = path.name.removesuffix(suffix)
+    return path.with_name(_cut(stem, _MAX_NAME_BYTES - len(os.fsencode(ending))) + ending)
 
 
-def _cut(name: str, most: int) -> str:
-    """Return the beginning of a name, ``most`` bytes long at most, without half a character."""
+def _cut(name: str, size: int) -> str:
+    """Return the first characters of a name, at most ``size`` bytes."""
     content = os.fsencode(name)
-    if len(content) <= most:
+    if len(content) <= size:
         return name
-    return content[:most].decode(errors="ignore")
+    return content[:size].decode(errors="ignore")
 
 
 def _copy(source: Path, target: Path) -> None:
-    # a copy that was cut short must not look like an image
+    # an interrupted copy must not look like an image
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=".", suffix=".part", delete=False
     ) as file:
@@ -192,5 +193,5 @@ def _digest(file: Path) -> bytes:
         return hashlib.file_digest(opened, "sha256").digest()
 
 
-def _holds(source: Path, folder: Path) -> bool:
+def _contains(source: Path, folder: Path) -> bool:
     return source.is_dir() and folder.resolve().is_relative_to(source.resolve())

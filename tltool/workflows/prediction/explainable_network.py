@@ -1,4 +1,4 @@
-"""Open models whose layers can be looked into: a run, or an export to the format keras."""
+"""Load models with accessible layers: a run, or an export to the format keras."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tltool.models.backbone_registry import get_backbone
 from tltool.models.network_parts import Network
 from tltool.runs.layout import CALIBRATION_FILE, MODEL_FILE
 
-_SCALED = "temperature"  # the layer behind the logits of a Keras export
+_AFTER_LOGITS = "temperature"  # name of the layer after the logits of a Keras export
 
 
-def open_network(path: Path) -> Artifact:
+def load_explainable_network(path: Path) -> Artifact:
     """Load the run folder or the Keras export at ``path``.
 
     Args:
@@ -34,8 +34,8 @@ def open_network(path: Path) -> Artifact:
             model.keras in any of them.
 
     Raises:
-        UsageError: there is nothing at ``path``, or it is an export without layers, such as a
-            SavedModel.
+        UsageError: ``path`` does not exist, or is an export without accessible layers, such as
+            LiteRT or ONNX.
         DataError: it is no model, or damaged.
     """
     if not path.exists():
@@ -51,12 +51,11 @@ def open_network(path: Path) -> Artifact:
         return _load_export(exported)
     if _is_export(folder):
         raise UsageError(
-            f"'{path}' is an export whose layers cannot be looked into",
-            hint="give the folder of the run that it came from; or the model exported once more: "
-            "tltool export RUN --format keras",
+            f"'{path}' is an export that has no accessible layers",
+            hint="give the folder of its run, or export the model again with --format keras",
         )
     raise DataError(
-        f"'{path}' holds neither a finished run nor an exported model",
+        f"'{path}' contains neither a finished run nor an exported model",
         hint="give the folder of a run (runs/…) or of a Keras export (saved_models/…-keras)",
     )
 
@@ -70,9 +69,9 @@ def _keras_export(folder: Path) -> Path | None:
 def _is_export(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    whole = [folder, *(folder / str(number) for number in versions(folder))]
+    candidates = [folder, *(folder / str(number) for number in versions(folder))]
     return version_folder(folder) is not None or any(
-        (one / "assets" / METADATA_ASSET).is_file() for one in whole
+        (one / "assets" / METADATA_ASSET).is_file() for one in candidates
     )
 
 
@@ -81,11 +80,11 @@ def _load_export(folder: Path) -> Artifact:
         facts = json.loads((folder / "assets" / METADATA_ASSET).read_text(encoding="utf-8"))
         description = _description(facts)
         model = keras.saving.load_model(folder / MODEL_FILE, compile=False, safe_mode=True)
-        logits = model.get_layer(_SCALED).input
+        logits = model.get_layer(_AFTER_LOGITS).input
     except (OSError, ValueError, KeyError, TypeError) as error:
         first = (str(error).strip() or type(error).__name__).split("\n", 1)[0]
         raise DataError(
-            f"the Keras export '{folder}' is damaged, or tltool did not write it: {first}",
+            f"the Keras export '{folder}' is damaged, or was not written by tltool: {first}",
             hint="export it again: tltool export RUN --format keras",
         ) from None
     network = Network(
@@ -95,6 +94,6 @@ def _load_export(folder: Path) -> Artifact:
 
 
 def _description(facts: dict[str, Any]) -> Description:
-    known = {name: facts[name] for name in Description.__dataclass_fields__ if name in facts}
-    # what was exported computes in float32, whatever the run computed in
-    return Description.from_json({**known, "arithmetic": "float32"})
+    fields = {name: facts[name] for name in Description.__dataclass_fields__ if name in facts}
+    # an export computes in float32, whatever the arithmetic of the run
+    return Description.from_json({**fields, "arithmetic": "float32"})

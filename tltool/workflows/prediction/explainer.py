@@ -1,4 +1,4 @@
-"""Models that can say what they look at: runs, Keras exports, SavedModels by their signature."""
+"""Models that can explain their predictions: runs, Keras exports, and SavedModels by signature."""
 
 from __future__ import annotations
 
@@ -14,102 +14,99 @@ from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer, Method
 from tltool.export.exported_model import load_exported, version_folder
 from tltool.inference import Classifier, Predictions, decoder, softmax
-from tltool.workflows.prediction.explainable_network import open_network
-from tltool.workflows.prediction.model import same_precision
+from tltool.workflows.prediction.explainable_network import load_explainable_network
+from tltool.workflows.prediction.model import export_predictions, same_precision
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model says to N images, and where it looks.
+    """The predictions of a model for N images, with heat maps.
 
     Attributes:
-        answers: its answers; an image that cannot be decoded has ``ok`` false.
-        maps: float32 [N, h, w] in 0…1, a grid over the model's input; zeros where ``ok`` is false.
-        classes: the class that each map explains, int64 [N].
+        predictions: an image that cannot be decoded has ``ok`` false.
+        heat_maps: float32 [N, h, w] in 0…1, a grid over the model's input; zeros where ``ok`` is
+            false.
+        classes: the class id that each heat map explains, int64 [N].
     """
 
-    answers: Predictions
-    maps: np.ndarray
+    predictions: Predictions
+    heat_maps: np.ndarray
     classes: np.ndarray
 
 
 @dataclass(frozen=True)
 class ExplainableModel:
-    """A model ready to be asked.
+    """A model ready to explain.
 
     Attributes:
         class_names: in the order of the probabilities.
         decode: how bytes become its input.
-        look: encoded images, at least one, and the number of the class to explain in all of them,
-            -1 for the one that the model names.
+        explain: takes N > 0 encoded images and the class id to explain in all of them, -1 for the
+            predicted class.
     """
 
     class_names: tuple[str, ...]
     decode: DecodeSpec
-    look: Callable[[Sequence[bytes], int], Explanation]
+    explain: Callable[[Sequence[bytes], int], Explanation]
 
 
 def load_explainable(path: Path, method: Method) -> ExplainableModel:
-    """Open a model to be explained.
+    """Load a model that can be explained.
 
     Args:
         path: the folder of a run, or an export to the format keras or saved_model.
-        method: see ``Explainer``; a SavedModel knows grad-cam alone.
+        method: see ``Explainer``; a SavedModel supports only grad-cam.
 
     Raises:
-        UsageError: there is nothing at ``path``, or it cannot be explained by this method.
+        UsageError: ``path`` does not exist, or the model cannot be explained by this method.
         DataError: it is no model, or damaged.
     """
     if path.is_dir() and not is_artifact(path) and version_folder(path) is not None:
-        return _of_export(path, method)
-    return _of_network(open_network(path), method)
+        return _from_saved_model(path, method)
+    return _from_network(load_explainable_network(path), method)
 
 
-def _of_network(artifact: Artifact, method: Method) -> ExplainableModel:
-    described, detector = artifact.description, artifact.calibration.detector
-    precision = same_precision(described.arithmetic)
+def _from_network(artifact: Artifact, method: Method) -> ExplainableModel:
+    description, detector = artifact.description, artifact.calibration.detector
+    precision = same_precision(description.arithmetic)
     explainer = Explainer(artifact.network, method, precision=precision)
     classifier = Classifier(
         artifact.network,
-        temperature=described.temperature,
+        temperature=description.temperature,
         detector=detector,
         precision=precision,
     )
-    images_of = decoder(described.decode)
+    decode = decoder(description.decode)
 
-    def look(contents: Sequence[bytes], wanted: int) -> Explanation:
-        images, ok = images_of(contents)
-        found = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), wanted))
-        maps = np.zeros((len(ok), *found.maps.shape[1:]), np.float32)
-        classes = np.full(len(ok), wanted, np.int64)
-        maps[ok], classes[ok] = found.maps, found.classes
-        if detector is None:  # all that a second pass through the network would add
-            count = len(described.class_names)
+    def explain(contents: Sequence[bytes], class_id: int) -> Explanation:
+        images, ok = decode(contents)
+        result = explainer(np.asarray(images)[ok], np.full(int(ok.sum()), class_id))
+        heat_maps = np.zeros((len(ok), *result.maps.shape[1:]), np.float32)
+        classes = np.full(len(ok), class_id, np.int64)
+        heat_maps[ok], classes[ok] = result.maps, result.classes
+        if detector is None:  # only the OOD scores need a second pass through the network
+            count = len(description.class_names)
             probabilities = np.full((len(ok), count), 1 / count, np.float32)
-            probabilities[ok] = softmax(found.logits, described.temperature)
-            return Explanation(Predictions(probabilities, ok), maps, classes)
-        return Explanation(classifier.answer(images, ok), maps, classes)
+            probabilities[ok] = softmax(result.logits, description.temperature)
+            return Explanation(Predictions(probabilities, ok), heat_maps, classes)
+        return Explanation(classifier.predict(images, ok), heat_maps, classes)
 
-    return ExplainableModel(described.class_names, described.decode, look)
+    return ExplainableModel(description.class_names, description.decode, explain)
 
 
-def _of_export(path: Path, method: Method) -> ExplainableModel:
+def _from_saved_model(path: Path, method: Method) -> ExplainableModel:
     exported = load_exported(path)
-    if method != "grad-cam" or not exported.explains:
-        what = "explains by grad-cam alone" if exported.explains else "cannot be looked into"
+    if method != "grad-cam" or not exported.can_explain:
+        what = "supports only grad-cam" if exported.can_explain else "has no explain signature"
         raise UsageError(
             f"'{path}' is a SavedModel, which {what}",
-            hint="give the folder of the run that it came from; or the model exported once more: "
-            "tltool export RUN --format keras",
+            hint="give the folder of its run, or export the model again with --format keras",
         )
 
-    def look(contents: Sequence[bytes], wanted: int) -> Explanation:
-        said = exported.answer(contents)
-        answers = Predictions(
-            said["probabilities"], said["ok"], said.get("ood_score"), said.get("is_known")
-        )
-        named = answers.probabilities.argmax(axis=1)
-        classes = named if wanted < 0 else np.full(len(contents), wanted, np.int64)
-        return Explanation(answers, exported.heat(contents, classes), classes)
+    def explain(contents: Sequence[bytes], class_id: int) -> Explanation:
+        predictions = export_predictions(exported, contents)
+        predicted = predictions.probabilities.argmax(axis=1)
+        classes = predicted if class_id < 0 else np.full(len(contents), class_id, np.int64)
+        return Explanation(predictions, exported.heat_maps(contents, classes), classes)
 
-    return ExplainableModel(exported.class_names, exported.decode, look)
+    return ExplainableModel(exported.class_names, exported.decode, explain)

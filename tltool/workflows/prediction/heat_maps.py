@@ -1,4 +1,4 @@
-"""Heat maps over the worst mistakes, for a report."""
+"""Grad-CAM heat maps of the worst mistakes, for the report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tltool.workflows.prediction.model import same_precision
 
 
 def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[int, Image.Image]:
-    """Return Grad-CAM of the class named over each of the worst mistakes, by number of the image.
+    """Return Grad-CAM overlays of the predicted class for the worst mistakes, by image number.
 
-    Images that Pillow cannot read are left out; so are all where the network sees an image as a
-    single position, of which no part can be told apart.
+    Images that Pillow cannot read are left out. Empty if the last feature map of the network has a
+    single position, so that there is no heat map.
     """
     numbers = worst_errors(evaluated)
     items = [evaluated.images.items[number] for number in numbers]
@@ -30,15 +30,15 @@ def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[
     if not contents:
         return {}
     images, _ = decoder(spec)(contents)
-    named = evaluated.probabilities[numbers].argmax(axis=1)
+    predicted = evaluated.probabilities[numbers].argmax(axis=1)
     precision = same_precision(artifact.description.arithmetic)
     try:
-        found = heat_maps(artifact, np.asarray(images), classes=named, precision=precision)
+        result = heat_maps(artifact, np.asarray(images), classes=predicted, precision=precision)
     except UsageError:
         return {}
     copies = [thumbnail(item.path, WORST_SIDE) for item in items]
     return {
         number: Image.fromarray(overlay(np.asarray(copy), heat, spec))
-        for number, copy, heat in zip(numbers, copies, found.maps, strict=True)
+        for number, copy, heat in zip(numbers, copies, result.maps, strict=True)
         if copy is not None
     }

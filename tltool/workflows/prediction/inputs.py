@@ -1,4 +1,4 @@
-"""The images that a user names: files, folders and other sources."""
+"""List the images to predict: files, folders and other sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from tltool.workflows.dataset.dataset import report_skipped_files
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image, and where the user knows it to be."""
+    """An image to predict.
+
+    Attributes:
+        shown: the path that the user knows, such as the name inside an archive.
+        path: the image file itself.
+    """
 
     shown: Path
     path: Path
@@ -31,28 +36,28 @@ class InputImage:
 def list_inputs(
     images: Sequence[Path | str], *, pixels: str | None, offline: bool, observer: Observer
 ) -> list[InputImage]:
-    """Return the images themselves; folders and other sources stand for all that they hold.
+    """Return the image files, and all images of folders and other sources.
 
     Args:
-        images: image files, folders, or other sources of images; labels are not looked at.
+        images: image files, folders, or other sources of images; labels are ignored.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives progress events.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no images.
     """
-    files: list[InputImage] = []
-    for given in images:
-        if is_source(given):
-            found = read_images(given, pixels=pixels, offline=offline, observer=observer)
-            files += [InputImage(Path(found.shown(item)), item.path) for item in found.items]
-            report_skipped_files(found, observer)
+    inputs: list[InputImage] = []
+    for source in images:
+        if is_source(source):
+            listing = read_images(source, pixels=pixels, offline=offline, observer=observer)
+            inputs += [InputImage(Path(listing.shown(item)), item.path) for item in listing.items]
+            report_skipped_files(listing, observer)
         else:
-            files.append(InputImage(Path(given), Path(given)))
-    if not files:
+            inputs.append(InputImage(Path(source), Path(source)))
+    if not inputs:
         raise DataError(
             f"no images in {', '.join(map(str, images)) or 'nothing'}",
             hint="give image files or folders with images",
         )
-    return files
+    return inputs

@@ -1,4 +1,4 @@
-"""The images that a model is measured on, read as its run would read them."""
+"""Read the labelled images for an evaluation, with the data settings of the model's run."""
 
 from __future__ import annotations
 
@@ -20,83 +20,84 @@ from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.dataset import usable_ood_images
 from tltool.workflows.prediction.model import LoadedModel
 
-_NAMED = 6  # files in a message
+_MAX_LISTED = 6  # files in a message
 
 
 def read_labelled_inputs(
-    model: Path, photos: Path | str, *, pixels: str | None, offline: bool, observer: Observer
+    model: Path, data: Path | str, *, pixels: str | None, offline: bool, observer: Observer
 ) -> tuple[Audit, tuple[Path, ...]]:
-    """Return the audited images, and those of no class; a run's own settings tell them apart.
+    """Return the audited images, and the out-of-distribution images.
 
-    They also decide what is too large.
+    The settings of the model's run give the folder of out-of-distribution images and the largest
+    image size.
 
     Args:
-        model: a run folder or an export; only a run knows settings.
-        images: any source of labelled images.
+        model: a run folder or an export; an export has no data settings.
+        data: any source of labelled images.
         pixels: shape of the images in a table of pixels; None means that of the run, or square.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives progress events.
 
     Raises:
         DataError: the images cannot be used.
     """
-    settings = _settings(model)
-    listing = _listed(
-        photos, settings, pixels or settings.pixels, offline=offline, observer=observer
+    settings = _data_settings(model)
+    listing = _list_images(
+        data, settings, pixels or settings.pixels, offline=offline, observer=observer
     )
-    most = settings.max_pixels
-    checked = audit(
-        listing, on_bad="skip", max_bad_fraction=1.0, max_pixels=most, observer=observer
+    max_pixels = settings.max_pixels
+    audited = audit(
+        listing, on_bad="skip", max_bad_fraction=1.0, max_pixels=max_pixels, observer=observer
     )
-    _tell_conflicts(checked, observer)
-    return checked, usable_ood_images(listing.ood_images, checked, max_pixels=most)
+    _report_label_conflicts(audited, observer)
+    return audited, usable_ood_images(listing.ood_images, audited, max_pixels=max_pixels)
 
 
-def _tell_conflicts(checked: Audit, observer: Observer) -> None:
-    """Say which images have two labels: the model cannot get both right."""
+def _report_label_conflicts(audited: Audit, observer: Observer) -> None:
+    """Report identical images with different labels: the model cannot predict both right."""
     labels: dict[str, set[str]] = {}
-    for item in checked.catalog.items:
+    for item in audited.catalog.items:
         labels.setdefault(item.sha256, set()).add(item.label)
-    twice = [item for item in checked.catalog.items if len(labels[item.sha256]) > 1]
-    if twice:
-        named = ", ".join(sorted(item.path.name for item in twice)[:_NAMED])
+    conflicts = [item for item in audited.catalog.items if len(labels[item.sha256]) > 1]
+    if conflicts:
+        names = ", ".join(sorted(item.path.name for item in conflicts)[:_MAX_LISTED])
         observer.on_message(
-            f"{len(twice):,} images lie in more than one class, of which one label at most is "
-            f"right; all of them count: {named}{' …' if len(twice) > _NAMED else ''}",
+            f"{len(conflicts):,} images are in more than one class, so at most one of their labels "
+            f"is right; all are counted: {names}{' …' if len(conflicts) > _MAX_LISTED else ''}",
             level="warning",
         )
 
 
-def scores_of_ood_images(opened: LoadedModel, ood_images: Sequence[Path]) -> np.ndarray:
-    """Return ``ood_score`` float32 [K] of K images; empty where the model has no reject option."""
-    found = []
-    for start in range(0, len(ood_images), opened.batch_size):
-        batch = ood_images[start : start + opened.batch_size]
-        scores = opened.answer([read_image_bytes(path) for path in batch]).ood_scores
-        found += [] if scores is None else [scores]
-    return np.concatenate([np.zeros(0, np.float32), *found])
+def scores_of_ood_images(model: LoadedModel, images: Sequence[Path]) -> np.ndarray:
+    """Return ``ood_score`` float32 [K] of K images; empty if the model has no OOD detector."""
+    parts = []
+    for start in range(0, len(images), model.batch_size):
+        batch = images[start : start + model.batch_size]
+        scores = model.predict([read_image_bytes(path) for path in batch]).ood_scores
+        parts += [] if scores is None else [scores]
+    return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
-def _settings(model: Path) -> DataSection:
+def _data_settings(model: Path) -> DataSection:
     recipe = RunLayout(model).recipe
     if is_artifact(model) and recipe.is_file():
         return load_recipe(str(recipe)).data
     return DataSection()
 
 
-def _listed(
-    photos: Path | str,
+def _list_images(
+    data: Path | str,
     settings: DataSection,
     pixels: str | None,
     *,
     offline: bool,
     observer: Observer,
 ) -> Listing:
-    """List the images, without those of ``data.ood_images`` where they lie among the classes."""
+    """List the images; the out-of-distribution folder of the run is no class."""
 
-    def listed(ood_images: str | None) -> Listing:
+    def read(ood_images: str | None) -> Listing:
         return read_source(
-            photos,
+            data,
             ood_images=ood_images,
             min_classes=1,
             pixels=pixels,
@@ -104,10 +105,10 @@ def _listed(
             observer=observer,
         )
 
-    named = settings.ood_images
-    if named is None or Path(named).is_absolute() or ":" in named:
-        return listed(None)  # a source of its own, which need not be here
+    ood_images = settings.ood_images
+    if ood_images is None or Path(ood_images).is_absolute() or ":" in ood_images:
+        return read(None)  # a separate source, which may not exist here
     try:
-        return listed(named)
-    except DataError:  # most often there are none of them; else it comes again
-        return listed(None)
+        return read(ood_images)
+    except DataError:  # usually the folder is missing; any other error is raised again
+        return read(None)

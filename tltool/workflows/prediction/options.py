@@ -1,50 +1,66 @@
-"""Options of prediction, checked before any framework is loaded."""
+"""The options of a prediction, checked before any framework is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tltool.errors import UsageError
-from tltool.workflows.prediction.class_folders import Sorting
-from tltool.workflows.prediction.output_file import check_answer_file
+from tltool.workflows.prediction.class_folders import ClassFolders
+from tltool.workflows.prediction.output_file import check_output_file
 from tltool.workflows.preflight.arguments import check_model
 
+if TYPE_CHECKING:
+    from tltool.inference import Tta
 
-def check_predicting(
-    model: Path,
-    images: Sequence[str],
-    *,
-    output: Path | None,
-    append: bool,
-    sorting: Sorting | None,
-    sets: float | None,
-    tta: str,
-) -> None:
-    """Refuse what ``predict_many`` could not do; its arguments are these.
 
-    Raises:
-        UsageError: options that do not go together, no such model, or no place for the answers.
+@dataclass(frozen=True)
+class PredictOptions:
+    """What to predict, and where the predictions go.
+
+    Attributes:
+        model: a run folder or an exported model.
+        images: image files, folders, or other sources of images.
+        top: how many of the most probable classes to return per image.
+        prediction_set: coverage of the prediction sets, such as 0.9; None for no sets.
+        tta: test-time augmentation: over which views of each image to average.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
+        output: a .csv or .jsonl file for the predictions; None for no file.
+        append: continue an existing ``output``.
+        class_folders: where to copy or link the images by class; None for nowhere.
     """
-    if append and output is None:
-        raise UsageError("--append needs a file to go on with", hint="name it with --output")
-    check_sets(sets, tta)
-    if output is not None:
-        check_answer_file(output, append=append)
-    if sorting:
-        sorting.check(images)
-    check_model(model)
 
+    model: Path
+    images: Sequence[Path | str]
+    top: int = 1
+    prediction_set: float | None = None
+    tta: Tta = "none"
+    pixels: str | None = None
+    offline: bool = False
+    output: Path | None = None
+    append: bool = False
+    class_folders: ClassFolders | None = None
 
-def check_sets(sets: float | None, tta: str) -> None:
-    """Refuse prediction sets of averaged probabilities.
+    def check(self) -> None:
+        """Check the options without loading the model.
 
-    Raises:
-        UsageError: both are wanted.
-    """
-    if sets and tta != "none":
-        raise UsageError(
-            "--sets with --tta would not hold what it promises: the sets are calibrated on answers "
-            "to the images as they are",
-            hint="leave out one of the two",
-        )
+        Raises:
+            UsageError: options contradict each other, the model does not exist, or the output file
+                or the class folders cannot be used.
+        """
+        if self.append and self.output is None:
+            raise UsageError("--append needs an output file", hint="name it with --output")
+        if self.prediction_set and self.tta != "none":
+            raise UsageError(
+                "--prediction-set cannot be combined with --tta: prediction sets are calibrated "
+                "without test-time augmentation",
+                hint="leave out one of the two",
+            )
+        if self.output is not None:
+            check_output_file(self.output, append=self.append)
+        if self.class_folders is not None:
+            self.class_folders.check(self.images)
+        check_model(self.model)

@@ -1,4 +1,4 @@
-"""The answer for one file, in a module that loads no framework."""
+"""The prediction for one image, in a module that loads no framework."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one file.
+    """The prediction for one image.
 
     Attributes:
-        path: the file, or its place in an archive or table.
-        error: why there is no answer; None when there is one.
+        path: the file, or its name in an archive or table.
+        error: why there is no prediction; None if there is one.
         top: (class name, probability), the most probable first; empty with an error.
-        is_known: whether the image is like those that the model has learned from; None with an
-            error, or when the model cannot tell.
-        ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
-        classes: the prediction set, the most probable class first; None when none was asked for.
-        file: the image file itself, which for an archive or a table is a copy.
+        is_known: whether the image is in-distribution (similar to the training images); None with
+            an error, or if the model has no OOD detector.
+        ood_score: OOD score; above 1 the image is out-of-distribution. None like ``is_known``.
+        prediction_set: classes of the prediction set, the most probable first; None if not
+            requested.
+        file: the image file itself, which for an archive or a table is a cached copy.
     """
 
     path: Path
@@ -26,5 +27,5 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     is_known: bool | None = None
     ood_score: float | None = None
-    classes: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
     file: Path | None = None

@@ -1,4 +1,4 @@
-"""What can be said of a command before any framework is loaded, which takes seconds."""
+"""Checks of arguments that need no framework, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tltool.errors import UsageError
 
-_PAGES = (".html", ".htm")
+_HTML_SUFFIXES = (".html", ".htm")
 
 
 def check_model(path: Path) -> None:
-    """Refuse a path with nothing there.
+    """Check that the model exists.
 
     Raises:
-        UsageError: there is no model.
+        UsageError: it does not.
     """
     if not path.exists():
         raise UsageError(
@@ -24,58 +24,60 @@ def check_model(path: Path) -> None:
 
 
 def check_runs(runs: Sequence[object]) -> None:
-    """Refuse to compare fewer than two runs.
+    """Check that there are at least two runs to compare.
 
     Raises:
         UsageError: there are fewer.
     """
     if len(runs) < 2:
         raise UsageError(
-            "a comparison needs two runs or more",
-            hint="tltool compare RUN RUN; or backbones on images: "
-            "tltool compare PHOTOS --backbones vgg16,resnet50",
+            "a comparison needs at least two runs",
+            hint="tltool compare RUN RUN, or for backbones: "
+            "tltool compare DATA --backbones vgg16,resnet50",
         )
 
 
 def check_picture(path: Path, *, option: str) -> None:
-    """Refuse a picture that cannot be written, or would take the place of a file.
+    """Check that a new PNG file can be written at ``path``.
 
     Args:
         path: the PNG file.
-        option: what names it on the command line.
+        option: its option on the command line.
 
     Raises:
-        UsageError: it exists, its folder does not, or its name is not that of a PNG file.
+        UsageError: it exists, its folder does not, or its name does not end in .png.
     """
     if path.suffix.lower() != ".png":
-        raise UsageError(f"'{path}' is no name of a PNG file", hint="end it with .png")
+        raise UsageError(
+            f"'{path}' is not the name of a PNG file", hint="give a name that ends in .png"
+        )
     if path.exists():
         raise UsageError(
-            f"'{path}' exists", hint=f"nothing is replaced: give another name with {option}"
+            f"'{path}' exists", hint=f"no file is replaced: give another name with {option}"
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(
             f"'{path}' cannot be written: its folder does not exist",
-            hint=f"give a file in a folder that exists with {option}",
+            hint=f"give a file in an existing folder with {option}",
         )
 
 
 def check_page(path: Path) -> None:
-    """Refuse a page that cannot be written, or would take the place of a file.
+    """Check that a new HTML report can be written at ``path``.
 
     Raises:
-        UsageError: it exists, its folder does not, or its name is not that of a page.
+        UsageError: it exists, its folder does not, or its name does not end in .html.
     """
     if path.exists():
         raise UsageError(
-            f"'{path}' exists", hint="nothing is replaced: give another name with --report"
+            f"'{path}' exists", hint="no file is replaced: give another name with --report"
         )
-    if path.suffix.lower() not in _PAGES:
+    if path.suffix.lower() not in _HTML_SUFFIXES:
         raise UsageError(
-            f"'{path}': a report is a page in HTML", hint="give it a name that ends in .html"
+            f"'{path}': the report is an HTML file", hint="give a name that ends in .html"
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(
             f"'{path}' cannot be written: its folder does not exist",
-            hint="give a file in a folder that exists with --report",
+            hint="give a file in an existing folder with --report",
         )

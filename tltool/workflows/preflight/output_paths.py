@@ -1,4 +1,4 @@
-"""Where results may be written: never among the images, and over no file of another kind."""
+"""Checks output paths: results never go among the images, and never replace other files."""
 
 from __future__ import annotations
 
@@ -17,49 +17,54 @@ from tltool.recipe.source_text import TFDS_FOLDER, anchored
 REPORT_FILE = "data_report.html"
 ISSUES_FILE = "data_issues.csv"
 SPLIT_FILE = "split.csv"
-_READ = 2000  # bytes, in which the mark of a report stands
+_READ = 2000  # bytes at the start of a report, which contain its mark
 _MARK = re.compile(rf'<meta name="{MARK}" content="(\w+)">')
 
 
-def refuse_among(folder: Path, listing: Listing, *, option: str) -> None:
-    """Refuse a folder for results that lies among the images of a source.
+def check_outside_images(folder: Path, listing: Listing, *, option: str) -> None:
+    """Check that an output folder is not among the images of a source.
+
+    Args:
+        folder: for results.
+        listing: of the source.
+        option: that sets the folder, for the error.
 
     Raises:
-        UsageError: it does; ``option`` is what names another.
+        UsageError: it is among the images.
     """
-    inside = folder.resolve()
-    if any(inside.is_relative_to(place) for place in _places(listing)):
-        raise _among(folder, listing.source, option)
+    resolved = folder.resolve()
+    if any(resolved.is_relative_to(each) for each in _image_folders(listing)):
+        raise _among_images(folder, listing.source, option)
 
 
 def check_report(source: str, report: Path | str | None) -> None:
-    """Refuse what can be known of the folder of a report before the images are listed.
+    """Check the folder of a report before the images are listed.
 
     Raises:
-        UsageError: it or one above it is a file, or it lies in the folder of the images, or holds
-            a file of the same name that is no report of a check.
+        UsageError: it or a parent is a file, or it is inside the folder of the images, or contains
+            a file of the same name that is not a report of a check.
     """
     folder = report_folder(source, report)
-    above = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), None)
-    if above is not None and not above.is_dir():
+    existing = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), None)
+    if existing is not None and not existing.is_dir():
         raise UsageError(
-            f"'{folder}' can be no folder: '{above}' is a file",
+            f"'{folder}' cannot be a folder: '{existing}' is a file",
             hint="give another folder with --out",
         )
-    photos = Path(source.removeprefix(TFDS_FOLDER))
-    if os.path.isdir(photos) and folder.resolve().is_relative_to(photos.resolve()):  # noqa: PTH112
-        raise _among(folder, source, "--out")
+    images = Path(source.removeprefix(TFDS_FOLDER))
+    if os.path.isdir(images) and folder.resolve().is_relative_to(images.resolve()):  # noqa: PTH112
+        raise _among_images(folder, source, "--out")
 
 
-def _among(folder: Path, source: str, option: str) -> UsageError:
+def _among_images(folder: Path, source: str, option: str) -> UsageError:
     return UsageError(
-        f"'{folder}' lies among the images of {source}",
-        hint=f"give a folder outside of them with {option}",
+        f"'{folder}' is inside the folder of the images of {source}",
+        hint=f"give another folder with {option}",
     )
 
 
-def _places(listing: Listing) -> Iterator[Path]:
-    """Yield the folders of the images: a source's own, and each that holds images or classes."""
+def _image_folders(listing: Listing) -> Iterator[Path]:
+    """Yield the folder of the source, and each folder of images or of class folders."""
     source = Path(listing.source.removeprefix(TFDS_FOLDER))
     if source.is_dir():
         yield source.resolve()
@@ -68,26 +73,26 @@ def _places(listing: Listing) -> Iterator[Path]:
     folders |= {folder.parent for folder in folders if folder.name in labels}
     table = source.resolve().parent if source.is_file() else None
     for folder in {each.resolve() for each in folders}:
-        # images beside their table: then all beside it would count
+        # not the folder of a table: it may contain other files
         if table is None or not table.is_relative_to(folder):
             yield folder
 
 
 def source_mark(source: str) -> str:
-    """Return what a report says of its source, the same from every folder and telling nobody."""
+    """Return a hash of the source for its report, the same from every working directory."""
     return hashlib.sha256(anchored(source).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def report_folder(source: str, report: Path | str | None) -> Path:
-    """Return the folder of a report: the given one, or an own one of the source in data_check.
+    """Return the folder of a report: ``report``, or by default one in ``data_check``.
 
     Raises:
-        UsageError: it holds a file of the same name that is no report of a check.
+        UsageError: it contains a file of the same name that is not a report of a check.
     """
     if report is not None:
-        _check_own(Path(report))
+        _check_replaceable(Path(report))
         return Path(report)
-    name = re.sub(r"[^\w.-]+", "_", _called(Path(source).resolve())) or "photos"
+    name = re.sub(r"[^\w.-]+", "_", _source_name(Path(source).resolve())) or "images"
     number, folder = 1, Path("data_check") / name
     while not _is_free(folder, source_mark(source)):
         number += 1
@@ -95,33 +100,33 @@ def report_folder(source: str, report: Path | str | None) -> Path:
     return folder
 
 
-def _called(source: Path) -> str:
-    """Return the name of a source; all that `data split` writes are called alike."""
+def _source_name(source: Path) -> str:
+    """Return the name of a source; for a split.csv with the name of its folder."""
     return f"{source.parent.name}-{source.name}" if source.name == SPLIT_FILE else source.name
 
 
 def _is_free(folder: Path, mark: str) -> bool:
-    """Tell whether a report would replace nothing but an earlier one of the same source."""
+    """Return whether a report would only replace an earlier one of the same source."""
     if (folder / REPORT_FILE).exists():
         return _mark_in(folder / REPORT_FILE) == mark and _is_issues(folder / ISSUES_FILE)
     return not (folder / ISSUES_FILE).exists()
 
 
-def _check_own(folder: Path) -> None:
-    for path, own in (
+def _check_replaceable(folder: Path) -> None:
+    for path, is_ours in (
         (folder / REPORT_FILE, _mark_in(folder / REPORT_FILE) is not None),
         (folder / ISSUES_FILE, _is_issues(folder / ISSUES_FILE)),
     ):
-        if path.exists() and not own:
+        if path.exists() and not is_ours:
             raise UsageError(
-                f"'{path}' is there and was not written by `tltool data check`",
-                hint="give another folder with --out; it was not touched",
+                f"'{path}' exists and was not written by `tltool data check`",
+                hint="give another folder with --out; the file was not changed",
             )
 
 
 def _mark_in(path: Path) -> str | None:
-    found = _MARK.search(_start(path))
-    return found[1] if found else None
+    match = _MARK.search(_start(path))
+    return match[1] if match else None
 
 
 def _is_issues(path: Path) -> bool:

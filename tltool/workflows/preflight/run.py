@@ -41,7 +41,7 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
         check_obtainable(spec.backbone.name, offline=options.offline)
 
 
-def check_preview(recipe: Recipe, photos: str, output: Path) -> None:
+def check_preview(recipe: Recipe, data: str, output: Path) -> None:
     """Check names, picture and source as ``preview`` will; opens no image and no connection.
 
     Raises:
@@ -49,16 +49,16 @@ def check_preview(recipe: Recipe, photos: str, output: Path) -> None:
     """
     check_recipe(resolve(recipe))
     check_picture(output, option="--output")
-    check_source(photos, ood_images=recipe.data.ood_images)
+    check_source(data, ood_images=recipe.data.ood_images)
 
 
-def check_ranking(recipe: Recipe, photos: str, *, offline: bool) -> None:
+def check_ranking(recipe: Recipe, data: str, *, offline: bool) -> None:
     """Check names, source and weights of ``rank_augmentations``; opens no image, no connection.
 
     Raises:
         UsageError, DataError, EnvironmentProblem: as ``rank_augmentations`` would.
     """
     check_spec(resolve(recipe))
-    check_source(photos, ood_images=recipe.data.ood_images)
+    check_source(data, ood_images=recipe.data.ood_images)
     if recipe.model.weights == "imagenet":
         check_obtainable(recipe.model.backbone, offline=offline)

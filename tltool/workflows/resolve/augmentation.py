@@ -23,67 +23,67 @@ _OF_FEATURES = ("feature_mixup", "feature_noise", "feature_cutmix", "mixstyle")
 
 
 def resolve_augmentation(
-    section: AugmentSection, photos: int, *, signs: bool = False
+    section: AugmentSection, count: int, *, looks_like_text: bool = False
 ) -> tuple[AugmentSection, PolicyChoice]:
     """Return the section without any `auto`, and which policy that is and why.
 
     Args:
         section: of a recipe.
-        images: training images.
-        signs: whether they look like digits or letters, which have no mirror image.
+        count: number of training images.
+        looks_like_text: whether they may be digits or letters, which have no mirror image.
     """
     if section.policy != AUTO:
         return section, PolicyChoice(section.policy, "as the recipe says")
-    choice = policy_for(photos)
+    choice = policy_for(count)
     changed = {**section.model_dump(), "policy": choice.policy}
-    if signs and section.flip == AUTO:
+    if looks_like_text and section.flip == AUTO:
         changed["flip"] = "none"
         choice = PolicyChoice(choice.policy, f"{choice.why}; {_UNMIRRORED}")
     return AugmentSection.model_validate(changed), choice
 
 
-def listed_changes(section: AugmentSection, *, photos: bool) -> str:
-    """Return what a settled section changes with its amounts: `crop (min_area 0.6), …`.
+def listed_changes(section: AugmentSection, *, images: bool) -> str:
+    """Return the changes of a resolved section with their amounts: `crop (min_area 0.6), …`.
 
     Args:
         section: of a recipe.
         images: whether images are changed, or cached features alone.
     """
-    found = []
-    for key in (*(OFF if photos else ()), *_OF_FEATURES):
+    changes = []
+    for key in (*(OFF if images else ()), *_OF_FEATURES):
         value = getattr(section, key)
         if key == "flip":
-            found += [] if value == "none" else [f"flip {value.replace('_', ' ')}"]
+            changes += [] if value == "none" else [f"flip {value.replace('_', ' ')}"]
         elif value is not None:
             amounts = ", ".join(f"{name} {amount:g}" for name, amount in value)
-            found.append(f"{key} ({amounts})")
-    return ", ".join(found)
+            changes.append(f"{key} ({amounts})")
+    return ", ".join(changes)
 
 
-def feature_spec(given: AugmentSection) -> FeatureSpec:
+def feature_spec(section: AugmentSection) -> FeatureSpec:
     """Return what a section changes in cached features, as plain data."""
-    style = given.mixstyle
+    style = section.mixstyle
     return FeatureSpec(
-        mixup=given.feature_mixup.alpha if given.feature_mixup else None,
-        cutmix=given.feature_cutmix.alpha if given.feature_cutmix else None,
-        noise=given.feature_noise.stddev if given.feature_noise else None,
+        mixup=section.feature_mixup.alpha if section.feature_mixup else None,
+        cutmix=section.feature_cutmix.alpha if section.feature_cutmix else None,
+        noise=section.feature_noise.stddev if section.feature_noise else None,
         mixstyle=WithProbability(style.alpha, style.probability) if style else None,
     )
 
 
-def augment_spec(given: AugmentSection) -> AugmentSpec:
-    """Return a settled section as plain data."""
-    crop = given.crop
-    mixup, cutmix = given.mixup, given.cutmix
-    cutout, grayscale = given.cutout, given.grayscale
+def augment_spec(section: AugmentSection) -> AugmentSpec:
+    """Return a resolved section as plain data."""
+    crop = section.crop
+    mixup, cutmix = section.mixup, section.cutmix
+    cutout, grayscale = section.cutout, section.grayscale
     rotation, translation, scale, shear = (
-        given.rotation,
-        given.translation,
-        given.scale,
-        given.shear,
+        section.rotation,
+        section.translation,
+        section.scale,
+        section.shear,
     )
     return AugmentSpec(
-        flip=given.flip if given.flip != AUTO else "none",
+        flip=section.flip if section.flip != AUTO else "none",
         crop=(crop.min_area, crop.max_aspect) if isinstance(crop, sections.CropSection) else None,
         cutout=cutout.size if isinstance(cutout, sections.CutoutSection) else None,
         mixup=mixup.alpha if isinstance(mixup, sections.MixSection) else None,
@@ -94,16 +94,16 @@ def augment_spec(given: AugmentSection) -> AugmentSpec:
         ),
         scale=scale.amount if isinstance(scale, sections.ScaleSection) else None,
         shear=shear.degrees if isinstance(shear, sections.ShearSection) else None,
-        color_jitter=_color_jitter(given),
+        color_jitter=_color_jitter(section),
         grayscale=(
             grayscale.probability if isinstance(grayscale, sections.GrayscaleSection) else None
         ),
-        **_degradations(given),
-        rand_augment=_rand_augment(given),
-        aug_mix=_aug_mix(given),
-        flip_probability=given.flip_probability,
-        mix_probability=given.mix_probability,
-        switch_probability=given.switch_probability,
+        **_degradations(section),
+        rand_augment=_rand_augment(section),
+        aug_mix=_aug_mix(section),
+        flip_probability=section.flip_probability,
+        mix_probability=section.mix_probability,
+        switch_probability=section.switch_probability,
     )
 
 
@@ -111,25 +111,25 @@ def single_transforms(section: AugmentSection, *, every: bool) -> dict[str, Augm
     """Return each change alone by its key, made to every image, in the order in which they come.
 
     Args:
-        section: a settled section.
+        section: a resolved section.
         every: also what the section leaves out, as the schema has it by default.
     """
-    found: dict[str, Tree] = {}
+    trees: dict[str, Tree] = {}
     for key in OFF:
         value = getattr(section, key)
         if key == "flip":
             modes = ("horizontal", "vertical") if every else (value,)
-            found |= {f"flip {mode}": {key: mode} for mode in modes if mode != "none"}
+            trees |= {f"flip {mode}": {key: mode} for mode in modes if mode != "none"}
         elif every or value is not None:
-            found[key] = {key: value.model_dump() if value else {}}
+            trees[key] = {key: value.model_dump() if value else {}}
     return {
         name: augment_spec(AugmentSection.model_validate({"policy": "none", **tree})).always()
-        for name, tree in found.items()
+        for name, tree in trees.items()
     }
 
 
-def _color_jitter(given: AugmentSection) -> ColorJitter | None:
-    jitter = given.color_jitter
+def _color_jitter(section: AugmentSection) -> ColorJitter | None:
+    jitter = section.color_jitter
     if not isinstance(jitter, sections.ColorJitterSection):
         return None
     return ColorJitter(
@@ -137,29 +137,29 @@ def _color_jitter(given: AugmentSection) -> ColorJitter | None:
     )
 
 
-def _degradations(given: AugmentSection) -> dict[str, WithProbability]:
-    blur, noise, jpeg, grid_mask = given.blur, given.noise, given.jpeg, given.grid_mask
-    found = {}
+def _degradations(section: AugmentSection) -> dict[str, WithProbability]:
+    blur, noise, jpeg, grid_mask = section.blur, section.noise, section.jpeg, section.grid_mask
+    degradations = {}
     if isinstance(blur, sections.BlurSection):
-        found["blur"] = WithProbability(blur.sigma, blur.probability)
+        degradations["blur"] = WithProbability(blur.sigma, blur.probability)
     if isinstance(noise, sections.NoiseSection):
-        found["noise"] = WithProbability(noise.stddev, noise.probability)
+        degradations["noise"] = WithProbability(noise.stddev, noise.probability)
     if isinstance(jpeg, sections.JpegSection):
-        found["jpeg"] = WithProbability(100 - jpeg.min_quality, jpeg.probability)
+        degradations["jpeg"] = WithProbability(100 - jpeg.min_quality, jpeg.probability)
     if isinstance(grid_mask, sections.GridMaskSection):
-        found["grid_mask"] = WithProbability(grid_mask.hidden, grid_mask.probability)
-    return found
+        degradations["grid_mask"] = WithProbability(grid_mask.hidden, grid_mask.probability)
+    return degradations
 
 
-def _rand_augment(given: AugmentSection) -> RandAugment | None:
-    drawn = given.rand_augment
+def _rand_augment(section: AugmentSection) -> RandAugment | None:
+    drawn = section.rand_augment
     if not isinstance(drawn, sections.RandAugmentSection):
         return None
     return RandAugment(drawn.operations, drawn.magnitude)
 
 
-def _aug_mix(given: AugmentSection) -> AugMix | None:
-    blend = given.aug_mix
+def _aug_mix(section: AugmentSection) -> AugMix | None:
+    blend = section.aug_mix
     return (
         AugMix(blend.severity, blend.chains) if isinstance(blend, sections.AugMixSection) else None
     )

@@ -1,4 +1,4 @@
-"""The one place where a recipe becomes the settled, plain arguments of everything below."""
+"""The one place where a recipe becomes the resolved, plain arguments of everything below."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
-from tltool.data.checks.recipe_choice import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
 from tltool.recipe.schema import Recipe
 from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
@@ -23,12 +23,14 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
         cached: whether phases run on cached features.
     """
     count, recipe = len(train), run.recipe
-    section, choice = resolve_augmentation(recipe.augment, count, signs=tiny_and_grey(train))
+    section, choice = resolve_augmentation(
+        recipe.augment, count, looks_like_text=looks_like_text(train)
+    )
     spec = augment_spec(section)
     unused = None if spec.identity else _why_unused(recipe, cached=cached)
     if unused:
         spec, choice = AugmentSpec(), PolicyChoice("none", unused)
-    changes = listed_changes(section, photos=not unused)
+    changes = listed_changes(section, images=not unused)
     run.observer.on_message(f"augmentation: {_summary(choice, changes)}")
     if recipe.augment.policy != AUTO and spec.mixes and count < MIXUP_PAYS:
         run.observer.on_message(
@@ -50,7 +52,7 @@ def _summary(choice: PolicyChoice, changes: str) -> str:
 def _why_unused(recipe: Recipe, *, cached: bool) -> str | None:
     """Return why no phase ever sees a changed image, or None."""
     if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
-        return "the probe learns from the images as they are, and no other phase has epochs"
+        return "the probe is fitted on original images, and no other phase has epochs"
     if cached and recipe.train.cache.views == 1:
-        return "train.cache.views is 1: only the images as they are"
+        return "train.cache.views is 1: only the original images"
     return None

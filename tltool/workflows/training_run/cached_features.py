@@ -28,31 +28,31 @@ class CachedFeatures(TrainingInputs):
 
     Attributes:
         extractor: computes them.
-        plain: of the training images as they are.
+        original: of the training images without augmentation.
         validation: of the validation images.
-        views: of the training images: as they are, then augmented.
+        views: of the training images: original, then augmented.
     """
 
     extractor: Extractor
-    plain: Features
+    original: Features
     validation: Features
     views: Sequence[Features] = ()
 
     @property
     def pretrained(self) -> PretrainedFeatures:
         """Input of the head before all training."""
-        return PretrainedFeatures(self.plain.pooled, self.validation.pooled)
+        return PretrainedFeatures(self.original.pooled, self.validation.pooled)
 
     def head_inputs(self) -> np.ndarray:
         """Return the input of the head for training images, before all training."""
-        return self.plain.pooled
+        return self.original.pooled
 
     def with_views(self) -> CachedFeatures:
         """Return the same with all augmented views of the training images."""
         train = self.run.recipe.train
         epochs = train.head.epochs or train.finetune.epochs
         needed = train.cache.views if epochs and not self.augment.identity else 1
-        views = [self.plain]
+        views = [self.original]
         for number in range(1, needed):
             with self.run.phase("features", f"augmented view {number} of {needed - 1}"):
                 views.append(joined(self._augmented(number)))
@@ -94,12 +94,12 @@ class CachedFeatures(TrainingInputs):
         return PhaseInput(network, self.run.machine.precision, data)
 
     def validation_pooled(self) -> np.ndarray:
-        """Return the input of the head for the validation images, by the network as it is now."""
+        """Return the input of the head for the validation images, by the current network."""
         return self._pooled(self.validation)
 
     def train_pooled(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the same for the training images, with their class numbers."""
-        return self._pooled(self.plain), self.images.train.labels
+        return self._pooled(self.original), self.images.train.labels
 
     def _pooled(self, features: Features) -> np.ndarray:
         if self.run.spec.first_trained_stage is None:

@@ -21,7 +21,7 @@ from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
 from tltool.inference import Classifier, decoder, softmax
 from tltool.models.network_parts import Network
 from tltool.training.ood import (
-    MOST_FEATURES,
+    MAX_FEATURES,
     OutlierDetector,
     fit_detector,
     why_no_detector,
@@ -79,10 +79,10 @@ def _report_skipped(run: RunContext, fitted: Temperature) -> None:
 def _fit_detector(run: RunContext, outcome: TrainingOutcome) -> OutlierDetector | None:
     """Return the OOD detector without a threshold; None, and a warning, where there is none."""
     pooled, labels = outcome.train_pooled()
-    if pooled.shape[-1] > MOST_FEATURES:
+    if pooled.shape[-1] > MAX_FEATURES:
         run.observer.on_message(
             f"no OOD detection: the head leaves {pooled.shape[-1]:,} features, and the detector "
-            f"takes at most {MOST_FEATURES:,}, as heads that pool have",
+            f"takes at most {MAX_FEATURES:,}, as heads that pool have",
             level="warning",
         )
         return None
@@ -132,7 +132,7 @@ def _set_threshold(
 def _scores_of(
     run: RunContext, network: Network, detector: OutlierDetector, files: Sequence[Path]
 ) -> np.ndarray:
-    """Return the scores of readable images that are none of the classes, [K]."""
+    """Return the scores of readable OOD images, [K]."""
     size = run.recipe.train.batch_size
     classifier = Classifier(network, precision=run.machine.precision)
     decode = decoder(run.spec.decode)

@@ -12,10 +12,10 @@ from tltool.export.saved_model import export_saved_model
 from tltool.runs.environment import versions
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.export_samples.parity_samples import (
-    Sample,
-    contents_of,
-    sample_bytes,
-    sample_of,
+    ParitySamples,
+    export_contents,
+    make_parity_samples,
+    read_sample_images,
 )
 from tltool.workflows.training_run.context import RunContext
 
@@ -46,9 +46,11 @@ def export_verified(
     settings = run.recipe.export
     with run.phase("export"):
         count = max(settings.parity_images, GOLDEN_IMAGES)
-        sample = sample_of(artifact, sample_bytes(dataset.part("validation"), count))
+        sample = make_parity_samples(
+            artifact, read_sample_images(dataset.part("validation"), count)
+        )
         facts = {**run.manifest.to_json(), "run": run.layout.folder.name, **versions()}
-        contents = contents_of(artifact, sample.golden, recipe=run.recipe, facts=facts)
+        contents = export_contents(artifact, sample.golden, recipe=run.recipe, facts=facts)
         return export_saved_model(
             contents,
             run.options.saved_models / run.recipe.name,
@@ -56,7 +58,9 @@ def export_verified(
         )
 
 
-def _verify(run: RunContext, sample: Sample, folder: Path, child: ParityChild) -> ParityResult:
+def _verify(
+    run: RunContext, sample: ParitySamples, folder: Path, child: ParityChild
+) -> ParityResult:
     """Compare the export's answers with the model's, in the fresh process."""
     result = child.check(
         folder,

@@ -40,8 +40,8 @@ class FeatureCache:
     folder: Path
     trace: StepTrace = field(default_factory=StepTrace)
 
-    def plain(self, extractor: Extractor, source: ImageSource) -> Features:
-        """Return the features of the images as they are."""
+    def original(self, extractor: Extractor, source: ImageSource) -> Features:
+        """Return the features of the images without augmentation."""
         return self._extract(extractor, source, lambda start: source.original(start=start), None)
 
     def augmented(self, extractor: Extractor, source: ImageSource, *, view: int) -> Features:

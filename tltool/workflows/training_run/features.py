@@ -24,7 +24,7 @@ TrainingFeatures: TypeAlias = CachedFeatures | LiveFeatures
 
 
 def extract_features(run: RunContext, network: Network, dataset: Dataset) -> TrainingFeatures:
-    """Return what the phases train on, with the features of the images as they are.
+    """Return what the phases train on, with the features of the original images.
 
     Whether features are cached is chosen here, and how training images are augmented.
 
@@ -47,7 +47,7 @@ def _training_images(run: RunContext, dataset: Dataset) -> TrainingImages:
     decode, batch_size = run.spec.decode, run.recipe.train.batch_size
     return TrainingImages(
         train=dataset.source("train", decode=decode, batch_size=batch_size),
-        folds=dataset.blocks(decode=decode, batch_size=batch_size),
+        folds=dataset.train_folds(decode=decode, batch_size=batch_size),
         validation=dataset.source("validation", decode=decode, batch_size=batch_size),
         class_names=dataset.catalog.class_names,
     )
@@ -58,12 +58,14 @@ def _extract_cached(inputs: TrainingInputs) -> CachedFeatures:
     stage = run.spec.first_trained_stage
     cut = network.cut(stage) if stage else None
     extractor = Extractor(network.images, network.pooled, cut)
-    plain = partial(inputs.cache.plain, extractor)
+    original = partial(inputs.cache.original, extractor)
     with run.phase("features", f"{len(images.validation)} validation images"):
-        validation = plain(images.validation)
-    with run.phase("features", f"{len(images.train)} training images, as they are"):
-        train = joined([plain(fold) for fold in images.folds.values()])
-    return CachedFeatures(**vars(inputs), extractor=extractor, plain=train, validation=validation)
+        validation = original(images.validation)
+    with run.phase("features", f"{len(images.train)} training images, original"):
+        train = joined([original(fold) for fold in images.folds.values()])
+    return CachedFeatures(
+        **vars(inputs), extractor=extractor, original=train, validation=validation
+    )
 
 
 def _extract_live(inputs: TrainingInputs) -> LiveFeatures:
@@ -73,7 +75,7 @@ def _extract_live(inputs: TrainingInputs) -> LiveFeatures:
     if run.recipe.train.probe.enabled:
         extractor = Extractor(network.images, network.pooled, None)
         with run.phase("features", "for the probe"):
-            validation = inputs.cache.plain(extractor, images.validation)
-            train = inputs.cache.plain(extractor, images.train)
+            validation = inputs.cache.original(extractor, images.validation)
+            train = inputs.cache.original(extractor, images.train)
         pretrained = PretrainedFeatures(train.pooled, validation.pooled)
     return LiveFeatures(**vars(inputs), to_pooled=to_pooled, pretrained=pretrained)

@@ -1,4 +1,4 @@
-"""What a run must find again: the same images and the same weights."""
+"""Digests of the images and weights that a resumed or reproduced run must find again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RunFingerprint:
         """Compare the images.
 
         Raises:
-            DataError: they are others; names what was added, removed and changed.
+            DataError: they differ; names what was added, removed and changed.
         """
         if self.data_digest is None:
             return
@@ -48,8 +48,8 @@ class RunFingerprint:
         now = [(item.sha256, item.label) for item in catalog.items]
         if self.in_order and before != now:
             raise DataError(
-                f"images in '{catalog.root}' were renamed, so that their order is another than "
-                f"in the run to {self.purpose}",
+                f"images in '{catalog.root}' were renamed, so that their order differs from "
+                f"that of the run to {self.purpose}",
                 hint="give them their names of split.csv again, or start a new run",
             )
 
@@ -57,7 +57,7 @@ class RunFingerprint:
         """Compare the weights of the untrained network.
 
         Raises:
-            EnvironmentProblem: they are others.
+            EnvironmentProblem: they differ.
         """
         if self.weights_digest not in (None, digest):
             raise EnvironmentProblem(
@@ -77,8 +77,8 @@ class RunFingerprint:
             "removed": [path for path in before if path not in now],
             "changed": [path for path in now if path in before and now[path] != before[path]],
         }
-        told = [f"{len(paths)} {kind} ({_some(paths)})" for kind, paths in groups.items() if paths]
-        return ", ".join(told) or "the same files, but in other classes"
+        parts = [f"{len(paths)} {kind} ({_some(paths)})" for kind, paths in groups.items() if paths]
+        return ", ".join(parts) or "the same files, but in other classes"
 
 
 def _some(paths: Sequence[str]) -> str:

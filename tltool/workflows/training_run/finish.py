@@ -42,7 +42,7 @@ def evaluate_best(
         run: the run.
         network: the trained classifier.
         dataset: all parts.
-        outcome: what it makes of the images.
+        outcome: its features and logits.
 
     Returns:
         The artifact that may be exported, and the document of metrics.json.
@@ -195,10 +195,10 @@ def _artifact(
 
 
 def _check_gates(run: RunContext, metrics: Mapping[str, Any]) -> None:
-    """Refuse a model below the recipe's evaluate.min_accuracy or against its evaluate.asserts.
+    """Check the quality gates of the recipe: evaluate.min_accuracy and evaluate.asserts.
 
     Raises:
-        GateError: it is.
+        GateError: the model does not pass one.
     """
     required, accuracy = run.recipe.evaluate.min_accuracy, metrics["accuracy"]["value"]
     if accuracy < required:

@@ -15,7 +15,7 @@ from tltool.evaluation.report.content import LabelErrorExample
 from tltool.models.network_parts import Network
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.dataset.splitting import groups_of
+from tltool.workflows.dataset.splitting import group_numbers
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
 
@@ -61,7 +61,7 @@ def find_label_errors(
     errors = find_label_issues(
         np.concatenate([_vectors(pooled, network) for pooled in pretrained]),
         catalog.labels(),
-        groups_of(catalog, clusters),
+        group_numbers(catalog, clusters),
         classes=len(catalog.class_names),
         strength=outcome.probe.strength if outcome.probe else _STRENGTH,
         seed=run.recipe.seed,

@@ -1,4 +1,4 @@
-"""The linear probe of a run: fitted or found in the cache, reported, and given to the head."""
+"""The linear probe of a run: fitted or read from the cache, reported, and given to the head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def solve_probe(
     recipe = run.recipe
     how: dict[str, Any] = {
         "classes": train.classes,
-        "strengths": list(recipe.train.probe.strengths),
+        "c_values": list(recipe.train.probe.c_values),
         "folds": recipe.train.probe.folds,
         "seed": recipe.seed,
     }

@@ -11,7 +11,7 @@ from tltool.features.extract import Features
 from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
 from tltool.training.live_phase import live_data
-from tltool.training.ood import MOST_IMAGES
+from tltool.training.ood import MAX_IMAGES
 from tltool.training.outcome import PretrainedFeatures
 from tltool.training.phase_plan import PhaseData
 from tltool.training.validation import Pooling
@@ -20,7 +20,7 @@ from tltool.workflows.training_run.training_inputs import PhaseInput, TrainingIn
 
 @dataclass(frozen=True)
 class LiveFeatures(TrainingInputs):
-    """Images that every epoch reads, augments anew and passes through the whole network.
+    """Images that every epoch reads, augments and passes through the whole network.
 
     Attributes:
         to_pooled: images to the input of the head.
@@ -39,10 +39,10 @@ class LiveFeatures(TrainingInputs):
         """Return the input of the head for training images, before all training."""
         if self.pretrained is not None:
             return self.pretrained.train
-        return self._pooled(self.images.train.spread(MOST_IMAGES))
+        return self._pooled(self.images.train.spread(MAX_IMAGES))
 
     def with_views(self) -> LiveFeatures:
-        """Return the same: every epoch augments anew."""
+        """Return the same: every epoch makes its own augmentation."""
         return self
 
     def head_phase(self, sampler: Sampler) -> PhaseInput:
@@ -54,12 +54,12 @@ class LiveFeatures(TrainingInputs):
         return self._phase("finetune", sampler)
 
     def validation_pooled(self) -> np.ndarray:
-        """Return the input of the head for the validation images, by the network as it is now."""
+        """Return the input of the head for the validation images, by the current network."""
         return self._pooled(self.images.validation)
 
     def train_pooled(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the same for many training images, with their class numbers."""
-        some = self.images.train.spread(MOST_IMAGES)  # as long a pass as validation
+        some = self.images.train.spread(MAX_IMAGES)  # as long a pass as validation
         return self._pooled(some), some.labels
 
     def _phase(self, name: str, sampler: Sampler) -> PhaseInput:

@@ -105,7 +105,7 @@ def fine_tune(
 def restore_best(
     run: RunContext, features: TrainingFeatures, state: TrainingState
 ) -> TrainingOutcome:
-    """Restore the best model of all phases, and return what it makes of the images."""
+    """Restore the best model of all phases, and return its features and logits."""
     state.best.restore()
     pooled = features.validation_pooled()
     logits, labels = features.head(pooled), features.images.validation.labels

@@ -28,7 +28,7 @@ _CHANGES = {
 
 
 def check_group_folder(out: Path) -> None:
-    """Refuse a folder that holds anything but the runs of one group.
+    """Check that a folder can hold the runs of one group.
 
     Raises:
         UsageError: ``out`` is a file, or a folder with something of the user's own.
@@ -112,9 +112,9 @@ def _compare(out: Path, before: Mapping[str, str | None], now: Mapping[str, str 
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise UsageError(
-            f"the runs in '{out}' were begun with {_CHANGES[changed[0]]}"
+            f"the runs in '{out}' were started with {_CHANGES[changed[0]]}"
             f"{_named(before.get(changed[0]), changed[0])}",
-            hint="give another folder with --out, or what they were begun with",
+            hint="give another folder with --out, or what they were started with",
         )
 
 

@@ -93,7 +93,7 @@ def _network(run: RunContext, weights: Weights, classes: int) -> Network:
             weights=weights.path if isinstance(weights, StoredWeights) else weights,
             seed=run.recipe.seed,
             train_batch_norm=model.batch_norm == "train",
-            drops=DropoutSettings(head.dropout_kind, head.attention_dropout),
+            dropout_settings=DropoutSettings(head.dropout_kind, head.attention_dropout),
             groups=model.norm_groups,
             regularization=spec.regularization,
         )
