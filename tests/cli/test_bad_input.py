@@ -383,10 +383,8 @@ def test_a_gpu_that_is_not_there(finetune_tiny, the_error, make_photos, monkeypa
 def test_a_disk_without_room_for_the_cache(
     finetune_tiny, the_error, make_photos, tmp_path, monkeypatch, tltool
 ):
-    from tltool.features import feature_store
-
-    tight = feature_store.shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: tight)
+    tight = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: tight)
     result = finetune_tiny(make_photos())
     assert result.exit_code == 5
     assert "no room" in the_error(result)

@@ -169,25 +169,25 @@ def test_lengths_of_time(seconds, told):
 
 
 def test_the_time_left_is_that_of_the_speed_since_the_first_batch():
-    pace = PhaseSpeed(0.0)
-    pace.count(10, 110, "images", 10.0)  # the first batch waits for the graph to be built
-    pace.count(60, 110, "images", 15.0)
-    assert pace.told(15.0) == "60/110 images, 10.0/s, 5.0 s left"
+    speed = PhaseSpeed(0.0)
+    speed.count(10, 110, "images", 10.0)  # the first batch waits for the graph to be built
+    speed.count(60, 110, "images", 15.0)
+    assert speed.summary(15.0) == "60/110 images, 10.0/s, 5.0 s left"
 
 
 def test_a_second_count_in_one_phase_adds_up():
-    pace = PhaseSpeed(0.0)
-    pace.count(40, 40, "images", 1.0)
-    pace.count(10, 60, "images", 2.0)
-    pace.count(60, 60, "images", 4.0)
-    assert pace.rate(10.0) == "10.0 images/s"
+    speed = PhaseSpeed(0.0)
+    speed.count(40, 40, "images", 1.0)
+    speed.count(10, 60, "images", 2.0)
+    speed.count(60, 60, "images", 4.0)
+    assert speed.rate(10.0) == "10.0 images/s"
 
 
 def test_a_training_phase_tells_its_epochs():
-    pace = PhaseSpeed(0.0)
-    pace.count(3, 8, "steps", 1.0)
-    assert pace.told(1.0) == "step 3/8"
-    pace.epoch_ended(2, 10, 8.0)
-    pace.count(1, 8, "steps", 8.5)
-    assert pace.told(8.5) == "epoch 3/10, at most 1 min 04 s left"
-    assert pace.rate(9.0) == ""
+    speed = PhaseSpeed(0.0)
+    speed.count(3, 8, "steps", 1.0)
+    assert speed.summary(1.0) == "step 3/8"
+    speed.epoch_ended(2, 10, 8.0)
+    speed.count(1, 8, "steps", 8.5)
+    assert speed.summary(8.5) == "epoch 3/10, at most 1 min 04 s left"
+    assert speed.rate(9.0) == ""

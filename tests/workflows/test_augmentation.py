@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workflows.conftest import merged
+from tests.conftest import merged
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
 from tltool.recipe.augment_section import AugmentSection
@@ -222,6 +222,7 @@ def test_every_key_changes_what_is_done(key):
     if key in OTHERWISE:
         value = OTHERWISE[key]
     else:
+        assert isinstance(value, int | float)
         value = value - 1 if isinstance(value, int) else value / 2
     assert made_of(with_value(key, value)) != made_of(section)
 

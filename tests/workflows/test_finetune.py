@@ -121,14 +121,14 @@ def test_the_run_says_how_long_it_waited_for_photos(trained):
 
 
 def test_photos_that_come_slowly_are_seen_in_the_history(finetune_tiny, fruit, monkeypatch):
-    drawn = ImageSource.drawn
+    sampled = ImageSource.sampled
 
     def slowly(*args: Any, **others: Any) -> Iterator[Any]:
-        for batch in drawn(*args, **others):
+        for batch in sampled(*args, **others):
             time.sleep(0.5)
             yield batch
 
-    monkeypatch.setattr(ImageSource, "drawn", slowly)
+    monkeypatch.setattr(ImageSource, "sampled", slowly)
     off = ("train.cache=off", "train.finetune.epochs=0", "train.probe.enabled=false")
     rows = rows_of(finetune_tiny(fruit, *off).run / "history.csv")
     assert float(rows[-1]["data_wait"]) > 0.5  # the first epoch also traces the step

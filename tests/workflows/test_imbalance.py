@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pytest import approx
 
-from tests.conftest import write_photos
-from tests.workflows.conftest import merged
+from tests.conftest import merged, write_photos
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
@@ -54,9 +54,9 @@ def test_weights_are_told_and_noted(uneven, tmp_path, tiny_settings, cache):
     settings = ("train.imbalance=weights", f"train.cache={cache}")
     run, told = trained(uneven, tmp_path / "run", tiny_settings, *settings)
     counts = train_counts(run)
-    weights = read_manifest(run / "manifest.json").class_weights
+    weights = dict(read_manifest(run / "manifest.json").class_weights or {})
     n = sum(counts.values())
-    assert weights == {name: pytest.approx(n / (2 * counts[name])) for name in ("cat", "dog")}
+    assert weights == {name: approx(n / (2 * counts[name])) for name in ("cat", "dog")}
     assert f"weights in the loss: cat {weights['cat']:.3f}, dog {weights['dog']:.3f}" in told
 
 
@@ -90,6 +90,6 @@ def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path,
         measured[weight] = json.loads((run / "metrics.json").read_text())["validation"]
     counts = train_counts(run)
     mean = (counts["cat"] + 4 * counts["dog"]) / sum(counts.values())
-    weights = read_manifest(run / "manifest.json").class_weights
-    assert weights == {name: pytest.approx(1 / mean) for name in ("cat", "dog")}
+    weights = dict(read_manifest(run / "manifest.json").class_weights or {})
+    assert weights == {name: approx(1 / mean) for name in ("cat", "dog")}
     assert measured[1] != measured[4]

@@ -22,7 +22,7 @@ from tltool.workflows.sweep import paired_interval, sweep
 def run_sweep(photos: Path, out: Path, settings: tuple[str, ...], **how: object) -> story.Sweep:
     how = {"grid": {"model.head.dropout": [0.0, 0.5]}, "seeds": [0, 1], **how}
     options = RunOptions(str(photos), offline=True)
-    return sweep(read_recipe("vgg16"), options, settings=settings, out=out, **how)  # type: ignore
+    return sweep(read_recipe("vgg16"), options, settings=settings, out=out, **how)
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def _float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
-class _ServedModel(tf.Module):  # type: ignore[misc]
+class _ServedModel(tf.Module):
     """All signatures around one traced network, and the variables that the network reads."""
 
     def __init__(self, contents: Contents) -> None:
