@@ -60,7 +60,7 @@ def sweep(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a recipe with several settings and seeds, and say which differ for sure."""
+    """Train a recipe with several settings and seeds, and test which settings differ."""
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import read_recipe
     from tltool.workflows.preflight.recipe import check_spec
