@@ -1,4 +1,4 @@
-"""What several of these programs put together: images, networks, and one phase of training."""
+"""Shared by several benchmarks: images, networks, and one phase of training."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ SIDE = 224
 
 
 def hymenoptera(count: int, *, batch_size: int = 32) -> ImageSource:
-    """Return about ``count`` of its training images, which must be in TLTOOL_TEST_DATA."""
+    """Return about ``count`` training images of hymenoptera in TLTOOL_TEST_DATA."""
     folder = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
     items = [item for item in read_folder(folder).items if item.given_split == "train"]
     items = items[:: max(1, len(items) // count)][:count]
@@ -39,7 +39,7 @@ def hymenoptera(count: int, *, batch_size: int = 32) -> ImageSource:
 
 
 def network(name: str) -> Network:
-    """Return a classifier of two classes with random weights, which cost what others cost."""
+    """Return a classifier of two classes with random weights; its speed is that of any weights."""
     backbone = get_backbone(name)
     model = build_model(
         backbone,
@@ -60,8 +60,10 @@ def schedule(spec: AugmentSpec) -> AugmentationSchedule:
     return AugmentationSchedule(spec, FeatureSpec(), mixed_epochs=99)
 
 
-def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
-    """Return a live phase that is validated on the images that it trains on."""
+def live_phase(
+    net: Network, train: ImageSource, augment: AugmentSpec, precision: Precision
+) -> PhaseData:
+    """Return a phase without cache that is validated on its training images."""
     return live_data(
         train,
         train,
@@ -76,7 +78,7 @@ def live(net: Network, train: ImageSource, augment: AugmentSpec, precision: Prec
 def trainer(
     net: Network, part: keras.Model, precision: Precision, *, stage: str, steps: int
 ) -> Trainer:
-    """Return what trains ``part`` from ``stage`` on, as the recipe vgg16 does, for two epochs."""
+    """Return a trainer of ``part`` from ``stage`` on, as in the recipe vgg16, for two epochs."""
     plan = phase_plan(
         load_recipe("vgg16"),
         "finetune",

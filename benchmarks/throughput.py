@@ -1,11 +1,11 @@
-"""How close the pieces come to what the bare network does, in one run.
+"""Throughput of extraction and training compared with the network alone, in one run.
 
-python -m benchmarks.throughput [--photos 240] [--rounds 3]
+python -m benchmarks.throughput [--images 240] [--rounds 3]
 
 Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown with three ratios, each a median over
-alternating rounds: extraction with decoding and augmentation against the bare forward pass; a
-live fine-tune epoch against the same epoch in Keras' fit, both in float32; a cached fine-tune
-epoch against a live one, in the arithmetic of the machine.
+alternating rounds: extraction with decoding and augmentation against the forward pass alone; a
+fine-tune epoch without cache against the same epoch in Keras' fit, both in float32; a cached
+fine-tune epoch against one without cache, in the arithmetic of the machine.
 """
 
 import argparse
@@ -20,7 +20,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from benchmarks.pieces import SIDE, hymenoptera, live, network, schedule, second_epoch, trainer
+from benchmarks.pieces import (
+    SIDE,
+    hymenoptera,
+    live_phase,
+    network,
+    schedule,
+    second_epoch,
+    trainer,
+)
 from tltool.augment.spec import AugmentSpec
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
@@ -76,15 +84,15 @@ def extraction(net: Network, train: ImageSource, precision: Precision, rounds: i
 
 
 def epoch_seconds(
-    net: Network, part: keras.Model, data: PhaseData, precision: Precision, photos: ImageSource
+    net: Network, part: keras.Model, data: PhaseData, precision: Precision, train: ImageSource
 ) -> float:
-    steps = -(-len(photos) // photos.batch_size)
+    steps = -(-len(train) // train.batch_size)
     one = trainer(net, part, precision, stage=STAGE, steps=steps)
     return float(second_epoch(one, data)["seconds"])
 
 
 def live_against_keras(net: Network, train: ImageSource, rounds: int) -> None:
-    data = live(net, train, AUGMENT, FLOAT32)
+    data = live_phase(net, train, AUGMENT, FLOAT32)
     data = PhaseData(data.batches, lambda: {"val_loss": 0.0, "val_accuracy": 0.0})
     trained = {v.path for group in net.trained_from(STAGE) for v in group}
     for layer in net.model.layers:
@@ -92,19 +100,19 @@ def live_against_keras(net: Network, train: ImageSource, rounds: int) -> None:
     net.model.compile(
         keras.optimizers.Adam(1e-5), keras.losses.CategoricalCrossentropy(from_logits=True)
     )
-    photos = [(images, labels) for _, images, labels in train.original()]
-    plain = tf.data.Dataset.from_generator(
-        lambda: iter(photos),
+    batches = [(images, labels) for _, images, labels in train.original()]
+    decoded = tf.data.Dataset.from_generator(
+        lambda: iter(batches),
         output_signature=(
             tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32),
             tf.TensorSpec((None, 2), tf.float32),
         ),
     )
-    net.model.fit(plain, epochs=1, verbose=0, shuffle=False)
+    net.model.fit(decoded, epochs=1, verbose=0, shuffle=False)
     ratios = []
     for _ in range(rounds):
-        usual = clock(lambda: net.model.fit(plain, epochs=1, verbose=0, shuffle=False))
-        ratios.append(usual / epoch_seconds(net, net.model, data, FLOAT32, train))
+        keras_seconds = clock(lambda: net.model.fit(decoded, epochs=1, verbose=0, shuffle=False))
+        ratios.append(keras_seconds / epoch_seconds(net, net.model, data, FLOAT32, train))
     print(
         f"| live epoch (`cache: off`, decoding and augmenting) against Keras' fit on decoded "
         f"images, float32 | {len(train)} images | {statistics.median(ratios):.2f} |"
@@ -133,7 +141,7 @@ def cached_against_live(net: Network, train: ImageSource, precision: Precision) 
         )
         fast = epoch_seconds(net, keras.Model(cut, net.model.output), cached, precision, train)
     for name, arithmetic in (("float32", FLOAT32), (precision.arithmetic, precision)):
-        data = live(net, train, AUGMENT, arithmetic)
+        data = live_phase(net, train, AUGMENT, arithmetic)
         slow = epoch_seconds(net, net.model, data, arithmetic, train)
         print(
             f"| cached fine-tune epoch ({precision.arithmetic}) against a live one ({name}), "
@@ -143,15 +151,15 @@ def cached_against_live(net: Network, train: ImageSource, precision: Precision) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=240)
+    parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    train = hymenoptera(given.photos)
+    args = parser.parse_args()
+    train = hymenoptera(args.images)
     precision = choose_precision("auto", gpu=bool(tf.config.list_physical_devices("GPU")))
     print("| what | measured | ratio |\n|---|---|---|")
-    extraction(network("vgg16"), train, precision, given.rounds)
+    extraction(network("vgg16"), train, precision, args.rounds)
     cached_against_live(network("vgg16"), train, precision)
-    live_against_keras(network("vgg16"), train, given.rounds)
+    live_against_keras(network("vgg16"), train, args.rounds)
 
 
 if __name__ == "__main__":

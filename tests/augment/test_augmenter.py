@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.augment.transforms import ALL_CHANGES, CHANGES, EVERYTHING, MIXES, augmented, noise
+from tests.augment.transforms import ALL_TRANSFORMS, EVERYTHING, MIXES, TRANSFORMS, augmented, noise
 from tltool.augment.spec import AugmentSpec
 
 SIZE = (32, 24)
@@ -23,12 +23,14 @@ def test_without_transforms_images_are_unchanged():
 @pytest.fixture(scope="module")
 def usual() -> tuple[np.ndarray, ...]:
     """Return an epoch of images with all transforms."""
-    return augmented(noise(24), ALL_CHANGES)
+    return augmented(noise(24), ALL_TRANSFORMS)
 
 
 @pytest.mark.parametrize("threads", [1, 5])
 def test_the_number_of_workers_has_no_influence(usual, threads):
-    for one, other in zip(usual, augmented(noise(24), ALL_CHANGES, threads=threads), strict=True):
+    for one, other in zip(
+        usual, augmented(noise(24), ALL_TRANSFORMS, threads=threads), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -39,7 +41,7 @@ def test_the_number_of_workers_has_no_influence_on_blends(spec):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("spec", [*CHANGES.values(), *MIXES.values()], ids=[*CHANGES, *MIXES])
+@pytest.mark.parametrize("spec", [*TRANSFORMS.values(), *MIXES.values()], ids=[*TRANSFORMS, *MIXES])
 def test_another_seed_gives_other_images(spec):
     images = noise(8)
     assert not np.array_equal(augmented(images, spec)[1], augmented(images, spec, seed=1)[1])
@@ -47,7 +49,7 @@ def test_another_seed_gives_other_images(spec):
 
 def test_another_epoch_gives_other_images():
     images = noise(8)
-    for spec in (CHANGES["rotation"], *MIXES.values()):
+    for spec in (TRANSFORMS["rotation"], *MIXES.values()):
         assert not np.array_equal(augmented(images, spec)[1], augmented(images, spec, epoch=2)[1])
 
 
@@ -59,7 +61,7 @@ def test_images_of_one_epoch_are_augmented_independently():
 
 def test_the_augmentation_of_an_image_does_not_depend_on_its_place_in_the_epoch(usual):
     order = np.random.default_rng(1).permutation(24)
-    index, shuffled, _ = augmented(noise(24), ALL_CHANGES, order=order)
+    index, shuffled, _ = augmented(noise(24), ALL_TRANSFORMS, order=order)
     np.testing.assert_array_equal(index, order)
     np.testing.assert_array_equal(shuffled, usual[1][order])
 

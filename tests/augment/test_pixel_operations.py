@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from tests.augment.transforms import CHANGES, augmented, noise, smooth
+from tests.augment.transforms import TRANSFORMS, augmented, noise, smooth
 from tltool.augment import pixel_operations, rand_augment
 from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 
@@ -157,7 +157,7 @@ def test_blur_is_a_gaussian_and_does_not_change_a_constant_image():
     expected = gaussian_filter(image, (1.5, 1.5, 0), mode="mirror", radius=6)
     np.testing.assert_allclose(found, expected, atol=0.02)
     plain = np.full((32, 24, 3), 90, np.float32)
-    for image in augmented(plain[np.newaxis], CHANGES["blur"])[1]:
+    for image in augmented(plain[np.newaxis], TRANSFORMS["blur"])[1]:
         np.testing.assert_allclose(image, plain, atol=1e-3)
 
 
@@ -248,6 +248,7 @@ def test_operations_of_rand_augment_are_those_of_pillow(name):
     image = smooth(1, (48, 48))[0]
     number = [one.name for one in RAND_AUGMENT].index(name)
     strength, theirs = PILLOW[name]
+    assert callable(theirs)
     found = rand_augment.apply_one(
         RAND_AUGMENT, tf.constant(image), tf.constant(number), strength, 1.0
     ).numpy()
@@ -295,14 +296,14 @@ def test_without_operations_nothing_changes_and_without_severity_little():
 
 def test_aug_mix_gives_every_image_its_own_chains():
     images = np.repeat(smooth(1), 32, axis=0)
-    changed = augmented(images, CHANGES["aug_mix"])[1]
+    changed = augmented(images, TRANSFORMS["aug_mix"])[1]
     assert len({image.tobytes() for image in changed}) == 32
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_transformed_image_is_a_valid_image(name):
     images = noise(8, (33, 20))
-    changed = augmented(images, CHANGES[name])[1]
+    changed = augmented(images, TRANSFORMS[name])[1]
     assert changed.shape == images.shape
     assert changed.dtype == np.float32
     assert np.isfinite(changed).all()
@@ -321,7 +322,7 @@ def test_values_a_little_out_of_range_stop_no_run():
     """A resized image may overshoot."""
     images = noise(16, (24, 24)) * 1.1 - 10
     for name in ("rand_augment", "aug_mix"):
-        assert np.isfinite(augmented(images, CHANGES[name])[1]).all()
+        assert np.isfinite(augmented(images, TRANSFORMS[name])[1]).all()
 
 
 def test_the_strongest_geometry_gives_a_valid_image():

@@ -10,7 +10,7 @@ from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, W
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-CHANGES = {
+TRANSFORMS = {
     "flip": AugmentSpec(flip="horizontal"),
     "crop": AugmentSpec(crop=(0.5, 1.5)),
     "rotation": AugmentSpec(rotation=20),
@@ -28,9 +28,9 @@ CHANGES = {
     "grid_mask": AugmentSpec(grid_mask=WithProbability(0.4, 1)),
 }
 MIXES = {"mixup": AugmentSpec(mixup=0.4), "cutmix": AugmentSpec(cutmix=1.0)}
-ALL_CHANGES = AugmentSpec(**{name: getattr(spec, name) for name, spec in CHANGES.items()})
+ALL_TRANSFORMS = AugmentSpec(**{name: getattr(spec, name) for name, spec in TRANSFORMS.items()})
 EVERYTHING = AugmentSpec(
-    **{name: getattr(spec, name) for name, spec in {**CHANGES, **MIXES}.items()}
+    **{name: getattr(spec, name) for name, spec in {**TRANSFORMS, **MIXES}.items()}
 )
 
 
@@ -59,11 +59,11 @@ def augmented(
     count = len(images)
     index = np.arange(count) if order is None else order
     labels = np.eye(count, dtype=np.float32) if labels is None else labels
-    photos = tf.data.Dataset.from_tensor_slices(
+    examples = tf.data.Dataset.from_tensor_slices(
         (index.astype(np.int64), images[index], labels[index])
     )
     augmenter = Augmenter(spec, (images.shape[1], images.shape[2]))
-    batches = augmenter.batches(photos, key=tf.constant([seed, epoch]), batch_size=batch_size)
+    batches = augmenter.batches(examples, key=tf.constant([seed, epoch]), batch_size=batch_size)
     if threads is not None:
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads

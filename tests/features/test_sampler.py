@@ -49,9 +49,9 @@ def test_draws_are_a_function_of_seed_and_epoch() -> None:
     one, other = (Sampler(labels_of([5, 30]), seed, balanced=True) for seed in (0, 1))
     again = Sampler(labels_of([5, 30]), 0, balanced=True)
     again.sample(1)  # what was drawn before does not matter
-    np.testing.assert_array_equal(one.sample(7), again.draws(7))
-    assert not np.array_equal(one.sample(7)[0], one.draws(8)[0])
-    assert not np.array_equal(one.sample(7)[0], other.draws(7)[0])
+    np.testing.assert_array_equal(one.sample(7), again.sample(7))
+    assert not np.array_equal(one.sample(7)[0], one.sample(8)[0])
+    assert not np.array_equal(one.sample(7)[0], other.sample(7)[0])
 
 
 @given(counts=sizes, count=st.integers(1, 120))

@@ -29,8 +29,8 @@ class DataSection(Section):
     table, or tfds:NAME. A relative path is relative to the folder of the recipe file; null means
     that the command line names the source."""
     pixels: Annotated[str, Field(pattern=PIXELS_PATTERN)] | None = None
-    """Shape of the images in a table of pixel values, HEIGHTxWIDTH or HEIGHTxWIDTHx3; null means
-    square, greyscale or RGB, whichever fits the number of columns."""
+    """Shape of the images in a table of pixel values, such as 28x28 or 28x28x3 (height, width,
+    channels); null means square, greyscale or RGB, whichever fits the number of columns."""
     image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
     """Side in pixels of the square network input; null means the backbone's own."""
     resize: Literal["squash", "crop", "pad"] = "crop"

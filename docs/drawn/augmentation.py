@@ -1,4 +1,4 @@
-"""Augmentation on two images, each change made by tltool's own pipeline.
+"""Pictures of augmentation: transforms of two images by tltool's own pipeline.
 
 The images are china.jpg and flower.jpg of scikit-learn (danielbuechele and vultilion on Flickr,
 CC BY 2.0).
@@ -42,28 +42,28 @@ def sample(name: str) -> np.ndarray:
 
 
 def augmented(
-    photos: Sequence[np.ndarray], spec: AugmentSpec, *, seed: int = 0
+    originals: Sequence[np.ndarray], spec: AugmentSpec, *, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images [B, H, W, 3] and their labels [B, 2] after one batch of the live path.
+    """Return images [B, H, W, 3] and their labels [B, 2] after augmentation of one batch.
 
-    Images at even places are of the first class, the others of the second.
+    Images at even positions belong to the first class, the others to the second.
     """
-    count = len(photos)
+    count = len(originals)
     labels = np.tile(np.eye(2, dtype=np.float32), (count // 2, 1))
-    given = (np.arange(count), np.stack(photos), labels)
+    examples = (np.arange(count), np.stack(originals), labels)
     batches = Augmenter(spec, (SIDE, SIDE)).batches(
-        tf.data.Dataset.from_tensor_slices(given), key=tf.constant([seed, 1]), batch_size=count
+        tf.data.Dataset.from_tensor_slices(examples), key=tf.constant([seed, 1]), batch_size=count
     )
     _, images, mixed = next(iter(batches))
     return images.numpy(), mixed.numpy()
 
 
-def draw_photos() -> None:
+def draw_augmentation() -> None:
     """Draw every picture of this module."""
-    _changes("geometry", _GEOMETRY)
-    _changes("colours", _COLOURS)
-    _changes("degradations", _DEGRADATIONS)
-    _changes("holes", _HOLES)
+    _transforms("geometry", _GEOMETRY)
+    _transforms("colours", _COLOURS)
+    _transforms("degradations", _DEGRADATIONS)
+    _transforms("occlusion", _OCCLUSION)
     _operations()
     _chains()
     _blends()
@@ -78,16 +78,16 @@ def _jitter(**only: float) -> AugmentSpec:
 
 
 _GEOMETRY = {
-    "as it is": AugmentSpec(),
+    "original": AugmentSpec(),
     "flip": AugmentSpec(flip="horizontal"),
     "crop\nmin_area 0.25": AugmentSpec(crop=(0.25, 1.33)),
     "rotation\n30 degrees": AugmentSpec(rotation=30),
-    "translation\nshare 0.3": AugmentSpec(translation=0.3),
+    "translation\nfraction 0.3": AugmentSpec(translation=0.3),
     "scale\namount 0.6": AugmentSpec(scale=0.6),
     "shear\n20 degrees": AugmentSpec(shear=20),
 }
 _COLOURS = {
-    "as it is": AugmentSpec(),
+    "original": AugmentSpec(),
     "brightness 0.6": _jitter(brightness=0.6),
     "contrast 0.8": _jitter(contrast=0.8),
     "saturation 1": _jitter(saturation=1.0),
@@ -95,13 +95,13 @@ _COLOURS = {
     "grayscale": AugmentSpec(grayscale=1.0),
 }
 _DEGRADATIONS = {
-    "as it is": AugmentSpec(),
+    "original": AugmentSpec(),
     "blur\nsigma 3": AugmentSpec(blur=WithProbability(3.0, 1.0)),
-    "noise\ndeviation 60": AugmentSpec(noise=WithProbability(60.0, 1.0)),
+    "noise\nstddev 60": AugmentSpec(noise=WithProbability(60.0, 1.0)),
     "jpeg\nmin_quality 1": AugmentSpec(jpeg=WithProbability(99, 1.0)),
 }
-_HOLES = {
-    "as it is": AugmentSpec(),
+_OCCLUSION = {
+    "original": AugmentSpec(),
     "cutout\nsize 0.3": AugmentSpec(cutout=0.3),
     "cutout\nsize 0.8": AugmentSpec(cutout=0.8),
     "grid_mask\nhidden 0.4": AugmentSpec(grid_mask=WithProbability(0.4, 1.0)),
@@ -118,62 +118,62 @@ _AUG_MIX = {
 }
 
 
-def _changes(name: str, changes: Mapping[str, AugmentSpec]) -> None:
-    """Draw a column per change: of ten draws, the one that changes each image third most."""
-    photos = [sample("flower.jpg"), sample("china.jpg")]
-    size = (1.35 * len(changes), 3.15)
-    with sheet(name, 2, len(changes), size, photos=True) as panels:
-        for column, (title, spec) in enumerate(changes.items()):
-            images, _ = augmented(photos * 10, spec.always())
-            for row, photo in enumerate(photos):
-                draws = images[row::2]
-                third = np.argsort(_change(draws, photo))[-3]
-                show(panels[row, column], draws[third], "" if row else title)
+def _transforms(name: str, specs: Mapping[str, AugmentSpec]) -> None:
+    """Draw a column per transform: of ten samples, the one that differs third most."""
+    originals = [sample("flower.jpg"), sample("china.jpg")]
+    size = (1.35 * len(specs), 3.15)
+    with sheet(name, 2, len(specs), size, jpeg=True) as panels:
+        for column, (title, spec) in enumerate(specs.items()):
+            images, _ = augmented(originals * 10, spec.always())
+            for row, original in enumerate(originals):
+                samples = images[row::2]
+                third = np.argsort(_difference(samples, original))[-3]
+                show(panels[row, column], samples[third], "" if row else title)
 
 
-def _change(draws: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """Return by how many grey levels draws [N, H, W, 3] differ from an image, float [N]."""
-    return np.asarray(np.abs(draws - photo).mean(axis=(1, 2, 3)))
+def _difference(samples: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """Return the mean absolute difference of samples [N, H, W, 3] from the original, float [N]."""
+    return np.asarray(np.abs(samples - original).mean(axis=(1, 2, 3)))
 
 
 def _chains() -> None:
-    """Draw the same operations at rising strengths: a draw that changes more with each of them."""
-    photos = [sample("flower.jpg"), sample("china.jpg")]
-    with sheet("rand_augment_aug_mix", 2, 6, (8.1, 3.15), photos=True) as panels:
-        for row, photo in enumerate(photos):
-            show(panels[row, 0], photo, "" if row else "as it is")
+    """Draw the same operations at increasing magnitudes, with increasing differences."""
+    originals = [sample("flower.jpg"), sample("china.jpg")]
+    with sheet("rand_augment_aug_mix", 2, 6, (8.1, 3.15), jpeg=True) as panels:
+        for row, original in enumerate(originals):
+            show(panels[row, 0], original, "" if row else "original")
         start = 1
         for kinds in (_RAND_AUGMENT, _AUG_MIX):
-            images = [augmented(photos * 40, spec)[0] for spec in kinds.values()]
-            for row, photo in enumerate(photos):
-                changes = np.array([_change(each[row::2], photo) for each in images])
-                rising = (np.diff(changes, axis=0) > 0.15 * changes[-1]).all(axis=0)
-                chosen = np.argsort(np.where(rising, changes[-1], -1))[-3]
+            images = [augmented(originals * 40, spec)[0] for spec in kinds.values()]
+            for row, original in enumerate(originals):
+                differences = np.array([_difference(each[row::2], original) for each in images])
+                rising = (np.diff(differences, axis=0) > 0.15 * differences[-1]).all(axis=0)
+                chosen = np.argsort(np.where(rising, differences[-1], -1))[-3]
                 for column, (title, each) in enumerate(zip(kinds, images, strict=True), start):
                     show(panels[row, column], each[row::2][chosen], "" if row else title)
             start += len(kinds)
 
 
 def _operations() -> None:
-    operations, photo = rand_augment_operations(), tf.constant(sample("flower.jpg"))
-    with sheet("operations", 2, 7, (9.4, 3.3), photos=True) as panels:
+    operations, original = rand_augment_operations(), tf.constant(sample("flower.jpg"))
+    with sheet("operations", 2, 7, (9.4, 3.3), jpeg=True) as panels:
         for number, (axes, one) in enumerate(zip(panels.flat, operations, strict=True)):
-            image = apply_one(operations, photo, tf.constant(number), 0.7, 1.0)
+            image = apply_one(operations, original, tf.constant(number), 0.7, 1.0)
             show(axes, image.numpy(), one.name)
 
 
 def _blends() -> None:
-    """Draw the first two blends of each image in which both classes have a fair share."""
-    photos = [sample("flower.jpg"), sample("china.jpg")]
+    """Draw the first two blends of each image with weights near one half."""
+    originals = [sample("flower.jpg"), sample("china.jpg")]
     kinds = {"mixup": AugmentSpec(mixup=1.0), "cutmix": AugmentSpec(cutmix=1.0)}
-    with sheet("blends", 2, 5, (8.2, 3.9), photos=True) as panels:
-        for row, photo in enumerate(photos):
-            _labelled(panels[row, 0], photo, np.eye(2)[row], "as it is")
+    with sheet("blends", 2, 5, (8.2, 3.9), jpeg=True) as panels:
+        for row, original in enumerate(originals):
+            _labelled(panels[row, 0], original, np.eye(2)[row], "original")
         for start, (title, spec) in zip((1, 3), kinds.items(), strict=True):
-            images, labels = augmented(photos * 20, spec)
-            fair = np.abs(labels[:, 0] - 0.5) < 0.25
+            images, labels = augmented(originals * 20, spec)
+            balanced = np.abs(labels[:, 0] - 0.5) < 0.25
             for row in range(2):
-                places = [place for place in np.flatnonzero(fair) if place % 2 == row][:2]
+                places = [place for place in np.flatnonzero(balanced) if place % 2 == row][:2]
                 for column, place in enumerate(places, start=start):
                     _labelled(panels[row, column], images[place], labels[place], title)
 
@@ -189,17 +189,17 @@ def _shares() -> None:
         for axes, alpha in zip(panels[0], (0.2, 1.0, 4.0), strict=True):
             stream.begin(tf.constant([0, 0]))
             axes.hist(stream.beta(alpha, (20_000,)).numpy(), 40, density=True, color=BLUE)
-            label(axes, f"alpha {alpha:g}", "λ", "density of the draws")
+            label(axes, f"alpha {alpha:g}", "λ", "density")
 
 
 def _policies() -> None:
-    names, draws = ("light", "medium", "strong", "fine_grained", "documents"), 4
-    photos = [sample("flower.jpg"), sample("china.jpg")] * (draws // 2)
-    with sheet("policies", len(names), draws, (5.4, 6.2), photos=True) as panels:
+    names, count = ("light", "medium", "strong", "fine_grained", "documents"), 4
+    originals = [sample("flower.jpg"), sample("china.jpg")] * (count // 2)
+    with sheet("policies", len(names), count, (5.4, 6.2), jpeg=True) as panels:
         for row, name in enumerate(names):
             section = validate({"augment": {"policy": name}}, source=name).augment
-            images, _ = augmented(photos, augment_spec(section), seed=5)
-            for column in range(draws):
+            images, _ = augmented(originals, augment_spec(section), seed=5)
+            for column in range(count):
                 show(panels[row, column], images[column])
             panels[row, 0].set_ylabel(name)
 
@@ -238,7 +238,7 @@ _CLASSES = (BLUE, ORANGE, GREEN)
 
 
 def _scatter_styles(axes: Any, rng: np.random.Generator) -> None:
-    """Draw mean and deviation of one channel of 24 maps, before and after MixStyle."""
+    """Draw mean and standard deviation of one channel of 24 maps, before and after MixStyle."""
     count = 24
     style = rng.uniform((-2, 0.5), (2, 2), (count, 2))
     maps = style[:, 0, None, None, None] + style[:, 1, None, None, None] * rng.standard_normal(
@@ -253,5 +253,5 @@ def _scatter_styles(axes: Any, rng: np.random.Generator) -> None:
         axes.plot(*np.stack([start, end]).T, color=INK, linewidth=0.4)
     axes.scatter(*before, s=14, color=BLUE, label="before")
     axes.scatter(*after, s=14, color=RED, label="after")
-    axes.set(title="mixstyle", xlabel="mean of a channel", ylabel="its deviation")
+    axes.set(title="mixstyle", xlabel="mean of a channel", ylabel="its standard deviation")
     axes.legend(fontsize=8)
