@@ -18,7 +18,7 @@ def show_run(document: Mapping[str, Any]) -> None:
     show_files(run, model=export or run, time=duration(document["seconds"]["total"]))
     model = Path(export).parent if export else run
     show_next(
-        ["tltool", "predict", str(model), "PHOTO.jpg"],
+        ["tltool", "predict", str(model), "IMAGE.jpg"],
         ["tltool", "evaluate", str(run), "FOLDER"],
     )
 
