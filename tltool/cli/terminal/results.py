@@ -1,4 +1,4 @@
-"""What a command has found out, as text on stdout."""
+"""Print the result of a command as text on stdout."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
