@@ -115,7 +115,7 @@ def compose() -> dict:
     return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
 
 
-def test_compose_trains_on_photos_that_it_cannot_change():
+def test_compose_trains_on_data_that_it_cannot_change():
     train = compose()["train"]
     mounts = {mount["target"]: mount for mount in train["volumes"]}
     assert mounts["/data"]["read_only"] is True

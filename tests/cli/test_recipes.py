@@ -170,7 +170,7 @@ def test_a_recipe_without_a_source_needs_one(tltool, the_error):
     result = tltool("recipes", "run", "quick")
     assert result.exit_code == 2
     assert "names no images" in the_error(result)
-    assert "tltool recipes run quick PHOTOS" in result.stderr
+    assert "tltool recipes run quick DATA" in result.stderr
 
 
 def test_a_recipe_whose_source_does_not_exist(tltool, the_error):

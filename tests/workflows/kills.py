@@ -1,6 +1,6 @@
 """Train, kill -9 at random moments, resume, compare with the run that was never killed.
 
-python kills.py PHOTOS FOLDER KILLS SEED KEY=VALUE...
+python kills.py DATA FOLDER KILLS SEED KEY=VALUE...
 
 A process of its own: it imports TensorFlow once and forks before anything of it has started, so
 that a training run costs seconds. Prints one JSON document.

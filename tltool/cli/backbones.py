@@ -53,14 +53,16 @@ def list_backbones(json: shared_options.Json = False, debug: shared_options.Debu
 @app.command("show")
 @guarded
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the backbone, such as vgg16.")
+    ],
     image_size: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=4096,
             metavar="PIXELS",
-            help="Side of the image; by default that of the training images.",
+            help="Side of the input image; by default that of the backbone.",
         ),
     ] = None,
     all_layers: Annotated[

@@ -23,12 +23,13 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN...|DATA",
-            help="Two or more runs, compared with the first; with --backbones, labelled images.",
+            help="Two or more runs; each is compared with the first. With --backbones: labelled "
+            "images, any data source of finetune.",
         ),
     ],
     backbones: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="Compare these backbones on the images."),
+        typer.Option(metavar="NAME,NAME", help="Compare these backbones on the labelled images."),
     ] = None,
     report: Annotated[
         Path | None,

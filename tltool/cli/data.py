@@ -30,9 +30,7 @@ def data() -> None:
 def check(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE", help="Labelled images, in any form that finetune accepts."
-        ),
+        typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune."),
     ],
     folder: Annotated[
         Path | None,
@@ -86,7 +84,7 @@ def check(
 @guarded
 def split(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Images, in any form that finetune accepts.")
+        str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
     ],
     validation: Annotated[
         float | None,
@@ -104,14 +102,17 @@ def split(
         str | None,
         typer.Option(
             metavar="COLUMN|folder|REGEX",
-            help="Keep the images of a group in one split: by a column of the table, the folder "
-            "below the class, or a regular expression in the path.",
+            help="Keep the images of one group in one split. A group is defined by a column of the "
+            "table, the folder below the class, or a regular expression for the path.",
         ),
     ] = None,
     kfold: Annotated[
         int | None,
         typer.Option(
-            min=2, max=99, metavar="K", help="Also assign K cross-validation folds, except to test."
+            min=2,
+            max=99,
+            metavar="K",
+            help="Also assign the images outside the test set to K cross-validation folds.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Random seed of the split.")] = 0,
@@ -125,7 +126,7 @@ def split(
         Literal["copy", "link", "list"],
         typer.Option(
             metavar="copy|link|list",
-            help="Also copy or link the images to --out, or only list them.",
+            help="Copy or link the images to --out as well, or only list them.",
         ),
     ] = "list",
     ood_images: shared_options.OodImages = None,

@@ -21,7 +21,7 @@ def demo(
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Do the main job on 1797 handwritten digits, start to end."""
+    """Train, evaluate, export and predict on 1797 handwritten digits."""
     from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:

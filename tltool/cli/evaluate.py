@@ -17,19 +17,21 @@ def evaluate(
     model: shared_options.Model,
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="Labelled images: any source that finetune takes."),
+        typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune."),
     ],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
         typer.Option(
-            metavar="train|validation|test", help="Only the images of this split of the run."
+            metavar="train|validation|test",
+            help="Evaluate only the images of this split of the run.",
         ),
     ] = None,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tta: shared_options.Tta = "none",
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report; a new file.")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write an HTML report; the file must not exist."),
     ] = None,
     pixels: shared_options.Pixels = None,
     offline: shared_options.Offline = False,

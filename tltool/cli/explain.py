@@ -25,7 +25,7 @@ def explain(
     ],
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE", help="Images, folders, or any source that finetune takes."),
+        typer.Argument(metavar="IMAGE", help="Images, folders, or any data source of finetune."),
     ],
     method: Annotated[
         Literal["grad-cam", "grad-cam++", "occlusion"],
@@ -43,7 +43,9 @@ def explain(
     ] = None,
     out: Annotated[
         Path,
-        typer.Option(metavar="FOLDER", help="Folder of the pictures; no file is replaced."),
+        typer.Option(
+            metavar="FOLDER", help="Folder for the pictures; existing files are not replaced."
+        ),
     ] = Path("explanations"),
     pixels: shared_options.Pixels = None,
     offline: shared_options.Offline = False,

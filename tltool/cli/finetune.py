@@ -20,9 +20,9 @@ def finetune(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of images per class, or train/val/test; a zip or tar of "
-            "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels; "
-            "tfds:NAME; tfds-folder:DIR.",
+            help="Data source: a folder with one folder of images per class, or with "
+            "train/val/test; a zip or tar archive of such a folder; a CSV, TSV or JSONL file of "
+            "paths and labels, or a CSV of labels and pixels; tfds:NAME; tfds-folder:DIR.",
         ),
     ],
     recipe: shared_options.RecipeName = "vgg16",
@@ -42,16 +42,18 @@ def finetune(
         str | None,
         typer.Option(
             metavar="I|I/K",
-            help="Validate on fold I of the table's column, or of K drawn ones, from 0.",
+            help="Validate on fold I (from 0) of the table's column fold, or of K random folds.",
         ),
     ] = None,
     kfold: Annotated[
         int | None,
-        typer.Option(min=2, max=99, metavar="K", help="Train K folds in turn; exports nothing."),
+        typer.Option(min=2, max=99, metavar="K", help="K-fold cross-validation; exports no model."),
     ] = None,
     find_lr: Annotated[
         bool,
-        typer.Option("--find-lr", help="Only try learning rates (range test), and suggest some."),
+        typer.Option(
+            "--find-lr", help="Run only a learning rate range test, and suggest learning rates."
+        ),
     ] = False,
     asserts: training.Asserts = None,
     strict: training.Strict = False,

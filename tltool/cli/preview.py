@@ -22,7 +22,7 @@ _ROWS, _PICTURE = 4, Path("preview.png")
 def preview(
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="A folder, or any data source of finetune."),
+        typer.Argument(metavar="DATA", help="Any data source of finetune, such as a folder."),
     ],
     recipe: shared_options.RecipeName = "vgg16",
     overrides: shared_options.Set = None,
@@ -34,7 +34,7 @@ def preview(
         typer.Option("--all", help="Also show transforms that the recipe does not use."),
     ] = False,
     output: Annotated[
-        Path, typer.Option(metavar="FILE.png", help="The picture; it must not exist.")
+        Path, typer.Option(metavar="FILE.png", help="File for the picture; it must not exist.")
     ] = _PICTURE,
     rank: Annotated[
         bool,

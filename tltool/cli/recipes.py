@@ -13,7 +13,7 @@ from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
-_ANY = "A shipped recipe, a file, or the folder of a run."
+_ANY = "Name of a shipped recipe, a recipe file, or the folder of a run."
 Reference = Annotated[str, typer.Argument(metavar="RECIPE", help=_ANY)]
 
 
@@ -75,12 +75,13 @@ def copy(
 @guarded
 def validate(
     files: Annotated[
-        list[str], typer.Argument(metavar="RECIPE", help="Shipped recipes, files, or runs.")
+        list[str],
+        typer.Argument(metavar="RECIPE", help="Shipped recipes, recipe files, or folders of runs."),
     ],
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Check recipes; lists every error and every unused setting of each."""
+    """Check recipes, and list every error and every unused setting."""
     from tltool.workflows.preflight.recipe import check_recipes
 
     checked = check_recipes(files)

@@ -28,12 +28,16 @@ def digits(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Write PNG files to this empty or new folder, a folder per digit.",
+            help="Write PNG files to this new or empty folder, one folder per digit.",
         ),
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE.csv", help="Write a table of pixels instead."),
+        typer.Option(
+            "--output",
+            metavar="FILE.csv",
+            help="Write a CSV with the pixels of each image instead.",
+        ),
     ] = None,
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,

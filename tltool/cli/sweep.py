@@ -28,20 +28,27 @@ _MOST_SEEDS = 1000
 @guarded
 def sweep(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a recipe file.")
+        str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a recipe file.")
     ],
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Images: any source that finetune takes.")
+        str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
     ],
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V,V,…", help="Values of a key to try; may be repeated."),
+        typer.Option(metavar="KEY=V,V,…", help="Values to try for a recipe key; may be repeated."),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="0..4|0,1,7", help="Seeds; each combination runs with each.")
+        str,
+        typer.Option(
+            metavar="0..4|0,1,7", help="Random seeds; each combination is trained with each seed."
+        ),
     ] = "0..2",
     budget: Annotated[
-        str | None, typer.Option(metavar="30m", help="Begin no run that would end later: s, m, h.")
+        str | None,
+        typer.Option(
+            metavar="30m",
+            help="Time limit in s, m or h: a run that would exceed it is not started.",
+        ),
     ] = None,
     overrides: shared_options.Set = None,
     test: training.Test = None,
@@ -50,7 +57,7 @@ def sweep(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Folder of the runs; a sweep that was stopped goes on in it.",
+            help="Folder of the runs; give the folder of an interrupted sweep to continue it.",
         ),
     ] = None,
     weights: training.Weights = None,
@@ -60,7 +67,7 @@ def sweep(
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Train a recipe with several settings and seeds, and test which settings differ."""
+    """Train a recipe with several settings and seeds, and test whether the settings differ."""
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import read_recipe
     from tltool.workflows.preflight.recipe import check_spec

@@ -16,7 +16,7 @@ app = Commands(help="Pretrained weights: list, pull, import.")
 @app.command("list")
 @guarded
 def list_weights(json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
-    """List the pretrained weights, which are stored, and where."""
+    """List the pretrained weights, and where those on this machine are stored."""
     from tltool.workflows.weights import weights_folder, weights_table
 
     rows = weights_table()
@@ -46,7 +46,7 @@ def pull(
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Fetch pretrained weights, check them and store them."""
+    """Download pretrained weights, verify them and store them."""
     from tltool.cli.terminal.progress import Display
     from tltool.workflows.weights import pull_weights
 
@@ -62,7 +62,9 @@ def import_weights(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Backbone, such as resnet50.")],
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Keras .h5/.keras, ONNX or safetensors file."),
+        typer.Argument(
+            metavar="FILE", help="File in the format Keras .h5 or .keras, ONNX or safetensors."
+        ),
     ],
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
