@@ -49,6 +49,7 @@ lint: $(STAMP) ## syntax of every Python version, form, types, layers, spelling,
 	$(BIN)/deptry tltool
 	$(BIN)/vulture
 	[ ! -x $(BIN)/hadolint ] || $(BIN)/hadolint Dockerfile
+	$(BIN)/python docs/words.py
 	$(BIN)/python docs/generate.py --check
 
 format: $(STAMP) ## put the code into the house's form
@@ -70,7 +71,7 @@ lock: $(STAMP) ## resolve the requirements anew
 bench: $(STAMP) ## measure against the usual way (needs TLTOOL_TEST_DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py
 
-image-check: ## build the image and prove a run in it to the bit; takes minutes
+image-check: ## build the image and check that a run in it is bit-identical; takes minutes
 	.ci/image_check.sh
 
 clean: ## remove the environment and what tools leave behind

@@ -22,6 +22,7 @@ from PIL import Image
 
 from tests.fork_server import Forked, ForkServer
 from tltool.export import fresh_process
+from tltool.export.export_formats import Runtime
 from tltool.runs.manifest import Manifest
 from tltool.runs.run_options import RunOptions
 
@@ -160,9 +161,7 @@ def _forked_checks(forked_tensorflow: ForkServer) -> Iterator[None]:
     """
     real = fresh_process.start_child
 
-    def start_child(
-        runtime: fresh_process.Runtime, said: IO[bytes]
-    ) -> subprocess.Popen[str] | Forked:
+    def start_child(runtime: Runtime, said: IO[bytes]) -> subprocess.Popen[str] | Forked:
         if runtime != "saved_model":
             return real(runtime, said)
         return forked_tensorflow.start(
@@ -186,6 +185,6 @@ def make_photos(tmp_path: Path) -> PhotoMaker:
     """
 
     def make(root: Path | None = None, **options: object) -> Path:
-        return write_photos(root or tmp_path / "photos", **options)  # type: ignore[arg-type]
+        return write_photos(root or tmp_path / "photos", **options)
 
     return make

@@ -44,7 +44,7 @@ def copied_from_the_context() -> list[str]:
 
 
 def ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps ``path`` out: the last line that matches decides."""
+    """Return whether .dockerignore keeps ``path`` out: the last line that matches decides."""
     out = False
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = line.removeprefix("!")
@@ -115,7 +115,7 @@ def compose() -> dict:
     return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
 
 
-def test_compose_trains_on_photos_that_it_cannot_change():
+def test_compose_trains_on_data_that_it_cannot_change():
     train = compose()["train"]
     mounts = {mount["target"]: mount for mount in train["volumes"]}
     assert mounts["/data"]["read_only"] is True

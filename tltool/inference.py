@@ -97,7 +97,8 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Return the softmax of logits [N, C] divided by ``temperature``, float32."""
     scaled = logits.astype(np.float64) / temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    result: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
 
 
 def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:

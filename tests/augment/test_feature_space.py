@@ -53,7 +53,8 @@ def test_the_key_decides_every_draw(spec):
 def test_features_as_they_are_stored_become_float32(spec):
     inputs = maps(8).astype(ml_dtypes.bfloat16)
     changed, labels = augment_features(inputs, own(8), spec, key=KEY)
-    assert (changed.dtype, labels.dtype) == (np.float32, np.float32)
+    assert changed.dtype == np.float32
+    assert labels.dtype == np.float32
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
 
 

@@ -248,6 +248,7 @@ def test_operations_of_rand_augment_are_those_of_pillow(name):
     image = smooth(1, (48, 48))[0]
     number = [one.name for one in RAND_AUGMENT].index(name)
     strength, theirs = PILLOW[name]
+    assert callable(theirs)
     found = rand_augment.apply_one(
         RAND_AUGMENT, tf.constant(image), tf.constant(number), strength, 1.0
     ).numpy()

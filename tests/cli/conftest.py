@@ -64,7 +64,7 @@ def tltool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tltool:
 
 @pytest.fixture
 def finetune_tiny(tltool: Tltool, tmp_path: Path) -> Tltool:
-    """Run ``tltool finetune PHOTOS`` with the tiny backbone into ``tmp_path / "run"``."""
+    """Run ``tltool finetune DATA`` with the tiny backbone into ``tmp_path / "run"``."""
 
     def run(photos: Path, *args: object, settings: tuple[str, ...] = ()) -> Any:
         folders = ("--out", tmp_path / "run", "--export-to", tmp_path / "exports")

@@ -103,14 +103,14 @@ REFUSED = {
 pytestmark = pytest.mark.usefixtures("no_weights")
 
 
-@pytest.mark.parametrize(("settings", "told"), REFUSED.values(), ids=list(REFUSED))
+@pytest.mark.parametrize(("settings", "text"), REFUSED.values(), ids=list(REFUSED))
 def test_a_method_that_cannot_be_used_is_refused_and_nothing_is_written(
-    finetune_tiny, the_error, make_photos, untouched, tmp_path, settings, told
+    finetune_tiny, the_error, make_photos, untouched, tmp_path, settings, text
 ):
     photos = untouched(make_photos())
     result = finetune_tiny(photos, settings=settings)
     assert result.exit_code == 2
-    assert told in the_error(result)
+    assert text in the_error(result)
     assert [path.name for path in tmp_path.iterdir()] == ["here", "photos"]
     assert "audit" not in result.stderr, "refused before an image is opened"
 
@@ -122,13 +122,13 @@ def _nested(settings):
     return write_yaml(functools.reduce(merged, overrides, {}))
 
 
-@pytest.mark.parametrize(("settings", "told"), REFUSED.values(), ids=list(REFUSED))
-def test_validate_says_the_same_without_tensorflow(tltool, the_error, tmp_path, settings, told):
+@pytest.mark.parametrize(("settings", "text"), REFUSED.values(), ids=list(REFUSED))
+def test_validate_says_the_same_without_tensorflow(tltool, the_error, tmp_path, settings, text):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(_nested(settings), encoding="utf-8")
     result = tltool("recipes", "validate", recipe)
     assert result.exit_code == 2
-    assert told in the_error(result)
+    assert text in the_error(result)
 
 
 def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
@@ -144,10 +144,10 @@ def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert lines[0] == f"error: recipe '{recipe}':"
-    told = ("no frozen part", "at least 63 px", "residual blocks", "no normalisation", "7 groups",
+    text = ("no frozen part", "at least 63 px", "residual blocks", "no normalisation", "7 groups",
             "no pretrained weights")  # fmt: skip
-    assert len(lines) == 1 + len(told)
-    assert all(words in line for words, line in zip(told, lines[1:], strict=True)), lines
+    assert len(lines) == 1 + len(text)
+    assert all(words in line for words, line in zip(text, lines[1:], strict=True)), lines
 
 
 def test_a_recipe_is_checked_without_tensorflow(tmp_path):

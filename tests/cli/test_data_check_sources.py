@@ -145,7 +145,7 @@ def test_tiny_grey_images_get_the_recipe_for_digits(
     shape = (12, 64) if grey else (12, 64, 3)
     pixels = rng.integers(0, 256, shape).reshape(12, -1)
     columns = ["label", *(f"pixel{n}" for n in range(pixels.shape[1]))]
-    rows = [columns, *([n % 2, *row] for n, row in enumerate(pixels.tolist()))]
+    rows: list[list[Any]] = [columns, *([n % 2, *row] for n, row in enumerate(pixels.tolist()))]
     table = tmp_path / "digits.csv"
     table.write_text("\n".join(",".join(map(str, row)) for row in rows))
     result = tltool("data", "check", table, *(() if grey else ("--pixels", "8x8x3")))
@@ -160,7 +160,8 @@ def test_a_table_of_pixels_is_checked_row_by_row(
 ) -> None:
     rows = [[n % 2, *((n * k) % 256 for k in range(1, 65))] for n in (3, 4, 5, 6, 3)]
     columns = ["label", *(f"pixel{n}" for n in range(64))]
-    text = "\n".join(",".join(map(str, row)) for row in [columns, *rows])
+    lines: list[list[Any]] = [columns, *rows]
+    text = "\n".join(",".join(map(str, row)) for row in lines)
     (tmp_path / "train.csv").write_text(text)
     result = tltool("data", "check", tmp_path / "train.csv", "--image-size", 28, "--json")
     document = json.loads(result.stdout)

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.errors import DataError, EnvironmentProblem, GateError, TltoolError, UsageError
 
 
@@ -106,6 +106,6 @@ def test_a_reader_that_has_gone_is_no_error():
 
 
 def test_a_name_with_control_characters_cannot_reach_the_terminal():
-    told = run(TltoolError("no image '\x1b[2Jgone\x07.jpg'")).stderr
-    assert "\x1b" not in told
-    assert "\x07" not in told
+    text = run(TltoolError("no image '\x1b[2Jgone\x07.jpg'")).stderr
+    assert "\x1b" not in text
+    assert "\x07" not in text

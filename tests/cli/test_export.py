@@ -78,8 +78,8 @@ def test_of_the_converted_formats_only_keras_can_be_explained(
     for number, model in enumerate((run, file, file.parent.parent)):
         out = tmp_path / str(number)
         assert tltool("explain", model, photo, "--out", out).exit_code == 0
-        with Image.open(next(out.iterdir())) as picture:
-            pictures.append(np.asarray(picture, np.int16))
+        with Image.open(next(out.iterdir())) as file_of_map:
+            pictures.append(np.asarray(file_of_map, np.int16))
     for picture in pictures[1:]:
         assert np.abs(picture - pictures[0]).mean() < 2  # the run may compute in bfloat16
     for name in set(FORMATS) - {"keras", "saved_model"}:

@@ -19,7 +19,7 @@ from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
-from tltool.recipe.schema import Section
+from tltool.recipe.section import Section
 
 NAMES = [name for name, _ in shipped()]
 EXPORTED = ("vgg16", "docker_smoke", "digit_recognizer")

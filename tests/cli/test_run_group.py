@@ -82,7 +82,7 @@ def source(tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def begun(source: Source, tmp_path: Path) -> Iterator[Path]:
+def started(source: Source, tmp_path: Path) -> Iterator[Path]:
     """Return a folder with a run; what refuses it must not touch it."""
     out = tmp_path / "out"
     source.begin(out)
@@ -144,7 +144,7 @@ def no_weights(source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "text"),
     [
         (moved_to_another_class, "other images in the same place"),
         (removed, "other images in the same place"),
@@ -161,20 +161,20 @@ def no_weights(source: Source) -> None:
     ],
 )
 def test_runs_are_not_taken_up_for_anything_else(
-    change: Callable[[Source], None], told: str, source: Source, begun: Path
+    change: Callable[[Source], None], text: str, source: Source, started: Path
 ) -> None:
-    source.begin(begun)  # the same is taken up
+    source.begin(started)  # the same is taken up
     change(source)
     source.write()
-    with pytest.raises(UsageError, match=f"were started with {told}"):
-        source.begin(begun)
+    with pytest.raises(UsageError, match=f"were started with {text}"):
+        source.begin(started)
 
 
-def test_runs_are_not_taken_up_for_a_copy_in_another_place(source: Source, begun: Path) -> None:
+def test_runs_are_not_taken_up_for_a_copy_in_another_place(source: Source, started: Path) -> None:
     copy = source.root / "copy.csv"
     copy.write_bytes(source.photos.read_bytes())
     with pytest.raises(UsageError, match=r"were started with other images: '.*data\.csv'"):
-        source.begin(begun, copy)
+        source.begin(started, copy)
 
 
 def test_what_has_no_run_yet_is_begun_anew(source: Source, tmp_path: Path) -> None:

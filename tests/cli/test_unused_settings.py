@@ -1,4 +1,4 @@
-"""What a recipe sets in vain is said, once, and stops nothing."""
+"""Unused settings of a recipe are reported once and do not stop a run."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ NOTES = {
 }
 
 
-@pytest.mark.parametrize(("text", "told"), NOTES.values(), ids=list(NOTES))
-def test_validate_says_what_does_nothing(tltool, tmp_path, text, told):
+@pytest.mark.parametrize(("text", "output"), NOTES.values(), ids=list(NOTES))
+def test_validate_says_what_does_nothing(tltool, tmp_path, text, output):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(f"base: vgg16\n{text}\n", encoding="utf-8")
     result = tltool("recipes", "validate", recipe)
     assert result.exit_code == 0
-    assert result.stdout == f"{recipe}: valid\n  note: {told}\n"
+    assert result.stdout == f"{recipe}: valid\n  note: {output}\n"
     document = json.loads(tltool("recipes", "validate", recipe, "--json").stdout)
-    assert document == [{"recipe": str(recipe), "problem": None, "notes": [told]}]
+    assert document == [{"recipe": str(recipe), "problem": None, "notes": [output]}]
 
 
 USED = {

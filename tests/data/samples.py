@@ -28,7 +28,7 @@ def see_through(image: Image.Image) -> Image.Image:
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     output = io.BytesIO()
-    image.save(output, kind, **options)  # type: ignore[arg-type]
+    image.save(output, kind, **options)
     return output.getvalue()
 
 

@@ -39,7 +39,7 @@ def run(
 ) -> Audit:
     return audit(
         read_source(root, test=test),
-        on_bad=on_bad,  # type: ignore[arg-type]
+        on_bad=on_bad,
         max_bad_fraction=most,
         max_pixels=50_000_000,
         observer=observer or SilentObserver(),

@@ -258,7 +258,7 @@ def test_a_jpeg_decoded_at_a_smaller_scale_is_close_to_the_full_one(
 ) -> None:
     smooth = tiles(16, 12).resize((1600, 1200), Image.Resampling.BICUBIC)
     data = with_orientation(smooth, "JPEG", orientation)
-    spec = DecodeSpec(100, 120, resize)  # type: ignore[arg-type]
+    spec = DecodeSpec(100, 120, resize)
     whole = io.BytesIO()
     Image.fromarray(decoded(data).astype(np.uint8)).save(whole, "PNG")
     assert np.abs(resized(data, spec) - resized(whole.getvalue(), spec)).mean() < 1.5
@@ -279,7 +279,7 @@ def test_the_spec_survives_json_and_rejects_invalid_values() -> None:
     assert DecodeSpec.from_json(spec.to_json()) == spec
     for bad in ({"height": 0, "width": 1}, {"height": 1, "width": 1, "resize": "stretch"}):
         with pytest.raises(ValueError, match="invalid decode spec"):
-            DecodeSpec(**bad)  # type: ignore[arg-type]
+            DecodeSpec(**bad)
 
 
 def test_a_huge_webp_is_rejected_by_its_header() -> None:

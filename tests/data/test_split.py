@@ -28,7 +28,7 @@ ROOT = Path("/photos")
 
 def item(label: str, content: object, **fields: object) -> Item:
     sha256 = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Item(ROOT / label / f"{content}.jpg", label, sha256=sha256, **fields)  # type: ignore[arg-type]
+    return Item(ROOT / label / f"{content}.jpg", label, sha256=sha256, **fields)
 
 
 def catalog(items: list[Item]) -> Catalog:

@@ -95,7 +95,7 @@ def at_home(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_names_are_parsed(spelling: str, parts: tuple[str | None, ...]) -> None:
-    assert parse_name(spelling) == DatasetName(*parts)  # type: ignore[arg-type]
+    assert parse_name(spelling) == DatasetName(*parts)
 
 
 @pytest.mark.parametrize("spelling", ["tfds:", "tfds:../x", "tfds:a b", "tfds:a@", "tfds:@train"])

@@ -35,7 +35,7 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         page = contexts[-1].new_page()
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda r: r.url.startswith("http") and problems.append(r.url))
+        page.on("request", lambda r: problems.extend([r.url] * r.url.startswith("http")))
         page.goto(address)
         return page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,15 +24,16 @@ def _address(tmp_path_factory: pytest.TempPathFactory) -> str:
     right = np.random.default_rng(0).random((3, 153)) < [[0.8], [0.95], [0.9]]
     paired = compare_with_first(right[0], list(right[1:]))
     cost = {"parameters": 14_715_714, "megabytes": 56.1, "milliseconds": 38.4}
+    more_of_each: tuple[dict[str, Any], ...] = (
+        {"paired": None, "cost": SimpleNamespace(**cost, train_seconds=812.0)},
+        {"paired": paired[0], "cost": SimpleNamespace(**cost, train_seconds=None)},
+        {"paired": paired[1], "cost": None},
+    )
     rows = [
         {"name": name, "accuracy": "0.810", "interval": "0.741 to 0.864", **more}
         for name, more in zip(
             NAMES,
-            (
-                {"paired": None, "cost": SimpleNamespace(**cost, train_seconds=812.0)},
-                {"paired": paired[0], "cost": SimpleNamespace(**cost, train_seconds=None)},
-                {"paired": paired[1], "cost": None},
-            ),
+            more_of_each,
             strict=True,
         )
     ]

@@ -88,6 +88,7 @@ def test_the_phases_of_the_run_are_described(page, tmp_path):
     both = "Dashed lines separate the phases; the first point is the linear probe."
     assert both in page.words
     report = full_report(tmp_path / "photos", NAMES)
+    assert report.training is not None
     alone = [row for row in report.training.history if row["phase"] == "head"]
     later = [alone[0], {**alone[1], "phase": "finetune"}]
     for history, divided in ((alone, False), (later, True)):
@@ -185,6 +186,7 @@ def test_a_condition_missed_by_its_interval_alone_is_described(tmp_path):
 
 def test_a_single_point_is_no_curve(tmp_path):
     report = full_report(tmp_path / "photos", NAMES)
+    assert report.training is not None
     probe = replace(report.training, history=report.training.history[:1], best=0)
     found = page_of(tmp_path / "report.html", replace(report, training=probe))
     assert "curves" not in found.sections and "recipe" in found.sections

@@ -36,7 +36,7 @@ def noise(n: int, size: int = 64, seed: int = 0) -> np.ndarray:
 
 
 def check_maps(net: Network, method: str, images: np.ndarray) -> None:
-    found = Explainer(net, method)(images, [0, 2])  # type: ignore[arg-type]
+    found = Explainer(net, method)(images, [0, 2])
     assert found.classes.tolist() == [0, 2]
     assert found.maps.dtype == np.float32 and len(found.maps) == 2
     assert min(found.maps.shape[1:]) > 1
@@ -93,7 +93,7 @@ def patch_network() -> Network:
 def test_the_map_lies_on_the_patch_that_decides(method: str) -> None:
     images, labels, inside = with_patches(2, 24)
     chosen = labels == 1
-    found = Explainer(patch_network(), method)(images[chosen], [1] * 12)  # type: ignore[arg-type]
+    found = Explainer(patch_network(), method)(images[chosen], [1] * 12)
     spec = DecodeSpec(64, 64)
     placed = np.stack([place_heat_map(one, spec, width=64, height=64) for one in found.maps])
     mass = (placed * inside[chosen]).sum((1, 2)) / placed.sum((1, 2))
@@ -109,13 +109,13 @@ def test_random_weights_give_a_different_map(method: str) -> None:
     learnt = patch_network()
     other = network("tiny_vgg", classes=2, seed=7)
     maps = [
-        Explainer(net, method)(images, [1] * len(images)).maps.reshape(len(images), -1)  # type: ignore[arg-type]
+        Explainer(net, method)(images, [1] * len(images)).maps.reshape(len(images), -1)
         for net in (learnt, other)
     ]
     correlations = [
         np.corrcoef(a, b)[0, 1] if a.any() and b.any() else 0.0 for a, b in zip(*maps, strict=True)
     ]
-    again = Explainer(learnt, method)(images, [1] * len(images)).maps  # type: ignore[arg-type]
+    again = Explainer(learnt, method)(images, [1] * len(images)).maps
     np.testing.assert_array_equal(maps[0], again.reshape(len(images), -1))
     assert np.mean(correlations) < 0.8
 

@@ -157,7 +157,7 @@ def test_a_second_export_is_the_next_version(model: keras.Model, tmp_path: Path)
     assert [export(model, tmp_path).name for _ in range(2)] == ["1", "2"]
 
 
-class AlwaysNoisy(keras.layers.Layer):  # type: ignore[misc]
+class AlwaysNoisy(keras.layers.Layer):
     """A random layer without a training switch, such as keras-cv's augmentations."""
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

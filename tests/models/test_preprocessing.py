@@ -76,4 +76,4 @@ def test_it_stays_float32_under_mixed_precision() -> None:
 
 def test_an_unknown_mode_is_an_error() -> None:
     with pytest.raises(UsageError, match="Unknown preprocessing 'caffee'"):
-        Preprocess("caffee")  # type: ignore[arg-type]
+        Preprocess("caffee")

@@ -99,7 +99,7 @@ def test_the_settings_of_the_other_recipes():
     small, fine, gpu = map(load_recipe, ("small_data", "fine_grained", "gpu"))
     assert small.train.cache.views > default.train.cache.views
     assert small.train.finetune.learning_rate < default.train.finetune.learning_rate
-    assert fine.data.image_size > 224
+    assert (fine.data.image_size or 0) > 224
     assert fine.train.label_smoothing > 0
     assert (gpu.train.cache.mode, gpu.train.precision) == ("off", "auto")
     assert gpu.train.batch_size > default.train.batch_size

@@ -89,7 +89,7 @@ def test_a_full_disk_keeps_the_state_before_and_says_what_to_do(tmp_path, monkey
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(state_module.np, "savez", full)
+    monkeypatch.setattr(np, "savez", full)
     with pytest.raises(EnvironmentProblem, match="no room") as caught:
         states.save(state_of(2))
     assert caught.value.exit_code == 5

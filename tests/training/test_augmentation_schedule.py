@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,14 +40,14 @@ def views_of(number: int) -> list[Features]:
             index=np.arange(COUNT),
             labels=np.eye(COUNT, dtype=np.float32),
             pooled=(rng.normal(0, 0.1, (COUNT, 5)) + 10 * view).astype(np.float32),
-            activations=Column(rng.normal(0, 0.1, (COUNT, 3, 3, 2)) + 10 * view),  # type: ignore[arg-type]
+            activations=Column(rng.normal(0, 0.1, (COUNT, 3, 3, 2)) + 10 * view),
         )
         for view in range(number)
     ]
 
 
 def batches(schedule: AugmentationSchedule, epoch: int, *, phase: str = "head", views: int = 3):
-    make = {"head": head_data, "finetune": finetune_data}[phase]
+    make: Any = {"head": head_data, "finetune": finetune_data}[phase]
     more = {} if phase == "head" else {"to_pooled": None}
     data = make(
         views_of(views), views_of(1)[0], np.zeros(COUNT), head=None, batch_size=4,

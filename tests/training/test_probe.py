@@ -21,7 +21,7 @@ def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.nda
 def fit(features: np.ndarray, labels: np.ndarray, **changes: object) -> Probe:
     options = {"classes": int(labels.max()) + 1, "c_values": [0.1], "folds": 3}
     options |= {"weights": None, "seed": 0} | changes
-    return fit_probe(features, labels, **options)  # type: ignore[arg-type]
+    return fit_probe(features, labels, **options)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])

@@ -29,7 +29,7 @@ def _digits(
     write_digits(folder)
     listing = read_source(folder, observer=observer)
     how = {"on_bad": "fail", "max_bad_fraction": 0.0, "max_pixels": 10**6, "observer": observer}
-    catalog = audit(listing, **how).catalog  # type: ignore[arg-type]
+    catalog = audit(listing, **how).catalog
     extractor = EmbeddingExtractor(
         get_backbone("vgg16"),
         image_size=48,

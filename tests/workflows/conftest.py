@@ -96,7 +96,7 @@ def finetune_tiny(tmp_path: Path) -> Callable[..., FinetuneResult]:
     def run(photos: Path, *settings: str, **options: object) -> FinetuneResult:
         recipe = load_recipe("vgg16", merged(*TINY, *settings))
         out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-        return finetune(photos, recipe=recipe, out=out, **options)  # type: ignore[arg-type]
+        return finetune(photos, recipe=recipe, out=out, **options)
 
     return run
 

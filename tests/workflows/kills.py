@@ -1,6 +1,6 @@
 """Train, kill -9 at random moments, resume, compare with the run that was never killed.
 
-python kills.py PHOTOS FOLDER KILLS SEED KEY=VALUE...
+python kills.py DATA FOLDER KILLS SEED KEY=VALUE...
 
 A process of its own: it imports TensorFlow once and forks before anything of it has started, so
 that a training run costs seconds. Prints one JSON document.
@@ -77,7 +77,7 @@ def watch(child: int, run: Path) -> list[float]:
 
 
 def kill_within(child: int, run: Path, line: int, delay: float) -> bool:
-    """Kill a child ``delay`` seconds after its log has ``line`` lines; tell whether it ended."""
+    """Kill a child ``delay`` seconds after its log has ``line`` lines; return whether it ended."""
     while not ended(child) and len(said(run)) < line:
         time.sleep(0.002)
     until = time.monotonic() + delay

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workflows.conftest import merged
+from tests.conftest import merged
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
 from tltool.recipe.augment_section import AugmentSection
@@ -18,7 +18,7 @@ from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
-from tltool.workflows.preflight.augmentation import feature_map_problems
+from tltool.workflows.preflight.augmentation_checks import feature_map_problems
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resolve.augmentation import (
     augment_spec,
@@ -41,10 +41,10 @@ class Listener(SilentObserver):
     """Keeps every sentence."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.output: list[str] = []
 
     def on_message(self, text: str, *, level: str = "info") -> None:
-        self.told.append(text)
+        self.output.append(text)
 
 
 def first_losses(run: Path) -> dict[str, str]:
@@ -55,21 +55,21 @@ def first_losses(run: Path) -> dict[str, str]:
 def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     fruit, tmp_path, tiny_settings
 ):
-    runs, told = {}, {}
+    runs, output = {}, {}
     for name, settings in {"plain": (), "changed": FEATURES}.items():
         listener = Listener()
         recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", *settings))
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
-        told[name] = listener.told
+        output[name] = listener.output
     why = "training images; mixup needs 5,000"
-    assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
+    assert any(text.startswith("augmentation: light (") and why in text for text in output["plain"])
     noted = read_manifest(runs["plain"] / "manifest.json").augmentation
     assert noted["policy"] == "light"
     assert why in noted["why"]
     light = "flip horizontal, crop (min_area 0.6, max_aspect 1.25)"
     assert noted["changes"] == light
-    assert any(text.endswith(f"): {light}") for text in told["plain"])
+    assert any(text.endswith(f"): {light}") for text in output["plain"])
     plain, changed = first_losses(runs["plain"]), first_losses(runs["changed"])
     assert plain["head"] != changed["head"]
     assert plain["finetune"] != changed["finetune"]
@@ -80,7 +80,7 @@ def test_a_run_names_changes_that_no_policy_has(fruit, tmp_path, tiny_settings):
     more = ("train.finetune.epochs=0", "augment.policy=none", "augment.rotation.degrees=9")
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
     finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
-    assert "augmentation: rotation (degrees 9) (as the recipe says)" in listener.told
+    assert "augmentation: rotation (degrees 9) (as the recipe says)" in listener.output
 
 
 def test_the_number_of_photos_chooses_the_policy():
@@ -118,7 +118,7 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
     assert noted["policy"] == "light"
     assert ("no mirror images" in noted["why"]) is not mirrored
     assert ("flip horizontal" in noted["changes"]) is mirrored
-    assert f"augmentation: light ({noted['why']}): {noted['changes']}" in listener.told
+    assert f"augmentation: light ({noted['why']}): {noted['changes']}" in listener.output
 
 
 def test_what_a_recipe_says_about_mirror_images_stands():
@@ -147,7 +147,7 @@ def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "output"),
     [
         (("augment.feature_mixup={}", "train.cache=off"), "augment.feature_mixup changes cached"),
         (("augment.mixstyle={}", "train.finetune.unfreeze=all"), "augment.mixstyle changes cached"),
@@ -159,8 +159,8 @@ def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
         ),
     ],
 )
-def test_changes_of_features_that_no_phase_could_make_are_refused(settings, told):
-    with pytest.raises(UsageError, match=told) as caught:
+def test_changes_of_features_that_no_phase_could_make_are_refused(settings, output):
+    with pytest.raises(UsageError, match=output) as caught:
         check_recipe(resolve(load_recipe("vgg16", settings)))
     assert caught.value.hint
     assert "\n" not in caught.value.message
@@ -181,7 +181,7 @@ def test_a_policy_that_no_phase_ever_sees_is_told(fruit, tmp_path, tiny_settings
     more = ("train.finetune.epochs=0", "train.head.epochs=1", "augment.policy=medium", *settings)
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
     finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
-    assert any(text.startswith("augmentation: none (") for text in listener.told)
+    assert any(text.startswith("augmentation: none (") for text in listener.output)
 
 
 ALL_ON = {name: {} for name in OFF if name != "flip"} | {
@@ -203,7 +203,7 @@ def with_value(key: str, value: object) -> AugmentSection:
     return AugmentSection.model_validate(tree)
 
 
-def made_of(section: AugmentSection) -> tuple[object, ...]:
+def values_of(section: AugmentSection) -> tuple[object, ...]:
     return augment_spec(section), feature_spec(section), section.mix_off_epochs
 
 
@@ -212,7 +212,7 @@ def made_of(section: AugmentSection) -> tuple[object, ...]:
 )
 def test_every_key_changes_what_is_done(key):
     if key == "policy":  # it says what the others leave to it
-        policies = {made_of(AugmentSection(policy=name)) for name in POLICIES}
+        policies = {values_of(AugmentSection(policy=name)) for name in POLICIES}
         assert len(policies) == len(POLICIES)
         return
     section = AugmentSection.model_validate(ALL_ON)
@@ -222,8 +222,9 @@ def test_every_key_changes_what_is_done(key):
     if key in OTHERWISE:
         value = OTHERWISE[key]
     else:
+        assert isinstance(value, int | float)
         value = value - 1 if isinstance(value, int) else value / 2
-    assert made_of(with_value(key, value)) != made_of(section)
+    assert values_of(with_value(key, value)) != values_of(section)
 
 
 def test_each_change_alone_is_told_by_its_key():

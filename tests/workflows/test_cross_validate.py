@@ -134,7 +134,7 @@ def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "text"),
     [
         (["--fold", "2"], 3, "there are no folds"),
         (["--fold", "5/4"], 3, "no fold 5; the folds are 0 to 3"),
@@ -144,10 +144,10 @@ def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short
         (["--kfold", "9"], 3, "one each for 9 folds"),
     ],
 )
-def test_folds_that_are_not_there_are_refused(fruit, short, tmp_path, args, code, told):
+def test_folds_that_are_not_there_are_refused(fruit, short, tmp_path, args, code, text):
     settings = [part for setting in short for part in ("--set", setting)]
     out = ["--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, ["finetune", str(fruit), *args, *settings, *out])
     assert done.exit_code == code, done.stderr
-    assert told in done.stderr
+    assert text in done.stderr
     assert not list(tmp_path.rglob("recipe.yaml"))

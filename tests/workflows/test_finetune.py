@@ -121,14 +121,14 @@ def test_the_run_says_how_long_it_waited_for_photos(trained):
 
 
 def test_photos_that_come_slowly_are_seen_in_the_history(finetune_tiny, fruit, monkeypatch):
-    drawn = ImageSource.drawn
+    sampled = ImageSource.sampled
 
     def slowly(*args: Any, **others: Any) -> Iterator[Any]:
-        for batch in drawn(*args, **others):
+        for batch in sampled(*args, **others):
             time.sleep(0.5)
             yield batch
 
-    monkeypatch.setattr(ImageSource, "drawn", slowly)
+    monkeypatch.setattr(ImageSource, "sampled", slowly)
     off = ("train.cache=off", "train.finetune.epochs=0", "train.probe.enabled=false")
     rows = rows_of(finetune_tiny(fruit, *off).run / "history.csv")
     assert float(rows[-1]["data_wait"]) > 0.5  # the first epoch also traces the step
@@ -312,8 +312,8 @@ def test_every_head_and_setting_trains(finetune_tiny, fruit, backbone, head, set
     wanted -= {"finetune"} if "train.finetune.epochs=0" in settings else set()
     assert {row["phase"] for row in rows} == wanted
     assert result.export is None
-    told = (result.run / "log.txt").read_text()
-    assert ("stages will be trained" in told) == ("train.finetune.unfreeze_every=1" in settings)
+    output = (result.run / "log.txt").read_text()
+    assert ("stages will be trained" in output) == ("train.finetune.unfreeze_every=1" in settings)
     assert kept_classes(result.run) <= {"Functional", "Preprocess", *dir(keras.layers)}
 
 
@@ -348,8 +348,8 @@ def test_a_head_begins_at_the_probe_or_near_chance_with_features_of_any_size(
     rows = {row["phase"]: row for row in rows_of(result.run / "history.csv")}
     probe, first = (float(rows[phase]["val_loss"]) for phase in ("probe", "head"))
     metrics = json.loads((result.run / "metrics.json").read_text("utf-8"))
-    told = metrics["baselines"]["probe"]["accuracy"]["value"]
-    assert float(rows["probe"]["val_accuracy"]) == pytest.approx(told)
+    output = metrics["baselines"]["probe"]["accuracy"]["value"]
+    assert float(rows["probe"]["val_accuracy"]) == pytest.approx(output)
     warned = "ended worse than the linear probe" in (result.run / "log.txt").read_text()
     if head in ("attention", "gap"):
         assert first == pytest.approx(probe, abs=1e-3) and not warned

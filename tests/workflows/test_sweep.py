@@ -22,7 +22,7 @@ from tltool.workflows.sweep import paired_interval, sweep
 def run_sweep(photos: Path, out: Path, settings: tuple[str, ...], **how: object) -> story.Sweep:
     how = {"grid": {"model.head.dropout": [0.0, 0.5]}, "seeds": [0, 1], **how}
     options = RunOptions(str(photos), offline=True)
-    return sweep(read_recipe("vgg16"), options, settings=settings, out=out, **how)  # type: ignore
+    return sweep(read_recipe("vgg16"), options, settings=settings, out=out, **how)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
             assert metrics["validation"]["val_loss"] == one.losses[seed]
     means = [np.mean(list(one.losses.values())) for one in found.combinations]
     assert means == sorted(means)
-    # per seed: validation and training photos, once as they are; the probe too is shared
+    # per seed: validation and training images, once without augmentation; the probe is shared
     passes = [path.name for path in (tmp_path / "sweep" / "cache").iterdir()]
     assert len([name for name in passes if not name.startswith("probe-")]) == 4
     assert len([name for name in passes if name.startswith("probe-")]) == 2

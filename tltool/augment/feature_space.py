@@ -59,7 +59,8 @@ def mix_style(maps: np.ndarray, alpha: float, rng: np.random.Generator) -> np.nd
     share = rng.beta(alpha, alpha, (len(maps), 1, 1, 1)).astype(np.float32)
     style_mean = share * mean + (1 - share) * mean[partner]
     style_deviation = share * deviation + (1 - share) * deviation[partner]
-    return (maps - mean) / deviation * style_deviation + style_mean
+    result: np.ndarray = (maps - mean) / deviation * style_deviation + style_mean
+    return result
 
 
 def mix_features(
@@ -104,7 +105,8 @@ def _blend(
 
 def _weighted(values: np.ndarray, share: np.ndarray, partner: np.ndarray) -> np.ndarray:
     weight = share.reshape(-1, *[1] * (values.ndim - 1))
-    return weight * values + (1 - weight) * values[partner]
+    result: np.ndarray = weight * values + (1 - weight) * values[partner]
+    return result
 
 
 def _span(rng: np.random.Generator, length: np.ndarray, extent: int) -> np.ndarray:
@@ -114,4 +116,5 @@ def _span(rng: np.random.Generator, length: np.ndarray, extent: int) -> np.ndarr
     start = np.round(centre + 0.5 - length / 2)
     places = np.arange(extent)
     inside = places >= start[:, np.newaxis]
-    return inside & (places < (start + length)[:, np.newaxis])
+    result: np.ndarray = inside & (places < (start + length)[:, np.newaxis])
+    return result

@@ -18,7 +18,7 @@ from tltool.augment.spec import AugmentSpec
 Pair = tuple[tf.Tensor, tf.Tensor]  # images and labels of a batch
 
 
-class StreamMixUp(keras_cv.layers.MixUp):  # type: ignore[misc]
+class StreamMixUp(keras_cv.layers.MixUp):
     """Mixup (Zhang et al. 2018, arXiv:1710.09412) with draws from a seed stream."""
 
     def __init__(self, alpha: float, stream: SeedStream) -> None:
@@ -33,7 +33,7 @@ class StreamMixUp(keras_cv.layers.MixUp):  # type: ignore[misc]
         return weight * images + (1.0 - weight) * tf.gather(images, order), share, order
 
 
-class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
+class StreamCutMix(keras_cv.layers.CutMix):
     """CutMix (Yun et al. 2019, arXiv:1905.04899) with draws from a seed stream.
 
     Labels are weighted by the area actually pasted, as in the paper's code.
@@ -99,15 +99,17 @@ class Mixer:
             if self._mixup is None or self._cutmix is None:
                 return _blend(self._mixup or self._cutmix, images, labels)
             # both are traced with draws of their own; only the selected one runs
-            return tf.cond(
+            result: Pair = tf.cond(
                 coins[1] < self._switched,
                 lambda: _blend(self._cutmix, images, labels),
                 lambda: _blend(self._mixup, images, labels),
             )
+            return result
 
         if self._mixed >= 1:
             return mix()
-        return tf.cond(coins[0] < self._mixed, mix, lambda: (images, labels))
+        result: Pair = tf.cond(coins[0] < self._mixed, mix, lambda: (images, labels))
+        return result
 
 
 def _blend(kind: Any, images: tf.Tensor, labels: tf.Tensor) -> Pair:

@@ -70,7 +70,7 @@ class SeedStream:
         return tf.random.experimental.stateless_shuffle(tf.range(size), self.draw())
 
 
-class StreamFactor(FactorSampler):  # type: ignore[misc]
+class StreamFactor(FactorSampler):
     """A keras-cv factor sampler that draws from a seed stream."""
 
     def __init__(self, lower: float, upper: float, stream: SeedStream) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Folds:
-    """What is cross-validated: a recipe with settings, in so many folds."""
+    """The options of a cross-validation: a recipe with settings, and the number of folds."""
 
     recipe: "RecipeFile"
     count: int

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table, printable
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields, show_next
 from tltool.cli.terminal.typer_app import Commands
 
@@ -30,9 +30,7 @@ def data() -> None:
 def check(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE", help="Labelled images, in any form that finetune accepts."
-        ),
+        typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune."),
     ],
     folder: Annotated[
         Path | None,
@@ -44,15 +42,15 @@ def check(
         int,
         typer.Option(min=16, max=2048, metavar="PIXELS", help="Side of the model's square input."),
     ] = IMAGE_SIZE,
-    ood_images: options.OodImages = None,
+    ood_images: shared_options.OodImages = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 if there are serious findings.")
     ] = False,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Find bad files, duplicates, data leakage, label conflicts, class imbalance and shortcuts."""
     from tltool.cli.terminal.progress import shown
@@ -86,7 +84,7 @@ def check(
 @guarded
 def split(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Images, in any form that finetune accepts.")
+        str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
     ],
     validation: Annotated[
         float | None,
@@ -104,14 +102,17 @@ def split(
         str | None,
         typer.Option(
             metavar="COLUMN|folder|REGEX",
-            help="Keep the images of a group in one split: by a column of the table, the folder "
-            "below the class, or a regular expression in the path.",
+            help="Keep the images of one group in one split. A group is defined by a column of the "
+            "table, the folder below the class, or a regular expression for the path.",
         ),
     ] = None,
     kfold: Annotated[
         int | None,
         typer.Option(
-            min=2, max=99, metavar="K", help="Also assign K cross-validation folds, except to test."
+            min=2,
+            max=99,
+            metavar="K",
+            help="Also assign the images outside the test set to K cross-validation folds.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Random seed of the split.")] = 0,
@@ -125,15 +126,15 @@ def split(
         Literal["copy", "link", "list"],
         typer.Option(
             metavar="copy|link|list",
-            help="Also copy or link the images to --out, or only list them.",
+            help="Copy or link the images to --out as well, or only list them.",
         ),
     ] = "list",
-    ood_images: options.OodImages = None,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    ood_images: shared_options.OodImages = None,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Split images into train, validation and test; duplicates and groups stay together."""
     from tltool.cli.terminal.progress import shown

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 
 if TYPE_CHECKING:
     from tltool.workflows.export import ExportResult
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 def export(
     run: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="RUN|MODEL", help="The folder of a finished run, or the model.keras in it."
-        ),
+        typer.Argument(metavar="RUN|MODEL", help="Folder of a finished run, or its model.keras."),
     ] = None,
     formats: Annotated[
         str,
@@ -45,28 +43,30 @@ def export(
     max_drop: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="RATE", help="Largest drop in validation accuracy allowed."
+            min=0, max=1, metavar="RATE", help="Largest allowed drop in validation accuracy."
         ),
     ] = 0.01,
     prune: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="Keep only the newest K versions.")
+        int | None,
+        typer.Option(min=1, metavar="K", help="Delete all exported versions except the newest K."),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE",
+            metavar="DATA",
             help="New location of the run's images, or other images of the same classes.",
         ),
     ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
-            metavar="EXPORT", help="Verify this export instead: its files and its predictions."
+            metavar="EXPORT",
+            help="Export nothing; verify the files and predictions of this export.",
         ),
     ] = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Export a run to other formats and compare each with the trained model.
 

@@ -6,8 +6,8 @@ import typer
 
 from tltool.cli.cross_validate import Folds, cross_validate
 from tltool.cli.find_lr import suggest_rates
-from tltool.cli.terminal import options, training
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
 from tltool.runs.run_options import RunOptions
@@ -20,17 +20,17 @@ def finetune(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of images per class, or train/val/test; a zip or tar of "
-            "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels; "
-            "tfds:NAME; tfds-folder:DIR.",
+            help="Data source: a folder with one folder of images per class, or with "
+            "train/val/test; a zip or tar archive of such a folder; a CSV, TSV or JSONL file of "
+            "paths and labels, or a CSV of labels and pixels; tfds:NAME; tfds-folder:DIR.",
         ),
     ],
-    recipe: options.RecipeName = "vgg16",
+    recipe: shared_options.RecipeName = "vgg16",
     backbone: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Backbone; `tltool backbones list` lists them."),
     ] = None,
-    overrides: options.Set = None,
+    overrides: shared_options.Set = None,
     test: training.Test = None,
     out_folder: training.Out = None,
     name: training.Name = None,
@@ -42,25 +42,27 @@ def finetune(
         str | None,
         typer.Option(
             metavar="I|I/K",
-            help="Validate on fold I of the table's column, or of K drawn ones, from 0.",
+            help="Validate on fold I (from 0) of the table's column fold, or of K random folds.",
         ),
     ] = None,
     kfold: Annotated[
         int | None,
-        typer.Option(min=2, max=99, metavar="K", help="Train K folds in turn; exports nothing."),
+        typer.Option(min=2, max=99, metavar="K", help="K-fold cross-validation; exports no model."),
     ] = None,
     find_lr: Annotated[
         bool,
-        typer.Option("--find-lr", help="Only try learning rates (range test), and suggest some."),
+        typer.Option(
+            "--find-lr", help="Run only a learning rate range test, and suggest learning rates."
+        ),
     ] = False,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Train a classifier on images and export it as a SavedModel."""
     from tltool.recipe.load import read_recipe

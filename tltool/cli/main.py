@@ -1,4 +1,4 @@
-"""The entry point. Nothing here may import TensorFlow: `tltool --help` must feel instant."""
+"""The entry point. Nothing here may import TensorFlow: `tltool --help` must be fast."""
 
 import os
 import sys
@@ -25,13 +25,13 @@ from tltool.cli import (
     weights,
 )
 from tltool.cli.terminal import interrupts, native_logs
-from tltool.cli.terminal.errors import close_output
+from tltool.cli.terminal.error_output import close_output
 from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Transfer learning for Keras: a folder of images in, a classifier you can trust out.",
+    help="Transfer learning for image classification with Keras.",
 )
 app.command("finetune")(finetune.finetune)
 app.command("preview")(preview.preview)
@@ -63,11 +63,11 @@ def main(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Transfer learning for Keras: a folder of images in, a classifier you can trust out."""
+    """Transfer learning for image classification with Keras."""
 
 
 def run() -> None:
-    """Run the command line as the one thing that this process does."""
+    """Run the command line in this process, with its own signal handlers and streams."""
     _open_streams()
     native_logs.own_process()
     interrupts.watch()
@@ -80,7 +80,7 @@ def run() -> None:
 
 
 def _open_streams() -> None:
-    """Give closed streams a place to go, and let no file name be unprintable."""
+    """Replace closed streams by the null device, and escape what a stream cannot encode."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import err, line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
@@ -26,10 +26,10 @@ _UNSURE_BELOW = 0.7
 
 @guarded
 def predict(
-    model: options.Model,
+    model: shared_options.Model,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE", help="Images, folders, or any source that finetune takes."),
+        typer.Argument(metavar="IMAGE", help="Images, folders, or any data source of finetune."),
     ],
     top: Annotated[
         int,
@@ -41,34 +41,37 @@ def predict(
             metavar="COVERAGE",
             min=0.5,
             max=0.999,
-            help="Return a prediction set: classes that contain the right one with this "
+            help="Return a prediction set: the classes that include the true class with this "
             "probability, such as 0.9.",
         ),
     ] = None,
-    tta: options.Tta = "none",
+    tta: shared_options.Tta = "none",
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write each prediction to this .csv or .jsonl at once; - is CSV on stdout.",
+            help="Write the predictions to this .csv or .jsonl file, row by row; - writes CSV to "
+            "stdout.",
         ),
     ] = None,
     append: Annotated[
         bool,
         typer.Option(
             "--append",
-            help="Continue an existing --output. Images that have a row there are skipped, and "
-            "not sorted.",
+            help="Continue an existing --output file: images that have a row in it are skipped and "
+            "not copied by --sort-into.",
         ),
     ] = False,
     sort_into: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Copy each image into a folder named by its class."),
+        typer.Option(
+            metavar="FOLDER", help="Copy each image into the folder of its predicted class."
+        ),
     ] = None,
     how: Annotated[
         Literal["copy", "link"] | None,
         typer.Option(
-            metavar="copy|link", help=f"With --sort-into: copies or links. [default: {_HOW}]"
+            metavar="copy|link", help=f"With --sort-into: copy or link images. [default: {_HOW}]"
         ),
     ] = None,
     unsure_below: Annotated[
@@ -77,17 +80,17 @@ def predict(
             metavar="CONFIDENCE",
             min=0,
             max=1,
-            help="With --sort-into: images with a lower confidence go into _unsure. "
+            help="With --sort-into: put images with a lower confidence into _unsure. "
             f"[default: {_UNSURE_BELOW}]",
         ),
     ] = None,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
-    """Classify images. Exit code 3 if some could not be read; the others are classified."""
+    """Classify images. If some cannot be read, the others are classified and the exit code is 3."""
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.prediction.options import PredictOptions
 

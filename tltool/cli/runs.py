@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from tltool.workflows.reproduce import Reproduction
 
 app = Commands(help="Training runs: list, show, resume, reproduce, pack.")
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 
 
 @app.command("list")
 @guarded
 def list_runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The folder that holds runs.")
+        Path, typer.Argument(metavar="FOLDER", help="The folder with the runs.")
     ] = Path("runs"),
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """List runs with their status and accuracy."""
     from tltool.workflows.list_runs import list_runs as listed
@@ -48,7 +48,7 @@ def list_runs(
 
 @app.command("show")
 @guarded
-def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> None:
+def show(run: Run, json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
     """Show data, settings, environment and results of a run."""
     from tltool.workflows.list_runs import show_run
 
@@ -67,12 +67,12 @@ def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> 
 @guarded
 def resume(
     run: Run,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
-    """Finish a run that was killed or interrupted, bit-identical to one that never stopped."""
+    """Finish an interrupted run; the result is bit-identical to that of an uninterrupted run."""
     from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
@@ -90,16 +90,19 @@ def resume(
 @guarded
 def reproduce(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a file of `runs pack`.")
+        Path,
+        typer.Argument(
+            metavar="RUN|FILE", help="Folder of a run, or a file written by `runs pack`."
+        ),
     ],
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="The images, where they lie elsewhere now."),
+        typer.Option(metavar="DATA", help="New location of the run's images, if they were moved."),
     ] = None,
     test: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE", help="The separate test images, where they lie elsewhere now."
+            metavar="DATA", help="New location of the separate test images, if they were moved."
         ),
     ] = None,
     weights: Annotated[
@@ -115,15 +118,15 @@ def reproduce(
     tolerance: Annotated[
         float,
         typer.Option(
-            metavar="NUMBER", min=0, help="Largest difference of accuracy and log-loss that passes."
+            metavar="NUMBER", min=0, help="Largest allowed difference in accuracy and in log-loss."
         ),
     ] = 0.02,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
-    """Reproduce a finished run and compare. Exit code 4 when the result differs."""
+    """Repeat a finished run and compare the results. Exit code 4 if they differ."""
     from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
@@ -153,13 +156,13 @@ def pack(
     run: Run,
     out_file: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", help="The file; by default RUN.tar.gz."),
+        typer.Option("--output", metavar="FILE", help="File to write; by default RUN.tar.gz."),
     ] = None,
     model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
-    """Pack recipe, manifest, split, metrics and packages, for `runs reproduce` elsewhere."""
+    """Pack the files that `runs reproduce` needs on another machine; images are not included."""
     from tltool.workflows.pack_run import pack as workflow
 
     file = workflow(run, out_file, model=model)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli.terminal import interrupts, options
+from tltool.cli.terminal import interrupts, shared_options
 from tltool.cli.terminal.console import err, line
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.serving.settings import MEBIBYTE, Settings
 
 _SHUTDOWN_SECONDS = 10.0  # for the rest of the shutdown, after the running requests
@@ -48,25 +48,35 @@ def serve(
     max_delay: Annotated[
         float,
         typer.Option(
-            metavar="MS", min=0, help="Milliseconds that an image waits for others to batch."
+            metavar="MS", min=0, help="Longest time that an image waits for others, in ms."
         ),
     ] = 1000 * _BATCHING.max_delay,
     max_queue: Annotated[
         int,
-        typer.Option(metavar="NUMBER", min=1, help="Images that may wait; further ones get 503."),
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            help="Most images that may wait; further requests get status 503.",
+        ),
     ] = _BATCHING.max_queue,
     max_megabytes: Annotated[
         int,
-        typer.Option(metavar="NUMBER", min=1, help="Largest request; a larger one gets 413."),
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            help="Largest request in megabytes; a larger one gets status 413.",
+        ),
     ] = _LIMITS.body_bytes // MEBIBYTE,
     max_megapixels: Annotated[
         float,
         typer.Option(
-            metavar="NUMBER", min=0.01, help="Largest image; a larger one is not classified."
+            metavar="NUMBER",
+            min=0.01,
+            help="Largest image in megapixels; a larger one is not classified.",
         ),
     ] = _LIMITS.pixels / 1e6,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Serve an export over HTTP: TensorFlow Serving's REST API and a web page for images."""
     from tltool.cli.terminal.native_logs import silence_native_logs

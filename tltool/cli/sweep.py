@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli.terminal import options, training
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields
 from tltool.errors import UsageError, did_you_mean
 from tltool.runs.run_options import RunOptions
@@ -28,39 +28,46 @@ _MOST_SEEDS = 1000
 @guarded
 def sweep(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a recipe file.")
+        str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a recipe file.")
     ],
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Images: any source that finetune takes.")
+        str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
     ],
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V,V,…", help="Values of a key to try; may be repeated."),
+        typer.Option(metavar="KEY=V,V,…", help="Values to try for a recipe key; may be repeated."),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="0..4|0,1,7", help="Seeds; each combination runs with each.")
+        str,
+        typer.Option(
+            metavar="0..4|0,1,7", help="Random seeds; each combination is trained with each seed."
+        ),
     ] = "0..2",
     budget: Annotated[
-        str | None, typer.Option(metavar="30m", help="Begin no run that would end later: s, m, h.")
+        str | None,
+        typer.Option(
+            metavar="30m",
+            help="Time limit in s, m or h: a run that would exceed it is not started.",
+        ),
     ] = None,
-    overrides: options.Set = None,
+    overrides: shared_options.Set = None,
     test: training.Test = None,
     out_folder: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Folder of the runs; a sweep that was stopped goes on in it.",
+            help="Folder of the runs; give the folder of an interrupted sweep to continue it.",
         ),
     ] = None,
     weights: training.Weights = None,
     device: training.Device = "auto",
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
-    """Train a recipe with several settings and seeds, and say which differ for sure."""
+    """Train a recipe with several settings and seeds, and test whether the settings differ."""
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import read_recipe
     from tltool.workflows.preflight.recipe import check_spec

@@ -19,7 +19,7 @@ from tltool.models.preprocessing import Preprocess
 ONNX_OPSET = 17
 
 
-class FloatEndpoint(tf.Module):  # type: ignore[misc]
+class FloatEndpoint(tf.Module):
     """The function that converters take: images float32 [N, H, W, 3] in 0…255 to probabilities.
 
     Args:

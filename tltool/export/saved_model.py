@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tltool.data.decoding.decode import decode_batch
@@ -45,7 +44,7 @@ from tltool.export.graph_checks import check_no_random_op
 from tltool.export.outputs import class_outputs, mask_undecoded, ood_outputs
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
-from tltool.export.warmup import write_warmup
+from tltool.export.warmup import sample_image, write_warmup
 from tltool.runs.json_text import to_json
 from tltool.training.ood import OutlierDetector
 
@@ -146,7 +145,7 @@ def write_saved_model(contents: Contents, folder: Path, base_dir: Path) -> None:
     module = _ServedModel(contents)
     check_space(base_dir, module.read_variables)
     _write(module, folder, contents.documents())
-    sample = _sample_image()
+    sample = sample_image()
     write_warmup(
         folder,
         model_name=base_dir.resolve().name,
@@ -175,7 +174,7 @@ def _float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
-class _ServedModel(tf.Module):  # type: ignore[misc]
+class _ServedModel(tf.Module):
     """All signatures around one traced network, and the variables that the network reads."""
 
     def __init__(self, contents: Contents) -> None:
@@ -235,10 +234,7 @@ def _with_variable(detector: OutlierDetector | None) -> OutlierDetector | None:
 
 
 def _traced(contents: Contents, model: keras.Model, detector: OutlierDetector | None) -> Any:
-    """Return the concrete function of images to ``probabilities`` and the other outputs.
-
-    These are ``features``, ``ood_score`` and the last feature ``map``, if ``contents`` has them.
-    """
+    """Return the function of images to ``probabilities``, ``features``, ``ood_score``, ``map``."""
     joint = _joint(model, features=contents.embed, map=contents.attend)
     pixels = tf.TensorSpec((None, *joint.input_shape[1:]), tf.float32, "images")
 
@@ -282,13 +278,6 @@ def _write(module: _ServedModel, folder: Path, documents: Mapping[str, bytes]) -
             path.write_bytes(document)
             module.documents.append(tf.saved_model.Asset(str(path)))
         tf.saved_model.save(module, str(folder), signatures=module.signatures_by_name)
-
-
-def _sample_image() -> bytes:
-    """Return a small JPEG of noise, always the same."""
-    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    content: bytes = tf.io.encode_jpeg(noise).numpy()
-    return content
 
 
 def check_shapes(contents: Contents) -> None:

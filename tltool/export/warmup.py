@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -35,6 +36,13 @@ def write_warmup(
         for images in batches:
             request = predict_request(model_name, signature, {"image_bytes": tf.constant(images)})
             writer.write(_field(6, _field(1, request)))  # PredictionLog.predict_log.request
+
+
+def sample_image() -> bytes:
+    """Return a small JPEG of noise, always the same."""
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    content: bytes = tf.io.encode_jpeg(noise).numpy()
+    return content
 
 
 def predict_request(model_name: str, signature: str, inputs: dict[str, tf.Tensor]) -> bytes:

@@ -102,7 +102,8 @@ class ImageSource:
     def expected_labels(self) -> np.ndarray:
         """Return one-hot labels times the weights of the images, float32 [N, C]."""
         one_hot = np.eye(self.classes, dtype=np.float32)[self.labels]
-        return one_hot if self.weights is None else one_hot * self.weights[:, None]
+        result: np.ndarray = one_hot if self.weights is None else one_hot * self.weights[:, None]
+        return result
 
     def _read(
         self, order: np.ndarray, augment: AugmentSpec, *, key: tuple[int, int], start: int
@@ -182,4 +183,5 @@ def _traced(
             batches = augmenter.batches(examples, key=key, batch_size=batch_size, first=first)
         return batches.prefetch(_BATCHES_AHEAD).with_options(fixed_options())
 
-    return one_pass
+    result: Callable[..., tf.data.Dataset] = one_pass
+    return result

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 
-class DropBlock(keras.layers.Layer):  # type: ignore[misc]
+class DropBlock(keras.layers.Layer):
     """Drops random squares of each feature map (Ghiasi et al. 2018).
 
     Each position is the corner of a square with probability
@@ -50,7 +50,7 @@ class DropBlock(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), **own}
 
 
-class DropConnectDense(keras.layers.Dense):  # type: ignore[misc]
+class DropConnectDense(keras.layers.Dense):
     """A dense layer that drops weights instead of inputs (Wan et al. 2013).
 
     One mask is drawn for each batch (in the paper, for each example), and the remaining weights are

@@ -195,8 +195,10 @@ def _multiply_adds(
     layer: keras.layers.Layer, before: tuple[int, ...], output: tuple[int, ...]
 ) -> int:
     if isinstance(layer, keras.layers.Dense):
-        return math.prod(before) * layer.units
+        units: int = layer.units
+        return math.prod(before) * units
     if isinstance(layer, keras.layers.Conv2D):
         window = math.prod(layer.kernel_size) * before[-1] // layer.groups
-        return math.prod(output) * window
+        work: int = math.prod(output) * window
+        return work
     return 0

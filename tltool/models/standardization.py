@@ -43,4 +43,7 @@ def floored(variance: NDArray[Any]) -> NDArray[np.float64]:
     almost zero: a linear model then gives it a weight thousands of times the typical one, and a new
     image with that channel gets a log-loss of hundreds.
     """
-    return np.maximum(variance, max(float(variance.mean()) * _FLOOR, _MIN_VARIANCE))
+    result: NDArray[np.float64] = np.maximum(
+        variance, max(float(variance.mean()) * _FLOOR, _MIN_VARIANCE)
+    )
+    return result

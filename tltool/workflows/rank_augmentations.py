@@ -243,7 +243,8 @@ class _ProbeTest:
         """Return which validation images are classified correctly when augmented, bool [N]."""
         self.observer.on_phase("features", f"{len(self.validation)} validation images, {name}")
         features = self.extractor.features(self.validation, spec, seed=self.seed)
-        return self.probe.logits(features).argmax(axis=1) == self.validation.labels
+        result: np.ndarray = self.probe.logits(features).argmax(axis=1) == self.validation.labels
+        return result
 
 
 def _accuracy(correct: np.ndarray) -> tuple[float, float, float]:

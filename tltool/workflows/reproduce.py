@@ -63,8 +63,8 @@ def reproduce(
 
     Args:
         source: a run folder, or a file that ``tltool runs pack`` wrote.
-        data: the images, where they lie elsewhere now.
-        test: the separate test source, where it lies elsewhere now.
+        data: the new location of the images, if they were moved.
+        test: the new location of the separate test source, if it was moved.
         weights: a file of pretrained weights to use instead of the backbone's own.
         out: folder of the second run; by default runs/<name>-<UTC>.
         tolerance: largest difference of accuracy and log-loss that passes as the same.

@@ -1,4 +1,4 @@
-"""What a command has found out, as text on stdout."""
+"""Print the result of a command as text on stdout."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ def show_run(document: Mapping[str, Any]) -> None:
     show_files(run, model=export or run, time=duration(document["seconds"]["total"]))
     model = Path(export).parent if export else run
     show_next(
-        ["tltool", "predict", str(model), "PHOTO.jpg"],
+        ["tltool", "predict", str(model), "IMAGE.jpg"],
         ["tltool", "evaluate", str(run), "FOLDER"],
     )
 

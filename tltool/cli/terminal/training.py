@@ -1,4 +1,4 @@
-"""What the commands that train share: their options, and how a run is started and shown."""
+"""Options of the commands that train, and how they start a run and show it."""
 
 import time
 from pathlib import Path
@@ -17,31 +17,36 @@ if TYPE_CHECKING:
 
 Test = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE", help="Separate test images, opened only at the end."),
+    typer.Option(metavar="DATA", help="Separate test images, used only for the final evaluation."),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         metavar="FOLDER",
-        help="The run folder, absent or empty; by default runs/NAME-UTC.",
+        help="The run folder; it must be new or empty. By default runs/NAME-UTC.",
     ),
 ]
 Name = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name of the run and of the exported model.")
 ]
 SavedModels = Annotated[
-    Path, typer.Option("--export-to", metavar="FOLDER", help="Folder that gets NAME/VERSION/.")
+    Path,
+    typer.Option(
+        "--export-to", metavar="FOLDER", help="The model is exported to FOLDER/NAME/VERSION/."
+    ),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
 ]
-Device = Annotated[run_options.Device, typer.Option(metavar="auto|cpu|gpu", help="Where to train.")]
-Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
+Device = Annotated[
+    run_options.Device, typer.Option(metavar="auto|cpu|gpu", help="Device to train on.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Random seed of the run.")]
 TensorBoard = Annotated[
     bool,
-    typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard logs into the run."),
+    typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard logs to the run."),
 ]
 Track = Annotated[
     list[str] | None,
@@ -52,13 +57,15 @@ Asserts = Annotated[
     typer.Option(
         "--assert",
         metavar="METRIC>=NUMBER",
-        help="Fail with exit code 4 unless this holds, such as 'recall[bees]>=0.85'; may be "
+        help="Condition such as 'recall[bees]>=0.85'; if it is not met, exit with code 4. May be "
         "repeated.",
     ),
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Hold --assert against the worse end of the 95 % interval."),
+    typer.Option(
+        "--strict", help="Check --assert against the worse bound of the 95 % confidence interval."
+    ),
 ]
 EXPORTS = Path("saved_models")
 

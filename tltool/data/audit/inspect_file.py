@@ -199,7 +199,7 @@ def image_decoder() -> Decoder:
         around = green[:-2, 1:-1] + green[2:, 1:-1] + green[1:-1, :-2] + green[1:-1, 2:]
         return tf.math.reduce_variance(around - 4 * inner)
 
-    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature, autograph=False)
     def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         stored, orientation = decode_stored(data)
         side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]

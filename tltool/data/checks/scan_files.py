@@ -225,7 +225,7 @@ def _decode_jpeg(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 @functools.cache  # tracing takes as long as decoding a hundred images
 def _loader(decode: _Decode) -> Callable[..., Any]:
-    @tf.function(  # type: ignore[untyped-decorator]
+    @tf.function(
         input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)], autograph=False
     )
     def load(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -233,7 +233,8 @@ def _loader(decode: _Decode) -> Callable[..., Any]:
         side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
         return index, tf.shape(image), orientation, tf.image.resize(image, side, method="area")
 
-    return without_autograph(load.get_concrete_function())
+    result: Callable[..., Any] = without_autograph(load.get_concrete_function())
+    return result
 
 
 def _pipeline(chunks: Iterator[_Chunk], decode: _Decode) -> tf.data.Dataset:

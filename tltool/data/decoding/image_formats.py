@@ -77,7 +77,7 @@ def _decode(data: tf.Tensor, target: tf.Tensor, one_side: tf.Tensor) -> tuple[tf
 def _declared(kind: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return where the EXIF block is, int64 scalar, and whether a PNG has transparent colours."""
     no, nowhere = tf.constant(False), tf.constant(exif.NOT_FOUND, tf.int64)
-    return tf.switch_case(
+    result: tuple[tf.Tensor, tf.Tensor] = tf.switch_case(
         kind,
         {
             _UNKNOWN: lambda: (nowhere, no),
@@ -87,6 +87,7 @@ def _declared(kind: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
         },
         default=lambda: (nowhere, no),
     )
+    return result
 
 
 def _kind(data: tf.Tensor) -> tf.Tensor:

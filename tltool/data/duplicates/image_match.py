@@ -47,7 +47,8 @@ class GreyThumbnail:
     def small(self) -> Grey:
         """Return the grey image at the size that is hashed: [32, 32]."""
         times = len(self.grey) // HASH_SIDE
-        return self.grey.reshape(HASH_SIDE, times, HASH_SIDE, times).mean((1, 3))
+        result: Grey = self.grey.reshape(HASH_SIDE, times, HASH_SIDE, times).mean((1, 3))
+        return result
 
 
 def load_thumbnail(path: Path) -> GreyThumbnail | None:

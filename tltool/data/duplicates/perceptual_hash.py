@@ -51,7 +51,8 @@ def perceptual_hashes(thumbnails: NDArray[np.float32]) -> list[int | None]:
 
 def frequencies_of(greys: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the low frequencies of grey images [N, 32, 32], without the mean: [N, 255]."""
-    return (_BASIS @ greys @ _BASIS.T).reshape(len(greys), -1)[:, 1:]
+    result: NDArray[np.floating] = (_BASIS @ greys @ _BASIS.T).reshape(len(greys), -1)[:, 1:]
+    return result
 
 
 def hashes_of(frequencies: NDArray[np.floating]) -> list[int]:

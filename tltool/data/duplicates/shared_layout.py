@@ -58,4 +58,5 @@ def _variations(layout: Grey) -> Iterator[Grey]:
 
 def _without(rows: NDArray[np.floating], directions: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return rows [N, 255] projected off orthonormal directions [255, K]."""
-    return rows - rows @ directions @ directions.T
+    result: NDArray[np.floating] = rows - rows @ directions @ directions.T
+    return result

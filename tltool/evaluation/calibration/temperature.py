@@ -136,4 +136,5 @@ def _log_softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.
     """Return the logarithm of ``softmax(logits / temperature)``, [N, C]."""
     scaled = logits.astype(np.float64) / temperature
     shifted = scaled - scaled.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result

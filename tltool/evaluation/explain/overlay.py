@@ -183,6 +183,6 @@ def _render(width: int, height: int, draw: Any) -> Image.Image:
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
         canvas = FigureCanvasAgg(figure)
         draw(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
     return Image.fromarray(np.ascontiguousarray(pixels))

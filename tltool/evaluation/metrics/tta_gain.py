@@ -50,7 +50,8 @@ def tta_gain(
 
 
 def _correct(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    return (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    result: NDArray[np.float64] = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    return result
 
 
 def _loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:

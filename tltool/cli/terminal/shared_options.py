@@ -1,4 +1,4 @@
-"""Options that several verbs share, each with one wording."""
+"""Options that several commands share, each with one wording."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ RecipeName = Annotated[
         "--recipe",
         "-r",
         metavar="NAME|FILE",
-        help="A shipped recipe, a file, or the folder of a run.",
+        help="Name of a shipped recipe, a recipe file, or the folder of a run.",
     ),
 ]
 Set = Annotated[
@@ -30,8 +30,8 @@ Tta = Annotated[
     Literal["none", "flips", "crops"],
     typer.Option(
         metavar="none|flips|crops",
-        help="Average over changed copies of each image: its mirror image (twice the time) or "
-        "five crops (six times).",
+        help="Test-time augmentation: average the prediction over the image and its mirror image "
+        "(twice the time), or over the image and five crops (six times).",
     ),
 ]
 OodImages = Annotated[
@@ -47,5 +47,5 @@ Pixels = Annotated[
     ),
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="The folder of a run, or of an exported model.")
+    Path, typer.Argument(metavar="MODEL", help="Folder of a run or of an exported model.")
 ]
