@@ -1,10 +1,9 @@
-"""Write the generated parts of the documentation, or check that they are as the code says.
+"""Update the generated parts of the documentation, or check that they match the code.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 and names every file that differs. A
-generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
+generated part is between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
 of each page is written by hand. The JSON Schema of recipes and the picture of the architecture are
-generated as a whole. TensorFlow is not imported, and the width or colour of the terminal changes
-nothing.
+generated as a whole. TensorFlow is not imported, and the terminal has no effect on the result.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     check = "--check" in arguments
     stale = [name for name in (*PAGES, *WHOLE) if not _bring_up_to_date(name, check=check)]
     for name in stale if check else ():
-        sys.stderr.write(f"{name} is not what the code says; write it with: make docs\n")
+        sys.stderr.write(f"{name} does not match the code; update it with: make docs\n")
     return 1 if check and stale else 0
 
 
