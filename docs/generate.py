@@ -102,7 +102,7 @@ def _verbs(link: str) -> str:
     for words, command, _ in _commands():
         anchor = f"tltool-{words.replace(' ', '-')}"
         rows.append([f"[`tltool {words}`]({link}#{anchor})", _sentence(command.help)])
-    return _table(["command", "what it does"], rows)
+    return _table(["command", "description"], rows)
 
 
 def _command_reference() -> str:
@@ -121,7 +121,7 @@ def _recipes() -> str:
         text = (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8")
         whom = re.search(r"^# For: (.*(?:\n#  .*)*)", text, re.MULTILINE)
         rows.append([f"`{name}`", summary, _sentence(whom[1].replace("#", "")) if whom else ""])
-    return _table(["recipe", "what it does", "for whom"], rows)
+    return _table(["recipe", "description", "intended for"], rows)
 
 
 def _recipe_keys() -> str:
@@ -227,7 +227,7 @@ def _weights() -> str:
 
 def _rooms() -> str:
     rows = [[f"`{path}`", text] for path, text in architecture.rooms(ROOT)]
-    return _table(["where", "what is there"], rows)
+    return _table(["package or module", "content"], rows)
 
 
 GENERATORS: Mapping[str, Callable[[], str]] = {
