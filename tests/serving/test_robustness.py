@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.loopback import Connection, served
-from benchmarks.serving_robustness import LoadTest, Truth, damaged, stopped_under_load
+from benchmarks.serving_requests import Truth, damaged
+from benchmarks.serving_robustness import LoadTest, stopped_under_load
 from tests.export.tiny_classifier import encoded
 from tests.serving.conftest import LIMITS
 from tltool.serving.server import accept_pending, listen, start_listening

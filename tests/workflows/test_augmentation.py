@@ -18,7 +18,7 @@ from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
-from tltool.workflows.preflight.augmentation import feature_map_problems
+from tltool.workflows.preflight.augmentation_checks import feature_map_problems
 from tltool.workflows.preflight.recipe import check_recipe
 from tltool.workflows.resolve.augmentation import (
     augment_spec,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _EXACT_UP_TO = 100_000_000  # multiply-adds; larger numbers are in millions, to 
 
 @app.command("list")
 @guarded
-def list_backbones(json: options.Json = False, debug: options.Debug = False) -> None:
+def list_backbones(json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
     """List the backbones: parameters, input size, stages, weights, licence."""
     from tltool.workflows.backbones import backbone_rows
 
@@ -70,8 +70,8 @@ def show(
         Path | None,
         typer.Option(metavar="FILE.png", help="Also draw a diagram; the file must not exist."),
     ] = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Show the layers of a backbone: shapes, kernels, receptive fields, parameters, multiply-adds.
 

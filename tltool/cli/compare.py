@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import duration
 from tltool.errors import UsageError
 
@@ -48,12 +48,12 @@ def compare(
         Literal["imagenet", "random"],
         typer.Option(metavar="imagenet|random", help="With --backbones: pretrained weights."),
     ] = "imagenet",
-    ood_images: options.OodImages = None,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    ood_images: shared_options.OodImages = None,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Compare runs on the same images with paired tests, or backbones by a linear probe."""
     from tltool.cli.terminal.progress import shown

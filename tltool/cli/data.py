@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table, printable
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields, show_next
 from tltool.cli.terminal.typer_app import Commands
 
@@ -44,15 +44,15 @@ def check(
         int,
         typer.Option(min=16, max=2048, metavar="PIXELS", help="Side of the model's square input."),
     ] = IMAGE_SIZE,
-    ood_images: options.OodImages = None,
+    ood_images: shared_options.OodImages = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 if there are serious findings.")
     ] = False,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Find bad files, duplicates, data leakage, label conflicts, class imbalance and shortcuts."""
     from tltool.cli.terminal.progress import shown
@@ -128,12 +128,12 @@ def split(
             help="Also copy or link the images to --out, or only list them.",
         ),
     ] = "list",
-    ood_images: options.OodImages = None,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    ood_images: shared_options.OodImages = None,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Split images into train, validation and test; duplicates and groups stay together."""
     from tltool.cli.terminal.progress import shown

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields, show_metrics, show_next
 
 
@@ -16,10 +16,10 @@ def demo(
     folder: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Folder for digits, run and export.")
     ] = Path("tltool-demo"),
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Do the main job on 1797 handwritten digits, start to end."""
     from tltool.cli.terminal.progress import shown

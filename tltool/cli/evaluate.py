@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import options, training
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import err, line, print_json
-from tltool.cli.terminal.errors import guarded, report_error
+from tltool.cli.terminal.error_output import guarded, report_error
 from tltool.cli.terminal.results import show_metrics
 from tltool.errors import GateError, UsageError
 
 
 @guarded
 def evaluate(
-    model: options.Model,
+    model: shared_options.Model,
     data: Annotated[
         str,
         typer.Argument(metavar="DATA", help="Labelled images: any source that finetune takes."),
@@ -27,15 +27,15 @@ def evaluate(
     ] = None,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
-    tta: options.Tta = "none",
+    tta: shared_options.Tta = "none",
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report; a new file.")
     ] = None,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Evaluate a model on labelled images; classes are matched by name."""
     from tltool.cli.terminal.progress import shown

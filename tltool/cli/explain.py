@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import err, line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import shown_class
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def explain(
         Path,
         typer.Option(metavar="FOLDER", help="Folder of the pictures; no file is replaced."),
     ] = Path("explanations"),
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Explain predictions with heat maps of the evidence for a class; one picture per image.
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 
 if TYPE_CHECKING:
     from tltool.workflows.export import ExportResult
@@ -64,9 +64,9 @@ def export(
             metavar="EXPORT", help="Verify this export instead: its files and its predictions."
         ),
     ] = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Export a run to other formats and compare each with the trained model.
 

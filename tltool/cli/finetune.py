@@ -6,8 +6,8 @@ import typer
 
 from tltool.cli.cross_validate import Folds, cross_validate
 from tltool.cli.find_lr import suggest_rates
-from tltool.cli.terminal import options, training
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
 from tltool.runs.run_options import RunOptions
@@ -25,12 +25,12 @@ def finetune(
             "tfds:NAME; tfds-folder:DIR.",
         ),
     ],
-    recipe: options.RecipeName = "vgg16",
+    recipe: shared_options.RecipeName = "vgg16",
     backbone: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Backbone; `tltool backbones list` lists them."),
     ] = None,
-    overrides: options.Set = None,
+    overrides: shared_options.Set = None,
     test: training.Test = None,
     out_folder: training.Out = None,
     name: training.Name = None,
@@ -57,10 +57,10 @@ def finetune(
     strict: training.Strict = False,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Train a classifier on images and export it as a SavedModel."""
     from tltool.recipe.load import read_recipe

@@ -25,7 +25,7 @@ from tltool.cli import (
     weights,
 )
 from tltool.cli.terminal import interrupts, native_logs
-from tltool.cli.terminal.errors import close_output
+from tltool.cli.terminal.error_output import close_output
 from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(

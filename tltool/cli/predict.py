@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import err, line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
@@ -26,7 +26,7 @@ _UNSURE_BELOW = 0.7
 
 @guarded
 def predict(
-    model: options.Model,
+    model: shared_options.Model,
     images: Annotated[
         list[str],
         typer.Argument(metavar="IMAGE", help="Images, folders, or any source that finetune takes."),
@@ -45,7 +45,7 @@ def predict(
             "probability, such as 0.9.",
         ),
     ] = None,
-    tta: options.Tta = "none",
+    tta: shared_options.Tta = "none",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -81,11 +81,11 @@ def predict(
             f"[default: {_UNSURE_BELOW}]",
         ),
     ] = None,
-    pixels: options.Pixels = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Classify images. Exit code 3 if some could not be read; the others are classified."""
     from tltool.cli.terminal.progress import shown

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli.terminal import options, training
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def preview(
         str,
         typer.Argument(metavar="DATA", help="A folder, or any data source of finetune."),
     ],
-    recipe: options.RecipeName = "vgg16",
-    overrides: options.Set = None,
+    recipe: shared_options.RecipeName = "vgg16",
+    overrides: shared_options.Set = None,
     rows: Annotated[
         int, typer.Option(min=2, max=32, metavar="NUMBER", help="Number of images.")
     ] = _ROWS,
@@ -44,10 +44,10 @@ def preview(
         ),
     ] = False,
     seed: training.Seed = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Draw augmented images, or rank augmentations by their effect on accuracy."""
     from tltool.cli.terminal.progress import shown

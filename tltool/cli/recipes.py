@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from tltool.cli.sweep import sweep
-from tltool.cli.terminal import options, training
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
@@ -19,7 +19,7 @@ Reference = Annotated[str, typer.Argument(metavar="RECIPE", help=_ANY)]
 
 @app.command("list")
 @guarded
-def list_recipes(json: options.Json = False, debug: options.Debug = False) -> None:
+def list_recipes(json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
     """List the shipped recipes."""
     from tltool.recipe.library import shipped
 
@@ -37,9 +37,9 @@ def show(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Show every key, with bases and defaults filled in.")
     ] = False,
-    overrides: options.Set = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    overrides: shared_options.Set = None,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Print a recipe."""
     from tltool.recipe import library
@@ -58,8 +58,8 @@ def show(
 def copy(
     recipe: Reference,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; it must not exist.")],
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Copy a shipped recipe to a file of your own."""
     from tltool.recipe.library import copy_recipe
@@ -77,8 +77,8 @@ def validate(
     files: Annotated[
         list[str], typer.Argument(metavar="RECIPE", help="Shipped recipes, files, or runs.")
     ],
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Check recipes; lists every error and every unused setting of each."""
     from tltool.workflows.preflight.recipe import check_recipes
@@ -102,8 +102,8 @@ def validate(
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=_ANY)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another recipe.")],
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Compare two recipes key by key, with bases and defaults filled in."""
     from tltool.recipe.diff import differences
@@ -128,7 +128,7 @@ def run(
         str | None,
         typer.Argument(metavar="DATA", help="Data source; by default `data.source` of the recipe."),
     ] = None,
-    overrides: options.Set = None,
+    overrides: shared_options.Set = None,
     test: training.Test = None,
     out_folder: training.Out = None,
     name: training.Name = None,
@@ -138,10 +138,10 @@ def run(
     seed: training.Seed = None,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Train with a recipe: `tltool finetune` with the recipe as first argument."""
     from tltool.recipe.load import load_recipe
@@ -175,8 +175,8 @@ def schema(
     file: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the schema to this file.")
     ] = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Print the JSON Schema of recipes, for completion and validation in editors."""
     from tltool.recipe.json_schema import json_schema_text, write_json_schema

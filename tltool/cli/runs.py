@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
@@ -29,8 +29,8 @@ def list_runs(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="The folder that holds runs.")
     ] = Path("runs"),
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """List runs with their status and accuracy."""
     from tltool.workflows.list_runs import list_runs as listed
@@ -48,7 +48,7 @@ def list_runs(
 
 @app.command("show")
 @guarded
-def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> None:
+def show(run: Run, json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
     """Show data, settings, environment and results of a run."""
     from tltool.workflows.list_runs import show_run
 
@@ -67,10 +67,10 @@ def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> 
 @guarded
 def resume(
     run: Run,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Finish a run that was killed or interrupted, bit-identical to one that never stopped."""
     from tltool.cli.terminal.progress import shown
@@ -118,10 +118,10 @@ def reproduce(
             metavar="NUMBER", min=0, help="Largest difference of accuracy and log-loss that passes."
         ),
     ] = 0.02,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Reproduce a finished run and compare. Exit code 4 when the result differs."""
     from tltool.cli.terminal.progress import shown
@@ -156,8 +156,8 @@ def pack(
         typer.Option("--output", metavar="FILE", help="The file; by default RUN.tar.gz."),
     ] = None,
     model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Pack recipe, manifest, split, metrics and packages, for `runs reproduce` elsewhere."""
     from tltool.workflows.pack_run import pack as workflow

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_next
 from tltool.cli.terminal.typer_app import Commands
 from tltool.errors import UsageError
@@ -35,8 +35,8 @@ def digits(
         Path | None,
         typer.Option("--output", metavar="FILE.csv", help="Write a table of pixels instead."),
     ] = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Write scikit-learn's 1797 handwritten digits: a folder of PNG files per digit, or a CSV."""
     from tltool.workflows.samples import write_digits, write_digits_csv

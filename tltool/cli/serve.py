@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli.terminal import interrupts, options
+from tltool.cli.terminal import interrupts, shared_options
 from tltool.cli.terminal.console import err, line
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.serving.settings import MEBIBYTE, Settings
 
 _SHUTDOWN_SECONDS = 10.0  # for the rest of the shutdown, after the running requests
@@ -65,8 +65,8 @@ def serve(
             metavar="NUMBER", min=0.01, help="Largest image; a larger one is not classified."
         ),
     ] = _LIMITS.pixels / 1e6,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Serve an export over HTTP: TensorFlow Serving's REST API and a web page for images."""
     from tltool.cli.terminal.native_logs import silence_native_logs

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli.terminal import options, training
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields
 from tltool.errors import UsageError, did_you_mean
 from tltool.runs.run_options import RunOptions
@@ -43,7 +43,7 @@ def sweep(
     budget: Annotated[
         str | None, typer.Option(metavar="30m", help="Begin no run that would end later: s, m, h.")
     ] = None,
-    overrides: options.Set = None,
+    overrides: shared_options.Set = None,
     test: training.Test = None,
     out_folder: Annotated[
         Path | None,
@@ -55,10 +55,10 @@ def sweep(
     ] = None,
     weights: training.Weights = None,
     device: training.Device = "auto",
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Train a recipe with several settings and seeds, and test which settings differ."""
     from tltool.cli.terminal.progress import shown

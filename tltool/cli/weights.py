@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli.terminal import options
+from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import line, out, print_json, print_table
-from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Pretrained weights: list, pull, import.")
@@ -15,7 +15,7 @@ app = Commands(help="Pretrained weights: list, pull, import.")
 
 @app.command("list")
 @guarded
-def list_weights(json: options.Json = False, debug: options.Debug = False) -> None:
+def list_weights(json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
     """List the pretrained weights, which are stored, and where."""
     from tltool.workflows.weights import weights_folder, weights_table
 
@@ -41,10 +41,10 @@ def list_weights(json: options.Json = False, debug: options.Debug = False) -> No
 @guarded
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Backbone, such as vgg16.")],
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Fetch pretrained weights, check them and store them."""
     from tltool.cli.terminal.progress import Display
@@ -64,8 +64,8 @@ def import_weights(
         Path,
         typer.Argument(metavar="FILE", help="Keras .h5/.keras, ONNX or safetensors file."),
     ],
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: shared_options.Json = False,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Store a weights file that was downloaded by hand."""
     from tltool.workflows.weights import import_weights as take

@@ -16,7 +16,6 @@ from tltool.workflows.preflight.run import check_run
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.training_run.class_balance import balance_classes
 from tltool.workflows.training_run.context import RunContext
-from tltool.workflows.training_run.export import export_verified, parity_process
 from tltool.workflows.training_run.features import extract_features
 from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.finish import evaluate_best
@@ -29,6 +28,7 @@ from tltool.workflows.training_run.phases import (
     train_head,
 )
 from tltool.workflows.training_run.setup import build_network, fetch_weights, open_dataset
+from tltool.workflows.training_run.verified_export import export_verified, parity_process
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,18 @@ from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.workflows.dataset.export_split import How, export_split
+from tltool.workflows.dataset.split_checks import (
+    check_drawn,
+    check_empty,
+    check_groups,
+    check_not_in_cache,
+)
 from tltool.workflows.dataset.splitting import (
     find_duplicates,
     report_duplicates,
     show_duplicates_hint,
 )
-from tltool.workflows.preflight.output_paths import SPLIT_FILE, check_outside_images
+from tltool.workflows.preflight.output_paths import check_outside_images
 
 DEFAULT_SHARE = 0.15
 """Of the validation set and of the test set."""
@@ -106,15 +112,15 @@ def split_data(
     if group is not None and not group.strip():
         raise UsageError("--group is empty", hint=HINT)
     if out is not None:
-        _check_empty(out)
+        check_empty(out)
     observer.on_phase("audit", source)
     listing = read_source(
         source, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
     if out is not None:
         check_outside_images(out, listing, option="--out")
-        _check_not_in_cache(listing, how)
-    _check_drawn(listing, validation, test)
+        check_not_in_cache(listing, how)
+    check_drawn(listing, validation, test)
     if listing.ood_images:
         observer.on_message(
             f"{len(listing.ood_images):,} out-of-distribution images in {ood_images} are in no"
@@ -123,7 +129,7 @@ def split_data(
     ood_folder = _ood_folder(listing, ood_images)
     if group is not None:
         listing = _with_groups(listing, group)
-        _check_groups(listing, group, shares, kfold)
+        check_groups(listing, group, shares, kfold)
     catalog = _audited(listing, observer)
     split = _draw(catalog, shares, kfold, seed, show_duplicates_hint(source), observer)
     result = DataSplit(catalog, split, out, ood_folder)
@@ -222,85 +228,10 @@ def _shares(validation: float | None, test: float | None, kfold: int | None) -> 
     return shares
 
 
-def _check_drawn(listing: Listing, validation: float | None, test: float | None) -> None:
-    """Check that no share is set for a split that the source defines.
-
-    Raises:
-        UsageError: names the option.
-    """
-    source_splits = {item.given_split for item in listing.items}
-    for option, share, splits in (
-        ("--val", validation, ("validation",)),
-        ("--test", test, ("test", "validation")),  # with a validation split, nothing is drawn
-    ):
-        kept = [split for split in splits if split in source_splits]
-        if share and kept:
-            no_draw = ", so no split is drawn" if kept[0] == "validation" else ""
-            raise UsageError(
-                f"{option} {share:g} has no effect: {listing.source} defines a {kept[0]}"
-                f" split{no_draw}",
-                hint=f"omit {option}, or merge the splits of the source",
-            )
-
-
-def _check_not_in_cache(listing: Listing, how: How) -> None:
-    """Check that images in the cache are copied, since the cache can be deleted at any time.
-
-    Raises:
-        UsageError: they would be listed or linked.
-    """
-    cache = cache_folder().absolute()
-    if how != "copy" and any(i.path.absolute().is_relative_to(cache) for i in listing.items):
-        raise UsageError(
-            f"the images of {listing.source} are in the cache, which can be deleted at any time, so"
-            f" {SPLIT_FILE} must not refer to them",
-            hint="copy them: --how copy",
-        )
-
-
 def _with_groups(listing: Listing, by: str) -> Listing:
     """Return the listing with groups; ``group`` means those that it already has."""
     has_groups = by.lower() == "group" and any(item.group is not None for item in listing.items)
     return listing if has_groups else assign_groups(listing, by)
-
-
-def _check_groups(
-    listing: Listing, by: str, shares: tuple[float, float], kfold: int | None
-) -> None:
-    """Check that every class has enough groups; an image without a group counts as one.
-
-    Raises:
-        DataError: names the classes with too few.
-    """
-    source_splits = {item.given_split for item in listing.items}
-    drawn = 0
-    if "validation" not in source_splits:
-        drawn = 1 + bool(shares[0]) + bool(shares[1] and "test" not in source_splits)
-    needed = max(drawn, kfold or 0)
-    free = [item for item in listing.items if item.given_split in (None, "train")]
-    groups: dict[str, set[str]] = {}
-    for item in free:
-        groups.setdefault(item.label, set()).add(item.group or f"\0{item.path}")
-    few = [
-        f"{name!r} has {len(groups[name])}" for name in sorted(groups) if len(groups[name]) < needed
-    ]
-    if few:
-        what = f"{kfold} folds" if needed > drawn else f"{drawn} splits"
-        raise DataError(
-            f"--group {by} gives too few groups for {what}: {', '.join(few)}",
-            hint="use fewer splits (--test 0, a smaller --kfold), or another --group",
-        )
-
-
-def _check_empty(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(
-            f"'{folder}' is a file", hint="give a folder with --out; the file was not changed"
-        )
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(
-            f"'{folder}' is not empty", hint="give another folder with --out; it was not changed"
-        )
 
 
 def _report_source_splits(catalog: Catalog, observer: Observer) -> None:

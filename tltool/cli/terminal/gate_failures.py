@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import typer
 
-from tltool.cli.terminal.errors import report_error
+from tltool.cli.terminal.error_output import report_error
 from tltool.cli.terminal.results import show_files, show_metrics
 from tltool.errors import RunRefusedError
 

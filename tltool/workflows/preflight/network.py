@@ -8,7 +8,7 @@ from pathlib import Path
 from tltool.errors import UsageError
 from tltool.models.regularization_spec import regularization_problems
 from tltool.weights.published import PUBLISHED
-from tltool.workflows.preflight.augmentation import feature_map_problems
+from tltool.workflows.preflight.augmentation_checks import feature_map_problems
 from tltool.workflows.resolve.run_spec import RunSpec
 
 HIDDEN_LAYER = ("mlp", "flatten")  # heads with one

@@ -10,7 +10,7 @@ from tltool.errors import UsageError
 from tltool.evaluation.metrics.asserts import check_asserts
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
-from tltool.workflows.preflight.augmentation import augmentation_problems
+from tltool.workflows.preflight.augmentation_checks import augmentation_problems
 from tltool.workflows.preflight.network import network_problems, weights_problems
 from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
 from tltool.workflows.resolve.run_spec import RunSpec, resolve

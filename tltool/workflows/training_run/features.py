@@ -11,9 +11,9 @@ from tltool.models.network_parts import Network
 from tltool.training.outcome import PretrainedFeatures
 from tltool.training.validation import HeadLogits, Pooling
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.training_run.augmentation import choose_augmentation
 from tltool.workflows.training_run.cache_choice import choose_cache_mode
 from tltool.workflows.training_run.cached_features import CachedFeatures
+from tltool.workflows.training_run.choose_augmentation import choose_augmentation
 from tltool.workflows.training_run.class_balance import hint_at_imbalance
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache

@@ -29,7 +29,7 @@ from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
-from tltool.workflows.training_run.label_errors import find_label_errors
+from tltool.workflows.training_run.label_error_search import find_label_errors
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
 
 
