@@ -372,7 +372,7 @@ def test_a_run_of_a_later_format(trained, tmp_path):
     (run / "artifact.json").write_text(json.dumps({**document, "format_version": 99}))
     result = tltool("predict", run, trained.photos / "plum")
     assert result.exit_code == 3
-    assert "format 99" in result.stderr
+    assert "format version 99" in result.stderr
 
 
 def test_a_folder_without_images_to_predict(trained, tmp_path):
