@@ -19,7 +19,7 @@ def test_the_list_names_sizes_and_weights(tltool):
     row = next(line.split() for line in lines if line.startswith("lenet5"))
     assert row[:3] == ["lenet5", "2,572", "32"]
     assert "none" in row
-    assert "parameters: without a classifier" in lines[-1]
+    assert "parameters: without the classifier" in lines[-1]
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet152", "resnet50v2"])
@@ -109,7 +109,7 @@ def test_a_network_after_a_paper_says_so(tltool):
         (("lenet5", "--image-size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
         (("alexnet", "--image-size", 62), "alexnet needs images of at least 63 px"),
         (("vgg16", "--image-size", 0), "greater than or equal to 1"),
-        (("lenet5", "--output", "net.jpeg"), "no name of a PNG file"),
+        (("lenet5", "--output", "net.jpeg"), "is not the name of a PNG file"),
         (("lenet5", "--output", "nowhere/net.png"), "its folder does not exist"),
     ],
 )

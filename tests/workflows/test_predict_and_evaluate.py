@@ -129,6 +129,7 @@ def test_data_leakage_from_the_training_set_is_reported(trained, tmp_path):
     assert page.read_text("utf-8").count(leakage) == 2  # next steps, and the model card
 
 
+@pytest.mark.slow
 def test_leakage_is_reported_next_to_the_accuracy_in_metrics_and_report(finetune_tiny, tmp_path):
     """Two test images are copies of training images, one smaller; one is a validation image."""
     parts = {
