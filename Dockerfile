@@ -1,16 +1,16 @@
-# tltool in a container; docs/docker.md says how to run it.
-#   docker build -t tltool .                              for CPUs, with VGG16's weights inside
+# tltool in a container; see docs/docker.md.
+#   docker build -t tltool .                              for CPUs, with the weights of VGG16
 #   docker build -t tltool:gpu --build-arg EXTRA=gpu .    for NVIDIA GPUs
 #   docker build --build-arg WEIGHTS="vgg16 resnet50" .   other weights; WEIGHTS="" for none
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-# The environment is a stage that the others start from, so that no build ever copies its gigabytes:
-# it is made again when a lock changes, and an edit of tltool takes seconds.
+# The other stages start from this one, so that its gigabytes are never copied. It is rebuilt only if
+# a lock file changes; after a change of tltool, a build takes seconds.
 FROM ${BASE_IMAGE} AS environment
 ARG EXTRA=cpu
 COPY requirements/build.txt requirements/${EXTRA}.txt /opt/requirements/
-# Libraries' C++ headers and tests are 330 MB that nothing reads. tltool itself will lie in a folder
-# of its own, which the .pth file names.
+# C++ headers and tests of libraries (330 MB) are not needed and deleted. The .pth file adds the folder
+# of tltool to the path.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/venv \
@@ -27,7 +27,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY recipes recipes
 COPY tltool tltool
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-index --no-deps --no-build-isolation --target /opt/tltool .
-# The cache mount keeps fetched weights between builds: only WEIGHTS, never an edit, fetches again.
+# The cache mount keeps downloaded weights between builds.
 ARG WEIGHTS="vgg16"
 RUN --mount=type=cache,target=/var/cache/weights \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -40,7 +40,7 @@ RUN --mount=type=cache,target=/var/cache/weights \
        done
 
 FROM environment
-# /weights and /work, writable for any user id; then what changes most
+# /weights and /work, writable for any user id; then the files that change most often
 COPY --from=build /image /
 COPY docker/healthcheck.py /opt/healthcheck.py
 COPY --from=build /opt/tltool /opt/tltool
@@ -60,15 +60,15 @@ ENV PATH=/opt/tltool/bin:/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 LABEL org.opencontainers.image.title="tltool" \
-      org.opencontainers.image.description="Transfer learning for Keras: a folder of photos in, a trusted classifier and a served SavedModel out" \
+      org.opencontainers.image.description="Transfer learning for image classification with Keras: from a folder of images to a verified SavedModel" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 WORKDIR /work
 EXPOSE 8501
-# docker stop is Ctrl-C: an interrupted run can be resumed, SIGTERM would not reach a process 1.
+# docker stop sends the signal of Ctrl-C, after which a run can be resumed; process 1 ignores SIGTERM.
 STOPSIGNAL SIGINT
-# Asks the server where `tltool serve` runs; every other command counts as healthy.
+# Requests the server of `tltool serve`; with every other command the container is healthy.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "/opt/healthcheck.py"]
 USER 10001:10001
 ENTRYPOINT ["tltool"]

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Build the Dockerfile for real, and run the image, where there is no container engine and no
-# registry: Debian 12, root. The base is made by debootstrap, buildah builds in chroot isolation,
-# runc runs.
+# Build the Dockerfile and run the image on a machine without a container engine or registry, as root
+# on Debian 12. debootstrap creates the base image, buildah builds in chroot isolation, and runc runs
+# the containers.
 #   .ci/build_image.sh build TAG CONTEXT [BUILDAH-ARGS...]
 #   .ci/build_image.sh run [PODMAN-ARGS...] TAG [ARGS...]
 #   .ci/build_image.sh size TAG          bytes
-#   .ci/build_image.sh clean             forget all images
-# Images stay in $TLTOOL_IMAGE_STORE. Exit code 77: this machine cannot do it.
-# How this machine reaches its package index and Debian mirror is read from its own pip and apt
-# settings; the build sees them as a secret, so that no layer holds them.
+#   .ci/build_image.sh clean             delete all images
+# Images are stored in $TLTOOL_IMAGE_STORE. Exit code 77: this machine cannot build images.
+# The addresses of the package index and the Debian mirror are read from the settings of pip and apt on
+# this machine. They are passed to the build as a secret, so that no layer contains them.
 set -euo pipefail
 STORE_HOME=${TLTOOL_IMAGE_STORE:-/var/tmp/tltool-image-check}
 BASE=localhost/tltool-base:bookworm-python3.11
@@ -32,7 +32,7 @@ check_machine() {
   fi
 }
 
-# The first Debian mirror that apt is told to use.
+# The first Debian mirror in the settings of apt.
 debian_mirror() {
   sed -nE 's/^(URIs: *|deb +(\[[^]]*\] +)?)([^ ]+).*/\3/p' \
     /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1 || true

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Build the image for real; run a recipe in it without network, on a read-only root, as another
-# user, on photos mounted read-only; then reproduce that run in a second container, bit for bit.
-# With docker or podman where one works, with .ci/build_image.sh where none does ($ENGINE names one:
-# docker, podman or script). Exit code 77: this machine has neither.
+# Build the image and run a recipe in it without network, with a read-only root file system, as
+# another user, with the data mounted read-only. Then reproduce the run in a second container; it must
+# be bit-identical. Uses docker or podman if one of them works, otherwise .ci/build_image.sh ($ENGINE
+# selects docker, podman or script). Exit code 77: this machine cannot build images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 IMAGE=${IMAGE:-localhost/tltool:check}
@@ -72,22 +72,22 @@ trap clean_up EXIT
 mkdir -m 0777 "$BOX/photos" "$BOX/first" "$BOX/second"
 chmod 0755 "$BOX"
 
-say "photos: $PER_CLASS of each digit"
+say "data: $PER_CLASS images of each digit"
 run -v "$BOX/photos:/work" -- samples digits --out /work/digits
 run -v "$BOX/photos:/work" --entrypoint sh -- -c \
   "for folder in digits/*/; do ls -d \"\$folder\"* | tail -n +$((PER_CLASS + 1)) | xargs rm; done"
 
-say "the health check passes while another command than serve runs"
+say "the health check passes with a command other than serve"
 run --entrypoint python -- /opt/healthcheck.py
 
-say "the weights are inside"
+say "the image contains the weights"
 run -- weights pull vgg16
 
-say "recipe docker_smoke: no network, read-only root, user $USER_ID, photos read-only"
+say "recipe docker_smoke: no network, read-only root, user $USER_ID, data read-only"
 run -v "$BOX/photos/digits:/data:ro" -v "$BOX/first:/work" -- \
   recipes run docker_smoke /data --out /work/run --offline
 
-say "the same again in a second container"
+say "reproduce the run in a second container"
 run -v "$BOX/photos/digits:/data:ro" -v "$BOX/first/run:/first:ro" -v "$BOX/second:/work" -- \
   runs reproduce /first --data /data --offline | tee "$BOX/verdict"
 grep -qw '^bit-identical' "$BOX/verdict" || { echo "not bit-identical" >&2 && exit 1; }

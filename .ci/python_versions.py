@@ -1,10 +1,10 @@
-"""Hold the project to every Python version that the classifiers of pyproject.toml name.
+"""Check the project with every Python version in the classifiers of pyproject.toml.
 
-``compile`` compiles the tree under each version, warnings as errors, and writes nothing into it.
-``test MARKERS`` runs the tests that depend on Python itself under each version but the one it is
-started with, in an environment made from the lock. A version without an interpreter or environment
-is skipped, and a line on standard output says so. The exit code is 1 where something does not
-compile or a test fails.
+``compile`` compiles all code with each version, with warnings as errors, without writing files.
+``test MARKERS`` runs the tests that depend on the Python version with each version other than the
+current one, in an environment with locked packages. A version without an interpreter or environment
+is skipped with a message on standard output. The exit code is 1 if something does not compile or a
+test fails.
 
 Interpreters come from ``PATH``, from pyenv, or from ``uv python install``.
 """

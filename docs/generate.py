@@ -1,10 +1,9 @@
-"""Write the generated parts of the documentation, or check that they are as the code says.
+"""Update the generated parts of the documentation, or check that they match the code.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 and names every file that differs. A
-generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
+generated part is between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
 of each page is written by hand. The JSON Schema of recipes and the picture of the architecture are
-generated as a whole. TensorFlow is not imported, and the width or colour of the terminal changes
-nothing.
+generated as a whole. TensorFlow is not imported, and the terminal has no effect on the result.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     check = "--check" in arguments
     stale = [name for name in (*PAGES, *WHOLE) if not _bring_up_to_date(name, check=check)]
     for name in stale if check else ():
-        sys.stderr.write(f"{name} is not what the code says; write it with: make docs\n")
+        sys.stderr.write(f"{name} does not match the code; update it with: make docs\n")
     return 1 if check and stale else 0
 
 
@@ -103,7 +102,7 @@ def _verbs(link: str) -> str:
     for words, command, _ in _commands():
         anchor = f"tltool-{words.replace(' ', '-')}"
         rows.append([f"[`tltool {words}`]({link}#{anchor})", _sentence(command.help)])
-    return _table(["command", "what it does"], rows)
+    return _table(["command", "description"], rows)
 
 
 def _command_reference() -> str:
@@ -122,7 +121,7 @@ def _recipes() -> str:
         text = (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8")
         whom = re.search(r"^# For: (.*(?:\n#  .*)*)", text, re.MULTILINE)
         rows.append([f"`{name}`", summary, _sentence(whom[1].replace("#", "")) if whom else ""])
-    return _table(["recipe", "what it does", "for whom"], rows)
+    return _table(["recipe", "description", "intended for"], rows)
 
 
 def _recipe_keys() -> str:
@@ -228,7 +227,7 @@ def _weights() -> str:
 
 def _rooms() -> str:
     rows = [[f"`{path}`", text] for path, text in architecture.rooms(ROOT)]
-    return _table(["where", "what is there"], rows)
+    return _table(["package or module", "content"], rows)
 
 
 GENERATORS: Mapping[str, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""The artifact: the trained model that training saves and prediction, evaluation, export load."""
+"""The artifact: the trained model that training saves, and prediction and export load."""
 
 from __future__ import annotations
 

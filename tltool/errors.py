@@ -1,4 +1,4 @@
-"""What can go wrong for a user: one sentence, a way out, and a stable exit code."""
+"""Errors for the user: each has a message of one sentence, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TltoolError(Exception):
 
     Args:
         message: one sentence that names the file or key and what is wrong with it.
-        hint: how to mend it, ideally a command to type.
+        hint: how to solve the problem, ideally a command.
     """
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""How the library reports what it does: a small protocol that the console and tests implement."""
+"""The protocol by which the library reports progress; the console and the tests implement it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 
 class Observer(Protocol):
-    """Hears what a workflow does. The library itself never prints."""
+    """Receives the progress and messages of a workflow. The library itself never prints."""
 
     def on_phase(self, name: str, detail: str = "") -> None:
         """A phase starts; the one before it, if any, is over."""
@@ -26,7 +26,7 @@ class Observer(Protocol):
 
 
 class SilentObserver:
-    """Hears everything, says nothing: the default of the Python API."""
+    """Ignores everything: the default of the Python API."""
 
     def on_phase(self, name: str, detail: str = "") -> None:
         """Ignore it."""

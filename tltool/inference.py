@@ -1,4 +1,4 @@
-"""Run a trained network on images and return probabilities."""
+"""Runs a trained network on images and returns probabilities."""
 
 from __future__ import annotations
 

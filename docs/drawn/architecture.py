@@ -1,4 +1,4 @@
-"""The picture of the architecture and the list of rooms, drawn from the imports of the code."""
+"""The picture of the architecture and the list of packages, drawn from the imports of the code."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _left(width: int, count: int, column: int) -> float:
 def _head(width: int, height: int) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" font-family="sans-serif" role="img" aria-label="Rooms of tltool and '
+        f'height="{height}" font-family="sans-serif" role="img" aria-label="Packages of tltool and '
         'their imports">\n'
         '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#667"/></marker></defs>\n'

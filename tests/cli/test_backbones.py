@@ -109,7 +109,7 @@ def test_a_network_after_a_paper_says_so(tltool):
         (("lenet5", "--image-size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
         (("alexnet", "--image-size", 62), "alexnet needs images of at least 63 px"),
         (("vgg16", "--image-size", 0), "greater than or equal to 1"),
-        (("lenet5", "--output", "net.jpeg"), "not the name of a PNG file"),
+        (("lenet5", "--output", "net.jpeg"), "is not the name of a PNG file"),
         (("lenet5", "--output", "nowhere/net.png"), "its folder does not exist"),
     ],
 )

@@ -387,7 +387,7 @@ def test_a_disk_without_room_for_the_cache(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: tight)
     result = finetune_tiny(make_photos())
     assert result.exit_code == 5
-    assert "no room" in the_error(result)
+    assert "no space" in the_error(result)
     assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
     monkeypatch.undo()
     assert tltool("runs", "resume", tmp_path / "run").exit_code == 0
@@ -402,7 +402,7 @@ def test_a_disk_that_fills_up_while_the_cache_is_reserved(
     monkeypatch.setattr(os, "posix_fallocate", full)
     result = finetune_tiny(make_photos())
     assert result.exit_code == 5
-    assert "no room" in the_error(result)
+    assert "no space" in the_error(result)
     assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
     monkeypatch.undo()
     assert tltool("runs", "resume", tmp_path / "run").exit_code == 0
@@ -522,6 +522,7 @@ def test_a_run_folder_whose_name_is_not_utf8(
     assert "is given twice" in the_error(compared)
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_is_not_utf8(finetune_tiny, tltool, make_photos, tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     try:
@@ -597,6 +598,7 @@ def test_strict_without_a_condition(finetune_tiny, the_error, make_photos):
 PHASES = ["audit", "model", "features", "probe", "head", "finetune", "evaluation", "export"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", unless_thorough(PHASES, "audit", "finetune", "export"))
 def test_ctrl_c_in_each_phase_says_what_is_kept(
     finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase, tltool
@@ -636,5 +638,5 @@ def test_no_label_is_called_wrong_by_features_that_tell_nothing(
     result = finetune_tiny(photos, settings=settings)
     assert result.exit_code == 0, result.stderr
     assert "linear probe on the random features does no better" in result.stderr
-    assert "no search for wrong labels: the random features" in result.stderr
+    assert "no search for label errors: the random features" in result.stderr
     assert not (tmp_path / "run" / "label_errors.csv").exists()

@@ -32,6 +32,7 @@ def test_lenet5_learns_and_is_exported_to_every_format(tltool, tmp_path):
     assert len(list((tmp_path / "heat").glob("*.png"))) == 12
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_alexnet_classic_trains_by_its_recipe(tltool, tmp_path):
     photos, run = write_photos(tmp_path / "photos", n=12, size=80), tmp_path / "run"

@@ -412,6 +412,7 @@ def test_shortcuts_that_were_not_checked_are_unknown(
     assert page.count('<div class="card shape">') == 2
 
 
+@pytest.mark.slow
 def test_too_many_unusable_files_are_reported_with_a_setting(
     tltool: Callable[..., Any], finetune_tiny: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:

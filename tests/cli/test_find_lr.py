@@ -1,4 +1,4 @@
-"""Learning rates are tried, shown and suggested, and nothing is trained for good."""
+"""Learning rates are tested and suggested, and nothing that is trained is kept."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_next_command_has_the_rates(tltool, make_photos):
 @pytest.mark.parametrize(
     ("arguments", "settings", "text"),
     [
-        (("--kfold", "3"), (), "--find-lr trains nothing"),
+        (("--kfold", "3"), (), "--find-lr keeps nothing"),
         ((), ("train.head.epochs=0", "train.finetune.epochs=0"), "uses no learning rate"),
     ],
 )

@@ -33,6 +33,7 @@ def photos(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_every_transform_of_the_recipe(tltool, photos, tmp_path):
     sheet = tmp_path / "sheet.png"
     result = tltool(
@@ -55,6 +56,7 @@ def test_the_sheet_shows_every_transform_of_the_recipe(tltool, photos, tmp_path)
     assert pixels.std() > 20
 
 
+@pytest.mark.slow
 def test_the_same_call_draws_the_same_sheet(tltool, photos, tmp_path):
     sheets = [tmp_path / f"{number}.png" for number in range(2)]
     for sheet in sheets:
@@ -108,6 +110,7 @@ def test_augmentations_that_cannot_be_drawn_are_named(tltool, photos, tmp_path):
     assert "cannot be drawn: feature_noise." in " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_ranking_finds_the_flip_that_turns_one_class_into_the_other(tltool, photos):
     half = ("--set", "data.validation_fraction=0.5")
     result = tltool("preview", photos, "--rank", *TINY, *half, "--json")
@@ -130,6 +133,7 @@ def test_the_ranking_finds_the_flip_that_turns_one_class_into_the_other(tltool, 
     assert "(mixup, cutmix)" in shown.stdout
 
 
+@pytest.mark.thorough
 def test_with_few_images_the_advice_is_unsure_and_a_warning_is_shown(tltool, photos):
     few = ("--set", "data.validation_fraction=0.15")
     result = tltool("preview", photos, "--rank", *TINY, *few, "--json")

@@ -244,7 +244,7 @@ def tiny(name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", unless_thorough(NAMES, "quick", "scratch", "digit_recognizer"))
+@pytest.mark.parametrize("name", unless_thorough(NAMES, "quick", "docker_smoke"))
 def test_a_shipped_recipe_runs_and_is_reproduced_bit_identically(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))

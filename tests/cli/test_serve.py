@@ -141,6 +141,7 @@ def started(tmp_path: Path) -> Iterator[object]:
         process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_with_exit_code_0(started, exported, tmp_path, sent):
     run = tmp_path / "run"

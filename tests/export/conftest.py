@@ -1,4 +1,4 @@
-"""One tiny classifier and its export for all tests of this room."""
+"""One tiny classifier and its export for all tests of this folder."""
 
 from pathlib import Path
 

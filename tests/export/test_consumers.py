@@ -17,6 +17,7 @@ from tltool.export.convert import with_probabilities, write_converted
 from tltool.export.export_formats import FORMATS
 from tltool.export.parity import reference_probabilities
 from tltool.models.backbone_registry import PreprocessMode
+from tltool.models.head_parts import for_standardized, set_statistics
 from tltool.models.preprocessing import Preprocess
 
 TEMPERATURE = 1.7
@@ -123,7 +124,10 @@ def test_int8_keeps_the_colours_if_preprocessing_reverses_the_channels(
         np.testing.assert_allclose(reader.get_tensor(end)[0] / 256, row, atol=0.03)
 
 
-def test_int8_keeps_small_weights_next_to_one_that_is_100_times_larger(tmp_path: Path) -> None:
+@pytest.mark.parametrize("standardized", [False, True])
+def test_int8_keeps_small_weights_next_to_one_that_is_100_times_larger(
+    tmp_path: Path, standardized: bool
+) -> None:
     """A linear probe gives such a weight to a feature that is almost always zero."""
     generator = np.random.default_rng(4)
     photos = generator.uniform(0, 255, (8, 1, 1, 3)) * np.ones((8, 6, 6, 3)) * [1, 1, 0.01]
@@ -131,8 +135,15 @@ def test_int8_keeps_small_weights_next_to_one_that_is_100_times_larger(tmp_path:
     images = keras.Input((6, 6, 3))
     flow = keras.layers.Rescaling(1 / 255)(images)
     flow = keras.layers.GlobalAveragePooling2D()(flow)
+    kernel, bias = np.outer([2, -2, 500], [1, -1]), np.zeros(2)
+    norm = keras.layers.BatchNormalization(center=False, scale=False, name="head_standardize")
+    if standardized:
+        flow = keras.layers.Dropout(0.2)(norm(flow))
     model = keras.Model(images, keras.layers.Dense(2)(flow))
-    model.set_weights([np.outer([2, -2, 500], [1, -1]), np.zeros(2)])
+    if standardized:
+        set_statistics(norm, (photos / 255).mean(axis=(1, 2)))
+        kernel, bias = for_standardized(norm, kernel, bias)
+    model.layers[-1].set_weights([kernel, bias])
     path = tmp_path / "model.tflite"
     write_converted(path, FORMATS["litert-int8"], model, temperature=1.0, calibration=photos)
     runner = interpreter(path).get_signature_runner()

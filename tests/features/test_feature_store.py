@@ -162,6 +162,7 @@ def test_a_resumed_pass_gives_exactly_the_remaining_images(make_photos, start):
             np.testing.assert_array_equal(part, again)
 
 
+@pytest.mark.slow
 def test_cached_views_equal_the_first_epochs_without_cache(make_photos):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)

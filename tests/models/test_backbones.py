@@ -84,6 +84,7 @@ def test_shape_and_parameters_are_those_published(name: str) -> None:
 
 
 # one test per backbone, so that each is built once
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", unless_thorough(EVERY, "lenet5", "vgg16", "resnet18", "resnet50v2")
 )

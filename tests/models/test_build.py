@@ -127,6 +127,7 @@ def statistics(model: keras.Model) -> list[np.ndarray]:
     return [np.asarray(w) for w in model.weights if "moving_" in w.path]
 
 
+@pytest.mark.slow
 def test_moving_statistics_do_not_move_while_resnet50_is_trained() -> None:
     model, backbone = make("resnet50", 64), get_backbone("resnet50")
     randomise_statistics(model)

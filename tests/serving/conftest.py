@@ -1,4 +1,4 @@
-"""One tiny export, and one server of it, for all tests of this room."""
+"""One tiny export, and one server of it, for all tests of this folder."""
 
 from __future__ import annotations
 

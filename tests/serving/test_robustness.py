@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,6 +20,15 @@ from benchmarks.serving_robustness import LoadTest, stopped_under_load
 from tests.export.tiny_classifier import encoded
 from tests.serving.conftest import LIMITS
 from tltool.serving.server import accept_pending, listen, start_listening
+
+T = TypeVar("T")
+
+
+def run(answer: Coroutine[Any, Any, T]) -> T:
+    """Await ``answer`` in another thread: tests in a browser leave a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, answer).result()
+
 
 PHOTOS = [encoded(seed, kind=kind) for seed in range(6) for kind in ("JPEG", "PNG")]
 
@@ -31,7 +43,7 @@ def truth(model) -> Truth:
 
 def test_every_request_under_load_gets_the_right_response(live, truth):
     load = LoadTest(live.port, live.name, PHOTOS, truth=truth, body_bytes=LIMITS.body_bytes)
-    tally = asyncio.run(load.run(requests=400, clients=16, sample=lambda: 0.0))
+    tally = run(load.run(requests=400, clients=16, sample=lambda: 0.0))
     assert not tally.wrong
     assert tally.outcomes.total() == 400
     for kind, outcome in [
@@ -48,7 +60,7 @@ def test_a_shutdown_under_load_loses_no_request(exported: Path, truth: Truth):
     with served(exported.parent) as server:
         load = LoadTest(server.port, server.name, PHOTOS, truth=truth, body_bytes=2**25)
         stop = partial(server.process.send_signal, signal.SIGTERM)
-        tally = asyncio.run(stopped_under_load(load, stop, clients=16))
+        tally = run(stopped_under_load(load, stop, clients=16))
         assert server.process.wait(30) == 0
     assert not tally.wrong
     assert tally.outcomes["stopping", "200"] > 64
@@ -65,7 +77,7 @@ def test_a_client_that_connected_before_the_shutdown_may_still_send(exported: Pa
                 await asyncio.sleep(1.2)  # the server has stopped listening meanwhile
                 return (await connection.send(job.request)).status
 
-        assert asyncio.run(late()) == 200
+        assert run(late()) == 200
         assert server.process.wait(30) == 0
 
 

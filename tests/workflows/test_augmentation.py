@@ -52,6 +52,7 @@ def first_losses(run: Path) -> dict[str, str]:
         return {row["phase"]: row["loss"] for row in csv.DictReader(file) if row["epoch"] == "1"}
 
 
+@pytest.mark.slow
 def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     fruit, tmp_path, tiny_settings
 ):

@@ -388,4 +388,4 @@ def test_evaluate_says_what_averaging_gives(trained, tmp_path):
     )
     saved = plain["log_loss"] - document["log_loss"]
     assert document["tta"]["log_loss_gain"]["value"] == pytest.approx(saved, abs=1e-4)
-    assert "averaging over flips: " in flips.stdout and "tta" not in plain
+    assert "test-time augmentation (flips): " in flips.stdout and "tta" not in plain

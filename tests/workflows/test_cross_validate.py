@@ -108,6 +108,7 @@ def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
         run_folds(others, out, short)
 
 
+@pytest.mark.slow
 def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short, tmp_path):
     runner = CliRunner()
     args = ["--kfold", "2", "--val", "0", "--test", "0.25", "--out", str(tmp_path / "split")]

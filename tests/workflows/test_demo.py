@@ -49,6 +49,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
         demo(tmp_path, offline=True, observer=SilentObserver())
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.pretrained
 def test_the_demo_reads_97_percent_of_unseen_digits(tmp_path, vgg16_weights):

@@ -67,6 +67,7 @@ def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed,
     assert epochs_of(run) == int(last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("until", [2, 4])
 def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings, until):
     settings = merged(*tiny_settings, *THAWED, "train.early_stopping.patience=2")

@@ -75,7 +75,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.ema": ("0.5", ()),
     "train.precision": ("bfloat16", ("train.precision=float32",)),
     "train.cache.mode": ("off", ()),
-    "train.cache.views": ("3", ()),
+    "train.cache.views": ("3", ("augment.policy=light",)),
     "train.probe.enabled": ("false", ()),
     "train.probe.c_values": ("[10]", ()),
     "train.probe.folds": ("3", ()),
@@ -86,7 +86,10 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.finetune.learning_rate": ("0.01", ()),
     "train.finetune.stage_decay": ("0.1", ("train.finetune.unfreeze=block2",)),
     "train.finetune.unfreeze_every": ("1", ("train.finetune.unfreeze=block2",)),
-    "train.early_stopping.monitor": ("val_accuracy", ("train.head.epochs=6",)),
+    "train.early_stopping.monitor": (
+        "val_accuracy",
+        ("train.head.epochs=6", "augment.policy=light"),
+    ),
     "train.early_stopping.patience": (
         "1",
         ("train.early_stopping.min_delta=5", "train.head.epochs=4"),

@@ -120,6 +120,7 @@ def test_the_run_says_how_long_it_waited_for_photos(trained):
         assert 0 < share < 1
 
 
+@pytest.mark.slow
 def test_photos_that_come_slowly_are_seen_in_the_history(finetune_tiny, fruit, monkeypatch):
     sampled = ImageSource.sampled
 
@@ -296,6 +297,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "head", "settings"),
     unless_thorough(VARIANTS, *COVERING),
@@ -324,6 +326,7 @@ def kept_classes(run: Path) -> set[str]:
     return {layer["class_name"] for layer in config["config"]["layers"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "cache"),
     unless_thorough(
@@ -394,6 +397,7 @@ def blended(
     return finetune(fruit, recipe=recipe, out=tmp_path_factory.mktemp("blended") / "run")
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_weights(finetune_tiny, fruit, blended):
     again = finetune_tiny(fruit, *BLENDED)
     for one, other in zip(weights_of(blended), weights_of(again), strict=True):
@@ -401,6 +405,7 @@ def test_the_same_recipe_gives_the_same_weights(finetune_tiny, fruit, blended):
     assert blended.metrics == again.metrics
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(finetune_tiny, fruit, blended):
     other = finetune_tiny(fruit, *BLENDED, "seed=1")
     assert not np.array_equal(weights_of(blended)[0], weights_of(other)[0])
@@ -418,6 +423,7 @@ def split_folders(fruit: Path, root: Path, parts: dict[str, slice]) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_ready_train_val_and_test_folders_are_kept_as_they_are(finetune_tiny, fruit, tmp_path):
     parts = {"train": slice(0, 4), "val": slice(4, 6), "test": slice(6, 8)}
     result = finetune_tiny(split_folders(fruit, tmp_path / "ready", parts))
@@ -429,6 +435,7 @@ def test_ready_train_val_and_test_folders_are_kept_as_they_are(finetune_tiny, fr
     assert result.metrics["n"] == 6
 
 
+@pytest.mark.slow
 def test_a_separate_test_folder_is_used_only_for_the_last_evaluation(
     finetune_tiny, fruit, tmp_path
 ):
@@ -441,6 +448,7 @@ def test_a_separate_test_folder_is_used_only_for_the_last_evaluation(
     assert names == {path.name for path in (root / "later").rglob("*.png")}
 
 
+@pytest.mark.slow
 def test_the_second_export_is_version_2(finetune_tiny, fruit, trained, tmp_path):
     first = shutil.copytree(trained.export, tmp_path / "served" / "fruit" / "1")
     settings = ("export.enabled=true", "name=fruit", "train.finetune.epochs=0")

@@ -49,6 +49,7 @@ def train_counts(run: Path) -> Counter[str]:
         return Counter(row["label"] for row in csv.DictReader(file) if row["split"] == "train")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["on", "off"])
 def test_weights_are_told_and_noted(uneven, tmp_path, tiny_settings, cache):
     settings = ("train.imbalance=weights", f"train.cache={cache}")
@@ -70,6 +71,7 @@ def test_balanced_sampling_says_how_often_photos_come(uneven, tmp_path, tiny_set
     assert read_manifest(run / "manifest.json").class_weights is None
 
 
+@pytest.mark.slow
 def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
     uneven, fruit, tmp_path, tiny_settings
 ):
@@ -79,6 +81,7 @@ def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
     assert not [text for text in output if "as many training images" in text]
 
 
+@pytest.mark.slow
 def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path, tiny_settings):
     photos = sorted(uneven.rglob("*.jpg"))
     measured = {}

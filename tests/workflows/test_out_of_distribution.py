@@ -102,12 +102,14 @@ def test_predict_marks_ood_images_as_unknown(run, tmp_path):
         assert one["ood_score"] == pytest.approx(other["ood_score"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_ood_images_may_be_in_any_folder(tmp_path, fruit, finetune_tiny):
     other = write_stripes(tmp_path / "else" / "where", n=6)
     found = finetune_tiny(fruit, f"data.ood_images={other}", *PROBE)
     assert found.metrics["selective"]["ood"]["n_ood"] == 6
 
 
+@pytest.mark.slow
 def test_a_run_without_ood_detection(fruit, finetune_tiny, tmp_path):
     found = finetune_tiny(fruit, "evaluate.coverage=null", *PROBE)
     assert load_artifact(found.run).calibration.detector is None
@@ -117,6 +119,7 @@ def test_a_run_without_ood_detection(fruit, finetune_tiny, tmp_path):
     assert "is_known" not in row
 
 
+@pytest.mark.slow
 def test_live_training_has_ood_detection_too(fruit, finetune_tiny):
     found = finetune_tiny(fruit, "train.cache=off", "train.finetune.epochs=1")
     assert found.metrics["selective"]["coverage"]["value"] > 0.8
@@ -157,6 +160,7 @@ def test_ood_images_that_are_all_copies_of_class_images(fruit, finetune_tiny, tm
         finetune_tiny(fruit, f"data.ood_images={copies}")
 
 
+@pytest.mark.slow
 def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     """On new images of the same kind; given the calibration images, the hits are beta-binomial."""
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)

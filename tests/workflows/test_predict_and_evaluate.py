@@ -129,6 +129,7 @@ def test_data_leakage_from_the_training_set_is_reported(trained, tmp_path):
     assert page.read_text("utf-8").count(leakage) == 2  # next steps, and the model card
 
 
+@pytest.mark.slow
 def test_leakage_is_reported_next_to_the_accuracy_in_metrics_and_report(finetune_tiny, tmp_path):
     """Two test images are copies of training images, one smaller; one is a validation image."""
     parts = {
@@ -372,7 +373,7 @@ def test_a_run_of_a_later_format(trained, tmp_path):
     (run / "artifact.json").write_text(json.dumps({**document, "format_version": 99}))
     result = tltool("predict", run, trained.photos / "plum")
     assert result.exit_code == 3
-    assert "format 99" in result.stderr
+    assert "format version 99" in result.stderr
 
 
 def test_a_folder_without_images_to_predict(trained, tmp_path):

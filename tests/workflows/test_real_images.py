@@ -34,6 +34,7 @@ def test_quick_tells_ants_from_bees(quick):
     assert quick.metrics["log_loss"] <= 0.30
 
 
+@pytest.mark.thorough
 @pytest.mark.pretrained
 def test_digits_are_told_from_ants_and_bees(quick, photos_dir, tmp_path):
     write_digits(tmp_path / "digits")

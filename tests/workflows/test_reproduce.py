@@ -36,6 +36,7 @@ def copied(trained: Trained, tmp_path: Path) -> Copy:
     return copy
 
 
+@pytest.mark.slow
 def test_a_second_run_on_this_machine_is_bit_identical(trained, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in trained.run.rglob("*")}
     found = reproduce(trained.run, out=tmp_path / "again", offline=True)
@@ -47,6 +48,7 @@ def test_a_second_run_on_this_machine_is_bit_identical(trained, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in trained.run.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_packed_run_is_reproduced_from_photos_elsewhere(trained, tmp_path):
     file = pack(trained.run, tmp_path / "fruit.tar.gz")
     with tarfile.open(file) as tar:
@@ -74,6 +76,7 @@ def test_packing_writes_over_nothing(trained, tmp_path):
     assert (tmp_path / "a.tar.gz").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_other_weights_in_the_end_are_the_same_within_tolerance_and_say_what_differs(
     copied, tmp_path
 ):
@@ -87,6 +90,7 @@ def test_other_weights_in_the_end_are_the_same_within_tolerance_and_say_what_dif
     assert ("machine.cores", "64", str(manifest.machine["cores"])) in found.environment
 
 
+@pytest.mark.slow
 def test_other_figures_differ(copied, tmp_path):
     run = copied(model_digest="0" * 64)
     metrics = json.loads((run / "metrics.json").read_text())

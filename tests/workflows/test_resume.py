@@ -110,6 +110,7 @@ def whole(photos: Path, out: Path, settings: tuple[str, ...]) -> FinetuneResult:
     return finetune(photos, recipe=load_recipe("vgg16", merged(*settings)), out=out)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_finished_and_tidied(half_done, fruit, tmp_path, tiny_settings):
     assert read_manifest(half_done / "manifest.json").status == "running"
     result = resume(half_done)
@@ -128,7 +129,7 @@ def test_a_finished_run_is_not_resumed(trained):
 
 
 def test_a_failed_run_is_not_resumed(fruit, tmp_path, tiny_settings):
-    settings = (*tiny_settings, "evaluate.min_accuracy=1.0")
+    settings = (*tiny_settings, 'evaluate.asserts=["log_loss<=1e-9"]')
     recipe = load_recipe("vgg16", merged(*settings))
     with pytest.raises(GateError):
         finetune(fruit, recipe=recipe, out=tmp_path / "run")
@@ -141,6 +142,7 @@ def test_a_run_in_use_is_left_alone(half_done):
         resume(half_done)
 
 
+@pytest.mark.slow
 def test_what_changed_in_the_photos_is_named(half_done, fruit):
     moved = fruit / "plum" / "1_00.png"
     away = fruit.parent / "away.png"
@@ -197,6 +199,7 @@ def test_another_machine_is_told(half_done):
     assert any("machine.cores was 1234" in text for text in Listener.said)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_a_resume_goes_on(fruit, tmp_path, tiny_settings):
     stopper = Stopper(EnvironmentProblem("the disk is full"), "finetune", 1)
     run = stopped(fruit, tmp_path / "full", tiny_settings, stopper, EnvironmentProblem)

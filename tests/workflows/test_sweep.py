@@ -31,6 +31,7 @@ def short(tiny_settings: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(x for x in tiny_settings if not x.startswith("export."))
 
 
+@pytest.mark.slow
 def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
     fruit, tmp_path, short, monkeypatch
 ):
@@ -58,6 +59,7 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
         run_sweep(write_fruit(tmp_path / "others", n=6, seed=2), tmp_path / "sweep", short)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_sweep_equals_the_run_alone(fruit, tmp_path, short, finetune_tiny):
     grid = {"model.head.dropout": [0.5]}
     found = run_sweep(fruit, tmp_path / "sweep", short, grid=grid, seeds=[3])
@@ -122,6 +124,7 @@ def test_a_wrong_sweep_is_one_clear_sentence(fruit, tmp_path, flags, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_a_verdict(fruit, tmp_path, short, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     flags = [flag for setting in short for flag in ("--set", setting)]
@@ -136,6 +139,7 @@ def test_the_command_prints_a_table_and_a_verdict(fruit, tmp_path, short, monkey
     assert "no winner" in result.stdout or "is better than the second" in result.stdout
 
 
+@pytest.mark.thorough
 def test_listeners_hear_which_run_it_is(fruit, tmp_path, short):
     class Listener(SilentObserver):
         def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""The command line: it parses and prints, and holds no logic."""
+"""The command line: parses arguments and prints results; it has no other logic."""

@@ -1,1 +1,1 @@
-"""Export a trained model to SavedModel, LiteRT, ONNX and Keras, and verify the export."""
+"""Exports a trained model to SavedModel, LiteRT, ONNX and Keras, and verifies the export."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tltool.errors import GateError
 from tltool.export.export_formats import ExportFormat
 from tltool.export.saved_model import float32_model
+from tltool.models.head_parts import STANDARDIZE
 from tltool.models.preprocessing import Preprocess
 
 ONNX_OPSET = 17
@@ -141,22 +142,38 @@ def with_equalized_features(model: keras.Model) -> keras.Model:
     Each feature is multiplied by its largest weight, and its weights are divided by it (Nagel et
     al. 2019, arXiv:1906.04721, section 4.1). A feature that is almost always zero may have a weight
     a hundred times larger than the others; with one 8-bit scale for all, the small weights would be
-    rounded to zero: on such a head the error of the probabilities fell from 0.047 to 0.008. A model
-    that does not end in a dense layer is returned unchanged.
+    rounded to zero: on such a head the error of the probabilities fell from 0.047 to 0.008.
+    Standardisation before the last layer is folded into it first. A model that does not end in a
+    dense layer is returned unchanged.
     """
     layers, head = keras.layers, model.layers[-1]
     if not isinstance(head, layers.Dense) or head.input.ndim != 2:
         return model
-    kernel, *bias = head.get_weights()  # [D, C]
+    features, kernel, bias = _linear_end(model)
     largest = np.abs(kernel).max(axis=1)
     largest = np.where(largest > 0, largest, 1.0)
     scaling = layers.DepthwiseConv2D(1, use_bias=False)  # one weight and 8-bit scale per feature
-    equalized = layers.Dense(kernel.shape[1], use_bias=bool(bias))
-    flow = scaling(layers.Reshape((1, 1, len(largest)))(head.input))
+    equalized = layers.Dense(kernel.shape[1])
+    flow = scaling(layers.Reshape((1, 1, len(largest)))(features))
     logits = equalized(layers.Reshape((len(largest),))(flow))
     scaling.set_weights([largest.reshape(1, 1, -1, 1)])
-    equalized.set_weights([kernel / largest[:, np.newaxis], *bias])
+    equalized.set_weights([kernel / largest[:, np.newaxis], bias])
     return keras.Model(model.input, logits, name=model.name)
+
+
+def _linear_end(model: keras.Model) -> tuple[keras.KerasTensor, NDArray[Any], NDArray[Any]]:
+    """Return the input of the last dense layer, its kernel [D, C] and its bias [C].
+
+    If only dropout is between it and the standardisation, they are those of raw features.
+    """
+    head = model.layers[-1]
+    kernel, bias = np.asarray(head.kernel), np.asarray(head.bias)
+    for layer in model.layers[-3:-1]:
+        if layer.name == STANDARDIZE:
+            scale = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
+            kernel = kernel / scale[:, np.newaxis]
+            return layer.input, kernel, bias - np.asarray(layer.moving_mean) @ kernel
+    return head.input, kernel, bias
 
 
 def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

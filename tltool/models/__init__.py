@@ -1,1 +1,1 @@
-"""Backbones with their preprocessing, heads, and the division into trunk and tail."""
+"""Backbones with their preprocessing, heads, and the split into trunk and tail."""

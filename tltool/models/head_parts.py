@@ -74,8 +74,9 @@ def original_initializer(activation: str, seed: int) -> keras.initializers.Initi
 def standardized(features: Any, settings: HeadSettings) -> Any:
     """Return features [B, …, C] standardised per channel, once ``set_statistics`` was called.
 
-    Features of VGG reach 200: without standardisation the first losses are far above chance, and
-    steps of the usual size overshoot. The layer is not trained; before ``set_statistics`` it is the
+    Features of VGG reach 200: without standardisation the first losses of random weights are far
+    above chance, steps of the usual size overshoot, and dropout of one large feature can cost an
+    image a log-loss of hundreds. The layer is not trained; before ``set_statistics`` it is the
     identity.
     """
     if not settings.standardize:
@@ -94,6 +95,25 @@ def set_statistics(layer: keras.layers.BatchNormalization, features: np.ndarray)
     fitted = fit_standardization(features.reshape(-1, layer.moving_mean.shape[0]))
     layer.moving_mean.assign(fitted.mean)
     layer.moving_variance.assign(fitted.scale**2)
+
+
+def for_standardized(
+    layer: keras.layers.BatchNormalization, kernel: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a linear classifier of raw features as one of the outputs of a ``standardized`` layer.
+
+    Args:
+        layer: with its statistics set.
+        kernel: [D, C], of raw features.
+        bias: [C].
+
+    Returns:
+        Kernel float64 [D, C] and bias float64 [C] that give the same logits.
+    """
+    mean, variance = (
+        np.asarray(one, np.float64) for one in (layer.moving_mean, layer.moving_variance)
+    )
+    return kernel * np.sqrt(variance + layer.epsilon)[:, np.newaxis], bias + mean @ kernel
 
 
 def norm_relu(x: Any, settings: HeadSettings) -> Any:

@@ -1,1 +1,1 @@
-"""Recipes: YAML files that say everything about a run."""
+"""Recipes: YAML files with all hyperparameters of a run."""

@@ -1,1 +1,1 @@
-"""The folder of a run: its names, its manifest."""
+"""The run folder: file names, manifest, checkpoints, lock and log."""

@@ -1,1 +1,1 @@
-"""Experiment tracking: log the metrics of a run to TensorBoard and MLflow."""
+"""Experiment tracking: logs the metrics of a run to TensorBoard and MLflow."""

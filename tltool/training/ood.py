@@ -11,10 +11,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.features.sampler import spread_over_classes
+from tltool.models.standardization import floored
 
 MAX_IMAGES = 10_000  # for estimating the covariance; more would only take memory
 MAX_FEATURES = 4096  # the covariance of so many takes a minute, and its square goes into exports
-_FLOOR = 1e-6  # minimum variance of a direction relative to the mean of all
 _PREFIX = "detector_"
 
 
@@ -114,8 +114,7 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
         return None
     covariance, _ = ledoit_wolf(within, assume_centered=True)
     variances, directions = np.linalg.eigh(covariance)
-    variances = np.maximum(variances, _FLOOR * variances.mean())
-    whitening = directions / np.sqrt(variances)
+    whitening = directions / np.sqrt(floored(variances))
     return OutlierDetector(
         centre.astype(np.float32),
         whitening.astype(np.float32),

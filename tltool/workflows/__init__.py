@@ -1,1 +1,1 @@
-"""One file per job: the story of that job on one screen. Also the public Python API."""
+"""The public Python API: one module per command, with the steps of the command in order."""

@@ -1,1 +1,1 @@
-"""What all commands share at the terminal: console, progress, errors, options."""
+"""Terminal input and output that all commands share: console, progress, errors, options."""

@@ -1,1 +1,1 @@
-"""Checks every file before training, and finds leakage between splits."""
+"""The audit: checks every file before training, and finds data leakage between splits."""

@@ -1,1 +1,1 @@
-"""Checks of a data set before training; each file is one kind of check."""
+"""The checks of ``tltool data check``, one kind of check per module."""

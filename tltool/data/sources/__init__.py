@@ -1,1 +1,1 @@
-"""Sources of images: folders, archives, tables, TensorFlow Datasets. None opens an image."""
+"""Data sources: folders, archives, tables, TensorFlow Datasets. They do not open images."""

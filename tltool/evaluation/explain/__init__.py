@@ -1,1 +1,1 @@
-"""Saliency maps: where in an image the evidence lies."""
+"""Saliency maps: the parts of an image that are evidence for a class."""

@@ -1,1 +1,1 @@
-"""Plots of a report."""
+"""The plots of the report, as image files."""

@@ -1,1 +1,1 @@
-"""``report.html``: one page that says how good a model is, where it fails, and what to do."""
+"""``report.html``: metrics, errors and recommended next steps of a model, in one HTML file."""

@@ -1,1 +1,1 @@
-"""Comparison of finished runs: reading them, the result, and its report."""
+"""Compares finished runs: reads them, computes the result and writes its report."""

@@ -1,1 +1,1 @@
-"""Loads a data set: list, audit, find duplicates, split; and exports a split."""
+"""Loads a data set: lists and audits files, finds duplicates, splits; exports a split."""

@@ -1,1 +1,1 @@
-"""Checks before anything expensive: options, recipe, network, output paths."""
+"""Checks before the start of a run: options, recipe, network connection, output paths."""

@@ -1,1 +1,1 @@
-"""A recipe resolved into the specs that the other rooms take."""
+"""Resolves a recipe into the specifications that the other packages take."""

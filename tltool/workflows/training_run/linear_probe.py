@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from tltool.features.image_source import ImageSource
-from tltool.models.network_parts import Network
 from tltool.runs.manifest import Manifest
 from tltool.training.probe import Probe, fit_probe
 from tltool.training.validation import loss_and_accuracy
@@ -83,13 +82,6 @@ def has_random_weights(manifest: Manifest) -> bool:
 def describe_features(manifest: Manifest) -> str:
     """Return what the features of untouched images are called."""
     return "random features" if has_random_weights(manifest) else "pretrained features"
-
-
-def init_from_probe(network: Network, probe: Probe) -> None:
-    """Give the probe's solution to one of the heads ``LINEAR_HEADS``."""
-    last = network.model.get_layer("head_conv" if network.head == "gap_conv" else "head_logits")
-    last.kernel.assign(probe.kernel.reshape(last.kernel.shape))
-    last.bias.assign(probe.bias)
 
 
 def warn_if_below_probe(

@@ -27,7 +27,6 @@ from tltool.workflows.training_run.class_balance import ClassBalance
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.features import TrainingFeatures
 from tltool.workflows.training_run.linear_probe import (
-    init_from_probe,
     log_probe,
     solve_probe,
     vectors,
@@ -238,7 +237,7 @@ def _probe_and_init(
     state.history.append({"phase": "probe", "epoch": 0, **measures})
     if features.network.head not in LINEAR_HEADS:
         return "start"
-    init_from_probe(features.network, state.probe)
+    features.network.set_linear_head(state.probe.kernel, state.probe.bias)
     return "probe"
 
 
