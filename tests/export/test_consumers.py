@@ -17,6 +17,7 @@ from tltool.export.convert import with_probabilities, write_converted
 from tltool.export.formats import FORMATS
 from tltool.export.parity import reference_probabilities
 from tltool.models.backbones import PreprocessMode
+from tltool.models.head_parts import for_standardized, set_statistics
 from tltool.models.preprocessing import Preprocess
 
 TEMPERATURE = 1.7
@@ -123,16 +124,26 @@ def test_int8_keeps_the_colours_that_preprocessing_turns_round(
         np.testing.assert_allclose(reader.get_tensor(end)[0] / 256, row, atol=0.03)
 
 
-def test_int8_keeps_the_weights_beside_a_hundredfold_one(tmp_path: Path) -> None:
-    """A probe gives such a weight to a feature that is nearly always zero."""
+@pytest.mark.parametrize("standardised", [False, True])
+def test_int8_keeps_the_weights_beside_a_hundredfold_one(
+    tmp_path: Path, standardised: bool
+) -> None:
+    """A linear model gives such a weight to a feature that is nearly always zero."""
     generator = np.random.default_rng(4)
     photos = generator.uniform(0, 255, (8, 1, 1, 3)) * np.ones((8, 6, 6, 3)) * [1, 1, 0.01]
     photos = photos.round().astype(np.float32)
     images = keras.Input((6, 6, 3))
     flow = keras.layers.Rescaling(1 / 255)(images)
     flow = keras.layers.GlobalAveragePooling2D()(flow)
+    kernel, bias = np.outer([2, -2, 500], [1, -1]), np.zeros(2)
+    norm = keras.layers.BatchNormalization(center=False, scale=False, name="head_standardize")
+    if standardised:
+        flow = keras.layers.Dropout(0.2)(norm(flow))
     model = keras.Model(images, keras.layers.Dense(2)(flow))
-    model.set_weights([np.outer([2, -2, 500], [1, -1]), np.zeros(2)])
+    if standardised:
+        set_statistics(norm, (photos / 255).mean(axis=(1, 2)))
+        kernel, bias = for_standardized(norm, kernel, bias)
+    model.layers[-1].set_weights([kernel, bias])
     path = tmp_path / "model.tflite"
     write_converted(path, FORMATS["litert-int8"], model, temperature=1.0, calibration=photos)
     runner = interpreter(path).get_signature_runner()

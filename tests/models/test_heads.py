@@ -11,8 +11,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbones import OriginalHead
 from tltool.models.drops import DropConnectDense
-from tltool.models.head_parts import Drops, set_statistics
-from tltool.models.heads import HEADS, attach_head
+from tltool.models.head_parts import Drops, for_standardized, set_statistics
+from tltool.models.heads import AS_THE_PROBE, HEADS, attach_head
 from tltool.models.norms import NORMS
 
 
@@ -189,9 +189,12 @@ def test_attention_begins_as_the_mean() -> None:
         ("flatten", {"drops": Drops("spatial")}),
         ("original", {}),
         ("attention", {}),
+        ("gap", {}),
+        ("gap_conv", {}),
+        ("gap_max", {}),
     ],
 )
-def test_weights_that_begin_at_random_see_standardised_features(kind: str, changes: Any) -> None:
+def test_every_head_sees_standardised_features(kind: str, changes: Any) -> None:
     model = head(kind, standardize=True, **changes)
     layer = model.get_layer("head_standardize")
     seen = keras.Model(model.input, layer.output)
@@ -200,17 +203,43 @@ def test_weights_that_begin_at_random_see_standardised_features(kind: str, chang
     given = keras.Model(model.input, layer.input)
     np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # until it is told
     set_statistics(layer, np.asarray(given(features)))
-    after = np.asarray(seen(features, training=True)).reshape(-1, 6)
+    after = np.asarray(seen(features, training=True)).reshape(-1, layer.moving_mean.shape[0])
     np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(after[:, :5].std(axis=0), 1, atol=0.01)
     assert after[:, 5].std() == 0
     assert not layer.trainable_variables
 
 
-@pytest.mark.parametrize("kind", ["gap", "gap_conv", "gap_max"])
-def test_heads_that_begin_as_the_probe_see_features_as_they_are(kind: str) -> None:
-    names = {layer.name for layer in head(kind, standardize=True).layers}
-    assert "head_standardize" not in names
+@pytest.mark.parametrize("kind", sorted(AS_THE_PROBE))
+def test_a_linear_classifier_keeps_its_logits_behind_standardised_features(kind: str) -> None:
+    model = head(kind, standardize=True)
+    layer = model.get_layer("head_standardize")
+    features = 100 + 30 * maps()
+    features[..., 5] = 0.01 * maps()[..., 5]  # hardly varies: the floor holds
+    set_statistics(layer, np.asarray(keras.Model(model.input, layer.input)(features)))
+    pooled = features.mean(axis=(1, 2))
+    if kind == "gap_max":
+        pooled = np.concatenate([pooled, features.max(axis=(1, 2))], axis=1)
+    rng = np.random.default_rng(1)
+    kernel, bias = rng.normal(size=(pooled.shape[1], 3)), rng.normal(size=3)
+    last = model.get_layer("head_conv" if kind == "gap_conv" else "head_logits")
+    shifted, offset = for_standardized(layer, kernel, bias)
+    last.kernel.assign(shifted.reshape(last.kernel.shape))
+    last.bias.assign(offset)
+    np.testing.assert_allclose(model(features), pooled @ kernel + bias, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["gap", "gap_conv"])
+def test_dropout_of_a_near_dead_feature_costs_no_image_its_loss(kind: str) -> None:
+    """Standardised, the feature of one image in a thousand moves no logit by hundreds."""
+    model = head(kind, standardize=True)
+    layer = model.get_layer("head_standardize")
+    features = np.random.default_rng(0).normal(1, 1, (1000, 4, 4, 6)).astype("float32")
+    features[..., 5] = 0
+    features[0, ..., 5] = 0.3
+    set_statistics(layer, np.asarray(keras.Model(model.input, layer.input)(features)))
+    seen = np.asarray(keras.Model(model.input, layer.output)(features[:1])).reshape(-1, 6)
+    assert 0 < seen[:, 5].mean() < 20  # its own standard deviation would make it 32
 
 
 def test_attention_dropout_drops_attention_weights() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tltool.errors import GateError
 from tltool.export.formats import ExportFormat
 from tltool.export.saved_model import float32_model
+from tltool.models.head_parts import STANDARDIZE
 from tltool.models.preprocessing import Preprocess
 
 ONNX_OPSET = 17
@@ -145,21 +146,37 @@ def with_even_weights(model: keras.Model) -> keras.Model:
     Each is multiplied by its largest weight, and the weights are divided by it (Nagel et al. 2019,
     arXiv:1906.04721, section 4.1). A feature that is nearly always zero may have a weight a hundred
     times the others', which one scale of eight bits then rounds to zero: where the answers of such
-    a head were 0.047 off, they are 0.008 off. A model that does not end in a dense layer stays.
+    a head were 0.047 off, they are 0.008 off. Standardisation right before that layer is folded
+    into it first. A model that does not end in a dense layer stays.
     """
     layers, head = keras.layers, model.layers[-1]
     if not isinstance(head, layers.Dense) or head.input.ndim != 2:
         return model
-    kernel, *bias = head.get_weights()  # [D, C]
+    features, kernel, bias = _end(model)
     largest = np.abs(kernel).max(axis=1)
     largest = np.where(largest > 0, largest, 1.0)
     scaling = layers.DepthwiseConv2D(1, use_bias=False)  # a weight and a scale for each feature
-    even = layers.Dense(kernel.shape[1], use_bias=bool(bias))
-    flow = scaling(layers.Reshape((1, 1, len(largest)))(head.input))
+    even = layers.Dense(kernel.shape[1])
+    flow = scaling(layers.Reshape((1, 1, len(largest)))(features))
     answers = even(layers.Reshape((len(largest),))(flow))
     scaling.set_weights([largest.reshape(1, 1, -1, 1)])
-    even.set_weights([kernel / largest[:, np.newaxis], *bias])
+    even.set_weights([kernel / largest[:, np.newaxis], bias])
     return keras.Model(model.input, answers, name=model.name)
+
+
+def _end(model: keras.Model) -> tuple[keras.KerasTensor, NDArray[Any], NDArray[Any]]:
+    """Return the input of the last dense layer, its kernel [D, C] and its bias [C].
+
+    Where nothing but dropout is between, they are those before the standardisation.
+    """
+    head = model.layers[-1]
+    kernel, bias = np.asarray(head.kernel), np.asarray(head.bias)
+    for layer in model.layers[-3:-1]:
+        if layer.name == STANDARDIZE:
+            scale = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
+            kernel = kernel / scale[:, np.newaxis]
+            return layer.input, kernel, bias - np.asarray(layer.moving_mean) @ kernel
+    return head.input, kernel, bias
 
 
 def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

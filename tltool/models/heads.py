@@ -68,7 +68,7 @@ def attach_head(
         original: what ``original`` builds, of the backbone's registry entry.
         drops: what is dropped.
         groups: of group normalisation; None for 32, or the most below that divide the units.
-        standardize: put a layer ``head_standardize`` before weights that begin at random, for
+        standardize: put a layer ``head_standardize`` before the first weights and dropout, for
             ``set_statistics``.
 
     Every layer is named ``head_…``; the pooled vector of ``gap``, ``gap_max`` and ``mlp``, and the
@@ -84,14 +84,14 @@ def attach_head(
 
 
 def _gap(features: Any, settings: HeadSettings) -> Any:
-    return classify(average(features, "head_pool"), settings)
+    return classify(standardized(average(features, "head_pool"), settings), settings)
 
 
 def _gap_max(features: Any, settings: HeadSettings) -> Any:
     mean = average(features, "head_average")
     maximum = layers.GlobalMaxPooling2D(name="head_max", dtype="float32")(features)
     pooled = layers.Concatenate(name="head_pool", dtype="float32")([mean, maximum])
-    return classify(pooled, settings)
+    return classify(standardized(pooled, settings), settings)
 
 
 def _gap_conv(features: Any, settings: HeadSettings) -> Any:
@@ -101,7 +101,7 @@ def _gap_conv(features: Any, settings: HeadSettings) -> Any:
             "DropConnect drops weights of dense layers, and the head 'gap_conv' has none.",
             hint="set model.head.kind to gap, or model.head.dropout_kind to another",
         )
-    kept = drop(features, settings)
+    kept = drop(standardized(features, settings), settings)
     conv = layers.Conv2D(
         settings.classes,
         1,
@@ -171,6 +171,7 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
     https://arxiv.org/abs/1802.04712
     """
     height, width, channels = features.shape[1:]
+    features = standardized(features, settings)
     hidden = layers.Conv2D(
         _ATTENTION_UNITS,
         1,
@@ -178,7 +179,7 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
         kernel_initializer=keras.initializers.GlorotUniform(settings.seed + 1),
         name="head_attention_hidden",
         dtype="float32",
-    )(standardized(features, settings))
+    )(features)
     score = layers.Conv2D(
         1,
         1,

@@ -12,7 +12,7 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.models.backbones import Backbone
-from tltool.models.head_parts import STANDARDIZE, set_statistics
+from tltool.models.head_parts import STANDARDIZE, for_standardized, set_statistics
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,27 @@ class Network:
         return [one for norm in norms for one in (norm.moving_mean, norm.moving_variance)]
 
     def standardize(self, features: Callable[[], np.ndarray]) -> None:
-        """Let the head see features of mean 0 and variance 1, where it has weights to draw.
+        """Let the head see features of mean 0 and variance 1, where they are pretrained.
 
         Args:
             features: returns the head's input [N, D] or [N, h, w, D] for training photos; called
                 where the head wants it.
         """
-        if STANDARDIZE in {layer.name for layer in self._head_layers}:
+        if self._standardizes:
             set_statistics(self.model.get_layer(STANDARDIZE), features())
+
+    def begin_as(self, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Give a head that is linear in the features the weights of a linear classifier.
+
+        Args:
+            kernel: [D, C], of pooled features as they are.
+            bias: [C].
+        """
+        last = self.model.get_layer("head_conv" if self.head == "gap_conv" else "head_logits")
+        if self._standardizes:
+            kernel, bias = for_standardized(self.model.get_layer(STANDARDIZE), kernel, bias)
+        last.kernel.assign(kernel.reshape(last.kernel.shape))
+        last.bias.assign(bias)
 
     def digest(self, *, head: bool = True) -> str:
         """Return a SHA-256 (hex) over all weights, or all but the head's, in the model's order."""
@@ -118,6 +131,10 @@ class Network:
                 if np.issubdtype(value.dtype, np.floating):  # not the states of random generators
                     digest.update(np.ascontiguousarray(value, np.float32).tobytes())
         return digest.hexdigest()
+
+    @property
+    def _standardizes(self) -> bool:
+        return STANDARDIZE in {layer.name for layer in self._head_layers}
 
     @property
     def _features(self) -> keras.KerasTensor:

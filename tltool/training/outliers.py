@@ -11,10 +11,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.features.sampler import spread_over_classes
+from tltool.models.standardization import floored
 
 MOST_PHOTOS = 10_000  # that a covariance is estimated from; more would only take memory
 MOST_FEATURES = 4096  # whose covariance takes a minute; as many numbers squared go into an export
-_FLOOR = 1e-6  # least variance of a direction against the mean of all
 _PREFIX = "detector_"
 
 
@@ -112,8 +112,7 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
         return None
     covariance, _ = ledoit_wolf(within, assume_centered=True)
     variances, directions = np.linalg.eigh(covariance)
-    variances = np.maximum(variances, _FLOOR * variances.mean())
-    whitening = directions / np.sqrt(variances)
+    whitening = directions / np.sqrt(floored(variances))
     return OutlierDetector(
         centre.astype(np.float32),
         whitening.astype(np.float32),

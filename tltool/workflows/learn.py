@@ -35,7 +35,6 @@ from tltool.workflows.learned import Learned
 from tltool.workflows.passes import Passes
 from tltool.workflows.phases import told_of
 from tltool.workflows.probing import (
-    begin_as_the_probe,
     solve_probe,
     tell_probe,
     tell_worse_than_probe,
@@ -255,7 +254,7 @@ class Learning:
             reached = tell_probe(self.session, probe, vectors(held.pooled), self.held)
             self.history.append({"phase": "probe", "epoch": 0, **reached})
             if self.network.head in AS_THE_PROBE:
-                begin_as_the_probe(self.network, probe)
+                self.network.begin_as(probe.kernel, probe.bias)
                 start = "probe"
         measures = loss_and_accuracy(self.head(held.pooled), self.held.labels)
         self.best.offer(measures, phase=start, epoch=0)

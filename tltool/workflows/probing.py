@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from tltool.features.views import PhotoSource
-from tltool.models.network import Network
 from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
 from tltool.workflows.balance import Balance
@@ -79,13 +78,6 @@ def has_random_weights(session: Session) -> bool:
 def features_told(session: Session) -> str:
     """Return what the features of untouched photos are called."""
     return "random features" if has_random_weights(session) else "pretrained features"
-
-
-def begin_as_the_probe(network: Network, probe: Probe) -> None:
-    """Give the probe's solution to one of the heads ``AS_THE_PROBE``."""
-    last = network.model.get_layer("head_conv" if network.head == "gap_conv" else "head_logits")
-    last.kernel.assign(probe.kernel.reshape(last.kernel.shape))
-    last.bias.assign(probe.bias)
 
 
 def tell_worse_than_probe(
