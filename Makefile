@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+FAST := not slow and not thorough and not photos and not pretrained
 
-.PHONY: help venv demo test test-fast lint format wheel lock docs bench image-check clean
+.PHONY: help venv demo test test-fast test-versions lint format wheel lock docs bench image-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +17,7 @@ venv: $(STAMP) ## the virtual environment with tltool and its tools, from the lo
 # The build tools come first and from their own lock, so that nothing unlocked is fetched to build
 # the one dependency without a wheel, or tltool.
 $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"tltool needs Python 3.11 to 3.13 and {sys.executable} is {v[0]}.{v[1]}; name another with: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -c 'import re, sys; known = re.findall(r":: (3\.\d+)", open("pyproject.toml").read()); own = "%d.%d" % sys.version_info[:2]; sys.exit(0 if own in known else "tltool needs Python %s to %s and %s is %s; name another with: make PYTHON=/path/to/python%s" % (known[0], known[-1], sys.executable, own, known[-1]))'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements/build.txt
 	$(PIP) --require-hashes --no-build-isolation -r requirements/dev.txt
@@ -26,22 +27,29 @@ $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## the main job on 1797 handwritten digits, start to end
 	$(BIN)/tltool demo
 
-# what shows the same once more for another case takes longest: CI asks for it
+# What shows the same once more for another case takes longest: CI asks for it. What each test took
+# is in build/test-durations.txt.
 test: $(STAMP) ## the tests; with TLTOOL_THOROUGH=1 all of them, as in CI
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(TLTOOL_THOROUGH),,-m "not thorough")
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cpu-limit 10 --cpu-table build/test-durations.txt \
+	  $(if $(TLTOOL_THOROUGH),,-m "not thorough")
 
 test-fast: $(STAMP) ## the tests that need neither weights nor photos and take no time
-	$(BIN)/python -m pytest -m "not slow and not thorough and not photos and not pretrained"
+	$(BIN)/python -m pytest -m "$(FAST)"
 
-lint: $(STAMP) ## form, types, layers, spelling, dependencies, dead code, generated docs
+test-versions: $(STAMP) ## what depends on Python itself, on every other version that pyproject.toml names
+	$(BIN)/python .ci/python_versions.py test "$(FAST)"
+
+lint: $(STAMP) ## syntax of every Python version, form, types, layers, spelling, dependencies, dead code, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/python_versions.py compile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/deptry tltool
 	$(BIN)/vulture
 	[ ! -x $(BIN)/hadolint ] || $(BIN)/hadolint Dockerfile
+	$(BIN)/python docs/words.py
 	$(BIN)/python docs/generate.py --check
 
 format: $(STAMP) ## put the code into the house's form
@@ -63,8 +71,8 @@ lock: $(STAMP) ## resolve the requirements anew
 bench: $(STAMP) ## measure against the usual way (needs TLTOOL_TEST_DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py
 
-image-check: ## build the image and prove a run in it to the bit; takes minutes
+image-check: ## build the image and check that a run in it is bit-identical; takes minutes
 	.ci/image_check.sh
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,4 +1,4 @@
-"""What tests with real photos and real weights need, and when a lack of it is a failure."""
+"""What tests with real images and real weights need, and when a lack of it is a failure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ import pytest
 
 from tltool.errors import EnvironmentProblem
 from tltool.events import SilentObserver
+
+pytest_plugins = ["tests.cpu_time"]
+
+DEAR_FIXTURES = ("trained", "live", "exported", "browser")
+"""Session fixtures that take seconds: tests that share one run in one process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests belong into one process, so that no shared fixture is built twice."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        shared = next((name for name in DEAR_FIXTURES if name in names), None)
+        item.add_marker(
+            pytest.mark.xdist_group(f"{item.path.parent.name}/{shared or item.path.name}")
+        )
 
 
 def _missing(what: str) -> None:
@@ -30,7 +45,7 @@ def photos_dir() -> Path:
 @pytest.fixture(scope="session")
 def vgg16_weights() -> Path:
     """File of the real VGG16 weights, fetched into the user's store once."""
-    from tltool.weights.sources import obtain
+    from tltool.weights.fetch_weights import obtain
 
     try:
         return obtain("vgg16", offline=False, observer=SilentObserver()).path

@@ -7,8 +7,8 @@ python benchmarks/data_check.py copies
 Reads flowers128 and hymenoptera from TLTOOL_TEST_DATA. `speed` compares, in alternating rounds of
 one process, the whole check with one plain decode of all files by TensorFlow, and in fresh
 processes the command with a program that does nothing but that decode. `memory` checks generated
-JPEG files of 32 pixels. `copies` counts the clusters among the photos as they are, then plants
-changed copies of each kind (seed 0) and counts which are found with the photo that they come from:
+JPEG files of 32 pixels. `copies` counts the clusters among the unchanged images, then plants
+changed copies of each kind (seed 0) and counts which are found with the image that they come from:
 by hash and detail alone, and with the features of VGG16, whose weights must be at hand.
 """
 
@@ -74,10 +74,10 @@ def _decoded(paths: list[str], kept: Callable):
 
 
 def speed(rounds: int) -> None:
-    from tltool.data.checks.scan import scan
+    from tltool.data.checks.scan_files import scan_files
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
-    from tltool.workflows.check import check
+    from tltool.workflows.check_data import check_data
 
     folder = PHOTOS / "flowers128"
     listing = read_folder(folder)
@@ -88,10 +88,10 @@ def speed(rounds: int) -> None:
     ways = {
         "plain decode, images": lambda: plain_images(paths),
         "plain decode, shapes in batches": lambda: plain_shapes(paths),
-        "the pass over the files": lambda: scan(
+        "the pass over the files": lambda: scan_files(
             listing.items, max_pixels=10**8, image_size=224, observer=quiet
         ),
-        "the whole check with its report": lambda: check(folder, report=out),
+        "the whole check with its report": lambda: check_data(folder, out=out),
     }
     first = {name: clock(work) for name, work in ways.items()}
     found = [{name: clock(work) for name, work in ways.items()} for _ in range(rounds)]
@@ -104,7 +104,7 @@ def speed(rounds: int) -> None:
         print(f"| {name} | {middle:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
     commands = {
         "process: plain decode, images": [sys.executable, "-c", PLAIN, str(folder)],
-        "process: tltool data check": ["tltool", "data", "check", str(folder), "--report", out],
+        "process: tltool data check": ["tltool", "data", "check", str(folder), "--out", out],
     }
     took = [
         {
@@ -141,10 +141,10 @@ def memory(files: int) -> None:
 
 
 def one(folder: str, report: str) -> None:
-    from tltool.workflows.check import check
+    from tltool.workflows.check_data import check_data
 
     started = time.perf_counter()
-    result = check(folder, report=report).result
+    result = check_data(folder, out=report).result
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = time.perf_counter() - started
     print(f"| {result.images} | {seconds:.1f} | {peak:.0f} |", flush=True)
@@ -152,13 +152,12 @@ def one(folder: str, report: str) -> None:
 
 def copies() -> None:
     names = ("hymenoptera", "flowers128")
-    print("| photos as they are | n | clusters | with features |\n|---|---|---|---|")
+    print("| unchanged images | n | clusters | with features |\n|---|---|---|---|")
     for name in names:
         items = scanned(PHOTOS / name)
-        print(
-            f"| {name} | {len(items)} | {' | '.join(str(len(found)) for found in sought(items))} |"
-        )
-    print("\n| photos | copy | found | with features |\n|---|---|---|---|")
+        counts = [str(len(clusters)) for clusters in clusters_of(items)]
+        print(f"| {name} | {len(items)} | {' | '.join(counts)} |")
+    print("\n| images | copy | found | with features |\n|---|---|---|---|")
     for name in names:
         paths = sorted((PHOTOS / name).rglob("*.jp*g"))
         for kind, change in KINDS.items():
@@ -169,40 +168,40 @@ def copies() -> None:
 
 
 def rate(found: int, count: int) -> str:
-    from tltool.evaluation.intervals import wilson
+    from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 
-    low, high = wilson(found, count)
+    low, high = wilson_interval(found, count)
     return f"{found} of {count} ({low:.3f} to {high:.3f})"
 
 
 def scanned(folder: Path) -> list:
-    from tltool.data.checks.scan import scan
+    from tltool.data.checks.scan_files import scan_files
     from tltool.data.sources.folder import read_folder
     from tltool.events import SilentObserver
 
     items = read_folder(folder).items
-    return scan(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
+    return scan_files(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
 
 
-def sought(items: list) -> list:
+def clusters_of(items: list) -> list:
     """Return the clusters without and with features."""
-    from tltool.data.duplicates import find_copies
+    from tltool.data.duplicates.find_duplicates import cluster_duplicates
     from tltool.events import SilentObserver
-    from tltool.features.likeness import Likeness
-    from tltool.weights.store import find
+    from tltool.features.embedding_similarity import EmbeddingSimilarity
+    from tltool.weights.weights_store import find
 
     with tempfile.TemporaryDirectory() as cache:
-        likeness = Likeness(find("vgg16"), Path(cache), SilentObserver())
+        similarity = EmbeddingSimilarity(find("vgg16"), Path(cache), SilentObserver())
         return [
-            find_copies(items).clusters,
-            find_copies(items, second_opinion=likeness).clusters,
+            cluster_duplicates(items).clusters,
+            cluster_duplicates(items, verify_pairs=similarity).clusters,
         ]
 
 
 def planted(paths: list[Path], chosen: np.ndarray, change: Callable) -> list[int]:
-    """Return how many changed copies are found with the photo that they come from.
+    """Return how many changed copies are found with the image that they come from.
 
-    Without and with features. A cluster of different photos would not count.
+    Without and with features. A cluster of different images would not count.
     """
     with tempfile.TemporaryDirectory() as folder:
         for number in chosen:
@@ -213,7 +212,7 @@ def planted(paths: list[Path], chosen: np.ndarray, change: Callable) -> list[int
         items = scanned(Path(folder))
         return [
             sum(len({items[i].path.name for i in cluster.members}) == 1 for cluster in clusters)
-            for clusters in sought(items)
+            for clusters in clusters_of(items)
         ]
 
 

@@ -1,10 +1,10 @@
-"""What evaluation and report add to a whole run of the default recipe.
+"""The time that evaluation and report add to a run of the default recipe.
 
 python -m benchmarks.evaluation [--rounds 3] [--recipe vgg16]
 
-Reads hymenoptera from TLTOOL_TEST_DATA: its train photos train, its val photos are the validation
-part. Each step between the last epoch and the export is timed where the run itself does it, and
-compared with the rest of the run. Prints Markdown.
+Reads hymenoptera from TLTOOL_TEST_DATA; its val images are the validation set. Each step between
+the last epoch and the export is timed inside the run, and compared with the rest of the run. Prints
+Markdown.
 """
 
 import argparse
@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from tltool.recipe.load import load_recipe
-from tltool.workflows import conclude, report
 from tltool.workflows.finetune import finetune
+from tltool.workflows.training_run import finish, report
 
 STEPS = {
-    "temperature, reject option": (conclude, "calibrate"),
-    "answers to the photos": (conclude, "_evaluated"),
-    "labels that look wrong": (conclude, "find_suspects"),
-    "figures, intervals, slices": (conclude, "_metrics"),
-    "tables and plots": (conclude, "_write_results"),
-    "Grad-CAM of the worst mistakes": (report, "heat_pictures"),
-    "the page itself": (report, "write_report"),
+    "calibration, OOD threshold": (finish, "calibrate"),
+    "predictions": (finish, "_evaluated"),
+    "label errors": (finish, "find_label_errors"),
+    "metrics, intervals, slices": (finish, "_metrics"),
+    "tables and plots": (finish, "_write_results"),
+    "Grad-CAM of the worst errors": (report, "heat_map_images"),
+    "report page": (report, "write_report"),
 }
 
 
 def timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
-    """Return ``function`` with its wall seconds noted under ``name``."""
+    """Return ``function`` with its wall time recorded under ``name``."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -46,7 +46,7 @@ def timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) ->
     return run
 
 
-def one_run(recipe: str, photos: Path, folder: Path) -> tuple[dict[str, float], float, int]:
+def one_run(recipe: str, data: Path, folder: Path) -> tuple[dict[str, float], float, int]:
     """Train once; return seconds by step, seconds of the whole run, and bytes of the page."""
     seconds: dict[str, float] = {}
     before = {name: getattr(room, function) for name, (room, function) in STEPS.items()}
@@ -54,7 +54,7 @@ def one_run(recipe: str, photos: Path, folder: Path) -> tuple[dict[str, float], 
         setattr(room, function, timed(before[name], name, seconds))
     try:
         result = finetune(
-            photos, recipe=load_recipe(recipe), out=folder / "run", saved_models=folder / "exports"
+            data, recipe=load_recipe(recipe), out=folder / "run", saved_models=folder / "exports"
         )
     finally:
         for name, (room, function) in STEPS.items():
@@ -67,22 +67,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recipe", default="vgg16")
-    given = parser.parse_args()
-    photos = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
+    options = parser.parse_args()
+    data = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
     rounds = []
-    for _ in range(given.rounds):
+    for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            rounds.append(one_run(given.recipe, photos, Path(folder)))
+            rounds.append(one_run(options.recipe, data, Path(folder)))
     rest = statistics.median(total - sum(steps.values()) for steps, total, _ in rounds)
-    print(f"`{given.recipe}`, hymenoptera, medians of {given.rounds} runs.\n")
-    print("| step | seconds | of the rest of the run |\n|---|---|---|")
+    print(f"`{options.recipe}`, hymenoptera, medians of {options.rounds} runs.\n")
+    print("| step | seconds | share of the rest of the run |\n|---|---|---|")
     for name in STEPS:
         spent = statistics.median(steps[name] for steps, _, _ in rounds)
         print(f"| {name} | {spent:.2f} | {spent / rest:.1%} |")
     spent = statistics.median(sum(steps.values()) for steps, _, _ in rounds)
     print(f"| **evaluation and report** | {spent:.2f} | {spent / rest:.1%} |")
     print(f"| audit, training, export | {rest:.1f} | |")
-    print(f"\nThe page has {max(page for _, _, page in rounds) / 1e6:.2f} MB.")
+    print(f"\nThe report has {max(page for _, _, page in rounds) / 1e6:.2f} MB.")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Wrong labels: 5 % of flowers128's labels are flipped; how many of the first suspects are these?
+"""Label errors: 5 % of the labels of flowers128 are flipped; how many are found?
 
 python benchmarks/label_errors.py [--size 128] [--seeds 0,1,2,3,4,5] [--share 0.05]
 
-Reads flowers128 from TLTOOL_TEST_DATA, real VGG16 weights. A label is flipped to one of the other
-classes with equal chance. What is no flip counts as false, although some of the labels as they came
-are wrong too: the last column says how many of the false ones are suspects without any flip.
+Reads flowers128 from TLTOOL_TEST_DATA; VGG16 with pretrained weights. A label is flipped to one of
+the other classes with equal probability. An issue that was not flipped counts as a false positive,
+although some original labels are wrong too: the table says how many of the false positives are
+issues without any flip.
 """
 
 import argparse
@@ -14,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
-from tltool.data.duplicates import find_copies
+from tltool.data.duplicates.find_duplicates import cluster_duplicates
 from tltool.data.sources.open import read_source
-from tltool.evaluation.intervals import wilson
-from tltool.evaluation.label_errors import LabelErrors, label_errors
+from tltool.evaluation.label_errors import LabelErrors, find_label_issues
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.events import SilentObserver
-from tltool.models.backbones import get_backbone
-from tltool.recipe.schema import ProbeSection
+from tltool.models.backbone_registry import get_backbone
+from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.divide import groups_of
-from tltool.workflows.pooled import pooled_features
+from tltool.workflows.dataset.embeddings import extract_embeddings
+from tltool.workflows.dataset.splitting import group_numbers
 
 FIRST = 100
 
@@ -38,18 +39,18 @@ def flowers() -> Catalog:
     return checked.catalog
 
 
-def suspects(
+def find_issues(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int, seed: int
 ) -> LabelErrors:
-    """Return what a run finds, its strength chosen by its probe."""
+    """Return the label issues as a run finds them, with the regularisation of its probe."""
     settings = ProbeSection()
-    how = {"strengths": list(settings.strengths), "folds": settings.folds}
-    probe = fit_probe(features, labels, classes=classes, weights=None, seed=seed, **how)
-    found = label_errors(
+    options = {"c_values": list(settings.c_values), "folds": settings.folds}
+    probe = fit_probe(features, labels, classes=classes, weights=None, seed=seed, **options)
+    errors = find_label_issues(
         features, labels, groups, classes=classes, strength=probe.strength, seed=seed
     )
-    assert found is not None
-    return found
+    assert errors is not None
+    return errors
 
 
 def main() -> None:
@@ -57,44 +58,44 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seeds", default="0,1,2,3,4,5")
     parser.add_argument("--share", type=float, default=0.05)
-    given = parser.parse_args()
+    options = parser.parse_args()
     catalog = flowers()
-    pooled = pooled_features(
+    pooled = extract_embeddings(
         catalog,
         get_backbone("vgg16"),
-        image_size=given.size,
+        image_size=options.size,
         resize="crop",
         offline=False,
         observer=SilentObserver(),
     )
     true, classes = catalog.labels(), len(catalog.class_names)
-    groups = groups_of(catalog, find_copies(catalog.items).clusters)
-    print(f"VGG16 at {given.size} pixels, n = {len(true)}, {given.share:.0%} flipped.\n")
+    groups = group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
+    print(f"VGG16 at {options.size} pixels, n = {len(true)}, {options.share:.0%} flipped.\n")
     print(
-        f"| seed | of the first {FIRST} flipped (95 %) | right class suggested | suspects | "
-        "flipped ones found | false among the first that are suspects without flips | seconds |"
+        f"| seed | precision of the first {FIRST} (95 %) | true class suggested | issues | "
+        "recall of flipped labels | false positives that are issues without flips | seconds |"
     )
     print("|---|---|---|---|---|---|---|")
-    for seed in map(int, given.seeds.split(",")):
+    for seed in map(int, options.seeds.split(",")):
         rng = np.random.default_rng(seed)
-        flipped = rng.permutation(len(true))[: round(given.share * len(true))]
+        flipped = rng.permutation(len(true))[: round(options.share * len(true))]
         labels = true.copy()
         labels[flipped] = (true[flipped] + rng.integers(1, classes, len(flipped))) % classes
         clean = {
-            one.index for one in suspects(pooled.features, true, groups, classes, seed).suspects
+            one.index for one in find_issues(pooled.features, true, groups, classes, seed).issues
         }
         started = time.perf_counter()
-        found = suspects(pooled.features, labels, groups, classes, seed).suspects
+        issues = find_issues(pooled.features, labels, groups, classes, seed).issues
         seconds = time.perf_counter() - started
         wrong = set(flipped.tolist())
-        hits = [one for one in found[:FIRST] if one.index in wrong]
-        false = [one for one in found[:FIRST] if one.index not in wrong]
-        low, high = wilson(len(hits), FIRST)
+        hits = [one for one in issues[:FIRST] if one.index in wrong]
+        false = [one for one in issues[:FIRST] if one.index not in wrong]
+        low, high = wilson_interval(len(hits), FIRST)
         suggested = sum(one.suggested == true[one.index] for one in hits)
-        all_found = sum(one.index in wrong for one in found)
+        recalled = sum(one.index in wrong for one in issues)
         print(
             f"| {seed} | {len(hits) / FIRST:.2f} ({low:.2f} to {high:.2f}) | {suggested} of "
-            f"{len(hits)} | {len(found)} | {all_found} of {len(flipped)} | "
+            f"{len(hits)} | {len(issues)} | {recalled} of {len(flipped)} | "
             f"{sum(one.index in clean for one in false)} of {len(false)} | {seconds:.1f} |"
         )
 

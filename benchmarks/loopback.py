@@ -1,4 +1,4 @@
-"""`tltool serve` as a process, and HTTP connections to it that count every byte."""
+"""Run `tltool serve` as a process, and HTTP connections to it with control over every byte."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         port: on the loopback interface.
-        name: of the model in addresses.
-        process: that serves.
+        name: of the model in URLs.
+        process: of the server.
     """
 
     port: int
@@ -37,23 +37,23 @@ def served(
     """Run `tltool serve` until the context ends; ``env`` adds to its environment."""
     program = "from tltool.cli.main import run; run()"
     command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", *options]
-    whole = {**os.environ, **(env or {})}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=whole) as process:
+    environment = {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stderr:
-            found = re.search(r"http://[^:]+:(\d+)/v1/models/(\S+):predict", line)
-            if found:
+            url = re.search(r"http://[^:]+:(\d+)/v1/models/(\S+):predict", line)
+            if url:
                 break
         else:
             raise SystemExit("the server did not start")
         try:
-            yield Served(int(found[1]), found[2], process)
+            yield Served(int(url[1]), url[2], process)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
 
 
 def post(path: str, body: bytes, kind: str = "application/json") -> bytes:
-    """Return a whole request."""
+    """Return a complete request."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -62,12 +62,12 @@ def post(path: str, body: bytes, kind: str = "application/json") -> bytes:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back.
+class Response:
+    """A response of the server.
 
     Attributes:
-        status: of HTTP.
-        body: the rest.
+        status: HTTP status code.
+        body: of the response.
         last: whether the server will close the connection.
     """
 
@@ -96,18 +96,18 @@ class Connection:
         with suppress(OSError):
             await self.writer.wait_closed()
 
-    async def ask(self, request: bytes) -> Answer:
-        """Send a whole request and return the whole answer.
+    async def send(self, request: bytes) -> Response:
+        """Send a request and return the complete response.
 
         Raises:
-            OSError, EOFError: the connection ended before the answer did.
+            OSError, EOFError: the connection ended before the response did.
         """
         self.writer.write(request)
-        return await self.answer()
+        return await self.response()
 
-    async def answer(self) -> Answer:
-        """Return the next answer."""
+    async def response(self) -> Response:
+        """Return the next response."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = int(re.search(rb"content-length: (\d+)", head)[1])
         body = await self.reader.readexactly(length)
-        return Answer(int(head.split(b" ", 2)[1]), body, b"connection: close" in head)
+        return Response(int(head.split(b" ", 2)[1]), body, b"connection: close" in head)

@@ -1,4 +1,4 @@
-"""What several of these programs put together: photos, networks, and one phase of training."""
+"""Shared by several benchmarks: images, networks, and one phase of training."""
 
 import os
 from pathlib import Path
@@ -8,38 +8,38 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
-from tltool.data.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.recipe.load import load_recipe
-from tltool.training.best import BestModel
-from tltool.training.live import live_data
-from tltool.training.loop import Trainer
-from tltool.training.measure import HeadLogits, Pooling
+from tltool.training.early_stopping import BestModel
+from tltool.training.live_phase import live_data
 from tltool.training.optimizers import Group
-from tltool.training.plan import Changes, PhaseData
+from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
-from tltool.workflows.unpack import phase_plan
+from tltool.training.training_loop import Trainer
+from tltool.training.validation import HeadLogits, Pooling
+from tltool.workflows.training_run.phases import phase_plan
 
 SIDE = 224
 
 
-def hymenoptera(count: int, *, batch_size: int = 32) -> PhotoSource:
-    """Return about ``count`` of its training photos, which must be in TLTOOL_TEST_DATA."""
+def hymenoptera(count: int, *, batch_size: int = 32) -> ImageSource:
+    """Return about ``count`` training images of hymenoptera in TLTOOL_TEST_DATA."""
     folder = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
     items = [item for item in read_folder(folder).items if item.given_split == "train"]
     items = items[:: max(1, len(items) // count)][:count]
     labels = np.array([int(item.label == "bees") for item in items])
-    return PhotoSource(items, labels, 2, DecodeSpec(SIDE, SIDE, "crop"), batch_size)
+    return ImageSource(items, labels, 2, DecodeSpec(SIDE, SIDE, "crop"), batch_size)
 
 
 def network(name: str) -> Network:
-    """Return a classifier of two classes with random weights, which cost what others cost."""
+    """Return a classifier of two classes with random weights; its speed is that of any weights."""
     backbone = get_backbone(name)
     model = build_model(
         backbone,
@@ -55,17 +55,19 @@ def network(name: str) -> Network:
     return Network(model, backbone, "gap")
 
 
-def changes(photos: AugmentSpec) -> Changes:
-    """Return the changes of photos alone, in every epoch."""
-    return Changes(photos, FeatureSpec(), mixed_epochs=99)
+def schedule(spec: AugmentSpec) -> AugmentationSchedule:
+    """Return augmentation of images alone, in every epoch."""
+    return AugmentationSchedule(spec, FeatureSpec(), mixed_epochs=99)
 
 
-def live(net: Network, train: PhotoSource, augment: AugmentSpec, precision: Precision) -> PhaseData:
-    """Return a live phase that is validated on the photos that it trains on."""
+def live_phase(
+    net: Network, train: ImageSource, augment: AugmentSpec, precision: Precision
+) -> PhaseData:
+    """Return a phase without cache that is validated on its training images."""
     return live_data(
         train,
         train,
-        changes=changes(augment),
+        augmentation=schedule(augment),
         to_pooled=Pooling(net.images_to_pooled, precision),
         head=HeadLogits(net.pooled_to_logits),
         sampler=Sampler(train.labels, seed=0),
@@ -76,7 +78,7 @@ def live(net: Network, train: PhotoSource, augment: AugmentSpec, precision: Prec
 def trainer(
     net: Network, part: keras.Model, precision: Precision, *, stage: str, steps: int
 ) -> Trainer:
-    """Return what trains ``part`` from ``stage`` on, as the recipe vgg16 does, for two epochs."""
+    """Return a trainer of ``part`` from ``stage`` on, as in the recipe vgg16, for two epochs."""
     plan = phase_plan(
         load_recipe("vgg16"),
         "finetune",

@@ -1,10 +1,11 @@
-"""What `tltool serve` does under requests as the world sends them, and when it is told to stop.
+"""Robustness of `tltool serve` against invalid requests and during a shutdown under load.
 
-python -m benchmarks.serving_robustness MODEL_BASE_DIR PHOTOS [--requests 10000] [--clients 16]
+python -m benchmarks.serving_robustness MODEL_BASE_DIR IMAGES [--requests 10000] [--clients 16]
 
-5 % of the requests bring a damaged photo, 1 % are too large, 1 % hang up, 1 % trickle. Every answer
-is compared with the model's own, asked without a server. Then SIGTERM comes under full load. Prints
-Markdown; ends with exit status 1 if an answer was wrong, missing or a 5xx, or if memory grew.
+5 % of the requests contain a damaged image, 1 % are too large, 1 % disconnect, 1 % are sent byte by
+byte. Every response is compared with the prediction of the model without a server. Then SIGTERM is
+sent under full load. Prints Markdown; the exit status is 1 if a response was wrong, missing or a
+5xx, or if memory grew.
 """
 
 import argparse
@@ -42,13 +43,13 @@ Truth = Mapping[bytes, tuple[bool, np.ndarray]]
 
 @dataclass(frozen=True)
 class Job:
-    """A request, and what must come back.
+    """A request and the expected response.
 
     Attributes:
-        kind: a word for the table.
+        kind: name for the table.
         request: all its bytes.
-        statuses: of HTTP, one of which it must get.
-        check: says whether the body is right.
+        statuses: allowed HTTP status codes.
+        check: returns whether the body is right.
     """
 
     kind: str
@@ -59,11 +60,11 @@ class Job:
 
 @dataclass
 class Tally:
-    """What came of it.
+    """The outcomes of all requests.
 
     Attributes:
         outcomes: how often each kind of request had each outcome.
-        wrong: what should not have happened, in words.
+        wrong: descriptions of wrong responses.
         memory: MiB of the server, over time.
     """
 
@@ -71,11 +72,11 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
 
-    def count(self, kind: str, outcome: str, *, right: bool, told: object = "") -> None:
+    def count(self, kind: str, outcome: str, *, right: bool, detail: object = "") -> None:
         """Count one request."""
         self.outcomes[kind, outcome] += 1
         if not right:
-            self.wrong.append(f"{kind}: {outcome} {told}")
+            self.wrong.append(f"{kind}: {outcome} {detail}")
 
 
 def bomb(side: int = 30_000) -> bytes:
@@ -89,34 +90,34 @@ def bomb(side: int = 30_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
 
 
-def damaged(photos: Sequence[bytes]) -> list[bytes]:
-    """Return what is sent as a photo and is none."""
+def damaged(images: Sequence[bytes]) -> list[bytes]:
+    """Return contents that are no valid images."""
     noise = random.Random(0).randbytes(5000)
-    cut = [photo[: len(photo) // 3] for photo in photos[:3]]
-    return [b"no photo at all", noise, photos[0][:20] + noise, *cut]
+    cut = [image[: len(image) // 3] for image in images[:3]]
+    return [b"no image at all", noise, images[0][:20] + noise, *cut]
 
 
 def _same(truth: tuple[bool, np.ndarray], ok: bool, class_id: int, confidence: float) -> bool:
-    known, expected = truth
-    if not (known and ok):
-        return known == ok
+    expected_ok, expected = truth
+    if not (expected_ok and ok):
+        return expected_ok == ok
     return class_id == int(expected.argmax()) and abs(confidence - expected.max()) <= TOLERANCE
 
 
 def classify_job(kind: str, contents: Sequence[bytes], truth: Truth) -> Job:
-    """Return an upload to ``/v1/classify``: one photo as it is, several in a form."""
+    """Return an upload to ``/v1/classify``: one image as the body, several in a form."""
 
     def check(body: bytes) -> bool:
-        found = json.loads(body)["results"]
-        return len(found) == len(contents) and all(
+        results = json.loads(body)["results"]
+        return len(results) == len(contents) and all(
             _same(truth[one], item["ok"], item.get("class_id", -1), item.get("confidence", 0.0))
-            for one, item in zip(contents, found, strict=True)
+            for one, item in zip(contents, results, strict=True)
         )
 
     if len(contents) == 1:
         return Job(kind, post("/v1/classify", contents[0], "image/jpeg"), check=check)
     parts = [
-        b'--edge\r\nContent-Disposition: form-data; name="photo"; filename="%d"\r\n\r\n%b\r\n'
+        b'--edge\r\nContent-Disposition: form-data; name="image"; filename="%d"\r\n\r\n%b\r\n'
         % (number, content)
         for number, content in enumerate(contents)
     ]
@@ -125,68 +126,69 @@ def classify_job(kind: str, contents: Sequence[bytes], truth: Truth) -> Job:
 
 
 def predict_job(kind: str, contents: Sequence[bytes], truth: Truth, *, name: str, row: bool) -> Job:
-    """Return a request in TensorFlow Serving's form."""
+    """Return a predict request of TensorFlow Serving's REST API."""
 
     def check(body: bytes) -> bool:
         document = json.loads(body)
         if row:
-            found = [(r["ok"], r["class_id"], r["confidence"]) for r in document["predictions"]]
+            results = [(r["ok"], r["class_id"], r["confidence"]) for r in document["predictions"]]
         else:
             columns = document["outputs"]
-            wanted = (columns[key] for key in ("ok", "class_id", "confidence"))
-            found = list(zip(*wanted, strict=True))
-        return len(found) == len(contents) and all(
-            _same(truth[one], *item) for one, item in zip(contents, found, strict=True)
+            keys = ("ok", "class_id", "confidence")
+            results = list(zip(*(columns[key] for key in keys), strict=True))
+        return len(results) == len(contents) and all(
+            _same(truth[one], *item) for one, item in zip(contents, results, strict=True)
         )
 
     items = [{"b64": base64.b64encode(content).decode()} for content in contents]
-    asked = {"instances": items} if row else {"inputs": {"image_bytes": items}}
-    return Job(kind, post(f"/v1/models/{name}:predict", json.dumps(asked).encode()), check=check)
+    document = {"instances": items} if row else {"inputs": {"image_bytes": items}}
+    return Job(kind, post(f"/v1/models/{name}:predict", json.dumps(document).encode()), check=check)
 
 
 def too_large(name: str, body_bytes: int) -> list[Job]:
-    """Return one request of every kind that must be refused for its size."""
+    """Return one request of every kind that is too large."""
     body = bytes(body_bytes + 1)
-    announced = post("/v1/classify", body, "image/png")
+    with_length = post("/v1/classify", body, "image/png")
     head = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunked = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     predict = post(f"/v1/models/{name}:predict", body)
     pixels = post("/v1/classify", bomb(), "image/png")
-    return [Job("too large", one, (413,)) for one in (announced, chunked, predict, pixels)]
+    return [Job("too large", one, (413,)) for one in (with_length, chunked, predict, pixels)]
 
 
-class Storm:
-    """Requests of all kinds, from many clients at once.
+class LoadTest:
+    """Requests of all kinds, from many concurrent clients.
 
     Args:
-        port, name: of the server and its model.
-        photos: that it can decode.
-        truth: what the model says of every content that is sent.
-        body_bytes: that a request may have.
-        seed: of the order.
+        port: of the server.
+        name: of its model.
+        images: encoded images that it can decode.
+        truth: expected ``ok`` and probabilities of every content.
+        body_bytes: largest request body that the server accepts.
+        seed: for the order of the requests.
     """
 
     def __init__(
         self,
         port: int,
         name: str,
-        photos: Sequence[bytes],
+        images: Sequence[bytes],
         *,
         truth: Truth,
         body_bytes: int,
         seed: int = 0,
     ) -> None:
-        self.port, self.name, self.photos, self.truth = port, name, photos, truth
+        self.port, self.name, self.images, self.truth = port, name, images, truth
         self.rng = random.Random(seed)
         self.large = itertools.cycle(too_large(name, body_bytes))
-        self.bad = damaged(photos)
+        self.bad = damaged(images)
         self.tally = Tally()
 
     def job(self, kind: str) -> Job:
-        """Return a request that brings photos, whole or damaged."""
+        """Return a request with images, valid or damaged."""
         count = self.rng.choice((1, 1, 1, 2, 3))
-        contents = self.rng.choices(self.photos, k=count)
-        if kind == "damaged":  # among whole ones, which must be answered all the same
+        contents = self.rng.choices(self.images, k=count)
+        if kind == "damaged":  # one of several images; the others must be classified
             contents[self.rng.randrange(count)] = self.rng.choice(self.bad)
         if self.rng.random() < 0.5:
             return classify_job(kind, contents, self.truth)
@@ -194,7 +196,7 @@ class Storm:
         return predict_job(kind, contents, self.truth, name=self.name, row=row)
 
     async def run(self, requests: int, clients: int, sample: Callable[[], float]) -> Tally:
-        """Send them all; ``sample`` is asked for the memory eleven times."""
+        """Send all requests; ``sample`` returns the memory and is called eleven times."""
         kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * requests))]
         kinds += ["whole"] * (requests - len(kinds))
         self.rng.shuffle(kinds)
@@ -229,108 +231,108 @@ class Storm:
             return True
         job = next(self.large) if kind == "too large" else self.job(kind)
         try:
-            answer = await connection.ask(job.request)
+            response = await connection.send(job.request)
         except GONE as error:
-            self.tally.count(kind, "no answer", right=False, told=repr(error))
+            self.tally.count(kind, "no response", right=False, detail=repr(error))
             return True
-        right = answer.status in job.statuses and job.check(answer.body)
-        self.tally.count(kind, str(answer.status), right=right, told=answer.body[:200])
-        return answer.last
+        right = response.status in job.statuses and job.check(response.body)
+        self.tally.count(kind, str(response.status), right=right, detail=response.body[:200])
+        return response.last
 
     async def trickle(self, number: int, gate: asyncio.Semaphore) -> None:
-        """Send a byte now and then, of the head or of the body, until the server has enough."""
+        """Send single bytes with pauses, of the header or the body, until the server gives up."""
         kind = ("trickle, head", "trickle, body")[number % 2]
         request = self.job(kind).request
         begin = 0 if kind == "trickle, head" else request.index(b"\r\n\r\n") + 4
         async with gate, Connection(self.port) as connection:
             connection.writer.write(request[:begin])
-            answer = asyncio.create_task(connection.answer())
+            response = asyncio.create_task(connection.response())
             for position in range(begin, len(request)):
                 connection.writer.write(request[position : position + 1])
-                done, _ = await asyncio.wait([answer], timeout=0.25)
+                done, _ = await asyncio.wait([response], timeout=0.25)
                 if done:
                     break
             try:
-                outcome = str((await answer).status)
+                outcome = str((await response).status)
             except GONE:
                 outcome = "closed"
         self.tally.count(kind, outcome, right=outcome in ("closed", "408"))
 
 
-async def stopped_under_load(storm: Storm, stop: Callable[[], None], clients: int) -> Tally:
-    """Call ``stop`` while ``clients`` ask without a pause; half of them reconnect every time."""
-    tally, begun = Tally(), asyncio.Event()
+async def stopped_under_load(load: LoadTest, stop: Callable[[], None], clients: int) -> Tally:
+    """Call ``stop`` while ``clients`` send without a pause; half of them reconnect every time."""
+    tally, started = Tally(), asyncio.Event()
 
     async def client(keeps: bool) -> None:
         while True:
-            connection = Connection(storm.port)
+            connection = Connection(load.port)
             try:
                 await connection.__aenter__()
             except OSError:
-                tally.count("stopping", "not let in", right=True)
+                tally.count("stopping", "not accepted", right=True)
                 return
             try:
-                while await ask(connection) and keeps:
+                while await send(connection) and keeps:
                     pass
             except GONE as error:
-                tally.count("stopping", "no answer", right=False, told=repr(error))
+                tally.count("stopping", "no response", right=False, detail=repr(error))
             await connection.__aexit__(None, None, None)
 
-    async def ask(connection: Connection) -> bool:
-        job = storm.job("whole")
-        answer = await connection.ask(job.request)
-        right = answer.status in job.statuses and job.check(answer.body)
-        tally.count("stopping", str(answer.status), right=right, told=answer.body[:200])
+    async def send(connection: Connection) -> bool:
+        job = load.job("whole")
+        response = await connection.send(job.request)
+        right = response.status in job.statuses and job.check(response.body)
+        tally.count("stopping", str(response.status), right=right, detail=response.body[:200])
         if tally.outcomes.total() == 4 * clients:
-            begun.set()
-        return not answer.last
+            started.set()
+        return not response.last
 
-    asked = [asyncio.create_task(client(number % 2 == 0)) for number in range(clients)]
-    await begun.wait()
+    tasks = [asyncio.create_task(client(number % 2 == 0)) for number in range(clients)]
+    await started.wait()
     stop()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*tasks)
     return tally
 
 
 def flat(memory: Sequence[float]) -> bool:
-    """Return whether the memory stayed as it was after a tenth of the requests."""
+    """Return whether the memory did not grow after a tenth of the requests."""
     return memory[-1] <= GROWTH * memory[0]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("photos_folder", type=Path)
+    parser.add_argument("images_folder", type=Path)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--photos", type=int, default=64)
-    given = parser.parse_args()
+    parser.add_argument("--images", type=int, default=64)
+    args = parser.parse_args()
 
     from tltool.data.sources.folder import list_images
-    from tltool.export.load import load_exported
+    from tltool.export.exported_model import load_exported
     from tltool.serving.settings import Limits
 
-    items = list_images(given.photos_folder).items[: given.photos]
-    photos = [item.path.read_bytes() for item in items]
-    exported = load_exported(given.model)
+    items = list_images(args.images_folder).items[: args.images]
+    images = [item.path.read_bytes() for item in items]
+    exported = load_exported(args.model)
     truth = {}
-    for content in [*photos, *damaged(photos)]:
+    for content in [*images, *damaged(images)]:
         probabilities, ok = exported.predict([content])
         truth[content] = bool(ok[0]), probabilities[0]
-    with served(given.model) as server:
+    with served(args.model) as server:
         process = psutil.Process(server.process.pid)
         options = {"truth": truth, "body_bytes": Limits().body_bytes}
-        storm = Storm(server.port, server.name, photos, **options)
+        load = LoadTest(server.port, server.name, images, **options)
         began, handles = time.perf_counter(), process.num_fds()
         memory = lambda: process.memory_info().rss / 2**20  # noqa: E731
-        tally = asyncio.run(storm.run(given.requests, given.clients, memory))
+        tally = asyncio.run(load.run(args.requests, args.clients, memory))
         seconds = time.perf_counter() - began
-        report(tally, given, seconds, (handles, process.num_fds()))
+        report(tally, args, seconds, (handles, process.num_fds()))
         stop = partial(server.process.send_signal, signal.SIGTERM)
-        ended = asyncio.run(stopped_under_load(storm, stop, given.clients))
+        ended = asyncio.run(stopped_under_load(load, stop, args.clients))
         status = server.process.wait(60)
     counts = ", ".join(f"{n} {outcome}" for (_, outcome), n in sorted(ended.outcomes.items()))
-    print(f"\nSIGTERM under load of {given.clients} clients: {counts}; exit status {status}.")
+    print(f"\nSIGTERM under load of {args.clients} clients: {counts}; exit status {status}.")
     wrong = [*tally.wrong, *ended.wrong]
     for one in wrong[:20]:
         print(f"wrong: {one}")
@@ -338,15 +340,15 @@ def main() -> int:
 
 
 def report(
-    tally: Tally, given: argparse.Namespace, seconds: float, handles: tuple[int, int]
+    tally: Tally, args: argparse.Namespace, seconds: float, handles: tuple[int, int]
 ) -> None:
-    """Print what the storm did."""
-    print(f"{given.requests} requests from {given.clients} clients in {seconds:.0f} s.\n")
+    """Print the outcomes."""
+    print(f"{args.requests} requests from {args.clients} clients in {seconds:.0f} s.\n")
     print("| request | outcome | times |\n|---|---|---|")
     for (kind, outcome), times in sorted(tally.outcomes.items()):
         print(f"| {kind} | {outcome} | {times} |")
-    told = ", ".join(f"{size:.0f}" for size in tally.memory)
-    print(f"\nWrong: {len(tally.wrong)}. Memory of the server (MiB): {told}.")
+    memory = ", ".join(f"{size:.0f}" for size in tally.memory)
+    print(f"\nWrong: {len(tally.wrong)}. Memory of the server (MiB): {memory}.")
     print(f"Open handles: {handles[0]} before, {handles[1]} after.")
 
 

@@ -1,11 +1,11 @@
-"""How close the pieces come to what the bare network does, in one run.
+"""Throughput of extraction and training compared with the network alone, in one run.
 
-python -m benchmarks.throughput [--photos 240] [--rounds 3]
+python -m benchmarks.throughput [--images 240] [--rounds 3]
 
 Reads hymenoptera from TLTOOL_TEST_DATA. Prints Markdown with three ratios, each a median over
-alternating rounds: extraction with decoding and augmentation against the bare forward pass; a
-live fine-tune epoch against the same epoch in Keras' fit, both in float32; a cached fine-tune
-epoch against a live one, in the arithmetic of the machine.
+alternating rounds: extraction with decoding and augmentation against the forward pass alone; a
+fine-tune epoch without cache against the same epoch in Keras' fit, both in float32; a cached
+fine-tune epoch against one without cache, in the arithmetic of the machine.
 """
 
 import argparse
@@ -20,17 +20,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from benchmarks.pieces import SIDE, changes, hymenoptera, live, network, second_epoch, trainer
+from benchmarks.pieces import (
+    SIDE,
+    hymenoptera,
+    live_phase,
+    network,
+    schedule,
+    second_epoch,
+    trainer,
+)
 from tltool.augment.spec import AugmentSpec
 from tltool.events import SilentObserver
 from tltool.features.extract import Extractor
+from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
-from tltool.features.views import PhotoSource
-from tltool.models.network import Network
-from tltool.training.cached import finetune_data
-from tltool.training.measure import HeadLogits, Pooling
-from tltool.training.plan import PhaseData
+from tltool.models.network_parts import Network
+from tltool.training.cached_phase import finetune_data
+from tltool.training.phase_plan import PhaseData
 from tltool.training.precision import FLOAT32, Precision, choose_precision
+from tltool.training.validation import HeadLogits, Pooling
 
 AUGMENT = AugmentSpec(flip="horizontal", crop=(0.6, 1.25))
 STAGE = "block5"
@@ -43,7 +51,7 @@ def clock(work) -> float:
     return time.perf_counter() - started
 
 
-def extraction(net: Network, train: PhotoSource, precision: Precision, rounds: int) -> None:
+def extraction(net: Network, train: ImageSource, precision: Precision, rounds: int) -> None:
     extractor = Extractor(net.images, net.pooled, net.cut(STAGE))
     batch = tf.random.uniform((train.batch_size, SIDE, SIDE, 3), maxval=255.0)
     steps = max(1, len(train) // train.batch_size)
@@ -70,21 +78,21 @@ def extraction(net: Network, train: PhotoSource, precision: Precision, rounds: i
     ratio = statistics.median(alone / full for alone, full in pairs)
     speed = statistics.median(1 / full for _, full in pairs)
     print(
-        f"| extraction of augmented photos against the bare forward pass | {speed:.1f} images/s | "
+        f"| extraction of augmented images against the bare forward pass | {speed:.1f} images/s | "
         f"{ratio:.2f} |"
     )
 
 
 def epoch_seconds(
-    net: Network, part: keras.Model, data: PhaseData, precision: Precision, photos: PhotoSource
+    net: Network, part: keras.Model, data: PhaseData, precision: Precision, train: ImageSource
 ) -> float:
-    steps = -(-len(photos) // photos.batch_size)
+    steps = -(-len(train) // train.batch_size)
     one = trainer(net, part, precision, stage=STAGE, steps=steps)
     return float(second_epoch(one, data)["seconds"])
 
 
-def live_against_keras(net: Network, train: PhotoSource, rounds: int) -> None:
-    data = live(net, train, AUGMENT, FLOAT32)
+def live_against_keras(net: Network, train: ImageSource, rounds: int) -> None:
+    data = live_phase(net, train, AUGMENT, FLOAT32)
     data = PhaseData(data.batches, lambda: {"val_loss": 0.0, "val_accuracy": 0.0})
     trained = {v.path for group in net.trained_from(STAGE) for v in group}
     for layer in net.model.layers:
@@ -92,30 +100,30 @@ def live_against_keras(net: Network, train: PhotoSource, rounds: int) -> None:
     net.model.compile(
         keras.optimizers.Adam(1e-5), keras.losses.CategoricalCrossentropy(from_logits=True)
     )
-    photos = [(images, labels) for _, images, labels in train.plain()]
-    plain = tf.data.Dataset.from_generator(
-        lambda: iter(photos),
+    batches = [(images, labels) for _, images, labels in train.original()]
+    decoded = tf.data.Dataset.from_generator(
+        lambda: iter(batches),
         output_signature=(
             tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32),
             tf.TensorSpec((None, 2), tf.float32),
         ),
     )
-    net.model.fit(plain, epochs=1, verbose=0, shuffle=False)
+    net.model.fit(decoded, epochs=1, verbose=0, shuffle=False)
     ratios = []
     for _ in range(rounds):
-        usual = clock(lambda: net.model.fit(plain, epochs=1, verbose=0, shuffle=False))
-        ratios.append(usual / epoch_seconds(net, net.model, data, FLOAT32, train))
+        keras_seconds = clock(lambda: net.model.fit(decoded, epochs=1, verbose=0, shuffle=False))
+        ratios.append(keras_seconds / epoch_seconds(net, net.model, data, FLOAT32, train))
     print(
         f"| live epoch (`cache: off`, decoding and augmenting) against Keras' fit on decoded "
-        f"photos, float32 | {len(train)} photos | {statistics.median(ratios):.2f} |"
+        f"images, float32 | {len(train)} images | {statistics.median(ratios):.2f} |"
     )
 
 
-def cached_against_live(net: Network, train: PhotoSource, precision: Precision) -> None:
+def cached_against_live(net: Network, train: ImageSource, precision: Precision) -> None:
     cut = net.cut(STAGE)
     with tempfile.TemporaryDirectory() as folder, precision.active():
         view = Extractor(net.images, net.pooled, cut).run(
-            lambda start: train.plain(start=start),
+            lambda start: train.original(start=start),
             Path(folder) / "pass",
             count=len(train),
             classes=2,
@@ -129,11 +137,11 @@ def cached_against_live(net: Network, train: PhotoSource, precision: Precision) 
             head=HeadLogits(net.pooled_to_logits),
             batch_size=train.batch_size,
             sampler=Sampler(train.labels, seed=0),
-            changes=changes(AUGMENT),
+            augmentation=schedule(AUGMENT),
         )
         fast = epoch_seconds(net, keras.Model(cut, net.model.output), cached, precision, train)
     for name, arithmetic in (("float32", FLOAT32), (precision.arithmetic, precision)):
-        data = live(net, train, AUGMENT, arithmetic)
+        data = live_phase(net, train, AUGMENT, arithmetic)
         slow = epoch_seconds(net, net.model, data, arithmetic, train)
         print(
             f"| cached fine-tune epoch ({precision.arithmetic}) against a live one ({name}), "
@@ -143,15 +151,15 @@ def cached_against_live(net: Network, train: PhotoSource, precision: Precision) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=240)
+    parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    train = hymenoptera(given.photos)
+    args = parser.parse_args()
+    train = hymenoptera(args.images)
     precision = choose_precision("auto", gpu=bool(tf.config.list_physical_devices("GPU")))
     print("| what | measured | ratio |\n|---|---|---|")
-    extraction(network("vgg16"), train, precision, given.rounds)
+    extraction(network("vgg16"), train, precision, args.rounds)
     cached_against_live(network("vgg16"), train, precision)
-    live_against_keras(network("vgg16"), train, given.rounds)
+    live_against_keras(network("vgg16"), train, args.rounds)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ python benchmarks/time_to_accuracy.py [--full] [--seeds 0,1,2] [--repeat 1]
 
 Reads hymenoptera/{train,val} from TLTOOL_TEST_DATA. The usual way (benchmarks/usual_way.py) trains
 its head for 10 epochs and block 5 for 5; without --full it is timed for 2 epochs of each stage and
-scaled, which is said in the output. Every way runs in a process of its own, one after the other;
-wall and CPU seconds and peak memory are the operating system's. Prints Markdown.
+scaled, as stated in the output. Every run has its own process, one after the other; wall and CPU
+seconds and peak memory are measured by the operating system. Prints Markdown.
 """
 
 import argparse
@@ -22,19 +22,19 @@ HEAD_EPOCHS, FINETUNE_EPOCHS = 10, 5
 HERE = Path(__file__).resolve().parent
 
 
-def measured(command: list[str], folder: Path) -> dict:
+def measure(command: list[str], folder: Path) -> dict:
     """Run a command; return its JSON with wall and CPU seconds and peak memory in MiB."""
     started = time.perf_counter()
-    with (folder / "stdout").open("w+") as said, (folder / "stderr").open("w+") as talk:
-        child = subprocess.Popen(command, stdout=said, stderr=talk)
+    with (folder / "stdout").open("w+") as output, (folder / "stderr").open("w+") as errors:
+        child = subprocess.Popen(command, stdout=output, stderr=errors)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         wall = time.perf_counter() - started
         if child.returncode:
-            talk.seek(0)
-            sys.exit(f"{' '.join(command)} failed:\n{talk.read()[-2000:]}")
-        said.seek(0)
-        text = said.read()
+            errors.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+        output.seek(0)
+        text = output.read()
     document = json.loads(text[text.index("{") :])
     cost = {
         "wall": wall,
@@ -49,7 +49,7 @@ def usual(data: Path, weights: str, *, seed: int, full: bool, folder: Path) -> d
     command = [sys.executable, str(HERE / "usual_way.py"), str(data / "train"), str(data / "val")]
     command += ["--weights", weights, "--seed", str(seed), "--export", str(folder / "usual")]
     command += ["--head-epochs", str(epochs[0]), "--finetune-epochs", str(epochs[1])]
-    result = measured(command, folder)
+    result = measure(command, folder)
     if not full:
         # the first epoch also traces the graph: it counts once, the others are scaled
         head, tail = result["head_epochs"], result["finetune_epochs"]
@@ -64,7 +64,7 @@ def ours(data: Path, recipe: str, *, seed: int, folder: Path) -> dict:
     command = [sys.executable, "-c", "from tltool.cli.main import run; run()", "finetune"]
     command += [str(data), "--recipe", recipe, "--seed", str(seed), "--json", "--quiet"]
     command += ["--out", str(out / "run"), "--export-to", str(out / "models"), "--offline"]
-    result = measured(command, folder)
+    result = measure(command, folder)
     result["accuracy"] = result["metrics"]["accuracy"]["value"]
     result["log_loss"] = result["metrics"]["log_loss"]
     result["n"] = result["metrics"]["n"]
@@ -84,7 +84,7 @@ def report(ways: dict[str, list[dict]], *, full: bool) -> None:
     base = ways["usual"]
     note = "" if full else " (2 + 2 epochs timed, scaled to 10 + 5; its accuracy is after 2 + 2)"
     print(f"\nThe usual way{note} against tltool; medians over {len(base)} usual and")
-    print(f"{len(ways['quick'])} tltool runs with seeds of their own, hymenoptera, n = 153.\n")
+    print(f"{len(ways['quick'])} tltool runs with different seeds, hymenoptera, n = 153.\n")
     print("| way | wall s | CPU s | wall ratio | CPU ratio | accuracy | log-loss | peak MiB |")
     print("|---|---|---|---|---|---|---|---|")
     for name, results in ways.items():
@@ -101,17 +101,17 @@ def report(ways: dict[str, list[dict]], *, full: bool) -> None:
     print(f"\nFine-tune epoch with validation: {live:.1f} s live, {cached:.1f} s cached,")
     print(f"{live / cached:.1f} times faster. Phases in seconds (first seed):\n")
     for name in ("quick", "vgg16"):
-        told = ", ".join(f"{what} {took:.1f}" for what, took in ways[name][0]["seconds"].items())
-        print(f"- {name}: {told}")
+        phases = ", ".join(f"{what} {took:.1f}" for what, took in ways[name][0]["seconds"].items())
+        print(f"- {name}: {phases}")
 
 
 def weights_for_keras(folder: Path) -> str:
-    """Return the stored VGG16 weights in a file that keras.applications takes."""
+    """Return the stored VGG16 weights in a file that keras.applications can load."""
     import keras
 
     from tltool.events import SilentObserver
-    from tltool.weights.convert import load_weights
-    from tltool.weights.sources import obtain
+    from tltool.weights.fetch_weights import obtain
+    from tltool.weights.load_weights import load_weights
 
     stored = obtain("vgg16", offline=False, observer=SilentObserver())
     network = keras.applications.VGG16(include_top=False, weights=None)
@@ -126,18 +126,18 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all 15 epochs of the usual way")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--repeat", type=int, default=1, help="runs of the usual way")
-    given = parser.parse_args()
+    args = parser.parse_args()
     data = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
-    seeds = [int(seed) for seed in given.seeds.split(",")]
+    seeds = [int(seed) for seed in args.seeds.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         weights = weights_for_keras(folder)
         ways: dict[str, list[dict]] = {"usual": [], "quick": [], "vgg16": []}
-        for repeat in range(given.repeat):
-            ways["usual"].append(usual(data, weights, seed=repeat, full=given.full, folder=folder))
+        for repeat in range(args.repeat):
+            ways["usual"].append(usual(data, weights, seed=repeat, full=args.full, folder=folder))
         for recipe in ("quick", "vgg16"):
             ways[recipe] = [ours(data, recipe, seed=seed, folder=folder) for seed in seeds]
-    report(ways, full=given.full)
+    report(ways, full=args.full)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Transfer learning as most tutorials write it: the baseline of time_to_accuracy.py.
+"""Transfer learning as in most tutorials: the baseline of time_to_accuracy.py.
 
 Frozen VGG16 called in every epoch, Keras augmentation layers, a new head, then block 5 at 1e-5.
-Prints one JSON document. Deliberately plain; nothing here is used by tltool.
+Prints one JSON document. Deliberately simple; tltool uses nothing of it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ SIZE = (224, 224)
 BATCH = 32
 
 
-def photos(folder: str, *, shuffle: bool, seed: int):
+def read_images(folder: str, *, shuffle: bool, seed: int):
     dataset = keras.utils.image_dataset_from_directory(
         folder, image_size=SIZE, batch_size=BATCH, shuffle=shuffle, seed=seed, verbose=False
     )
@@ -31,10 +31,10 @@ def build(classes: int, weights: str):
     base = keras.applications.VGG16(include_top=False, weights=weights, input_shape=(*SIZE, 3))
     base.trainable = False
     images = keras.Input((*SIZE, 3))
-    changed = layers.RandomFlip("horizontal")(images)
-    changed = layers.RandomRotation(0.05)(changed)
-    changed = layers.RandomZoom(0.1)(changed)
-    features = base(keras.applications.vgg16.preprocess_input(changed), training=False)
+    augmented = layers.RandomFlip("horizontal")(images)
+    augmented = layers.RandomRotation(0.05)(augmented)
+    augmented = layers.RandomZoom(0.1)(augmented)
+    features = base(keras.applications.vgg16.preprocess_input(augmented), training=False)
     pooled = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(features))
     return keras.Model(images, layers.Dense(classes)(pooled)), base
 
@@ -53,7 +53,7 @@ class EpochTimes(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def train(model, rate: float, epochs: int, train_photos, held):
+def train(model, rate: float, epochs: int, train_images, validation):
     model.compile(
         keras.optimizers.Adam(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -61,7 +61,7 @@ def train(model, rate: float, epochs: int, train_photos, held):
     )
     times = EpochTimes()
     history = model.fit(
-        train_photos, validation_data=held, epochs=epochs, callbacks=[times], verbose=0
+        train_images, validation_data=validation, epochs=epochs, callbacks=[times], verbose=0
     )
     return history.history, times.seconds
 
@@ -69,25 +69,25 @@ def train(model, rate: float, epochs: int, train_photos, held):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("train")
-    parser.add_argument("held")
+    parser.add_argument("validation")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--export", required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--head-epochs", type=int, default=10)
     parser.add_argument("--finetune-epochs", type=int, default=5)
-    given = parser.parse_args()
-    keras.utils.set_random_seed(given.seed)
-    train_photos, classes = photos(given.train, shuffle=True, seed=given.seed)
-    held, _ = photos(given.held, shuffle=False, seed=given.seed)
-    model, base = build(classes, given.weights)
+    args = parser.parse_args()
+    keras.utils.set_random_seed(args.seed)
+    train_images, classes = read_images(args.train, shuffle=True, seed=args.seed)
+    validation, _ = read_images(args.validation, shuffle=False, seed=args.seed)
+    model, base = build(classes, args.weights)
     ready = time.perf_counter()
-    head, head_seconds = train(model, 1e-3, given.head_epochs, train_photos, held)
+    head, head_seconds = train(model, 1e-3, args.head_epochs, train_images, validation)
     base.trainable = True
     for layer in base.layers:
         layer.trainable = layer.name.startswith("block5")
-    tail, tail_seconds = train(model, 1e-5, given.finetune_epochs, train_photos, held)
+    tail, tail_seconds = train(model, 1e-5, args.finetune_epochs, train_images, validation)
     trained = time.perf_counter()
-    model.export(given.export, verbose=False)
+    model.export(args.export, verbose=False)
     done = time.perf_counter()
     accuracies = head["val_accuracy"] + tail["val_accuracy"]
     losses = head["val_loss"] + tail["val_loss"]

@@ -2,8 +2,9 @@
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 and names every file that differs. A
 generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
-of each page is written by hand. The JSON Schema of recipes is generated as a whole. TensorFlow is
-not imported, and the width or colour of the terminal changes nothing.
+of each page is written by hand. The JSON Schema of recipes and the picture of the architecture are
+generated as a whole. TensorFlow is not imported, and the width or colour of the terminal changes
+nothing.
 """
 
 from __future__ import annotations
@@ -17,18 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from drawn import architecture
 from typer.cli import get_docs_for_click
 
 from tltool.cli.main import app
-from tltool.models.backbones import listed_backbones
+from tltool.models.backbone_registry import listed_backbones
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.schema import Recipe
 from tltool.weights.published import PUBLISHED, Download
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/backbones.md", "docs/cli.md", "docs/offline.md", "docs/recipes.md")
-SCHEMA = "recipes/recipe.schema.json"
+PAGES = (
+    "README.md",
+    "docs/architecture.md",
+    "docs/backbones.md",
+    "docs/cli.md",
+    "docs/offline.md",
+    "docs/recipes.md",
+)
+WHOLE: Mapping[str, Callable[[], str]] = {  # files that are generated as a whole
+    "recipes/recipe.schema.json": json_schema_text,
+    "docs/images/architecture.svg": lambda: architecture.picture(ROOT),
+}
 PART = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end generated -->)",
     re.DOTALL,
@@ -38,16 +50,17 @@ PART = re.compile(
 def main(arguments: Sequence[str]) -> int:
     """Write every page, or with ``--check`` only compare; return the exit code."""
     check = "--check" in arguments
-    stale = [name for name in (*PAGES, SCHEMA) if not _bring_up_to_date(ROOT / name, check=check)]
+    stale = [name for name in (*PAGES, *WHOLE) if not _bring_up_to_date(name, check=check)]
     for name in stale if check else ():
         sys.stderr.write(f"{name} is not what the code says; write it with: make docs\n")
     return 1 if check and stale else 0
 
 
-def _bring_up_to_date(page: Path, *, check: bool) -> bool:
-    """Return whether ``page`` was up to date; write it anew if it was not, unless ``check``."""
+def _bring_up_to_date(name: str, *, check: bool) -> bool:
+    """Return whether a file was up to date; write it if it was not, unless ``check``."""
+    page = ROOT / name
     old = page.read_text(encoding="utf-8") if page.exists() else ""
-    new = json_schema_text() if page == ROOT / SCHEMA else PART.sub(_with_fresh_body, old)
+    new = WHOLE[name]() if name in WHOLE else PART.sub(_with_fresh_body, old)
     if new != old and not check:
         page.write_text(new, encoding="utf-8")
     return new == old
@@ -175,8 +188,8 @@ def _backbones() -> str:
     columns = [
         "backbone",
         "parameters without classifier",
-        "made for",
-        "least size",
+        "training size",
+        "minimum size",
         "stages",
         "preprocessing",
         "paper",
@@ -210,11 +223,17 @@ def _weights() -> str:
             for origin in published.origins
         ]
         rows.append([f"`{name}`", ", then ".join(origins), published.licence])
-    return _table(["backbone", "fetched from", "licence"], rows)
+    return _table(["backbone", "source", "licence"], rows)
+
+
+def _rooms() -> str:
+    rows = [[f"`{path}`", text] for path, text in architecture.rooms(ROOT)]
+    return _table(["where", "what is there"], rows)
 
 
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "backbones": _backbones,
+    "rooms": _rooms,
     "commands": _command_reference,
     "recipe-keys": _recipe_keys,
     "recipes": _recipes,

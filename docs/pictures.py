@@ -1,18 +1,20 @@
-"""Draw the pictures of docs/methods.md: ``python docs/pictures.py [networks] [photos] [training]``.
+"""Draw the pictures of docs/methods.md.
 
-They show what tltool does: masks come from its layers, photos from its augmentation, curves from
-its schedules and losses. Without a name all are drawn, in about a minute; each run draws the same.
+Usage: ``python docs/pictures.py [networks] [augmentation] [training]``.
+
+They are computed by tltool: masks by its layers, images by its augmentation, curves by its
+schedules and losses. Without a name all are drawn, in about a minute; every run draws the same.
 """
 
 from __future__ import annotations
 
 import sys
 
+from drawn.augmentation import draw_augmentation
 from drawn.networks import draw_networks
-from drawn.photos import draw_photos
 from drawn.training import draw_training
 
-GROUPS = {"networks": draw_networks, "photos": draw_photos, "training": draw_training}
+GROUPS = {"networks": draw_networks, "augmentation": draw_augmentation, "training": draw_training}
 
 if __name__ == "__main__":
     for group in sys.argv[1:] or GROUPS:

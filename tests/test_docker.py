@@ -44,7 +44,7 @@ def copied_from_the_context() -> list[str]:
 
 
 def ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps ``path`` out: the last line that matches decides."""
+    """Return whether .dockerignore keeps ``path`` out: the last line that matches decides."""
     out = False
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = line.removeprefix("!")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.load import load_recipe
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

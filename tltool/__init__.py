@@ -1,4 +1,4 @@
-"""tltool: transfer learning for Keras, from a folder of photos to a served model."""
+"""tltool: transfer learning for Keras, from a folder of images to a served model."""
 
 from __future__ import annotations
 

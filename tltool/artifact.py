@@ -1,4 +1,4 @@
-"""The waist: what training leaves behind and everything after it starts from."""
+"""The artifact: the trained model that training saves and prediction, evaluation, export load."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 import keras
 import numpy as np
 
-from tltool.data.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError
 from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
-from tltool.models.backbones import get_backbone
-from tltool.models.network import Network
+from tltool.models.backbone_registry import get_backbone
+from tltool.models.network_parts import Network
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Description:
-    """What must travel with a model so that it gives the same answers elsewhere.
+    """The facts that a model needs to give the same predictions elsewhere.
 
     Attributes:
         name: name of the run.
         class_names: in the order of the model's outputs.
-        decode: how bytes become the model's input.
+        decode: how image bytes become the model's input.
         backbone: name of the backbone.
         head: kind of the head.
-        arithmetic: of the probabilities reported for this model: float32, bfloat16 or float16.
-        batch_size: photos per batch of those probabilities.
+        arithmetic: of the evaluation of this model: float32, bfloat16 or float16.
+        batch_size: images per batch of that evaluation.
         temperature: divides the logits before the softmax.
         licence: of the pretrained weights.
     """
@@ -69,19 +69,19 @@ class Description:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the validation photos say about how far to trust a model.
+    """Calibration data from the validation images: OOD detector and conformity scores.
 
     Attributes:
-        detector: tells photos unlike the training ones; None without a reject option.
-        conformity: scores of the validation photos for prediction sets, float64 [V]; empty in
-            models of older versions.
+        detector: the OOD detector; None without one.
+        conformity: conformity scores of the V validation images, for prediction sets, float64 [V];
+            empty in models of older versions.
     """
 
     detector: OutlierDetector | None = None
     conformity: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def to_bytes(self) -> bytes:
-        """Return the content of the file; the same for the same figures."""
+        """Return the content of the file; equal calibrations give equal bytes."""
         arrays = {"conformity": self.conformity}
         arrays |= self.detector.to_arrays() if self.detector else {}
         buffer = io.BytesIO()
@@ -90,22 +90,22 @@ class Calibration:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
-        """Return what ``to_bytes`` wrote.
+        """Return the calibration that ``to_bytes`` wrote.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: ``content`` is damaged.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"])
         except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError("not a file of calibration figures") from error
+            raise ValueError("not a calibration file") from error
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A trained network (images float32 [B, H, W, 3] in 0…255 to logits) and what belongs to it."""
+    """A trained network (images float32 [B, H, W, 3] in 0…255 to logits) and its description."""
 
     network: Network
     description: Description
@@ -121,7 +121,7 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
 
 
 def is_artifact(folder: Path) -> bool:
-    """Whether ``folder`` holds a trained model."""
+    """Whether ``folder`` contains a trained model."""
     return (folder / DESCRIPTION_FILE).is_file() and (folder / MODEL_FILE).is_file()
 
 
@@ -129,27 +129,27 @@ def load_description(folder: Path) -> Description:
     """Return the description in ``folder``, without loading the model.
 
     Raises:
-        DataError: there is none, or it is of a later format.
+        DataError: there is none, or its format version is not supported.
     """
     path = folder / DESCRIPTION_FILE
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"'{folder}' holds no trained model: {path.name} cannot be read ({error})",
+            f"'{folder}' contains no trained model: {path.name} cannot be read ({error})",
             hint="give the folder of a finished run, or of an exported model",
         ) from None
     if document.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"'{path}' is of format {document.get('format_version')}, this tltool reads "
-            f"{FORMAT_VERSION}",
-            hint="use the tltool version that wrote it, or upgrade",
+            f"'{path}' has format version {document.get('format_version')}; this version of tltool "
+            f"reads {FORMAT_VERSION}",
+            hint="use the version of tltool that wrote it, or upgrade",
         )
     return Description.from_json(document)
 
 
 def load_artifact(folder: Path) -> Artifact:
-    """Return the trained model in ``folder``. No code from the file is run (Keras' safe mode).
+    """Return the trained model in ``folder``. Keras' safe mode runs no code from the file.
 
     Raises:
         DataError: there is no trained model, or its file is damaged.
@@ -169,7 +169,7 @@ def load_artifact(folder: Path) -> Artifact:
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Return the calibration in ``path``; an empty one if there is no such file: models are older.
+    """Return the calibration in ``path``; an empty one if an older model has no such file.
 
     Raises:
         DataError: the file is damaged.

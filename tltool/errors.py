@@ -30,7 +30,7 @@ class UsageError(TltoolError):
 
 
 class DataError(TltoolError):
-    """The photos or files given cannot be used (exit code 3)."""
+    """The images or files given cannot be used (exit code 3)."""
 
     exit_code = 3
 

@@ -1,45 +1,45 @@
-"""A trained model and images in, probabilities out."""
+"""Run a trained network on images and return probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_batch
-from tltool.models.network import Network
-from tltool.training.measure import HeadLogits, Pooling
-from tltool.training.outliers import OutlierDetector
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.models.network_parts import Network
+from tltool.training.ood import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision
+from tltool.training.validation import HeadLogits, Pooling
 
 Tta = Literal["none", "flips", "crops"]
 
-_CROP = 0.875  # side of a crop; the usual 224 of 256 pixels
+_CROP = 0.875  # side of a crop, as 224 of 256 pixels
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model says to N encoded photos.
+class Predictions:
+    """The predictions of a model for N encoded images.
 
     Attributes:
-        probabilities: float32 [N, C]; equal where ``ok`` is false.
-        ok: whether a photo could be decoded, bool [N].
-        ood_scores: how unlike the training photos, float32 [N], above 1 is not known; None when
-            the model has no reject option.
-        is_known: bool [N]; None as ``ood_scores`` is.
-        plain: the probabilities of the photos as they are, where ``probabilities`` are averaged
-            over changed copies.
+        probabilities: float32 [N, C]; uniform where ``ok`` is false.
+        ok: whether each image could be decoded, bool [N].
+        ood_scores: OOD scores, float32 [N], above 1 is out-of-distribution; None if the model has
+            no OOD detector.
+        is_known: whether each image is in-distribution, bool [N]; None like ``ood_scores``.
+        without_tta: the probabilities of the original images, float32 [N, C], if
+            ``probabilities`` are averaged by test-time augmentation; else None.
     """
 
     probabilities: np.ndarray
     ok: np.ndarray
     ood_scores: np.ndarray | None = None
     is_known: np.ndarray | None = None
-    plain: np.ndarray | None = None
+    without_tta: np.ndarray | None = None
 
 
 class Classifier:
@@ -48,9 +48,9 @@ class Classifier:
     Args:
         network: the classifier.
         temperature: divides the logits before the softmax.
-        detector: tells photos unlike the training ones; None where there is none.
+        detector: the OOD detector; None for no OOD scores.
         precision: arithmetic of the backbone; the head is always float32. With float32 for both
-            the answers are those of an export.
+            the predictions equal those of an export.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Classifier:
         return self._pooled(images)
 
     def pooled_to_logits(self, pooled: np.ndarray) -> np.ndarray:
-        """Return logits, float32 [B, C], of what ``pooled`` returned."""
+        """Return logits, float32 [B, C], of the output of ``pooled``."""
         return self._head(pooled)
 
     def logits(self, images: tf.Tensor) -> np.ndarray:
@@ -82,53 +82,46 @@ class Classifier:
         """Return probabilities, float32 [B, C]."""
         return softmax(self.logits(images), self._temperature)
 
-    def answer(self, images: tf.Tensor, ok: np.ndarray) -> Answers:
-        """Return all that is known of decoded images [B, H, W, 3]; ``ok`` bool [B] is passed on."""
+    def predict(self, images: tf.Tensor, ok: np.ndarray) -> Predictions:
+        """Return the predictions for decoded images [B, H, W, 3]; ``ok`` bool [B] is passed on."""
         pooled = self._pooled(images)
         probabilities = softmax(self._head(pooled), self._temperature)
         probabilities[~ok] = 1.0 / probabilities.shape[1]
         if self._detector is None:
-            return Answers(probabilities, ok)
+            return Predictions(probabilities, ok)
         scores = np.where(ok, self._detector.scores(pooled), np.float32(0))
-        return Answers(probabilities, ok, scores, (scores <= 1) & ok)
+        return Predictions(probabilities, ok, scores, (scores <= 1) & ok)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Return the softmax of logits [N, C] divided by ``temperature``, float32."""
     scaled = logits.astype(np.float64) / temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    result: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
 
 
 def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities [N, C] as they would be without the temperature, float32."""
+    """Return probabilities [N, C] with the temperature scaling undone, float32."""
     tiny = np.finfo(np.float32).tiny
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), tiny)), 1 / temperature)
 
 
-@lru_cache(maxsize=4)
 def decoder(spec: DecodeSpec) -> Callable[[Sequence[bytes]], tuple[tf.Tensor, np.ndarray]]:
-    """Return a function of encoded photos to images float32 [N, H, W, 3] and ok bool [N].
-
-    It is traced once: called eagerly, ``decode_batch`` builds its pipeline anew for every batch and
-    never lets go of it.
-    """
-    signature = [tf.TensorSpec([None], tf.string)]
-    traced = tf.function(lambda photos: decode_batch(photos, spec), signature, autograph=False)
+    """Return a function of encoded images to images float32 [N, H, W, 3] and ok bool [N]."""
 
     def decode(contents: Sequence[bytes]) -> tuple[tf.Tensor, np.ndarray]:
-        with tf.device("/CPU:0"):
-            images, ok = traced(tf.constant(list(contents), tf.string))
+        images, ok = decode_batch(tf.constant(list(contents), tf.string), spec)
         return images, np.asarray(ok)
 
     return decode
 
 
-def changed_copies(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
-    """Return changed copies of images float32 [B, H, W, 3], each of the same shape.
+def tta_views(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
+    """Return the views for test-time augmentation of images float32 [B, H, W, 3], same shape.
 
-    flips: the mirror image. crops: the four corners and the centre, 7/8 of each side, enlarged to
-    the whole (Krizhevsky et al. 2012, section 4.1, without the mirror images).
+    flips: the mirror image. crops: the four corners and the centre, 7/8 of each side, resized to
+    the input size (Krizhevsky et al. 2012, section 4.1, without the mirror images).
     """
     if tta == "none":
         return []
@@ -137,6 +130,6 @@ def changed_copies(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:
     height, width = int(images.shape[1]), int(images.shape[2])
     h, w = round(_CROP * height), round(_CROP * width)
     down, right = height - h, width - w
-    places = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
-    crops = [images[:, top : top + h, left : left + w] for top, left in places]
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    crops = [images[:, top : top + h, left : left + w] for top, left in corners]
     return [tf.image.resize(crop, (height, width)) for crop in crops]

@@ -1,4 +1,4 @@
-"""Architectures, heads, what is dropped and what is normalised, measured at tltool's layers."""
+"""Pictures of architectures, heads, dropout and normalisation, computed by tltool's layers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from drawn.sheet import BLUE, INK, MUTED, ORANGE, PALE, arrow, bare, box, label, save, sheet, show
-from tltool.models.backbones import OriginalHead, get_backbone
+from tltool.models.backbone_registry import OriginalHead, get_backbone
 from tltool.models.build import build_model
-from tltool.models.drops import DropBlock
-from tltool.models.head_parts import DropKind, Drops, HeadSettings, dense, drop
+from tltool.models.dropout import DropBlock
+from tltool.models.head_parts import DropKind, DropoutSettings, HeadSettings, dense, drop
 from tltool.models.heads import attach_head
 from tltool.models.layer_table import output_side, receptive_field
 from tltool.models.norms import norm_layer
-from tltool.models.regularization import Regularize
-from tltool.workflows.backbones import draw_layers, layers_of
+from tltool.models.regularization_spec import RegularizationSpec
+from tltool.workflows.backbones import backbone_layers, draw_layers
 
 _CONV, _NORM, _RELU, _ADD = "#c9dbef", "#d9ead3", "#f6e3c5", "#ffffff"
-_SHARE = 0.4  # dropped
+_RATE = 0.4  # of dropout
 
 
 def draw_networks() -> None:
@@ -42,7 +42,7 @@ def draw_networks() -> None:
 def _diagram(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.png"
-        draw_layers(path, layers_of(name))
+        draw_layers(path, backbone_layers(name))
         save(name, BytesIO(path.read_bytes()))
 
 
@@ -70,7 +70,7 @@ def _windows() -> None:
 
 
 def _fields() -> None:
-    """What one position sees of the image behind three layers."""
+    """The receptive field of one position after three layers."""
     layers = [("image", 1, 1), ("3x3", 3, 1), ("3x3, stride 2", 3, 2), ("3x3", 3, 1)]
     size, field, jump, centres = 11, 1, 1, [np.arange(11.0)]
     fields = [1]
@@ -89,7 +89,7 @@ def _fields() -> None:
             y = 6.0 - 1.8 * depth
             for number, x in enumerate(centres[depth]):
                 box(axes, (x + 0.8, y, 0.85, 0.6), "", ORANGE if number in seen else PALE)
-            text = f"{layers[depth][0]}: one sees {fields[depth]}"
+            text = f"{layers[depth][0]}: field {fields[depth]}"
             axes.text(size + 1.0, y, text, va="center")
             if depth:
                 _, kernel, stride = layers[depth]
@@ -130,7 +130,7 @@ def _blocks() -> None:
 
 
 def _heads() -> None:
-    """How much each position of a feature map moves the logit of a class: the slope there."""
+    """Gradient of a class logit with respect to each position of a feature map."""
     y, x = np.mgrid[0:7, 0:7]
     spots = [(2, 2), (4, 5), (5, 1)]
     maps = np.stack([np.exp(-((y - a) ** 2 + (x - b) ** 2) / 2.5) for a, b in spots], axis=-1)
@@ -144,34 +144,36 @@ def _heads() -> None:
                 features, kind=kind, classes=2, dropout=0.0, hidden_units=32, norm="none", seed=4,
                 original=OriginalHead(),
             )  # fmt: skip
-            model, given = keras.Model(features, logits), tf.constant(maps)
+            model, inputs = keras.Model(features, logits), tf.constant(maps)
             with tf.GradientTape() as tape:
-                tape.watch(given)
-                logit = model(given)[:, 0]
-            slopes = np.abs(tape.gradient(logit, given).numpy()[0]).sum(axis=-1)
+                tape.watch(inputs)
+                logit = model(inputs)[:, 0]
+            slopes = np.abs(tape.gradient(logit, inputs).numpy()[0]).sum(axis=-1)
             show(axes, slopes / slopes.max(), kind, cmap="Blues", vmin=0, vmax=1.3)
 
 
 def _settings(kind: DropKind) -> HeadSettings:
-    return HeadSettings(16, _SHARE, 16, "none", 3, OriginalHead(), Drops(kind), None)
+    return HeadSettings(
+        16, _RATE, 16, "none", 3, OriginalHead(), DropoutSettings(kind), None, standardize=False
+    )
 
 
 def _dropped() -> None:
-    """What the family does to ones; alpha dropout to standard normal numbers."""
-    photos, units = 12, 16
-    ones, maps = np.ones((photos, units)), np.ones((1, 7, 7, 16))
-    normal = np.random.default_rng(0).standard_normal((photos, units))
+    """Dropout variants applied to ones; alpha dropout to standard normal numbers."""
+    images, units = 12, 16
+    ones, maps = np.ones((images, units)), np.ones((1, 7, 7, 16))
+    normal = np.random.default_rng(0).standard_normal((images, units))
     blue = {"cmap": "Blues", "vmin": 0, "vmax": 2.4}
     both = {"cmap": "RdBu", "vmin": -2.6, "vmax": 2.6}
     drawn = [
-        ("dropout: numbers", _after("dropout", ones), blue),
+        ("dropout: activations", _after("dropout", ones), blue),
         ("gaussian: noise around 1", _after("gaussian", ones), blue),
-        ("alpha: to SELU's least value", _after("alpha", normal), both),
-        ("dropconnect: weights", _connected(photos, units), blue),
+        ("alpha: to the minimum of SELU", _after("alpha", normal), both),
+        ("dropconnect: weights", _connected(images, units), blue),
         ("dropout on 16 maps", _tiles(_after("dropout", maps)), blue),
         ("spatial: whole maps", _tiles(_after("spatial", maps)), blue),
-        ("attention dropout", _attended(photos, units), blue),
-        ("each of them in inference", _after("dropout", ones, training=False), blue),
+        ("attention dropout", _attended(images, units), blue),
+        ("all of them in inference", _after("dropout", ones, training=False), blue),
     ]
     with sheet("dropout_family", 2, 4, (10.0, 4.6)) as panels:
         for axes, (title, values, how) in zip(panels.flat, drawn, strict=True):
@@ -180,7 +182,7 @@ def _dropped() -> None:
 
 
 def _connected(inputs: int, units: int) -> np.ndarray:
-    """Return what DropConnect leaves of a kernel of ones."""
+    """Return a kernel of ones after DropConnect."""
     one_hot = keras.Input((inputs,))
     layer = dense(
         units, _settings("dropconnect"), name="d", kernel_initializer="ones", use_bias=False
@@ -188,16 +190,16 @@ def _connected(inputs: int, units: int) -> np.ndarray:
     return np.asarray(keras.Model(one_hot, layer(one_hot))(np.eye(inputs), training=True))
 
 
-def _attended(photos: int, positions: int) -> np.ndarray:
-    """Return attention weights of photos, times their number, after dropout."""
+def _attended(images: int, positions: int) -> np.ndarray:
+    """Return attention weights after dropout, times the number of positions."""
     features = keras.Input((positions, 1, 8))
     logits = attach_head(
         features, kind="attention", classes=2, dropout=0.0, hidden_units=1, norm="none", seed=4,
-        original=OriginalHead(), drops=Drops(attention=_SHARE),
+        original=OriginalHead(), dropout_settings=DropoutSettings(attention=_RATE),
     )  # fmt: skip
     dropped = keras.Model(features, logits).get_layer("head_attention_dropout").output
-    given = 0.6 * np.random.default_rng(1).standard_normal((photos, positions, 1, 8))
-    weights = keras.Model(features, dropped)(given.astype(np.float32), training=True)
+    inputs = 0.6 * np.random.default_rng(1).standard_normal((images, positions, 1, 8))
+    weights = keras.Model(features, dropped)(inputs.astype(np.float32), training=True)
     return positions * np.asarray(weights)[:, 0]
 
 
@@ -208,7 +210,7 @@ def _after(kind: DropKind, values: np.ndarray, *, training: bool = True) -> np.n
 
 
 def _tiles(maps: np.ndarray) -> np.ndarray:
-    """Return 16 maps [1, 7, 7, 16] as a square of squares with gaps that are no numbers."""
+    """Return 16 maps [1, 7, 7, 16] as a grid with gaps of NaN."""
     framed = np.pad(maps[0], ((0, 1), (0, 1), (0, 0)), constant_values=np.nan)
     grid = framed.reshape(8, 8, 4, 4).transpose(2, 0, 3, 1).reshape(32, 32)
     return grid[:-1, :-1]
@@ -224,37 +226,37 @@ def _squares() -> None:
 
 
 def _depth() -> None:
-    """The layers that a ResNet-18 gets, and what they do to twenty photos."""
+    """Skip probabilities of a ResNet-18, and the blocks that twenty images skip."""
     network = build_model(
         get_backbone("resnet18"), image_size=(64, 64), classes=2, head="gap", dropout=0.0,
         hidden_units=1, norm="none", weights=None, seed=0,
-        regularization=Regularize(stochastic_depth=0.5),
+        regularization=RegularizationSpec(stochastic_depth=0.5),
     )  # fmt: skip
-    drops = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
-    ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(drops) + 1)
-    kept = np.array([np.asarray(layer(ones, training=True)).ravel() for layer in drops])
+    paths = [layer for layer in network.layers if type(layer).__name__ == "DropPath"]
+    ones, blocks = np.ones((20, 1, 1, 1), np.float32), np.arange(1, len(paths) + 1)
+    kept = np.array([np.asarray(layer(ones, training=True)).ravel() for layer in paths])
     with sheet("stochastic_depth", 1, 2, (8.6, 3.0)) as panels:
-        panels[0, 0].bar(blocks, [layer.rate for layer in drops], color=BLUE)
+        panels[0, 0].bar(blocks, [layer.rate for layer in paths], color=BLUE)
         label(panels[0, 0], "stochastic_depth 0.5", "residual block", "skipped with probability")
         panels[0, 1].imshow(kept, cmap="Blues", vmin=0, vmax=2.4, aspect="auto")
-        panels[0, 1].set(yticks=range(len(drops)), yticklabels=blocks, xticks=[])
-        label(panels[0, 1], "white: skipped", "twenty photos of a batch", "residual block")
+        panels[0, 1].set(yticks=range(len(paths)), yticklabels=blocks, xticks=[])
+        label(panels[0, 1], "white: skipped", "twenty images of a batch", "residual block")
         panels[0, 1].grid(visible=False)
 
 
 def _norms() -> None:
-    """Which numbers change a normalised one: where its slope is not zero."""
+    """The activations used to normalise one of them: where its gradient is not zero."""
     shape = (4, 3, 3, 6)
-    given = tf.constant(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    inputs = tf.constant(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
     names = ("batch", "layer", "instance", "group")
     with sheet("norms", 1, 4, (10.6, 3.2), projection="3d") as panels:
         for axes, name in zip(panels[0], names, strict=True):
             layer = norm_layer(name, name, shape[-1], groups=2)
             with tf.GradientTape() as tape:
-                tape.watch(given)
-                one = layer(given, training=True)[0, 2, 2, 5]
-            felt = np.abs(tape.gradient(one, given).numpy()).reshape(4, 9, 6) > 0
-            cube = felt.transpose(2, 0, 1)  # channels, photos, positions
+                tape.watch(inputs)
+                one = layer(inputs, training=True)[0, 2, 2, 5]
+            used = np.abs(tape.gradient(one, inputs).numpy()).reshape(4, 9, 6) > 0
+            cube = used.transpose(2, 0, 1)  # channels, images, positions
             colours = np.where(cube, BLUE, "#f3f4f6")
             colours[5, 0, 8] = ORANGE
             axes.voxels(
@@ -266,6 +268,6 @@ def _norms() -> None:
             )
             axes.set(xticks=[], yticks=[], zticks=[], title=name)
             axes.set_xlabel("channels", labelpad=-14)
-            axes.set_ylabel("photos", labelpad=-14)
+            axes.set_ylabel("images", labelpad=-14)
             axes.set_zlabel("positions", labelpad=-14)
             axes.set_box_aspect((1, 0.8, 1.2))

@@ -1,4 +1,4 @@
-"""What all pictures share: a white sheet with panels, and a small PNG file at the end."""
+"""Panels, style and saving of all pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent.parent / "images" / "methods"
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 BLUE, ORANGE, GREEN, RED = "#2563a8", "#d9772b", "#3a8f5c", "#b83a3a"
 INK, MUTED, PALE = "#111827", "#6b7280", "#d1d5db"
 _STYLE: dict[str, Any] = {
@@ -37,46 +37,46 @@ def sheet(
     size: tuple[float, float],
     *,
     projection: str | None = None,
-    photos: bool = False,
+    jpeg: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Give the panels [rows, columns] of a picture; it is written when they are drawn.
+    """Yield the panels [rows, columns] of a picture, which is saved afterwards.
 
     Args:
-        name: of the file, without its ending.
-        rows: of panels.
-        columns: of panels.
+        name: of the file, without extension.
+        rows: number of rows of panels.
+        columns: number of columns of panels.
         size: width and height, inches of 100 pixels.
         projection: 3d, or None for flat panels.
-        photos: whether it shows photos, whose many colours no palette has: JPEG instead of PNG.
+        jpeg: save as JPEG instead of PNG, for images with many colours.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure.subplots(rows, columns, squeeze=False, subplot_kw={"projection": projection})
         file = io.BytesIO()
         figure.savefig(file, dpi=100)
-    save_photos(name, file) if photos else save(name, file)
+    save_jpeg(name, file) if jpeg else save(name, file)
 
 
-def save_photos(name: str, file: io.BytesIO) -> None:
-    """Write a JPEG picture of the best quality that its largest size allows."""
+def save_jpeg(name: str, file: io.BytesIO) -> None:
+    """Save a JPEG picture with the best quality within the maximum file size."""
     picture = Image.open(file).convert("RGB")
     for quality in range(92, 60, -4):
         small = io.BytesIO()
         picture.save(small, "JPEG", quality=quality, subsampling=0, optimize=True)
-        if len(small.getvalue()) < MOST_BYTES:
+        if len(small.getvalue()) < MAX_BYTES:
             break
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.jpg").write_bytes(small.getvalue())
 
 
 def save(name: str, file: io.BytesIO) -> None:
-    """Write a PNG picture with as many colours as its largest size allows."""
+    """Save a PNG picture with as many colours as the maximum file size allows."""
     picture = Image.open(file).convert("RGB")
     for colours in (256, 128, 64, 32):
         small = io.BytesIO()
         reduced = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         reduced.save(small, "PNG", optimize=True)
-        if len(small.getvalue()) < MOST_BYTES:
+        if len(small.getvalue()) < MAX_BYTES:
             break
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.png").write_bytes(small.getvalue())
@@ -84,8 +84,8 @@ def save(name: str, file: io.BytesIO) -> None:
 
 def show(axes: Any, pixels: np.ndarray, title: str = "", **how: Any) -> None:
     """Draw an array as an image without axes."""
-    photo = pixels.ndim == 3
-    axes.imshow(np.clip(pixels, 0, 255).astype(np.uint8) if photo else pixels, **how)
+    rgb = pixels.ndim == 3
+    axes.imshow(np.clip(pixels, 0, 255).astype(np.uint8) if rgb else pixels, **how)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     if title:
@@ -93,7 +93,7 @@ def show(axes: Any, pixels: np.ndarray, title: str = "", **how: Any) -> None:
 
 
 def label(axes: Any, title: str, across: str, up: str) -> None:
-    """Write what a panel of curves shows."""
+    """Set title and axis labels of a panel of curves."""
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set(xlabel=across, ylabel=up)
     axes.grid(color=PALE, linewidth=0.6)
@@ -101,13 +101,13 @@ def label(axes: Any, title: str, across: str, up: str) -> None:
 
 
 def bare(axes: Any, width: float, height: float) -> None:
-    """Make a panel a sheet of paper of this size, in units of its own."""
+    """Remove the axes of a panel and set its coordinate system."""
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     axes.axis("off")
 
 
 def box(axes: Any, place: Sequence[float], text: str, colour: str) -> None:
-    """Draw a box at x, y of its centre with width and height, and what stands in it."""
+    """Draw a box with text, given x, y of its centre, width and height."""
     x, y, width, height = place
     axes.add_patch(
         matplotlib.patches.FancyBboxPatch(

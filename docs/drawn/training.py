@@ -1,4 +1,4 @@
-"""Losses, limits and learning rates, each computed by tltool's own functions."""
+"""Pictures of losses, weight limits and learning rates, computed by tltool's own functions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from drawn.sheet import BLUE, GREEN, INK, MUTED, ORANGE, RED, label, save, sheet
-from tltool.evaluation.rate_plot import plot_rates
+from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import SilentObserver
-from tltool.training.best import EarlyStopping
+from tltool.training.early_stopping import EarlyStopping
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
+from tltool.training.lr_range_test import range_test
 from tltool.training.optimizers import Group, make_optimizer, set_rate
-from tltool.training.plan import PhaseData, PhasePlan
+from tltool.training.phase_plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
-from tltool.training.range_test import range_test
-from tltool.training.schedules import Schedule
-from tltool.training.steps import TrainingStep
+from tltool.training.training_step import TrainingStep
 
 _FLOAT32 = Precision("float32", "float32", rewrite=False)
 
@@ -61,7 +61,7 @@ def _losses() -> None:
             panels[0, 0].plot(probability, loss(share), color=colour, label=f"{share:g}")
         for gamma, colour in ((0.0, INK), (0.5, BLUE), (2.0, ORANGE), (5.0, RED)):
             panels[0, 1].plot(probability, loss(gamma=gamma), color=colour, label=f"{gamma:g}")
-        titles = (("label smoothing, two classes", "share"), ("focal loss", "gamma"))
+        titles = (("label smoothing, two classes", "smoothing"), ("focal loss", "gamma"))
         for axes, (title, name) in zip(panels[0], titles, strict=True):
             label(axes, title, "probability of the true class", "loss, nats")
             axes.set_ylim(0, 4)
@@ -69,26 +69,26 @@ def _losses() -> None:
 
 
 def _decay() -> None:
-    """Two weights without a cause to be large: one of noisy gradients, one of quiet ones."""
+    """Two weights whose mean gradient is zero: one with large, one with small gradients."""
     steps, size = 600, np.array([[3.0, 0.03]], np.float32)
 
-    def way(decay: float, l2: float) -> np.ndarray:
+    def trajectory(decay: float, l2: float) -> np.ndarray:
         weights, rng = keras.Variable(np.ones((1, 2), np.float32)), np.random.default_rng(0)
         optimizer = make_optimizer("adamw", Group([weights]), weight_decay=decay, loss_scale=False)
         set_rate(optimizer, 0.002)
-        seen = []
+        values = []
         for _ in range(steps):
             noise = size * rng.standard_normal((1, 2)).astype(np.float32)
             optimizer.apply([tf.constant(noise) + 2 * l2 * weights.value], [weights])
-            seen.append(keras.ops.convert_to_numpy(weights)[0].copy())
-        return np.array(seen)
+            values.append(keras.ops.convert_to_numpy(weights)[0].copy())
+        return np.array(values)
 
     with sheet("weight_decay", 1, 2, (8.6, 3.2)) as panels:
         for axes, title, decay, l2 in (
             (panels[0, 0], "weight_decay 0.9, decoupled", 0.9, 0.0),
             (panels[0, 1], "l2 0.05, in the gradient", 0.0, 0.05),
         ):
-            quiet, noisy = way(decay, l2).T[::-1]
+            quiet, noisy = trajectory(decay, l2).T[::-1]
             axes.plot(quiet, color=BLUE, label="gradients of size 0.03")
             axes.plot(noisy, color=ORANGE, label="gradients of size 3")
             label(axes, title, "steps of AdamW", "weight")
@@ -146,9 +146,9 @@ def _stopped(axes: Any, rng: np.random.Generator) -> None:
         if stale:
             break
     axes.plot(epochs[:last], loss[:last], "o-", color=BLUE, markersize=4)
-    axes.plot(epochs[last:], loss[last:], "o:", color=MUTED, markersize=3, label="never trained")
-    axes.axvline(best, color=GREEN, label="best: put back")
-    axes.axvline(last, color=RED, label="third without\nimprovement: the end")
+    axes.plot(epochs[last:], loss[last:], "o:", color=MUTED, markersize=3, label="not trained")
+    axes.axvline(best, color=GREEN, label="best weights: restored")
+    axes.axvline(last, color=RED, label="patience exhausted: stop")
     label(axes, "early stopping, patience 3", "epoch", "val_loss")
     axes.set_xticks([1, 5, 10, 15, 20])
     axes.legend(fontsize=8.5, loc="upper right")
@@ -175,35 +175,35 @@ def _schedules() -> None:
             axes.plot(np.arange(len(rates)) / steps, rates, color=BLUE)
             label(axes, name, "epoch", "")
             axes.set_ylim(0, 1.05)
-        panels[0, 0].set_ylabel("share of the learning rate")
+        panels[0, 0].set_ylabel("fraction of the peak")
 
 
 def _rates_by_stage() -> None:
-    """The rates that each stage of a small network really gets."""
+    """The learning rate of each stage of a small network."""
     stages, epochs, peak = ("block5 and head", "block4", "block3"), 12, 2e-4
     network = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4) for _ in stages)])
     parts = [layer.trainable_variables for layer in network.layers[::-1]]
     settings = {
         "stage_decay 0.4": (0.4, 0),
-        "thaw_epochs 3": (1.0, 3),
+        "unfreeze_every 3": (1.0, 3),
         "both": (0.4, 3),
     }
     with sheet("rates_by_stage", 1, 3, (10.0, 2.7)) as panels:
-        for axes, (title, (decay, thaw)) in zip(panels[0], settings.items(), strict=True):
+        for axes, (title, (decay, every)) in zip(panels[0], settings.items(), strict=True):
             groups = [Group(part, decay**depth) for depth, part in enumerate(parts)]
-            plan, devices = _plan(thaw_epochs=thaw), tf.distribute.get_strategy()
+            plan, devices = _plan(unfreeze_every=every), tf.distribute.get_strategy()
             step = TrainingStep(network, groups, plan, devices, loss_scale=False)
             rates = []
             for epoch in range(1, epochs + 1):
                 step.set_rate(peak, epoch)
                 rates.append([float(one.learning_rate) for one in step._optimizers])
-            looks = ((BLUE, 6), (ORANGE, 3.5), (GREEN, 1.4))  # lines on one another are all seen
-            for name, way, (colour, thick) in zip(
-                stages, np.array(rates).T * 1e4, looks, strict=True
+            styles = ((BLUE, 6), (ORANGE, 3.5), (GREEN, 1.4))  # overlapping lines stay visible
+            for name, rate, (colour, width) in zip(
+                stages, np.array(rates).T * 1e4, styles, strict=True
             ):
                 axes.step(
-                    *(range(1, epochs + 1), way),
-                    where="post", label=name, color=colour, linewidth=thick,
+                    *(range(1, epochs + 1), rate),
+                    where="post", label=name, color=colour, linewidth=width,
                 )  # fmt: skip
             label(axes, title, "epoch", "")
             axes.set(ylim=(0, 2.1), xticks=[1, 4, 7, 10, 12])
@@ -212,7 +212,7 @@ def _rates_by_stage() -> None:
 
 
 def _range_test() -> None:
-    """The test on a linear head for handwritten digits."""
+    """The range test of a linear head on handwritten digits."""
     digits = load_digits()
     inputs = (digits.data / 8 - 1).astype(np.float32)
     labels = np.eye(10, dtype=np.float32)[digits.target]
@@ -234,5 +234,5 @@ def _range_test() -> None:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.png"
-        plot_rates(path, {"head": test}, {"head": 1e-3})
+        plot_range_tests(path, {"head": test}, {"head": 1e-3})
         save("range_test", BytesIO(path.read_bytes()))

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.augment.changes import augmented, noise
+from tests.augment.transforms import augmented, noise
 from tltool.augment.spec import AugmentSpec
 
 SIZE = (32, 24)
 
 
 def numbered(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Photos that are one number all over: their own."""
+    """Images that are one number all over: their own."""
     return np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *size, 3))
 
 
 def shares(spec: AugmentSpec, count: int, *, size: tuple[int, int] = (4, 4)) -> np.ndarray:
-    """Return λ of every photo that is blended with another one."""
+    """Return λ of every image that is blended with another one."""
     labels = augmented(noise(count, size), spec, batch_size=100)[2]
     return np.diagonal(labels)[(labels > 0).sum(axis=1) == 2]
 
@@ -34,7 +34,7 @@ def test_blended_labels_are_probabilities(spec):
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 0.2, 10])
-def test_mixup_blends_photos_exactly_as_it_blends_labels(alpha):
+def test_mixup_blends_images_exactly_as_it_blends_labels(alpha):
     count = 40
     images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *SIZE, 3))
     _, changed, labels = augmented(images, AugmentSpec(mixup=alpha))
@@ -46,7 +46,7 @@ def test_mixup_blends_photos_exactly_as_it_blends_labels(alpha):
     )
 
 
-def test_mixup_with_alpha_1_draws_uniform_shares():
+def test_mixup_with_alpha_1_draws_uniform_weights():
     shares = augmented(noise(400, (4, 4)), AugmentSpec(mixup=1.0), batch_size=100)[2]
     own = np.diagonal(shares)[(shares > 0).sum(axis=1) == 2]
     assert abs(own.mean() - 0.5) < 0.06
@@ -59,10 +59,10 @@ def test_cutmix_labels_are_the_area_that_was_really_pasted(size, alpha):
     count = 48
     images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, *size, 3))
     _, changed, labels = augmented(images, AugmentSpec(cutmix=alpha))
-    for photo in range(count):
-        pixels = np.round(changed[photo, :, :, 0]).astype(int)
+    for image in range(count):
+        pixels = np.round(changed[image, :, :, 0]).astype(int)
         area = np.bincount(pixels.ravel(), minlength=count) / pixels.size
-        np.testing.assert_allclose(labels[photo], area, atol=1e-5)
+        np.testing.assert_allclose(labels[image], area, atol=1e-5)
 
 
 def test_with_both_kinds_every_batch_gets_one_of_them():
@@ -89,7 +89,7 @@ def test_the_share_of_mixup_is_drawn_from_the_beta_distribution(alpha):
 
 
 def pasted_areas(alpha: float, side: int, count: int) -> np.ndarray:
-    """Return what a box of the paper leaves of a photo, simulated apart."""
+    """Return what a box of the paper leaves of an image, simulated apart."""
     rng = np.random.default_rng(7)
     length = np.floor(np.sqrt(1 - rng.beta(alpha, alpha, count)) * side)
     spans = []
@@ -106,13 +106,13 @@ def test_the_area_that_cutmix_leaves_is_distributed_as_in_the_paper(alpha):
     partners = (labels > 0).sum(axis=1)
     drawn = np.diagonal(labels)[partners == 2]
     expected = pasted_areas(alpha, 32, 200_000)
-    # a photo that covers another one whole, or not at all, shows no second label
+    # an image that covers another one whole, or not at all, shows no second label
     expected = expected[(expected > 0) & (expected < 1)]
     assert stats.ks_2samp(drawn, expected).pvalue > 0.01
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3])
-def test_the_share_of_batches_that_are_blended_is_the_one_asked_for(probability):
+def test_the_fraction_of_blended_batches_is_the_configured_probability(probability):
     spec = AugmentSpec(mixup=1.0, mix_probability=probability)
     labels = augmented(noise(400, (4, 4)), spec, batch_size=4)[2]
     blended = (labels.max(axis=1) < 1).reshape(100, 4).any(axis=1).mean()
@@ -121,15 +121,15 @@ def test_the_share_of_batches_that_are_blended_is_the_one_asked_for(probability)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
-def test_the_share_of_cutmix_is_the_one_asked_for(probability):
+def test_the_fraction_of_cutmix_is_the_configured_probability(probability):
     spec = AugmentSpec(mixup=1.0, cutmix=1.0, switch_probability=probability)
     changed = augmented(numbered(240, (16, 16)), spec)[1]
     whole = np.isclose(changed, np.round(changed), atol=1e-4).reshape(30, -1).all(axis=1)
     assert abs(whole.mean() - probability) < 0.22
 
 
-def test_the_same_photo_twice_keeps_its_label():
-    """A photo that is drawn as its own partner stays what it is."""
+def test_the_same_image_twice_keeps_its_label():
+    """An image that is drawn as its own partner stays what it is."""
     labels = augmented(noise(40, (4, 4)), AugmentSpec(mixup=1.0), batch_size=2)[2]
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     assert (labels.max(axis=1) > 1 - 1e-6).any()

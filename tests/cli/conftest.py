@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.conftest import merged
+from tests.conftest import WITHOUT_EXTRAS, merged
 from tltool.cli.main import app
 
 TINY = (
@@ -21,9 +21,9 @@ TINY = (
     "train.head.epochs=1",
     "train.finetune.epochs=1",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1, 1]",
+    "train.probe.c_values=[0.1, 1]",
     "train.cache=on",
-    "evaluate.report=false",  # a second that few tests need
+    *WITHOUT_EXTRAS,
 )
 
 Tltool = Callable[..., Any]

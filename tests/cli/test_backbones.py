@@ -33,7 +33,7 @@ def test_the_table_fits_80_columns(tltool, narrow, name):
     assert len(lines) < 32, "it fits on a screen"
 
 
-def test_lenet5_is_told_layer_by_layer(tltool):
+def test_lenet5_is_shown_layer_by_layer(tltool):
     lines = [line.split() for line in tltool("backbones", "show", "lenet5").stdout.splitlines()]
     assert ["conv2_conv", "10x10x16", "5x5", "14", "2,416", "240,000"] in lines
     assert ["conv2_pool", "5x5x16", "2x2/2", "mean", "16"] in lines
@@ -58,7 +58,7 @@ def test_all_shows_every_layer(tltool):
 def test_another_size_changes_the_maps_but_not_the_weights(tltool):
     own, larger = (
         json.loads(tltool("backbones", "show", "vgg16", "--json", *size).stdout)
-        for size in ((), ("--size", 256))
+        for size in ((), ("--image-size", 256))
     )
     assert larger["input"] == [256, 256, 3]
     assert larger["totals"]["backbone"]["parameters"] == 14_714_688
@@ -72,9 +72,9 @@ def test_another_size_changes_the_maps_but_not_the_weights(tltool):
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet50", "vgg16"])
-def test_the_diagram_is_a_picture_of_all_of_it(tltool, tmp_path, name):
+def test_the_diagram_shows_the_whole_network(tltool, tmp_path, name):
     file = tmp_path / "net.png"
-    result = tltool("backbones", "show", name, "--diagram", file)
+    result = tltool("backbones", "show", name, "--output", file)
     assert result.stdout.splitlines()[-1] == f"wrote {file}"
     with Image.open(file) as picture:
         assert picture.width < 2600, "a screen shows it"
@@ -87,13 +87,13 @@ def test_the_diagram_is_a_picture_of_all_of_it(tltool, tmp_path, name):
 @pytest.mark.parametrize(("name", "has_one"), [("resnet50v2", True), ("lenet5", False)])
 def test_a_normalisation_of_its_own_has_its_own_colour(tltool, tmp_path, name, has_one):
     file = tmp_path / "net.png"
-    assert tltool("backbones", "show", name, "--diagram", file).exit_code == 0
+    assert tltool("backbones", "show", name, "--output", file).exit_code == 0
     with Image.open(file) as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
     assert ((0xB9, 0xA3, 0xD0) in colours) == has_one
 
 
-def test_what_is_only_like_its_paper_says_so(tltool):
+def test_a_network_after_a_paper_says_so(tltool):
     shown = {
         name: tltool("backbones", "show", name).stdout.splitlines()[0]
         for name in ("lenet5", "digits_cnn")
@@ -106,22 +106,22 @@ def test_what_is_only_like_its_paper_says_so(tltool):
     ("options", "message"),
     [
         (("lenet",), "no backbone 'lenet'. Did you mean 'lenet5'"),
-        (("lenet5", "--size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
-        (("alexnet", "--size", 62), "alexnet needs images of at least 63 px"),
-        (("vgg16", "--size", 0), "greater than or equal to 1"),
-        (("lenet5", "--diagram", "net.jpeg"), "no name of a PNG file"),
-        (("lenet5", "--diagram", "nowhere/net.png"), "its folder does not exist"),
+        (("lenet5", "--image-size", 12), "lenet5 needs images of at least 16 px, not 12x12"),
+        (("alexnet", "--image-size", 62), "alexnet needs images of at least 63 px"),
+        (("vgg16", "--image-size", 0), "greater than or equal to 1"),
+        (("lenet5", "--output", "net.jpeg"), "no name of a PNG file"),
+        (("lenet5", "--output", "nowhere/net.png"), "its folder does not exist"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_a_sentence(tltool, options, message):
+def test_invalid_arguments_are_one_message(tltool, options, message):
     result = tltool("backbones", "show", *options)
     assert result.exit_code == 2
     assert message in result.stderr
 
 
-def test_a_diagram_replaces_nothing(tltool, tmp_path):
+def test_a_diagram_overwrites_nothing(tltool, tmp_path):
     (tmp_path / "net.png").write_text("years of work")
-    result = tltool("backbones", "show", "lenet5", "--diagram", tmp_path / "net.png")
+    result = tltool("backbones", "show", "lenet5", "--output", tmp_path / "net.png")
     assert result.exit_code == 2
     assert "exists" in result.stderr
     assert (tmp_path / "net.png").read_text() == "years of work"

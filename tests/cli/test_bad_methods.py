@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.cli.conftest import TINY
+from tltool.recipe.merge import merged
 from tltool.recipe.overrides import parse_override
-from tltool.recipe.tree import merged
 from tltool.recipe.yaml_text import write_yaml
 
 RESNET = "model.backbone=tiny_resnet"
@@ -46,15 +46,15 @@ REFUSED = {
         "train.finetune.unfreeze leaves no frozen part to cache",
     ),
     "DropBlock larger than the map": (
-        ("model.regularize.drop_block.size=9", RESNET),
-        "DropBlock's squares of 9 x 9 do not fit into the 4 x 4 maps of stage block3",
+        ("model.regularization.drop_block.size=9", RESNET),
+        "DropBlock squares of 9 x 9 do not fit into the 4 x 4 maps of stage block3",
     ),
     "stochastic depth without residual blocks": (
-        ("model.regularize.stochastic_depth=0.2", "model.backbone=vgg16"),
+        ("model.regularization.stochastic_depth=0.2", "model.backbone=vgg16"),
         "stochastic depth skips residual blocks, and vgg16 has none",
     ),
     "groups that do not divide the channels": (
-        ("model.regularize.norm=group", "model.norm_groups=3", RESNET),
+        ("model.regularization.norm=group", "model.norm_groups=3", RESNET),
         "3 groups do not divide the 16 channels of tiny_resnet's first layers",
     ),
     "groups that do not divide the hidden layer": (
@@ -67,15 +67,15 @@ REFUSED = {
     ),
     "instance norm without positions": (
         ("model.head.kind=flatten", "model.head.norm=instance"),
-        "the head flatten knows no instance normalisation",
+        "the head flatten has no instance normalisation",
     ),
     "group norm where there is no norm": (
-        ("model.regularize.norm=group", "model.backbone=vgg16"),
-        "vgg16 has no normalisation that model.regularize.norm could replace",
+        ("model.regularization.norm=group", "model.backbone=vgg16"),
+        "vgg16 has no normalisation that model.regularization.norm could replace",
     ),
     "another norm under pretrained weights": (
         (
-            "model.regularize.norm=group",
+            "model.regularization.norm=group",
             "model.backbone=resnet50",
             "model.weights=imagenet",
             "train.finetune.unfreeze=conv5",
@@ -91,7 +91,10 @@ REFUSED = {
     "a probability above one": (("augment.flip_probability=1.5",), "augment.flip_probability"),
     "a probability below zero": (("augment.blur.probability=-0.1",), "augment.blur.probability"),
     "a share that is everything": (("model.head.dropout=1",), "model.head.dropout"),
-    "a depth of more than all": (("model.regularize.stochastic_depth=1.5",), "stochastic_depth"),
+    "a depth of more than all": (
+        ("model.regularization.stochastic_depth=1.5",),
+        "stochastic_depth",
+    ),
     "an unknown augmentation": (("augment.cutmx.alpha=1",), "Did you mean 'augment.cutmix'?"),
     "an unknown policy": (("augment.policy=storng",), "Did you mean 'strong'?"),
 }
@@ -100,16 +103,16 @@ REFUSED = {
 pytestmark = pytest.mark.usefixtures("no_weights")
 
 
-@pytest.mark.parametrize(("settings", "told"), REFUSED.values(), ids=list(REFUSED))
+@pytest.mark.parametrize(("settings", "text"), REFUSED.values(), ids=list(REFUSED))
 def test_a_method_that_cannot_be_used_is_refused_and_nothing_is_written(
-    finetune_tiny, the_error, make_photos, untouched, tmp_path, settings, told
+    finetune_tiny, the_error, make_photos, untouched, tmp_path, settings, text
 ):
     photos = untouched(make_photos())
     result = finetune_tiny(photos, settings=settings)
     assert result.exit_code == 2
-    assert told in the_error(result)
+    assert text in the_error(result)
     assert [path.name for path in tmp_path.iterdir()] == ["here", "photos"]
-    assert "audit" not in result.stderr, "refused before a photo is opened"
+    assert "audit" not in result.stderr, "refused before an image is opened"
 
 
 def _nested(settings):
@@ -119,13 +122,13 @@ def _nested(settings):
     return write_yaml(functools.reduce(merged, overrides, {}))
 
 
-@pytest.mark.parametrize(("settings", "told"), REFUSED.values(), ids=list(REFUSED))
-def test_validate_says_the_same_without_tensorflow(tltool, the_error, tmp_path, settings, told):
+@pytest.mark.parametrize(("settings", "text"), REFUSED.values(), ids=list(REFUSED))
+def test_validate_says_the_same_without_tensorflow(tltool, the_error, tmp_path, settings, text):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(_nested(settings), encoding="utf-8")
     result = tltool("recipes", "validate", recipe)
     assert result.exit_code == 2
-    assert told in the_error(result)
+    assert text in the_error(result)
 
 
 def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
@@ -134,25 +137,25 @@ def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
         "base: vgg16\n"
         "data: {image_size: 16}\n"
         "model: {backbone: alexnet, norm_groups: 7, head: {kind: mlp, norm: group},\n"
-        "  regularize: {stochastic_depth: 0.2, norm: group}}\n"
+        "  regularization: {stochastic_depth: 0.2, norm: group}}\n"
         "train: {cache: on, finetune: {unfreeze: all}}\n"
     )
     result = tltool("recipes", "validate", recipe)
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert lines[0] == f"error: recipe '{recipe}':"
-    told = ("no frozen part", "at least 63 px", "residual blocks", "no normalisation", "7 groups",
+    text = ("no frozen part", "at least 63 px", "residual blocks", "no normalisation", "7 groups",
             "no pretrained weights")  # fmt: skip
-    assert len(lines) == 1 + len(told)
-    assert all(words in line for words, line in zip(told, lines[1:], strict=True)), lines
+    assert len(lines) == 1 + len(text)
+    assert all(words in line for words, line in zip(text, lines[1:], strict=True)), lines
 
 
 def test_a_recipe_is_checked_without_tensorflow(tmp_path):
     (tmp_path / "mine.yaml").write_text(
-        _nested(("model.regularize.drop_block.size=2", RESNET)), "utf-8"
+        _nested(("model.regularization.drop_block.size=2", RESNET)), "utf-8"
     )
     code = (
-        "import sys; from tltool.workflows.recipes import check_recipes\n"
+        "import sys; from tltool.workflows.preflight.recipe import check_recipes\n"
         "assert check_recipes(['mine.yaml'])[0][1] is None\n"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
     )
@@ -167,10 +170,10 @@ def test_other_commands_refuse_as_early(tltool, the_error, make_photos, tmp_path
     recipe.write_text(_nested(("model.backbone=tiny_vgg",)), encoding="utf-8")
     photos = make_photos()
     if command[0] == "recipes":
-        grid = ("--grid", "regularize.stochastic_depth=0,0.2")
+        grid = ("--grid", "regularization.stochastic_depth=0,0.2")
         result = tltool(*command, recipe, photos, *grid, "--out", "sweep")
     else:
-        settings = ("model.regularize.stochastic_depth=0.2",)
+        settings = ("model.regularization.stochastic_depth=0.2",)
         result = tltool(command[0], photos, "--recipe", recipe, *command[1:], settings=settings)
     assert result.exit_code == 2
     assert "stochastic depth skips residual blocks" in the_error(result)
@@ -180,5 +183,18 @@ def test_other_commands_refuse_as_early(tltool, the_error, make_photos, tmp_path
 def test_the_hint_at_a_size_names_what_the_command_has(tltool, make_photos):
     result = tltool("finetune", make_photos(), settings=("data.image_size=20",))
     assert "hint: set data.image_size to 32 or more; its own size is 224" in result.stderr
-    shown = tltool("backbones", "show", "vgg16", "--size", "20")
-    assert "hint: set --size to 32 or more; its own size is 224" in shown.stderr
+    shown = tltool("backbones", "show", "vgg16", "--image-size", "20")
+    assert "hint: set --image-size to 32 or more; its own size is 224" in shown.stderr
+
+
+def test_all_problems_of_a_recipe_are_named_at_once(tltool, make_photos):
+    result = tltool(
+        *("finetune", make_photos()),
+        settings=("train.finetune.unfreeze=block9", "evaluate.strict=true", "data.image_size=16"),
+    )
+    assert result.exit_code == 2
+    error = result.stderr
+    assert "the recipe has 3 problems" in error
+    assert "block9" in error
+    assert "evaluate.strict is set without a condition" in error
+    assert "16" in error

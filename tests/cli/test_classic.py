@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.conftest import write_photos
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 
 SHORT = ("train.finetune.epochs=1", "train.batch_size=8", "evaluate.report=false")
 
@@ -24,10 +24,10 @@ def test_lenet5_learns_and_is_exported_to_every_format(tltool, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["export"], "the SavedModel answers like the model"
     formats = ",".join(name for name in FORMATS if name != "saved_model")
-    exported = tltool("export", run, "--format", formats, "--to", tmp_path / "models", "--json")
+    exported = tltool("export", run, "--format", formats, "--out", tmp_path / "models", "--json")
     assert exported.exit_code == 0, exported.stderr
     assert len(json.loads(exported.stdout)["exports"]) == len(FORMATS) - 1
-    heat = tltool("explain", run, photos / "cat", "--to", tmp_path / "heat", "--json")
+    heat = tltool("explain", run, photos / "cat", "--out", tmp_path / "heat", "--json")
     assert heat.exit_code == 0, heat.stderr
     assert len(list((tmp_path / "heat").glob("*.png"))) == 12
 

@@ -1,4 +1,4 @@
-"""tltool data check: a messy corpus with every kind of trouble, and a clean one without any."""
+"""tltool data check: data sets with every kind of problem, and a clean one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(root: Path, label: str, files: dict[str, bytes]) -> None:
         (root / label / name).write_bytes(data)
 
 
-def test_every_bad_file_is_found_and_no_good_one_refused(
+def test_every_bad_file_is_found_and_no_good_file_is_rejected(
     tltool: Callable[..., Any], tmp_path: Path, untouched: Callable[[Path], Path]
 ) -> None:
     root = tmp_path / "photos"
@@ -51,7 +51,7 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
     }
     bad |= cut
     write(root, "a", bad)
-    result = tltool("data", "check", untouched(root), "--json", "--report", tmp_path / "report")
+    result = tltool("data", "check", untouched(root), "--json", "--out", tmp_path / "report")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     serious = {
@@ -73,8 +73,10 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
         assert "16 bit" in kinds[name]
     for name in ("png alpha.png", "LA.tif", "pa.tif", "webp alpha.webp", "gif transparent.gif"):
         assert "transparent" in kinds[name]
-    assert {"turned by EXIF" in kinds.get(f"turned {n}.jpg", set()) for n in range(2, 9)} == {True}
-    assert "turned by EXIF" not in kinds.get("turned 1.jpg", set())
+    assert {"EXIF orientation" in kinds.get(f"turned {n}.jpg", set()) for n in range(2, 9)} == {
+        True
+    }
+    assert "EXIF orientation" not in kinds.get("turned 1.jpg", set())
     assert "animated" in kinds["gif animated.gif"]
 
 
@@ -88,7 +90,7 @@ def test_every_bad_file_is_found_and_no_good_one_refused(
         ("bomb.png", lambda: encode(Image.new("1", (20_000, 20_000)), "PNG"), "too many pixels"),
     ],
 )
-def test_odd_files_are_named(
+def test_unusual_files_are_reported(
     name: str,
     data: Callable[[], bytes],
     kind: str,
@@ -120,19 +122,21 @@ def planted(root: Path) -> dict[str, str]:
     return expected
 
 
-def test_planted_duplicates_conflicts_and_leaks_are_found(
+def test_planted_duplicates_conflicts_and_leakage_are_found(
     tltool: Callable[..., Any], tmp_path: Path
 ) -> None:
     expected = planted(tmp_path / "photos")
     result = tltool("data", "check", tmp_path / "photos", "--json", "--strict")
     assert result.exit_code == 3
     kinds = found(result)
-    told = {
+    expected_kinds = {
         "near": {"near duplicate", "exact duplicate"},
         "conflict": {"label conflict"},
-        "leak": {"leak across splits"},
+        "leak": {"data leakage"},
     }
-    right = [name for name, what in expected.items() if kinds.get(name, set()) & told[what]]
+    right = [
+        name for name, what in expected.items() if kinds.get(name, set()) & expected_kinds[what]
+    ]
     assert len(right) >= 0.95 * len(expected), sorted(set(expected) - set(right))
     for cluster in json.loads(result.stdout)["duplicates"]:
         assert len({Path(name).stem.split()[0] for name in cluster["files"]}) == 1
@@ -148,34 +152,34 @@ def differing(root: Path, *, quality: int, n: int = 40) -> Path:
     return root
 
 
-def test_a_property_that_tells_the_class_is_named(
+def test_a_property_that_predicts_the_class_is_reported(
     tltool: Callable[..., Any], tmp_path: Path
 ) -> None:
     root = differing(tmp_path / "photos", quality=50)
     result = tltool("data", "check", root, "--json")
     document = json.loads(result.stdout)
     named = {each["name"]: each for each in document["shortcuts"]}
-    assert named["JPEG quality"]["found"]
+    assert named["JPEG quality"]["is_shortcut"]
     assert named["JPEG quality"]["accuracy"] == 1
     assert named["JPEG quality"]["p_value"] == 0.01
-    assert not named["mean colour"]["found"]
+    assert not named["mean colour"]["is_shortcut"]
     assert "width" not in named
-    told = [f for f in document["findings"] if f["kind"].startswith("shortcut")]
-    assert [f["kind"] for f in told] == ["shortcut: file size, JPEG quality"]
-    assert "the model may learn the file size instead of the object" in told[0]["detail"]
-    assert told[0]["detail"].endswith("; likewise JPEG quality 100%")
+    (shortcut,) = [f for f in document["findings"] if f["kind"].startswith("shortcut")]
+    assert shortcut["kind"] == "shortcut: file size, JPEG quality"
+    assert "the model may learn the file size instead of the object" in shortcut["detail"]
+    assert shortcut["detail"].endswith("; also JPEG quality 100%")
 
 
-def test_properties_alike_in_all_classes_are_no_shortcut(
+def test_equal_properties_in_all_classes_are_no_shortcut(
     tltool: Callable[..., Any], tmp_path: Path
 ) -> None:
     root = differing(tmp_path / "photos", quality=95)
     result = tltool("data", "check", root, "--strict")
     assert result.exit_code == 0, result.stdout
-    assert "shortcuts            ok" in result.stdout
+    assert "shortcuts        ok" in result.stdout
 
 
-def test_classes_that_are_odd_are_named(
+def test_problems_of_classes_are_reported(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     root = make_photos(classes=("red deer", "Red_Deer", "fox"), n=24)
@@ -184,12 +188,12 @@ def test_classes_that_are_odd_are_named(
     (root / "elk").mkdir()
     (root / "elk" / "x.jpg").write_bytes(b"")
     document = json.loads(tltool("data", "check", root, "--json").stdout)
-    told = {finding["kind"]: finding["detail"] for finding in document["findings"]}
-    assert told["same class name"].startswith("classes 'Red_Deer' and 'red deer'")
-    assert "'owl' has 2 different images" in told["class too small"]
-    assert "'bat' has only 8" in told["small class"]
-    assert "12.0 times" in told["uneven classes"]
-    assert "'elk'" in told["class without images"]
+    details = {finding["kind"]: finding["detail"] for finding in document["findings"]}
+    assert details["similar class names"].startswith("the class names 'Red_Deer' and 'red deer'")
+    assert "'owl' has 2 different images" in details["class too small"]
+    assert "'bat' has only 8" in details["small class"]
+    assert "a ratio of 12.0" in details["class imbalance"]
+    assert "'elk'" in details["class without images"]
     assert document["classes"]["counts"] == {
         "Red_Deer": 24,
         "fox": 24,
@@ -202,7 +206,7 @@ def test_classes_that_are_odd_are_named(
 @pytest.mark.parametrize(
     ("size", "recommended"), [((64, 64), "squash"), ((96, 72), "crop"), ((144, 60), "pad")]
 )
-def test_the_shape_decides_the_recommendation(
+def test_the_aspect_ratio_decides_the_recommendation(
     size: tuple[int, int], recommended: str, tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     root = make_photos(n=3, size=size)
@@ -232,7 +236,7 @@ def test_the_report_is_one_file_and_the_table_has_a_row_for_each_finding(
     assert all(row["detail"] and row["suggestion"] for row in rows)
 
 
-def test_a_folder_without_one_readable_photo_is_told_like_any_other(
+def test_a_folder_without_a_readable_image_gets_a_report(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     root = make_photos(n=2)
@@ -244,7 +248,7 @@ def test_a_folder_without_one_readable_photo_is_told_like_any_other(
     assert "no usable image" in result.stdout
 
 
-def test_a_place_without_photos_is_one_sentence(
+def test_a_missing_source_is_one_sentence(
     tltool: Callable[..., Any], tmp_path: Path, the_error: Callable[[Any], str]
 ) -> None:
     result = tltool("data", "check", tmp_path / "nowhere", "--json")
@@ -255,7 +259,7 @@ def test_a_place_without_photos_is_one_sentence(
 @pytest.mark.photos
 @pytest.mark.pretrained
 @pytest.mark.slow
-def test_features_find_turned_copies_and_are_kept(
+def test_features_find_rotated_copies_and_are_cached(
     tltool: Callable[..., Any],
     photos_dir: Path,
     tmp_path: Path,
@@ -276,16 +280,16 @@ def test_features_find_turned_copies_and_are_kept(
         clusters = [{Path(name).name for name in c["files"]} for c in document["duplicates"]]
         assert all(len(names) == 1 for names in clusters)
         assert len(clusters) >= 6
-        monkeypatch.setattr("tltool.models.build.build_model", None)  # kept from now on
+        monkeypatch.setattr("tltool.models.build.build_model", None)  # the features are cached now
 
 
-def test_one_class_is_no_data_set(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
+def test_a_single_class_is_serious(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
     result = tltool("data", "check", make_photos(classes=("cat",), n=3, size=80), "--strict")
     assert result.exit_code == 3
     assert "1 class of 3 images; only one class" in result.stdout
 
 
-def test_tiny_drawings_are_only_compared_byte_by_byte(
+def test_tiny_images_are_only_compared_by_their_bytes(
     tltool: Callable[..., Any], tmp_path: Path
 ) -> None:
     from sklearn.datasets import load_digits
@@ -302,7 +306,7 @@ def test_tiny_drawings_are_only_compared_byte_by_byte(
     assert json.loads(result.stdout)["duplicates"] == []
 
 
-def test_a_missing_folder_is_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_before_tensorflow_is_loaded(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom tltool.cli.main import app\n"
         "try: app(['data', 'check', 'nowhere'])\nexcept SystemExit as end: print(end.code)\n"
@@ -312,26 +316,26 @@ def test_a_missing_folder_is_told_before_tensorflow_is_loaded(tmp_path: Path) ->
     assert (done.returncode, done.stdout) == (0, b"3\n"), done.stderr
 
 
-def test_damaged_weights_do_not_end_a_check(
+def test_a_check_works_with_damaged_weights(
     tltool: Callable[..., Any], tmp_path: Path, make_photos: PhotoMaker
 ) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "vgg16.json").write_text("{}")
     result = tltool("data", "check", make_photos(n=2), "--json")
     assert result.exit_code == 0
-    assert "copies are sought without it" in result.stderr
+    assert "near duplicates are searched without its features" in result.stderr
     assert json.loads(result.stdout)["network"] is None
 
 
 @pytest.mark.photos
-def test_real_photos_have_no_shortcut_and_the_copies_that_are_known(
+def test_real_photos_have_no_shortcut_and_only_the_known_duplicates(
     tltool: Callable[..., Any], photos_dir: Path
 ) -> None:
     bees = json.loads(tltool("data", "check", photos_dir / "hymenoptera", "--json").stdout)
     assert bees["counts"]["serious"] == 0
     assert not bees["duplicates"]
     flowers = json.loads(tltool("data", "check", photos_dir / "flowers128", "--json").stdout)
-    assert not any(each["found"] for each in flowers["shortcuts"])
+    assert not any(each["is_shortcut"] for each in flowers["shortcuts"])
     # looked at one by one: all 35 clusters are copies, edits or second shots of one picture
     assert len(flowers["duplicates"]) == 35
     assert sum(cluster["exact"] for cluster in flowers["duplicates"]) == 6
@@ -340,74 +344,67 @@ def test_real_photos_have_no_shortcut_and_the_copies_that_are_known(
     }
 
 
-def test_photos_of_something_else_are_opened_too(
-    tltool: Callable[..., Any], make_photos: PhotoMaker
-) -> None:
+def test_ood_images_are_checked(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
     root = make_photos(n=4, size=80)
     make_photos(root, classes=("other things",), n=3, size=80, seed=7)
-    clean = tltool("data", "check", root, "--other", "other things", "--strict")
+    clean = tltool("data", "check", root, "--ood-images", "other things", "--strict")
     assert clean.exit_code == 0, clean.stdout
-    assert "other photos         ok       3 of 'other things'" in clean.stdout
+    assert "OOD images       ok       3 in 'other things'" in clean.stdout
     (root / "other things" / "empty.jpg").write_bytes(b"")
     copy = (root / "cat" / "0_000.jpg").read_bytes()
     (root / "other things" / "a cat.jpg").write_bytes(copy)
     (root / "other things" / "twice.jpg").write_bytes(
         next((root / "other things").glob("[0-9]*.jpg")).read_bytes()
     )
-    result = tltool("data", "check", root, "--other", "other things", "--json", "--strict")
+    result = tltool("data", "check", root, "--ood-images", "other things", "--json", "--strict")
     assert result.exit_code == 3
     document, kinds = json.loads(result.stdout), found(result)
     assert kinds["a cat.jpg"] == {"label conflict"}
     assert kinds["empty.jpg"] == {"empty"}
     assert "twice.jpg" not in kinds
-    assert document["others"] == {"images": 6, "usable": 5}
+    assert document["ood_images"] == {"images": 6, "usable": 5}
     assert document["classes"]["counts"] == document["classes"]["different"]
-    told = {line["what"]: (line["verdict"], line["told"]) for line in document["summary"]}
-    assert told["other photos"] == (
+    lines = {line["check"]: (line["verdict"], line["message"]) for line in document["summary"]}
+    assert lines["OOD images"] == (
         "serious",
-        "6 of 'other things', 1 cannot be used, 1 picture is in a class too",
+        "6 in 'other things', 1 unusable, 1 image is also in a class",
     )
     page = Path(document["report"]).read_text(encoding="utf-8")
     assert "other things/a cat.jpg" in page
-    assert "6 of &#39;other things&#39;" in page
+    assert "6 in &#39;other things&#39;" in page
 
 
-def test_duplicates_are_counted_alike_everywhere(
+def test_duplicates_are_counted_consistently(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
-    """A label conflict is no duplicate of the table as well; every copy is named in full."""
+    """A label conflict is not counted as a duplicate again; every copy is named in full."""
     root = make_photos(n=4, size=80)
     for number in range(5):
         copy = (root / "cat" / "0_000.jpg").read_bytes()
         (root / "cat" / f"copy {number}.jpg").write_bytes(copy)
     (root / "dog" / "cat.jpg").write_bytes((root / "cat" / "0_001.jpg").read_bytes())
     document = json.loads(tltool("data", "check", root, "--json").stdout)
-    told = {line["what"]: line["told"] for line in document["summary"]}
-    assert told["label conflicts"] == "1 picture is in more than one class"
-    assert told["duplicates"] == (
-        "2 pictures are there more than once: 1 exactly, 0 nearly, 1 told above"
-    )
+    messages = {line["check"]: line["message"] for line in document["summary"]}
+    assert messages["label conflicts"] == "1 image is in more than one class"
+    assert messages["duplicates"] == "2 images with duplicates: 1 exact, 0 near, 1 counted above"
     assert len(document["duplicates"]) == 2
     with Path(document["issues"]).open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "exact duplicate"]
     assert len(rows) == 1
-    named = rows[0]["detail"].removeprefix("the same file as ").split(", ")
+    named = rows[0]["detail"].removeprefix("same file as ").split(", ")
     assert sorted([rows[0]["path"], *named]) == sorted(
         str(root / "cat" / name) for name in ("0_000.jpg", *(f"copy {n}.jpg" for n in range(5)))
     )
 
 
-def test_shortcuts_that_were_not_looked_at_are_unknown(
+def test_shortcuts_that_were_not_checked_are_unknown(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     result = tltool("data", "check", make_photos(n=3, size=80))
-    assert (
-        "shortcuts            unknown  not looked at: fewer than two classes have 5"
-        in result.stdout
-    )
+    assert "shortcuts        unknown  not checked: fewer than two classes have 5" in result.stdout
     assert "2 classes of 3 images; 2 small" in result.stdout
     page = Path("data_check/photos/data_report.html").read_text(encoding="utf-8")
-    assert "Nine in ten images are 1.00 times as wide as high." in page
+    assert "90% of the images have the aspect ratio (width / height) 1.00." in page
     assert page.count('<div class="card shape">') == 3
     make_photos(root=Path("two"), n=1, size=80)
     tltool("data", "check", "two")
@@ -415,34 +412,34 @@ def test_shortcuts_that_were_not_looked_at_are_unknown(
     assert page.count('<div class="card shape">') == 2
 
 
-def test_many_files_that_cannot_be_used_are_advised_on(
+def test_too_many_unusable_files_are_reported_with_a_setting(
     tltool: Callable[..., Any], finetune_tiny: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     root = make_photos(n=7, size=80)
     for number in range(6):
-        (root / "cat" / f"bad {number}.jpg").write_bytes(b"no photo")
+        (root / "cat" / f"bad {number}.jpg").write_bytes(b"no image")
     result = tltool("data", "check", root)
-    assert "6 not an image; too many to train" in result.stdout
-    assert "6 of 20 images (30%) cannot be used, and training stops above 10%" in result.stdout
+    assert "6 not an image; too many for training" in result.stdout
+    assert "6 of 20 images (30%) cannot be used; training stops above 10%" in result.stdout
     setting = "data.max_bad_fraction=0.3"
     assert f"train without them: --set {setting}." in result.stdout
     assert "data.max_bad_fraction=0.3" in Path("data_check/photos/data_issues.csv").read_text()
-    refused = finetune_tiny(root)
-    assert refused.exit_code == 3
-    assert f"--set {setting} leaves them out" in refused.stderr
+    failed = finetune_tiny(root)
+    assert failed.exit_code == 3
+    assert f"train without them: --set {setting}" in failed.stderr
     trained = finetune_tiny(root, settings=(setting,))
     assert trained.exit_code == 0, trained.stderr
-    assert "30% of the photos are left out" in trained.stderr
+    assert "30% of the images are skipped" in trained.stderr
 
 
-def test_splits_that_are_not_given_are_not_looked_at(
+def test_without_splits_leakage_is_not_checked(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
-    told = tltool("data", "check", make_photos(n=3, size=80)).stdout
-    assert "leaks across splits  unknown  not looked at: the source gives no splits" in told
+    output = tltool("data", "check", make_photos(n=3, size=80)).stdout
+    assert "data leakage     unknown  not checked: the source defines no splits" in output
 
 
-def test_links_and_pipes_get_the_advice_that_helps(
+def test_broken_links_and_pipes_get_a_suggestion(
     tltool: Callable[..., Any], make_photos: PhotoMaker
 ) -> None:
     root = make_photos(n=3, size=80)
@@ -451,16 +448,17 @@ def test_links_and_pipes_get_the_advice_that_helps(
     (root / "cat" / "up").symlink_to("..")
     os.mkfifo(root / "cat" / "pipe.jpg")
     document = json.loads(tltool("data", "check", root, "--json").stdout)
-    told = {
+    reported = {
         Path(finding["path"]).name: (finding["severity"], finding["detail"], finding["suggestion"])
         for finding in document["findings"]
-        if finding["path"] and finding["kind"] in ("unreadable", "link to other photos")
+        if finding["path"] and finding["kind"] in ("unreadable", "link to another class")
     }
-    mend = "mend the link, or remove it"
-    assert told.pop("gone.jpg") == ("serious", "it is a link to nothing", mend)
-    assert told.pop("round.jpg") == ("serious", "it is a link that leads in a circle", mend)
-    assert told.pop("pipe.jpg")[2] == "remove it"
-    severity, detail, suggestion = told.pop("up")
+    fix = "fix the link, or remove it"
+    assert reported.pop("gone.jpg") == ("serious", "broken symbolic link", fix)
+    loop = "symbolic link that points to itself (a loop)"
+    assert reported.pop("round.jpg") == ("serious", loop, fix)
+    assert reported.pop("pipe.jpg")[2] == "remove it"
+    severity, detail, suggestion = reported.pop("up")
     assert (severity, suggestion) == ("serious", "remove the link")
-    assert "the folder of all photos" in detail
-    assert not told
+    assert "the folder of all images" in detail
+    assert not reported

@@ -1,4 +1,4 @@
-"""tltool data check: sources of every kind, and those that are none."""
+"""tltool data check: sources of every kind, and invalid ones."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def lines_of_json(root: Path) -> Path:
     [
         (packed("zip"), "photos.zip/cat", "exact duplicate"),
         (packed("gztar"), "photos.tar.gz/cat", "exact duplicate"),
-        (table, "photos/cat", "leak across splits"),
-        (lambda root: table(root, "tsv"), "photos/cat", "leak across splits"),
-        (lines_of_json, "photos/cat", "leak across splits"),
+        (table, "photos/cat", "data leakage"),
+        (lambda root: table(root, "tsv"), "photos/cat", "data leakage"),
+        (lines_of_json, "photos/cat", "data leakage"),
         (lambda root: f"tfds-folder:{root}", "cat", "exact duplicate"),
     ],
     ids=["zip", "tar.gz", "csv", "tsv", "jsonl", "tfds-folder"],
@@ -70,7 +70,7 @@ def test_other_sources_are_checked_too(
 ) -> None:
     root = make_photos(n=3, size=80)
     (root / "cat" / "copy.jpg").write_bytes((root / "cat" / "0_001.jpg").read_bytes())
-    (root / "dog" / "bad.jpg").write_bytes(b"no photo")
+    (root / "dog" / "bad.jpg").write_bytes(b"no image")
     result = tltool("data", "check", make(root), "--json")
     document = json.loads(result.stdout)
     assert (document["images"], document["usable"]) == (8, 7), result.stderr
@@ -98,7 +98,7 @@ def test_a_data_set_is_checked_by_name(
     assert document["source"] == "tfds:shapes:jpeg@train"
 
 
-def test_a_zip_that_is_none_is_one_sentence(
+def test_an_invalid_zip_is_one_sentence(
     tltool: Callable[..., Any],
     tmp_path: Path,
     the_error: Callable[[Any], str],
@@ -114,7 +114,7 @@ def test_a_zip_that_is_none_is_one_sentence(
     assert not Path("data_check").exists()
 
 
-def test_a_data_set_that_does_not_exist_is_one_sentence(
+def test_an_unknown_data_set_is_one_sentence(
     tltool: Callable[..., Any], the_error: Callable[[Any], str]
 ) -> None:
     result = tltool("data", "check", "tfds:tf_flower", "--offline")
@@ -137,21 +137,21 @@ def test_a_class_of_one_image_is_serious(
 
 
 @pytest.mark.parametrize("grey", [True, False])
-def test_tiny_grey_pictures_are_offered_the_recipe_for_digits(
+def test_tiny_grey_images_get_the_recipe_for_digits(
     tltool: Callable[..., Any], tmp_path: Path, grey: bool
 ) -> None:
-    """Pixels of digits are; a table of tiny photos in colour is not."""
+    """Grey ones do; a table of tiny colour images does not."""
     rng = np.random.default_rng(0)
     shape = (12, 64) if grey else (12, 64, 3)
     pixels = rng.integers(0, 256, shape).reshape(12, -1)
     columns = ["label", *(f"pixel{n}" for n in range(pixels.shape[1]))]
-    rows = [columns, *([n % 2, *row] for n, row in enumerate(pixels.tolist()))]
+    rows: list[list[Any]] = [columns, *([n % 2, *row] for n, row in enumerate(pixels.tolist()))]
     table = tmp_path / "digits.csv"
     table.write_text("\n".join(",".join(map(str, row)) for row in rows))
     result = tltool("data", "check", table, *(() if grey else ("--pixels", "8x8x3")))
     following = f"tltool finetune {table} --recipe digit_recognizer --set data.resize=squash"
     assert (following in result.stdout) is grey, result.stdout
-    assert ("recipe               ok" in result.stdout) is grey
+    assert ("recipe           ok" in result.stdout) is grey
     assert ("12 tiny" in result.stdout) is not grey  # for that recipe they are large enough
 
 
@@ -160,7 +160,8 @@ def test_a_table_of_pixels_is_checked_row_by_row(
 ) -> None:
     rows = [[n % 2, *((n * k) % 256 for k in range(1, 65))] for n in (3, 4, 5, 6, 3)]
     columns = ["label", *(f"pixel{n}" for n in range(64))]
-    text = "\n".join(",".join(map(str, row)) for row in [columns, *rows])
+    lines: list[list[Any]] = [columns, *rows]
+    text = "\n".join(",".join(map(str, row)) for row in lines)
     (tmp_path / "train.csv").write_text(text)
     result = tltool("data", "check", tmp_path / "train.csv", "--image-size", 28, "--json")
     document = json.loads(result.stdout)

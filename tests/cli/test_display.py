@@ -12,14 +12,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tltool.cli.console import line, out, print_table
-from tltool.cli.display import Display
-from tltool.cli.pace import Pace
-from tltool.cli.results import duration
+from tltool.cli.terminal.console import line, out, print_table
+from tltool.cli.terminal.eta import PhaseSpeed
+from tltool.cli.terminal.progress import Display
+from tltool.cli.terminal.results import duration
 
 STORY = """
 import time
-from tltool.cli.display import Display
+from tltool.cli.terminal.progress import Display
 with Display(quiet={quiet}) as display:
     display.on_phase("audit", "photos")
     for number in range(1, 41):
@@ -38,7 +38,7 @@ with Display(quiet={quiet}) as display:
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def tell_plainly(*, quiet: bool = False, **environment: str) -> str:
+def print_plainly(*, quiet: bool = False, **environment: str) -> str:
     done = subprocess.run(
         (sys.executable, "-c", STORY.format(quiet=quiet)),
         capture_output=True,
@@ -50,7 +50,7 @@ def tell_plainly(*, quiet: bool = False, **environment: str) -> str:
     return done.stderr.decode()
 
 
-def tell_in_a_terminal(**environment: str) -> str:
+def print_in_a_terminal(**environment: str) -> str:
     reader, terminal = pty.openpty()
     process = subprocess.Popen(
         (sys.executable, "-c", STORY.format(quiet=False)),
@@ -71,32 +71,32 @@ def tell_in_a_terminal(**environment: str) -> str:
 
 
 def test_without_a_terminal_there_are_only_plain_lines():
-    told = tell_plainly()
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", told)
-    lines = told.splitlines()
+    text = print_plainly()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
+    lines = text.splitlines()
     assert "warning: 3 files [bold]cannot[/] be used" in lines
     assert "it's [red]     12" in lines
     assert "小猫            7" in lines
-    assert re.search(r"^✓ audit +\d\.\d s +[\d.]+ images/s  photos$", told, re.MULTILINE)
-    assert re.search(r"^ +2/2 +0.5000 +0.750 +0.2500 +0.875 +1,23\d$", told, re.MULTILINE)
+    assert re.search(r"^✓ audit +\d\.\d s +[\d.]+ images/s  photos$", text, re.MULTILINE)
+    assert re.search(r"^ +2/2 +0.5000 +0.750 +0.2500 +0.875 +1,23\d$", text, re.MULTILINE)
     assert lines[-1].startswith("✓ head")
 
 
 def test_colours_asked_for_do_not_make_a_file_a_terminal():
-    assert "\x1b[?25l" not in tell_plainly(FORCE_COLOR="1")
+    assert "\x1b[?25l" not in print_plainly(FORCE_COLOR="1")
 
 
 def test_a_terminal_without_unicode_gets_other_marks():
-    told = tell_plainly(PYTHONIOENCODING="ascii:backslashreplace")
-    assert told.splitlines()[-1].startswith("+ head")
+    text = print_plainly(PYTHONIOENCODING="ascii:backslashreplace")
+    assert text.splitlines()[-1].startswith("+ head")
 
 
 def test_quiet_says_nothing():
-    assert tell_plainly(quiet=True) == ""
+    assert print_plainly(quiet=True) == ""
 
 
 def test_in_a_terminal_a_bar_moves_and_leaves_one_line_per_phase():
-    said = tell_in_a_terminal()
+    said = print_in_a_terminal()
     assert "/40 images" in said
     assert "epoch 2/2, at most" in said
     assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l")  # the cursor is back
@@ -106,12 +106,12 @@ def test_in_a_terminal_a_bar_moves_and_leaves_one_line_per_phase():
 
 
 def test_no_color_leaves_out_the_colours():
-    said = tell_in_a_terminal(NO_COLOR="1")
+    said = print_in_a_terminal(NO_COLOR="1")
     assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|38;5;\d+)m", said)
 
 
 def test_a_dumb_terminal_gets_lines():
-    assert "\x1b[?25l" not in tell_in_a_terminal(TERM="dumb")
+    assert "\x1b[?25l" not in print_in_a_terminal(TERM="dumb")
 
 
 def test_a_phase_that_fails_is_marked(capsys):
@@ -135,8 +135,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 
 def test_text_wraps_at_words_and_under_its_indent(screen):
-    told = screen(lambda console: line(console, "one two three four five", indent=2), 12)
-    assert told == "  one two\n  three four\n  five\n"
+    text = screen(lambda console: line(console, "one two three four five", indent=2), 12)
+    assert text == "  one two\n  three four\n  five\n"
 
 
 def test_a_path_longer_than_the_screen_is_not_broken(screen):
@@ -146,8 +146,8 @@ def test_a_path_longer_than_the_screen_is_not_broken(screen):
 
 def test_a_table_in_a_narrow_screen_folds_and_in_a_pipe_does_not(screen, monkeypatch, capsys):
     rows = [["a" * 60, "0.5"]]
-    told = screen(lambda console: print_table(console, ["photo", "share"], rows), 40)
-    assert max(map(len, told.splitlines())) <= 40
+    text = screen(lambda console: print_table(console, ["photo", "share"], rows), 40)
+    assert max(map(len, text.splitlines())) <= 40
     monkeypatch.undo()
     monkeypatch.delenv("COLUMNS", raising=False)
     print_table(out(), ["photo", "share"], [["a" * 300, "0.5"]])
@@ -155,7 +155,7 @@ def test_a_table_in_a_narrow_screen_folds_and_in_a_pipe_does_not(screen, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (0.04, "0.0 s"),
         (9.94, "9.9 s"),
@@ -164,30 +164,30 @@ def test_a_table_in_a_narrow_screen_folds_and_in_a_pipe_does_not(screen, monkeyp
         (3599.7, "1 h 00 min"),
     ],
 )
-def test_lengths_of_time(seconds, told):
-    assert duration(seconds) == told
+def test_lengths_of_time(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_the_time_left_is_that_of_the_speed_since_the_first_batch():
-    pace = Pace(0.0)
-    pace.count(10, 110, "images", 10.0)  # the first batch waits for the graph to be built
-    pace.count(60, 110, "images", 15.0)
-    assert pace.told(15.0) == "60/110 images, 10.0/s, 5.0 s left"
+    speed = PhaseSpeed(0.0)
+    speed.count(10, 110, "images", 10.0)  # the first batch waits for the graph to be built
+    speed.count(60, 110, "images", 15.0)
+    assert speed.summary(15.0) == "60/110 images, 10.0/s, 5.0 s left"
 
 
 def test_a_second_count_in_one_phase_adds_up():
-    pace = Pace(0.0)
-    pace.count(40, 40, "images", 1.0)
-    pace.count(10, 60, "images", 2.0)
-    pace.count(60, 60, "images", 4.0)
-    assert pace.rate(10.0) == "10.0 images/s"
+    speed = PhaseSpeed(0.0)
+    speed.count(40, 40, "images", 1.0)
+    speed.count(10, 60, "images", 2.0)
+    speed.count(60, 60, "images", 4.0)
+    assert speed.rate(10.0) == "10.0 images/s"
 
 
 def test_a_training_phase_tells_its_epochs():
-    pace = Pace(0.0)
-    pace.count(3, 8, "steps", 1.0)
-    assert pace.told(1.0) == "step 3/8"
-    pace.epoch_ended(2, 10, 8.0)
-    pace.count(1, 8, "steps", 8.5)
-    assert pace.told(8.5) == "epoch 3/10, at most 1 min 04 s left"
-    assert pace.rate(9.0) == ""
+    speed = PhaseSpeed(0.0)
+    speed.count(3, 8, "steps", 1.0)
+    assert speed.summary(1.0) == "step 3/8"
+    speed.epoch_ended(2, 10, 8.0)
+    speed.count(1, 8, "steps", 8.5)
+    assert speed.summary(8.5) == "epoch 3/10, at most 1 min 04 s left"
+    assert speed.rate(9.0) == ""

@@ -1,4 +1,4 @@
-"""`tltool export`: one old run to every format, what is refused, and what is said then."""
+"""`tltool export`: one finished run to every format, and its errors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 from tests.cli.conftest import TINY, Tltool
 from tests.conftest import write_photos
 from tltool.cli.main import app
-from tltool.export import convert, formats
-from tltool.export.formats import FORMATS
+from tltool.export import convert, export_formats
+from tltool.export.export_formats import FORMATS
 
 Places = tuple[Path, Path]
 
 
 @pytest.fixture(scope="module", name="places")
 def _places(tmp_path_factory: pytest.TempPathFactory) -> Places:
-    """Return the folder of a finished run without an export, and its photos."""
+    """Return the folder of a finished run without an export, and its images."""
     here = tmp_path_factory.mktemp("places")
     photos = write_photos(here / "photos", n=12, size=(60, 50))
     settings = [f"--set={one}" for one in (*TINY, "export.enabled=false", "name=tiny")]
@@ -36,30 +36,31 @@ def _places(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 @pytest.fixture(scope="module", name="everything")
 def _everything(places: Places) -> tuple[dict[str, Any], Path]:
-    """Return what the command said of all formats, and where they are."""
-    to = places[0].parent / "models"
-    command = ["export", str(places[0]), "--format", ",".join(FORMATS), "--to", str(to), "--json"]
+    """Return the output of the command for all formats, and their folder."""
+    out = places[0].parent / "models"
+    command = ["export", str(places[0]), "--format", ",".join(FORMATS), "--out", str(out), "--json"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout), to
+    return json.loads(result.stdout), out
 
 
-def folder_of(to: Path, name: str) -> Path:
-    return to / FORMATS[name].folder("tiny") / "1"
+def folder_of(out: Path, name: str) -> Path:
+    return out / FORMATS[name].folder("tiny") / "1"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_old_run_is_exported_to_every_format(
+def test_a_finished_run_is_exported_to_every_format(
     everything: tuple[dict[str, Any], Path], name: str
 ) -> None:
-    document, to = everything
-    figures = {one["format"]: one for one in document["exports"]}[name]
-    assert figures["path"] == str(folder_of(to, name))
-    assert figures["n"] > 0 and figures["same_class"]["value"] == 1
-    assert figures["max_difference"] <= (figures["tolerance"] or 0.02)
-    assert (folder_of(to, name) / FORMATS[name].file).is_file()
-    names = {path.name for path in (folder_of(to, name) / "assets").iterdir()}
+    document, out = everything
+    comparison = {one["format"]: one for one in document["exports"]}[name]
+    assert comparison["path"] == str(folder_of(out, name))
+    assert comparison["gate_failures"] == []
+    assert comparison["n"] > 0 and comparison["same_class"]["value"] == 1
+    assert comparison["max_difference"] <= (comparison["tolerance"] or 0.02)
+    assert (folder_of(out, name) / FORMATS[name].file).is_file()
+    names = {path.name for path in (folder_of(out, name) / "assets").iterdir()}
     assert names == {
         "class_names.json", "decode.json", "metadata.json", "recipe.yaml", "golden.npz",
         "calibration.npz",
@@ -67,7 +68,7 @@ def test_an_old_run_is_exported_to_every_format(
 
 
 @pytest.mark.slow
-def test_only_the_keras_file_is_explained_and_like_its_run(
+def test_of_the_converted_formats_only_keras_can_be_explained(
     everything: tuple[dict[str, Any], Path], places: Places, tltool: Tltool, tmp_path: Path
 ) -> None:
     run, photos = places
@@ -75,21 +76,21 @@ def test_only_the_keras_file_is_explained_and_like_its_run(
     file = folder_of(everything[1], "keras") / "model.keras"
     pictures = []
     for number, model in enumerate((run, file, file.parent.parent)):
-        to = tmp_path / str(number)
-        assert tltool("explain", model, photo, "--to", to).exit_code == 0
-        with Image.open(next(to.iterdir())) as picture:
-            pictures.append(np.asarray(picture, np.int16))
+        out = tmp_path / str(number)
+        assert tltool("explain", model, photo, "--out", out).exit_code == 0
+        with Image.open(next(out.iterdir())) as file_of_map:
+            pictures.append(np.asarray(file_of_map, np.int16))
     for picture in pictures[1:]:
         assert np.abs(picture - pictures[0]).mean() < 2  # the run may compute in bfloat16
     for name in set(FORMATS) - {"keras", "saved_model"}:
         result = tltool("explain", folder_of(everything[1], name).parent, photo)
         assert result.exit_code == 2
-        assert "layers cannot be looked into" in result.stderr
+        assert "has no accessible layers" in result.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_export_is_proved_again_from_what_travels_in_it(
+def test_check_verifies_an_export_with_its_own_golden_set(
     everything: tuple[dict[str, Any], Path], tltool: Tltool, tmp_path: Path, name: str
 ) -> None:
     moved = tmp_path / "moved" / "7"
@@ -118,13 +119,13 @@ def test_a_damaged_export_is_named_by_its_file(
     (tmp_path / "copy" / "assets" / "class_names.json").unlink()
     result = tltool("export", "--check", tmp_path / "copy")
     assert result.exit_code == 4
-    said = the_error(result)
-    assert f"{FORMATS[name].file} is not as it was exported" in said
-    assert "assets/class_names.json is missing" in said
+    message = the_error(result)
+    assert f"{FORMATS[name].file} has changed since the export" in message
+    assert "assets/class_names.json is missing" in message
 
 
 @pytest.mark.slow
-def test_an_export_without_its_photos_is_checked_by_its_files(
+def test_an_export_without_its_golden_set_is_checked_by_its_files(
     everything: tuple[dict[str, Any], Path],
     tltool: Tltool,
     the_error: Callable[[Any], str],
@@ -137,11 +138,12 @@ def test_an_export_without_its_photos_is_checked_by_its_files(
     assert check_seal(tmp_path / "copy")["format"] == "saved_model"
     result = tltool("export", "--check", tmp_path / "copy")
     assert result.exit_code == 0
-    assert "no golden set, so its answers were not asked" in " ".join(result.stdout.split())
+    message = " ".join(result.stdout.split())
+    assert "no golden set, so its predictions were not verified" in message
     (tmp_path / "copy" / "saved_model.pb").write_bytes(b"other")
     result = tltool("export", "--check", tmp_path / "copy")
     assert result.exit_code == 4
-    assert "saved_model.pb is not as it was exported" in the_error(result)
+    assert "saved_model.pb has changed since the export" in the_error(result)
 
 
 @pytest.mark.slow
@@ -160,7 +162,7 @@ def test_top_classes_are_as_many_as_the_recipe_says(
 
 
 @pytest.mark.slow
-def test_facts_of_the_photos_and_the_weights_travel_along(
+def test_every_export_has_the_digest_of_its_data_and_the_licence(
     everything: tuple[dict[str, Any], Path], places: Places
 ) -> None:
     manifest = json.loads((places[0] / "manifest.json").read_text(encoding="utf-8"))
@@ -172,7 +174,7 @@ def test_facts_of_the_photos_and_the_weights_travel_along(
 
 
 @pytest.mark.slow
-def test_an_export_that_answers_otherwise_is_found(
+def test_check_detects_an_export_with_other_predictions(
     everything: tuple[dict[str, Any], Path],
     tltool: Tltool,
     the_error: Callable[[Any], str],
@@ -189,11 +191,12 @@ def test_an_export_that_answers_otherwise_is_found(
     write_seal(copy, {"format": read_seal(copy)["format"]})
     result = tltool("export", "--check", copy)
     assert result.exit_code == 4
-    assert "does not answer as it did" in the_error(result)
+    assert "the predictions of the export" in the_error(result)
+    assert "have changed" in the_error(result)
 
 
 @pytest.mark.slow
-def test_no_export_holds_a_path_of_this_machine(
+def test_no_export_contains_a_path_of_this_machine(
     everything: tuple[dict[str, Any], Path], places: Places
 ) -> None:
     for path in everything[1].rglob("*"):
@@ -210,7 +213,7 @@ def test_versions_count_up_and_old_ones_are_pruned(
         places[0] / "model.keras",
         "--format",
         "litert",
-        "--to",
+        "--out",
         tmp_path / "models",
     )
     base = tmp_path / "models" / "tiny-litert"
@@ -224,64 +227,64 @@ def test_versions_count_up_and_old_ones_are_pruned(
     photos = tmp_path / "models" / "tiny-litert" / "7" / "seven.png"
     photos.parent.mkdir()
     photos.write_bytes(b"a digit")
-    refused = tltool(*command, "--prune", "1")
-    assert refused.exit_code == 2 and "7' is no version of a model" in the_error(refused)
+    result = tltool(*command, "--prune", "1")
+    assert result.exit_code == 2 and "7' is not a version of a model" in the_error(result)
     assert photos.read_bytes() == b"a digit"
 
 
 @pytest.mark.slow
-def test_a_place_that_cannot_be_written_is_told_before_the_work_begins(
+def test_a_folder_that_cannot_be_written_is_an_error_before_the_work_begins(
     places: Places, tltool: Tltool, the_error: Callable[[Any], str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("a file")
-    result = tltool("export", places[0], "-f", "keras", "--to", tmp_path / "file")
+    result = tltool("export", places[0], "-f", "keras", "--out", tmp_path / "file")
     assert result.exit_code == 5
     assert "cannot be written" in the_error(result)
-    assert "photos" not in result.stderr
+    assert "images" not in result.stderr and "reference" not in result.stderr
     assert (tmp_path / "file").read_text() == "a file"
 
 
 @pytest.mark.slow
-def test_a_converter_that_lies_leaves_nothing(
+def test_a_wrong_conversion_fails_the_gate_and_leaves_nothing(
     places: Places,
     tltool: Tltool,
     the_error: Callable[[Any], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The int8 file answers something else; the float file beside it is right."""
-    honest = convert._litert
+    """The int8 file predicts something else; the float file is correct."""
+    correct = convert._litert
 
-    def lie(endpoint: Any, known: Any, calibration: np.ndarray | None) -> bytes:
-        if calibration is not None and known.name == "litert-int8":
+    def wrong(endpoint: Any, name: str, calibration: np.ndarray | None) -> bytes:
+        if calibration is not None and name == "litert-int8":
             calibration = calibration / 1000
-        return honest(endpoint, known, calibration)
+        return correct(endpoint, name, calibration)
 
-    monkeypatch.setattr(convert, "_litert", lie)
-    monkeypatch.setattr(convert, "_with_both_ends", lambda photos: photos)
+    monkeypatch.setattr(convert, "_litert", wrong)
+    monkeypatch.setattr(convert, "_with_full_range", lambda images: images)
     result = tltool(
-        "export", places[0], "-f", "litert,litert-int8", "--to", tmp_path / "models",
+        "export", places[0], "-f", "litert,litert-int8", "--out", tmp_path / "models",
         "--max-drop", "0.1",
     )  # fmt: skip
     assert result.exit_code == 4
     assert "litert-int8 (accuracy drops by" in the_error(result)
-    assert "refused" in result.stderr and "passed" in result.stderr
+    assert "failed" in result.stderr and "passed" in result.stderr
     assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.slow
-def test_photos_that_moved_are_found_by_their_content(
+def test_images_that_moved_are_found_by_their_content(
     places: Places, tltool: Tltool, the_error: Callable[[Any], str], tmp_path: Path
 ) -> None:
     shutil.copytree(places[0], tmp_path / "run")
     shutil.copytree(places[1], tmp_path / "elsewhere" / "photos")
     hidden = places[1].rename(places[1].with_name("hidden"))
-    command = ("export", tmp_path / "run", "-f", "litert-int8", "--to", tmp_path / "models")
+    command = ("export", tmp_path / "run", "-f", "litert-int8", "--out", tmp_path / "models")
     try:
-        gone = tltool(*command)
-        assert gone.exit_code == 3
-        assert "photos that the run was trained with are gone" in the_error(gone)
-        assert "--data" in gone.stderr
+        missing = tltool(*command)
+        assert missing.exit_code == 3
+        assert "images of the run are missing" in the_error(missing)
+        assert "--data" in missing.stderr
         moved = tltool(*command, "--data", tmp_path / "elsewhere" / "photos")
         assert moved.exit_code == 0, moved.stderr
     finally:
@@ -289,27 +292,28 @@ def test_photos_that_moved_are_found_by_their_content(
     others = write_photos(tmp_path / "others", n=3, seed=5)
     assert tltool(*command, "--data", others).exit_code == 0
     strange = write_photos(tmp_path / "strange", n=3, classes=("cat", "cow"))
-    refused = tltool(*command, "--data", strange)
-    assert refused.exit_code == 3 and "does not know the class cow" in the_error(refused)
+    result = tltool(*command, "--data", strange)
+    assert result.exit_code == 3
+    assert "classes that the model does not have: cow" in the_error(result)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("nothing", "-f", "onxx"), 2, "Did you mean 'onnx'?"),
-        (("nothing", "-f", ","), 2, "no export format is named"),
+        (("nothing", "-f", ","), 2, "no export format given"),
         (("nothing",), 2, "there is no run 'nothing'"),
-        (("empty",), 3, "holds no trained model"),
-        (("an_export",), 3, "is an export; other formats are made of the run"),
-        (("empty", "--version", "new"), 2, "is no version number"),
-        (("empty", "--version", "0"), 2, "is no version number"),
-        ((), 2, "give the folder of a run"),
-        (("empty", "--check", "empty"), 2, "not both"),
+        (("empty",), 3, "contains no trained model"),
+        (("an_export",), 3, "is an export; other formats are exported from its run"),
+        (("empty", "--version", "new"), 2, "is not a version number"),
+        (("empty", "--version", "0"), 2, "is not a version number"),
+        ((), 2, "give either the folder of a run"),
+        (("empty", "--check", "empty"), 2, "give either the folder of a run"),
         (("--check", "nothing"), 2, "there is no export"),
-        (("--check", "empty"), 3, "holds no export"),
+        (("--check", "empty"), 3, "contains no export"),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_a_sentence(
+def test_errors_of_export_are_one_sentence(
     tltool: Tltool,
     the_error: Callable[[Any], str],
     arguments: tuple[str, ...],
@@ -327,14 +331,16 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(
 def test_a_missing_extra_is_named(
     tltool: Tltool, the_error: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "tf2onnx" else object())
+    monkeypatch.setattr(
+        export_formats, "find_spec", lambda name: None if name == "tf2onnx" else object()
+    )
     result = tltool("export", "run", "-f", "litert,onnx")
     assert result.exit_code == 5
     assert "the format onnx needs tf2onnx" in the_error(result)
     assert "pip install 'tltool[onnx]'" in result.stderr
 
 
-def test_an_export_without_a_seal_is_said(
+def test_an_export_without_a_manifest_cannot_be_checked(
     tltool: Tltool, the_error: Callable[[Any], str], tmp_path: Path
 ) -> None:
     (tmp_path / "old" / "1").mkdir(parents=True)

@@ -79,16 +79,16 @@ def test_the_next_command_has_the_rates(tltool, make_photos):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "told"),
+    ("arguments", "settings", "text"),
     [
         (("--kfold", "3"), (), "--find-lr trains nothing"),
         ((), ("train.head.epochs=0", "train.finetune.epochs=0"), "uses no learning rate"),
     ],
 )
-def test_what_makes_no_sense_with_it(tltool, the_error, make_photos, arguments, settings, told):
+def test_what_makes_no_sense_with_it(tltool, the_error, make_photos, arguments, settings, text):
     result = found(tltool, make_photos(), *arguments, settings=tuple(merged(*TINY, *settings)))
     assert result.exit_code == 2
-    assert told in the_error(result)
+    assert text in the_error(result)
     assert not Path("rates").exists()
 
 

@@ -29,8 +29,8 @@ def test_finetune_prints_one_document(finetune_tiny, make_photos, tmp_path):
     document = json.loads(result.stdout)
     assert document["run"] == str(tmp_path / "run")
     assert document["export"] is None
-    told = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
-    assert document["metrics"] == told
+    text = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
+    assert document["metrics"] == text
     assert document["seconds"]["total"] > 0
     assert "probe" in result.stderr
 

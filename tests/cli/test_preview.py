@@ -1,4 +1,4 @@
-"""tltool preview: the picture, the measurement, and what is refused."""
+"""tltool preview: the contact sheet, the ranking, and invalid arguments."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.evaluation.compare import against_first
-from tltool.workflows.fitness import Fit
+from tltool.evaluation.metrics.paired_tests import compare_with_first
+from tltool.workflows.rank_augmentations import AugmentationEffect
 
 TINY = ("--set", "model.backbone=tiny_vgg", "--set", "model.weights=random")
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two classes told apart by their upper half: bright above, or bright below."""
+    """Two classes that differ in their upper half: bright above, or bright below."""
     root = tmp_path_factory.mktemp("sky") / "photos"
     rng = np.random.default_rng(0)
     for label, top in (("upright", 220), ("upside_down", 30)):
@@ -33,23 +33,23 @@ def photos(tmp_path_factory):
     return root
 
 
-def test_the_sheet_shows_every_change_of_the_recipe(tltool, photos, tmp_path):
+def test_the_sheet_shows_every_transform_of_the_recipe(tltool, photos, tmp_path):
     sheet = tmp_path / "sheet.png"
     result = tltool(
-        "preview", photos, "--to", sheet, "--rows", 3, "--set", "augment.policy=medium",
+        "preview", photos, "--output", sheet, "--rows", 3, "--set", "augment.policy=medium",
         "--set", "augment.cutmix={}", *TINY, "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["picture"] == str(sheet)
     assert document["policy"] == "medium"
-    assert document["changes"] == [
+    assert document["transforms"] == [
         "flip horizontal", "crop", "rotation", "color_jitter", "mixup", "cutmix",
     ]  # fmt: skip
-    assert len(document["photos"]) == 3
+    assert len(document["images"]) == 3
     with Image.open(sheet) as image:
         pixels = np.asarray(image.convert("RGB"))
-    # nine changed columns: two bands of the photos and five or four ways of changing them
+    # nine augmented columns: two bands with the originals and five or four transforms
     assert 2 * 3 * 168 < pixels.shape[0] < 9 * 168
     assert 6 * 168 < pixels.shape[1] < 7 * 168
     assert pixels.std() > 20
@@ -58,16 +58,16 @@ def test_the_sheet_shows_every_change_of_the_recipe(tltool, photos, tmp_path):
 def test_the_same_call_draws_the_same_sheet(tltool, photos, tmp_path):
     sheets = [tmp_path / f"{number}.png" for number in range(2)]
     for sheet in sheets:
-        assert tltool("preview", photos, "--to", sheet, "--rows", 2, *TINY).exit_code == 0
+        assert tltool("preview", photos, "--output", sheet, "--rows", 2, *TINY).exit_code == 0
     assert sheets[0].read_bytes() == sheets[1].read_bytes()
 
 
-def test_a_recipe_without_augmentation_shows_the_photos(tltool, photos, tmp_path):
+def test_a_recipe_without_augmentation_shows_the_originals(tltool, photos, tmp_path):
     sheet = tmp_path / "none.png"
-    result = tltool("preview", photos, "--to", sheet, "--set", "augment.policy=none", *TINY)
+    result = tltool("preview", photos, "--output", sheet, "--set", "augment.policy=none", *TINY)
     assert result.exit_code == 0
     assert "policy none" in result.stdout
-    assert "Nothing is changed in photos" in result.stdout
+    assert "Images are not augmented" in result.stdout
     with Image.open(sheet) as image:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[1] > 3 * 168, "the title has room"
@@ -82,129 +82,129 @@ def cells(sheet: Path, column: int, rows: int) -> list[np.ndarray]:
     return [pixels[first + row * 190 :, left:][:168, :168] for row in range(rows)]
 
 
-def test_each_change_alone_is_shown_near_its_largest(tltool, photos, tmp_path):
+def test_each_transform_alone_is_shown_near_its_maximum(tltool, photos, tmp_path):
     sheet = tmp_path / "noise.png"
-    changes = ("--set", "augment.policy=none", "--set", "augment.color_jitter={brightness: 0.5}")
-    result = tltool("preview", photos, "--to", sheet, *changes, *TINY)
+    transforms = ("--set", "augment.policy=none", "--set", "augment.color_jitter={brightness: 0.5}")
+    result = tltool("preview", photos, "--output", sheet, *transforms, *TINY)
     assert result.exit_code == 0, result.stderr
-    assert "strongest of 12 draws" in result.stdout
-    for plain, changed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
-        assert abs(changed.mean() / plain.mean() - 1) > 0.25
+    assert "strongest of 12 samples" in " ".join(result.stdout.split())
+    for original, augmented in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
+        assert abs(augmented.mean() / original.mean() - 1) > 0.25
 
 
-def test_a_blend_is_seen_and_keeps_about_half_of_the_photo(tltool, photos, tmp_path):
+def test_a_blend_is_visible_and_keeps_about_half_of_the_image(tltool, photos, tmp_path):
     sheet = tmp_path / "mixup.png"
-    changes = ("--set", "augment.policy=none", "--set", "augment.mixup={alpha: 0.1}")
-    assert tltool("preview", photos, "--to", sheet, *changes, *TINY).exit_code == 0
-    for plain, mixed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
-        own, other = plain[:80].mean(), plain[-80:].mean()  # of the other class: upside down
+    transforms = ("--set", "augment.policy=none", "--set", "augment.mixup={alpha: 0.1}")
+    assert tltool("preview", photos, "--output", sheet, *transforms, *TINY).exit_code == 0
+    for original, mixed in zip(cells(sheet, 0, 4), cells(sheet, 1, 4), strict=True):
+        own, other = original[:80].mean(), original[-80:].mean()  # of the other class: upside down
         assert 0.45 < (mixed[:80].mean() - other) / (own - other) < 0.8
 
 
-def test_what_no_picture_can_show_is_named(tltool, photos, tmp_path):
-    arguments = ("--to", tmp_path / "sheet.png", "--set", "augment.feature_noise={}", *TINY)
+def test_augmentations_that_cannot_be_drawn_are_named(tltool, photos, tmp_path):
+    arguments = ("--output", tmp_path / "sheet.png", "--set", "augment.feature_noise={}", *TINY)
     result = tltool("preview", photos, *arguments)
     assert result.exit_code == 0, result.stderr
     assert "cannot be drawn: feature_noise." in " ".join(result.stdout.split())
 
 
-def test_fitness_finds_the_flip_that_turns_one_class_into_the_other(tltool, photos):
+def test_the_ranking_finds_the_flip_that_turns_one_class_into_the_other(tltool, photos):
     half = ("--set", "data.validation_fraction=0.5")
-    result = tltool("preview", photos, "--fitness", *TINY, *half, "--json")
+    result = tltool("preview", photos, "--rank", *TINY, *half, "--json")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["accuracy"] > 0.8
-    fits = {fit["change"]: fit for fit in document["changes"]}
-    assert document["changes"][0]["change"] == "flip vertical"
-    assert fits["flip vertical"]["advice"] == "leave it out"
-    assert fits["flip vertical"]["accuracy"] < 0.3
-    assert not fits["flip vertical"]["used"]
-    assert fits["flip horizontal"]["advice"] == "fits"
-    assert fits["flip horizontal"]["used"]
-    assert {"rotation", "rand_augment", "aug_mix", "grid_mask", "jpeg"} <= fits.keys()
-    assert not {"mixup", "cutmix"} & fits.keys()
-    assert document["few"] == ""
-    told = tltool("preview", photos, "--fitness", *TINY, *half)
-    assert "flip vertical: " in told.stdout
-    assert ": leave it out" in told.stdout
-    assert "(mixup, cutmix)" in told.stdout
+    effects = {effect["name"]: effect for effect in document["augmentations"]}
+    assert document["augmentations"][0]["name"] == "flip vertical"
+    assert effects["flip vertical"]["advice"] == "leave it out"
+    assert effects["flip vertical"]["accuracy"] < 0.3
+    assert not effects["flip vertical"]["used"]
+    assert effects["flip horizontal"]["advice"] == "safe"
+    assert effects["flip horizontal"]["used"]
+    assert {"rotation", "rand_augment", "aug_mix", "grid_mask", "jpeg"} <= effects.keys()
+    assert not {"mixup", "cutmix"} & effects.keys()
+    assert document["warning"] == ""
+    shown = tltool("preview", photos, "--rank", *TINY, *half)
+    assert "flip vertical: " in shown.stdout
+    assert ": leave it out" in shown.stdout
+    assert "(mixup, cutmix)" in shown.stdout
 
 
-def test_few_photos_leave_a_change_unsure_and_that_is_said(tltool, photos):
+def test_with_few_images_the_advice_is_unsure_and_a_warning_is_shown(tltool, photos):
     few = ("--set", "data.validation_fraction=0.15")
-    result = tltool("preview", photos, "--fitness", *TINY, *few, "--json")
+    result = tltool("preview", photos, "--rank", *TINY, *few, "--json")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["n"] < 30
-    for fit in document["changes"]:
-        assert fit["advice"] != "fits"
-        assert fit["advice"] != "unsure" or not fit["against_plain"]["told_apart"]
-    flipped = document["changes"][0]
-    assert flipped["change"] == "flip vertical" and flipped["advice"] == "leave it out"
-    unsure = sum(fit["advice"] == "unsure" for fit in document["changes"])
-    assert document["few"].startswith(
-        f"{document['n']} validation photos are few: {unsure} of {len(document['changes'])} changes"
+    for effect in document["augmentations"]:
+        assert effect["advice"] != "safe"
+        assert effect["advice"] != "unsure" or not effect["against_original"]["distinguishable"]
+    flipped = document["augmentations"][0]
+    assert flipped["name"] == "flip vertical" and flipped["advice"] == "leave it out"
+    advice = [effect["advice"] for effect in document["augmentations"]]
+    assert document["warning"].startswith(
+        f"{document['n']} validation images are too few: {advice.count('unsure')} of {len(advice)}"
     )
-    told = tltool("preview", photos, "--fitness", *TINY, *few)
-    assert document["few"] in " ".join(told.stdout.split())
+    shown = tltool("preview", photos, "--rank", *TINY, *few)
+    assert document["warning"] in " ".join(shown.stdout.split())
 
 
 @pytest.mark.parametrize(
-    ("only_plain", "only_changed", "n", "advice"),
+    ("only_original", "only_augmented", "n", "advice"),
     [
         (5, 1, 31, "unsure"),  # -12.9 points, -29 to +3
         (14, 2, 31, "leave it out"),  # -38.7 points, -58 to -16
         (0, 0, 31, "unsure"),
         (0, 1, 31, "unsure"),
-        (0, 0, 60, "fits"),
-        (6, 5, 200, "fits"),
+        (0, 0, 60, "safe"),
+        (6, 5, 200, "safe"),
         (16, 1, 200, "make it weaker"),
         (8, 0, 200, "unsure"),
     ],
 )
-def test_advice_goes_by_the_interval(only_plain, only_changed, n, advice):
-    plain = np.arange(n) >= only_changed
-    changed = plain.copy()
-    changed[:only_changed] = True
-    changed[n - only_plain :] = False
-    paired = against_first(plain, [changed] * 17)[0]
-    assert Fit("crop", True, changed, paired).advice == advice
+def test_the_advice_follows_from_the_interval(only_original, only_augmented, n, advice):
+    original = np.arange(n) >= only_augmented
+    augmented = original.copy()
+    augmented[:only_augmented] = True
+    augmented[n - only_original :] = False
+    paired = compare_with_first(original, [augmented] * 17)[0]
+    assert AugmentationEffect("crop", True, augmented, paired).advice == advice
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
-        (("--to", "there.png"), "'there.png' exists"),
-        (("--to", "sheet.jpg"), "'sheet.jpg' is no name of a PNG file"),
-        (("--to", "nowhere/sheet.png"), "its folder does not exist"),
-        (("--fitness", "--all"), "--fitness measures all changes"),
+        (("--output", "there.png"), "'there.png' exists"),
+        (("--output", "sheet.jpg"), "'sheet.jpg' is not the name of a PNG file"),
+        (("--output", "nowhere/sheet.png"), "its folder does not exist"),
+        (("--rank", "--all"), "--rank tests all augmentations"),
         (("--set", "augment.policy=meduim"), "Did you mean 'medium'?"),
         (("--rows", "1"), "--rows"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(tltool, photos, arguments, told):
+def test_invalid_arguments_are_reported(tltool, photos, arguments, expected):
     mine = Path("there.png")
     mine.write_bytes(b"mine")
     result = tltool("preview", photos, *arguments, *TINY)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert expected in result.stderr
     assert mine.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("photos", "--to", "there.png"),
-        ("photos", "--to", "sheet.jpg"),
-        ("photos", "--to", "nowhere/sheet.png"),
+        ("photos", "--output", "there.png"),
+        ("photos", "--output", "sheet.jpg"),
+        ("photos", "--output", "nowhere/sheet.png"),
         ("nowhere",),
         ("empty",),
         ("photos", "--set", "model.backbone=nowhere"),
-        ("empty", "--fitness"),
-        ("photos", "--fitness", "--offline"),
+        ("empty", "--rank"),
+        ("photos", "--rank", "--offline"),
     ],
 )
-def test_what_is_known_at_once_is_told_before_tensorflow_is_loaded(
+def test_errors_known_in_advance_are_reported_before_tensorflow_is_loaded(
     photos, tmp_path, no_weights, arguments
 ):
     (tmp_path / "photos").symlink_to(photos)

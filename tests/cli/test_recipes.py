@@ -1,23 +1,25 @@
-"""tltool recipes: what each verb prints, and that every shipped recipe trains."""
+"""tltool recipes: the output of each verb, and that every shipped recipe trains."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.cli.conftest import TINY
-from tests.conftest import merged, unless_thorough
-from tltool.models.backbones import get_backbone
+from tests.conftest import WITHOUT_EXTRAS, merged, unless_thorough
+from tltool.models.backbone_registry import get_backbone
+from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import OFF
-from tltool.recipe.schema import Section
+from tltool.recipe.section import Section
 
 NAMES = [name for name, _ in shipped()]
 EXPORTED = ("vgg16", "docker_smoke", "digit_recognizer")
@@ -41,14 +43,14 @@ def test_show_prints_the_file_and_resolved_every_key(tltool):
     assert yaml.safe_load(resolved.stdout)["train"]["ema"] == 0.5
 
 
-def test_a_file_that_is_no_text_is_not_shown(tltool, the_error):
+def test_a_file_that_is_not_text_is_not_shown(tltool, the_error):
     Path("photo.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     result = tltool("recipes", "show", "photo.yaml")
     assert result.exit_code == 2
     assert "photo.yaml" in the_error(result)
 
 
-def test_validate_tells_each_recipe_by_itself(tltool):
+def test_validate_reports_each_recipe_separately(tltool):
     Path("a.yaml").write_text("base: quick")
     Path("b.yaml").write_text("format: 7")
     Path("c.yaml").write_text("model: {backbone: vgg15}")
@@ -74,7 +76,7 @@ def test_no_framework_is_loaded(command):
 # diff ---------------------------------------------------------------------------------------
 
 
-def test_diff_is_a_table_of_what_differs(tltool):
+def test_diff_is_a_table_of_the_differences(tltool):
     result = tltool("recipes", "diff", "vgg16", "quick")
     assert result.exit_code == 0
     header, *rows = [line.split() for line in result.stdout.splitlines()]
@@ -103,7 +105,7 @@ def test_diff_takes_the_folders_of_runs(tltool):
     assert [line.split() for line in result.stdout.splitlines()][1:] == [["seed", "1", "2"]]
 
 
-def test_diff_with_a_recipe_that_is_none(tltool, the_error):
+def test_diff_with_an_unknown_recipe(tltool, the_error):
     result = tltool("recipes", "diff", "quick", "qiuck")
     assert result.exit_code == 2
     assert "Did you mean 'quick'?" in the_error(result)
@@ -119,13 +121,13 @@ def test_the_schema_printed_is_the_one_that_ships(tltool):
 
 
 def test_the_schema_is_written_beside_a_recipe(tltool):
-    result = tltool("recipes", "schema", "--out", "recipe.schema.json")
+    result = tltool("recipes", "schema", "--output", "recipe.schema.json")
     assert "# yaml-language-server: $schema=recipe.schema.json" in result.stdout
     assert json.loads(Path("recipe.schema.json").read_text("utf-8"))["title"]
 
 
 def test_a_schema_that_cannot_be_written(tltool, the_error):
-    result = tltool("recipes", "schema", "--out", "no/such/folder.json")
+    result = tltool("recipes", "schema", "--output", "no/such/folder.json")
     assert result.exit_code == 2
     assert "no/such/folder.json" in the_error(result)
 
@@ -134,25 +136,27 @@ def test_a_schema_that_cannot_be_written(tltool, the_error):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "expected"),
     [
         (("--backbone", "resnet50", "--set", "model.backbone=vgg16"), "--backbone resnet50"),
         (("--seed", "1", "--set", "seed=2"), "--seed 1"),
         (("--seed", "0", "--set", "seed=2"), "--seed 0"),
         (("--name", "a", "--set", "name=b"), "--name a"),
-        (("--set", "data.source=elsewhere"), "about data.source"),
+        (("--set", "data.source=elsewhere"), "for data.source"),
         (("--set", "seed=1", "--set", "seed=2"), "--set seed=1 and --set seed=2"),
     ],
 )
-def test_flags_and_settings_that_contradict_each_other(tltool, the_error, make_photos, flags, told):
+def test_flags_and_settings_that_contradict_each_other(
+    tltool, the_error, make_photos, flags, expected
+):
     result = tltool("finetune", make_photos(), *flags)
     assert result.exit_code == 2
-    assert "contradict" in the_error(result)
-    assert told in the_error(result)
+    assert "set different values" in the_error(result)
+    assert expected in the_error(result)
     assert not Path("runs").exists()
 
 
-def test_flags_that_say_the_same_as_a_setting_are_fine(tltool, the_error):
+def test_flags_that_agree_with_a_setting_are_fine(tltool, the_error):
     flags = ("--seed", "3", "--set", "seed=3", "--backbone", "vgg16", "--set", "name=mine")
     result = tltool("finetune", "nowhere", *flags)
     assert result.exit_code == 3
@@ -162,14 +166,14 @@ def test_flags_that_say_the_same_as_a_setting_are_fine(tltool, the_error):
 # run ----------------------------------------------------------------------------------------
 
 
-def test_a_recipe_that_names_no_photos_needs_some(tltool, the_error):
+def test_a_recipe_without_a_source_needs_one(tltool, the_error):
     result = tltool("recipes", "run", "quick")
     assert result.exit_code == 2
-    assert "names no photos" in the_error(result)
+    assert "names no images" in the_error(result)
     assert "tltool recipes run quick PHOTOS" in result.stderr
 
 
-def test_photos_that_a_recipe_names_and_that_are_not_there(tltool, the_error):
+def test_a_recipe_whose_source_does_not_exist(tltool, the_error):
     Path("my.yaml").write_text("base: docker_smoke\ndata: {source: gone}")
     result = tltool("recipes", "run", "my.yaml")
     assert result.exit_code == 3
@@ -177,13 +181,13 @@ def test_photos_that_a_recipe_names_and_that_are_not_there(tltool, the_error):
 
 
 @pytest.mark.slow
-def test_every_key_is_read_when_a_recipe_that_names_its_photos_runs(
+def test_every_key_is_read_when_a_recipe_with_its_own_source_runs(
     tltool, make_photos, tmp_path, monkeypatch
 ):
     make_photos(tmp_path / "here" / "pictures")
     features = ("feature_mixup", "feature_cutmix", "feature_noise", "mixstyle")
     every = [f"augment.{name}={{}}" for name in (*OFF, *features) if name != "flip"]
-    every.append("model.regularize.drop_block.size=2")
+    every.append("model.regularization.drop_block.size=2")
     tree = load_recipe("vgg16", [*TINY, *every])
     own = tree.model_dump(mode="json", exclude={"data": {"source"}})
     Path("my.yaml").write_text(yaml.safe_dump({**own, "data": {"source": "pictures"}}))
@@ -207,7 +211,7 @@ def test_every_key_is_read_when_a_recipe_that_names_its_photos_runs(
     assert keys - read == {("Recipe", "format")}  # which load.py reads before there is a Recipe
 
 
-def test_the_photos_given_come_before_those_of_the_recipe(tltool, make_photos, tmp_path):
+def test_the_source_on_the_command_line_overrides_that_of_the_recipe(tltool, make_photos, tmp_path):
     Path("my.yaml").write_text("base: vgg16\ndata: {source: gone}")
     photos, settings = make_photos(), merged(*TINY, *NOTHING_TRAINED)
     flags = ("--out", "run", "--offline", "--json", "--quiet", "--seed", "4", "--name", "mine")
@@ -219,9 +223,9 @@ def test_the_photos_given_come_before_those_of_the_recipe(tltool, make_photos, t
 
 
 def tiny(name: str) -> list[str]:
-    """Return settings under which a shipped recipe takes seconds, its own ways kept.
+    """Return settings with which a shipped recipe takes seconds but keeps its methods.
 
-    Of those that differ only in how a network is trained, one is exported.
+    Of recipes that differ only in training, one is exported.
     """
     recipe = load_recipe(name)
     train, least = recipe.train, get_backbone(recipe.model.backbone).min_size
@@ -232,7 +236,7 @@ def tiny(name: str) -> list[str]:
         f"train.head.epochs={min(1, train.head.epochs)}",
         f"train.finetune.epochs={min(1, train.finetune.epochs)}",
         f"train.cache.views={min(2, train.cache.views)}",
-        "train.probe.strengths=[0.01]",
+        "train.probe.c_values=[0.01]",
         "train.probe.folds=2",
         "export.parity_images=2",
         f"export.enabled={json.dumps(name in EXPORTED)}",
@@ -241,7 +245,7 @@ def tiny(name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", unless_thorough(NAMES, "quick", "scratch", "digit_recognizer"))
-def test_a_shipped_recipe_runs_to_the_end_and_again_bit_for_bit(tltool, make_photos, name):
+def test_a_shipped_recipe_runs_and_is_reproduced_bit_identically(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))
     result = tltool("recipes", "run", name, photos, "--out", "run", "--offline", settings=settings)
@@ -253,9 +257,30 @@ def test_a_shipped_recipe_runs_to_the_end_and_again_bit_for_bit(tltool, make_pho
     assert json.loads(again.stdout)["verdict"] == "bit-identical", again.stdout
 
 
-def test_the_smoke_recipe_does_everything_and_needs_no_weights():
+def test_the_smoke_recipe_runs_all_phases_without_weights():
     recipe = load_recipe("docker_smoke")
     assert recipe.model.weights == "random"
     assert recipe.train.probe.enabled
     assert (recipe.train.head.epochs, recipe.train.finetune.epochs) == (1, 1)
     assert recipe.export.enabled
+
+
+def test_a_recipe_file_is_read_once(tltool, tmp_path, make_photos, monkeypatch):
+    """From the command line to the end of the run, its base too."""
+    base, recipe = tmp_path / "base.yaml", tmp_path / "mine.yaml"
+    base.write_text("base: vgg16\n")
+    recipe.write_text("base: base.yaml\nmodel: {backbone: tiny_vgg, weights: random}\n")
+    reads, read_text = Counter[str](), Path.read_text
+
+    def counted(path: Path, *args: Any, **kwargs: Any) -> str:
+        reads[path.name] += path.parent == tmp_path
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    short = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
+    result = tltool(
+        *("finetune", make_photos(n=6), "--recipe", recipe, "--out", tmp_path / "run"),
+        settings=(*short, *WITHOUT_EXTRAS),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert (reads["mine.yaml"], reads["base.yaml"]) == (1, 1)

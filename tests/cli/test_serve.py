@@ -1,4 +1,4 @@
-"""`tltool serve`: what it refuses before it listens, and how a process of it begins and ends."""
+"""`tltool serve`: errors before it listens, start and stop of the process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import small_manifest
 from tests.export.tiny_classifier import encoded, export, tiny_model
 from tltool.export.golden import GOLDEN_ASSET, Golden
 from tltool.export.seal import write_seal
 from tltool.runs.manifest import write_manifest
 
-pytestmark = pytest.mark.timeout(90)  # what should be refused would otherwise be served for ever
+pytestmark = pytest.mark.timeout(90)  # a missing error would otherwise serve forever
 
 
 @pytest.fixture(scope="session")
@@ -48,14 +49,14 @@ def test_other_formats_are_not_taken_for_models(tltool, the_error, tmp_path, mon
     litert.mkdir(parents=True)
     (litert / "model.tflite").write_bytes(b"")
     assert "no model in saved_models/" in the_error(tltool("serve"))
-    for given in (litert, litert.parent):
-        refused = tltool("serve", given)
-        assert refused.exit_code == 3
-        assert "holds model.tflite; the server takes SavedModels" in the_error(refused)
+    for folder in (litert, litert.parent):
+        result = tltool("serve", folder)
+        assert result.exit_code == 3
+        assert "contains model.tflite; the server needs a SavedModel" in the_error(result)
     for name in ("ants", "bees"):
         (tmp_path / "saved_models" / name / "1").mkdir(parents=True)
         (tmp_path / "saved_models" / name / "1" / "saved_model.pb").write_bytes(b"")
-    assert "saved_models/ holds several models: ants, bees" in the_error(tltool("serve"))
+    assert "saved_models/ contains several models: ants, bees" in the_error(tltool("serve"))
 
 
 def test_a_folder_without_versions(tltool, the_error, tmp_path):
@@ -80,37 +81,37 @@ def test_no_such_host(tltool, the_error, exported):
     assert "no address 'not a host'" in the_error(result)
 
 
-def test_a_name_that_no_address_can_hold(tltool, the_error, exported):
+def test_a_name_that_cannot_be_part_of_a_url(tltool, the_error, exported):
     result = tltool("serve", exported.parent, "--name", "a/b:c")
     assert result.exit_code == 2
     assert "'a/b:c' cannot be the name" in the_error(result)
 
 
-def test_a_damaged_export_is_named_and_not_served(tltool, the_error, tmp_path):
+def test_a_damaged_export_is_not_served(tltool, the_error, tmp_path):
     folder = export(tiny_model(), tmp_path / "tiny")
     weights = folder / "variables" / "variables.data-00000-of-00001"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     result = tltool("serve", tmp_path / "tiny", "--port", 0)
     assert result.exit_code == 4
-    assert "variables.data-00000-of-00001 is not as it was exported" in the_error(result)
+    assert "variables.data-00000-of-00001 has changed since the export" in the_error(result)
 
 
-def test_an_export_that_answers_otherwise_is_not_served(tltool, the_error, tmp_path):
+def test_an_export_with_other_predictions_is_not_served(tltool, the_error, tmp_path):
     folder = export(tiny_model(), tmp_path / "tiny")
     other = Golden((encoded(1), encoded(2)), np.full((2, 3), 1 / 3, np.float32))
     (folder / "assets" / GOLDEN_ASSET).write_bytes(other.to_bytes())
     write_seal(folder, {"format": "saved_model"})
     result = tltool("serve", tmp_path / "tiny", "--port", 0)
     assert result.exit_code == 4
-    assert "does not answer as it did" in the_error(result)
+    assert "have changed" in the_error(result)
     assert "a probability differs by 0.5" in the_error(result)
 
 
-def test_a_run_without_an_export_names_the_command(tltool, the_error, tmp_path):
+def test_a_run_without_an_export_gets_the_command_as_hint(tltool, the_error, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    write_manifest(run / "manifest.json", {"name": "tiny", "export": None})
+    write_manifest(run / "manifest.json", small_manifest())
     result = tltool("serve", run)
     assert result.exit_code == 3
     assert "has no export to serve" in the_error(result)
@@ -128,9 +129,9 @@ def started(tmp_path: Path) -> Iterator[object]:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
         processes.append(process)
         for sentence in process.stderr:
-            found = re.search(r"page +(http://\S+)/", sentence)
-            if found:
-                return process, found[1]
+            page = re.search(r"page +(http://\S+)/", sentence)
+            if page:
+                return process, page[1]
         raise AssertionError("it did not start")
 
     yield start
@@ -141,10 +142,10 @@ def started(tmp_path: Path) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_a_good_end(started, exported, tmp_path, sent):
+def test_a_signal_stops_the_server_with_exit_code_0(started, exported, tmp_path, sent):
     run = tmp_path / "run"
     run.mkdir()
-    write_manifest(run / "manifest.json", {"name": "tiny", "export": str(exported)})
+    write_manifest(run / "manifest.json", small_manifest(export=str(exported)))
     process, url = started(run)
     request = urllib.request.Request(f"{url}/v1/classify", encoded(1))
     with urllib.request.urlopen(request, timeout=30) as response:
@@ -153,4 +154,4 @@ def test_a_signal_is_a_good_end(started, exported, tmp_path, sent):
     began = time.monotonic()
     assert process.wait(20) == 0
     assert time.monotonic() - began < 10
-    assert "every request was answered" in process.stderr.read()
+    assert "all requests were finished" in process.stderr.read()

@@ -1,4 +1,4 @@
-"""Encoded sample images and what Pillow makes of them: the reference of the decode contract."""
+"""Encoded sample images, and Pillow as the reference decoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 
 def tiles(width: int = 80, height: int = 60, seed: int = 0) -> Image.Image:
-    """Return an RGB image of random coloured tiles of 10 pixels: no two corners alike."""
+    """Return an RGB image of random coloured tiles of 10 pixels: with different corners."""
     rng = np.random.default_rng(seed)
     grid = rng.integers(0, 256, (-(-height // 10), -(-width // 10), 3), dtype=np.uint8)
     return Image.fromarray(np.kron(grid, np.ones((10, 10, 1), np.uint8))[:height, :width])
@@ -28,7 +28,7 @@ def see_through(image: Image.Image) -> Image.Image:
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     output = io.BytesIO()
-    image.save(output, kind, **options)  # type: ignore[arg-type]
+    image.save(output, kind, **options)
     return output.getvalue()
 
 
@@ -44,7 +44,7 @@ def with_orientation(
 
 
 def ycck_jpeg() -> bytes:
-    """Return a JPEG whose Adobe marker says YCCK: read back by Pillow, whatever it shows."""
+    """Return a JPEG with a YCCK Adobe marker; its content does not matter."""
     data = bytearray(encode(tiles().convert("CMYK"), "JPEG", quality=95))
     data[data.index(b"Adobe") + 11] = 2
     return bytes(data)
@@ -135,13 +135,13 @@ def good_files() -> dict[str, bytes]:
 
 
 def noise() -> Image.Image:
-    """Return an RGB image of which no part can be left away unnoticed: 80 x 60 pixels."""
+    """Return an RGB image of noise, 80 x 60 pixels, in which every missing part is noticed."""
     levels = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     return Image.fromarray(levels)
 
 
 def other_formats() -> dict[str, bytes]:
-    """Return a file of every format that comes through Pillow, and of every way to pack a TIFF."""
+    """Return a file of every format that Pillow converts, and of every TIFF compression."""
     one_bit = noise().convert("1")
     files = {
         f"{packed}.tif": encode(noise(), "TIFF", compression=packed)

@@ -1,11 +1,9 @@
-"""The decode contract against Pillow, and a batch that no bad item can spoil."""
+"""The decoder compared with Pillow, and batches with bad items."""
 
 from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,12 @@ from tests.data.samples import (
     tiles,
     with_orientation,
 )
+from tests.fork_server import ForkServer
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode import decode_and_resize, decode_batch, decode_image
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.pipeline import image_dataset, image_files
-from tltool.data.transcode import read_image_bytes
 
 SPEC = DecodeSpec(20, 30)
 decode = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)])
@@ -55,7 +55,7 @@ def test_every_format_is_decoded_as_pillow_decodes_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(good_files()))
-def test_every_file_that_is_taken_looks_as_pillow_shows_it(name: str, tmp_path: Path) -> None:
+def test_every_accepted_file_is_decoded_as_by_pillow(name: str, tmp_path: Path) -> None:
     data = good_files()[name]
     (tmp_path / name).write_bytes(data)
     found, expected = decoded(read_image_bytes(tmp_path / name)), by_pillow(data)
@@ -73,7 +73,7 @@ def test_exif_orientation_is_applied(kind: str, orientation: int, big_endian: bo
     assert np.abs(decoded(data) - expected).max() <= 1
 
 
-def test_a_broken_exif_block_does_not_lose_the_photo() -> None:
+def test_a_corrupted_exif_block_does_not_affect_the_image() -> None:
     data = with_orientation(tiles(), "JPEG", 6)
     at = data.index(b"Exif") + 6
     for junk in (b"\xff" * 8, b"MM\x00*\xff\xff\xff\xf0", b"II*\x00\x08\x00\x00\x00\xff\xff"):
@@ -146,7 +146,7 @@ def test_one_bad_item_does_not_fail_its_batch_and_order_is_kept() -> None:
     assert not images[1::2].numpy().any()
 
 
-def test_a_batch_of_nothing_is_empty() -> None:
+def test_an_empty_batch() -> None:
     images, ok = batch(tf.constant([], tf.string))
     assert images.shape == (0, 20, 30, 3)
     assert ok.shape == (0,)
@@ -185,7 +185,9 @@ def test_an_opaque_animation_cannot_overwrite_memory() -> None:
         assert decoded(data).shape == (60, 80, 3)
 
 
-def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path: Path) -> None:
+def test_training_prediction_and_the_exported_graph_see_the_same_pixels(
+    tmp_path: Path, forked_tensorflow: ForkServer
+) -> None:
     (tmp_path / "photos").mkdir()
     for name, data in good_files().items():
         (tmp_path / "photos" / name).write_bytes(data)
@@ -204,7 +206,8 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path
         "assert loaded.batch(tf.constant([], tf.string))[0].shape == (0, 20, 30, 3)\n"
         "np.savez(sys.argv[1] + '/found.npz', images=images, ok=ok)\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=tmp_path)
+    done = forked_tensorflow.run(program, str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     exported = np.load(tmp_path / "found.npz")
     predicted, ok = batch(tf.constant(items))
     np.testing.assert_array_equal(exported["images"], predicted)
@@ -212,6 +215,16 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(tmp_path
     order = tf.range(len(files), dtype=tf.int64)
     trained = image_dataset(image_files(files), SPEC, order=order).as_numpy_iterator()
     np.testing.assert_array_equal(np.stack([image for _, image in trained]), predicted[:-1])
+
+
+def test_the_formats_are_traced_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SAMPLES["bmp"]()
+    decoded(data)
+    monkeypatch.delattr(tf.io, "decode_bmp")  # tracing its branch again would fail
+    for spec in (DecodeSpec(17, 19), DecodeSpec(19, 17, "pad")):
+        images, ok = decode_batch(tf.constant([data]), spec)
+        assert ok.numpy().all()
+        np.testing.assert_array_equal(images[0], resized(data, spec))
 
 
 def test_squash_stretches_to_the_size() -> None:
@@ -222,7 +235,7 @@ def test_squash_stretches_to_the_size() -> None:
 
 
 @pytest.mark.parametrize("shape", [(200, 50), (50, 200), (61, 61), (1, 300)])
-def test_crop_keeps_the_centre_in_the_right_proportions(shape: tuple[int, int]) -> None:
+def test_crop_keeps_the_centre_and_the_aspect_ratio(shape: tuple[int, int]) -> None:
     stripes = np.zeros((*shape, 3), np.uint8)
     stripes[: shape[0] // 2, :, 0] = 255
     found = resized(encode(Image.fromarray(stripes), "PNG"), DecodeSpec(24, 24, "crop"))
@@ -240,12 +253,12 @@ def test_pad_keeps_the_whole_image_and_fills_with_black() -> None:
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_jpeg_decoded_small_looks_like_one_decoded_whole(
+def test_a_jpeg_decoded_at_a_smaller_scale_is_close_to_the_full_one(
     resize: str, orientation: int
 ) -> None:
     smooth = tiles(16, 12).resize((1600, 1200), Image.Resampling.BICUBIC)
     data = with_orientation(smooth, "JPEG", orientation)
-    spec = DecodeSpec(100, 120, resize)  # type: ignore[arg-type]
+    spec = DecodeSpec(100, 120, resize)
     whole = io.BytesIO()
     Image.fromarray(decoded(data).astype(np.uint8)).save(whole, "PNG")
     assert np.abs(resized(data, spec) - resized(whole.getvalue(), spec)).mean() < 1.5
@@ -261,15 +274,15 @@ def test_a_jpeg_is_never_decoded_below_the_target() -> None:
     assert half.max() - half.min() > 40
 
 
-def test_the_spec_survives_json_and_refuses_nonsense() -> None:
+def test_the_spec_survives_json_and_rejects_invalid_values() -> None:
     spec = DecodeSpec(10, 12, "pad")
     assert DecodeSpec.from_json(spec.to_json()) == spec
     for bad in ({"height": 0, "width": 1}, {"height": 1, "width": 1, "resize": "stretch"}):
-        with pytest.raises(ValueError, match="not a decode spec"):
-            DecodeSpec(**bad)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="invalid decode spec"):
+            DecodeSpec(**bad)
 
 
-def test_a_huge_webp_is_refused_from_its_header() -> None:
+def test_a_huge_webp_is_rejected_by_its_header() -> None:
     data = bytearray(SAMPLES["webp alpha"]())
     assert data[12:16] == b"VP8X" or data[12:16] == b"VP8L"
     chunk = b"VP8X" + struct.pack("<IB3x", 10, 0) + b"\xff\xff\xff" + b"\xff\xff\xff"

@@ -1,4 +1,4 @@
-"""Near duplicates: copies of every usual kind are found, and different pictures are not."""
+"""Near duplicates: every common kind of copy is found, and different images are not."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tltool.data import duplicates, looks, perceptual
-from tltool.data.audit import audit
+from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.duplicates import find_copies
-from tltool.data.perceptual import distance, near_pairs
+from tltool.data.duplicates import find_duplicates, image_match, perceptual_hash
+from tltool.data.duplicates.find_duplicates import cluster_duplicates
+from tltool.data.duplicates.perceptual_hash import distance, near_pairs
 from tltool.data.sources.folder import read_folder
 from tltool.events import SilentObserver
 
@@ -43,7 +43,7 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
-    """Return a picture with structure at every scale, as photos have."""
+    """Return an image with structure at every scale, like a photo."""
     rng = np.random.default_rng(seed)
     layers = [
         Image.fromarray(rng.integers(0, 256, (3 * n, 4 * n, 3), dtype=np.uint8)).resize(
@@ -61,27 +61,27 @@ def write(root: Path, images: dict[str, Image.Image]) -> tuple[Item, ...]:
     for name, image in images.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(root / name, quality=90)
-    found = audit(
+    audited = audit(
         read_folder(root),
         on_bad="fail",
         max_bad_fraction=0,
         max_pixels=10**8,
         observer=SilentObserver(),
     )
-    return found.catalog.items
+    return audited.catalog.items
 
 
 def names(items: tuple[Item, ...]) -> list[set[str]]:
-    return [{items[i].path.stem for i in c.members} for c in find_copies(items).clusters]
+    return [{items[i].path.stem for i in c.members} for c in cluster_duplicates(items).clusters]
 
 
-def test_every_kind_of_copy_is_found_with_its_picture_and_nothing_else(tmp_path: Path) -> None:
+def test_every_kind_of_copy_is_clustered_with_its_original_and_nothing_else(tmp_path: Path) -> None:
     images = {f"a/other{n}.jpg": scene(100 + n) for n in range(30)}
     for n, (kind, copy) in enumerate(COPIES.items()):
         images |= {f"a/{kind}.jpg": scene(n), f"b/{kind} copy.jpg": copy(scene(n))}
     items = write(tmp_path, images)
     assert sorted(names(items), key=str) == sorted(({k, f"{k} copy"} for k in COPIES), key=str)
-    exact = [items[c.members[0]].path.stem for c in find_copies(items).clusters if c.exact]
+    exact = [items[c.members[0]].path.stem for c in cluster_duplicates(items).clusters if c.exact]
     assert exact == ["exact"]
 
 
@@ -92,7 +92,7 @@ def test_copies_of_copies_are_one_cluster(tmp_path: Path) -> None:
     assert names(write(tmp_path, images)) == [{"1", "2", "3", "4", "5"}]
 
 
-def test_a_turned_photo_is_found_by_what_it_shows(tmp_path: Path) -> None:
+def test_an_image_with_exif_orientation_is_found(tmp_path: Path) -> None:
     items = write(tmp_path, {"a/1.jpg": scene(1), "b/0.jpg": scene(2)})
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -101,33 +101,33 @@ def test_a_turned_photo_is_found_by_what_it_shows(tmp_path: Path) -> None:
     assert names(items) == [{"1", "2"}]
 
 
-def test_a_second_opinion_hears_of_what_does_not_lie_one_over_the_other(tmp_path: Path) -> None:
-    turned = {f"{n} turned": scene(n).rotate(4, fillcolor=(128, 128, 128)) for n in range(3)}
+def test_pairs_that_the_thumbnails_do_not_confirm_are_verified(tmp_path: Path) -> None:
+    rotated = {f"{n} rotated": scene(n).rotate(4, fillcolor=(128, 128, 128)) for n in range(3)}
     images = {f"a/{n}.png": scene(n) for n in range(3)}
-    images |= {f"b/{name}.png": image for name, image in turned.items()}
+    images |= {f"b/{name}.png": image for name, image in rotated.items()}
     images |= {"a/0 again.png": scene(0).resize((120, 90))}
     items = write(tmp_path, images)
-    asked: list[set[str]] = []
+    verified: list[set[str]] = []
 
-    def opinion(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
-        asked.extend({first.path.stem, second.path.stem} for first, second in pairs)
+    def verify(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
+        verified.extend({first.path.stem, second.path.stem} for first, second in pairs)
         return ["1" in first.path.stem for first, _ in pairs]
 
-    clusters = find_copies(items, second_opinion=opinion).clusters
-    assert {"1", "1 turned"} in asked
-    assert {"0", "0 again"} not in asked
+    clusters = cluster_duplicates(items, verify_pairs=verify).clusters
+    assert {"1", "1 rotated"} in verified
+    assert {"0", "0 again"} not in verified
     together = [{items[i].path.stem for i in c.members} for c in clusters]
-    assert sorted(together, key=len) == sorted([{"0", "0 again"}, {"1", "1 turned"}], key=len)
+    assert sorted(together, key=len) == sorted([{"0", "0 again"}, {"1", "1 rotated"}], key=len)
 
 
-def test_images_without_contrast_are_not_taken_for_copies(tmp_path: Path) -> None:
+def test_images_without_contrast_are_not_duplicates(tmp_path: Path) -> None:
     images = {f"a/{n}.png": Image.new("RGB", (80, 80), (n, 9, 9)) for n in range(0, 200, 40)}
     items = write(tmp_path, images | {"b/0.jpg": scene(0)})
     assert not names(items)
     assert [item.perceptual_hash is None for item in items] == [True] * 5 + [False]
 
 
-def test_pairs_are_found_across_the_blocks_in_which_they_are_searched() -> None:
+def test_pairs_across_blocks_are_found() -> None:
     rng = np.random.default_rng(0)
     hashes = [int.from_bytes(rng.bytes(31), "big") << 1 for _ in range(4200)]
     planted = [(3, 17), (5, 4000), (2047, 2048), (2100, 4199)]
@@ -139,7 +139,7 @@ def test_pairs_are_found_across_the_blocks_in_which_they_are_searched() -> None:
 
 
 def aligned(count: int) -> dict[Path, np.ndarray]:
-    """Return grey pictures of one layout with detail of their own, as X-rays are: [64, 64] each."""
+    """Return grey images with a shared layout and different details, like X-rays: [64, 64] each."""
     rng = np.random.default_rng(0)
     parts = [rng.integers(0, 256, (n, side, side)) for n, side in ((1, 12), (count, 24))]
     layout, *own = (
@@ -153,105 +153,112 @@ def aligned(count: int) -> dict[Path, np.ndarray]:
 
 
 def items_of(pictures: dict[Path, np.ndarray]) -> list[Item]:
-    """Return items of pictures that are in no file."""
+    """Return items of images that are not in files."""
     greys = np.stack(list(pictures.values()))
     small = greys.reshape(-1, 32, 2, 32, 2).mean((2, 4))
-    hashes = perceptual.perceptual_hashes(np.repeat(small[..., np.newaxis], 3, axis=-1))
+    hashes = perceptual_hash.perceptual_hashes(np.repeat(small[..., np.newaxis], 3, axis=-1))
     return [
-        Item(path, "a", sha256=str(path), width=64, height=64, perceptual_hash=found)
-        for path, found in zip(pictures, hashes, strict=True)
+        Item(path, "a", sha256=str(path), width=64, height=64, perceptual_hash=value)
+        for path, value in zip(pictures, hashes, strict=True)
     ]
 
 
 def cropped(picture: np.ndarray, edge: int) -> np.ndarray:
-    """Return what is left of a picture [64, 64] of which 1/160 a side is cut ``edge`` times."""
+    """Return an image [64, 64] cropped by ``edge`` / 160 per side."""
     large = Image.fromarray(picture).resize((160, 160), Image.Resampling.BICUBIC)
     small = large.crop((edge, edge, 160 - edge, 160 - edge)).resize((64, 64), Image.Resampling.BOX)
     return np.round(np.asarray(small))
 
 
-def test_photos_of_one_layout_take_work_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_among_aligned_images_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = aligned(2000)
     items = items_of(pictures)
     near = list(near_pairs([item.perceptual_hash or 0 for item in items], near=80, nearest=10))
-    assert sum(each.left_out for each in near) > 1_000_000
+    assert sum(each.not_compared for each in near) > 1_000_000
     compared: list[int] = []
-    told: list[tuple[int, int]] = []
-    looked: list[Path] = []
+    progress: list[tuple[int, int]] = []
+    loaded: list[Path] = []
 
     def different(*_: object) -> bool:
         compared.append(1)
         return False
 
-    def look(path: Path) -> looks.Look:
-        looked.append(path)
-        return looks.Look.of(pictures[path])
+    def load_thumbnail(path: Path) -> image_match.GreyThumbnail:
+        loaded.append(path)
+        return image_match.GreyThumbnail.from_grey(pictures[path])
 
-    monkeypatch.setattr(looks, "same_picture", different)
-    found = find_copies(items, look=look, progress=lambda *now: told.append(now))
-    assert found.clusters == ()
-    assert found.left_out == 0  # without their layout, no two are near
+    monkeypatch.setattr(image_match, "is_same_image", different)
+    duplicates = cluster_duplicates(
+        items, load_thumbnail=load_thumbnail, progress=lambda *now: progress.append(now)
+    )
+    assert duplicates.clusters == ()
+    assert duplicates.not_compared == 0  # without the layout, no two hashes are near
     assert len(compared) <= 10 * len(items)
-    assert sorted(looked) == sorted(pictures)  # each file once
-    assert len(told) > 10
-    assert all(0 <= done <= 2000 == total for done, total in told)
-    assert told[-1] == (2000, 2000)
+    assert sorted(loaded) == sorted(pictures)  # each file once
+    assert len(progress) > 10
+    assert all(0 <= done <= 2000 == total for done, total in progress)
+    assert progress[-1] == (2000, 2000)
 
 
-def test_copies_among_photos_of_one_layout_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_FEW_COMPARISONS", 0)  # as among many photos
+def test_duplicates_among_aligned_images_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_duplicates, "_FEW_COMPARISONS", 0)  # as among many images
     pictures = aligned(150)
     for number in range(12):
         original = pictures[Path(f"{number:05d}")]
         pictures[Path(f"{number:05d} again")] = cropped(original, 1 + number % 3)
     items = items_of(pictures)
     near = list(near_pairs([item.perceptual_hash or 0 for item in items], near=80, nearest=10))
-    assert sum(each.left_out for each in near) > 5000
-    found = find_copies(items, look=lambda path: looks.Look.of(pictures[path]))
-    together = [{items[i].path.name for i in cluster.members} for cluster in found.clusters]
+    assert sum(each.not_compared for each in near) > 5000
+    duplicates = cluster_duplicates(
+        items, load_thumbnail=lambda path: image_match.GreyThumbnail.from_grey(pictures[path])
+    )
+    together = [{items[i].path.name for i in cluster.members} for cluster in duplicates.clusters]
     assert together == [{f"{n:05d}", f"{n:05d} again"} for n in range(12)]
 
 
-def test_frames_of_a_film_are_one_cluster_and_nothing_is_left_out() -> None:
+def test_frames_of_a_video_are_one_cluster_and_all_are_compared() -> None:
     (scene_of,) = aligned(1).values()
     rng = np.random.default_rng(0)
     frames = {
         Path(f"{number:05d}"): scene_of + rng.normal(0, 2, (64, 64)).astype(np.float32)
         for number in range(600)
     }
-    found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))
-    assert [cluster.members for cluster in found.clusters] == [tuple(range(600))]
-    assert found.left_out == 0
+    duplicates = cluster_duplicates(
+        items_of(frames),
+        load_thumbnail=lambda path: image_match.GreyThumbnail.from_grey(frames[path]),
+    )
+    assert [cluster.members for cluster in duplicates.clusters] == [tuple(range(600))]
+    assert duplicates.not_compared == 0
 
 
-def test_a_second_opinion_is_not_asked_about_photos_that_only_share_their_layout(
+def test_images_that_only_share_a_layout_are_not_verified(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pictures = aligned(150)
-    pictures[Path("turned")] = np.asarray(
+    pictures[Path("rotated")] = np.asarray(
         Image.fromarray(pictures[Path("00003")]).rotate(1, Image.Resampling.BICUBIC)
     )
-    monkeypatch.setattr(looks, "same_picture", lambda *_: False)
-    asked: list[set[str]] = []
+    monkeypatch.setattr(image_match, "is_same_image", lambda *_: False)
+    verified: list[set[str]] = []
 
-    def opinion(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
-        asked.extend({first.path.name, second.path.name} for first, second in pairs)
+    def verify(pairs: Sequence[tuple[Item, Item]]) -> list[bool]:
+        verified.extend({first.path.name, second.path.name} for first, second in pairs)
         return [False] * len(pairs)
 
-    find_copies(
+    cluster_duplicates(
         items_of(pictures),
-        look=lambda path: looks.Look.of(pictures[path]),
-        second_opinion=opinion,
+        load_thumbnail=lambda path: image_match.GreyThumbnail.from_grey(pictures[path]),
+        verify_pairs=verify,
     )
-    assert asked == [{"00003", "turned"}]
+    assert verified == [{"00003", "rotated"}]
 
 
-def test_pairs_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_that_are_not_compared_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     hashes = [int(number) << 1 for number in rng.integers(0, 2**40, 60)]  # 40 bits at most
     (near,) = near_pairs(hashes, near=80, nearest=10)
     assert len(near.pairs) == 50 * 10 + sum(range(10))
-    assert near.left_out == 60 * 59 // 2 - len(near.pairs)
+    assert near.not_compared == 60 * 59 // 2 - len(near.pairs)
     assert near.crowded.all()
     apart = [distance(hashes[a], hashes[b]) for a, b in near.pairs.tolist()]
     assert apart[:10] == sorted(distance(hashes[0], other) for other in hashes[1:])[:10]
@@ -261,14 +268,19 @@ def test_pairs_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) ->
         Path(f"{number:05d}"): scenes[number // 40] + rng.normal(0, 2, (64, 64)).astype(np.float32)
         for number in range(480)
     }
-    monkeypatch.setattr(looks, "same_picture", lambda *_: False)
-    found = find_copies(items_of(frames), look=lambda path: looks.Look.of(frames[path]))
-    assert found.left_out > 0
-    assert f"{found.left_out:,} pairs of images" in found.told_left_out()
+    monkeypatch.setattr(image_match, "is_same_image", lambda *_: False)
+    duplicates = cluster_duplicates(
+        items_of(frames),
+        load_thumbnail=lambda path: image_match.GreyThumbnail.from_grey(frames[path]),
+    )
+    assert duplicates.not_compared > 0
+    assert (
+        f"{duplicates.not_compared:,} pairs of similar images" in duplicates.describe_not_compared()
+    )
 
 
 @pytest.mark.slow
-def test_digits_drawn_alike_are_not_taken_for_copies(tmp_path: Path) -> None:
+def test_similar_digits_are_not_duplicates(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -278,13 +290,13 @@ def test_digits_drawn_alike_are_not_taken_for_copies(tmp_path: Path) -> None:
         )
         for n, (grey, label) in enumerate(zip(digits.images, digits.target, strict=True))
     }
-    clusters = find_copies(write(tmp_path, images)).clusters
+    clusters = cluster_duplicates(write(tmp_path, images)).clusters
     assert sum(len(cluster.members) for cluster in clusters) < 0.01 * len(images)
     assert max((len(cluster.members) for cluster in clusters), default=0) <= 3
 
 
 @pytest.mark.photos
-def test_distinct_photos_are_no_copies_and_planted_ones_are_found(
+def test_different_photos_are_not_duplicates_and_planted_copies_are_found(
     photos_dir: Path, tmp_path: Path
 ) -> None:
     paths = sorted((photos_dir / "hymenoptera").rglob("*.jp*g"))[:60]

@@ -1,4 +1,4 @@
-"""What --group makes of a photo's place; columns of tables are in tests/workflows/test_split.py."""
+"""--group by folder or expression; by a column: tests/workflows/test_split_data.py."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_folder import touch
-from tltool.data.grouping import grouped
+from tltool.data.sources.grouping import assign_groups
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError
 
 
 def groups(root: Path, by: str) -> list[str | None]:
-    return [item.group for item in grouped(read_source(root), by).items]
+    return [item.group for item in assign_groups(read_source(root), by).items]
 
 
 @pytest.mark.parametrize("by", ["p[0-9]*(?=_)", "(p[0-9]*)?_", "(?<=p)[0-9]*(?=_)"])
-def test_photos_in_which_the_expression_finds_nothing_stay_alone(tmp_path: Path, by: str) -> None:
+def test_images_without_a_match_have_no_group(tmp_path: Path, by: str) -> None:
     touch(tmp_path, "cat/p1_a.jpg", "cat/p1_b.jpg", "dog/_c.jpg", "dog/p_d.jpg", "dog/e.jpg")
     found = groups(tmp_path, by)
     assert found[0] == found[1] != ""
@@ -27,13 +27,13 @@ def test_photos_in_which_the_expression_finds_nothing_stay_alone(tmp_path: Path,
     assert "" not in found
 
 
-def test_an_expression_that_only_finds_nothing_groups_nothing(tmp_path: Path) -> None:
+def test_an_expression_without_any_match_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.jpg", "dog/1.jpg")
     with pytest.raises(DataError, match="matches none"):
         groups(tmp_path, "x*")
 
 
-def test_the_folder_of_a_class_is_no_group_however_its_name_is_spelled(tmp_path: Path) -> None:
+def test_a_class_folder_is_not_a_group_in_any_unicode_form(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "Bär")
     touch(tmp_path, f"{decomposed}/1.jpg", f"{decomposed}/trip/2.jpg", "Wolf/1.jpg")
     found = groups(tmp_path, "folder")

@@ -1,4 +1,4 @@
-"""Damage that Pillow's parsers meet with errors of every kind is told, never raised."""
+"""Corrupted files, for which Pillow's parsers raise errors of every kind, are reported as bad."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.samples import SAMPLES, other_formats
-from tltool.data.headers import BadFileError, read_header
-from tltool.data.looks import look
-from tltool.data.transcode import transcode
+from tltool.data.decoding.header import BadFileError, read_header
+from tltool.data.decoding.transcode import transcode
+from tltool.data.duplicates.image_match import load_thumbnail
 from tltool.errors import DataError
-from tltool.evaluation.pictures import small_copy
+from tltool.evaluation.report.thumbnails import thumbnail
 
 
 def damaged(data: st.DataObject, whole: bytes) -> bytes:
@@ -56,7 +56,9 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
-def test_any_damage_is_told(tmp_path: Path, name: str, data: st.DataObject) -> None:
+def test_any_corruption_is_reported_as_bad_file(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
     content = damaged(data, WHOLE[name])
     path = tmp_path / "photo"
     path.write_bytes(content)
@@ -65,5 +67,5 @@ def test_any_damage_is_told(tmp_path: Path, name: str, data: st.DataObject) -> N
         assert header.width * header.height <= 10**6
     with suppress(DataError):
         assert transcode(content, name="photo").startswith(b"\x89PNG")
-    look(path)
-    small_copy(path, 64)
+    load_thumbnail(path)
+    thumbnail(path, 64)

@@ -1,4 +1,4 @@
-"""Libraries that remark on odd files do not talk in between."""
+"""Warnings of libraries about odd files are not printed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def test_a_damaged_exif_block_is_no_warning(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80), "red").save(path, exif=cut)
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from tltool.data.headers import read_header\nfrom tltool.data.looks import look\n"
-        "path = Path(sys.argv[1])\nassert look(path) is not None\n"
+        "from tltool.data.decoding.header import read_header\n"
+        "from tltool.data.duplicates.image_match import load_thumbnail\n"
+        "path = Path(sys.argv[1])\nassert load_thumbnail(path) is not None\n"
         "with path.open('rb') as file: print(read_header(file, 10**6).orientation)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True)

@@ -1,4 +1,4 @@
-"""Properties of files that give the class away, among few classes and many."""
+"""File properties that predict the class, with few and many classes."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.data.test_duplicates import scene
-from tltool.data.checks.properties import FEATURES, colours_of, features_of
+from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
-from tltool.data.headers import read_header
+from tltool.data.decoding.header import read_header
 
 
-def columns(labels: np.ndarray, *, told: bool) -> dict[str, np.ndarray]:
-    """Return noise in every column, and a width that tells the class or does not."""
+def columns(labels: np.ndarray, *, informative: bool) -> dict[str, np.ndarray]:
+    """Return noise in every column; an informative width predicts the class."""
     rng = np.random.default_rng(0)
-    found = {name: rng.normal(size=len(labels)).astype(np.float32) for name in FEATURES}
-    if told:
-        found["width"] = (100 + 10 * labels).astype(np.float32)
-    return found
+    values = {name: rng.normal(size=len(labels)).astype(np.float32) for name in FEATURES}
+    if informative:
+        values["width"] = (100 + 10 * labels).astype(np.float32)
+    return values
 
 
 @pytest.mark.parametrize("classes", [2, 10, 20, 102])
-def test_a_width_that_tells_the_class_is_found(classes):
+def test_a_width_that_predicts_the_class_is_a_shortcut(classes):
     labels = np.repeat(np.arange(classes), 40)
-    found = find_shortcuts(columns(labels, told=True), [""] * len(labels), labels)
-    assert [one.name for one in found if one.found] == ["width"]
+    found = find_shortcuts(columns(labels, informative=True), [""] * len(labels), labels)
+    assert [one.name for one in found if one.is_shortcut] == ["width"]
     assert found[0].lift > 0.9
 
 
 @pytest.mark.parametrize("classes", [2, 20])
 def test_noise_is_no_shortcut(classes):
     labels = np.repeat(np.arange(classes), 40)
-    found = find_shortcuts(columns(labels, told=False), [""] * len(labels), labels)
-    assert not any(one.found for one in found)
+    found = find_shortcuts(columns(labels, informative=False), [""] * len(labels), labels)
+    assert not any(one.is_shortcut for one in found)
 
 
-@pytest.mark.parametrize("photos", [1, 4, 6])
-def test_thousands_of_small_classes_are_borne(photos):
-    labels = np.repeat(np.arange(3000), photos)
+@pytest.mark.parametrize("images", [1, 4, 6])
+def test_thousands_of_small_classes_are_accepted(images):
+    labels = np.repeat(np.arange(3000), images)
     assert not any(
-        one.found for one in find_shortcuts(columns(labels, told=False), [""] * len(labels), labels)
+        one.is_shortcut
+        for one in find_shortcuts(columns(labels, informative=False), [""] * len(labels), labels)
     )
 
 
@@ -55,7 +56,7 @@ def taken_by(camera: str) -> bytes:
 
 
 def shortcuts_of(change: Callable[[Image.Image, int], tuple[Image.Image, Any]]) -> list[Shortcut]:
-    """Return what is found in JPEG files of two classes of like scenes, changed by class."""
+    """Return the shortcuts in JPEG files of two classes of similar scenes, changed by class."""
     rows, cameras, labels = [], [], np.arange(60) % 2
     for number, label in enumerate(labels.tolist()):
         side = 60 + number * 7 % 30  # as varied in both classes
@@ -94,25 +95,25 @@ def shortcuts_of(change: Callable[[Image.Image, int], tuple[Image.Image, Any]]) 
         ),
     ],
 )
-def test_what_only_one_class_has_is_named(planted, change):
-    found = {one.name: one for one in shortcuts_of(change) if one.found}
+def test_a_property_of_only_one_class_is_a_shortcut(planted, change):
+    found = {one.name: one for one in shortcuts_of(change) if one.is_shortcut}
     assert found[planted].accuracy > 0.95
     assert max(found.values(), key=lambda one: one.lift).lift == found[planted].lift
 
 
-def test_files_alike_in_both_classes_have_no_shortcut():
-    assert not any(one.found for one in shortcuts_of(lambda image, label: (image, {})))
+def test_files_with_equal_properties_have_no_shortcut():
+    assert not any(one.is_shortcut for one in shortcuts_of(lambda image, label: (image, {})))
 
 
-def test_properties_of_files_that_tell_the_class_are_one_finding():
-    told = [
+def test_file_properties_that_predict_the_class_are_one_finding():
+    shortcuts = [
         Shortcut("JPEG quality", 0.97, 0.5, 0.01),
         Shortcut("width", 0.95, 0.5, 0.01),
         Shortcut("mean colour", 0.9, 0.5, 0.01),
         Shortcut("height", 0.6, 0.5, None),
     ]
-    file, colour = shortcut_findings(told)
+    file, colour = shortcut_findings(shortcuts)
     assert (file.kind, file.severity) == ("shortcut: JPEG quality, width", "serious")
     assert "JPEG quality alone predicts the class of 97% of the images" in file.detail
-    assert file.detail.endswith("the JPEG quality instead of the object; likewise width 95%")
+    assert file.detail.endswith("the JPEG quality instead of the object; also width 95%")
     assert (colour.kind, colour.severity) == ("shortcut: mean colour", "warning")

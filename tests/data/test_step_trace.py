@@ -30,7 +30,7 @@ def test_time_is_waiting_or_work(waiting, working, low, high):
     assert low <= trace.share <= high
 
 
-def test_a_loop_of_nothing_waits_for_its_end_only():
+def test_an_empty_loop_only_waits_for_its_end():
     trace = StepTrace()
     assert list(trace.over([])) == []
     assert len(trace.waits) == 1

@@ -17,7 +17,7 @@ from PIL import Image
 from tltool.data.catalog import Item
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_images, read_source
-from tltool.data.units import units_of
+from tltool.data.splits.split_groups import make_split_groups
 from tltool.errors import DataError, TltoolError, UsageError
 from tltool.events import SilentObserver
 
@@ -77,7 +77,7 @@ def test_paths_and_labels_in_every_form(folder: Path, name: str, text: str, enco
     assert [item.path for item in read_source(path).items] == [folder / n for n, _ in wanted]
 
 
-def test_split_group_weight_and_fold_belong_to_a_photo(folder: Path) -> None:
+def test_split_group_weight_and_fold_are_read(folder: Path) -> None:
     path = table(
         folder,
         "path,label,split,group,weight,fold\n"
@@ -94,7 +94,7 @@ def test_split_group_weight_and_fold_belong_to_a_photo(folder: Path) -> None:
     ]
 
 
-def test_photos_outside_the_folder_are_allowed_and_said(folder: Path, tmp_path: Path) -> None:
+def test_images_outside_the_folder_are_allowed_and_reported(folder: Path, tmp_path: Path) -> None:
     (folder / "lists").mkdir()
     path = table(
         folder / "lists", GOOD.replace("cat/1", f"{folder}/cat/1").replace("dog, ", "../dog, ")
@@ -102,16 +102,16 @@ def test_photos_outside_the_folder_are_allowed_and_said(folder: Path, tmp_path: 
     listener = Listener()
     listing = read_source(path, observer=listener)
     assert [item.path.read_bytes() for item in listing.items] == [b"x", b"x"]
-    assert any("2 photos" in message and "outside" in message for message in listener.messages)
+    assert any("2 images" in message and "outside" in message for message in listener.messages)
 
 
-def test_columns_that_mean_nothing_are_named(folder: Path) -> None:
+def test_unused_columns_are_reported(folder: Path) -> None:
     listener = Listener()
     read_source(table(folder, GOOD.replace("label", "label").replace("cat\n", "cat\n")))
     text = 'path,label,Camera\ncat/1.jpg,cat,x\n"dog, big/1.jpg",dog,y\n'
     read_source(table(folder, text), observer=listener)
     assert listener.messages[0].endswith(
-        "that training does not use: 'camera'; they slice the evaluation"
+        "that are not used in training, only as slices of the evaluation: 'camera'"
     )
 
 
@@ -141,21 +141,21 @@ def test_a_separate_test_table(folder: Path) -> None:
         ("", "is empty"),
         ("file,class\ncat/1.jpg,cat\n", "no column 'path' and no column 'label'; its col"),
         ("path,lable\ncat/1.jpg,cat\n", "Did you mean 'lable'"),
-        ("path,label,label\n", "2 columns called 'label'"),
-        ("path,label\n", "holds no photos"),
+        ("path,label,label\n", "2 columns named 'label'"),
+        ("path,label\n", "contains no images"),
         (GOOD + "cat/2.jpg,\n", r"the label is empty \(line 4\)"),
         (GOOD + ",cat\n", r"the path is empty \(line 4\)"),
         (GOOD + "cat/2.jpg,cat,x\n", "line 4: 3 cells, but there are 2 columns"),
         (GOOD + "cat/../cat/1.jpg,cat\n", r"listed twice \(cat/../cat/1.jpg in lines 2 and 4\)"),
         (GOOD + "a.jpg,cat\nb.jpg,cat\n", r"missing \(a.jpg in line 4, b.jpg in line 5\)"),
         (GOOD + "a\0.jpg,cat\n", "files are missing"),
-        (GOOD.replace("dog\n", "cat\n"), "1 class only"),
-        ("path,label,split\ncat/1.jpg,cat,holdout\n", "the split is none of train.*'holdout'"),
-        ("path,label,split\ncat/1.jpg,cat,test\n", "no training photos"),
-        ("path,label,weight\ncat/1.jpg,cat,-1\n", "weight is no number above 0.*line 2: '-1'"),
-        ("path,label,weight\ncat/1.jpg,cat,nan\n", "weight is no number"),
-        ("path,label,fold\ncat/1.jpg,cat,1.5\n", "fold is no whole number"),
-        ('path,label\n"cat/1.jpg,cat\n' + "x" * 200_000, "is no table"),
+        (GOOD.replace("dog\n", "cat\n"), "only 1 class"),
+        ("path,label,split\ncat/1.jpg,cat,holdout\n", "the split must be one of train.*'holdout'"),
+        ("path,label,split\ncat/1.jpg,cat,test\n", "no training images"),
+        ("path,label,weight\ncat/1.jpg,cat,-1\n", "weight must be a number above 0.*line 2: '-1'"),
+        ("path,label,weight\ncat/1.jpg,cat,nan\n", "weight must be a number above 0"),
+        ("path,label,fold\ncat/1.jpg,cat,1.5\n", "fold must be a whole number"),
+        ('path,label\n"cat/1.jpg,cat\n' + "x" * 200_000, "is not a valid table"),
     ],
 )  # fmt: skip
 def test_a_bad_table_in_one_sentence(folder: Path, text: str, message: str) -> None:
@@ -177,26 +177,28 @@ def test_bad_lines_of_jsonl(folder: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["path", "label", "group", "split", "weight", "camera"])
-def test_half_a_character_in_jsonl_is_told_with_its_line(folder: Path, column: str) -> None:
+def test_a_lone_surrogate_in_jsonl_is_reported_with_its_line(folder: Path, column: str) -> None:
     row = {"path": "cat/1.jpg", "label": "cat", column: "a\ud800"}
-    with pytest.raises(DataError, match=r"line 2: 'a\\ud800' holds half a character") as raised:
+    with pytest.raises(
+        DataError, match=r"line 2: 'a\\ud800' contains half of a surrogate pair"
+    ) as raised:
         read_source(table(folder, "\n" + json.dumps(row), "data.jsonl"))
     raised.value.message.encode()
 
 
-def test_half_a_character_as_a_column_of_jsonl(folder: Path) -> None:
+def test_a_lone_surrogate_as_a_column_of_jsonl(folder: Path) -> None:
     row = {"path": "cat/1.jpg", "label": "cat", "\udfff": 1}
-    with pytest.raises(DataError, match=r"line 1.*half a character"):
+    with pytest.raises(DataError, match=r"line 1.*half of a surrogate pair"):
         read_source(table(folder, json.dumps(row), "data.jsonl"))
 
 
-def test_bytes_of_a_label_escaped_one_by_one_are_no_name(folder: Path) -> None:
+def test_escaped_bytes_are_not_a_valid_label(folder: Path) -> None:
     row = {"path": "cat/1.jpg", "label": "\udcc3\udca9"}  # the two bytes of an é in UTF-8
     with pytest.raises(DataError, match=r"class in line 1.*not valid UTF-8"):
         read_source(table(folder, json.dumps(row), "data.jsonl"))
 
 
-def test_utf16_is_told(folder: Path) -> None:
+def test_utf16_is_an_error(folder: Path) -> None:
     with pytest.raises(DataError, match="UTF-16"):
         read_source(table(folder, GOOD, encoding="utf-16"))
 
@@ -251,7 +253,7 @@ def test_rows_of_pixels_are_images_grey_or_rgb(
 @pytest.mark.parametrize(
     ("pixels", "shape"), [("2x8", (2, 8)), ("4x4x1", (4, 4)), ("2x3x3", (2, 3, 3))]
 )
-def test_a_stated_shape(tmp_path: Path, pixels: str, shape: tuple[int, ...]) -> None:
+def test_an_explicit_shape(tmp_path: Path, pixels: str, shape: tuple[int, ...]) -> None:
     images = random_images(2, *shape)
     listing = read_source(pixels_csv(tmp_path / "p.csv", images, ["a", "b"]), pixels=pixels)
     np.testing.assert_array_equal(shown_pixels(listing), images)
@@ -275,7 +277,7 @@ def named_pixels(path: Path, names: list[str], row: np.ndarray) -> Path:
     ],
 )
 @pytest.mark.parametrize("order", [sorted, reversed])
-def test_pixels_go_where_their_names_say(
+def test_pixels_are_ordered_by_their_names(
     tmp_path: Path, names: list[str], shape: str, order: Any
 ) -> None:
     image = random_images(12)
@@ -289,37 +291,37 @@ def test_pixels_go_where_their_names_say(
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["pixel0", "pixel1", "pixel2", "pixel4"], "no column 'pixel3' among its pixels"),
-        (["pixel2", "pixel3", "pixel4", "pixel5"], "no column 'pixel0' among its pixels"),
+        (["pixel0", "pixel1", "pixel2", "pixel4"], "no pixel column 'pixel3'"),
+        (["pixel2", "pixel3", "pixel4", "pixel5"], "no pixel column 'pixel0'"),
         (["pixel0", "pixel1", "pixel01", "pixel2"], "'pixel1' and 'pixel01' are the same pixel"),
-        (["pixel0", "1", "2", "3"], "names its pixels in different ways: 'pixel0' and '1'"),
-        (["1x1", "pixel1", "pixel2", "pixel3"], "different ways: '1x1' and 'pixel1'"),
-        (["1x1", "1x2", "2x1", "2x3"], "no column '1x3' among its pixels"),
+        (["pixel0", "1", "2", "3"], "pixel columns of different kinds: 'pixel0' and '1'"),
+        (["1x1", "pixel1", "pixel2", "pixel3"], "different kinds: '1x1' and 'pixel1'"),
+        (["1x1", "1x2", "2x1", "2x3"], "no pixel column '1x3'"),
     ],
 )
-def test_pixels_that_are_missing_or_twice(tmp_path: Path, names: list[str], message: str) -> None:
+def test_missing_and_duplicate_pixels(tmp_path: Path, names: list[str], message: str) -> None:
     path = named_pixels(tmp_path / "p.csv", names, np.zeros(4, np.uint8))
     with pytest.raises(DataError, match=message):
         read_source(path, min_classes=1)
 
 
-def test_the_rows_and_columns_of_the_names_are_the_shape(tmp_path: Path) -> None:
+def test_the_names_of_pixels_define_the_shape(tmp_path: Path) -> None:
     names = [f"{y}x{x}" for y in range(1, 3) for x in range(1, 9)]
     path = named_pixels(tmp_path / "p.csv", names, np.arange(16))
     assert shown_pixels(read_source(path, min_classes=1)).shape == (2, 2, 8)
-    with pytest.raises(DataError, match=r"tell 2 rows and 8 columns.*4x4"):
+    with pytest.raises(DataError, match=r"define 2 rows and 8 columns.*4x4"):
         read_source(path, min_classes=1, pixels="4x4")
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0"])
-def test_the_row_numbers_that_pandas_writes_are_left_out(tmp_path: Path, name: str) -> None:
+def test_the_row_numbers_that_pandas_writes_are_ignored(tmp_path: Path, name: str) -> None:
     listener = Listener()
     path = table(tmp_path, f"{name},label,0,1,2,3\n0,a,1,2,3,4\n1,b,5,6,7,8\n")
     assert len(read_source(path, observer=listener).items) == 2
     assert any("row numbers" in message for message in listener.messages)
 
 
-def test_columns_called_by_years_make_no_table_of_pixels(folder: Path) -> None:
+def test_columns_named_by_years_are_not_pixels(folder: Path) -> None:
     path = table(folder, 'path,label,2019,2020\ncat/1.jpg,cat,1,2\n"dog, big/1.jpg",dog,3,4\n')
     items = read_source(path).items
     assert [item.columns for item in items] == [
@@ -359,7 +361,7 @@ def test_other_columns_of_pixel_rows_are_kept(tmp_path: Path) -> None:
         ("a,1,2,,4\n", "line 2: pixel 2 is ''"),
         ("a,1,2,nan,4\n", "line 2: pixel 2 is 'nan'"),
         (",1,2,3,4\nb,1,2,3,4\n", r"the label is empty \(line 2\)"),
-        ("", "holds no photos"),
+        ("", "contains no images"),
     ],
 )
 def test_bad_rows_of_pixels(tmp_path: Path, rows: str, message: str) -> None:
@@ -371,9 +373,9 @@ def test_bad_rows_of_pixels(tmp_path: Path, rows: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("header", "pixels", "message"),
     [
-        ("label,pixel0,pixel1", None, "2 pixel columns, which make no square"),
+        ("label,pixel0,pixel1", None, "2 pixel columns, which do not form a square"),
         ("label,pixel0,pixel1", "3x3", "2 pixel columns, but images of 3x3x1 have 9"),
-        ("label,pixel0,pixel1,camera", None, "the column 'camera' among its pixels"),
+        ("label,pixel0,pixel1,camera", None, "an unknown column 'camera'"),
     ],
 )
 def test_bad_columns_of_pixels(
@@ -384,8 +386,8 @@ def test_bad_columns_of_pixels(
 
 
 @pytest.mark.parametrize("text", ["28", "0x3", "axb", "2x2x2", "2x2x3x4"])
-def test_a_shape_that_is_none(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match="no shape of images"):
+def test_an_invalid_shape(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="is not an image shape"):
         read_source(tmp_path, pixels=text)
 
 
@@ -418,12 +420,12 @@ def test_a_shape_that_is_none(tmp_path: Path, text: str) -> None:
     ),
     name=st.sampled_from(["fuzz.csv", "fuzz.tsv", "fuzz.jsonl"]),
 )
-def test_any_text_gives_photos_or_one_sentence(folder: Path, text: bytes, name: str) -> None:
+def test_any_text_gives_images_or_one_sentence(folder: Path, text: bytes, name: str) -> None:
     (folder / name).write_bytes(text)
     for reader in (read_source, read_images):
         try:
             listing = reader(folder / name, cache=folder / "cache")
-            units_of(listing.items, range(len(listing.items)), seed=0)
+            make_split_groups(listing.items, range(len(listing.items)), seed=0)
         except TltoolError as error:
             assert "\n" not in error.message
             error.message.encode()

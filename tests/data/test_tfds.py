@@ -1,4 +1,4 @@
-"""TensorFlow Datasets as sources: prepared ones, mocked ones, folders, and ones out of reach."""
+"""TensorFlow Datasets as sources: prepared, mocked, from folders, and not available."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tltool.data.sources import fetch
-from tltool.data.sources.fetch import fetch_dataset
+from tltool.data.sources import tfds_download
 from tltool.data.sources.open import read_source
 from tltool.data.sources.tfds import DatasetName, parse_name
+from tltool.data.sources.tfds_download import download_dataset
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.events import SilentObserver
 
@@ -27,14 +27,14 @@ N = 4
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-    """Circles and squares, as a person would write a data set of her own."""
+    """Circles and squares, as a user would define a data set."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="jpeg"),
         tfds.core.BuilderConfig(name="arrays"),
         tfds.core.BuilderConfig(name="boxes"),
-        tfds.core.BuilderConfig(name="contest"),  # whose test photos have no labels
+        tfds.core.BuilderConfig(name="contest"),  # whose test images have no labels
         tfds.core.BuilderConfig(name="words"),  # whose labels are texts, some of them in Latin-1
     ]
 
@@ -80,7 +80,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def at_home(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make ``prepared`` the folder in which data sets are looked for."""
+    """Make ``prepared`` the default folder of data sets."""
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(prepared))
     return prepared
 
@@ -94,17 +94,17 @@ def at_home(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("tfds:a:b/1.0.0@train[:80%]", ("a", "b/1.0.0", "train[:80%]")),
     ],
 )
-def test_names_in_their_parts(spelling: str, parts: tuple[str | None, ...]) -> None:
-    assert parse_name(spelling) == DatasetName(*parts)  # type: ignore[arg-type]
+def test_names_are_parsed(spelling: str, parts: tuple[str | None, ...]) -> None:
+    assert parse_name(spelling) == DatasetName(*parts)
 
 
 @pytest.mark.parametrize("spelling", ["tfds:", "tfds:../x", "tfds:a b", "tfds:a@", "tfds:@train"])
-def test_what_names_no_data_set(spelling: str) -> None:
-    with pytest.raises(DataError, match="names no data set"):
+def test_invalid_names(spelling: str) -> None:
+    with pytest.raises(DataError, match="is not a name of TensorFlow Datasets"):
         read_source(spelling)
 
 
-def test_photos_without_labels_are_told(at_home: Path, tmp_path: Path) -> None:
+def test_images_without_labels_are_an_error(at_home: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="of the split 'test' has no label"):
         read_source("tfds:shapes:contest", offline=True, cache=tmp_path)
     listing = read_source("tfds:shapes:contest@train", offline=True, cache=tmp_path)
@@ -114,8 +114,8 @@ def test_photos_without_labels_are_told(at_home: Path, tmp_path: Path) -> None:
 def test_labels_that_are_texts_must_be_utf8(at_home: Path, tmp_path: Path) -> None:
     listing = read_source("tfds:shapes:words@train", offline=True, cache=tmp_path)
     assert Counter(item.label for item in listing.items) == {"Bär": N, "Wolf": N}
-    told = r"class of photo \d of the split 'test'.*b'B\\xe4r' is not valid UTF-8"
-    with pytest.raises(DataError, match=told):
+    message = r"class of image \d of the split 'test'.*b'B\\xe4r' is not valid UTF-8"
+    with pytest.raises(DataError, match=message):
         read_source("tfds:shapes:words", offline=True, cache=tmp_path)
 
 
@@ -136,7 +136,7 @@ def test_a_prepared_data_set_by_name_opens_no_connection(at_home: Path, tmp_path
     assert {path.suffix for path in files} == {".jpg"}
 
 
-def test_a_part_of_a_data_set_is_divided_by_us(at_home: Path, tmp_path: Path) -> None:
+def test_an_explicit_split_of_a_data_set_is_split_by_tltool(at_home: Path, tmp_path: Path) -> None:
     listing = read_source("tfds:shapes:jpeg@train[:50%]+extra", offline=True, cache=tmp_path)
     assert len(listing.items) == 3 * N
     assert {item.given_split for item in listing.items} == {None}
@@ -156,7 +156,7 @@ def test_a_folder_of_several_data_sets(prepared: Path) -> None:
         read_source(f"tfds-folder:{prepared / 'shapes'}")
 
 
-def test_an_image_folder_is_what_tensorflow_datasets_makes_of_it(tmp_path: Path) -> None:
+def test_an_image_folder_is_read_as_by_tensorflow_datasets(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for label in ("ant", "bee"):
             (tmp_path / "d" / split / label).mkdir(parents=True)
@@ -188,7 +188,10 @@ def test_a_mocked_data_set(prepared: Path, tmp_path: Path) -> None:
         ("tfds:tf_flower", "no data set 'tf_flower'. Did you mean 'tfds:tf_flowers'"),
         ("tfds:shapes:jpg", "shapes has no config 'jpg'. Did you mean 'jpeg'"),
         ("tfds:shapes:jpeg@holdout", "holdout.*train"),
-        ("tfds:shapes:boxes", "no data set of images with one label each: it has 'image', 'label'"),
+        (
+            "tfds:shapes:boxes",
+            "not a data set of images with one label each; its features are 'image', 'label'",
+        ),
     ],
 )
 def test_a_wrong_name_in_one_sentence(
@@ -199,7 +202,7 @@ def test_a_wrong_name_in_one_sentence(
     assert "\n" not in raised.value.message
 
 
-def test_offline_only_prepared_data_sets_can_be_had(at_home: Path, monkeypatch: Any) -> None:
+def test_offline_only_prepared_data_sets_are_used(at_home: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("TLTOOL_OFFLINE", "1")
     started = time.monotonic()
     with pytest.raises(EnvironmentProblem, match="tf_flowers is not prepared in") as raised:
@@ -210,7 +213,7 @@ def test_offline_only_prepared_data_sets_can_be_had(at_home: Path, monkeypatch: 
 
 @pytest.fixture
 def silent_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A network that takes every connection and never answers."""
+    """A network that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
@@ -236,28 +239,28 @@ while time.monotonic() < end:
 """
 
 
-def test_files_that_get_other_names_while_they_are_counted(
+def test_files_that_are_renamed_while_they_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_PROGRAM", BUSY)
-    monkeypatch.setattr(fetch, "_POLL_SECONDS", 0.001)
-    fetch_dataset("busy", tmp_path, observer=SilentObserver())
+    monkeypatch.setattr(tfds_download, "_PROGRAM", BUSY)
+    monkeypatch.setattr(tfds_download, "_POLL_SECONDS", 0.001)
+    download_dataset("busy", tmp_path, observer=SilentObserver())
 
 
 @pytest.mark.slow
-def test_a_network_that_never_answers_is_given_up(silent_proxy: None, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="nothing arrived for 2 s") as raised:
-        fetch_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=2)
+def test_a_network_that_never_answers_is_a_timeout(silent_proxy: None, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="no data received for 2 s") as raised:
+        download_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=2)
     assert "TFDS_DATA_DIR" in str(raised.value.hint)
 
 
 @pytest.mark.slow
-def test_a_refused_connection_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(EnvironmentProblem, match=r"cannot be fetched \(Connection refused\)"):
-        fetch_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=60)
+    with pytest.raises(EnvironmentProblem, match=r"cannot be downloaded \(Connection refused\)"):
+        download_dataset("tf_flowers", tmp_path, observer=SilentObserver(), first_byte=60)
 
 
 def test_other_sources_load_no_tensorflow(tmp_path: Path) -> None:

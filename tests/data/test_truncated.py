@@ -1,4 +1,4 @@
-"""A file that breaks off is told as damaged, whatever its format, and never as unsupported."""
+"""A truncated file of any format is reported as damaged, never as unsupported."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from tests.data.samples import encode, good_files, other_formats, tiles
+from tltool.data.audit.inspect_file import DecodedFacts, inspect_file
 from tltool.data.catalog import Item
-from tltool.data.headers import BadFileError
-from tltool.data.inspection import Seen, inspect_file
-from tltool.data.transcode import DamagedError, decodes_as_stored, read_image_bytes
+from tltool.data.decoding.header import BadFileError
+from tltool.data.decoding.transcode import DamagedError, decodes_as_stored, read_image_bytes
 from tltool.errors import DataError
 
-# what the decoder takes as it is, tests/cli/test_data_check.py cuts too
+# the formats of the decoder are tested in tests/cli/test_data_check.py
 CONVERTED = {
     name: data
     for name, data in (good_files() | other_formats()).items()
@@ -26,14 +26,14 @@ CONVERTED = {
 }
 
 
-def no_decoder(data: bytes) -> Seen:
-    """Stand for the decoder: what it gets was whole enough to become a PNG."""
+def no_decoder(data: bytes) -> DecodedFacts:
+    """Replace the decoder: its input was complete enough to become a PNG."""
     height, width, _ = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).shape
-    return Seen(height, width, 1, np.zeros((32, 32, 3), np.float32), 0.0)
+    return DecodedFacts(height, width, 1, np.zeros((32, 32, 3), np.float32), 0.0)
 
 
 @pytest.mark.parametrize("name", CONVERTED)
-def test_a_file_that_is_converted_is_whole_or_damaged(tmp_path: Path, name: str) -> None:
+def test_a_truncated_file_that_is_transcoded_is_damaged(tmp_path: Path, name: str) -> None:
     data, path = CONVERTED[name], tmp_path / name
     path.write_bytes(data)
     assert inspect_file(Item(path, "a"), max_pixels=10**6, decode=no_decoder).item.width > 0
@@ -46,7 +46,7 @@ def test_a_file_that_is_converted_is_whole_or_damaged(tmp_path: Path, name: str)
             read_image_bytes(path)
 
 
-def test_pixels_without_a_brightness_are_unsupported_and_not_damaged(tmp_path: Path) -> None:
+def test_pixels_without_a_defined_range_are_unsupported_and_not_damaged(tmp_path: Path) -> None:
     path = tmp_path / "float.tif"
     path.write_bytes(encode(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"))
     with pytest.raises(BadFileError, match="unsupported"):
@@ -54,7 +54,7 @@ def test_pixels_without_a_brightness_are_unsupported_and_not_damaged(tmp_path: P
 
 
 @pytest.mark.parametrize("text", [b"P7 or not", b"II to III", b"{}", b"<svg/>"])
-def test_words_that_begin_like_an_image_are_none(tmp_path: Path, text: bytes) -> None:
+def test_text_that_starts_like_an_image_is_not_an_image(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(text * 9)
     with pytest.raises(BadFileError, match="not an image"):
         inspect_file(Item(tmp_path / "x.jpg", "a"), max_pixels=10**6, decode=no_decoder)
@@ -62,16 +62,16 @@ def test_words_that_begin_like_an_image_are_none(tmp_path: Path, text: bytes) ->
         read_image_bytes(tmp_path / "x.jpg")
 
 
-def test_pillow_does_not_talk_in_between(tmp_path: Path) -> None:
+def test_pillow_prints_nothing(tmp_path: Path) -> None:
     data = encode(tiles().quantize(16), "TIFF")
-    (tmp_path / "x.tif").write_bytes(data[: len(data) // 10])  # it warns of tags behind the end
+    (tmp_path / "x.tif").write_bytes(data[: len(data) // 10])  # Pillow warns of tags after the end
     program = (
         "import pathlib, sys\n"
-        "from tltool.data.transcode import DamagedError, read_image_bytes\n"
+        "from tltool.data.decoding.transcode import DamagedError, read_image_bytes\n"
         "try: read_image_bytes(pathlib.Path(sys.argv[1]))\n"
-        "except DamagedError: print('told')"
+        "except DamagedError: print('damaged')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "x.tif")], capture_output=True, check=True
     )
-    assert (done.stdout, done.stderr) == (b"told\n", b"")
+    assert (done.stdout, done.stderr) == (b"damaged\n", b"")

@@ -26,28 +26,28 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """Return a function that opens the page ``address``; a word on the console fails the test."""
-    troubles: list[str] = []
+    """Return a function that opens the page ``address``; any console message fails the test."""
+    problems: list[str] = []
     contexts = []
 
     def open_page(size: str = "desktop", **options: Any) -> Any:
         contexts.append(browser.new_context(viewport=SIZES[size], **options))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda r: r.url.startswith("http") and troubles.append(r.url))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda r: problems.extend([r.url] * r.url.startswith("http")))
         page.goto(address)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert troubles == []
+    assert problems == []
 
 
 @pytest.fixture(scope="session")
 def serious_violations() -> Callable[[Any], list[Any]]:
-    """Return a function of a page, opened with ``bypass_csp=True``, to what axe finds grave."""
+    """Return a function that runs axe on a page opened with ``bypass_csp=True``."""
     from axe_playwright_python.sync_playwright import Axe
 
     def found(page: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Conditions on a metrics document: read, refused, met and not met."""
+"""Conditions on metrics: parsed, rejected, met and not met."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 
 from tltool.errors import GateError, UsageError
-from tltool.evaluation.asserts import METRICS, check_asserts, check_enough, checked, require
-from tltool.evaluation.metrics import compute_metrics
+from tltool.evaluation.metrics.asserts import (
+    METRICS,
+    check_asserts,
+    check_sample_sizes,
+    evaluate_asserts,
+    require_asserts,
+)
+from tltool.evaluation.metrics.classification import compute_metrics
 
 NAMES = ["ants", "bees [small]", "wasps"]
 
 
 @pytest.fixture(name="metrics", scope="module")
 def _metrics() -> dict[str, Any]:
-    """Return figures of 30 photos, of which 3 are wrong."""
+    """Return the metrics of 30 images, of which 3 are misclassified."""
     labels = np.arange(30) % 3
-    named = np.where(np.arange(30) % 10 == 0, (labels + 1) % 3, labels)
-    return compute_metrics(np.eye(3)[named] * 0.7 + 0.1, labels, NAMES)
+    predicted = np.where(np.arange(30) % 10 == 0, (labels + 1) % 3, labels)
+    return compute_metrics(np.eye(3)[predicted] * 0.7 + 0.1, labels, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -38,40 +44,42 @@ def _metrics() -> dict[str, Any]:
 )
 def test_a_condition_is_met_or_not(metrics: dict[str, Any], text: str, passed: bool) -> None:
     check_asserts([text], NAMES)
-    (result,) = checked([text], metrics, strict=False)
+    (result,) = evaluate_asserts([text], metrics, strict=False)
     assert result["passed"] is passed
     if not passed:
         with pytest.raises(GateError, match="is not met: it is 0"):
-            require([result])
+            require_asserts([result])
 
 
-def test_every_metric_can_be_asked_for(metrics: dict[str, Any]) -> None:
+def test_every_metric_can_be_used(metrics: dict[str, Any]) -> None:
     texts = [f"{name}>=-1" for name in METRICS if name not in ("top_3", "top_5")]
     for strict in (False, True):
-        results = checked(texts, metrics, strict=strict)
+        results = evaluate_asserts(texts, metrics, strict=strict)
         assert [result["passed"] for result in results] == [True] * len(texts)
         assert all(low <= r["value"] <= high for r in results for low, high in [r["interval"]])
 
 
 @pytest.mark.parametrize("text", ["accuracy>=0.85", "ece<=0.11", "recall[ants]>0.8"])
-def test_strict_asks_the_worse_end_of_the_interval(metrics: dict[str, Any], text: str) -> None:
-    assert checked([text], metrics, strict=False)[0]["passed"]
-    with pytest.raises(GateError, match=r"not met strictly: .* interval 0"):
-        require(checked([text], metrics, strict=True))
+def test_strict_compares_the_worse_bound_of_the_interval(
+    metrics: dict[str, Any], text: str
+) -> None:
+    assert evaluate_asserts([text], metrics, strict=False)[0]["passed"]
+    with pytest.raises(GateError, match=r"not met with --strict: .* interval 0"):
+        require_asserts(evaluate_asserts([text], metrics, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("acuracy>=0.9", "Did you mean 'accuracy'?"),
-        ("accuracy[ants]>=0.9", "no metric of a single class"),
+        ("accuracy[ants]>=0.9", "is not a per-class metric"),
         ("recall[ant]>=0.9", "Did you mean 'ants'?"),
         ("recall[]>=0.9", "there is no class ''"),
-        ("accuracy=0.9", "no condition"),
-        ("accuracy>=high", "no condition"),
-        ("accuracy>=1e", "no condition"),
-        ("", "no condition"),
-        ("top_5>=0.9", "with 3 classes there is no top_5"),
+        ("accuracy=0.9", "is not a condition"),
+        ("accuracy>=high", "is not a condition"),
+        ("accuracy>=1e", "is not a condition"),
+        ("", "is not a condition"),
+        ("top_5>=0.9", "top_5 is not defined for 3 classes"),
         ("accuracy>=90", "'accuracy>=90' can never hold: accuracy is between 0 and 1"),
         ("accuracy>1", "can never hold"),
         ("recall[ants]>=1e9", "can never hold"),
@@ -81,14 +89,14 @@ def test_strict_asks_the_worse_end_of_the_interval(metrics: dict[str, Any], text
         ("log_loss<=-0.1", "log_loss is never below 0"),
     ],
 )
-def test_a_condition_that_can_never_be_checked_is_refused(text: str, told: str) -> None:
+def test_an_invalid_condition_is_rejected(text: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         check_asserts([text], NAMES)
-    assert told in raised.value.message
+    assert message in raised.value.message
 
 
 @pytest.mark.parametrize("text", ["accuracy>=1", "ece<=0", "brier>=2", "log_loss>=3"])
-def test_the_last_possible_value_can_be_asked_for(text: str) -> None:
+def test_the_best_possible_value_is_a_valid_bound(text: str) -> None:
     check_asserts([text], NAMES)
 
 
@@ -103,50 +111,57 @@ def test_the_last_possible_value_can_be_asked_for(text: str) -> None:
         ("accuracy<=0", "accuracy<=0.1"),
     ],
 )
-def test_what_no_interval_reaches_cannot_be_asked_for_strictly(text: str, nearly: str) -> None:
+def test_a_bound_that_no_interval_reaches_is_rejected_with_strict(text: str, nearly: str) -> None:
     check_asserts([text, nearly], NAMES)
     check_asserts([nearly], NAMES, strict=True)
-    with pytest.raises(UsageError, match="can never hold strictly: no 95 % interval") as raised:
+    with pytest.raises(
+        UsageError, match="can never hold with --strict: no 95 % interval"
+    ) as raised:
         check_asserts([text], NAMES, strict=True)
     assert "--strict" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("text", ["accuracy>=0.9", "recall[ants]>=0.75", "top_2>0.9"])
-def test_few_photos_cannot_meet_a_strict_condition(text: str) -> None:
+def test_few_images_cannot_meet_a_strict_condition(text: str) -> None:
     enough = dict.fromkeys(NAMES, 12)
-    check_enough([text, "accuracy<=0.5", "ece<=0.001"], enough)
+    check_sample_sizes([text, "accuracy<=0.5", "ece<=0.001"], enough)
     with pytest.raises(
-        UsageError, match=r"with \d+ photos: the 95 % interval of a model without a mistake"
+        UsageError,
+        match=r"can never hold with --strict and \d+ images: the 95 % interval for 0 errors",
     ):
-        check_enough([text], dict.fromkeys(NAMES, 10))
-    labels = np.repeat(np.arange(3), 10)  # and indeed a faultless model does not
+        check_sample_sizes([text], dict.fromkeys(NAMES, 10))
+    labels = np.repeat(np.arange(3), 10)  # a model without errors does not meet it
     metrics = compute_metrics(np.eye(3)[labels] * 0.7 + 0.1, labels, NAMES)
-    assert not checked([text], metrics, strict=True)[0]["passed"]
+    assert not evaluate_asserts([text], metrics, strict=True)[0]["passed"]
 
 
-def test_percent_are_told_as_a_share() -> None:
+def test_a_percentage_is_corrected_to_a_share() -> None:
     with pytest.raises(UsageError) as raised:
         check_asserts(["accuracy>=90"])
     assert raised.value.hint == "write 0.9 for 90 %"
 
 
-def test_photos_that_are_all_alike_decide_nothing_strictly() -> None:
+def test_without_an_interval_a_strict_condition_is_not_met() -> None:
     labels = np.arange(20) % 2
     found = compute_metrics(np.where(np.eye(2)[labels] > 0, 0.999, 0.001), labels, NAMES[:2])
-    assert checked(["ece<=0.05"], found, strict=False)[0]["passed"]
+    assert evaluate_asserts(["ece<=0.05"], found, strict=False)[0]["passed"]
     for text in ("ece<=0.05", "log_loss<=0.1", "brier<=0.1"):
-        with pytest.raises(GateError, match="cannot be told strictly: of these photos"):
-            require(checked([text], found, strict=True))
+        with pytest.raises(
+            GateError, match="is not met with --strict: there is no confidence interval"
+        ):
+            require_asserts(evaluate_asserts([text], found, strict=True))
 
 
-def test_all_that_is_not_met_is_named_at_once(metrics: dict[str, Any]) -> None:
+def test_all_conditions_that_are_not_met_are_listed(metrics: dict[str, Any]) -> None:
     with pytest.raises(GateError) as raised:
-        require(checked(["accuracy>=1", "ece<=0", "accuracy>0"], metrics, strict=False))
+        require_asserts(
+            evaluate_asserts(["accuracy>=1", "ece<=0", "accuracy>0"], metrics, strict=False)
+        )
     assert "accuracy>=1" in raised.value.message and "ece<=0" in raised.value.message
     assert "accuracy>0" not in raised.value.message
 
 
-def test_what_no_photo_decides_is_not_met() -> None:
+def test_a_condition_on_an_undefined_metric_is_not_met() -> None:
     metrics = compute_metrics(np.eye(2)[[0, 0]], np.array([0, 0]), ["ants", "bees"])
-    with pytest.raises(GateError, match="no photo decides it"):
-        require(checked(["recall[bees]>=0"], metrics, strict=False))
+    with pytest.raises(GateError, match="is not met: it is undefined on these images"):
+        require_asserts(evaluate_asserts(["recall[bees]>=0"], metrics, strict=False))

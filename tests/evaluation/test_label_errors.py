@@ -1,4 +1,4 @@
-"""Wrong labels: flipped ones are found, copies do not vouch for each other."""
+"""Label errors: flipped labels are found, and near-duplicates do not confirm each other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from tltool.evaluation.label_errors import (
     COLUMNS,
     confident_learning,
-    label_errors,
-    out_of_fold,
-    write_suspects,
+    find_label_issues,
+    out_of_fold_probabilities,
+    write_label_errors,
 )
 
 
@@ -30,76 +30,80 @@ def test_flipped_labels_are_found_and_the_right_class_is_suggested() -> None:
     flipped = np.random.default_rng(1).permutation(300)[:15]
     labels = true.copy()
     labels[flipped] = (true[flipped] + 1) % 3
-    found = label_errors(features, labels, np.arange(300), classes=3, strength=0.1, seed=0)
+    found = find_label_issues(features, labels, np.arange(300), classes=3, strength=0.1, seed=0)
     assert found is not None and found.n == 300
-    assert {one.index for one in found.suspects} <= set(flipped)
-    assert len(found.suspects) >= 10
-    for one in found.suspects:
-        assert (one.given, one.suggested) == (labels[one.index], true[one.index])
-        assert one.score == pytest.approx(1 - one.p_given)
-    scores = [one.score for one in found.suspects]
+    assert {one.index for one in found.issues} <= set(flipped)
+    assert len(found.issues) >= 10
+    for one in found.issues:
+        assert (one.label, one.suggested) == (labels[one.index], true[one.index])
+        assert one.score == pytest.approx(1 - one.p_label)
+    scores = [one.score for one in found.issues]
     assert scores == sorted(scores, reverse=True)
-    assert found.expected == pytest.approx(15, abs=6)
+    assert found.estimated == pytest.approx(15, abs=6)
 
 
-def test_clean_labels_raise_no_suspicion() -> None:
+def test_clean_labels_have_no_issues() -> None:
     features, labels = clouds(200)
-    found = label_errors(features, labels, np.arange(200), classes=3, strength=0.1, seed=0)
-    assert found is not None and not found.suspects and found.expected == 0
+    found = find_label_issues(features, labels, np.arange(200), classes=3, strength=0.1, seed=0)
+    assert found is not None and not found.issues and found.estimated == 0
 
 
-def test_copies_of_a_wrong_photo_do_not_vouch_for_each_other() -> None:
+def test_copies_with_the_same_wrong_label_do_not_confirm_each_other() -> None:
     features, labels = clouds(120, classes=2)
     copied, groups = np.repeat(features[:1], 40, axis=0), np.arange(160)
     features, labels = np.concatenate([features, copied]), np.append(labels, np.ones(40, int))
     groups[120:] = groups[0]
-    together = out_of_fold(features, labels, groups, classes=2, strength=0.1, seed=0)
-    apart = out_of_fold(features, labels, np.arange(160), classes=2, strength=0.1, seed=0)
+    together = out_of_fold_probabilities(features, labels, groups, classes=2, strength=0.1, seed=0)
+    apart = out_of_fold_probabilities(
+        features, labels, np.arange(160), classes=2, strength=0.1, seed=0
+    )
     assert together is not None and apart is not None
     assert together[120:, 1].mean() < 0.2 < 0.5 < apart[120:, 1].mean()
 
 
-def test_a_class_of_a_single_photo_gives_no_answer() -> None:
+def test_a_single_class_with_two_images_gives_no_result() -> None:
     features, labels = clouds(20, classes=2)
     labels[:] = 0
     labels[3] = 1
-    assert label_errors(features, labels, np.arange(20), classes=2, strength=1.0, seed=0) is None
+    assert (
+        find_label_issues(features, labels, np.arange(20), classes=2, strength=1.0, seed=0) is None
+    )
 
 
-def test_a_class_of_a_single_photo_does_not_keep_the_others_from_being_looked_at() -> None:
+def test_a_class_of_a_single_image_is_skipped_and_the_others_are_checked() -> None:
     features, true = clouds(301)
     flipped = np.random.default_rng(1).permutation(np.arange(1, 301))[:15]
     labels = true.copy()
     labels[flipped] = (true[flipped] + 1) % 3
-    labels[0] = 3  # alone of its class; two more are copies of one photo
+    labels[0] = 3  # the only image of its class; class 4 is two copies of one image
     features, labels = np.append(features, features[:2] + 9, axis=0), np.append(labels, [4, 4])
     groups = np.append(np.arange(301), [301, 301])
-    found = label_errors(features, labels, groups, classes=5, strength=0.1, seed=0)
+    found = find_label_issues(features, labels, groups, classes=5, strength=0.1, seed=0)
     assert found is not None
-    assert (found.n, found.left_out) == (300, (3, 4))
-    assert len(found.suspects) >= 10
-    assert {one.index for one in found.suspects} <= set(flipped)
-    for one in found.suspects:
-        assert (one.given, one.suggested) == (labels[one.index], true[one.index])
+    assert (found.n, found.skipped_classes) == (300, (3, 4))
+    assert len(found.issues) >= 10
+    assert {one.index for one in found.issues} <= set(flipped)
+    for one in found.issues:
+        assert (one.label, one.suggested) == (labels[one.index], true[one.index])
 
 
 def test_the_thresholds_are_those_of_the_paper() -> None:
-    # class 0 is named with 0.8 on average, class 1 with 0.55: 0.6 for class 1 is confident there
+    # the thresholds are 0.73 for class 0 and 0.55 for class 1
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.6, 0.4]])
     found = confident_learning(probabilities, np.array([0, 0, 0, 1, 1]))
-    assert [(one.index, one.suggested) for one in found.suspects] == [(2, 1)]
-    assert found.expected == pytest.approx(1.0)
+    assert [(one.index, one.suggested) for one in found.issues] == [(2, 1)]
+    assert found.estimated == pytest.approx(1.0)
 
 
-def test_the_table_has_a_row_per_suspect(tmp_path: Path) -> None:
+def test_the_table_has_a_row_per_issue(tmp_path: Path) -> None:
     probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8]])
     found = confident_learning(probabilities, np.array([0, 0, 1]))
-    write_suspects(
+    write_label_errors(
         tmp_path / "s.csv", found, ["a.jpg", 'b,"1".jpg', "c.jpg"], ["ants", "köttbullar"]
     )
     with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     (row,) = rows
-    assert (row["file"], row["given"], row["suggested"]) == ('b,"1".jpg', "ants", "köttbullar")
+    assert (row["file"], row["label"], row["suggested"]) == ('b,"1".jpg', "ants", "köttbullar")
     assert float(row["score"]) == pytest.approx(0.9)

@@ -1,4 +1,4 @@
-"""The metrics document against scikit-learn and at its edges."""
+"""Classification metrics against scikit-learn, and edge cases."""
 
 import json
 from typing import Any
@@ -9,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tltool.errors import DataError, GateError
-from tltool.evaluation.confusion import confusion_matrix, matrix_figures
-from tltool.evaluation.metrics import compute_metrics, expected_calibration_error, log_loss
-from tltool.evaluation.tables import PER_CLASS_COLUMNS, format_rate, per_class_rows
+from tltool.evaluation.metrics.classification import (
+    compute_metrics,
+    expected_calibration_error,
+    log_loss,
+)
+from tltool.evaluation.metrics.confusion_matrix import confusion_matrix, confusion_matrix_metrics
+from tltool.evaluation.report.text_tables import PER_CLASS_COLUMNS, format_rate, per_class_rows
 
 NAMES = ["ants", "bees", "crickets", "dragonflies"]
 
 
-@pytest.fixture(name="answers")
-def _answers() -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities float32 [60, 4] and labels int64 [60] that agree more than chance."""
+@pytest.fixture(name="predictions")
+def _predictions() -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities float32 [60, 4] and labels int64 [60] with accuracy above chance."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 60)
     logits = random.normal(size=(60, 4)) + 1.5 * np.eye(4)[labels]
@@ -26,10 +30,10 @@ def _answers() -> tuple[np.ndarray, np.ndarray]:
     return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32), labels
 
 
-def test_every_figure_agrees_with_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) -> None:
+def test_every_metric_agrees_with_scikit_learn(predictions: tuple[np.ndarray, np.ndarray]) -> None:
     from sklearn import metrics as reference
 
-    probabilities, labels = answers
+    probabilities, labels = predictions
     ours = compute_metrics(probabilities, labels, NAMES)
     predicted = probabilities.argmax(axis=1)
     rows = reference.precision_recall_fscore_support(labels, predicted)
@@ -43,16 +47,16 @@ def test_every_figure_agrees_with_scikit_learn(answers: tuple[np.ndarray, np.nda
     assert {k: rate["value"] for k, rate in ours["top_k"].items()} == pytest.approx(top)
 
 
-def test_rates_carry_their_interval(answers: tuple[np.ndarray, np.ndarray]) -> None:
-    metrics = compute_metrics(*answers, NAMES)
+def test_rates_have_an_interval(predictions: tuple[np.ndarray, np.ndarray]) -> None:
+    metrics = compute_metrics(*predictions, NAMES)
     for rate in (metrics["accuracy"], *metrics["top_k"].values()):
         assert 0 <= rate["low"] < rate["value"] < rate["high"] <= 1
     for row in metrics["per_class"]:
         assert row["recall_interval"][0] <= row["recall"] <= row["recall_interval"][1]
 
 
-def test_the_document_survives_strict_json(answers: tuple[np.ndarray, np.ndarray]) -> None:
-    metrics = compute_metrics(*answers, NAMES)
+def test_the_document_is_strict_json(predictions: tuple[np.ndarray, np.ndarray]) -> None:
+    metrics = compute_metrics(*predictions, NAMES)
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
@@ -66,7 +70,7 @@ def test_a_class_without_images_has_no_recall_and_does_not_count() -> None:
     json.dumps(metrics, allow_nan=False)
 
 
-def test_certain_and_wrong_costs_a_finite_loss() -> None:
+def test_a_wrong_prediction_with_probability_1_has_a_finite_loss() -> None:
     probabilities = np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
     assert log_loss(probabilities, np.array([0, 1])) == pytest.approx(15.942 / 2, abs=1e-3)
 
@@ -85,7 +89,7 @@ def test_calibrated_confidence_has_no_error() -> None:
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0, abs=1e-6)
 
 
-def test_ties_never_bring_a_top_k_below_the_accuracy() -> None:
+def test_with_ties_top_k_is_never_below_top_1() -> None:
     metrics = compute_metrics(np.full((4, 4), 0.25), np.array([0, 0, 1, 3]), NAMES)
     assert metrics["accuracy"]["value"] == 0.5
     assert metrics["top_k"]["2"]["value"] == 0.75
@@ -96,7 +100,7 @@ def test_two_classes_have_no_top_k() -> None:
 
 
 def test_nothing_to_evaluate_is_an_error_about_the_data() -> None:
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="no images to evaluate"):
         compute_metrics(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), NAMES)
 
 
@@ -106,12 +110,12 @@ def test_a_diverged_model_fails_the_gate() -> None:
 
 
 @pytest.mark.parametrize(("shape", "labels"), [((2, 3), [0, 1]), ((3, 4), [0, 1]), ((1, 4), [4])])
-def test_shapes_that_do_not_belong_together_are_refused(shape: Any, labels: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"classes|belong"):
+def test_shapes_that_do_not_match_are_rejected(shape: Any, labels: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"classes|do not match"):
         compute_metrics(np.full(shape, 0.25), np.array(labels), NAMES)
 
 
-def test_the_table_shows_a_dash_for_what_is_unknown() -> None:
+def test_the_table_shows_a_dash_for_undefined_metrics() -> None:
     metrics = compute_metrics(np.eye(2)[[0, 0]], np.array([0, 0]), ["ants", "bees"])
     rows = per_class_rows(metrics)
     assert rows[0] == ("ants", "2", "1.000", "1.000", "0.342 … 1.000", "1.000")
@@ -121,7 +125,7 @@ def test_the_table_shows_a_dash_for_what_is_unknown() -> None:
 
 
 @st.composite
-def many_answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def any_predictions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Draw probabilities with ties and labels that may leave classes out."""
     classes = draw(st.integers(2, 5))
     n = draw(st.integers(2, 40))
@@ -132,8 +136,8 @@ def many_answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(many_answers())
-def test_any_answers_give_scikit_learns_figures(
+@given(any_predictions())
+def test_any_predictions_give_the_metrics_of_scikit_learn(
     case: tuple[np.ndarray, np.ndarray, list[str]],
 ) -> None:
     from sklearn import metrics as reference
@@ -164,24 +168,24 @@ def test_any_answers_give_scikit_learns_figures(
 
 
 @settings(max_examples=30, deadline=None)
-@given(many_answers())
-def test_every_interval_holds_its_value(case: tuple[np.ndarray, np.ndarray, list[str]]) -> None:
+@given(any_predictions())
+def test_every_interval_contains_its_value(case: tuple[np.ndarray, np.ndarray, list[str]]) -> None:
     metrics = compute_metrics(*case)
-    places = [metrics, metrics["macro"], metrics["weighted"], *metrics["per_class"]]
+    groups = [metrics, metrics["macro"], metrics["weighted"], *metrics["per_class"]]
     found = 0
-    for place in places:
-        for key in [key for key in place if key.endswith("_interval")]:
-            value, interval = place[key.removesuffix("_interval")], place[key]
+    for group in groups:
+        for key in [key for key in group if key.endswith("_interval")]:
+            value, interval = group[key.removesuffix("_interval")], group[key]
             assert value is not None or interval is None
             if interval is not None:
                 assert interval[0] <= value <= interval[1]
                 found += 1
-            elif value is not None:  # nothing varies from photo to photo
+            elif value is not None:  # it does not vary between images
                 assert key.startswith(("log_loss", "brier", "ece", "roc_auc", "average_precision"))
     assert found >= 9
 
 
-def test_photos_that_are_all_alike_say_nothing_of_others() -> None:
+def test_without_variation_between_images_there_is_no_interval() -> None:
     labels = np.arange(20) % 2
     metrics = compute_metrics(np.where(np.eye(2)[labels] > 0, 0.999, 0.001), labels, NAMES[:2])
     assert metrics["ece"] == pytest.approx(0.001)
@@ -190,21 +194,21 @@ def test_photos_that_are_all_alike_say_nothing_of_others() -> None:
 
 
 def calibrated(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return answers of a model whose confidences, 0.84 on average, are exactly right."""
+    """Return predictions of a perfectly calibrated model with a mean confidence of 0.84."""
     random = np.random.default_rng(seed)
     first = 1 / (1 + np.exp(-random.normal(0, 2.6, n)))
     return np.stack([first, 1 - first], axis=1), (random.random(n) > first).astype(np.int64)
 
 
 @pytest.mark.parametrize("n", [20, 50, 153, 400])
-def test_chance_explains_the_calibration_error_of_a_calibrated_model(n: int) -> None:
+def test_the_calibration_error_of_a_calibrated_model_is_explained_by_chance(n: int) -> None:
     found = [compute_metrics(*calibrated(n, seed), NAMES[:2]) for seed in range(40)]
     within = np.mean([one["ece"] <= one["ece_by_chance"] for one in found])
     assert within >= 0.85  # 0.95 of many more
     assert np.mean([one["ece"] for one in found]) > (0.05 if n < 200 else 0.02)
 
 
-def test_chance_does_not_explain_confidence_that_is_too_high() -> None:
+def test_overconfidence_is_not_explained_by_chance() -> None:
     probabilities, labels = calibrated(153, 0)
     sharp = probabilities**4 / (probabilities**4).sum(axis=1, keepdims=True)
     metrics = compute_metrics(sharp, labels, NAMES[:2], uncalibrated=probabilities)
@@ -214,7 +218,7 @@ def test_chance_does_not_explain_confidence_that_is_too_high() -> None:
         assert low <= metrics[figure] <= high and low < high
 
 
-def test_a_class_of_two_photos_leaves_the_mean_over_classes_open() -> None:
+def test_a_class_of_two_images_widens_the_interval_of_the_macro_average() -> None:
     labels = np.repeat([0, 1], [998, 2])
     metrics = compute_metrics(np.eye(2)[labels], labels, NAMES[:2])
     assert metrics["accuracy"]["low"] > 0.99
@@ -225,33 +229,33 @@ def test_a_class_of_two_photos_leaves_the_mean_over_classes_open() -> None:
     assert metrics["weighted"]["recall_interval"][0] > 0.99
 
 
-def test_balanced_accuracy_of_a_rare_class_is_covered_as_often_as_said() -> None:
+def test_the_interval_of_balanced_accuracy_has_its_coverage_with_a_rare_class() -> None:
     random, covered = np.random.default_rng(0), 0
     for _ in range(150):
         labels = np.repeat([0, 1], [300, 5])
         right = random.random(305) < np.where(labels == 0, 0.95, 0.7)
         matrix = confusion_matrix(labels, np.where(right, labels, 1 - labels), classes=2)
-        rate = matrix_figures(matrix, NAMES[:2])["balanced_accuracy"]
+        rate = confusion_matrix_metrics(matrix, NAMES[:2])["balanced_accuracy"]
         covered += rate["low"] <= 0.825 <= rate["high"]
     assert covered / 150 >= 0.92
 
 
-def test_what_is_missing_is_named_when_recall_is_not_above_chance() -> None:
+def test_the_class_that_needs_more_images_is_named() -> None:
     many, one = np.repeat([0, 1], [99, 1]), np.repeat([0, 1], [9, 1])
     assert compute_metrics(np.eye(2)[many], many, NAMES[:2])["not_above_chance"] == []
     metrics = compute_metrics(np.eye(2)[one], one, NAMES[:2])
     assert metrics["not_above_chance"] == NAMES[:2]
-    assert metrics["rarest_of_these"] == ["bees"]
+    assert metrics["needs_more_images"] == ["bees"]
     alone = compute_metrics(np.eye(2)[[0] * 100], np.zeros(100, np.int64), NAMES[:2])
     assert alone["not_above_chance"] == [] and alone["per_class"][0]["above_chance"] is None
 
 
-def test_without_a_mistake_nothing_is_certain_all_the_same() -> None:
+def test_a_model_without_errors_still_has_intervals() -> None:
     labels = np.arange(20) % 2
     metrics = compute_metrics(np.eye(2)[labels], labels, ["ants", "bees"])
     least = metrics["accuracy"]["low"]
     assert 0.8 < least < 0.9
-    # a mean of two figures of ten photos each is known a little worse than one of twenty
+    # the mean of two rates of ten images is a little more uncertain than one rate of twenty
     assert 0.8 < metrics["balanced_accuracy"]["low"] < least
     assert 0.8 < metrics["macro"]["f1_interval"][0] < 1
     assert metrics["weighted"]["f1_interval"][0] == least
@@ -261,20 +265,20 @@ def test_without_a_mistake_nothing_is_certain_all_the_same() -> None:
         assert all(0.6 < low < 0.9 and high == 1 for low, high in intervals)
 
 
-def test_a_class_alone_has_no_ranking() -> None:
+def test_a_single_class_has_no_roc_auc() -> None:
     metrics = compute_metrics(np.eye(2)[[0, 0, 1]], np.array([0, 0, 0]), ["ants", "bees"])
     assert metrics["roc_auc"] is None and metrics["average_precision"] is None
     assert metrics["absent_classes"] == ["bees"]
 
 
-def test_recall_of_a_model_that_always_says_the_same_is_chance() -> None:
+def test_recall_of_a_constant_prediction_is_chance() -> None:
     same = compute_metrics(np.eye(2)[[0] * 40], np.arange(40) % 2, ["ants", "bees"])
     assert same["not_above_chance"] == ["ants", "bees"]
     right = compute_metrics(np.eye(2)[np.arange(40) % 2], np.arange(40) % 2, ["ants", "bees"])
     assert right["not_above_chance"] == []
 
 
-def test_a_perfect_recall_on_few_photos_may_still_be_chance() -> None:
+def test_a_perfect_recall_on_few_images_may_still_be_chance() -> None:
     few, more = np.array([0, 1, 1]), np.arange(40) % 2
     metrics = compute_metrics(np.eye(2)[few], few, ["ants", "bees"])
     assert metrics["per_class"][0]["recall"] == 1
@@ -283,17 +287,17 @@ def test_a_perfect_recall_on_few_photos_may_still_be_chance() -> None:
     assert compute_metrics(np.eye(2)[more], more, ["ants", "bees"])["not_above_chance"] == []
 
 
-def test_figures_before_calibration_are_told_beside_those_after() -> None:
-    sure = np.tile(np.array([[0.99, 0.01]]), (100, 1))
-    honest = np.tile(np.array([[0.75, 0.25]]), (100, 1))
+def test_uncalibrated_metrics_are_reported_too() -> None:
+    overconfident = np.tile(np.array([[0.99, 0.01]]), (100, 1))
+    calibrated = np.tile(np.array([[0.75, 0.25]]), (100, 1))
     labels = (np.arange(100) % 4 == 3).astype(np.int64)
-    metrics = compute_metrics(honest, labels, NAMES[:2], uncalibrated=sure)
+    metrics = compute_metrics(calibrated, labels, NAMES[:2], uncalibrated=overconfident)
     assert metrics["ece"] == pytest.approx(0, abs=1e-9)
     assert metrics["ece_uncalibrated"] == pytest.approx(0.24)
     assert metrics["log_loss"] < metrics["log_loss_uncalibrated"]
 
 
-def test_many_probabilities_get_no_interval_of_the_ranking() -> None:
+def test_many_probabilities_get_no_interval_of_the_roc_auc() -> None:
     random = np.random.default_rng(0)
     rows = random.dirichlet(np.ones(200), 800)
     metrics = compute_metrics(rows, np.arange(800) % 200, [str(n) for n in range(200)])

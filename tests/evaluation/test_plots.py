@@ -1,4 +1,4 @@
-"""The pictures: written for any number of classes, with every label inside and none overlapping."""
+"""Plots are written for any number of classes and epochs, without labels that are cut off."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.evaluation.plots import plot_confusion, plot_history
+from tltool.evaluation.plots.confusion_plot import plot_confusion
+from tltool.evaluation.plots.history_plot import plot_history
 
 NAMES: dict[str, list[str]] = {
     "two": ["ants", "bees"],
@@ -33,7 +34,7 @@ def epochs(phase: str, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", NAMES)
-def test_a_confusion_matrix_is_drawn_without_a_word_on_the_terminal(
+def test_a_confusion_matrix_is_drawn_without_output_on_the_terminal(
     tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     classes = len(NAMES[case])
@@ -42,8 +43,8 @@ def test_a_confusion_matrix_is_drawn_without_a_word_on_the_terminal(
         plot_confusion(tmp_path / "plot.png", np.eye(classes, dtype=np.int64) * 7, NAMES[case])
     with Image.open(tmp_path / "plot.png") as image:
         pixels = np.asarray(image.convert("L"))
-    border = np.concatenate([pixels[:4].ravel(), pixels[-4:].ravel(), pixels[:, :4].ravel()])
-    assert border.min() == 255, "something is cut off at the border"
+    edge = np.concatenate([pixels[:4].ravel(), pixels[-4:].ravel(), pixels[:, :4].ravel()])
+    assert edge.min() == 255, "something is cut off at the edge"
     assert pixels.min() < 100
     assert capfd.readouterr() == ("", "")
 
@@ -53,7 +54,7 @@ def test_a_class_without_images_is_drawn_empty(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
-def test_drawing_leaves_matplotlib_as_it_was(tmp_path: Path) -> None:
+def test_drawing_does_not_change_the_settings_of_matplotlib(tmp_path: Path) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -64,7 +65,7 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rows",
     [[], epochs("probe", 1), epochs("probe", 1) + epochs("head", 12) + epochs("finetune", 5)],
-    ids=["nothing", "one", "three phases"],
+    ids=["empty", "one", "three phases"],
 )
 def test_a_history_of_any_length_is_drawn(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Exports in programs that nobody here wrote: saved_model_cli, LiteRT, ONNX Runtime, OpenVINO."""
+"""Exports in other programs: saved_model_cli, LiteRT, ONNX Runtime, OpenVINO."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 
 from tests.export.tiny_classifier import tiny_model
 from tltool.export.convert import with_probabilities, write_converted
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 from tltool.export.parity import reference_probabilities
-from tltool.models.backbones import PreprocessMode
+from tltool.models.backbone_registry import PreprocessMode
 from tltool.models.head_parts import for_standardized, set_statistics
 from tltool.models.preprocessing import Preprocess
 
@@ -54,31 +54,31 @@ def saved_model_cli(*arguments: str) -> str:
 
 
 @pytest.mark.slow
-def test_saved_model_cli_shows_and_runs_it(exported: Path, tmp_path: Path) -> None:
+def test_saved_model_cli_shows_and_runs_the_export(exported: Path, tmp_path: Path) -> None:
     shown = saved_model_cli("show", "--dir", str(exported), "--all")
     for name in ("serving_default", "images", "features"):
         assert f"signature_def['{name}']" in shown
     np.save(tmp_path / "images.npy", ARRAYS)
-    said = saved_model_cli(
+    output = saved_model_cli(
         "run", "--dir", str(exported), "--tag_set", "serve", "--signature_def", "images",
         "--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path),
     )  # fmt: skip
-    assert "probabilities" in said
+    assert "probabilities" in output
     expected = reference_probabilities(tiny_model(), ARRAYS)
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("litert", 1e-5), ("litert-fp16", 1e-3)])
-def test_litert_answers_one_photo_by_name(
+def test_litert_predicts_one_image_by_input_name(
     converted: Callable[[str], Path], expected: np.ndarray, name: str, tolerance: float
 ) -> None:
     runner = interpreter(converted(name)).get_signature_runner()
     for array, row in zip(ARRAYS, expected, strict=True):
-        said = runner(images=array[np.newaxis])["probabilities"][0]
-        np.testing.assert_allclose(said, row, atol=tolerance)
+        probabilities = runner(images=array[np.newaxis])["probabilities"][0]
+        np.testing.assert_allclose(probabilities, row, atol=tolerance)
 
 
-def test_litert_int8_takes_bytes_as_a_decoder_gives_them(
+def test_litert_int8_takes_the_pixel_bytes_of_a_decoder(
     converted: Callable[[str], Path], expected: np.ndarray
 ) -> None:
     model = interpreter(converted("litert-int8"))
@@ -86,7 +86,7 @@ def test_litert_int8_takes_bytes_as_a_decoder_gives_them(
     assert entry["dtype"] == np.uint8 and entry["quantization"] == (1.0, 0)
     assert end["dtype"] == np.uint8 and end["quantization"] == (1 / 256, 0)
     kinds = {detail["dtype"] for detail in model.get_tensor_details()}
-    assert not kinds & {np.float32, np.float16}, "not in whole numbers throughout"
+    assert not kinds & {np.float32, np.float16}, "not all tensors are integers"
     model.allocate_tensors()
     for array, row in zip(ARRAYS, expected, strict=True):
         model.set_tensor(entry["index"], array[np.newaxis].astype(np.uint8))
@@ -95,10 +95,10 @@ def test_litert_int8_takes_bytes_as_a_decoder_gives_them(
 
 
 @pytest.mark.parametrize("mode", ["caffe", "torch"])
-def test_int8_keeps_the_colours_that_preprocessing_turns_round(
+def test_int8_keeps_the_colours_if_preprocessing_reverses_the_channels(
     tmp_path: Path, mode: PreprocessMode
 ) -> None:
-    """A ReverseV2 in the graph came out with the wrong scale: every photo far too dark."""
+    """A ReverseV2 in the graph came out with the wrong scale: every image far too dark."""
     generator = np.random.default_rng(2)
     photos = np.clip(
         generator.uniform(0, 255, (6, 1, 1, 3)) + generator.normal(0, 20, (6, 20, 16, 3)), 0, 255
@@ -116,19 +116,19 @@ def test_int8_keeps_the_colours_that_preprocessing_turns_round(
     entry, end = (
         one[0]["index"] for one in (reader.get_input_details(), reader.get_output_details())
     )
-    wanted = reference_probabilities(model, photos.round())
-    assert np.ptp(wanted, axis=0).max() > 0.3, "colours do not matter to this model"
-    for photo, row in zip(photos, wanted, strict=True):
+    expected = reference_probabilities(model, photos.round())
+    assert np.ptp(expected, axis=0).max() > 0.3, "the model ignores colours"
+    for photo, row in zip(photos, expected, strict=True):
         reader.set_tensor(entry, photo[np.newaxis].round().astype(np.uint8))
         reader.invoke()
         np.testing.assert_allclose(reader.get_tensor(end)[0] / 256, row, atol=0.03)
 
 
-@pytest.mark.parametrize("standardised", [False, True])
-def test_int8_keeps_the_weights_beside_a_hundredfold_one(
-    tmp_path: Path, standardised: bool
+@pytest.mark.parametrize("standardized", [False, True])
+def test_int8_keeps_small_weights_next_to_one_that_is_100_times_larger(
+    tmp_path: Path, standardized: bool
 ) -> None:
-    """A linear model gives such a weight to a feature that is nearly always zero."""
+    """A linear probe gives such a weight to a feature that is almost always zero."""
     generator = np.random.default_rng(4)
     photos = generator.uniform(0, 255, (8, 1, 1, 3)) * np.ones((8, 6, 6, 3)) * [1, 1, 0.01]
     photos = photos.round().astype(np.float32)
@@ -137,20 +137,20 @@ def test_int8_keeps_the_weights_beside_a_hundredfold_one(
     flow = keras.layers.GlobalAveragePooling2D()(flow)
     kernel, bias = np.outer([2, -2, 500], [1, -1]), np.zeros(2)
     norm = keras.layers.BatchNormalization(center=False, scale=False, name="head_standardize")
-    if standardised:
+    if standardized:
         flow = keras.layers.Dropout(0.2)(norm(flow))
     model = keras.Model(images, keras.layers.Dense(2)(flow))
-    if standardised:
+    if standardized:
         set_statistics(norm, (photos / 255).mean(axis=(1, 2)))
         kernel, bias = for_standardized(norm, kernel, bias)
     model.layers[-1].set_weights([kernel, bias])
     path = tmp_path / "model.tflite"
     write_converted(path, FORMATS["litert-int8"], model, temperature=1.0, calibration=photos)
     runner = interpreter(path).get_signature_runner()
-    wanted = reference_probabilities(model, photos)
-    for photo, row in zip(photos, wanted, strict=True):
-        said = runner(images=photo[np.newaxis].astype(np.uint8))["probabilities"][0] / 256
-        np.testing.assert_allclose(said, row, atol=0.03)
+    expected = reference_probabilities(model, photos)
+    for photo, row in zip(photos, expected, strict=True):
+        probabilities = runner(images=photo[np.newaxis].astype(np.uint8))["probabilities"][0] / 256
+        np.testing.assert_allclose(probabilities, row, atol=0.03)
 
 
 def interpreter(path: Path) -> Any:
@@ -159,7 +159,7 @@ def interpreter(path: Path) -> Any:
     return Interpreter(model_path=str(path))
 
 
-def test_onnx_runtime_answers_any_batch(
+def test_onnx_runtime_takes_any_batch_size(
     converted: Callable[[str], Path], expected: np.ndarray
 ) -> None:
     import onnx
@@ -170,8 +170,8 @@ def test_onnx_runtime_answers_any_batch(
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [entry.name for entry in session.get_inputs()] == ["images"]
     for count in (1, 5):
-        said = session.run(["probabilities"], {"images": ARRAYS[:count]})[0]
-        np.testing.assert_allclose(said, expected[:count], atol=1e-5)
+        probabilities = session.run(["probabilities"], {"images": ARRAYS[:count]})[0]
+        np.testing.assert_allclose(probabilities, expected[:count], atol=1e-5)
 
 
 def test_openvino_reads_the_onnx_file(
@@ -179,13 +179,13 @@ def test_openvino_reads_the_onnx_file(
 ) -> None:
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
-    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # bfloat16 is its own choice where there is any
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # by default it uses bfloat16 if available
     compiled = core.compile_model(core.read_model(str(converted("onnx"))), "CPU", precise)
-    said = compiled({"images": ARRAYS})["probabilities"]
-    np.testing.assert_allclose(said, expected, atol=1e-5)
+    probabilities = compiled({"images": ARRAYS})["probabilities"]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_the_keras_file_needs_no_layer_of_ours(
+def test_the_keras_file_needs_no_custom_layer(
     converted: Callable[[str], Path], expected: np.ndarray
 ) -> None:
     model = keras.saving.load_model(converted("keras"), compile=False, safe_mode=True)
@@ -197,7 +197,7 @@ def test_preprocessing_becomes_a_convolution(mode: PreprocessMode) -> None:
     images = keras.Input((20, 16, 3))
     flow = keras.layers.GlobalAveragePooling2D()(Preprocess(mode, name="preprocess")(images))
     model = keras.Model(images, keras.layers.Dense(3)(flow))
-    plain = with_probabilities(model, 2.0)
-    assert not any(isinstance(layer, Preprocess) for layer in plain.layers)
-    wanted = reference_probabilities(model, ARRAYS, temperature=2.0)
-    np.testing.assert_allclose(plain(ARRAYS, training=False), wanted, atol=2e-5)
+    portable = with_probabilities(model, 2.0)
+    assert not any(isinstance(layer, Preprocess) for layer in portable.layers)
+    expected = reference_probabilities(model, ARRAYS, temperature=2.0)
+    np.testing.assert_allclose(portable(ARRAYS, training=False), expected, atol=2e-5)

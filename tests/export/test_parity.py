@@ -9,11 +9,18 @@ import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import SPEC, encoded, export
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
+from tltool.export import fresh_process
 from tltool.export.parity import ParityChild, check_parity, reference_probabilities
 
+REAL_CHILD = fresh_process.start_child  # before tests/conftest.py puts another one in its place
 COUNT = 11  # more than one batch of the child, and not a whole number of them
+
+
+@pytest.fixture(autouse=True)
+def _real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh_process, "start_child", REAL_CHILD)
 
 
 @pytest.fixture(scope="module", name="images")
@@ -45,7 +52,7 @@ def test_an_export_passes_before_it_gets_its_number(
     assert set(results[0].max_abs_difference) == {"bytes", "images"}
 
 
-def test_another_models_answers_fail_with_the_figures(
+def test_probabilities_of_another_model_fail_with_the_differences(
     exported: Path, model: keras.Model, images: list[bytes], arrays: np.ndarray
 ) -> None:
     expected = reference_probabilities(model, arrays)[:, ::-1]
@@ -63,7 +70,7 @@ def test_a_model_that_does_not_run_alone_fails(
         )
 
 
-def test_the_fresh_process_is_gone_when_the_parent_gives_up() -> None:
+def test_the_fresh_process_ends_when_the_parent_is_interrupted() -> None:
     before, children = psutil.Process().children(), list[psutil.Process]()
     with pytest.raises(KeyboardInterrupt), ParityChild():
         children += [one for one in psutil.Process().children() if one not in before]
@@ -71,7 +78,7 @@ def test_the_fresh_process_is_gone_when_the_parent_gives_up() -> None:
     assert len(children) == 1 and not children[0].is_running()
 
 
-def test_lists_of_different_length_are_refused(arrays: np.ndarray, tmp_path: Path) -> None:
+def test_lists_of_different_length_are_an_error(arrays: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 images"):
         check_parity(
             tmp_path, images=[b"", b""], arrays=arrays, expected=np.zeros((COUNT, 3), np.float32)

@@ -1,4 +1,4 @@
-"""What an exported SavedModel answers, and that a failed export leaves nothing."""
+"""The outputs of an exported SavedModel, and that a failed export leaves nothing."""
 
 import errno
 import json
@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
-from tltool.data.decode import decode_batch
+from tltool.data.decoding.decode import decode_batch
 from tltool.errors import EnvironmentProblem, GateError
 from tltool.export.parity import reference_probabilities
 from tltool.export.saved_model import Contents, export_saved_model
@@ -30,29 +31,29 @@ def _served(exported: Path) -> Any:
     return tf.saved_model.load(str(exported))
 
 
-def ask(served: Any, images: list[bytes]) -> dict[str, np.ndarray]:
-    answers = served.signatures["serving_default"](image_bytes=tf.constant(images, tf.string))
-    return {name: value.numpy() for name, value in answers.items()}
+def predict(served: Any, images: list[bytes]) -> dict[str, np.ndarray]:
+    outputs = served.signatures["serving_default"](image_bytes=tf.constant(images, tf.string))
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_bytes_are_answered_as_the_model_does(served: Any, model: keras.Model, count: int) -> None:
+def test_outputs_for_bytes_equal_the_models(served: Any, model: keras.Model, count: int) -> None:
     images = [encoded(seed, size=(50 + seed, 40), kind="JPEG") for seed in range(count)]
-    answers = ask(served, images)
+    outputs = predict(served, images)
     arrays = decode_batch(tf.constant(images), SPEC)[0].numpy()
     expected = reference_probabilities(model, arrays)
-    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
     best = expected.argmax(axis=1)
-    assert answers["class_id"].tolist() == best.tolist()
-    assert [name.decode() for name in answers["class_name"]] == [NAMES[i] for i in best]
-    np.testing.assert_array_equal(answers["confidence"], answers["probabilities"].max(axis=1))
-    assert answers["ok"].all()
+    assert outputs["class_id"].tolist() == best.tolist()
+    assert [name.decode() for name in outputs["class_name"]] == [NAMES[i] for i in best]
+    np.testing.assert_array_equal(outputs["confidence"], outputs["probabilities"].max(axis=1))
+    assert outputs["ok"].all()
 
 
 @pytest.mark.parametrize("junk", [b"", b"no image", encoded(0)[:60]], ids=["empty", "text", "cut"])
-def test_one_bad_item_is_marked_and_the_others_are_answered(served: Any, junk: bytes) -> None:
-    alone = ask(served, [encoded(1), encoded(2)])
-    mixed = ask(served, [encoded(1), junk, encoded(2)])
+def test_one_bad_item_is_not_ok_and_the_others_are_predicted(served: Any, junk: bytes) -> None:
+    alone = predict(served, [encoded(1), encoded(2)])
+    mixed = predict(served, [encoded(1), junk, encoded(2)])
     assert mixed["ok"].tolist() == [True, False, True]
     np.testing.assert_allclose(mixed["probabilities"][[0, 2]], alone["probabilities"], atol=1e-6)
     np.testing.assert_allclose(mixed["probabilities"][1], 1 / 3)
@@ -60,12 +61,12 @@ def test_one_bad_item_is_marked_and_the_others_are_answered(served: Any, junk: b
     assert mixed["confidence"][1] == pytest.approx(1 / 3)
 
 
-def test_the_array_signature_gives_the_same_without_ok(served: Any, model: keras.Model) -> None:
+def test_the_images_signature_returns_the_same_without_ok(served: Any, model: keras.Model) -> None:
     arrays = np.random.default_rng(0).uniform(0, 255, (5, 20, 16, 3)).astype(np.float32)
-    answers = served.signatures["images"](images=tf.constant(arrays))
+    outputs = served.signatures["images"](images=tf.constant(arrays))
     expected = reference_probabilities(model, arrays)
-    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
-    assert set(answers) == {"class_name", "class_id", "confidence", "probabilities"}
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
+    assert set(outputs) == {"class_name", "class_id", "confidence", "probabilities"}
 
 
 def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> None:
@@ -73,11 +74,11 @@ def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> N
     assert bytes_signature.structured_input_signature[1] == {
         "image_bytes": tf.TensorSpec([None], tf.string, "image_bytes")
     }
-    found = {
+    outputs = {
         name: (spec.dtype.name, spec.shape.as_list())
         for name, spec in bytes_signature.structured_outputs.items()
     }
-    assert found == {
+    assert outputs == {
         "class_name": ("string", [None]),
         "class_id": ("int64", [None]),
         "confidence": ("float32", [None]),
@@ -87,59 +88,68 @@ def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> N
     assert list(served.signatures["images"].structured_input_signature[1]) == ["images"]
 
 
-@pytest.mark.parametrize(("wanted", "given"), [(2, 2), (9, 3)])
-def test_the_best_classes_are_named_as_many_as_are_wanted(
-    model: keras.Model, tmp_path: Path, wanted: int, given: int
+def test_all_signatures_share_one_graph_that_decodes(exported: Path) -> None:
+    saved = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    decoding = [one for one in functions if any(node.op == "DecodeBmp" for node in one.node_def)]
+    assert len(decoding) == 1
+
+
+@pytest.mark.parametrize(("top_k", "count"), [(2, 2), (9, 3)])
+def test_the_top_k_classes_are_returned_by_name(
+    model: keras.Model, tmp_path: Path, top_k: int, count: int
 ) -> None:
-    served = tf.saved_model.load(str(export(model, tmp_path / "top", top_k=wanted)))
-    answers = ask(served, [encoded(1), b"junk", encoded(2)])
-    order = (-answers["probabilities"][[0, 2]]).argsort(axis=1, kind="stable")[:, :given]
+    served = tf.saved_model.load(str(export(model, tmp_path / "top", top_k=top_k)))
+    outputs = predict(served, [encoded(1), b"junk", encoded(2)])
+    order = (-outputs["probabilities"][[0, 2]]).argsort(axis=1, kind="stable")[:, :count]
     names = [[NAMES[index].encode() for index in row] for row in order]
-    assert answers["top_class_names"][[0, 2]].tolist() == names
+    assert outputs["top_class_names"][[0, 2]].tolist() == names
     np.testing.assert_array_equal(
-        answers["top_probabilities"][[0, 2]],
-        np.take_along_axis(answers["probabilities"][[0, 2]], order, axis=1),
+        outputs["top_probabilities"][[0, 2]],
+        np.take_along_axis(outputs["probabilities"][[0, 2]], order, axis=1),
     )
-    assert answers["top_class_names"][1].tolist() == [b""] * given
-    np.testing.assert_allclose(answers["top_probabilities"][1], 1 / 3)
+    assert outputs["top_class_names"][1].tolist() == [b""] * count
+    np.testing.assert_allclose(outputs["top_probabilities"][1], 1 / 3)
     pixels = decode_batch(tf.constant([encoded(1)]), SPEC)[0]
     same = served.signatures["images"](images=pixels)["top_class_names"].numpy()
     assert same.tolist() == names[:1]
 
 
-def test_names_decode_spec_and_facts_travel_along(exported: Path) -> None:
-    found = {
+def test_class_names_decode_spec_and_metadata_are_assets(exported: Path) -> None:
+    assets = {
         path.name: json.loads(path.read_text(encoding="utf-8"))
         for path in (exported / "assets").iterdir()
     }
-    assert found["class_names.json"] == NAMES
-    assert found["decode.json"] == SPEC.to_json()
-    assert found["metadata.json"]["run"] == "tiny-1"
+    assert assets["class_names.json"] == NAMES
+    assert assets["decode.json"] == SPEC.to_json()
+    assert assets["metadata.json"]["run"] == "tiny-1"
     assert (exported / WARMUP_FILE).stat().st_size > 500
 
 
-def test_no_trace_of_this_machine_is_inside(exported: Path) -> None:
+def test_an_export_contains_no_path_of_this_machine(exported: Path) -> None:
     for path in exported.rglob("*"):
         if path.is_file():
             assert str(Path(__file__).parents[2]).encode() not in path.read_bytes(), path
 
 
-def test_temperature_softens_the_answers(model: keras.Model, tmp_path: Path) -> None:
+def test_a_temperature_above_1_softens_the_probabilities(
+    model: keras.Model, tmp_path: Path
+) -> None:
     hot = tf.saved_model.load(str(export(model, tmp_path / "hot", temperature=4.0)))
     arrays = decode_batch(tf.constant([encoded(1)]), SPEC)[0].numpy()
     expected = reference_probabilities(model, arrays, temperature=4.0)
-    np.testing.assert_allclose(ask(hot, [encoded(1)])["probabilities"], expected, atol=1e-6)
+    np.testing.assert_allclose(predict(hot, [encoded(1)])["probabilities"], expected, atol=1e-6)
 
 
 def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path: Path) -> None:
     mixed = tiny_model("mixed_bfloat16")
-    plain = tiny_model()
-    plain.set_weights(mixed.get_weights())
+    float32 = tiny_model()
+    float32.set_weights(mixed.get_weights())
     served = tf.saved_model.load(str(export(mixed, tmp_path / "mixed")))
     arrays = decode_batch(tf.constant([encoded(1), encoded(2)]), SPEC)[0].numpy()
-    expected = reference_probabilities(plain, arrays)
-    answers = ask(served, [encoded(1), encoded(2)])
-    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    expected = reference_probabilities(float32, arrays)
+    outputs = predict(served, [encoded(1), encoded(2)])
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
     assert mixed.layers[1].compute_dtype == "bfloat16", "the trained model was changed"
 
 
@@ -147,14 +157,14 @@ def test_a_second_export_is_the_next_version(model: keras.Model, tmp_path: Path)
     assert [export(model, tmp_path).name for _ in range(2)] == ["1", "2"]
 
 
-class AlwaysNoisy(keras.layers.Layer):  # type: ignore[misc]
-    """What keras-cv's augmentations do: they have no training switch."""
+class AlwaysNoisy(keras.layers.Layer):
+    """A random layer without a training switch, such as keras-cv's augmentations."""
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         return images + tf.random.uniform(tf.shape(images))
 
 
-def test_a_random_layer_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_random_layer_fails_the_export_and_leaves_nothing(tmp_path: Path) -> None:
     images = keras.Input((20, 16, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(AlwaysNoisy()(images))
     noisy = keras.Model(images, keras.layers.Dense(3)(pooled))
@@ -164,19 +174,19 @@ def test_a_random_layer_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [GateError("not the same"), KeyboardInterrupt()])
-def test_what_verify_raises_stops_the_export(
+def test_an_error_of_verify_stops_the_export(
     model: keras.Model, tmp_path: Path, error: BaseException
 ) -> None:
-    def refuse(folder: Path) -> None:
+    def fail(folder: Path) -> None:
         assert (folder / "saved_model.pb").is_file()
         raise error
 
     with pytest.raises(type(error)):
-        export(model, tmp_path / "tiny", verify=refuse)
+        export(model, tmp_path / "tiny", verify=fail)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_without_room_is_said_before_writing(
+def test_a_full_disk_is_an_error_before_writing(
     model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 5 * 2**20))
@@ -194,7 +204,7 @@ def test_a_disk_without_room_is_said_before_writing(
     ],
     ids=["system", "tensorflow"],
 )
-def test_a_disk_that_fills_up_is_said_plainly(
+def test_a_disk_that_fills_up_is_an_error_in_one_sentence(
     model: keras.Model, tmp_path: Path, error: Exception
 ) -> None:
     def fill(folder: Path) -> None:
@@ -205,7 +215,7 @@ def test_a_disk_that_fills_up_is_said_plainly(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_the_folder_is_said_plainly(
+def test_a_file_in_place_of_the_folder_is_an_error_in_one_sentence(
     model: keras.Model, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny").write_text("a file")
@@ -213,8 +223,10 @@ def test_a_file_in_the_place_of_the_folder_is_said_plainly(
         export(model, tmp_path / "tiny")
 
 
-def test_names_that_do_not_fit_the_model_are_refused(model: keras.Model, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="do not belong together"):
+def test_class_names_that_do_not_match_the_model_are_an_error(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="do not match"):
         export_saved_model(
             Contents(model, class_names=["a", "b"], decode=SPEC, metadata={}),
             tmp_path,

@@ -1,4 +1,4 @@
-"""Version folders appear whole or not at all."""
+"""Version folders are published in one step."""
 
 import os
 import time
@@ -37,7 +37,7 @@ def test_the_next_version_is_one_over_the_highest_number(tmp_path: Path) -> None
     assert publish_one(tmp_path).name == "11"
 
 
-def test_only_sealed_versions_are_ever_removed(tmp_path: Path) -> None:
+def test_only_sealed_versions_are_pruned(tmp_path: Path) -> None:
     for number in (1, 3, 4):
         write_seal(publish_one_as(tmp_path, number), {"format": "saved_model"})
     (tmp_path / "2" / "holiday").mkdir(parents=True)
@@ -47,7 +47,7 @@ def test_only_sealed_versions_are_ever_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
-def test_what_fails_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failed_export_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     base_dir = tmp_path / "saved_models" / "ants"
     with pytest.raises(error), staging(base_dir) as staged:
         staged.mkdir()
@@ -56,7 +56,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path, error: type[BaseException]) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_fails_leaves_earlier_versions(tmp_path: Path) -> None:
+def test_a_failed_export_keeps_earlier_versions(tmp_path: Path) -> None:
     publish_one(tmp_path)
     with pytest.raises(RuntimeError), staging(tmp_path):
         raise RuntimeError
@@ -69,7 +69,7 @@ def test_a_version_is_readable_for_a_server_of_another_user(tmp_path: Path) -> N
     assert version.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_what_a_killed_export_left_goes_after_a_day(tmp_path: Path) -> None:
+def test_staging_folders_of_killed_exports_are_removed_after_a_day(tmp_path: Path) -> None:
     old, new = tmp_path / ".tltool-export-old", tmp_path / ".tltool-export-new"
     for folder in (old, new):
         (folder / "model").mkdir(parents=True)

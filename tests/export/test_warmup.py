@@ -1,4 +1,4 @@
-"""The hand-written warm-up request, read back by protobuf with TensorFlow Serving's own schema."""
+"""The warm-up requests, read back by protobuf with TensorFlow Serving's own schema."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ ONE, MANY = 1, 3
 
 
 def message(name: str, *fields: tuple[str, int, int, int, str]) -> descriptor_pb2.DescriptorProto:
-    made = descriptor_pb2.DescriptorProto(name=name)
+    descriptor = descriptor_pb2.DescriptorProto(name=name)
     for field, number, label, kind, type_name in fields:
-        known = {"type_name": type_name} if type_name else {}
-        made.field.add(name=field, number=number, label=label, type=kind, **known)
-    return made
+        extra = {"type_name": type_name} if type_name else {}
+        descriptor.field.add(name=field, number=number, label=label, type=kind, **extra)
+    return descriptor
 
 
 @pytest.fixture(name="prediction_log", scope="module")
@@ -56,11 +56,11 @@ def _prediction_log() -> Any:
 
 
 def tensor_dependencies(file: Any) -> list[Any]:
-    """Return ``file`` after all that it imports."""
-    found: dict[str, Any] = {}
+    """Return ``file`` after all files that it imports."""
+    imported: dict[str, Any] = {}
     for dependency in file.dependencies:
-        found |= {known.name: known for known in tensor_dependencies(dependency)}
-    return [*found.values(), file]
+        imported |= {one.name: one for one in tensor_dependencies(dependency)}
+    return [*imported.values(), file]
 
 
 def images_of(record: bytes, prediction_log: Any) -> list[bytes]:
@@ -92,5 +92,5 @@ def test_an_export_warms_up_with_one_image_and_with_eight(
     assert [len(images) for images in batches] == [1, 8]
     served = tf.saved_model.load(str(exported))
     for images in batches:
-        answers = served.signatures["serving_default"](image_bytes=tf.constant(images))
-        assert answers["ok"].numpy().all()
+        outputs = served.signatures["serving_default"](image_bytes=tf.constant(images))
+        assert outputs["ok"].numpy().all()

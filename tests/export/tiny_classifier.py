@@ -1,4 +1,4 @@
-"""A tiny classifier with everything that an export must neutralise, and pictures for it."""
+"""A tiny classifier with layers that behave differently in training, and images for it."""
 
 import io
 from collections.abc import Callable
@@ -9,16 +9,16 @@ import keras
 import numpy as np
 from PIL import Image
 
-from tltool.data.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.export.saved_model import Contents, Embed, export_saved_model
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 SPEC = DecodeSpec(height=20, width=16)
 NAMES = ["ants", "köttbullar 寿司", 'a "b", c']
 
 
 def encoded(seed: int, *, size: tuple[int, int] = (16, 20), kind: str = "PNG") -> bytes:
-    """Return a picture of noise, of the model's own size if no other is given."""
+    """Return an encoded image of noise, by default of the model's input size."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
@@ -26,7 +26,7 @@ def encoded(seed: int, *, size: tuple[int, int] = (16, 20), kind: str = "PNG") -
 
 
 def tiny_model(policy: str = "float32") -> keras.Model:
-    """Return images float32 [B, 20, 16, 3] to logits [B, 3]; BatchNorm knows odd statistics."""
+    """Return images float32 [B, 20, 16, 3] to logits [B, 3]; BatchNorm has unusual statistics."""
     keras.utils.set_random_seed(1)
     images = keras.Input((20, 16, 3), name="images")
     flow = keras.layers.Rescaling(1 / 64, dtype=policy)(images)

@@ -13,18 +13,18 @@ import pytest
 
 from tests.conftest import unless_thorough
 from tltool.errors import UsageError
-from tltool.evaluation.explain import Explainer
-from tltool.models.backbones import BACKBONES, Backbone, get_backbone, listed_backbones
+from tltool.evaluation.explain.saliency import Explainer
+from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone, listed_backbones
 from tltool.models.build import build_model, outline
 from tltool.models.layer_table import layer_rows
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.weights.published import PUBLISHED
 
 SIZES = {"alexnet": 99}  # small, and yet with more than one position at the end
 EVERY = list(BACKBONES)
 # at the size it was made for: features; parameters with the head and the classes of its paper
 PINNED = {
-    "vgg16": ((7, 7, 512), 138_357_544),  # this and the next seven as keras.applications tells
+    "vgg16": ((7, 7, 512), 138_357_544),  # this and the next seven as in keras.applications
     "vgg19": ((7, 7, 512), 143_667_240),
     "resnet50": ((7, 7, 2048), 25_636_712),
     "resnet101": ((7, 7, 2048), 44_707_176),
@@ -87,7 +87,7 @@ def test_shape_and_parameters_are_those_published(name: str) -> None:
 @pytest.mark.parametrize(
     "name", unless_thorough(EVERY, "lenet5", "vgg16", "resnet18", "resnet50v2")
 )
-def test_every_entry_tells_the_truth_and_is_cut_exactly_at_every_stage(name: str) -> None:
+def test_every_entry_is_correct_and_can_be_cut_at_every_stage(name: str) -> None:
     backbone, model, x = get_backbone(name), classifier(name), images(size_of(name))
     inside = [layer for layer in model.layers if not layer.name.startswith("head_")]
     assert sum(layer.count_params() for layer in inside) == backbone.parameters
@@ -143,7 +143,8 @@ def test_tests_nets_are_not_listed() -> None:
 
 def test_the_registry_is_read_without_tensorflow() -> None:
     code = (
-        "import sys, tltool.models.backbones, tltool.weights.sources, tltool.weights.convert\n"
+        "import sys, tltool.models.backbone_registry\n"
+        "import tltool.weights.fetch_weights, tltool.weights.load_weights\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
-from tltool.models.network import Network
+from tltool.models.network_parts import Network
 from tltool.models.norms import NORMS
 
 
@@ -115,7 +115,7 @@ def test_only_the_stage_and_what_follows_is_trained_highest_first() -> None:
 
 
 @pytest.mark.parametrize("train_batch_norm", [False, True])
-def test_batch_norm_is_trained_only_when_asked(train_batch_norm: bool) -> None:
+def test_batch_norm_is_trained_only_when_configured(train_batch_norm: bool) -> None:
     model = make("tiny_resnet", head="mlp", norm="batch", train_batch_norm=train_batch_norm)
     network = Network(model, get_backbone("tiny_resnet"), "mlp")
     trained = set().union(*trained_layers(network, "block2"))
@@ -144,7 +144,7 @@ def test_moving_statistics_do_not_move_while_resnet50_is_trained() -> None:
     assert np.isfinite(after).all() and not np.array_equal(after, kernel)
 
 
-def test_the_resnet50_trunk_answers_alike_in_training_and_inference() -> None:
+def test_the_resnet50_trunk_gives_the_same_output_in_training_and_inference() -> None:
     model, backbone = make("resnet50", 64), get_backbone("resnet50")
     randomise_statistics(model)
     trunk = keras.Model(model.input, Network(model, backbone, "gap").cut("conv5"))
@@ -163,14 +163,14 @@ def randomise_statistics(model: keras.Model) -> None:
             weight.assign(rng.uniform(low, high, weight.shape))
 
 
-def test_batch_norm_learns_when_the_recipe_says_so() -> None:
+def test_batch_norm_is_updated_when_the_recipe_trains_it() -> None:
     model = make("tiny_resnet", train_batch_norm=True)
     before = statistics(model)
     model(images(), training=True)
     assert not any(map(np.array_equal, statistics(model), before))
 
 
-def test_given_weights_are_loaded_and_the_head_is_new(tmp_path: Path) -> None:
+def test_pretrained_weights_are_loaded_and_the_head_is_new(tmp_path: Path) -> None:
     first = make("tiny_vgg", seed=1)
     first.save(tmp_path / "first.keras")
     second = make("tiny_vgg", seed=2, classes=5, weights=tmp_path / "first.keras")
@@ -178,7 +178,7 @@ def test_given_weights_are_loaded_and_the_head_is_new(tmp_path: Path) -> None:
     assert tuple(second.output.shape) == (None, 5)
 
 
-def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_backbone_are_an_error(tmp_path: Path) -> None:
     make("tiny_resnet").save(tmp_path / "other.keras")
     with pytest.raises(UsageError, match="do not fit tiny_vgg: layer 'block1_conv1'"):
         make("tiny_vgg", weights=tmp_path / "other.keras")

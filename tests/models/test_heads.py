@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import OriginalHead
-from tltool.models.drops import DropConnectDense
-from tltool.models.head_parts import Drops, for_standardized, set_statistics
-from tltool.models.heads import AS_THE_PROBE, HEADS, attach_head
+from tltool.models.backbone_registry import OriginalHead
+from tltool.models.dropout import DropConnectDense
+from tltool.models.head_parts import DropoutSettings, for_standardized, set_statistics
+from tltool.models.heads import HEADS, LINEAR_HEADS, attach_head
 from tltool.models.norms import NORMS
 
 
@@ -54,7 +54,7 @@ def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_norm_tells_images_apart(norm: str) -> None:
+def test_every_norm_preserves_differences_between_images(norm: str) -> None:
     logits = np.asarray(head("mlp", norm=norm)(maps(), training=True))
     assert np.isfinite(logits).all()
     assert logits.std(axis=0).min() > 1e-3
@@ -90,9 +90,12 @@ def test_gap_conv_is_the_dense_head_on_the_mean() -> None:
         ({"kind": "mlp", "norm": "bach"}, "Did you mean 'batch'"),
         ({"kind": "mlp", "hidden_units": 0}, "at least 1 hidden unit"),
         ({"kind": "flatten", "hidden_units": 0}, "at least 1 hidden unit"),
-        ({"kind": "flatten", "norm": "instance"}, "knows no instance normalisation"),
+        ({"kind": "flatten", "norm": "instance"}, "has no instance normalisation"),
         ({"kind": "mlp", "norm": "group", "groups": 5}, "5 groups do not divide the 12 channels"),
-        ({"kind": "gap_conv", "drops": Drops("dropconnect")}, "'gap_conv' has none"),
+        (
+            {"kind": "gap_conv", "dropout_settings": DropoutSettings("dropconnect")},
+            "'gap_conv' has none",
+        ),
     ],
 )
 def test_a_wrong_name_or_number_is_a_usage_error(changes: dict[str, Any], message: str) -> None:
@@ -132,10 +135,13 @@ DROPS = ("dropout", "gaussian", "spatial", "alpha", "dropconnect")
 
 @pytest.mark.parametrize("drop", DROPS)
 @pytest.mark.parametrize("kind", HEADS)
-def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: str) -> None:
+def test_every_head_applies_its_dropout_in_training_only(kind: str, drop: str) -> None:
     if (kind, drop) == ("gap_conv", "dropconnect"):
         pytest.skip("has no dense layer")
-    model, plain = head(kind, drops=Drops(drop)), head(kind, drops=Drops(drop), dropout=0.0)
+    model, plain = (
+        head(kind, dropout_settings=DropoutSettings(drop)),
+        head(kind, dropout_settings=DropoutSettings(drop), dropout=0.0),
+    )
     plain.set_weights(model.get_weights())
     still = np.asarray(model(maps(), training=False))
     np.testing.assert_allclose(still, np.asarray(plain(maps(), training=False)), atol=1e-6)
@@ -145,7 +151,7 @@ def test_every_head_drops_what_it_is_told_while_training_only(kind: str, drop: s
 
 @pytest.mark.parametrize("kind", ["gap_conv", "flatten", "original"])
 def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
-    model = head(kind, drops=Drops("spatial"))
+    model = head(kind, dropout_settings=DropoutSettings("spatial"))
     dropping = next(x for x in model.layers if isinstance(x, keras.layers.SpatialDropout2D))
     kept = np.asarray(keras.Model(model.input, dropping.output)(maps(), training=True))
     gone = (kept == 0).reshape(5, 16, 6)
@@ -155,7 +161,7 @@ def test_spatial_dropout_takes_whole_maps(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "dense"), [("gap", 1), ("mlp", 2), ("original", 3)])
 def test_dropconnect_is_in_every_dense_layer(kind: str, dense: int) -> None:
-    model = head(kind, drops=Drops("dropconnect"))
+    model = head(kind, dropout_settings=DropoutSettings("dropconnect"))
     assert sum(isinstance(layer, DropConnectDense) for layer in model.layers) == dense
 
 
@@ -186,7 +192,7 @@ def test_attention_begins_as_the_mean() -> None:
         ("mlp", {"norm": "batch"}),
         ("mlp", {"norm": "instance"}),
         ("flatten", {}),
-        ("flatten", {"drops": Drops("spatial")}),
+        ("flatten", {"dropout_settings": DropoutSettings("spatial")}),
         ("original", {}),
         ("attention", {}),
         ("gap", {}),
@@ -194,14 +200,14 @@ def test_attention_begins_as_the_mean() -> None:
         ("gap_max", {}),
     ],
 )
-def test_every_head_sees_standardised_features(kind: str, changes: Any) -> None:
+def test_every_head_standardises_pretrained_features(kind: str, changes: Any) -> None:
     model = head(kind, standardize=True, **changes)
     layer = model.get_layer("head_standardize")
     seen = keras.Model(model.input, layer.output)
     features = 100 + 30 * maps()
     features[..., 5] = 7.0  # never varies
     given = keras.Model(model.input, layer.input)
-    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # until it is told
+    np.testing.assert_allclose(seen(features), given(features), rtol=1e-5)  # before set_statistics
     set_statistics(layer, np.asarray(given(features)))
     after = np.asarray(seen(features, training=True)).reshape(-1, layer.moving_mean.shape[0])
     np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-4)
@@ -210,28 +216,28 @@ def test_every_head_sees_standardised_features(kind: str, changes: Any) -> None:
     assert not layer.trainable_variables
 
 
-@pytest.mark.parametrize("kind", sorted(AS_THE_PROBE))
-def test_a_linear_classifier_keeps_its_logits_behind_standardised_features(kind: str) -> None:
+@pytest.mark.parametrize("kind", sorted(LINEAR_HEADS))
+def test_a_linear_classifier_of_raw_features_keeps_its_logits(kind: str) -> None:
     model = head(kind, standardize=True)
     layer = model.get_layer("head_standardize")
     features = 100 + 30 * maps()
-    features[..., 5] = 0.01 * maps()[..., 5]  # hardly varies: the floor holds
+    features[..., 5] = 0.01 * maps()[..., 5]  # below the floor
     set_statistics(layer, np.asarray(keras.Model(model.input, layer.input)(features)))
     pooled = features.mean(axis=(1, 2))
     if kind == "gap_max":
         pooled = np.concatenate([pooled, features.max(axis=(1, 2))], axis=1)
     rng = np.random.default_rng(1)
-    kernel, bias = rng.normal(size=(pooled.shape[1], 3)), rng.normal(size=3)
+    raw_kernel, raw_bias = rng.normal(size=(pooled.shape[1], 3)), rng.normal(size=3)
+    kernel, bias = for_standardized(layer, raw_kernel, raw_bias)
     last = model.get_layer("head_conv" if kind == "gap_conv" else "head_logits")
-    shifted, offset = for_standardized(layer, kernel, bias)
-    last.kernel.assign(shifted.reshape(last.kernel.shape))
-    last.bias.assign(offset)
-    np.testing.assert_allclose(model(features), pooled @ kernel + bias, rtol=1e-4, atol=1e-3)
+    last.kernel.assign(kernel.reshape(last.kernel.shape))
+    last.bias.assign(bias)
+    np.testing.assert_allclose(model(features), pooled @ raw_kernel + raw_bias, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["gap", "gap_conv"])
-def test_dropout_of_a_near_dead_feature_costs_no_image_its_loss(kind: str) -> None:
-    """Standardised, the feature of one image in a thousand moves no logit by hundreds."""
+def test_dropout_never_drops_a_giant_feature(kind: str) -> None:
+    """A channel that one image in 1,000 has was 32 standard deviations before the floor."""
     model = head(kind, standardize=True)
     layer = model.get_layer("head_standardize")
     features = np.random.default_rng(0).normal(1, 1, (1000, 4, 4, 6)).astype("float32")
@@ -239,11 +245,11 @@ def test_dropout_of_a_near_dead_feature_costs_no_image_its_loss(kind: str) -> No
     features[0, ..., 5] = 0.3
     set_statistics(layer, np.asarray(keras.Model(model.input, layer.input)(features)))
     seen = np.asarray(keras.Model(model.input, layer.output)(features[:1])).reshape(-1, 6)
-    assert 0 < seen[:, 5].mean() < 20  # its own standard deviation would make it 32
+    assert 0 < seen[:, 5].mean() < 20
 
 
 def test_attention_dropout_drops_attention_weights() -> None:
-    model = head("attention", dropout=0.0, drops=Drops(attention=0.5))
+    model = head("attention", dropout=0.0, dropout_settings=DropoutSettings(attention=0.5))
     kept = keras.Model(model.input, model.get_layer("head_attention_dropout").output)
     all_of_them = keras.Model(model.input, model.get_layer("head_attention").output)
     dropped, weights = np.asarray(kept(maps(), training=True)), np.asarray(all_of_them(maps()))

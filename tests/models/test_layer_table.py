@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tltool.models.backbones import BACKBONES, get_backbone
+from tltool.models.backbone_registry import BACKBONES, get_backbone
 from tltool.models.build import build_model, outline
 from tltool.models.layer_folds import fold_rows
 from tltool.models.layer_table import LayerRow, layer_rows, output_side, receptive_field

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import BACKBONES, get_backbone
+from tltool.models.backbone_registry import BACKBONES, get_backbone
 from tltool.models.preprocessing import Preprocess
 
 KERAS_OWN = {
@@ -22,22 +22,22 @@ KERAS_OWN = {
 }
 
 
-def photo() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (2, 5, 4, 3)).astype("float32")
 
 
 @pytest.mark.parametrize("name", KERAS_OWN)
 def test_it_is_what_keras_applications_does(name: str) -> None:
-    expected = KERAS_OWN[name].preprocess_input(photo())
-    result = np.asarray(Preprocess(get_backbone(name).preprocessing)(photo()))
+    expected = KERAS_OWN[name].preprocess_input(image())
+    result = np.asarray(Preprocess(get_backbone(name).preprocessing)(image()))
     np.testing.assert_allclose(result, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
 def test_it_is_what_torchvision_does(name: str) -> None:
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    result = np.asarray(Preprocess(get_backbone(name).preprocessing)(photo()))
-    np.testing.assert_allclose(result, (photo() / 255 - mean) / std, atol=1e-5)
+    result = np.asarray(Preprocess(get_backbone(name).preprocessing)(image()))
+    np.testing.assert_allclose(result, (image() / 255 - mean) / std, atol=1e-5)
 
 
 def test_every_published_backbone_is_pinned_here() -> None:
@@ -46,14 +46,14 @@ def test_every_published_backbone_is_pinned_here() -> None:
 
 
 def test_unit_and_none_are_what_they_say() -> None:
-    np.testing.assert_allclose(np.asarray(Preprocess("unit")(photo())), photo() / 255, rtol=1e-6)
-    np.testing.assert_array_equal(np.asarray(Preprocess("none")(photo())), photo())
+    np.testing.assert_allclose(np.asarray(Preprocess("unit")(image())), image() / 255, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(Preprocess("none")(image())), image())
 
 
 def test_grey_is_one_channel_as_pillow_mixes_it() -> None:
     layer = Preprocess("grey")
-    expected = photo() @ np.array([0.299, 0.587, 0.114]) / 255
-    np.testing.assert_allclose(np.asarray(layer(photo()))[..., 0], expected, rtol=1e-5)
+    expected = image() @ np.array([0.299, 0.587, 0.114]) / 255
+    np.testing.assert_allclose(np.asarray(layer(image()))[..., 0], expected, rtol=1e-5)
     assert layer.compute_output_shape((None, 5, 4, 3)) == (None, 5, 4, 1)
 
 
@@ -68,12 +68,12 @@ def test_it_stays_float32_under_mixed_precision() -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        result = Preprocess("unit")(photo())
+        result = Preprocess("unit")(image())
     finally:
         keras.config.set_dtype_policy(before)
     assert result.dtype == "float32"
 
 
-def test_an_unknown_mode_is_refused() -> None:
+def test_an_unknown_mode_is_an_error() -> None:
     with pytest.raises(UsageError, match="Unknown preprocessing 'caffee'"):
-        Preprocess("caffee")  # type: ignore[arg-type]
+        Preprocess("caffee")

@@ -11,7 +11,7 @@ from tltool.models.resnet import build_resnet
 
 def resnet(depth: int, size: int) -> keras.Model:
     images = keras.Input((size, size, 3))
-    return keras.Model(images, build_resnet(depth, images))  # type: ignore[arg-type]
+    return keras.Model(images, build_resnet(depth, images))
 
 
 # torchvision.models.resnet18/34 without fc: sum(p.numel() for p in parameters())

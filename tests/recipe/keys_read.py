@@ -1,4 +1,4 @@
-"""Which keys of the schema the package's source reads, found without running it."""
+"""Which keys of the schema the package's source reads, by static analysis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: reading, inheriting, overriding, and saying what is wrong."""
+"""Recipes: loading, inheritance, overrides and error messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tltool.errors import UsageError
+from tltool.recipe.augmentation_policies import OFF, POLICIES
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe, to_yaml
-from tltool.recipe.policies import OFF, POLICIES
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def problem(reference: str, *overrides: str) -> str:
     return caught.value.message
 
 
-def test_an_empty_file_is_all_defaults_under_its_own_name(write):
+def test_an_empty_file_gives_all_defaults_under_its_own_name(write):
     recipe = load_recipe(write("", "mine.yaml"))
     assert recipe.name == "mine"
     assert recipe.train.batch_size == 32
 
 
-def test_a_base_gives_what_the_recipe_does_not_say(write):
+def test_a_base_sets_what_the_recipe_does_not_set(write):
     write("seed: 5\ntrain: {batch_size: 7, head: {epochs: 3}}", "parent.yaml")
     recipe = load_recipe(write("base: parent.yaml\ntrain: {head: {learning_rate: 0.5}}"))
     assert (recipe.seed, recipe.train.batch_size) == (5, 7)
@@ -50,17 +50,17 @@ def test_a_shipped_recipe_can_be_the_base(write):
 
 
 def test_a_list_of_the_base_is_replaced_and_not_extended(write):
-    write("train: {probe: {strengths: [1, 2, 3]}}", "parent.yaml")
-    recipe = load_recipe(write("base: parent.yaml\ntrain: {probe: {strengths: [9]}}"))
-    assert recipe.train.probe.strengths == (9,)
+    write("train: {probe: {c_values: [1, 2, 3]}}", "parent.yaml")
+    recipe = load_recipe(write("base: parent.yaml\ntrain: {probe: {c_values: [9]}}"))
+    assert recipe.train.probe.c_values == (9,)
 
 
-def test_null_switches_off_what_the_base_has_on(write):
+def test_null_switches_off_what_the_base_switches_on(write):
     write("augment: {mixup: {alpha: 0.4}}", "parent.yaml")
     assert load_recipe(write("base: parent.yaml\naugment: {mixup: null}")).augment.mixup is None
 
 
-def test_bases_that_go_in_a_circle(write):
+def test_circular_bases_are_an_error(write):
     write("base: b.yaml", "a.yaml")
     message = problem(write("base: a.yaml", "b.yaml"))
     assert "circle" in message
@@ -71,47 +71,47 @@ def test_a_recipe_that_is_its_own_base(write):
     assert "circle" in problem(write("base: my.yaml"))
 
 
-def test_an_unknown_base_is_told_with_the_file_that_names_it(write):
+def test_an_unknown_base_is_reported_with_the_file_that_names_it(write):
     message = problem(write("base: vgg61"))
     assert "my.yaml', base:" in message
     assert "Did you mean 'vgg16'?" in message
 
 
-def test_a_base_that_is_no_name(write):
+def test_a_base_that_is_not_a_name(write):
     assert "base must be" in problem(write("base: [a, b]"))
 
 
-def test_all_mistakes_are_told_at_once(write):
+def test_all_errors_are_reported_at_once(write):
     message = problem(
         write("trian: 1\nseed: -1\ntrain: {batch_size: x, ema: 2}\naugment: {flip: sideways}")
     )
-    for told in ("'trian'", "seed", "train.batch_size", "train.ema", "augment.flip"):
-        assert told in message
+    for key in ("'trian'", "seed", "train.batch_size", "train.ema", "augment.flip"):
+        assert key in message
     assert "Did you mean 'train'?" in message
 
 
-def test_a_key_in_the_wrong_section_is_pointed_to_the_right_one(write):
+def test_a_key_in_the_wrong_section_suggests_the_right_one(write):
     assert "Did you mean 'data.image_size'?" in problem(write("image_size: 160"))
 
 
-def test_a_key_like_no_other_gets_the_list_of_known_ones(write):
-    assert "Known here: kind, dropout" in problem(write("model: {head: {qqqq: 1}}"))
-    told = problem(write("train: {momentum: 0.9}"))
-    assert "unknown key 'train.momentum'. None of the 22 keys of 'train' is like it." in told
-    assert "Known here" not in problem(write("train: {batchsize: 8}"))
+def test_a_key_similar_to_no_other_gets_the_list_of_known_keys(write):
+    assert "Known keys: kind, dropout" in problem(write("model: {head: {qqqq: 1}}"))
+    message = problem(write("train: {momentum: 0.9}"))
+    assert "unknown key 'train.momentum'. None of the 22 keys of 'train' is similar." in message
+    assert "Known keys" not in problem(write("train: {batchsize: 8}"))
 
 
-def test_a_key_that_stands_twice(write):
+def test_a_duplicate_key(write):
     message = problem(write("train:\n  ema: 0.1\n  ema: 0.2\n"))
-    assert "the key 'ema' stands twice" in message
+    assert "duplicate key 'ema'" in message
     assert "line 3" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("train:\n\tema: 0", "tabs are not allowed"),
-        ("- a", "not a map of keys to values but a list"),
+        ("- a", "not a mapping of keys to values but a list"),
         ("just words", "but a str"),
         ("a: [1, 2", "not valid YAML"),
         ("a: b: c", "not valid YAML"),
@@ -120,14 +120,14 @@ def test_a_key_that_stands_twice(write):
         ("? [a, b]\n: 1", "not valid YAML"),
         ("[" * 5000, "nested too deeply"),
         ("seed: " + "9" * 5000, "not valid YAML"),
-        ("seed: 0x" + "f" * 5000, "a number too long"),
+        ("seed: 0x" + "f" * 5000, "number too long"),
     ],
 )
-def test_a_file_that_is_no_recipe(write, text, told):
-    assert told in problem(write(text))
+def test_a_file_that_is_not_a_recipe(write, text, expected):
+    assert expected in problem(write(text))
 
 
-def test_a_file_that_is_no_text(tmp_path):
+def test_a_file_that_is_not_text(tmp_path):
     (tmp_path / "photo.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     assert "cannot be read" in problem(str(tmp_path / "photo.yaml"))
 
@@ -143,7 +143,7 @@ def test_a_file_that_is_no_text(tmp_path):
         ("augment.crop=null", ("augment", "crop"), None),
         ("augment.mixup.alpha=0.3", ("augment", "mixup", "alpha"), 0.3),
         ("train.finetune.learning_rate=1e-4", ("train", "finetune", "learning_rate"), 1e-4),
-        ("train.probe.strengths=[0.1, 1]", ("train", "probe", "strengths"), (0.1, 1.0)),
+        ("train.probe.c_values=[0.1, 1]", ("train", "probe", "c_values"), (0.1, 1.0)),
         ("export.enabled=false", ("export", "enabled"), False),
         ("train.deterministic=no", ("train", "deterministic"), False),
         ("name=a=b", None, None),
@@ -160,7 +160,7 @@ def test_overrides(override, path, value):
 
 
 @pytest.mark.parametrize("override", ["seed", "=3", "train..ema=1", "train.ema.x=1", "seed="])
-def test_an_override_that_makes_no_sense(override):
+def test_an_invalid_override(override):
     assert problem("vgg16", override)
 
 
@@ -180,8 +180,8 @@ def test_a_boolean_may_be_yes_or_no(write, word, value):
     assert load_recipe(write(f"export: {{enabled: {word}}}")).export.enabled is value
 
 
-def test_a_base_is_no_setting():
-    assert "can only stand in a recipe file" in problem("vgg16", "base=quick")
+def test_a_base_is_not_a_setting():
+    assert "base is only allowed in a recipe file" in problem("vgg16", "base=quick")
 
 
 def test_yaml_1_1_booleans_in_a_file_mean_the_cache_modes(write):
@@ -194,9 +194,9 @@ def test_a_byte_order_mark_is_ignored(tmp_path):
     assert load_recipe(str(tmp_path / "bom.yaml")).seed == 4
 
 
-def test_a_section_that_is_left_empty_is_told_plainly(write):
+def test_an_empty_section_is_reported_with_its_keys(write):
     message = problem(write("train:\nseed: 1"))
-    assert "train: a map of keys to values is wanted, got null" in message
+    assert "train: expected a mapping of keys to values, got null" in message
     assert "batch_size" in message
 
 
@@ -207,22 +207,24 @@ def test_an_anchor_does_not_tie_two_sections_together(write):
     assert (recipe.augment.mixup.alpha, recipe.augment.cutmix.alpha) == (1, 0.4)
 
 
-def test_a_recipe_from_a_later_version_is_refused_in_one_sentence(write):
+def test_a_recipe_from_a_later_version_is_one_error_message(write):
     message = problem(write("format: 2\ntrain: {new_idea: 3}"))
     assert "comes from a later version of tltool" in message
     assert "new_idea" not in message
 
 
-def test_a_base_from_a_later_version_is_refused_too(write):
+def test_a_base_from_a_later_version_is_an_error_too(write):
     write("format: 99", "parent.yaml")
     assert "parent.yaml' comes from a later version" in problem(write("base: parent.yaml"))
 
 
-def test_a_resolved_recipe_says_its_format():
+def test_a_resolved_recipe_states_its_format():
     assert to_yaml(load_recipe("vgg16")).startswith("format: 1\n")
 
 
-def test_the_photos_of_a_recipe_lie_beside_it_and_those_of_an_override_here(write, tmp_path):
+def test_paths_start_at_the_recipe_file_and_those_of_an_override_at_the_working_folder(
+    write, tmp_path
+):
     (tmp_path / "below").mkdir()
     write("data: {source: photos}", "below/parent.yaml")
     inherited = load_recipe(write("base: below/parent.yaml"))
@@ -255,7 +257,7 @@ def test_a_missing_file_and_a_missing_name(tmp_path):
     assert problem("")
 
 
-def test_a_folder_is_no_recipe(tmp_path):
+def test_a_folder_is_not_a_recipe(tmp_path):
     assert str(Path(tmp_path).name) in problem(str(tmp_path))
 
 
@@ -294,13 +296,13 @@ def test_any_text_is_a_recipe_or_one_error(tmp_path, text):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_policy_is_a_recipe_and_says_every_key(policy):
+def test_every_policy_is_a_recipe_and_sets_every_key(policy):
     section = load_recipe("vgg16", [f"augment.policy={policy}"]).augment
     assert section.policy == policy
     assert "auto" not in section.model_dump(exclude={"policy"}).values()
 
 
-def test_a_key_beside_a_policy_wins_and_the_policy_fills_the_rest_of_a_change(write):
+def test_a_key_overrides_the_policy_which_fills_in_the_rest_of_a_transform(write):
     section = load_recipe(
         write("augment: {policy: medium, mixup: null, crop: {min_area: 0.7}, blur: {}}")
     ).augment
@@ -311,7 +313,7 @@ def test_a_key_beside_a_policy_wins_and_the_policy_fills_the_rest_of_a_change(wr
     assert section.noise is None
 
 
-def test_a_policy_replaces_what_the_base_says_of_augmentation(write):
+def test_a_policy_replaces_the_augmentation_of_the_base(write):
     off = load_recipe(write("base: mixup_cutmix\naugment: {policy: none}")).augment
     assert (off.mixup, off.cutmix, off.cutout, off.crop, off.flip) == (
         None,
@@ -333,19 +335,19 @@ def test_the_order_of_overrides_with_a_policy_makes_no_difference():
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "expected"),
     [
         ("augment.policy=meduim", "Did you mean 'medium'?"),
         ("augment.mixpu.alpha=1", "Did you mean 'augment.mixup'?"),
         ("augment.crop.min_are=1", "Did you mean 'augment.crop.min_area'?"),
-        ("augment.crop=5", "augment.crop: a map of keys to values is wanted, got 5"),
+        ("augment.crop=5", "augment.crop: expected a mapping of keys to values, got 5"),
         ("augment.blur.probability=1.5", "augment.blur.probability: Input should be less than"),
         ("augment.mix_probability=-0.1", "augment.mix_probability: Input should be greater than"),
     ],
 )
-def test_a_wrong_augmentation_is_told_in_one_sentence(setting, told):
+def test_a_wrong_augmentation_is_one_line(setting, expected):
     with pytest.raises(UsageError) as caught:
         load_recipe("vgg16", [setting])
-    assert told in caught.value.message
+    assert expected in caught.value.message
     assert "\n" not in caught.value.message
     assert "Section" not in caught.value.message

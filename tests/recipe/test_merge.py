@@ -1,4 +1,4 @@
-"""How recipes are laid over each other, and which settings contradict each other."""
+"""How recipes are merged, and which settings contradict each other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tltool.errors import UsageError
 from tltool.recipe.diff import Difference, differences
 from tltool.recipe.load import load_recipe
+from tltool.recipe.merge import find_conflict, merged
 from tltool.recipe.overrides import Override
-from tltool.recipe.tree import clash, merged
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_merging_changes_neither_tree():
     assert (below, over) == ({"a": {"b": 1}}, {"a": {"c": 2}})
 
 
-def test_a_grandparent_gives_what_nobody_else_says(tmp_path):
+def test_a_grandparent_sets_what_no_other_recipe_sets(tmp_path):
     (tmp_path / "a.yaml").write_text("train: {ema: 0.5, batch_size: 4, head: {epochs: 1}}")
     (tmp_path / "b.yaml").write_text("base: a.yaml\ntrain: {batch_size: 5, head: {epochs: 2}}")
     (tmp_path / "c.yaml").write_text("base: b.yaml\ntrain: {head: {epochs: 3}}")
@@ -51,9 +51,7 @@ def test_a_grandparent_gives_what_nobody_else_says(tmp_path):
         ("cache: auto", "cache: false", "off", 2),
     ],
 )
-def test_the_short_form_of_the_cache_merges_as_what_it_is_short_for(
-    tmp_path, base, own, mode, views
-):
+def test_the_shorthand_of_the_cache_merges_like_its_full_form(tmp_path, base, own, mode, views):
     (tmp_path / "a.yaml").write_text(f"train: {{{base}}}")
     (tmp_path / "b.yaml").write_text(f"base: a.yaml\ntrain: {{{own}}}")
     cache = load_recipe(str(tmp_path / "b.yaml")).train.cache
@@ -61,21 +59,21 @@ def test_the_short_form_of_the_cache_merges_as_what_it_is_short_for(
 
 
 CONTRADICTIONS = [
-    ("seed=1", "seed=2", "about seed"),
-    ("augment.mixup=null", "augment.mixup.alpha=1", "about augment.mixup"),
-    ("augment.mixup={alpha: 2}", "augment.mixup.alpha=1", "about augment.mixup.alpha"),
-    ("train.cache=off", "train.cache.mode=on", "about train.cache.mode"),
-    ("train.probe.strengths=[1]", "train.probe.strengths=[1, 2]", "strengths"),
+    ("seed=1", "seed=2", "different values for seed"),
+    ("augment.mixup=null", "augment.mixup.alpha=1", "for augment.mixup"),
+    ("augment.mixup={alpha: 2}", "augment.mixup.alpha=1", "for augment.mixup.alpha"),
+    ("train.cache=off", "train.cache.mode=on", "for train.cache.mode"),
+    ("train.probe.c_values=[1]", "train.probe.c_values=[1, 2]", "c_values"),
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "told"), CONTRADICTIONS)
+@pytest.mark.parametrize(("one", "other", "expected"), CONTRADICTIONS)
 @pytest.mark.parametrize("turned", [False, True])
-def test_settings_that_contradict_each_other_are_refused(one, other, told, turned):
+def test_settings_that_contradict_each_other_are_an_error(one, other, expected, turned):
     settings = [other, one] if turned else [one, other]
     with pytest.raises(UsageError) as caught:
         load_recipe("vgg16", settings)
-    for part in (f"--set {one}", f"--set {other}", "contradict", told):
+    for part in (f"--set {one}", f"--set {other}", "set different values", expected):
         assert part in caught.value.message
     assert caught.value.hint
 
@@ -100,12 +98,12 @@ def test_a_flag_is_named_as_it_was_written():
         load_recipe("vgg16", [flag, "model.backbone=vgg16"])
 
 
-def test_trees_that_say_the_same_do_not_clash():
-    assert clash({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3}) is None
-    assert clash({"a": {"b": 1}}, {"a": {"b": 2}}) == "a.b"
+def test_trees_with_equal_values_have_no_conflict():
+    assert find_conflict({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3}) is None
+    assert find_conflict({"a": {"b": 1}}, {"a": {"b": 2}}) == "a.b"
 
 
-def test_what_differs_between_two_recipes_in_the_order_of_the_schema():
+def test_differences_between_two_recipes_in_the_order_of_the_schema():
     a = load_recipe("vgg16")
     b = load_recipe("vgg16", ["seed=3", "train.ema=0.5", "augment.mixup.alpha=0.4"])
     assert differences(a, b) == [

@@ -12,24 +12,24 @@ from pydantic import BaseModel
 
 from tests.recipe.keys_read import keys_read
 from tltool.errors import UsageError
+from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema
 from tltool.recipe.keys import all_keys
 from tltool.recipe.library import find, shipped
 from tltool.recipe.load import load_recipe, to_yaml
-from tltool.recipe.policies import OFF
 from tltool.recipe.schema import Recipe
 
 SCHEMA = json_schema()
 READ = keys_read()
-NOT_A_SETTING = {"format"}  # load.py refuses later ones before there is a Recipe
+NOT_A_SETTING = {"format"}  # load.py rejects later ones before there is a Recipe
 SWITCHES = (
     *(f"augment.{name}" for name in OFF if name != "flip"),
-    "model.regularize.drop_block",
+    "model.regularization.drop_block",
 )
 
 
 def entry_of(key: str) -> dict[str, Any]:
-    """Return what the JSON Schema says of the key at a dotted path."""
+    """Return the entry of the JSON Schema for the key at a dotted path."""
     entry: dict[str, Any] = SCHEMA
     for part in key.split("."):
         options = [entry, *entry.get("anyOf", ())]
@@ -67,11 +67,11 @@ def values(entry: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def some_recipe() -> st.SearchStrategy[dict[str, Any]]:
-    """Return trees of any keys with any valid values; photos lie somewhere absolute."""
+    """Return trees of any keys with any valid values; paths of data are absolute."""
     by_key = {key: values(entry_of(key)) for key in all_keys()}
     letters = st.characters(exclude_characters="/.", exclude_categories=["Cs"])
     places = st.none() | st.text(letters, min_size=1).map(lambda name: f"/{name}")
-    by_key |= {"data.source": places, "data.other": places}
+    by_key |= {"data.source": places, "data.ood_images": places}
     chosen = st.fixed_dictionaries({}, optional=by_key)
     return st.tuples(chosen, st.sets(st.sampled_from(SWITCHES))).map(lambda drawn: nested(*drawn))
 
@@ -91,7 +91,7 @@ def nested(flat: dict[str, Any], off: set[str]) -> dict[str, Any]:
 @settings(max_examples=100, deadline=None)
 @given(some_recipe())
 def test_any_keys_written_and_read_are_the_same_recipe(tmp_path_factory, tree):
-    file = tmp_path_factory.getbasetemp() / "vgg16.yaml"  # the name of one that says none
+    file = tmp_path_factory.getbasetemp() / "vgg16.yaml"  # the default name
     recipe = Recipe.model_validate(tree)
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
     assert load_recipe(str(file)) == recipe
@@ -104,7 +104,7 @@ def test_every_key_is_read_somewhere(key):
     assert key in READ, f"nothing reads {key}"
 
 
-def test_a_key_that_nothing_reads_would_be_found():
+def test_a_key_that_nothing_reads_would_be_detected():
     assert "train.nonsense" not in READ
     assert all("." in key or key in Recipe.model_fields for key in READ if key in all_keys())
 
@@ -135,7 +135,7 @@ def test_no_number_is_nan_or_infinite(tmp_path, value):
 # the JSON Schema ----------------------------------------------------------------------------
 
 
-def test_the_json_schema_refuses_unknown_keys_everywhere():
+def test_the_json_schema_rejects_unknown_keys_everywhere():
     assert SCHEMA["additionalProperties"] is False
     assert all(section["additionalProperties"] is False for section in SCHEMA["$defs"].values())
 

@@ -1,4 +1,4 @@
-"""The recipes that ship: they load, they explain themselves, their commands parse."""
+"""Shipped recipes: they load, their headers are complete, their commands parse."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typer.testing import CliRunner
 
 from tltool.cli.main import app
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
 from tltool.recipe.library import copy_recipe, find, shipped
 from tltool.recipe.load import load_recipe
-from tltool.workflows.recipes import check_recipes
-from tltool.workflows.unpack import first_trained_stage
+from tltool.workflows.preflight.recipe import check_recipes
+from tltool.workflows.resolve.run_spec import resolve
 
 NAMES = [name for name, _ in shipped()]
 
@@ -28,12 +27,12 @@ def test_the_promised_recipes_ship():
 def test_a_shipped_recipe_loads_under_its_own_name(name):
     recipe = load_recipe(name)
     assert recipe.name == name
-    first_trained_stage(recipe, get_backbone(recipe.model.backbone))
+    assert resolve(recipe).problems == ()
     assert check_recipes([name]) == [(name, None, [])]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_header_says_for_whom_and_gives_a_command_that_parses(
+def test_the_header_states_the_use_case_and_a_command_that_parses(
     name, tmp_path, monkeypatch, make_photos
 ):
     header = [line for line in find(name).read_text("utf-8").splitlines() if line.startswith("#")]
@@ -81,7 +80,7 @@ def test_scratch_uses_no_pretraining():
     assert recipe.train.clip_norm, "VGG16 diverges without"
 
 
-def test_alexnet_classic_is_the_papers_way():
+def test_alexnet_classic_trains_as_in_the_paper():
     recipe = load_recipe("alexnet_classic")
     train = recipe.train
     assert (train.optimizer, train.batch_size, train.weight_decay) == ("sgd", 128, 5e-4)
@@ -95,18 +94,18 @@ def test_alexnet_classic_is_the_papers_way():
     assert train.finetune.unfreeze == "all" and recipe.model.weights == "random"
 
 
-def test_what_the_others_are_made_for():
+def test_the_settings_of_the_other_recipes():
     default = load_recipe("vgg16")
     small, fine, gpu = map(load_recipe, ("small_data", "fine_grained", "gpu"))
     assert small.train.cache.views > default.train.cache.views
     assert small.train.finetune.learning_rate < default.train.finetune.learning_rate
-    assert fine.data.image_size > 224
+    assert (fine.data.image_size or 0) > 224
     assert fine.train.label_smoothing > 0
     assert (gpu.train.cache.mode, gpu.train.precision) == ("off", "auto")
     assert gpu.train.batch_size > default.train.batch_size
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_recipe_names_no_photos_of_this_machine(name):
+def test_a_shipped_recipe_names_no_data_of_this_machine(name):
     source = load_recipe(name).data.source
     assert source == ("tfds:tf_flowers" if name == "tfds_flowers" else None)

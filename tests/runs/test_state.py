@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import small_manifest
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs import state as state_module
 from tltool.runs.durable import write_durably
 from tltool.runs.lock import is_locked, locked
 from tltool.runs.manifest import read_manifest, write_manifest
+from tltool.runs.run_options import RunOptions
 from tltool.runs.state import RunState, StateFolder
 
 
@@ -86,7 +89,7 @@ def test_a_full_disk_keeps_the_state_before_and_says_what_to_do(tmp_path, monkey
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(state_module.np, "savez", full)
+    monkeypatch.setattr(np, "savez", full)
     with pytest.raises(EnvironmentProblem, match="no room") as caught:
         states.save(state_of(2))
     assert caught.value.exit_code == 5
@@ -133,14 +136,35 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 
 
 def test_a_manifest_comes_back(tmp_path):
-    facts = {"name": "käse", "seconds": {"audit": 0.1}, "export": None}
-    write_manifest(tmp_path / "manifest.json", facts)
-    assert read_manifest(tmp_path / "manifest.json") == facts
+    options = RunOptions(
+        "/käse",
+        test="/test",
+        saved_models=tmp_path,
+        weights=tmp_path / "weights.h5",
+        track=("mlflow",),
+    )
+    manifest = small_manifest(options=options, seconds={"audit": 0.1}, cached=False)
+    write_manifest(tmp_path / "manifest.json", manifest)
+    assert read_manifest(tmp_path / "manifest.json") == manifest
+
+
+@pytest.mark.parametrize("changes", [{"status": None}, {"unknown": 1}, {"options": {}}])
+def test_a_manifest_of_other_keys_is_refused(tmp_path, changes):
+    path = tmp_path / "manifest.json"
+    write_manifest(path, small_manifest())
+    document = {**json.loads(path.read_text()), **changes}
+    document = {key: value for key, value in document.items() if value is not None}
+    del document["manifest_digest"]
+    text = json.dumps(document, sort_keys=True)
+    document["manifest_digest"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match="is no manifest of a run"):
+        read_manifest(path)
 
 
 def test_a_manifest_edited_by_hand_is_refused(tmp_path):
     path = tmp_path / "manifest.json"
-    write_manifest(path, {"seed": 1})
+    write_manifest(path, small_manifest(seed=1))
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
     with pytest.raises(DataError, match="changed after the run wrote it"):
         read_manifest(path)

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import export, tiny_model
-from tests.serving.live import Live, serving, versions_of
+from tests.serving.live_server import Live, serving, versions_of
 from tltool.serving.settings import Limits, Settings
 
-LIMITS = Limits(body_bytes=2**20, pixels=1_000_000, body_seconds=2.0, header_seconds=1.0, photos=8)
+LIMITS = Limits(body_bytes=2**20, pixels=1_000_000, body_seconds=2.0, header_seconds=1.0, images=8)
 SETTINGS = Settings(limits=LIMITS, drain_seconds=0.0, poll_seconds=0.1)
 
 
@@ -31,13 +31,13 @@ def live(exported: Path) -> Iterator[Live]:
 
 @pytest.fixture(scope="session")
 def model(exported: Path) -> Callable[[list[bytes]], dict[str, Any]]:
-    """The same export asked without a server."""
+    """The outputs of the same export without a server."""
     loaded = tf.saved_model.load(str(exported))
-    ask = loaded.signatures["serving_default"]
+    signature = loaded.signatures["serving_default"]
 
-    def answers(contents: list[bytes]) -> dict[str, Any]:
-        found = ask(image_bytes=tf.constant(contents, tf.string))
-        return {name: tensor.numpy() for name, tensor in found.items()}
+    def predict(contents: list[bytes]) -> dict[str, Any]:
+        outputs = signature(image_bytes=tf.constant(contents, tf.string))
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-    answers.kept = loaded  # type: ignore[attr-defined]
-    return answers
+    predict.kept = loaded  # type: ignore[attr-defined]
+    return predict

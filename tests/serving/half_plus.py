@@ -20,7 +20,7 @@ class _HalfPlus(tf.Module):
 
 
 class _Three(tf.Module):
-    """Three named inputs, as in the documentation; what it gives tells that each arrived."""
+    """Three named inputs, as in the documentation; the outputs show that each input arrived."""
 
     @tf.function(
         input_signature=[

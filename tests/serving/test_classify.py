@@ -1,4 +1,4 @@
-"""Photos to classes, and what keeps a server whole when they are none."""
+"""POST /v1/classify: images to classes, and files that are no images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.export.tiny_classifier import NAMES, encoded
-from tests.serving.live import b64, form
+from tests.serving.live_server import b64, form
 from tltool.serving.classify import certainty
 
 
@@ -26,7 +26,7 @@ def huge_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
 
 
-def test_a_raw_body_is_one_photo(live, model):
+def test_a_raw_body_is_one_image(live, model):
     photo = encoded(1, kind="JPEG")
     answer = live.classify(photo, "image/jpeg")
     assert answer.status == 200
@@ -40,7 +40,7 @@ def test_a_raw_body_is_one_photo(live, model):
     assert sorted(one["class_name"] for one in result["top"]) == sorted(NAMES)
 
 
-def test_a_form_brings_several_photos_and_each_has_its_own_answer(live):
+def test_a_form_has_several_images_and_each_has_its_own_result(live):
     body, kind = form({"a.png": encoded(1), "note.txt": b"hello", "c.png": encoded(2), "d": b""})
     results = live.classify(body, kind).json["results"]
     assert [(one["name"], one["ok"]) for one in results] == [
@@ -53,24 +53,24 @@ def test_a_form_brings_several_photos_and_each_has_its_own_answer(live):
     assert results[3]["error"] == "the file is empty"
 
 
-def test_top_says_how_many_classes(live):
+def test_top_is_the_number_of_classes(live):
     assert len(live.classify(encoded(1), query="?top=2").json["results"][0]["top"]) == 2
     assert live.classify(encoded(1), query="?top=0").status == 400
     assert live.classify(encoded(1), query="?top=x").error.startswith("top: ")
 
 
-def test_formats_that_the_model_cannot_decode_are_turned_into_such(live):
+def test_formats_that_the_model_cannot_decode_are_converted(live):
     buffer = io.BytesIO()
     Image.open(io.BytesIO(encoded(3))).save(buffer, "TIFF")
     assert live.classify(buffer.getvalue()).json["results"][0]["ok"]
 
 
-def test_a_truncated_photo_is_no_answer(live):
+def test_a_truncated_image_is_an_error(live):
     (result,) = live.classify(encoded(1, size=(90, 90))[:500]).json["results"]
     assert result == {"name": "", "ok": False, "error": "not an image, damaged or truncated"}
 
 
-def test_no_photo_is_a_bad_request(live):
+def test_no_image_is_a_bad_request(live):
     assert live.classify(b"").status == 400
     assert live.classify(b"", "multipart/form-data; boundary=x").status == 400
     assert live.classify(b"junk", "multipart/form-data").status == 400
@@ -78,7 +78,7 @@ def test_no_photo_is_a_bad_request(live):
     assert live.classify(*form({str(n): b"x" for n in range(9)})).status == 400
 
 
-def test_too_many_pixels_are_refused_unread(live):
+def test_an_image_with_too_many_pixels_is_not_decoded(live):
     huge = huge_png(30_000)
     assert live.classify(huge).status == 413
     body, kind = form({"huge.png": huge, "good.png": encoded(1)})
@@ -89,7 +89,7 @@ def test_too_many_pixels_are_refused_unread(live):
     assert [one["ok"] for one in row] == [False, True]
 
 
-def test_too_large_a_request_is_refused(live):
+def test_a_request_that_is_too_large_gets_413(live):
     answer = live.classify(b"x" * (2**20 + 1))
     assert answer.status == 413
     assert "larger than" in answer.error
@@ -103,17 +103,17 @@ def test_confidence_in_words(confidence, words):
     assert certainty(confidence) == words
 
 
-def test_answers_are_json_that_browsers_read(live):
+def test_responses_are_json_that_browsers_can_parse(live):
     text = live.classify(encoded(1)).body.decode()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))
 
 
-def test_what_would_start_another_program_is_no_image(live):
+def test_a_format_that_needs_another_program_is_no_image(live):
     answer = live.classify(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
     assert answer.json["results"][0]["error"] == "not an image"
 
 
-def test_damage_is_told_without_a_word_about_the_server(live):
+def test_the_error_of_a_damaged_image_has_no_details_of_the_server(live):
     buffer = io.BytesIO()
     Image.effect_noise((90, 90), 90).save(buffer, "TIFF")
     answer = live.classify(buffer.getvalue()[:3000])
@@ -121,5 +121,5 @@ def test_damage_is_told_without_a_word_about_the_server(live):
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])
-def test_health_is_told_to_a_head_request(live, address):
+def test_health_checks_support_head_requests(live, address):
     assert live.ask("HEAD", address).status == 200

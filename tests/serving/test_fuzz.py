@@ -1,4 +1,4 @@
-"""Requests that nobody would write: the server answers each of them and lives on."""
+"""Fuzzing: the server responds to every request and keeps running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.export.tiny_classifier import encoded
-from tests.serving.live import form
+from tests.serving.live_server import form
 
 PHOTOS = [encoded(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "GIF", "BMP"))]
 FEW = settings(
@@ -45,34 +45,34 @@ CHECKS = [
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_requests_made_from_the_description(live, mode):
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{live.port}/openapi.json")
-    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) > 10
-    statuses = Counter(status for one in operations for status in _asked(one, mode))
+    statuses = Counter(status for one in operations for status in _statuses(one, mode))
     assert statuses.total() > 50
     if mode is GenerationMode.POSITIVE:
         assert {200, 400, 404} <= statuses.keys()
 
 
-def _asked(operation: APIOperation, mode: GenerationMode) -> list[int]:
-    """Ask an address in many ways; return the statuses of the answers."""
+def _statuses(operation: APIOperation, mode: GenerationMode) -> list[int]:
+    """Send many requests to a route; return the statuses of the responses."""
     statuses: list[int] = []
 
     @settings(FEW, max_examples=20)
     @given(operation.as_strategy(generation_mode=mode), st.booleans())
-    def ask(case: schemathesis.Case, known: bool) -> None:
-        if known:
-            there = {"name": "tiny", "version": "1"}
-            case.path_parameters = {key: there[key] for key in case.path_parameters}
+    def send(case: schemathesis.Case, existing: bool) -> None:
+        if existing:
+            values = {"name": "tiny", "version": "1"}
+            case.path_parameters = {key: values[key] for key in case.path_parameters}
         statuses.append(case.call_and_validate(checks=CHECKS).status_code)
 
-    with suppress(Unsatisfiable, SkipTest):  # an address without parameters cannot be asked wrongly
-        ask()
+    with suppress(Unsatisfiable, SkipTest):  # a route without parameters has no invalid request
+        send()
     return statuses
 
 
 @st.composite
-def spoiled(draw) -> bytes:
-    """Return an image file with some bytes changed, put in, taken out or cut off."""
+def corrupted(draw) -> bytes:
+    """Return an image file with some bytes changed, inserted, removed or cut off."""
     content = bytearray(draw(st.sampled_from(PHOTOS)))
     for _ in range(draw(st.integers(1, 8))):
         at = draw(st.integers(0, max(0, len(content) - 1)))
@@ -82,8 +82,8 @@ def spoiled(draw) -> bytes:
 
 
 @settings(FEW)
-@given(spoiled())
-def test_a_spoiled_photo_is_answered_or_refused_by_classify(live, content):
+@given(corrupted())
+def test_classify_responds_to_a_corrupted_image(live, content):
     for answer in (live.classify(content), live.classify(*form({"a": content, "b": PHOTOS[0]}))):
         assert answer.status in (200, 400, 413)
     if answer.status == 200:
@@ -91,8 +91,8 @@ def test_a_spoiled_photo_is_answered_or_refused_by_classify(live, content):
 
 
 @settings(FEW)
-@given(spoiled())
-def test_a_spoiled_photo_fails_no_other_of_its_request(live, content):
+@given(corrupted())
+def test_a_corrupted_image_does_not_affect_the_others_of_its_request(live, content):
     texts = [base64.b64encode(one).decode() for one in (content, PHOTOS[0])]
     answer = live.predict({"instances": [{"b64": text} for text in texts]})
     assert answer.status == 200
@@ -115,15 +115,15 @@ KEYS = st.sampled_from(["instances", "inputs", "signature_name"])
     st.dictionaries(KEYS, VALUES | st.sampled_from(["images", "features", "serving_default"])),
     st.sampled_from(["images", "features", "serving_default"]),
 )
-def test_any_json_is_answered_or_refused(live, document, signature):
-    for asked in (document, {"signature_name": signature, **document}):
-        answer = live.predict(json.dumps(asked).encode())
+def test_any_json_gets_a_response(live, document, signature):
+    for one in (document, {"signature_name": signature, **document}):
+        answer = live.predict(json.dumps(one).encode())
         assert answer.status in (200, 400, 413)
 
 
 @settings(FEW)
 @given(st.binary(max_size=200), st.binary(max_size=40))
-def test_any_body_is_answered_or_refused(live, body, head):
+def test_any_body_gets_a_response(live, body, head):
     kind = "multipart/form-data; boundary=" + head.decode("latin-1").translate(_VISIBLE)
     assert live.classify(body, kind).status in (200, 400, 413)
     assert live.predict(body).status == 400
@@ -132,7 +132,7 @@ def test_any_body_is_answered_or_refused(live, body, head):
 _VISIBLE = {code: "-" for code in [*range(32), *range(127, 256)]}
 
 
-def test_after_all_that_the_server_lives(live):
+def test_the_server_still_runs_after_fuzzing(live):
     assert live.get("/healthz").status == 200
     assert live.classify(PHOTOS[0]).json["results"][0]["ok"]
     assert live.thread.is_alive()

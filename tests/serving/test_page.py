@@ -1,4 +1,4 @@
-"""What the page promises without a browser: its parts fit together, and each has a name."""
+"""The web page, checked without a browser: its parts match, and controls have labels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+
+from tests.export.tiny_classifier import encoded
+from tests.serving.live_server import form
 
 
 class Page(HTMLParser):
@@ -35,11 +38,23 @@ def test_the_script_finds_every_part_that_it_asks_for(live, page):
     classes = {name for _, a in page.elements for name in (a.get("class") or "").split()}
     tags = {tag for tag, _ in page.elements}
     assert set(re.findall(r'part\("(\w+)"\)', script)) <= ids
-    wanted = re.findall(r'querySelector\("([.\w]+)"\)', script)
-    assert wanted and {one.removeprefix(".") for one in wanted} <= classes | tags
+    selectors = re.findall(r'querySelector\("([.\w]+)"\)', script)
+    assert selectors and {one.removeprefix(".") for one in selectors} <= classes | tags
 
 
-def test_what_can_be_operated_has_a_name_and_pictures_have_a_text(page):
+def test_the_script_reads_fields_that_the_api_returns(live):
+    script = live.get("/page.js").body.decode()
+    fields = {name: set(re.findall(rf"\b{name}\.(\w+)", script)) for name in ("model", "result")}
+    (model,) = live.get("/v1/models").json["models"]
+    body, kind = form({"a.png": encoded(1), "b.txt": b"junk"})
+    classified, failed = live.classify(body, kind).json["results"]
+    assert {"takes_images", "explains"} <= fields["model"] <= set(model)
+    assert {"ok", "error", "top"} <= fields["result"]
+    # the exported model has no OOD detector
+    assert fields["result"] <= {*classified, *failed, "is_known"}
+
+
+def test_controls_have_labels_and_images_have_an_alt_text(page):
     (entry,) = page.all("input")
     assert [label["for"] for label in page.all("label")] == [entry["id"]]
     assert all("alt" in image for image in page.all("img"))
@@ -47,7 +62,7 @@ def test_what_can_be_operated_has_a_name_and_pictures_have_a_text(page):
     assert "role" in next(a for _, a in page.elements if a.get("id") == "status")
 
 
-def test_phones_show_it_at_their_own_width(page):
+def test_the_viewport_is_set_for_phones(page):
     (viewport,) = [meta for meta in page.all("meta") if meta.get("name") == "viewport"]
     assert viewport["content"] == "width=device-width, initial-scale=1"
 

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API as its documentation shows it."""
+"""TensorFlow Serving's REST API: predict, metadata, status and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.export.tiny_classifier import NAMES, encoded
-from tests.serving.live import b64
+from tests.serving.live_server import b64
 
 PHOTOS = [encoded(seed) for seed in range(3)]
 ROW = {"instances": [{"image_bytes": b64(photo)} for photo in PHOTOS]}
@@ -33,18 +33,18 @@ def test_all_models_are_listed_for_a_health_check(live):
 
 
 @pytest.mark.parametrize("where", ["", "/versions/1"])
-def test_metadata_has_the_documented_form(live, where):
+def test_metadata_has_the_documented_format(live, where):
     document = live.get(f"/v1/models/tiny{where}/metadata").json
     assert document["model_spec"] == {"name": "tiny", "signature_name": "", "version": "1"}
     signatures = document["metadata"]["signature_def"]["signature_def"]
-    taken = signatures["serving_default"]["inputs"]["image_bytes"]
-    assert taken["dtype"] == "DT_STRING"
-    assert taken["tensor_shape"] == {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    tensor = signatures["serving_default"]["inputs"]["image_bytes"]
+    assert tensor["dtype"] == "DT_STRING"
+    assert tensor["tensor_shape"] == {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
     assert signatures["serving_default"]["method_name"] == "tensorflow/serving/predict"
 
 
 @pytest.mark.parametrize("where", ["", "/versions/1"])
-def test_row_form_answers_one_object_per_photo(live, model, where):
+def test_row_format_returns_one_object_per_image(live, model, where):
     answer = live.predict(ROW, where)
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
@@ -52,11 +52,11 @@ def test_row_form_answers_one_object_per_photo(live, model, where):
     predictions = answer.json["predictions"]
     assert [row["class_id"] for row in predictions] == expected["class_id"].tolist()
     assert [row["class_name"].encode() for row in predictions] == expected["class_name"].tolist()
-    given = np.array([row["probabilities"] for row in predictions], np.float32)
-    np.testing.assert_allclose(given, expected["probabilities"], atol=1e-6)
+    probabilities = np.array([row["probabilities"] for row in predictions], np.float32)
+    np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-6)
 
 
-def test_column_form_answers_one_list_per_output(live, model):
+def test_column_format_returns_one_list_per_output(live, model):
     outputs = live.predict({"inputs": {"image_bytes": [b64(p) for p in PHOTOS]}}).json["outputs"]
     expected = model(PHOTOS)
     assert set(outputs) == set(expected)
@@ -81,22 +81,22 @@ def test_a_signature_can_be_named(live):
     ]
 
 
-def test_float32_is_told_as_the_shortest_decimal(live):
+def test_float32_is_written_as_the_shortest_decimal(live):
     text = json.dumps(live.predict(ROW).json["predictions"][0]["confidence"])
     assert len(text) <= 12
 
 
-def test_one_bad_photo_does_not_fail_the_others(live, model):
+def test_one_bad_image_does_not_fail_the_others(live, model):
     row = live.predict({"instances": [b64(PHOTOS[0]), b64(b"junk"), b64(PHOTOS[1])]}).json
     assert [one["ok"] for one in row["predictions"]] == [True, False, True]
     expected = model([PHOTOS[0], b"junk", PHOTOS[1]])
     assert [one["class_id"] for one in row["predictions"]] == expected["class_id"].tolist()
 
 
-def test_more_photos_than_a_batch_are_answered_in_order(live, model):
+def test_more_images_than_a_batch_are_returned_in_order(live, model):
     photos = [encoded(seed) for seed in range(40)]
-    given = live.predict({"instances": [b64(photo) for photo in photos]}).json["predictions"]
-    assert [one["class_id"] for one in given] == model(photos)["class_id"].tolist()
+    rows = live.predict({"instances": [b64(photo) for photo in photos]}).json["predictions"]
+    assert [one["class_id"] for one in rows] == model(photos)["class_id"].tolist()
 
 
 WRONG = {
@@ -107,7 +107,7 @@ WRONG = {
     "no key": ({"foo": 1}, "Missing 'inputs' or 'instances' key"),
     "both keys": ({"inputs": [], "instances": []}, "only one of 'inputs' or 'instances'"),
     "an empty batch": ({"instances": []}, "No values in 'instances' array"),
-    "an empty column": ({"inputs": {"image_bytes": []}}, "no item"),
+    "an empty column": ({"inputs": {"image_bytes": []}}, "no items"),
     "instances no list": ({"instances": {"b64": ""}}, "to be an list/array"),
     "wrong base64": ({"instances": [{"b64": "a*b="}]}, "Unable to base64 decode"),
     "half a base64": ({"instances": [{"b64": "abcde"}]}, "Unable to base64 decode"),
@@ -127,7 +127,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("body", "message"), WRONG.values(), ids=WRONG)
-def test_a_wrong_request_is_told_in_the_error_form(live, body, message):
+def test_an_invalid_request_gets_an_error_response(live, body, message):
     answer = live.predict(body)
     assert answer.status == 400
     assert list(answer.json) == ["error"]
@@ -137,7 +137,7 @@ def test_a_wrong_request_is_told_in_the_error_form(live, body, message):
 @pytest.mark.parametrize(
     "images", [[[[["x"]]]], [[[[True, 1, 2]]]], [[[[1e400, 1, 2]]]], [[[[1, 2]]]], [[[1, 2, 3]]]]
 )
-def test_wrong_pixels_are_refused(live, images):
+def test_invalid_pixels_are_an_error(live, images):
     answer = live.predict({"signature_name": "images", "instances": images})
     assert answer.status in (200, 400)
     assert answer.status == 400 or images[0][0][0][0] == 1e400
@@ -160,7 +160,7 @@ def test_wrong_pixels_are_refused(live, images):
         ("DELETE", "/v1/classify", 405, "Method Not Allowed"),
     ],
 )
-def test_a_wrong_address_is_told_in_the_error_form(live, method, path, status, message):
+def test_an_invalid_url_gets_an_error_response(live, method, path, status, message):
     answer = live.ask(method, path, b"{}")
     assert (answer.status, list(answer.json)) == (status, ["error"])
     assert message in answer.error

@@ -1,4 +1,4 @@
-"""What TensorBoard and MLflow are told of a run, read back."""
+"""What TensorBoard and MLflow record of a run, read back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = (
     "train.head.epochs=2",
     "train.finetune.epochs=1",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1, 1]",
+    "train.probe.c_values=[0.1, 1]",
     "train.cache=on",
     "export.enabled=false",
 )
@@ -44,8 +44,8 @@ MEASURES = (
 
 
 @dataclass
-class Hearing(SilentObserver):
-    """Remembers epochs and warnings."""
+class RecordingObserver(SilentObserver):
+    """Records epochs and warnings."""
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Hearing(SilentObserver):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Have MLflow keep its runs in a folder for these tests."""
+    """Make MLflow store its runs in a folder for these tests."""
     uri = (tmp_path_factory.mktemp("mlflow") / "mlruns").as_uri()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -71,11 +71,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Tracked:
-    """A real run that both trackers heard."""
+    """A real run that both trackers recorded."""
 
     run: RunLayout
     metrics: dict
-    heard: Hearing
+    recorded: RecordingObserver
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +88,15 @@ def done(tmp_path_factory: pytest.TempPathFactory, store: str) -> Tracked:
         for number in range(8):
             shade = tuple(min(255, part + 3 * number) for part in colour)
             Image.new("RGB", (40, 40), shade).save(folder / "photos" / label / f"{number}.png")
-    run, heard = RunLayout(folder / "run"), Hearing()
+    run, recorded = RunLayout(folder / "run"), RecordingObserver()
     result = finetune(
         folder / "photos",
         recipe=load_recipe("vgg16", SETTINGS),
         out=run.folder,
         track=["mlflow"],
-        observer=heard,
+        observer=recorded,
     )
-    return Tracked(run, dict(result.metrics), heard)
+    return Tracked(run, dict(result.metrics), recorded)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def run(tmp_path: Path) -> RunLayout:
 
 
 def tensorboard_of(run: RunLayout):
-    """Return what TensorBoard's own reader makes of the event files."""
+    """Return the event files as read by TensorBoard's own reader."""
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     accumulator = reading.EventAccumulator(str(run.folder / "tensorboard"))
     return accumulator.Reload()
@@ -120,8 +120,8 @@ def mlflow_of(run: RunLayout):
     client = pytest.importorskip("mlflow").MlflowClient()
     (experiment,) = client.search_experiments(filter_string="name = 'tltool'")
     runs = client.search_runs([experiment.experiment_id])
-    (found,) = [one for one in runs if one.data.tags["tltool.run"] == str(run.folder)]
-    return client, found
+    (logged,) = [one for one in runs if one.data.tags["tltool.run"] == str(run.folder)]
+    return client, logged
 
 
 def steps_of(run: RunLayout, tag: str) -> list[int]:
@@ -129,8 +129,8 @@ def steps_of(run: RunLayout, tag: str) -> list[int]:
 
 
 def mlflow_steps_of(run: RunLayout, name: str) -> list[int]:
-    client, found = mlflow_of(run)
-    return [metric.step for metric in client.get_metric_history(found.info.run_id, name)]
+    client, logged = mlflow_of(run)
+    return [metric.step for metric in client.get_metric_history(logged.info.run_id, name)]
 
 
 def train(observer: Observer, epochs: range) -> None:
@@ -140,8 +140,8 @@ def train(observer: Observer, epochs: range) -> None:
 
 
 def test_the_trackers_of_a_real_run_give_no_warning(done: Tracked):
-    assert done.heard.warnings == []
-    assert len(done.heard.epochs) == 4
+    assert done.recorded.warnings == []
+    assert len(done.recorded.epochs) == 4
 
 
 def test_tracking_changes_no_number(done: Tracked):
@@ -153,7 +153,7 @@ def test_tracking_changes_no_number(done: Tracked):
     assert result.metrics == done.metrics
 
 
-def test_tensorboard_has_every_measure_of_every_epoch(done: Tracked):
+def test_tensorboard_has_every_metric_of_every_epoch(done: Tracked):
     tags = set(tensorboard_of(done.run).Tags()["scalars"])
     assert {f"{phase}/{name}" for phase in ("head", "finetune") for name in MEASURES} <= tags
     assert {"probe/val_loss", "probe/val_accuracy"} <= tags
@@ -161,50 +161,50 @@ def test_tensorboard_has_every_measure_of_every_epoch(done: Tracked):
     assert steps_of(done.run, "head/val_loss") == [1, 2]
     assert steps_of(done.run, "finetune/val_loss") == [1]
     values = [event.value for event in tensorboard_of(done.run).Scalars("head/val_loss")]
-    assert values == pytest.approx([epoch["val_loss"] for epoch in done.heard.epochs[1:3]])
+    assert values == pytest.approx([epoch["val_loss"] for epoch in done.recorded.epochs[1:3]])
 
 
-def test_tensorboard_has_the_final_figures_the_plots_and_the_recipe(done: Tracked):
-    found = tensorboard_of(done.run)
-    (accuracy,) = found.Scalars("final/accuracy")
+def test_tensorboard_has_the_final_metrics_the_plots_and_the_recipe(done: Tracked):
+    events = tensorboard_of(done.run)
+    (accuracy,) = events.Scalars("final/accuracy")
     assert accuracy.value == pytest.approx(done.metrics["accuracy"]["value"])
-    (table,) = found.Tensors("final")
+    (table,) = events.Tensors("final")
     low = done.metrics["accuracy"]["low"]
     assert f"| accuracy_low | {low:.6g} |" in table.tensor_proto.string_val[0].decode()
-    (plot,) = found.Images("plots/confusion_matrix")
+    (plot,) = events.Images("plots/confusion_matrix")
     path = done.run.plots / "confusion_matrix.png"
     assert plot.encoded_image_string == path.read_bytes()
     with Image.open(path) as image:
         assert (plot.width, plot.height) == image.size
-    (recipe,) = found.Tensors("recipe")
+    (recipe,) = events.Tensors("recipe")
     assert b"    backbone: tiny_vgg\n" in recipe.tensor_proto.string_val[0]
-    assert found.SummaryMetadata("recipe").plugin_data.plugin_name == "text"
+    assert events.SummaryMetadata("recipe").plugin_data.plugin_name == "text"
 
 
 def test_mlflow_has_the_recipe_as_parameters(done: Tracked):
-    _, found = mlflow_of(done.run)
-    assert found.data.params["model.backbone"] == "tiny_vgg"
-    assert found.data.params["train.head.epochs"] == "2"
-    assert found.data.params["augment.mixup"] == "auto"
+    _, logged = mlflow_of(done.run)
+    assert logged.data.params["model.backbone"] == "tiny_vgg"
+    assert logged.data.params["train.head.epochs"] == "2"
+    assert logged.data.params["augment.mixup"] == "auto"
 
 
-def test_mlflow_has_every_epoch_and_the_end(done: Tracked):
-    client, found = mlflow_of(done.run)
-    history = client.get_metric_history(found.info.run_id, "head/val_loss")
+def test_mlflow_has_every_epoch_and_the_status(done: Tracked):
+    client, logged = mlflow_of(done.run)
+    history = client.get_metric_history(logged.info.run_id, "head/val_loss")
     assert [metric.step for metric in history] == [1, 2]
-    wanted = [epoch["val_loss"] for epoch in done.heard.epochs[1:3]]
-    assert [metric.value for metric in history] == pytest.approx(wanted)
-    assert found.data.metrics["final/accuracy"] == done.metrics["accuracy"]["value"]
-    assert found.data.metrics["final/accuracy_low"] == done.metrics["accuracy"]["low"]
-    assert found.info.status == "FINISHED"
-    assert found.info.run_name == done.run.folder.name
+    expected = [epoch["val_loss"] for epoch in done.recorded.epochs[1:3]]
+    assert [metric.value for metric in history] == pytest.approx(expected)
+    assert logged.data.metrics["final/accuracy"] == done.metrics["accuracy"]["value"]
+    assert logged.data.metrics["final/accuracy_low"] == done.metrics["accuracy"]["low"]
+    assert logged.info.status == "FINISHED"
+    assert logged.info.run_name == done.run.folder.name
 
 
 def test_mlflow_has_the_files(done: Tracked):
-    client, found = mlflow_of(done.run)
-    names = {entry.path for entry in client.list_artifacts(found.info.run_id)}
+    client, logged = mlflow_of(done.run)
+    names = {entry.path for entry in client.list_artifacts(logged.info.run_id)}
     assert names == {"recipe.yaml", "metrics.json", "history.csv", "plots"}
-    plots = {entry.path for entry in client.list_artifacts(found.info.run_id, "plots")}
+    plots = {entry.path for entry in client.list_artifacts(logged.info.run_id, "plots")}
     assert plots == {f"plots/{path.name}" for path in done.run.plots.glob("*.png")}
 
 
@@ -224,17 +224,17 @@ def test_a_resumed_run_repeats_no_step(run: RunLayout, store: str, track: list[s
 
 @pytest.mark.usefixtures("socket_disabled")
 def test_no_connection_is_opened(run: RunLayout, store: str):
-    heard = Hearing()
-    with tracked(run, heard, tensorboard=True, track=["mlflow"]) as observer:
+    recorded = RecordingObserver()
+    with tracked(run, recorded, tensorboard=True, track=["mlflow"]) as observer:
         train(observer, range(1, 2))
-    assert heard.warnings == []
+    assert recorded.warnings == []
     assert mlflow_steps_of(run, "head/loss") == [1]
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt(), "KILLED"), (OSError("disk"), "FAILED")]
 )
-def test_mlflow_hears_how_a_run_ended(
+def test_mlflow_has_the_status_of_a_run_that_failed(
     run: RunLayout, store: str, error: BaseException, status: str
 ):
     with (
@@ -246,7 +246,7 @@ def test_mlflow_hears_how_a_run_ended(
     assert mlflow_of(run)[1].info.status == status
 
 
-def test_nothing_is_written_for_a_run_that_computed_nothing(run: RunLayout, store: str):
+def test_nothing_is_written_for_a_run_without_an_epoch(run: RunLayout, store: str):
     before = sorted(run.folder.iterdir())
     with (
         pytest.raises(Interrupted),
@@ -268,7 +268,7 @@ def broken_mlflow(run: RunLayout, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("breaks", "title"), [(broken_tensorboard, "TensorBoard"), (broken_mlflow, "MLflow")]
 )
-def test_a_tracker_that_fails_is_told_of_once_and_the_run_goes_on(
+def test_a_failing_tracker_gives_one_warning_and_the_run_continues(
     run: RunLayout,
     store: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -276,12 +276,12 @@ def test_a_tracker_that_fails_is_told_of_once_and_the_run_goes_on(
     title: str,
 ):
     breaks(run, monkeypatch)
-    heard = Hearing()
-    with tracked(run, heard, tensorboard=True, track=["mlflow"]) as observer:
+    recorded = RecordingObserver()
+    with tracked(run, recorded, tensorboard=True, track=["mlflow"]) as observer:
         train(observer, range(1, 4))
-    assert len(heard.epochs) == 3
-    (warning,) = heard.warnings
-    assert warning.startswith(f"{title} hears no more of this run, which goes on: ")
+    assert len(recorded.epochs) == 3
+    (warning,) = recorded.warnings
+    assert warning.startswith(f"{title} failed and is disabled; the run continues: ")
 
 
 def test_tensorboard_writes_into_folders_whose_names_are_not_utf8(run: RunLayout):
@@ -290,11 +290,11 @@ def test_tensorboard_writes_into_folders_whose_names_are_not_utf8(run: RunLayout
         run.folder.rename(odd)
     except OSError:
         pytest.skip("this file system takes no such name")
-    heard = Hearing()
+    recorded = RecordingObserver()
     for epochs in (range(1, 3), range(2, 5)):  # the second one reads what the first has written
-        with tracked(RunLayout(odd), heard, tensorboard=True, track=[]) as observer:
+        with tracked(RunLayout(odd), recorded, tensorboard=True, track=[]) as observer:
             train(observer, epochs)
-    assert heard.warnings == []
+    assert recorded.warnings == []
     steps = [step for tag, step in written_steps(odd / "tensorboard") if tag == "head/loss"]
     assert sorted(steps) == [1, 2, 3, 4]
 
@@ -305,19 +305,19 @@ def test_no_tensorboard_means_none(run: RunLayout):
     assert not (run.folder / "tensorboard").exists()
 
 
-def test_a_missing_mlflow_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+def test_the_error_of_a_missing_mlflow_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(EnvironmentProblem) as problem:
         check_trackers(["mlflow"], offline=False)
     assert problem.value.hint == "pip install 'tltool[mlflow]'"
 
 
-def test_an_unknown_tracker_is_refused():
+def test_an_unknown_tracker_is_an_error():
     with pytest.raises(UsageError, match="Did you mean 'mlflow'"):
         check_trackers(["mlfow"], offline=False)
 
 
-def test_a_server_is_refused_offline(monkeypatch: pytest.MonkeyPatch, store: str):
+def test_a_tracking_server_is_an_error_offline(monkeypatch: pytest.MonkeyPatch, store: str):
     check_trackers(["mlflow"], offline=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
     check_trackers(["mlflow"], offline=False)
@@ -328,7 +328,7 @@ def test_a_server_is_refused_offline(monkeypatch: pytest.MonkeyPatch, store: str
         check_trackers(["mlflow"], offline=False)
 
 
-def test_a_database_needs_the_whole_mlflow(monkeypatch: pytest.MonkeyPatch):
+def test_a_database_needs_the_full_mlflow_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(EnvironmentProblem, match="sqlite"):
@@ -342,18 +342,18 @@ def test_a_password_in_the_address_stays_out_of_the_run_folder(monkeypatch: pyte
     assert public_uri() == "file:///data/mlruns"
 
 
-def test_figures_and_parameters_are_flat():
+def test_metrics_and_parameters_are_flattened():
     metrics = {"n": 3, "accuracy": {"value": 0.5, "low": 0.1}, "probe": None, "rows": [[1]]}
     assert final_figures(metrics) == {
         "final/n": 3.0,
         "final/accuracy": 0.5,
         "final/accuracy_low": 0.1,
     }
-    settings = {"name": "a", "train": {"ema": 0.5, "probe": {"strengths": [1, 2], "on": True}}}
+    settings = {"name": "a", "train": {"ema": 0.5, "probe": {"c_values": [1, 2], "on": True}}}
     assert dict(flattened(settings)) == {
         "name": "a",
         "train.ema": "0.5",
-        "train.probe.strengths": "[1, 2]",
+        "train.probe.c_values": "[1, 2]",
         "train.probe.on": "true",
     }
 

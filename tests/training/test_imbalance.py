@@ -1,11 +1,11 @@
-"""Weights of classes and photos, against counting."""
+"""Weights of classes and images, against counting."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tltool.training.imbalance import loss_weights, mean_labels, photo_weights
+from tltool.training.imbalance import image_weights, loss_weights, mean_labels
 
 NUMBERS = np.array([0] * 8 + [1] * 2 + [2] * 5)
 ONE_HOT = np.eye(3, dtype=np.float32)[NUMBERS]
@@ -26,7 +26,7 @@ def test_equal_classes_need_no_weights():
     assert loss_weights("weights", NUMBERS[[0, 8]], ONE_HOT[[0, 8], :2]) is None
 
 
-def test_weights_of_photos_are_brought_to_a_mean_of_one():
+def test_image_weights_are_normalised_to_a_mean_of_one():
     labels = ONE_HOT * np.linspace(1, 3, 15, dtype=np.float32)[:, None]
     found = loss_weights("none", NUMBERS, labels)
     assert found.tolist() == pytest.approx([0.5, 0.5, 0.5])
@@ -34,14 +34,14 @@ def test_weights_of_photos_are_brought_to_a_mean_of_one():
     assert loss_weights("none", NUMBERS, labels / 2).tolist() == pytest.approx([1, 1, 1])
 
 
-def test_classes_count_the_same_with_weights_of_photos_too():
+def test_classes_count_equally_with_image_weights_too():
     labels = ONE_HOT * np.linspace(1, 3, 15, dtype=np.float32)[:, None]
     found = loss_weights("weights", NUMBERS, labels)
     assert (labels * found).sum(axis=0).tolist() == pytest.approx([5, 5, 5])
 
 
 def test_views_blended_before_the_draw_are_made_up_for():
-    # every photo is half its own class and half class 0, in one of two views
+    # every image is half its own class and half class 0, in one of two views
     mixed = (ONE_HOT + np.eye(3)[[0] * 15]) / 2
     order = np.random.default_rng(0).permutation(15)
     labels = mean_labels([np.arange(15), order], [ONE_HOT, mixed[order]])
@@ -51,8 +51,8 @@ def test_views_blended_before_the_draw_are_made_up_for():
     assert found.tolist() == pytest.approx((1 / 3 / share).tolist())
 
 
-def test_a_photo_counts_by_its_class_and_its_own_weight():
+def test_an_image_counts_by_its_class_weight_and_its_own():
     labels = ONE_HOT * 2
-    found = photo_weights(np.array([0.5, 1, 4], np.float32), labels)
+    found = image_weights(np.array([0.5, 1, 4], np.float32), labels)
     assert found.tolist() == pytest.approx([1.0] * 8 + [2.0] * 2 + [8.0] * 5)
-    assert photo_weights(None, labels) is None
+    assert image_weights(None, labels) is None

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group, make_optimizer, set_rate
-from tltool.training.schedules import Schedule
 
 
 def loss_by_hand(labels, logits, weights, smoothing, gamma):
@@ -67,8 +67,8 @@ def test_the_focal_loss_is_that_of_keras():
     np.testing.assert_allclose(plain(labels, logits, None, 0.1, 1.5), theirs, rtol=1e-4)
 
 
-def test_smoothing_does_not_make_a_small_class_likely_in_photos_of_a_large_one():
-    # the least loss of a photo is at its target: the smoothed label, whatever the weights
+def test_smoothing_does_not_make_a_small_class_likely_in_images_of_a_large_one():
+    # the least loss of an image is at its target: the smoothed label, whatever the weights
     target = np.array([0.95, 0.05])
     at_target = plain([[1, 0]], [np.log(target)], (0.505, 50.5), 0.1)[0]
     for moved in ([0.9, 0.1], [0.97, 0.03], [0.5, 0.5]):
@@ -85,7 +85,7 @@ def test_a_blend_counts_as_its_parts_each_with_its_own_weight():
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])
-def test_a_photo_that_is_quite_sure_has_a_finite_gradient(gamma):
+def test_a_confident_image_has_a_finite_gradient(gamma):
     logits = tf.constant([[200.0, -200.0]])
     with tf.GradientTape() as tape:
         tape.watch(logits)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.training.measure import loss_and_accuracy
 from tltool.training.probe import Probe, fit_probe
+from tltool.training.validation import loss_and_accuracy
 
 
 def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -19,9 +19,9 @@ def data(classes: int, n: int = 120, width: int = 6) -> tuple[np.ndarray, np.nda
 
 
 def fit(features: np.ndarray, labels: np.ndarray, **changes: object) -> Probe:
-    options = {"classes": int(labels.max()) + 1, "strengths": [0.1], "folds": 3}
+    options = {"classes": int(labels.max()) + 1, "c_values": [0.1], "folds": 3}
     options |= {"weights": None, "seed": 0} | changes
-    return fit_probe(features, labels, **options)  # type: ignore[arg-type]
+    return fit_probe(features, labels, **options)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -45,7 +45,7 @@ def test_a_feature_that_one_training_image_has_costs_no_other_image_its_log_loss
     features[:, -1] = 0
     features[0, -1] = 0.001  # near-dead in the training images
     features[500::10, -1] = 0.02
-    how = {"strengths": [0.01, 0.1, 1], "folds": 5}
+    how = {"c_values": [0.01, 0.1, 1], "folds": 5}
     reached = []
     for columns in (slice(None), slice(-1)):  # with it, without it
         probe = fit(features[:500, columns], labels[:500], **how)
@@ -61,7 +61,7 @@ def test_each_fold_is_standardised_by_its_own_training_images():
     labels = np.arange(200) % 2
     features = (np.random.default_rng(0).normal(0, 1, (200, 1)) + 6 * labels[:, None]) / 3
     features[1] = 1e6  # a training image of one fold alone; its class has the larger values
-    probe = fit(features.astype(np.float32), labels, strengths=[1.0], folds=2)
+    probe = fit(features.astype(np.float32), labels, c_values=[1.0], folds=2)
     assert probe.loss < 0.75 * np.log(2)  # one fold at ln 2, the other near 0
 
 
@@ -73,7 +73,7 @@ def test_two_classes_are_a_softmax_of_half_the_weights():
     assert probe.bias.shape == (2,)
 
 
-def test_a_feature_that_never_changes_gets_no_weight():
+def test_a_constant_feature_gets_no_weight():
     features, labels = data(3)
     features[:, 2] = 7.0
     probe = fit(features, labels)
@@ -91,12 +91,12 @@ def test_features_without_any_content_give_the_shares_of_the_classes():
 def test_cross_validation_chooses_a_strong_penalty_for_noise():
     rng = np.random.default_rng(0)
     features, labels = rng.normal(0, 1, (60, 50)).astype(np.float32), np.arange(60) % 2
-    assert fit(features, labels, strengths=[1e-4, 1.0, 100.0]).strength == 1e-4
+    assert fit(features, labels, c_values=[1e-4, 1.0, 100.0]).strength == 1e-4
 
 
-def test_cross_validation_tells_an_honest_accuracy():
+def test_cross_validation_gives_an_unbiased_accuracy():
     features, labels = data(3)
-    probe = fit(features, labels, strengths=[0.01, 1.0], folds=5)
+    probe = fit(features, labels, c_values=[0.01, 1.0], folds=5)
     own = loss_and_accuracy(probe.logits(features), labels)
     assert 0.4 < probe.accuracy <= own["val_accuracy"] + 0.05
     assert own["val_loss"] < probe.loss < np.log(3)
@@ -114,11 +114,11 @@ def test_balanced_weights_help_the_rare_class():
     assert found[1] > found[0]
 
 
-def test_a_photo_of_weight_two_counts_as_two_photos():
+def test_an_image_of_weight_two_counts_as_two_images():
     features, labels = data(2, n=20)
     twice = np.concatenate([features, features[:5]]), np.concatenate([labels, labels[:5]])
     # one strength, so that nothing but the fit is compared; it standardises by what it is given
-    strength = {"strengths": (0.1,), "folds": 2}
+    strength = {"c_values": (0.1,), "folds": 2}
     weights = np.where(np.arange(len(labels)) < 5, 2.0, 1.0)
     weighted = fit(features, labels, weights=weights, **strength)
     np.testing.assert_allclose(
@@ -127,12 +127,12 @@ def test_a_photo_of_weight_two_counts_as_two_photos():
     assert not np.allclose(weighted.kernel, fit(features, labels, **strength).kernel, atol=1e-4)
 
 
-def test_one_photo_per_class_is_enough_to_go_on():
+def test_one_image_per_class_is_enough_to_continue():
     features, labels = data(3, n=3)
     assert np.isfinite(fit(features, labels).kernel).all()
 
 
 def test_the_same_seed_gives_the_same_probe():
     features, labels = data(3)
-    first, second = (fit(features, labels, strengths=[0.01, 0.1, 1]) for _ in range(2))
+    first, second = (fit(features, labels, c_values=[0.01, 0.1, 1]) for _ in range(2))
     np.testing.assert_array_equal(first.kernel, second.kernel)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tltool.errors import UsageError
-from tltool.models.backbones import get_backbone
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
-from tltool.weights.convert import load_weights
-from tltool.weights.formats import read_layers, write_keras_h5
+from tltool.weights.load_weights import load_weights
+from tltool.weights.weights_formats import read_layers, write_keras_h5
 
 Extractor = Callable[..., keras.Model]
 
@@ -69,7 +69,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def onnx_model(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """Return an ONNX model that holds nothing but these float32 initialisers."""
+    """Return an ONNX model with only these float32 initialisers."""
     graph = b"".join(message(5, onnx_tensor(name, array)) for name, array in tensors.items())
     return varint(1 << 3) + varint(8) + message(7, graph)
 
@@ -187,7 +187,7 @@ def test_a_missing_layer_is_named(tmp_path: Path) -> None:
         load_weights(extractor("tiny_vgg"), tmp_path / "w.h5", backbone="tiny_vgg")
 
 
-def test_a_deeper_relative_is_refused_although_all_layers_are_there(tmp_path: Path) -> None:
+def test_weights_of_a_deeper_network_are_an_error_although_all_layers_exist(tmp_path: Path) -> None:
     model = extractor("tiny_vgg")
     layers = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     write_keras_h5(tmp_path / "w.h5", layers | {"block3_conv2": [np.zeros((3, 3, 32, 32))]})
@@ -195,7 +195,7 @@ def test_a_deeper_relative_is_refused_although_all_layers_are_there(tmp_path: Pa
         load_weights(model, tmp_path / "w.h5", backbone="tiny_vgg")
 
 
-def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     model = extractor("tiny_vgg")
     layers = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     layers["block3_conv1"][1][0] = np.nan

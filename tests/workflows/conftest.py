@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import merged
+from tests.conftest import WITH_EXTRAS, WITHOUT_EXTRAS, merged
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
@@ -22,9 +22,9 @@ TINY = (
     "train.head.epochs=2",
     "train.finetune.epochs=2",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1, 1]",
+    "train.probe.c_values=[0.1, 1]",
     "train.cache=on",
-    "evaluate.report=false",  # a second that few tests need
+    *WITHOUT_EXTRAS,
     "export.enabled=false",
 )
 CLASSES = ("green apple", "kaki 柿", "plum")
@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: its photos, what ``finetune`` returned, and the photos' digests before."""
+    """A finished run: its images, what ``finetune`` returned, and the images' digests before."""
 
     photos: Path
     result: FinetuneResult
@@ -76,9 +76,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     photos = write_fruit(folder / "photos", n=14)
     before = contents(photos)
-    recipe = load_recipe(
-        "vgg16", merged(*TINY, "name=fruit", "export.enabled=true", "evaluate.report=true")
-    )
+    recipe = load_recipe("vgg16", merged(*TINY, *WITH_EXTRAS, "name=fruit", "export.enabled=true"))
     result = finetune(
         photos, recipe=recipe, out=folder / "run", saved_models=folder / "saved_models"
     )
@@ -98,7 +96,7 @@ def finetune_tiny(tmp_path: Path) -> Callable[..., FinetuneResult]:
     def run(photos: Path, *settings: str, **options: object) -> FinetuneResult:
         recipe = load_recipe("vgg16", merged(*TINY, *settings))
         out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-        return finetune(photos, recipe=recipe, out=out, **options)  # type: ignore[arg-type]
+        return finetune(photos, recipe=recipe, out=out, **options)
 
     return run
 

@@ -77,7 +77,7 @@ def watch(child: int, run: Path) -> list[float]:
 
 
 def kill_within(child: int, run: Path, line: int, delay: float) -> bool:
-    """Kill a child ``delay`` seconds after its log has ``line`` lines; tell whether it ended."""
+    """Kill a child ``delay`` seconds after its log has ``line`` lines; return whether it ended."""
     while not ended(child) and len(said(run)) < line:
         time.sleep(0.002)
     until = time.monotonic() + delay

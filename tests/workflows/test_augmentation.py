@@ -1,4 +1,4 @@
-"""Augmentation of a run: the policy that the number of photos chooses, and changes of features."""
+"""Augmentation of a run: the policy that the number of images chooses, and changes of features."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workflows.conftest import merged
+from tests.conftest import merged
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
-from tltool.recipe.augment import AugmentSection
+from tltool.recipe.augment_section import AugmentSection
+from tltool.recipe.augmentation_policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe
-from tltool.recipe.policies import MIXUP_PAYS, OFF, POLICIES
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.augmentation import (
-    augment_spec,
-    check_maps,
-    feature_spec,
-    one_by_one,
-    settled,
-)
 from tltool.workflows.finetune import finetune
-from tltool.workflows.recipes import check_names
+from tltool.workflows.preflight.augmentation import feature_map_problems
+from tltool.workflows.preflight.recipe import check_recipe
+from tltool.workflows.resolve.augmentation import (
+    augment_spec,
+    feature_spec,
+    resolve_augmentation,
+    single_transforms,
+)
+from tltool.workflows.resolve.run_spec import resolve
 
 FEATURES = (
     "augment.feature_mixup.alpha=0.4",
     "augment.feature_cutmix.alpha=1",
-    "augment.feature_noise.deviation=0.2",
+    "augment.feature_noise.stddev=0.2",
     "augment.mixstyle.probability=1",
     "augment.mix_off_epochs=1",
 )
@@ -40,10 +41,10 @@ class Listener(SilentObserver):
     """Keeps every sentence."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.output: list[str] = []
 
     def on_message(self, text: str, *, level: str = "info") -> None:
-        self.told.append(text)
+        self.output.append(text)
 
 
 def first_losses(run: Path) -> dict[str, str]:
@@ -54,21 +55,21 @@ def first_losses(run: Path) -> dict[str, str]:
 def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     fruit, tmp_path, tiny_settings
 ):
-    runs, told = {}, {}
+    runs, output = {}, {}
     for name, settings in {"plain": (), "changed": FEATURES}.items():
         listener = Listener()
-        recipe = load_recipe("vgg16", merged(*tiny_settings, *settings))
+        recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", *settings))
         out = tmp_path / name
         runs[name] = finetune(fruit, recipe=recipe, out=out, observer=listener).run
-        told[name] = listener.told
-    why = "training photos; mixup pays from 5,000 on"
-    assert any(text.startswith("augmentation: light (") and why in text for text in told["plain"])
-    noted = read_manifest(runs["plain"] / "manifest.json")["augmentation"]
+        output[name] = listener.output
+    why = "training images; mixup needs 5,000"
+    assert any(text.startswith("augmentation: light (") and why in text for text in output["plain"])
+    noted = read_manifest(runs["plain"] / "manifest.json").augmentation
     assert noted["policy"] == "light"
     assert why in noted["why"]
     light = "flip horizontal, crop (min_area 0.6, max_aspect 1.25)"
     assert noted["changes"] == light
-    assert any(text.endswith(f"): {light}") for text in told["plain"])
+    assert any(text.endswith(f"): {light}") for text in output["plain"])
     plain, changed = first_losses(runs["plain"]), first_losses(runs["changed"])
     assert plain["head"] != changed["head"]
     assert plain["finetune"] != changed["finetune"]
@@ -79,13 +80,13 @@ def test_a_run_names_changes_that_no_policy_has(fruit, tmp_path, tiny_settings):
     more = ("train.finetune.epochs=0", "augment.policy=none", "augment.rotation.degrees=9")
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
     finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
-    assert "augmentation: rotation (degrees 9) (as the recipe says)" in listener.told
+    assert "augmentation: rotation (degrees 9) (as the recipe says)" in listener.output
 
 
 def test_the_number_of_photos_chooses_the_policy():
     section = load_recipe("vgg16", ["augment.blur={}"]).augment
-    few, why_few = settled(section, MIXUP_PAYS - 1)
-    many, why_many = settled(section, MIXUP_PAYS)
+    few, why_few = resolve_augmentation(section, MIXUP_PAYS - 1)
+    many, why_many = resolve_augmentation(section, MIXUP_PAYS)
     assert (few.policy, many.policy) == ("light", "medium")
     assert (why_few.policy, why_many.policy) == ("light", "medium")
     assert not augment_spec(few).mixes
@@ -105,35 +106,48 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
         for number in range(8):
             pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
-    settings = ("train.head.epochs=1", "train.finetune.epochs=0", "train.cache.views=2")
+    settings = (
+        "augment.policy=auto",
+        "train.head.epochs=1",
+        "train.finetune.epochs=0",
+        "train.cache.views=2",
+    )
     listener = Listener()
     result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
-    noted = read_manifest(result.run / "manifest.json")["augmentation"]
+    noted = read_manifest(result.run / "manifest.json").augmentation
     assert noted["policy"] == "light"
     assert ("no mirror images" in noted["why"]) is not mirrored
     assert ("flip horizontal" in noted["changes"]) is mirrored
-    assert f"augmentation: light ({noted['why']}): {noted['changes']}" in listener.told
+    assert f"augmentation: light ({noted['why']}): {noted['changes']}" in listener.output
 
 
 def test_what_a_recipe_says_about_mirror_images_stands():
     for flip in ("none", "horizontal", "vertical"):
         section = load_recipe("vgg16", [f"augment.flip={flip}"]).augment
-        assert settled(section, 10, signs=True)[0].flip == flip
+        assert resolve_augmentation(section, 10, looks_like_text=True)[0].flip == flip
     plain = load_recipe("vgg16").augment
-    assert [settled(plain, n, signs=True)[0].flip for n in (10, 10**6)] == ["none", "none"]
-    assert settled(plain, 10, signs=True)[0].crop == settled(plain, 10)[0].crop
+    assert [resolve_augmentation(plain, n, looks_like_text=True)[0].flip for n in (10, 10**6)] == [
+        "none",
+        "none",
+    ]
+    assert (
+        resolve_augmentation(plain, 10, looks_like_text=True)[0].crop
+        == resolve_augmentation(plain, 10)[0].crop
+    )
     light = load_recipe("vgg16", ["augment.policy=light"]).augment
-    assert settled(light, 10, signs=True)[0].flip == "horizontal"
+    assert resolve_augmentation(light, 10, looks_like_text=True)[0].flip == "horizontal"
 
 
 def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
     section = load_recipe("vgg16", ["augment.policy=strong"]).augment
-    assert settled(section, 10)[0] == settled(section, 10**6)[0] == section
+    assert (
+        resolve_augmentation(section, 10)[0] == resolve_augmentation(section, 10**6)[0] == section
+    )
     assert augment_spec(load_recipe("vgg16", ["augment.policy=none"]).augment).identity
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "output"),
     [
         (("augment.feature_mixup={}", "train.cache=off"), "augment.feature_mixup changes cached"),
         (("augment.mixstyle={}", "train.finetune.unfreeze=all"), "augment.mixstyle changes cached"),
@@ -145,9 +159,9 @@ def test_a_policy_by_name_does_not_depend_on_the_number_of_photos():
         ),
     ],
 )
-def test_changes_of_features_that_no_phase_could_make_are_refused(settings, told):
-    with pytest.raises(UsageError, match=told) as caught:
-        check_names(load_recipe("vgg16", settings))
+def test_changes_of_features_that_no_phase_could_make_are_refused(settings, output):
+    with pytest.raises(UsageError, match=output) as caught:
+        check_recipe(resolve(load_recipe("vgg16", settings)))
     assert caught.value.hint
     assert "\n" not in caught.value.message
 
@@ -155,9 +169,10 @@ def test_changes_of_features_that_no_phase_could_make_are_refused(settings, told
 @pytest.mark.parametrize("name", ["feature_cutmix", "mixstyle"])
 def test_maps_of_one_position_are_refused(name):
     recipe = load_recipe("vgg16", [f"augment.{name}={{}}"])
-    check_maps(recipe, 2, 1)
-    with pytest.raises(UsageError, match=f"augment.{name} needs feature maps of more than 1x1"):
-        check_maps(recipe, 1, 1)
+    changes = resolve(recipe).feature_changes
+    assert list(feature_map_problems(changes, height=2, width=1)) == []
+    (problem,) = feature_map_problems(changes, height=1, width=1)
+    assert f"augment.{name} needs feature maps of more than 1x1" in problem.message
 
 
 @pytest.mark.parametrize("settings", [("train.cache.views=1",), ("train.head.epochs=0",)])
@@ -166,7 +181,7 @@ def test_a_policy_that_no_phase_ever_sees_is_told(fruit, tmp_path, tiny_settings
     more = ("train.finetune.epochs=0", "train.head.epochs=1", "augment.policy=medium", *settings)
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
     finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
-    assert any(text.startswith("augmentation: none (") for text in listener.told)
+    assert any(text.startswith("augmentation: none (") for text in listener.output)
 
 
 ALL_ON = {name: {} for name in OFF if name != "flip"} | {
@@ -188,7 +203,7 @@ def with_value(key: str, value: object) -> AugmentSection:
     return AugmentSection.model_validate(tree)
 
 
-def made_of(section: AugmentSection) -> tuple[object, ...]:
+def values_of(section: AugmentSection) -> tuple[object, ...]:
     return augment_spec(section), feature_spec(section), section.mix_off_epochs
 
 
@@ -197,7 +212,7 @@ def made_of(section: AugmentSection) -> tuple[object, ...]:
 )
 def test_every_key_changes_what_is_done(key):
     if key == "policy":  # it says what the others leave to it
-        policies = {made_of(AugmentSection(policy=name)) for name in POLICIES}
+        policies = {values_of(AugmentSection(policy=name)) for name in POLICIES}
         assert len(policies) == len(POLICIES)
         return
     section = AugmentSection.model_validate(ALL_ON)
@@ -207,16 +222,17 @@ def test_every_key_changes_what_is_done(key):
     if key in OTHERWISE:
         value = OTHERWISE[key]
     else:
+        assert isinstance(value, int | float)
         value = value - 1 if isinstance(value, int) else value / 2
-    assert made_of(with_value(key, value)) != made_of(section)
+    assert values_of(with_value(key, value)) != values_of(section)
 
 
 def test_each_change_alone_is_told_by_its_key():
     section = load_recipe("vgg16", ["augment.policy=documents"]).augment
-    assert list(one_by_one(section, every=False)) == [
+    assert list(single_transforms(section, every=False)) == [
         "rotation", "translation", "scale", "shear", "color_jitter", "blur", "noise", "jpeg",
     ]  # fmt: skip
-    every = one_by_one(section, every=True)
+    every = single_transforms(section, every=True)
     assert list(every)[:3] == ["flip horizontal", "flip vertical", "crop"]
     assert len(every) == len(OFF) + 1
     assert every["rotation"].rotation == 3  # as the policy has it

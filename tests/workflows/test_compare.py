@@ -1,4 +1,4 @@
-"""tltool compare: runs on the same photos, backbones on some photos, and what is refused."""
+"""tltool compare: runs on the same images, backbones on one data set, and errors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from typer.testing import CliRunner
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem
-from tltool.runs.manifest import write_manifest
+from tltool.runs.manifest import read_manifest, write_manifest
+from tltool.workflows.compare_backbones import _Probes
 from tltool.workflows.finetune import FinetuneResult
-from tltool.workflows.leaderboard import _Trial
 
 
 def tltool(*args: object) -> Any:
@@ -28,15 +29,15 @@ def tltool(*args: object) -> Any:
 
 @pytest.fixture(scope="module")
 def other(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of a run that gives some photos another answer."""
+    """Return a copy of a run with different predictions for some images."""
     run = tmp_path_factory.mktemp("other") / "worse"
     shutil.copytree(trained.run, run)
-    rewrite(run / "predictions.csv", turned)
+    rewrite(run / "predictions.csv", inverted)
     return run
 
 
-def turned(row: dict[str, str], number: int) -> dict[str, str]:
-    """Make every second answer right where it was wrong, and the other way round."""
+def inverted(row: dict[str, str], number: int) -> dict[str, str]:
+    """Correct every second prediction if it was wrong, and make it wrong if it was correct."""
     if number % 2:
         return row
     wrong = "plum" if row["label"] != "plum" else "green apple"
@@ -57,22 +58,22 @@ def hits(run: Path) -> list[bool]:
         return [row["label"] == row["predicted"] for row in csv.DictReader(file)]
 
 
-def test_the_figures_are_those_of_the_predictions(trained, other):
+def test_the_comparison_is_that_of_the_predictions(trained, other):
     document = json.loads(tltool("compare", trained.run, other, "--json").stdout)
     first, second = hits(trained.run), hits(other)
     (found,) = document["comparisons"]
     assert document["n"] == len(first)
     assert found["only_first"] == sum(a and not b for a, b in zip(first, second, strict=True))
-    assert found["only_second"] == len(found["only_second_right"])
+    assert found["only_second"] == len(found["only_second_correct"])
     assert found["difference"] == pytest.approx((sum(second) - sum(first)) / len(first))
     cost = document["runs"][0]["cost"]
     assert cost["parameters"] > 6000 and cost["milliseconds"] > 0 and cost["train_seconds"] > 0
 
 
-def test_the_table_says_it_in_words(trained, other):
+def test_a_sentence_states_the_result(trained, other):
     result = tltool("compare", trained.run, other)
     assert result.exit_code == 0
-    assert "is better than" in result.stdout or "cannot be told apart with n =" in result.stdout
+    assert "is better than" in result.stdout or "no significant difference between" in result.stdout
     assert "parameters" in result.stdout
 
 
@@ -89,7 +90,7 @@ def test_an_export_stands_for_its_run_and_three_are_corrected(
         assert one["adjusted"] == pytest.approx(min(1, 2 * one["p_value"]))
 
 
-def test_the_page_shows_what_only_one_gets_right(trained, other, tmp_path):
+def test_the_report_shows_images_that_only_one_run_classifies_correctly(trained, other, tmp_path):
     page = tmp_path / "page.html"
     assert tltool("compare", trained.run, other, "--report", page).exit_code == 0
     text = page.read_text("utf-8")
@@ -98,29 +99,28 @@ def test_the_page_shows_what_only_one_gets_right(trained, other, tmp_path):
     assert text.count("<figure>") == found["only_first"] + found["only_second"] > 0
     assert text.count("data:image/jpeg") == text.count("<figure>")
     assert "http://" not in text and "https://" not in text
-    assert found["only_first_right"][0] in text
+    assert found["only_first_correct"][0] in text
     again = tltool("compare", trained.run, other, "--report", page)
-    assert again.exit_code == 2 and "nothing is replaced" in again.stderr
+    assert again.exit_code == 2 and "no file is replaced" in again.stderr
     assert page.read_text("utf-8") == text
 
 
-def test_photos_that_are_gone_are_named_without_a_picture(trained, other, tmp_path):
+def test_missing_images_are_listed_without_a_thumbnail(trained, other, tmp_path):
     moved = shutil.copytree(trained.run, tmp_path / "moved")
     move_photos(moved, tmp_path / "nowhere")
     page = tmp_path / "page.html"
     assert tltool("compare", moved, other, "--report", page).exit_code == 0
-    assert "no picture" in page.read_text("utf-8")
+    assert "no image" in page.read_text("utf-8")
 
 
 def move_photos(run: Path, photos: Path) -> None:
-    """Let the run believe that its photos were elsewhere."""
-    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
-    manifest = {k: v for k, v in manifest.items() if k not in ("format", "manifest_digest")}
-    manifest["arguments"]["photos"] = str(photos)
-    write_manifest(run / "manifest.json", manifest)
+    """Change the path of the images in the manifest of the run."""
+    path = run / "manifest.json"
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, options=replace(manifest.options, data=str(photos))))
 
 
-def test_a_photo_that_is_another_one_now_is_not_shown(trained, other, tmp_path):
+def test_a_changed_image_is_not_shown(trained, other, tmp_path):
     photos = shutil.copytree(trained.photos, tmp_path / "photos")
     for path in photos.rglob("*.png"):
         path.write_bytes(path.read_bytes() + b" edited")
@@ -129,10 +129,10 @@ def test_a_photo_that_is_another_one_now_is_not_shown(trained, other, tmp_path):
     page = tmp_path / "page.html"
     assert tltool("compare", moved, other, "--report", page).exit_code == 0
     text = page.read_text("utf-8")
-    assert text.count("no picture") == text.count("<figure>") > 0
+    assert text.count("no image") == text.count("<figure>") > 0
 
 
-def test_different_photos_are_refused(trained, other, tmp_path):
+def test_different_images_are_rejected(trained, other, tmp_path):
     shorter = shutil.copytree(other, tmp_path / "shorter")
     for name in ("split.csv", "predictions.csv"):
         lines = (shorter / name).read_text("utf-8").splitlines(keepends=True)
@@ -141,24 +141,24 @@ def test_different_photos_are_refused(trained, other, tmp_path):
         (shorter / name).write_text("".join(lines), "utf-8")
     result = tltool("compare", trained.run, shorter)
     assert result.exit_code == 3
-    assert "different photos" in result.stderr and "1 only in the validation part" in result.stderr
+    assert "different images" in result.stderr and "1 only in the validation set" in result.stderr
 
 
-def test_other_labels_are_refused(trained, other, tmp_path):
+def test_different_labels_are_rejected(trained, other, tmp_path):
     renamed = shutil.copytree(other, tmp_path / "renamed")
     for name in ("split.csv", "predictions.csv"):
         text = (renamed / name).read_text("utf-8")
         (renamed / name).write_text(text.replace(",plum,", ",quince,"), "utf-8")
     result = tltool("compare", trained.run, renamed)
-    assert result.exit_code == 3 and "other labels" in result.stderr
+    assert result.exit_code == 3 and "different labels" in result.stderr
 
 
-def test_tables_that_do_not_belong_together(trained, other, tmp_path):
+def test_tables_that_do_not_match(trained, other, tmp_path):
     cut = shutil.copytree(other, tmp_path / "cut")
     lines = (cut / "predictions.csv").read_text("utf-8").splitlines(keepends=True)
     (cut / "predictions.csv").write_text("".join(lines[:-1]), "utf-8")
     result = tltool("compare", trained.run, cut)
-    assert result.exit_code == 3 and "do not belong together" in result.stderr
+    assert result.exit_code == 3 and "do not match" in result.stderr
 
 
 def test_what_cannot_be_compared(trained, other, tmp_path):
@@ -167,7 +167,7 @@ def test_what_cannot_be_compared(trained, other, tmp_path):
     assert tltool("compare", trained.run, trained.run).exit_code == 2
     assert tltool("compare", trained.run, tmp_path / "none").exit_code == 2
     assert tltool("compare", trained.run, tmp_path).exit_code == 3
-    assert tltool("compare", trained.run, other, "--size", 64).exit_code == 2
+    assert tltool("compare", trained.run, other, "--image-size", 64).exit_code == 2
     far = shutil.copytree(trained.export, tmp_path / "far" / "1")
     result = tltool("compare", other, far)
     assert result.exit_code == 3 and "is not found" in result.stderr
@@ -176,88 +176,94 @@ def test_what_cannot_be_compared(trained, other, tmp_path):
 def test_a_leaderboard_of_backbones(trained, monkeypatch, tmp_path):
     names = "tiny_vgg,tiny_resnet"
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
-    options = ("--backbones", names, "--size", 32, "--offline")
+    options = ("--backbones", names, "--image-size", 32, "--offline")
     result = tltool("compare", trained.photos, *options, "--weights", "random", "--json")
     document = json.loads(result.stdout)
-    assert document["n"] == 42 and document["classes"] == 3 and not document["left_out"]
-    places = document["backbones"]
-    assert {place["backbone"] for place in places} == set(names.split(","))
-    values = [place["accuracy"]["value"] for place in places]
+    assert document["n"] == 42 and document["classes"] == 3 and not document["skipped"]
+    entries = document["backbones"]
+    assert {entry["backbone"] for entry in entries} == set(names.split(","))
+    values = [entry["accuracy"]["value"] for entry in entries]
     assert values == sorted(values, reverse=True)
-    assert places[0]["against_best"] is None
-    assert all(place["against_best"]["difference"] <= 0 for place in places[1:])
-    assert next(p for p in places if p["backbone"] == "tiny_vgg")["features"] == 32
+    assert entries[0]["against_best"] is None
+    assert all(entry["against_best"]["difference"] <= 0 for entry in entries[1:])
+    assert next(e for e in entries if e["backbone"] == "tiny_vgg")["features"] == 32
     again = json.loads(
         tltool("compare", trained.photos, *options, "--weights", "random", "--json").stdout
     )
-    assert [p["accuracy"] for p in again["backbones"]] == [p["accuracy"] for p in places]
+    assert [e["accuracy"] for e in again["backbones"]] == [e["accuracy"] for e in entries]
 
 
-def test_a_folder_that_is_no_class_is_none_on_the_leaderboard(trained, monkeypatch, tmp_path):
+def test_a_folder_of_ood_images_is_no_class_on_the_leaderboard(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
     photos = shutil.copytree(trained.photos, tmp_path / "photos")
     shutil.copytree(photos / "plum", photos / "other")
-    options = ("--backbones", "tiny_vgg", "--size", 32, "--weights", "random", "--json")
-    document = json.loads(tltool("compare", photos, *options, "--other", "other").stdout)
+    options = ("--backbones", "tiny_vgg", "--image-size", 32, "--weights", "random", "--json")
+    document = json.loads(tltool("compare", photos, *options, "--ood-images", "other").stdout)
     assert document["n"] == 42 and document["classes"] == 3
-    assert tltool("compare", trained.run, trained.run, "--other", "other").exit_code == 2
+    assert tltool("compare", trained.run, trained.run, "--ood-images", "other").exit_code == 2
 
 
-def test_what_one_backbone_lacks_is_said_once(trained, monkeypatch, tmp_path):
+def test_a_backbone_without_weights_is_skipped_with_the_reason(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr(_Trial, "place", without("vgg16", _Trial.place))
-    options = ("--backbones", "tiny_vgg,vgg16", "--size", 32, "--weights", "random")
+    monkeypatch.setattr(_Probes, "evaluate", without("vgg16", _Probes.evaluate))
+    options = ("--backbones", "tiny_vgg,vgg16", "--image-size", 32, "--weights", "random")
     result = tltool("compare", trained.photos, *options)
     assert result.exit_code == 0
-    assert "left out: vgg16: no weights; pull them" in result.stdout
-    assert result.stderr.count("no weights") == 0 and "vgg16 is left out" in result.stderr
-    assert "tiny_vgg is the only one that could be tried" in result.stdout
+    assert "skipped: vgg16: no weights; pull them" in result.stdout
+    assert result.stderr.count("no weights") == 0 and "vgg16 is skipped" in result.stderr
+    assert "tiny_vgg is the only backbone that was evaluated" in result.stdout
 
 
-def without(name: str, place: Callable[..., Any]) -> Callable[..., Any]:
-    def placed(trial: Any, backbone: Any) -> Any:
+def without(name: str, evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    def evaluate_others(probes: Any, backbone: Any) -> Any:
         if backbone.name == name:
             raise EnvironmentProblem("no weights", hint="pull them")
-        return place(trial, backbone)
+        return evaluate(probes, backbone)
 
-    return placed
+    return evaluate_others
 
 
-def test_backbones_without_weights_are_named_with_the_reason(trained, monkeypatch, tmp_path):
+def test_without_any_weights_the_error_names_every_reason(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
     result = tltool("compare", trained.photos, "--backbones", "resnet50,vgg16", "--offline")
     assert result.exit_code == 5
-    assert "resnet50 cannot be had" in result.stderr and "vgg16 cannot be had" in result.stderr
+    for name in ("resnet50", "vgg16"):
+        assert f"weights of {name} are not available" in " ".join(result.stderr.split())
 
 
 def test_an_unknown_backbone(trained):
     result = tltool("compare", trained.photos, "--backbones", "vgg61")
     assert result.exit_code == 2 and "vgg16" in result.stderr
-    assert "start" not in result.stderr  # before seconds of loading TensorFlow
+    assert "start" not in result.stderr  # before TensorFlow is loaded, which takes seconds
 
 
-def test_a_run_lists_labels_that_look_wrong(trained, finetune_tiny: Callable[..., FinetuneResult]):
+def test_a_run_lists_probable_label_errors(trained, finetune_tiny: Callable[..., FinetuneResult]):
     figures = json.loads((trained.run / "metrics.json").read_text("utf-8"))["label_errors"]
-    with (trained.run / "label_suspects.csv").open(newline="", encoding="utf-8") as file:
+    with (trained.run / "label_errors.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert figures["n"] == 42 and figures["suspects"] == len(rows)
+    assert figures["n"] == 42 and figures["issues"] == len(rows)
     for row in rows:
         assert (trained.photos / row["file"]).is_file()
-        assert Path(row["file"]).parent.name == row["given"] != row["suggested"]
-    assert figures["left_out"] == []
+        assert Path(row["file"]).parent.name == row["label"] != row["suggested"]
+    assert figures["skipped_classes"] == []
     without = finetune_tiny(trained.photos, "evaluate.label_errors=false", "train.head.epochs=0")
     assert without.metrics["label_errors"] is None
-    assert not (without.run / "label_suspects.csv").exists()
+    assert not (without.run / "label_errors.csv").exists()
 
 
-def test_a_class_of_one_photo_is_left_out_of_the_search_and_named(
+def test_a_class_of_one_image_is_not_checked_for_label_errors(
     finetune_tiny: Callable[..., FinetuneResult], tmp_path: Path
 ):
     photos = write_fruit(tmp_path / "photos" / "train", n=8, seed=1).parent
     write_fruit(photos / "val", n=3, seed=2)
     lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
     shutil.move(lemon, photos / "train" / "lemon")
-    found = finetune_tiny(photos, "train.head.epochs=0", "train.finetune.epochs=0")
+    found = finetune_tiny(
+        photos,
+        "evaluate.label_errors=true",
+        "train.head.epochs=0",
+        "train.finetune.epochs=0",
+    )
     figures = found.metrics["label_errors"]
-    assert (figures["n"], figures["left_out"]) == (33, ["lemon"])
-    assert "labels of lemon are not looked at" in (found.run / "log.txt").read_text("utf-8")
+    assert (figures["n"], figures["skipped_classes"]) == (33, ["lemon"])
+    assert "labels of lemon are not checked" in (found.run / "log.txt").read_text("utf-8")

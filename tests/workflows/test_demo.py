@@ -23,7 +23,7 @@ TINY = (
     "train.head.epochs=1",
     "train.finetune.epochs=1",
     "train.probe.folds=2",
-    "train.probe.strengths=[0.1]",
+    "train.probe.c_values=[0.1]",
     "train.cache=on",
 )
 
@@ -57,5 +57,5 @@ def test_the_demo_reads_97_percent_of_unseen_digits(tmp_path, vgg16_weights):
     assert result.metrics["accuracy"]["value"] >= 0.97
     with (result.run / "split.csv").open(encoding="utf-8", newline="") as table:
         parts = {row["path"]: row["split"] for row in csv.DictReader(table)}
-    assert parts[str(result.photo.relative_to(result.digits))] == "test"
-    assert result.answer[0] == result.photo.parent.name
+    assert parts[str(result.image.relative_to(result.digits))] == "test"
+    assert result.answer[0] == result.image.parent.name

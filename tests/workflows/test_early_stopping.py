@@ -20,19 +20,19 @@ NEVER_BETTER = (
     "train.finetune.epochs=9",
     "train.early_stopping.min_delta=100",
 )
-THAWED = (*NEVER_BETTER, "train.finetune.unfreeze=block2", "train.finetune.thaw_epochs=3")
+THAWED = (*NEVER_BETTER, "train.finetune.unfreeze=block2", "train.finetune.unfreeze_every=3")
 
 
 class Listener(SilentObserver):
     """Keeps what is said of epochs; interrupts after one of them."""
 
     def __init__(self, until: int | None = None) -> None:
-        self.told: list[str] = []
+        self.output: list[str] = []
         self._until = until
 
     def on_message(self, text: str, *, level: str = "info") -> None:
         if "epoch" in text and not text.startswith("note"):
-            self.told.append(text)
+            self.output.append(text)
 
     def on_epoch(self, epoch: int, epochs: int, metrics: object) -> None:
         if epoch == self._until:
@@ -45,25 +45,25 @@ def epochs_of(run: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("patience", "thawed", "told"),
+    ("patience", "thawed", "output"),
     [
         (2, False, ["stopped after epoch 3: no improvement for 2 epochs"]),
         (1, False, ["stopped after epoch 2: no improvement for 1 epoch"]),
-        # block2 joins in epoch 4, with a patience of its own
+        # block2 is unfrozen in epoch 4, with a patience of its own
         (
             2,
             True,
-            ["epoch 4: block2 joins", "stopped after epoch 5: no improvement for 2 epochs"],
+            ["epoch 4: block2 is unfrozen", "stopped after epoch 5: no improvement for 2 epochs"],
         ),
-        (9, True, ["epoch 4: block2 joins"]),
+        (9, True, ["epoch 4: block2 is unfrozen"]),
     ],
 )
-def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed, told):
+def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed, output):
     settings = (*(THAWED if thawed else NEVER_BETTER), f"train.early_stopping.patience={patience}")
     listener = Listener()
     run = finetune_tiny(fruit, *settings, observer=listener).run
-    assert listener.told == told
-    last = told[-1].partition("after epoch ")[2].partition(":")[0] or "9"
+    assert listener.output == output
+    last = output[-1].partition("after epoch ")[2].partition(":")[0] or "9"
     assert epochs_of(run) == int(last)
 
 
@@ -75,9 +75,9 @@ def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings, until):
     with pytest.raises(Interrupted):
         finetune(fruit, recipe=recipe, out=tmp_path / "half", observer=Listener(until))
     resume(tmp_path / "half", observer=listener)
-    assert listener.told[-1] == "stopped after epoch 5: no improvement for 2 epochs"
+    assert listener.output[-1] == "stopped after epoch 5: no improvement for 2 epochs"
     finetune(fruit, recipe=recipe, out=tmp_path / "whole")
     runs = [tmp_path / name for name in ("half", "whole")]
     assert [epochs_of(run) for run in runs] == [5, 5]
-    first, second = (read_manifest(run / "manifest.json")["model_digest"] for run in runs)
+    first, second = (read_manifest(run / "manifest.json").model_digest for run in runs)
     assert first == second

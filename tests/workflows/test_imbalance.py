@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pytest import approx
 
-from tests.conftest import write_photos
-from tests.workflows.conftest import merged
+from tests.conftest import merged, write_photos
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
@@ -21,10 +21,10 @@ class Listener(SilentObserver):
     """Keeps every sentence."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.output: list[str] = []
 
     def on_message(self, text: str, *, level: str = "info") -> None:
-        self.told.append(text)
+        self.output.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def trained(
     listener = Listener()
     short = ("train.head.epochs=1", "train.finetune.epochs=1", *settings)
     recipe = load_recipe("vgg16", merged(*tiny, *short))
-    return finetune(photos, recipe=recipe, out=out, observer=listener).run, listener.told
+    return finetune(photos, recipe=recipe, out=out, observer=listener).run, listener.output
 
 
 def train_counts(run: Path) -> Counter[str]:
@@ -52,31 +52,31 @@ def train_counts(run: Path) -> Counter[str]:
 @pytest.mark.parametrize("cache", ["on", "off"])
 def test_weights_are_told_and_noted(uneven, tmp_path, tiny_settings, cache):
     settings = ("train.imbalance=weights", f"train.cache={cache}")
-    run, told = trained(uneven, tmp_path / "run", tiny_settings, *settings)
+    run, output = trained(uneven, tmp_path / "run", tiny_settings, *settings)
     counts = train_counts(run)
-    weights = read_manifest(run / "manifest.json")["class_weights"]
+    weights = dict(read_manifest(run / "manifest.json").class_weights or {})
     n = sum(counts.values())
-    assert weights == {name: pytest.approx(n / (2 * counts[name])) for name in ("cat", "dog")}
-    assert f"weights in the loss: cat {weights['cat']:.3f}, dog {weights['dog']:.3f}" in told
+    assert weights == {name: approx(n / (2 * counts[name])) for name in ("cat", "dog")}
+    assert f"weights in the loss: cat {weights['cat']:.3f}, dog {weights['dog']:.3f}" in output
 
 
 def test_balanced_sampling_says_how_often_photos_come(uneven, tmp_path, tiny_settings):
     settings = ("train.imbalance=balanced_sampling",)
-    run, told = trained(uneven, tmp_path / "run", tiny_settings, *settings)
+    run, output = trained(uneven, tmp_path / "run", tiny_settings, *settings)
     counts = train_counts(run)
     each = sum(counts.values()) / 2
-    (sentence,) = (text for text in told if text.startswith("every epoch draws"))
+    (sentence,) = (text for text in output if text.startswith("every epoch draws"))
     assert f"one of 'dog' {each / counts['dog']:.1f} times" in sentence
-    assert "class_weights" not in read_manifest(run / "manifest.json")
+    assert read_manifest(run / "manifest.json").class_weights is None
 
 
 def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
     uneven, fruit, tmp_path, tiny_settings
 ):
-    _, told = trained(uneven, tmp_path / "uneven", tiny_settings)
-    assert [text for text in told if "as many training photos as 'dog'" in text]
-    _, told = trained(fruit, tmp_path / "even", tiny_settings)
-    assert not [text for text in told if "as many training photos" in text]
+    _, output = trained(uneven, tmp_path / "uneven", tiny_settings)
+    assert [text for text in output if "as many training images as 'dog'" in text]
+    _, output = trained(fruit, tmp_path / "even", tiny_settings)
+    assert not [text for text in output if "as many training images" in text]
 
 
 def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path, tiny_settings):
@@ -90,6 +90,6 @@ def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path,
         measured[weight] = json.loads((run / "metrics.json").read_text())["validation"]
     counts = train_counts(run)
     mean = (counts["cat"] + 4 * counts["dog"]) / sum(counts.values())
-    weights = read_manifest(run / "manifest.json")["class_weights"]
-    assert weights == {name: pytest.approx(1 / mean) for name in ("cat", "dog")}
+    weights = dict(read_manifest(run / "manifest.json").class_weights or {})
+    assert weights == {name: approx(1 / mean) for name in ("cat", "dog")}
     assert measured[1] != measured[4]

@@ -1,9 +1,8 @@
-"""Memory does not grow with the number of photos that are predicted, explained or measured."""
+"""Memory does not grow with the number of images that are predicted, explained or measured."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,10 +16,11 @@ import resource, sys
 from pathlib import Path
 from tltool.events import SilentObserver
 from tltool.workflows.evaluate import evaluate
-from tltool.workflows.looking import open_looking
-from tltool.workflows.predict import start_predicting
+from tltool.workflows.prediction.explainer import load_explainable
+from tltool.workflows.predict import stream_predictions
+from tltool.workflows.prediction.options import PredictOptions
 
-verb, model, photos = sys.argv[1:]
+verb, model, images = sys.argv[1:]
 held = {}
 
 class Watching(SilentObserver):
@@ -34,17 +34,18 @@ class Watching(SilentObserver):
 
 watching = Watching()
 if verb == "predict":
-    found = start_predicting(model, [photos], observer=watching).answers
-    assert all(one.error is None for one in found)
+    options = PredictOptions(Path(model), [images])
+    stream = stream_predictions(options, observer=watching)
+    assert all(one.error is None for one in stream.predictions)
 elif verb == "explain":
     watching.on_phase(verb)
-    looking = open_looking(Path(model), "grad-cam")
-    content = next(Path(photos).rglob("*.jpg")).read_bytes()
+    explainable = load_explainable(Path(model), "grad-cam")
+    content = next(Path(images).rglob("*.jpg")).read_bytes()
     for done in range(8, PHOTOS + 1, 8):
-        assert looking.look([content] * 8, -1).answers.ok.all()
+        assert explainable.explain([content] * 8, -1).predictions.ok.all()
         watching.on_progress(done, PHOTOS)
 else:
-    evaluate(model, photos, observer=watching)
+    evaluate(model, images, observer=watching)
 warm = min(done for done in held if done >= WARM)
 print(max(held), round(held[max(held)] - held[warm]))
 """.replace("WARM", str(WARM)).replace("PHOTOS", str(PHOTOS))
@@ -52,7 +53,7 @@ print(max(held), round(held[max(held)] - held[warm]))
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thousand photos of 490 KB each as the model reads them."""
+    """A thousand images of 490 KB each as the model reads them."""
     photos = tmp_path_factory.mktemp("many") / "photos"
     (photos / "plum").mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
@@ -65,14 +66,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("verb", ["predict", "explain", "evaluate"])
-def test_memory_does_not_grow_with_the_number_of_photos(trained, many, verb):
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, verb, str(trained.run), str(many)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_memory_does_not_grow_with_the_number_of_photos(forked_tltool, trained, many, verb):
+    done = forked_tltool.run(MEASURED, verb, str(trained.run), str(many))
     assert done.returncode == 0, done.stderr
     count, grown = map(int, done.stdout.split())
     assert count == PHOTOS
-    assert grown < 40, f"{grown} MiB more at the end than after {WARM} photos"
+    assert grown < 40, f"{grown} MiB more at the end than after {WARM} images"

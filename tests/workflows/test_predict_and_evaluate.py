@@ -1,4 +1,4 @@
-"""What a finished run and its export answer, through the command line."""
+"""Predictions and evaluation of a finished run and its export, through the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tltool(*args: object) -> Any:
 
 @pytest.fixture(scope="module")
 def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four photos, a file of words and an empty one."""
+    """Four images, a text file and an empty file."""
     folder = tmp_path_factory.mktemp("mixed")
     for number, photo in enumerate(sorted((trained.photos / "plum").iterdir())[:4]):
         shutil.copy(photo, folder / f"{number}.png")
@@ -36,18 +36,18 @@ def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_run_and_export_give_the_same_answers(trained, mixed):
-    answers = [
+def test_run_and_export_give_the_same_predictions(trained, mixed):
+    predictions = [
         json.loads(tltool("predict", model, mixed, "--top", 3, "--json").stdout)
         for model in (trained.run, trained.export, trained.export.parent)
     ]
-    for run, *exports in zip(*answers, strict=True):
+    for run, *exports in zip(*predictions, strict=True):
         for export in exports:
             assert (run["path"], run["ok"]) == (export["path"], export["ok"])
             ours = {row["class"]: row["probability"] for row in run["top"]}
             theirs = {row["class"]: row["probability"] for row in export["top"]}
             assert ours == pytest.approx(theirs, abs=0.03)  # the run may compute in bfloat16
-    assert answers[1] == answers[2]
+    assert predictions[1] == predictions[2]
 
 
 def test_a_bad_file_is_one_row_and_exit_code_3(trained, mixed):
@@ -60,7 +60,7 @@ def test_a_bad_file_is_one_row_and_exit_code_3(trained, mixed):
         assert rows[name]["error"]
     for number in range(4):
         assert rows[f"{number}.png"]["class"] in ("green apple", "kaki 柿", "plum")
-    assert "2 of 6 files could not be answered" in result.stderr
+    assert "2 of 6 images could not be classified" in result.stderr
 
 
 def test_a_file_that_does_not_exist_is_a_row_too(trained, mixed):
@@ -69,7 +69,7 @@ def test_a_file_that_does_not_exist_is_a_row_too(trained, mixed):
     assert [row["ok"] for row in json.loads(result.stdout)] == [True, False]
 
 
-def test_only_bad_files_are_still_answered(trained, mixed):
+def test_a_bad_file_alone_is_a_row_too(trained, mixed):
     result = tltool("predict", trained.export, mixed / "words.jpg", "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout)[0]["ok"] is False
@@ -79,7 +79,7 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
     table = tltool("predict", trained.run, mixed / "0.png", "--top", 2)
     assert table.exit_code == 0
     assert "0.png" in table.stdout
-    assert "then" in table.stdout
+    assert "next" in table.stdout
     tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--output", tmp_path / "a.csv")
     printed = tltool("predict", trained.run, mixed / "0.png", "--top", 2, "--output", "-").stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
@@ -93,44 +93,44 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
         "probability_2",
         "is_known",
         "ood_score",
-        "answered_by",
+        "predicted_by",
     ]
 
 
-def test_the_runs_own_validation_part_gives_its_own_figures_again(trained):
+def test_evaluating_the_validation_set_reproduces_the_metrics_of_the_run(trained):
     result = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
     again = json.loads(result.stdout)
-    told = json.loads((trained.run / "metrics.json").read_text("utf-8"))
-    assert again["n"] == told["n"]
-    assert again["accuracy"] == told["accuracy"]
-    assert again["log_loss"] == told["log_loss"]
-    assert again["confusion_matrix"] == told["confusion_matrix"]
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    for key in ("n", "accuracy", "log_loss", "confusion_matrix"):
+        assert again[key] == metrics[key], key
 
 
-def test_before_calibration_means_without_changed_copies_too(trained):
+def test_uncalibrated_metrics_are_without_test_time_augmentation(trained):
     command = ("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
     again = json.loads(tltool(*command, "--tta", "flips").stdout)
-    told = json.loads((trained.run / "metrics.json").read_text("utf-8"))
-    assert again["log_loss"] != told["log_loss"]
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    assert again["log_loss"] != metrics["log_loss"]
     for key in ("log_loss_uncalibrated", "ece_uncalibrated"):
-        assert again[key] == pytest.approx(told[key], abs=1e-6)
+        assert again[key] == pytest.approx(metrics[key], abs=1e-6)
 
 
-def test_photos_that_the_run_was_trained_on_are_told(trained, tmp_path):
+def test_data_leakage_from_the_training_set_is_reported(trained, tmp_path):
     page = tmp_path / "page.html"
     result = tltool("evaluate", trained.run, trained.photos, "--report", page, "--json")
     document = json.loads(result.stdout)
-    held = json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
-    assert document["trained_on"] == {"train": document["n"] - held, "validation": held}
-    told = f"{42 - held} of these trained it and {held} of these chose its best epoch"
-    assert told in " ".join(result.stderr.split())
-    assert page.read_text("utf-8").count(told) == 2  # what to do next, and the model card
+    validation = json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
+    train = document["n"] - validation
+    assert document["train_overlap"] == {"train": train, "validation": validation}
+    leakage = (
+        f"Data leakage: {42 - validation} of these images are in the training set and {validation} "
+        "of these images are in the validation set"
+    )
+    assert leakage in " ".join(result.stderr.split())
+    assert page.read_text("utf-8").count(leakage) == 2  # next steps, and the model card
 
 
-def test_leaks_are_told_beside_the_accuracy_in_the_figures_and_in_the_report(
-    finetune_tiny, tmp_path
-):
-    """One test photo is in the training part too, one smaller; one is in the validation part."""
+def test_leakage_is_reported_next_to_the_accuracy_in_metrics_and_report(finetune_tiny, tmp_path):
+    """Two test images are copies of training images, one smaller; one is a validation image."""
     parts = {
         part: write_fruit(tmp_path / "p" / part, n=6, seed=n)
         for n, part in enumerate(("train", "val", "test"))
@@ -140,54 +140,52 @@ def test_leaks_are_told_beside_the_accuracy_in_the_figures_and_in_the_report(
     for part, side in (("train", 96), ("test", 60)):
         image = Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
         image.save(parts[part] / "plum" / "patches.png")
-    shutil.copy(parts["val"] / "plum" / "1_00.png", parts["test"] / "plum" / "held.png")
+    shutil.copy(parts["val"] / "plum" / "1_00.png", parts["test"] / "plum" / "copy.png")
     run = finetune_tiny(tmp_path / "p", "evaluate.report=true").run
-    assert json.loads((run / "metrics.json").read_text("utf-8"))["trained_on"] == {
+    assert json.loads((run / "metrics.json").read_text("utf-8"))["train_overlap"] == {
         "train": 2,
         "validation": 1,
     }
-    told = (
-        "Measure on photos that the model has not seen: 2 of these trained it (by a copy) and 1 of "
-        "these chose its best epoch (by a copy), so the figures are better than those of new photos"
+    leakage = (
+        "Data leakage: 2 of these images are in the training set (as copies) and 1 of these images "
+        "are in the validation set (as copies). The metrics are optimistic"
     )
-    assert told in (run / "report.html").read_text("utf-8")
+    assert leakage in (run / "report.html").read_text("utf-8")
     lines = " ".join(tltool("runs", "show", run).stdout.split())
-    assert lines.index("accuracy") < lines.index(told) < lines.index("log-loss")
+    assert lines.index("accuracy") < lines.index(leakage) < lines.index("log-loss")
     again = tltool("evaluate", run, tmp_path / "p", "--split", "test", "--json")
-    # by content alone: of training photos only digests are kept
-    assert json.loads(again.stdout)["trained_on"] == {"train": 1, "validation": 1}
+    # by content alone: near-duplicates need the training images, and a run keeps digests only
+    assert json.loads(again.stdout)["train_overlap"] == {"train": 1, "validation": 1}
 
 
-def test_new_photos_and_held_out_ones_are_measured_without_a_warning(
-    trained, tmp_path, monkeypatch
-):
+def test_new_and_held_out_images_are_evaluated_without_a_warning(trained, tmp_path, monkeypatch):
     write_fruit(tmp_path / "validation", n=2, seed=5)
     page = tmp_path / "page.html"
     monkeypatch.chdir(tmp_path)
     result = tltool("evaluate", trained.run, "validation", "--report", page, "--json")
     document = json.loads(result.stdout)
-    assert document["trained_on"] == {"train": 0, "validation": 0}
-    assert document["part"] is None  # whatever the folder is called
-    assert "best epoch" not in page.read_text("utf-8") + result.stderr
-    held = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
-    assert json.loads(held.stdout)["trained_on"]["train"] == 0
-    assert "trained it" not in held.stderr
+    assert document["train_overlap"] == {"train": 0, "validation": 0}
+    assert document["split"] is None  # although the folder is called validation
+    assert "eakage" not in page.read_text("utf-8") + result.stderr
+    own = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
+    assert json.loads(own.stdout)["train_overlap"]["train"] == 0
+    assert "eakage" not in own.stderr
 
 
-def test_an_export_does_not_know_what_it_was_trained_on(trained, tmp_path):
+def test_an_export_does_not_know_its_training_images(trained, tmp_path):
     page = tmp_path / "page.html"
     result = tltool("evaluate", trained.export, trained.photos, "--report", page, "--json")
-    assert json.loads(result.stdout)["trained_on"] is None
-    assert "trained on some of these photos is not known" in page.read_text("utf-8")
+    assert json.loads(result.stdout)["train_overlap"] is None
+    assert "unknown whether the model was trained on some of these" in page.read_text("utf-8")
 
 
-def test_a_copy_of_the_photos_is_matched_by_content(trained, tmp_path):
+def test_a_copy_of_the_data_is_matched_by_content(trained, tmp_path):
     moved = shutil.copytree(trained.photos, tmp_path / "elsewhere")
     for number, path in enumerate(sorted(moved.rglob("*.png"))):
         path.rename(path.with_name(f"renamed-{number}.png"))
     result = tltool("evaluate", trained.run, moved, "--split", "validation", "--json")
-    told = json.loads((trained.run / "metrics.json").read_text("utf-8"))
-    assert json.loads(result.stdout)["accuracy"] == told["accuracy"]
+    metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
+    assert json.loads(result.stdout)["accuracy"] == metrics["accuracy"]
 
 
 def test_classes_are_matched_by_name_and_not_by_position(trained, tmp_path):
@@ -206,43 +204,43 @@ def test_a_class_that_the_model_does_not_know(trained, tmp_path):
     assert "green apple, kaki 柿, plum" in result.stderr
 
 
-def test_other_classes_are_named_with_those_that_have_no_photos(trained, tmp_path):
+def test_unknown_classes_are_named_with_those_without_images(trained, tmp_path):
     shutil.copytree(trained.photos / "plum", tmp_path / "some" / "pear")
     result = tltool("evaluate", trained.run, tmp_path / "some")
-    assert "there are no photos of green apple, kaki 柿, plum" in result.stderr
+    assert "there are no images of green apple, kaki 柿, plum" in result.stderr
 
 
-def test_one_class_only_is_measured_and_said(trained, tmp_path):
+def test_images_of_a_single_class_are_evaluated_with_a_warning(trained, tmp_path):
     shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")
     result = tltool("evaluate", trained.run, tmp_path / "some", "--json")
     assert result.exit_code == 0
-    assert "all photos are of one class, plum" in result.stderr
+    assert "all images are of one class, plum" in result.stderr
     document = json.loads(result.stdout)
     assert document["absent_classes"] == ["green apple", "kaki 柿"]
     assert document["roc_auc"] is None and document["accuracy"]["value"] is not None
 
 
-def test_a_photo_with_two_labels_is_said(trained, tmp_path):
+def test_an_image_with_two_labels_is_reported(trained, tmp_path):
     photos = shutil.copytree(trained.photos, tmp_path / "photos")
     for name in ("0_00.png", "0_01.png"):
         shutil.copy(photos / "plum" / name, photos / "kaki 柿" / f"again {name}")
     result = tltool("evaluate", trained.run, photos)
     assert result.exit_code == 0
-    assert "4 photos lie in more than one class" in result.stderr
+    assert "4 images are in more than one class" in result.stderr
     assert "again 0_00.png" in result.stderr
 
 
-def test_an_empty_test_part(trained):
+def test_a_run_without_a_test_set(trained):
     result = tltool("evaluate", trained.run, trained.photos, "--split", "test")
     assert result.exit_code == 2
-    assert "has no test part" in result.stderr and "data.test_fraction" in result.stderr
+    assert "has no test set" in result.stderr and "data.test_fraction" in result.stderr
 
 
-def test_evaluate_tells_baselines_calibration_and_conditions(trained):
-    given = ("--assert", "accuracy>=0.01", "--assert", "recall[plum]<=1")
-    result = tltool("evaluate", trained.export, trained.photos, *given)
+def test_evaluate_prints_baselines_calibration_and_conditions(trained):
+    conditions = ("--assert", "accuracy>=0.01", "--assert", "recall[plum]<=1")
+    result = tltool("evaluate", trained.export, trained.photos, *conditions)
     assert result.exit_code == 0, result.stderr
-    assert "For comparison: always naming green apple reaches 0.333" in result.stdout
+    assert "Baselines: always predicting green apple 0.333" in result.stdout
     assert "calibration error" in result.stdout and "ROC-AUC" in result.stdout
     assert result.stdout.count("met      ") == 2
 
@@ -257,9 +255,9 @@ def test_run_and_export_agree_on_what_calibration_changed(trained):
         assert values[0] == pytest.approx(values[1], abs=0.05), key
 
 
-def test_a_condition_that_is_not_met_is_exit_code_4_with_all_figures(trained):
-    wrong = ("--assert", "ece<=0", "--assert", "accuracy>0")
-    result = tltool("evaluate", trained.run, trained.photos, *wrong, "--json")
+def test_a_condition_that_is_not_met_is_exit_code_4_with_all_metrics(trained):
+    conditions = ("--assert", "ece<=0", "--assert", "accuracy>0")
+    result = tltool("evaluate", trained.run, trained.photos, *conditions, "--json")
     assert result.exit_code == 4
     assert "ece<=0 is not met" in result.stderr
     document = json.loads(result.stdout)
@@ -268,20 +266,20 @@ def test_a_condition_that_is_not_met_is_exit_code_4_with_all_figures(trained):
         "evaluate", trained.run, trained.photos, "--assert", "accuracy>=0.9", "--strict"
     )
     assert strict.exit_code == 4
-    assert "not met strictly" in strict.stderr
+    assert "not met with --strict" in strict.stderr
 
 
 @pytest.mark.parametrize(
-    ("condition", "told"),
+    ("condition", "message"),
     [
         ("recal[plum]>=0.5", "Did you mean 'recall'?"),
         ("recall[plump]>=0.5", "Did you mean 'plum'?"),
     ],
 )
-def test_a_condition_on_an_unknown_metric_or_class(trained, condition, told):
+def test_a_condition_on_an_unknown_metric_or_class(trained, condition, message):
     result = tltool("evaluate", trained.run, trained.photos, "--assert", condition)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert "predict" not in result.stderr
 
 
@@ -293,14 +291,14 @@ def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
         assert f"wrote {file}" in result.stderr
         page = file.read_text("utf-8")
         rate = json.loads(result.stdout)["accuracy"]["value"]
-        assert f"{100 * rate:.1f} % of 42 photos are named right" in page
-        assert ('alt="What spoke for' in page) == maps
-        assert ("Backbone tiny_vgg, weights from random." in page) == maps  # a run knows
-        assert "Recipe, and how to reproduce" not in page
-        assert not re.findall("[a-z_]+[.](?:csv|json)", page)  # files that only a run has
+        assert f"Top-1 accuracy {100 * rate:.1f} % on 42 images" in page
+        assert ('alt="Grad-CAM for' in page) == maps
+        assert ("Backbone tiny_vgg, weights from random." in page) == maps  # known for a run
+        assert "Recipe and reproduction" not in page
+        assert not re.findall("[a-z_]+[.](?:csv|json)", page)  # files that exist only in a run
 
 
-def test_a_report_never_takes_the_place_of_a_file(trained, tmp_path):
+def test_a_report_never_replaces_a_file(trained, tmp_path):
     photo = tmp_path / "photo.png"
     photo.write_text("of the user")
     result = tltool("evaluate", trained.run, trained.photos, "--report", photo)
@@ -313,11 +311,11 @@ def test_what_is_too_large_for_the_run_is_too_large_for_its_evaluation(trained, 
     run = shutil.copytree(trained.run, tmp_path / "run")
     recipe = (run / "recipe.yaml").read_text("utf-8")
     (run / "recipe.yaml").write_text(re.sub(r"max_pixels: \d+", "max_pixels: 1599", recipe))
-    result = tltool("evaluate", run, trained.photos)  # photos of 40 x 40
+    result = tltool("evaluate", run, trained.photos)  # images of 40 x 40
     assert result.exit_code == 3 and "too many pixels" in result.stderr
 
 
-def test_a_report_that_cannot_be_written_is_told_first(trained, tmp_path):
+def test_a_report_that_cannot_be_written_is_reported_first(trained, tmp_path):
     result = tltool("evaluate", trained.run, trained.photos, "--report", tmp_path / "page.txt")
     assert result.exit_code == 2 and ".html" in result.stderr
     result = tltool("evaluate", trained.run, trained.photos, "--report", tmp_path / "no" / "a.html")
@@ -332,12 +330,12 @@ def test_strict_without_a_condition(trained):
     assert "--assert" in result.stderr
 
 
-def test_photos_of_the_part_that_are_gone(trained, tmp_path):
+def test_missing_images_of_the_validation_set(trained, tmp_path):
     (tmp_path / "some").mkdir()
     shutil.copytree(trained.photos / "plum", tmp_path / "some" / "plum")
     result = tltool("evaluate", trained.run, tmp_path / "some", "--split", "validation")
     assert result.exit_code == 3
-    assert "validation part" in result.stderr
+    assert "validation set" in result.stderr
 
 
 def test_an_export_has_no_split(trained):

@@ -6,7 +6,9 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.workflows.conftest import Trained, write_fruit
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest, write_manifest
-from tltool.workflows.pack import pack
+from tltool.workflows.pack_run import pack
 from tltool.workflows.reproduce import reproduce
 
 Copy = Callable[..., Path]
@@ -22,13 +24,13 @@ Copy = Callable[..., Path]
 
 @pytest.fixture
 def copied(trained: Trained, tmp_path: Path) -> Copy:
-    """Copy the finished run, with facts of its manifest changed as if it had been elsewhere."""
+    """Copy the finished run, with its manifest changed as if it had been elsewhere."""
 
-    def copy(**facts: object) -> Path:
+    def copy(**known: Any) -> Path:
         folder = tmp_path / "copy"
         shutil.copytree(trained.run, folder)
         manifest = folder / "manifest.json"
-        write_manifest(manifest, {**read_manifest(manifest), **facts})
+        write_manifest(manifest, replace(read_manifest(manifest), **known))
         return folder
 
     return copy
@@ -56,7 +58,7 @@ def test_a_packed_run_is_reproduced_from_photos_elsewhere(trained, tmp_path):
         assert packages is not None
         assert b"\nkeras==" in packages.read()
     shutil.copytree(trained.photos, tmp_path / "elsewhere")
-    found = reproduce(file, photos=tmp_path / "elsewhere", out=tmp_path / "again", offline=True)
+    found = reproduce(file, data=tmp_path / "elsewhere", out=tmp_path / "again", offline=True)
     assert found.verdict == "bit-identical"
 
 
@@ -76,13 +78,13 @@ def test_other_weights_in_the_end_are_the_same_within_tolerance_and_say_what_dif
     copied, tmp_path
 ):
     run = copied(model_digest="0" * 64)
-    facts = read_manifest(run / "manifest.json")
-    elsewhere = {**facts, "machine": {**facts["machine"], "cores": 64}}
+    manifest = read_manifest(run / "manifest.json")
+    elsewhere = replace(manifest, machine={**manifest.machine, "cores": 64})
     write_manifest(run / "manifest.json", elsewhere)
     found = reproduce(run, out=tmp_path / "again", offline=True)
     assert found.verdict == "same within tolerance"
     assert not found.weights_identical
-    assert ("machine.cores", "64", str(facts["machine"]["cores"])) in found.environment
+    assert ("machine.cores", "64", str(manifest.machine["cores"])) in found.environment
 
 
 def test_other_figures_differ(copied, tmp_path):
@@ -99,7 +101,7 @@ def test_other_figures_differ(copied, tmp_path):
 def test_other_photos_are_refused_by_name(trained, tmp_path):
     write_fruit(tmp_path / "others", n=14, seed=5)
     with pytest.raises(DataError, match="are not those of the run to reproduce: 42 added"):
-        reproduce(trained.run, photos=tmp_path / "others", out=tmp_path / "again")
+        reproduce(trained.run, data=tmp_path / "others", out=tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 

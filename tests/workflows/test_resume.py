@@ -1,17 +1,17 @@
-"""A run that was stopped ends as if it had never been: to the bit."""
+"""A run that was stopped and resumed is bit-identical to one that never stopped."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import merged
+from tests.fork_server import ForkServer
 from tltool.errors import DataError, EnvironmentProblem, GateError, UsageError
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
@@ -44,7 +44,7 @@ WAYS = {
         "model.head.kind=mlp",
         "model.head.norm=batch",
         "model.head.dropout_kind=dropconnect",
-        "model.regularize.drop_block.size=2",
+        "model.regularization.drop_block.size=2",
         "model.head.hidden_units=8",
     ),
 }
@@ -54,15 +54,16 @@ WAYS = {
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_at_any_moment_and_resumed_it_is_bit_identical(
-    fruit: Path, tmp_path: Path, tiny_settings: tuple[str, ...], way: str
+    forked_tltool: ForkServer,
+    fruit: Path,
+    tmp_path: Path,
+    tiny_settings: tuple[str, ...],
+    way: str,
 ) -> None:
     settings = merged(*tiny_settings, *SMALL_SHARDS, *WAYS[way])
-    program = Path(__file__).with_name("kills.py")
-    ended = subprocess.run(
-        [sys.executable, str(program), str(fruit), str(tmp_path), str(KILLS[way]), "0",
-         *settings],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    program = Path(__file__).with_name("kills.py").read_text(encoding="utf-8")
+    arguments = (str(fruit), str(tmp_path), str(KILLS[way]), "0", *settings)
+    ended = forked_tltool.run(program, *arguments)
     assert ended.returncode == 0, ended.stderr[-3000:]
     report = json.loads(ended.stdout.splitlines()[-1])
     kills = report["kills"]
@@ -110,13 +111,13 @@ def whole(photos: Path, out: Path, settings: tuple[str, ...]) -> FinetuneResult:
 
 
 def test_an_interrupted_run_is_finished_and_tidied(half_done, fruit, tmp_path, tiny_settings):
-    assert read_manifest(half_done / "manifest.json")["status"] == "running"
+    assert read_manifest(half_done / "manifest.json").status == "running"
     result = resume(half_done)
     other = whole(fruit, tmp_path / "whole", tiny_settings)
     assert (half_done / "metrics.json").read_bytes() == (other.run / "metrics.json").read_bytes()
-    facts = [read_manifest(run / "manifest.json") for run in (half_done, other.run)]
-    assert facts[0]["model_digest"] == facts[1]["model_digest"]
-    assert facts[0]["status"] == "finished"
+    resumed, whole_run = (read_manifest(run / "manifest.json") for run in (half_done, other.run))
+    assert resumed.model_digest == whole_run.model_digest
+    assert resumed.status == "finished"
     assert not {"state", "cache"} & {path.name for path in half_done.iterdir()}
     assert result.metrics == other.metrics
 
@@ -176,15 +177,15 @@ def test_a_changed_recipe_is_refused(half_done):
 
 def test_other_weights_are_refused(half_done):
     path = half_done / "manifest.json"
-    write_manifest(path, {**read_manifest(path), "weights_digest": "0" * 64})
+    write_manifest(path, replace(read_manifest(path), weights_digest="0" * 64))
     with pytest.raises(EnvironmentProblem, match="weights to start from are not those"):
         resume(half_done)
 
 
 def test_another_machine_is_told(half_done):
     path = half_done / "manifest.json"
-    facts = read_manifest(path)
-    write_manifest(path, {**facts, "machine": {**facts["machine"], "cores": 1234}})
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, machine={**manifest.machine, "cores": 1234}))
 
     class Listener(SilentObserver):
         said: list[str] = []  # noqa: RUF012

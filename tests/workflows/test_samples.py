@@ -1,4 +1,4 @@
-"""The digits that every installation can write."""
+"""The sample digits, as a folder and as a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_digits_make_one_folder_per_class(digits):
     assert written == Counter(str(target) for target in load_digits().target)
 
 
-def test_digits_are_legible_pictures(digits):
+def test_digits_are_legible(digits):
     with Image.open(digits / "0" / "0000.png") as image:
         assert (image.size, image.mode) == ((32, 32), "L")
         pixels = np.asarray(image)
@@ -45,7 +45,7 @@ def test_an_empty_folder_is_used(tmp_path):
     assert write_digits(tmp_path) == 1797
 
 
-def test_a_folder_with_something_in_it_is_refused_and_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_an_error_and_is_not_changed(tmp_path):
     (tmp_path / "diary.txt").write_text("mine")
     with pytest.raises(UsageError, match="not an empty folder") as caught:
         write_digits(tmp_path)
@@ -53,19 +53,19 @@ def test_a_folder_with_something_in_it_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
 
 
-def test_a_file_in_the_way_is_refused(tmp_path):
+def test_an_existing_file_is_an_error(tmp_path):
     (tmp_path / "digits").write_text("a file")
     with pytest.raises(UsageError):
         write_digits(tmp_path / "digits")
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+def test_a_folder_that_cannot_be_created_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         write_digits(tmp_path / "file" / "digits")
 
 
-def test_the_table_holds_the_same_digits(tmp_path):
+def test_the_table_contains_the_same_digits(tmp_path):
     assert write_digits_csv(tmp_path / "digits.csv") == 1797
     listing = read_source(tmp_path / "digits.csv")
     assert [item.label for item in listing.items] == [str(n) for n in load_digits().target]
@@ -73,12 +73,12 @@ def test_the_table_holds_the_same_digits(tmp_path):
     np.testing.assert_allclose(image, load_digits().images[7] * 255 / 16, atol=0.51)
 
 
-def test_a_table_is_written_over_nothing(tmp_path):
+def test_a_table_never_replaces_a_file(tmp_path):
     (tmp_path / "digits.csv").write_text("mine")
     with pytest.raises(UsageError, match="exists"):
         write_digits_csv(tmp_path / "digits.csv")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         write_digits_csv(tmp_path / "nowhere" / "digits.csv")
-    with pytest.raises(UsageError, match="no name of a table"):
+    with pytest.raises(UsageError, match="is not the name of a CSV file"):
         write_digits_csv(tmp_path / "digits")
     assert (tmp_path / "digits.csv").read_text() == "mine"

@@ -1,4 +1,4 @@
-"""Every source goes through every verb: archives, tables of paths, tables of pixels."""
+"""Every kind of source works with every command: archives, tables of paths and of pixels."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def document(*args: object) -> Any:
     return json.loads(result.stdout)
 
 
-def write_table(photos: Path, path: Path) -> Path:
+def write_table(images: Path, path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label"])
-        for photo in sorted(photos.rglob("*.png")):
-            writer.writerow([photo, photo.parent.name])
+        for image in sorted(images.rglob("*.png")):
+            writer.writerow([image, image.parent.name])
     return path
 
 
 @pytest.fixture(scope="module")
 def sources(trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The photos of the trained run in other forms."""
+    """The images of the trained run in other forms."""
     folder = tmp_path_factory.mktemp("sources")
     return {
         "zip": Path(shutil.make_archive(str(folder / "fruit"), "zip", trained.photos)),
@@ -70,7 +70,7 @@ def flags(*settings: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "csv"])
-def test_a_model_is_measured_on_any_source(trained, sources, kind):
+def test_a_model_is_evaluated_on_any_source(trained, sources, kind):
     folder = document("evaluate", trained.run, trained.photos)
     found = document("evaluate", trained.run, sources[kind])
     assert found.pop("evaluated_on") == str(sources[kind])
@@ -80,7 +80,7 @@ def test_a_model_is_measured_on_any_source(trained, sources, kind):
     assert part["n"] == json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
 
 
-def test_photos_of_a_source_are_named_by_their_place_in_it(trained, sources):
+def test_images_are_named_by_their_path_in_the_source(trained, sources):
     found = document("predict", trained.export, sources["zip"])
     by_path = {row["path"]: row["class"] for row in found}
     folder = document("predict", trained.export, trained.photos)
@@ -100,8 +100,8 @@ def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
         *flags("train.head.epochs=1", "train.finetune.epochs=1"),
     ]
     assert document("finetune", sources["zip"], "--out", tmp_path / "run", *how)
-    facts = read_manifest(tmp_path / "run" / "manifest.json")
-    assert facts["arguments"]["photos"] == str(sources["zip"])
+    manifest = read_manifest(tmp_path / "run" / "manifest.json")
+    assert manifest.options.data == str(sources["zip"])
     rows = (tmp_path / "run" / "split.csv").read_text("utf-8").splitlines()
     assert rows[1].startswith("green apple/0_00.png,")
     shutil.rmtree(tmp_path / "cache")
@@ -110,7 +110,7 @@ def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
     )
     assert again["verdict"] == "bit-identical"
     shutil.rmtree(tmp_path / "cache")
-    assert document("export", tmp_path / "run", "--to", tmp_path / "exports")
+    assert document("export", tmp_path / "run", "--out", tmp_path / "exports")
 
 
 def test_pixels_of_a_recipe_train_and_predict(pixels, tmp_path, monkeypatch):

@@ -13,13 +13,16 @@ from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
+from tltool.recipe.load import read_recipe
+from tltool.runs.run_options import RunOptions
 from tltool.workflows import sweep as story
 from tltool.workflows.sweep import paired_interval, sweep
 
 
 def run_sweep(photos: Path, out: Path, settings: tuple[str, ...], **how: object) -> story.Sweep:
-    given = {"grid": {"model.head.dropout": [0.0, 0.5]}, "seeds": [0, 1], **how}
-    return sweep("vgg16", photos, settings=settings, out=out, offline=True, **given)  # type: ignore
+    how = {"grid": {"model.head.dropout": [0.0, 0.5]}, "seeds": [0, 1], **how}
+    options = RunOptions(str(photos), offline=True)
+    return sweep(read_recipe("vgg16"), options, settings=settings, out=out, **how)
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +43,18 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
             assert metrics["validation"]["val_loss"] == one.losses[seed]
     means = [np.mean(list(one.losses.values())) for one in found.combinations]
     assert means == sorted(means)
-    # per seed: held, plain and one augmented view; the probe too is shared
+    # per seed: validation and training images, once without augmentation; the probe is shared
     passes = [path.name for path in (tmp_path / "sweep" / "cache").iterdir()]
-    assert len([name for name in passes if not name.startswith("probe-")]) == 6
+    assert len([name for name in passes if not name.startswith("probe-")]) == 4
     assert len([name for name in passes if name.startswith("probe-")]) == 2
 
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(story, "finetune", no_training)
+    monkeypatch.setattr(story, "start_run", no_training)
     again = run_sweep(fruit, tmp_path / "sweep", short)
     assert again == found
-    with pytest.raises(UsageError, match="were begun with other photos"):
+    with pytest.raises(UsageError, match="were started with other images"):
         run_sweep(write_fruit(tmp_path / "others", n=6, seed=2), tmp_path / "sweep", short)
 
 

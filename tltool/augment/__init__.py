@@ -1,1 +1,1 @@
-"""Random changes of training photos, drawn by stateless functions of (seed, epoch, item)."""
+"""Data augmentation of images and features, as stateless functions of (seed, epoch, image)."""

@@ -1,8 +1,8 @@
-"""Mixup and CutMix: blends of two photos of a batch and of their labels.
+"""Mixup and CutMix: blends of two images of a batch and of their labels.
 
 keras-cv's MixUp and CutMix ignore their seed for the Beta draw, and CutMix weights the labels with
-a rectangle that may stick out of the photo. The subclasses keep the image operations and replace
-the draws.
+a rectangle that may extend beyond the image. The subclasses use its image operations and replace
+the random draws.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import keras_cv
 import tensorflow as tf
 
-from tltool.augment.layers import UNUSED_SEED, SeedStream
+from tltool.augment.seeded_layers import UNUSED_SEED, SeedStream
 from tltool.augment.spec import AugmentSpec
 
 Pair = tuple[tf.Tensor, tf.Tensor]  # images and labels of a batch
 
 
-class StreamMixUp(keras_cv.layers.MixUp):  # type: ignore[misc]
+class StreamMixUp(keras_cv.layers.MixUp):
     """Mixup (Zhang et al. 2018, arXiv:1710.09412) with draws from a seed stream."""
 
     def __init__(self, alpha: float, stream: SeedStream) -> None:
@@ -33,10 +33,10 @@ class StreamMixUp(keras_cv.layers.MixUp):  # type: ignore[misc]
         return weight * images + (1.0 - weight) * tf.gather(images, order), share, order
 
 
-class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
+class StreamCutMix(keras_cv.layers.CutMix):
     """CutMix (Yun et al. 2019, arXiv:1905.04899) with draws from a seed stream.
 
-    Labels are weighted by the area that was really pasted, as in the paper's code.
+    Labels are weighted by the area actually pasted, as in the paper's code.
     """
 
     def __init__(self, alpha: float, stream: SeedStream) -> None:
@@ -61,7 +61,7 @@ class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
     def _span(
         self, size: tf.Tensor, side: tf.Tensor, extent: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return centres, lengths and lengths inside the photo along one axis, int32 [size]."""
+        """Return centres, lengths and lengths inside the image along one axis, int32 [size]."""
         length = tf.cast(side * tf.cast(extent, tf.float32), tf.int32)
         centre = self._stream.uniform((size,), 0, extent, tf.int32)
         start = tf.cast(centre, tf.float32) - tf.cast(length, tf.float32) / 2
@@ -73,11 +73,11 @@ class StreamCutMix(keras_cv.layers.CutMix):  # type: ignore[misc]
 
 
 class Mixer:
-    """Blends the photos of a batch as a specification says.
+    """Applies mixup or CutMix to a batch.
 
     Args:
-        spec: which kinds, and how often.
-        stream: source of all draws.
+        spec: which of the two, and with which probability.
+        stream: source of all random draws.
     """
 
     def __init__(self, spec: AugmentSpec, stream: SeedStream) -> None:
@@ -87,7 +87,7 @@ class Mixer:
         self._cutmix = StreamCutMix(spec.cutmix, stream) if spec.cutmix is not None else None
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor) -> Pair:
-        """Return the batch blended by one kind, or as it is.
+        """Return the batch, blended by one of the two or unchanged.
 
         Args:
             images: float32 [B, H, W, C].
@@ -98,16 +98,18 @@ class Mixer:
         def mix() -> Pair:
             if self._mixup is None or self._cutmix is None:
                 return _blend(self._mixup or self._cutmix, images, labels)
-            # both kinds are traced with their own draws; only the chosen one runs
-            return tf.cond(
+            # both are traced with draws of their own; only the selected one runs
+            result: Pair = tf.cond(
                 coins[1] < self._switched,
                 lambda: _blend(self._cutmix, images, labels),
                 lambda: _blend(self._mixup, images, labels),
             )
+            return result
 
         if self._mixed >= 1:
             return mix()
-        return tf.cond(coins[0] < self._mixed, mix, lambda: (images, labels))
+        result: Pair = tf.cond(coins[0] < self._mixed, mix, lambda: (images, labels))
+        return result
 
 
 def _blend(kind: Any, images: tf.Tensor, labels: tf.Tensor) -> Pair:

@@ -1,4 +1,4 @@
-"""What can be augmented, as plain data. Imports no framework."""
+"""Augmentation settings as plain data. Imports no framework."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Flip = Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
 
 
 @dataclass(frozen=True)
-class Sometimes:
-    """A change of drawn strength that some photos undergo.
+class WithProbability:
+    """A transform of random strength that is applied with a probability.
 
     Attributes:
-        amount: the largest strength, in the change's own unit.
-        probability: share of the photos that are changed.
+        amount: maximum strength, in the unit of the transform.
+        probability: fraction of the images that are transformed.
     """
 
     amount: float
@@ -25,14 +25,14 @@ class Sometimes:
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Drawn factors of brightness, contrast and saturation, and a drawn turn of the hue.
+    """Random factors of brightness, contrast and saturation, and a random hue shift.
 
     Attributes:
-        brightness: factors lie within 1 ± this.
-        contrast: factors lie within 1 ± this.
-        saturation: factors lie within 1 ± this.
-        hue: largest turn, as a share of the colour circle.
-        probability: share of the photos that are changed.
+        brightness: factors are drawn from 1 ± this.
+        contrast: factors are drawn from 1 ± this.
+        saturation: factors are drawn from 1 ± this.
+        hue: largest shift, as a fraction of the colour circle.
+        probability: fraction of the images that are transformed.
     """
 
     brightness: float
@@ -44,10 +44,10 @@ class ColorJitter:
 
 @dataclass(frozen=True)
 class RandAugment:
-    """Some of fourteen operations on every photo.
+    """Random operations, out of fourteen, on every image.
 
     Attributes:
-        operations: how many, one after the other.
+        operations: number of operations, applied one after the other.
         magnitude: strength of all of them, 0 to 10.
     """
 
@@ -57,11 +57,11 @@ class RandAugment:
 
 @dataclass(frozen=True)
 class AugMix:
-    """A blend of the photo with chains of operations on it.
+    """A blend of the image with chains of operations on it.
 
     Attributes:
-        severity: largest strength of an operation, 0 to 10.
-        chains: how many are blended.
+        severity: maximum strength of an operation, 0 to 10.
+        chains: number of chains.
     """
 
     severity: float
@@ -70,29 +70,29 @@ class AugMix:
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """Which random changes a training photo undergoes; ``None`` switches one off.
+    """Augmentation of training images; ``None`` switches a transform off.
 
     Attributes:
-        flip: mirror images to draw from.
-        crop: (smallest share of the area kept, largest stretch of width against height).
-        cutout: side of the largest hidden rectangle as a share of the photo's side.
-        mixup: both parameters of the Beta distribution of the blend.
+        flip: directions of random mirroring.
+        crop: (smallest fraction of the area kept, largest change of the aspect ratio).
+        cutout: side of the largest hidden rectangle as a fraction of the image's side.
+        mixup: both parameters of the Beta distribution of the mixing coefficient.
         cutmix: both parameters of the Beta distribution of the pasted area.
         rotation: largest angle, degrees.
-        translation: largest shift as a share of the photo's side.
-        scale: largest zoom less one, in or out.
-        shear: largest angle of a slant, degrees.
+        translation: largest shift as a fraction of the image's side.
+        scale: largest zoom factor minus one, in or out.
+        shear: largest angle, degrees.
         color_jitter: brightness, contrast, saturation and hue.
-        noise: Gaussian noise; the amount is its standard deviation in grey levels of 255.
+        noise: Gaussian noise; the amount is its standard deviation, for pixel values 0…255.
         blur: Gaussian blur; the amount is its standard deviation in pixels.
-        grayscale: share of the photos that lose their colours.
-        jpeg: compression artefacts; the amount is 100 less the lowest quality.
-        grid_mask: a hidden grid; the amount is the share of a unit's side that it hides.
+        grayscale: fraction of the images that are converted to greyscale.
+        jpeg: compression artefacts; the amount is 100 minus the lowest quality.
+        grid_mask: a hidden grid; the amount is the hidden fraction of a cell's side.
         rand_augment: RandAugment.
         aug_mix: AugMix.
-        flip_probability: share of the photos that are mirrored, for each direction on its own.
-        mix_probability: share of the batches that are blended.
-        switch_probability: share of the blended batches that get cutmix, where both are on.
+        flip_probability: probability of mirroring, independent for each direction.
+        mix_probability: probability that a batch is blended.
+        switch_probability: probability of cutmix in a blended batch, when both are on.
     """
 
     flip: Flip = "none"
@@ -105,11 +105,11 @@ class AugmentSpec:
     scale: float | None = None
     shear: float | None = None
     color_jitter: ColorJitter | None = None
-    noise: Sometimes | None = None
-    blur: Sometimes | None = None
+    noise: WithProbability | None = None
+    blur: WithProbability | None = None
     grayscale: float | None = None
-    jpeg: Sometimes | None = None
-    grid_mask: Sometimes | None = None
+    jpeg: WithProbability | None = None
+    grid_mask: WithProbability | None = None
     rand_augment: RandAugment | None = None
     aug_mix: AugMix | None = None
     flip_probability: float = 0.5
@@ -118,58 +118,58 @@ class AugmentSpec:
 
     @property
     def mixes(self) -> bool:
-        """Whether photos are blended, so that labels become soft."""
+        """Whether images are blended, so that labels become soft."""
         return (self.mixup is not None or self.cutmix is not None) and self.mix_probability > 0
 
     @property
     def identity(self) -> bool:
-        """Whether nothing at all is changed."""
+        """Whether nothing is augmented."""
         return not self.mixes and self.unmixed() == AugmentSpec()
 
-    def certain(self) -> AugmentSpec:
-        """Return the same, made to every photo instead of some."""
-        always: dict[str, Any] = {
+    def always(self) -> AugmentSpec:
+        """Return the same with every transform applied to every image."""
+        certain: dict[str, Any] = {
             name: replace(value, probability=1.0)
             for name, value in vars(self).items()
-            if isinstance(value, Sometimes | ColorJitter)
+            if isinstance(value, WithProbability | ColorJitter)
         }
         if self.grayscale is not None:
-            always["grayscale"] = 1.0
-        return replace(self, flip_probability=1.0, mix_probability=1.0, **always)
+            certain["grayscale"] = 1.0
+        return replace(self, flip_probability=1.0, mix_probability=1.0, **certain)
 
     def unmixed(self) -> AugmentSpec:
-        """Return the same without blends."""
+        """Return the same without mixup and cutmix."""
         return replace(self, mixup=None, cutmix=None, mix_probability=1.0, switch_probability=0.5)
 
     def digest(self) -> str:
-        """Return 16 hex digits that name this specification."""
+        """Return 16 hex digits of a SHA-256 of this specification: part of the cache key."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Which random changes cached features undergo; ``None`` switches one off.
+    """Augmentation of cached features; ``None`` switches a part off.
 
     Attributes:
-        mixup: both parameters of the Beta distribution of the blend.
+        mixup: both parameters of the Beta distribution of the mixing coefficient.
         cutmix: both parameters of the Beta distribution of the pasted area, on feature maps.
-        noise: standard deviation of Gaussian noise, as a share of each channel's own.
+        noise: standard deviation of Gaussian noise, relative to that of each channel.
         mixstyle: MixStyle on feature maps; the amount is both parameters of its Beta distribution.
     """
 
     mixup: float | None = None
     cutmix: float | None = None
     noise: float | None = None
-    mixstyle: Sometimes | None = None
+    mixstyle: WithProbability | None = None
 
     @property
     def identity(self) -> bool:
-        """Whether nothing at all is changed."""
+        """Whether nothing is augmented."""
         return self == FeatureSpec()
 
     @property
     def names(self) -> list[str]:
-        """Keys of a recipe that switch on what is on."""
+        """Keys of a recipe that switch on the parts that are on."""
         keys = {
             "feature_mixup": self.mixup,
             "feature_cutmix": self.cutmix,
@@ -180,9 +180,9 @@ class FeatureSpec:
 
     @property
     def needs_maps(self) -> list[str]:
-        """The keys among them that only work on feature maps."""
+        """Those of the keys that only work on feature maps."""
         return [key for key in self.names if key in {"feature_cutmix", "mixstyle"}]
 
     def unmixed(self) -> FeatureSpec:
-        """Return the same without blends of labels."""
+        """Return the same without mixup and cutmix."""
         return replace(self, mixup=None, cutmix=None)

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold
-    from tltool.workflows.backbones import Layers
+    from tltool.workflows.backbones import BackboneLayers
 
 app = Commands(help="Backbones: list, show.")
-_EXACT_UP_TO = 100_000_000  # multiply-adds; more are told in millions, to fit 80 columns
+_EXACT_UP_TO = 100_000_000  # multiply-adds; larger numbers are in millions, to fit 80 columns
 
 
 @app.command("list")
 @guarded
 def list_backbones(json: options.Json = False, debug: options.Debug = False) -> None:
-    """List the backbones: stages, sizes, licences, weights at hand."""
+    """List the backbones: parameters, input size, stages, weights, licence."""
     from tltool.workflows.backbones import backbone_rows
 
     rows = backbone_rows()
@@ -45,7 +45,7 @@ def list_backbones(json: options.Json = False, debug: options.Debug = False) -> 
     line(out())
     line(
         out(),
-        "parameters: without a classifier, which `tltool backbones show NAME` counts too; input: "
+        "parameters: without the classifier, which `tltool backbones show NAME` includes; input: "
         "side in pixels.",
     )
 
@@ -54,45 +54,48 @@ def list_backbones(json: options.Json = False, debug: options.Debug = False) -> 
 @guarded
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")],
-    size: Annotated[
+    image_size: Annotated[
         int | None,
         typer.Option(
-            min=1, max=4096, metavar="PIXELS", help="Side of the image; by default the usual one."
+            min=1,
+            max=4096,
+            metavar="PIXELS",
+            help="Side of the image; by default that of the training images.",
         ),
     ] = None,
     all_layers: Annotated[
-        bool, typer.Option("--all", help="Every layer in a line of its own.")
+        bool, typer.Option("--all", help="Show every layer on its own line.")
     ] = False,
-    diagram: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Draw it as well; nothing is replaced."),
+        typer.Option(metavar="FILE.png", help="Also draw a diagram; the file must not exist."),
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show the layers of a backbone: shapes, windows, receptive fields, weights, work.
+    """Show the layers of a backbone: shapes, kernels, receptive fields, parameters, multiply-adds.
 
-    The classifier of the backbone's paper is included, under head.
+    The classifier of the backbone's paper is included as head.
     """
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.workflows.backbones import check_layers
 
-    check_layers(name, size, diagram)
+    check_layers(name, image_size, output)
     with shown(quiet=True, debug=debug):
-        from tltool.workflows.backbones import draw_layers, layers_of
+        from tltool.workflows.backbones import backbone_layers, draw_layers
 
-        layers = layers_of(name, size)
-        if diagram is not None:
-            draw_layers(diagram, layers)
+        layers = backbone_layers(name, image_size)
+        if output is not None:
+            draw_layers(output, layers)
     if json:
-        print_json({**layers.document(), "diagram": str(diagram) if diagram else None})
+        print_json({**layers.to_json(), "output": str(output) if output else None})
         return
     _print_layers(layers, every=all_layers)
-    if diagram is not None:
-        line(out(), f"wrote {diagram}")
+    if output is not None:
+        line(out(), f"wrote {output}")
 
 
-def _print_layers(layers: "Layers", *, every: bool) -> None:
+def _print_layers(layers: "BackboneLayers", *, every: bool) -> None:
     backbone, totals = layers.backbone, layers.totals()
     grey = ", grey" if layers.channels == 1 else ""
     line(out(), (backbone.name, "bold"), f"  {backbone.paper}")
@@ -112,7 +115,7 @@ def _print_layers(layers: "Layers", *, every: bool) -> None:
     line(
         out(),
         "field: side of the receptive field in pixels. mult-adds: multiply-adds of convolutions "
-        "and dense layers for one image. A block counts its shortcut.",
+        "and dense layers for one image. A block includes its shortcut.",
     )
 
 
@@ -130,7 +133,7 @@ def _rows(folds: "Sequence[Fold]", *, exact: bool) -> list[list[str]]:
     ]
 
 
-def _every_row(layers: "Layers", *, exact: bool) -> list[list[str]]:
+def _every_row(layers: "BackboneLayers", *, exact: bool) -> list[list[str]]:
     from tltool.models.layer_folds import window_text
 
     return [
@@ -161,4 +164,4 @@ def _millions(number: int) -> str:
 def _weights(row: dict[str, Any]) -> str:
     if not row["licence"]:
         return "none"
-    return "at hand" if row["weights_at_hand"] else "not here"
+    return "stored" if row["weights_stored"] else "not stored"

@@ -5,148 +5,153 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table, printable
-from tltool.cli.results import duration
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table, printable
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import duration
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
-    from tltool.evaluation.compare import Paired
-    from tltool.workflows.compare import Comparison
-    from tltool.workflows.leaderboard import Leaderboard, Place
+    from tltool.evaluation.metrics.paired_tests import PairedComparison
+    from tltool.workflows.compare_backbones import Leaderboard, LeaderboardEntry
+    from tltool.workflows.comparison.comparison import Comparison
 
 
 @guarded
 def compare(
-    given: Annotated[
+    runs_or_data: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|PHOTOS",
-            help="Two runs or more, the first being the yardstick; with --backbones, photos.",
+            metavar="RUN...|DATA",
+            help="Two or more runs, compared with the first; with --backbones, labelled images.",
         ),
     ],
     backbones: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="Compare these backbones on the photos."),
+        typer.Option(metavar="NAME,NAME", help="Compare these backbones on the images."),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="Of runs: write a page with photos that only one gets right.",
+            help="For runs: write an HTML report with the images that only one run classifies "
+            "correctly.",
         ),
     ] = None,
-    size: Annotated[
+    image_size: Annotated[
         int | None,
         typer.Option(
-            min=16, max=2048, metavar="PIXELS", help="With --backbones: side of all images."
+            min=16, max=2048, metavar="PIXELS", help="With --backbones: input size in pixels."
         ),
     ] = None,
     weights: Annotated[
         Literal["imagenet", "random"],
-        typer.Option(metavar="imagenet|random", help="With --backbones: their weights."),
+        typer.Option(metavar="imagenet|random", help="With --backbones: pretrained weights."),
     ] = "imagenet",
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say which run is better on the same photos, and how sure that is; or which backbone."""
-    from tltool.cli.display import shown
-    from tltool.models.backbones import get_backbone
+    """Compare runs on the same images with paired tests, or backbones by a linear probe."""
+    from tltool.cli.terminal.progress import shown
+    from tltool.models.backbone_registry import get_backbone
 
     if backbones is None:
-        if size or pixels or other or weights != "imagenet":
+        if image_size or pixels or ood_images or weights != "imagenet":
             raise UsageError(
-                "--size, --weights, --other and --pixels are for backbones",
+                "--image-size, --weights, --ood-images and --pixels need --backbones",
                 hint="add --backbones NAME,NAME",
             )
-        found = _runs(given, report, quiet=quiet, debug=debug)
-        print_json(found.to_json()) if json else _show_runs(found)
+        comparison = _compare_runs(runs_or_data, report, quiet=quiet, debug=debug)
+        print_json(comparison.to_json()) if json else _show_comparison(comparison)
         return
-    if len(given) != 1 or report is not None:
+    if len(runs_or_data) != 1 or report is not None:
         raise UsageError(
-            "--backbones compares backbones on one source of photos, without --report",
-            hint="tltool compare PHOTOS --backbones vgg16,resnet50",
+            "--backbones takes one source of images, and no --report",
+            hint="tltool compare DATA --backbones vgg16,resnet50",
         )
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     for name in names:
-        get_backbone(name)  # an unknown one is told at once
+        get_backbone(name)  # raises for an unknown one before TensorFlow is loaded
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.leaderboard import leaderboard
+        from tltool.workflows.compare_backbones import compare_backbones
 
-        board = leaderboard(
-            given[0],
+        leaderboard = compare_backbones(
+            runs_or_data[0],
             names,
-            image_size=size,
+            image_size=image_size,
             weights=weights,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,
         )
-    print_json(board.to_json()) if json else _show_board(board)
+    print_json(leaderboard.to_json()) if json else _show_leaderboard(leaderboard)
 
 
-def _runs(given: list[str], report: Path | None, *, quiet: bool, debug: bool) -> "Comparison":
-    from tltool.cli.display import shown
-    from tltool.workflows.asked import check_page, check_runs
+def _compare_runs(
+    runs: list[str], report: Path | None, *, quiet: bool, debug: bool
+) -> "Comparison":
+    from tltool.cli.terminal.progress import shown
+    from tltool.workflows.preflight.arguments import check_page, check_runs
 
-    check_runs(given)
+    check_runs(runs)
     if report is not None:
         check_page(report)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.compare import compare as workflow
-        from tltool.workflows.compare_report import write_report
+        from tltool.workflows.comparison.comparison_report import write_comparison_report
 
-        found = workflow(given, observer=display)
+        comparison = workflow(runs, observer=display)
         if report is not None:
             display.on_phase("report", str(report))
-            write_report(report, found)
-    return found
+            write_comparison_report(report, comparison)
+    return comparison
 
 
-def _show_runs(found: "Comparison") -> None:
+def _show_comparison(comparison: "Comparison") -> None:
     console = out()
     line(console)
-    for sentence in found.verdicts:
+    for sentence in comparison.verdicts:
         line(console, (printable(sentence), "bold"))
     line(console)
-    columns = ["run", "accuracy", "95 %", "difference", "95 %", _p_name(len(found.paired))]
-    print_table(console, columns, [_accuracy_cells(found, n) for n in range(len(found.contenders))])
+    numbers = range(len(comparison.runs))
+    p_value = _p_value_heading(len(comparison.paired))
+    columns = ["run", "accuracy", "95 % CI", "difference", "95 % CI", p_value]
+    print_table(console, columns, [_accuracy_cells(comparison, number) for number in numbers])
     line(console)
     columns = [
         "run",
         "parameters",
         "MB",
-        "ms a photo",
+        "ms/image",
         "training",
-        "only it is right",
-        "only the first",
+        "only it correct",
+        "only first correct",
     ]
-    print_table(console, columns, [_cost_cells(found, n) for n in range(len(found.contenders))])
+    print_table(console, columns, [_cost_cells(comparison, number) for number in numbers])
 
 
-def _p_name(comparisons: int) -> str:
+def _p_value_heading(comparisons: int) -> str:
     return "McNemar p" if comparisons == 1 else "p (Holm)"
 
 
-def _accuracy_cells(found: "Comparison", number: int) -> list[str]:
-    value, low, high = found.accuracy(number)
-    paired = found.paired[number - 1] if number else None
+def _accuracy_cells(comparison: "Comparison", number: int) -> list[str]:
+    value, low, high = comparison.accuracy(number)
+    paired = comparison.paired[number - 1] if number else None
     return [
-        found.contenders[number].name,
+        comparison.runs[number].name,
         f"{value:.3f}",
         f"{low:.3f} … {high:.3f}",
         *_paired_cells(paired),
     ]
 
 
-def _paired_cells(paired: "Paired | None") -> list[str]:
-    """Return difference, interval and p; in points of accuracy."""
+def _paired_cells(paired: "PairedComparison | None") -> list[str]:
+    """Return difference and interval in percentage points of accuracy, and the p-value."""
     if paired is None:
         return ["", "", ""]
     low, high = 100 * paired.low, 100 * paired.high
@@ -157,8 +162,8 @@ def _paired_cells(paired: "Paired | None") -> list[str]:
     ]
 
 
-def _cost_cells(found: "Comparison", number: int) -> list[str]:
-    cost = found.costs[number]
+def _cost_cells(comparison: "Comparison", number: int) -> list[str]:
+    cost = comparison.costs[number]
     cells = ["–", "–", "–", "–"]
     if cost is not None:
         trained = "–" if cost.train_seconds is None else duration(cost.train_seconds)
@@ -170,58 +175,62 @@ def _cost_cells(found: "Comparison", number: int) -> list[str]:
         ]
     only = ["", ""]
     if number:
-        paired = found.paired[number - 1]
+        paired = comparison.paired[number - 1]
         only = [str(paired.only_second), str(paired.only_first)]
-    return [found.contenders[number].name, *cells, *only]
+    return [comparison.runs[number].name, *cells, *only]
 
 
-def _show_board(board: "Leaderboard") -> None:
+def _show_leaderboard(leaderboard: "Leaderboard") -> None:
     console = out()
     line(console)
     columns = [
         "backbone",
         "accuracy",
-        "95 %",
+        "95 % CI",
         "to the best",
-        "95 %",
+        "95 % CI",
         "features",
         "parameters",
-        "ms a photo",
+        "ms/image",
     ]
-    print_table(console, columns, [_place_cells(place) for place in board.places])
-    for name, reason in board.left_out.items():
-        line(console, f"left out: {name}: {printable(reason)}")
+    print_table(console, columns, [_leaderboard_cells(entry) for entry in leaderboard.entries])
+    for name, reason in leaderboard.skipped.items():
+        line(console, f"skipped: {name}: {printable(reason)}")
     line(console)
-    line(console, (_board_verdict(board), "bold"))
+    line(console, (_leaderboard_verdict(leaderboard), "bold"))
     line(
         console,
         (
-            f"A linear probe on each backbone's features, cross-validated on {board.n:,} photos of "
-            f"{board.classes} classes; training goes on from there.",
+            f"Accuracy of a linear probe on frozen features, cross-validated on {leaderboard.n:,} "
+            f"images of {leaderboard.classes} classes; fine-tuning can change the order.",
             "dim",
         ),
     )
 
 
-def _place_cells(place: "Place") -> list[str]:
-    value, low, high = place.accuracy
+def _leaderboard_cells(entry: "LeaderboardEntry") -> list[str]:
+    value, low, high = entry.accuracy
     return [
-        place.backbone.name,
+        entry.backbone.name,
         f"{value:.3f}",
         f"{low:.3f} … {high:.3f}",
-        *_paired_cells(place.against_best)[:2],
-        f"{place.features:,}",
-        f"{place.backbone.parameters / 1e6:.1f} M",
-        f"{1000 * place.seconds_per_image:.1f}",
+        *_paired_cells(entry.against_best)[:2],
+        f"{entry.features:,}",
+        f"{entry.backbone.parameters / 1e6:.1f} M",
+        f"{1000 * entry.seconds_per_image:.1f}",
     ]
 
 
-def _board_verdict(board: "Leaderboard") -> str:
-    best, *others = board.places
-    like = [p.backbone.name for p in others if p.against_best and not p.against_best.told_apart]
+def _leaderboard_verdict(leaderboard: "Leaderboard") -> str:
+    best, *others = leaderboard.entries
+    similar = [
+        one.backbone.name
+        for one in others
+        if one.against_best and not one.against_best.distinguishable
+    ]
+    name = best.backbone.name
     if not others:
-        tried = "could be tried" if board.left_out else "was tried"
-        return f"{best.backbone.name} is the only one that {tried}"
-    if not like:
-        return f"{best.backbone.name} is the best"
-    return f"{best.backbone.name} is first; it cannot be told apart from {', '.join(like)}"
+        return f"{name} is the only backbone that was evaluated"
+    if not similar:
+        return f"{name} is significantly better than the others"
+    return f"{name} is the best; not significantly worse: {', '.join(similar)}"

@@ -5,24 +5,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import fail, line, out, print_json, print_table, printable
-from tltool.cli.results import show_fields, show_next
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import fail, line, out, print_json, print_table, printable
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import show_fields, show_next
+from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
-    from tltool.workflows.check import Checked
-    from tltool.workflows.split import Division
+    from tltool.workflows.check_data import DataCheck
+    from tltool.workflows.split_data import DataSplit
 
 IMAGE_SIZE = 224
 
-app = Commands(help="Look at photos and divide them, before any training.")
+app = Commands(help="Check and split images before training.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at photos and divide them, before any training."""
+    """Check and split images before training."""
 
 
 @app.command("check")
@@ -30,20 +30,23 @@ def data() -> None:
 def check(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="Labelled photos: any source that finetune takes."),
+        typer.Argument(
+            metavar="SOURCE", help="Labelled images, in any form that finetune accepts."
+        ),
     ],
-    report: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            "--report", metavar="FOLDER", help="Where the report goes; else data_check/NAME."
+            "--out", metavar="FOLDER", help="Folder for the report; by default data_check/NAME."
         ),
     ] = None,
     image_size: Annotated[
-        int, typer.Option(min=16, max=2048, metavar="PIXELS", help="What the model will see.")
+        int,
+        typer.Option(min=16, max=2048, metavar="PIXELS", help="Side of the model's square input."),
     ] = IMAGE_SIZE,
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 when something serious is found.")
+        bool, typer.Option("--strict", help="Exit with code 3 if there are serious findings.")
     ] = False,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
@@ -51,31 +54,31 @@ def check(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Find what ruins models: bad files, duplicates, leaks, label conflicts, shortcuts."""
-    from tltool.cli.display import shown
+    """Find bad files, duplicates, data leakage, label conflicts, class imbalance and shortcuts."""
+    from tltool.cli.terminal.progress import shown
     from tltool.data.sources.open import check_source
-    from tltool.workflows.outputs import check_report
+    from tltool.workflows.preflight.output_paths import check_report
 
-    check_source(source, other=other, min_classes=1)
-    check_report(source, report)
+    check_source(source, ood_images=ood_images, min_classes=1)
+    check_report(source, folder)
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.check import check as workflow
+        from tltool.workflows.check_data import check_data
 
-        found = workflow(
+        checked = check_data(
             source,
-            report=report,
+            out=folder,
             image_size=image_size,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,
         )
     if json:
-        print_json(found.to_json())
+        print_json(checked.to_json())
     else:
-        _show_check(found, _settings(other, pixels, image_size))
-    if strict and found.result.count("serious"):
-        fail(f"{found.result.told_serious()} in {source}", f"see {found.issues}")
+        _show_check(checked, _settings(ood_images, pixels, image_size))
+    if strict and checked.result.count("serious"):
+        fail(f"{checked.result.describe_serious()} in {source}", f"see {checked.issues}")
         raise typer.Exit(3)
 
 
@@ -83,106 +86,112 @@ def check(
 @guarded
 def split(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Photos: any source that finetune takes.")
+        str, typer.Argument(metavar="SOURCE", help="Images, in any form that finetune accepts.")
     ],
     validation: Annotated[
         float | None,
-        typer.Option("--val", metavar="SHARE", help="Share for validation; 0 for none, else 0.15."),
+        typer.Option(
+            "--val", metavar="SHARE", help="Share of the validation set, 0 for none. Default 0.15."
+        ),
     ] = None,
     test: Annotated[
         float | None,
-        typer.Option("--test", metavar="SHARE", help="Share for the test; 0 for none, else 0.15."),
+        typer.Option(
+            "--test", metavar="SHARE", help="Share of the test set, 0 for none. Default 0.15."
+        ),
     ] = None,
     group: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN|folder|REGEX",
-            help="What keeps photos on one side: a column of the table, the folder below the "
-            "class, or what the expression finds in the path.",
+            help="Keep the images of a group in one split: by a column of the table, the folder "
+            "below the class, or a regular expression in the path.",
         ),
     ] = None,
     kfold: Annotated[
         int | None,
-        typer.Option(min=2, max=99, metavar="K", help="Divide all but the test into K folds too."),
+        typer.Option(
+            min=2, max=99, metavar="K", help="Also assign K cross-validation folds, except to test."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Another one, another split.")] = 0,
-    write: Annotated[
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Random seed of the split.")] = 0,
+    folder: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write split.csv there; the folder is empty or absent."
+            "--out", metavar="FOLDER", help="Write split.csv to this empty or new folder."
         ),
     ] = None,
     how: Annotated[
         Literal["copy", "link", "list"],
         typer.Option(
             metavar="copy|link|list",
-            help="Copy the photos there too, link them, or only list them.",
+            help="Also copy or link the images to --out, or only list them.",
         ),
     ] = "list",
-    other: options.Other = None,
+    ood_images: options.OodImages = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Divide photos into training, validation and test; copies and groups stay together."""
-    from tltool.cli.display import shown
+    """Split images into train, validation and test; duplicates and groups stay together."""
+    from tltool.cli.terminal.progress import shown
     from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
 
-    if how != "list" and write is None:
-        raise UsageError(f"--how {how} needs a folder", hint="give it with --write")
-    check_source(source, other=other)
+    if how != "list" and folder is None:
+        raise UsageError(f"--how {how} needs a folder", hint="set --out")
+    check_source(source, ood_images=ood_images)
     with shown(quiet=quiet, debug=debug, start="") as display:
-        from tltool.workflows.split import split_photos
+        from tltool.workflows.split_data import split_data
 
-        found = split_photos(
+        result = split_data(
             source,
             validation=validation,
             test=test,
             group=group,
             kfold=kfold,
             seed=seed,
-            write=write,
+            out=folder,
             how=how,
-            other=other,
+            ood_images=ood_images,
             pixels=pixels,
             offline=offline,
             observer=display,
         )
     if json:
-        written = str(found.written) if found.written else None
-        print_json({"photos": len(found.catalog), "classes": found.counts(), "written": written})
+        written = str(result.written) if result.written else None
+        print_json({"images": len(result.catalog), "classes": result.counts(), "written": written})
     else:
-        _show_split(found, how)
+        _show_split(result, how)
 
 
-def _settings(other: str | None, pixels: str | None, image_size: int) -> list[str]:
-    """Return what makes finetune see the photos as the check did."""
-    keys = {"data.other": other, "data.pixels": pixels}
+def _settings(ood_images: str | None, pixels: str | None, image_size: int) -> list[str]:
+    """Return the settings with which finetune reads the images as the check did."""
+    keys = {"data.ood_images": ood_images, "data.pixels": pixels}
     if image_size != IMAGE_SIZE:
         keys["data.image_size"] = str(image_size)
     return [word for key, text in keys.items() if text for word in ("--set", f"{key}={text}")]
 
 
-def _show_check(found: "Checked", settings: list[str]) -> None:
-    from tltool.data.checks.files import MANY
-    from tltool.data.checks.result import summary
+def _show_check(checked: "DataCheck", settings: list[str]) -> None:
+    from tltool.data.checks.check_result import summary
+    from tltool.data.checks.file_findings import TOO_MANY_UNUSABLE
 
-    console, result = out(), found.result
+    console, result = out(), checked.result
     line(console)
     counts = f"{result.images:,} images, {len(result.items):,} usable, {result.bytes / 1e6:,.1f} MB"
     line(console, (printable(result.source), "bold"), f"  {counts}")
     line(console)
-    rows = [(each.what, each.verdict, each.told) for each in summary(result)]
-    print_table(console, ("check", "verdict", "found"), rows)
-    show_fields({"report": found.report, "issues": found.issues})
+    rows = [(each.check, each.verdict, each.message) for each in summary(result)]
+    print_table(console, ("check", "verdict", "result"), rows)
+    show_fields({"report": checked.report, "issues": checked.issues})
     if result.count("serious"):
         line(console)
-        line(console, f"{result.told_serious()}: mend what is wrong before training.")
+        line(console, f"{result.describe_serious()}: fix them before training.")
         for finding in result.findings:
-            if finding.kind == MANY:
+            if finding.kind == TOO_MANY_UNUSABLE:
                 line(console, f"{finding.detail}: {finding.suggestion}.")
     elif result.shape is not None:
         recipe = ["--recipe", result.recipe] if result.recipe else []
@@ -190,24 +199,24 @@ def _show_check(found: "Checked", settings: list[str]) -> None:
         show_next(["tltool", "finetune", result.source, *recipe, "--set", setting, *settings])
 
 
-def _show_split(found: "Division", how: str) -> None:
-    from tltool.workflows.lay_out import FILE
-    from tltool.workflows.split import counts_rows
+def _show_split(result: "DataSplit", how: str) -> None:
+    from tltool.workflows.preflight.output_paths import SPLIT_FILE
+    from tltool.workflows.split_data import counts_rows
 
     console = out()
     line(console)
-    print_table(console, *counts_rows(found.counts()))
-    if found.written is None:
+    print_table(console, *counts_rows(result.counts()))
+    if result.written is None:
         line(console)
-        line(console, "Nothing was written; --write FOLDER keeps this split.")
+        line(console, "The split was not written; to write it, set --out FOLDER.")
         return
-    file = found.written / FILE
+    file = result.written / SPLIT_FILE
     line(console)
-    line(console, f"{len(found.catalog):,} photos {_DONE[how]}, see {file}")
+    line(console, f"{len(result.catalog):,} images {_DONE[how]}, see {file}")
     command = ["tltool", "finetune", str(file)]
-    if found.others:
-        command += ["--set", f"data.other={found.others}"]
-    count = len(set(found.split.folds) - {None})
+    if result.ood_folder:
+        command += ["--set", f"data.ood_images={result.ood_folder}"]
+    count = len(set(result.split.folds) - {None})
     show_next(*([[*command, "--kfold", str(count)]] if count else []), command)
 
 

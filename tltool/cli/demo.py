@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json
-from tltool.cli.results import show_fields, show_metrics, show_next
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import show_fields, show_metrics, show_next
 
 
 @guarded
@@ -22,7 +22,7 @@ def demo(
     debug: options.Debug = False,
 ) -> None:
     """Do the main job on 1797 handwritten digits, start to end."""
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.demo import demo as workflow
@@ -34,6 +34,6 @@ def demo(
     show_metrics(result.metrics)
     name, share = result.answer
     line(out())
-    line(out(), f"the exported model calls {result.photo} a ", (name, "bold"), f" ({share:.3f})")
+    line(out(), f"the exported model calls {result.image} a ", (name, "bold"), f" ({share:.3f})")
     show_fields(result.paths())
-    show_next(["tltool", "predict", str(result.export.parent), str(result.photo.parent)])
+    show_next(["tltool", "predict", str(result.export.parent), str(result.image.parent)])

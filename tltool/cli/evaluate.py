@@ -5,31 +5,31 @@ from typing import Annotated, Literal
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded, tell
-from tltool.cli.console import err, line, print_json
-from tltool.cli.results import show_metrics
+from tltool.cli.terminal import options, training
+from tltool.cli.terminal.console import err, line, print_json
+from tltool.cli.terminal.errors import guarded, report_error
+from tltool.cli.terminal.results import show_metrics
 from tltool.errors import GateError, UsageError
 
 
 @guarded
 def evaluate(
     model: options.Model,
-    photos: Annotated[
+    data: Annotated[
         str,
-        typer.Argument(metavar="PHOTOS", help="Labelled photos: any source that finetune takes."),
+        typer.Argument(metavar="DATA", help="Labelled images: any source that finetune takes."),
     ],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
         typer.Option(
-            metavar="train|validation|test", help="Only the photos that the run put into this part."
+            metavar="train|validation|test", help="Only the images of this split of the run."
         ),
     ] = None,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tta: options.Tta = "none",
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all of it as one new HTML page.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write an HTML report; a new file.")
     ] = None,
     pixels: options.Pixels = None,
     offline: options.Offline = False,
@@ -37,10 +37,10 @@ def evaluate(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure a model on labelled photos; classes match by name."""
-    from tltool.cli.display import shown
-    from tltool.evaluation.asserts import check_asserts, require
-    from tltool.workflows.asked import check_model, check_page
+    """Evaluate a model on labelled images; classes are matched by name."""
+    from tltool.cli.terminal.progress import shown
+    from tltool.evaluation.metrics.asserts import check_asserts, require_asserts
+    from tltool.workflows.preflight.arguments import check_model, check_page
 
     check_model(model)
     if report is not None:
@@ -54,7 +54,7 @@ def evaluate(
 
         metrics = workflow(
             model,
-            photos,
+            data,
             split=split,
             asserts=conditions,
             strict=strict,
@@ -71,7 +71,7 @@ def evaluate(
     if report is not None:
         line(err(), f"wrote {report}")
     try:
-        require(metrics["asserts"])
-    except GateError as problem:  # the one JSON document is printed already
-        tell(problem)
+        require_asserts(metrics["asserts"])
+    except GateError as problem:  # stdout already has the JSON document
+        report_error(problem)
         raise typer.Exit(problem.exit_code) from None

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import err, line, out, print_json, print_table
-from tltool.cli.results import shown_class
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import err, line, print_json, print_table
+from tltool.cli.terminal.console import out as stdout
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import shown_class
 
 if TYPE_CHECKING:
-    from tltool.workflows.explain import Explained
+    from tltool.workflows.explain import ImageExplanation
 
 
 @guarded
@@ -19,29 +20,30 @@ def explain(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="The folder of a run, a Keras export or a SavedModel."
+            metavar="MODEL", help="Folder of a run, of a Keras export or of a SavedModel."
         ),
     ],
     images: Annotated[
         list[str],
-        typer.Argument(metavar="PHOTO", help="Photos, folders, or any source that finetune takes."),
+        typer.Argument(metavar="IMAGE", help="Images, folders, or any source that finetune takes."),
     ],
     method: Annotated[
         Literal["grad-cam", "grad-cam++", "occlusion"],
         typer.Option(
             metavar="grad-cam|grad-cam++|occlusion",
-            help="How: by gradients, in a variant that finds several objects better, or by hiding "
-            "parts of the photo, which is slow.",
+            help="grad-cam and grad-cam++ use gradients (grad-cam++ is better with several "
+            "objects); occlusion hides parts of the image, which is slow.",
         ),
     ] = "grad-cam",
     class_name: Annotated[
         str | None,
         typer.Option(
-            "--class", metavar="NAME", help="Class to explain; by default the one that wins."
+            "--class", metavar="NAME", help="Class to explain; by default the predicted class."
         ),
     ] = None,
-    to: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of the pictures; nothing is replaced.")
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the pictures; no file is replaced."),
     ] = Path("explanations"),
     pixels: options.Pixels = None,
     offline: options.Offline = False,
@@ -49,41 +51,46 @@ def explain(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show where in photos the model finds what speaks for a class; a picture per photo.
+    """Explain predictions with heat maps of the evidence for a class; one picture per image.
 
-    Exit code 3 when some photos could not be read; the others are explained.
+    Exit code 3 if some images could not be read; the others are explained.
     """
-    from tltool.cli.display import shown
-    from tltool.workflows.asked import check_model
+    from tltool.cli.terminal.progress import shown
+    from tltool.workflows.preflight.arguments import check_model
 
     check_model(model)
-    with shown(quiet=quiet, debug=debug) as display:
+    with shown(quiet=quiet, debug=debug) as observer:
         from tltool.workflows.explain import explain as workflow
 
-        found = workflow(
+        explanations = workflow(
             model,
             images,
-            to=to,
+            out=out,
             method=method,
             class_name=class_name,
             pixels=pixels,
             offline=offline,
-            observer=display,
+            observer=observer,
         )
     if json:
-        print_json([_document(one) for one in found])
+        print_json([_document(one) for one in explanations])
     else:
-        asked = class_name is not None
-        columns = ["photo", "class", "confidence", *(["explained", "probability"] if asked else [])]
-        rows = [_cells(one, asked=asked) for one in found]
-        print_table(out(), [*columns, "picture"], rows)
-    bad = sum(one.error is not None for one in found)
-    if bad:
-        line(err(), f"{bad} of {len(found)} files could not be explained")
+        _print_table(explanations, with_class=class_name is not None)
+    failed = sum(one.error is not None for one in explanations)
+    if failed:
+        line(err(), f"{failed} of {len(explanations)} images could not be explained")
         raise typer.Exit(3)
 
 
-def _document(one: "Explained") -> dict[str, Any]:
+def _print_table(explanations: "list[ImageExplanation]", *, with_class: bool) -> None:
+    """Print one row per image; with the explained class if the user has given one."""
+    columns = ["image", "class", "confidence"]
+    columns += ["explained", "probability"] if with_class else []
+    rows = [_cells(one, with_class=with_class) for one in explanations]
+    print_table(stdout(), [*columns, "picture"], rows)
+
+
+def _document(one: "ImageExplanation") -> dict[str, Any]:
     return {
         "path": str(one.path),
         "ok": one.error is None,
@@ -98,11 +105,10 @@ def _document(one: "Explained") -> dict[str, Any]:
     }
 
 
-def _cells(one: "Explained", *, asked: bool) -> list[str]:
-    """Return a row; with the class explained where one was ``asked`` for."""
-    more = [one.explained, f"{one.probability:.3f}"] if asked else []
+def _cells(one: "ImageExplanation", *, with_class: bool) -> list[str]:
+    more = [one.explained, f"{one.probability:.3f}"] if with_class else []
     if one.error is not None:
         return [str(one.path), f"error: {one.error}", *([""] * (2 + len(more)))]
-    empty = "" if one.evidence else f" (nothing speaks for {one.explained})"
+    empty = "" if one.evidence else f" (no evidence for {one.explained})"
     shown = shown_class(one.predicted, one.is_known)
     return [str(one.path), shown, f"{one.confidence:.3f}", *more, f"{one.picture}{empty}"]

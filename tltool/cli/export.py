@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, print_json, print_table
+from tltool.cli.terminal.console import out as stdout
+from tltool.cli.terminal.errors import guarded
 
 if TYPE_CHECKING:
     from tltool.workflows.export import ExportResult
@@ -27,69 +28,77 @@ def export(
             "--format",
             "-f",
             metavar="NAME,…",
-            help="saved_model, litert, litert-fp16, litert-int8, onnx, keras.",
+            help="Formats: saved_model, litert, litert-fp16, litert-int8, onnx, keras.",
         ),
     ] = "saved_model",
-    to: Annotated[
+    out: Annotated[
         Path,
         typer.Option(
-            "--to",
+            "--out",
             metavar="FOLDER",
-            help="Folder that gets NAME/VERSION/, or NAME-FORMAT/VERSION/.",
+            help="Folder in which NAME/VERSION/ or NAME-FORMAT/VERSION/ is created.",
         ),
     ] = Path("saved_models"),
     version: Annotated[
-        str, typer.Option(metavar="NUMBER|auto", help="The version; auto is the next one.")
+        str, typer.Option(metavar="NUMBER|auto", help="Version number; auto takes the next one.")
     ] = "auto",
     max_drop: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="RATE", help="Largest drop of the validation accuracy allowed."
+            min=0, max=1, metavar="RATE", help="Largest drop in validation accuracy allowed."
         ),
     ] = 0.01,
     prune: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="Keep the newest K versions only.")
+        int | None, typer.Option(min=1, metavar="K", help="Keep only the newest K versions.")
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Where the run's photos are now, or others like them."),
+        typer.Option(
+            metavar="SOURCE",
+            help="New location of the run's images, or other images of the same classes.",
+        ),
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option(metavar="EXPORT", help="Export nothing; prove this export once more."),
+        typer.Option(
+            metavar="EXPORT", help="Verify this export instead: its files and its predictions."
+        ),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Export a run to other formats, each proved to answer like the trained model."""
+    """Export a run to other formats and compare each with the trained model.
+
+    Exit code 4 if a format fails the comparison; then nothing is exported.
+    """
     from tltool.errors import UsageError
-    from tltool.export.formats import chosen_formats
+    from tltool.export.export_formats import parse_formats
 
     if (run is None) == (check is None):
         raise UsageError(
-            "give the folder of a run to export, or an export to --check, and not both",
+            "give either the folder of a run to export, or --check EXPORT",
             hint="tltool export runs/NAME --format onnx",
         )
-    chosen_formats(formats)  # a typing mistake is told before TensorFlow loads
+    parse_formats(formats)  # reports a typing mistake before TensorFlow loads
     if check is not None:
         _check(check, json=json, quiet=quiet, debug=debug)
         return
-    number = _number(version)
-    from tltool.cli.display import shown
+    number = _parse_version(version)
+    from tltool.cli.terminal.progress import shown
 
-    with shown(quiet=quiet, debug=debug) as display:
+    with shown(quiet=quiet, debug=debug) as observer:
         from tltool.workflows.export import export as workflow
 
         result = workflow(
             run or Path(),
             formats,
-            to=to,
+            out=out,
             version=number,
             max_drop=max_drop,
             keep=prune,
             data=data,
-            observer=display,
+            observer=observer,
         )
     if json:
         print_json(result.to_json())
@@ -98,46 +107,43 @@ def export(
 
 
 def _check(path: Path, *, json: bool, quiet: bool, debug: bool) -> None:
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
 
-    with shown(quiet=quiet, debug=debug) as display:
+    with shown(quiet=quiet, debug=debug) as observer:
         from tltool.workflows.export import check as workflow
 
-        document = workflow(path, observer=display)
+        document = workflow(path, observer=observer)
     if json:
         print_json(document)
-    elif document["n"] == 0:
-        line(
-            out(),
-            f"{document['path']} is whole: {document['files']} files as they were exported. It has "
-            "no golden set, so its answers were not asked.",
-        )
+        return
+    intact = f"{document['path']} is intact: {document['files']} files match their SHA-256."
+    if document["n"] == 0:
+        line(stdout(), f"{intact} It has no golden set, so its predictions were not verified.")
     else:
         line(
-            out(),
-            f"{document['path']} is whole: {document['files']} files as they were exported, and "
-            f"{document['n']} golden images answered as then, to "
+            stdout(),
+            f"{intact} The predictions for {document['n']} golden images differ by at most "
             f"{document['max_difference']:.1g} (allowed {document['tolerance']:g}).",
         )
 
 
-def _number(version: str) -> int | None:
+def _parse_version(version: str) -> int | None:
     from tltool.errors import UsageError
 
     if version == "auto":
         return None
     if not (version.isascii() and version.isdecimal() and 0 < int(version) < 2**63):
         raise UsageError(
-            f"'{version}' is no version number", hint="give a number from 1 up, or auto"
+            f"'{version}' is not a version number", hint="give a whole number from 1, or auto"
         )
     return int(version)
 
 
 def _show(result: "ExportResult") -> None:
-    from tltool.export.gate import COLUMNS
+    from tltool.export.acceptance import COLUMNS
 
-    console = out()
-    print_table(console, COLUMNS, [one.row() for one in result.figures])
+    console = stdout()
+    print_table(console, COLUMNS, [one.row() for one in result.comparisons])
     for folder in result.folders:
         line(console, f"exported  {folder}")
     for folder in result.pruned:

@@ -1,81 +1,68 @@
 """tltool finetune --find-lr."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tltool.cli import training
-from tltool.cli.again import without_settings
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.results import show_fields, show_next
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.rerun_hint import without_settings
+from tltool.cli.terminal.results import show_fields, show_next
+from tltool.runs.run_options import RunOptions
 
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
-    from tltool.workflows.find_lr import FoundRates
+    from tltool.workflows.find_lr import LRRangeResult
 
 
-def find_lr(
+def suggest_rates(
     recipe: "Recipe",
-    photos: str,
+    options: RunOptions,
+    rerun: list[str],
     *,
-    again: list[str],
-    out_folder: Path | None,
-    weights: Path | None,
-    device: training.DeviceName,
-    offline: bool,
     json: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
-    """Check what can be checked at once, try learning rates, and print what they did.
+    """Run the quick checks, test learning rates, and print the result.
 
-    ``again`` are the options of the training run that it is for.
+    ``rerun`` are the options of the training run that the rates are for.
     """
-    from tltool.cli.display import shown
+    from tltool.cli.terminal.progress import shown
     from tltool.errors import UsageError
-    from tltool.workflows.preflight import check_first
+    from tltool.workflows.preflight.run import check_training
+    from tltool.workflows.resolve.run_spec import resolve
 
     if not recipe.train.head.epochs and not recipe.train.finetune.epochs:
         raise UsageError(
             "this recipe has neither a head nor a fine-tune phase: it uses no learning rate",
             hint="--set train.head.epochs=20",
         )
-    check_first(
-        recipe, photos, test=None, out=out_folder, weights=weights, track=(), offline=offline
-    )
+    spec = resolve(recipe)
+    check_training(spec, options)
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.find_lr import find_rates
+        from tltool.workflows.find_lr import find_learning_rates
 
-        found = find_rates(
-            photos,
-            recipe=recipe,
-            out=out_folder,
-            weights=weights,
-            offline=offline,
-            device=device,
-            observer=display,
-        )
+        result = find_learning_rates(spec, options, observer=display)
     if json:
-        print_json(found.to_json())
+        print_json(result.to_json())
     else:
-        _show(found, photos, again)
+        _show(result, options.data, rerun)
 
 
-def _show(found: "FoundRates", photos: str, again: list[str]) -> None:
+def _show(result: "LRRangeResult", data: str, rerun: list[str]) -> None:
     from tltool.workflows.find_lr import PLOT, TABLE
 
     console = out()
     rows = [
-        [name, f"{test.suggestion:g}", f"{found.present[name]:g}", f"{test.lowest:.1e}"]
-        for name, test in found.tests.items()
+        [name, f"{test.suggestion:g}", f"{result.present[name]:g}", f"{test.lowest:.1e}"]
+        for name, test in result.tests.items()
     ]
     line(console)
     columns = ["phase", "suggested rate", "in the recipe", "lowest loss at"]
-    print_table(console, columns, rows, title="Learning rates (nothing was trained for good)")
-    show_fields({"plot": found.folder / PLOT, "table": found.folder / TABLE})
+    print_table(console, columns, rows, title="Learning rates (nothing that was trained is kept)")
+    show_fields({"plot": result.folder / PLOT, "table": result.folder / TABLE})
     settings = [
         part
-        for name, test in found.tests.items()
+        for name, test in result.tests.items()
         for part in ("--set", f"train.{name}.learning_rate={test.suggestion:g}")
     ]
-    rates = {f"train.{name}.learning_rate" for name in found.tests}
-    show_next(["tltool", "finetune", photos, *without_settings(again, rates), *settings])
+    rates = {f"train.{name}.learning_rate" for name in result.tests}
+    show_next(["tltool", "finetune", data, *without_settings(rerun, rates), *settings])

@@ -4,22 +4,23 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.again import given_options
-from tltool.cli.boundary import guarded
-from tltool.cli.find_lr import find_lr as try_rates
-from tltool.cli.kfold import cross_validate
+from tltool.cli.cross_validate import Folds, cross_validate
+from tltool.cli.find_lr import suggest_rates
+from tltool.cli.terminal import options, training
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
+from tltool.runs.run_options import RunOptions
 
 
 @guarded
 def finetune(
     context: typer.Context,
-    photos: Annotated[
+    data: Annotated[
         str,
         typer.Argument(
-            metavar="PHOTOS",
-            help="A folder with a folder of photos per class, or train/val/test; a zip or tar of "
+            metavar="DATA",
+            help="A folder with a folder of images per class, or train/val/test; a zip or tar of "
             "such; a CSV, TSV or JSONL file of paths and labels, or of labels and pixels; "
             "tfds:NAME; tfds-folder:DIR.",
         ),
@@ -61,12 +62,12 @@ def finetune(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a classifier on photos and export it as a SavedModel."""
-    from tltool.recipe.load import load_recipe
+    """Train a classifier on images and export it as a SavedModel."""
+    from tltool.recipe.load import read_recipe
 
     settings = training.settings_of(
         overrides,
-        photos=photos,
+        data=data,
         backbone=backbone,
         name=name,
         seed=seed,
@@ -74,58 +75,30 @@ def finetune(
         asserts=asserts,
         strict=strict,
     )
-    if find_lr:
-        if kfold is not None or test is not None or saved_models != training.EXPORTS:
-            raise UsageError(
-                "--find-lr trains nothing for good",
-                hint="leave out --kfold, --test and --export-to",
-            )
-        try_rates(
-            load_recipe(recipe, settings),
-            photos,
-            again=["--recipe", recipe, *given_options(context, without=("find_lr", "recipe"))],
-            out_folder=out_folder,
-            weights=weights,
-            device=device,
-            offline=offline,
-            json=json,
-            quiet=quiet,
-            debug=debug,
-        )
-        return
-    if kfold is not None:
-        if saved_models != training.EXPORTS:
-            raise UsageError("--kfold exports nothing", hint="leave out --export-to")
-        cross_validate(
-            recipe,
-            photos,
-            kfold,
-            settings=settings,
-            again=["--recipe", recipe, *given_options(context, without=("kfold", "recipe"))],
-            test=test,
-            out_folder=out_folder,
-            weights=weights,
-            device=device,
-            tensorboard=tensorboard,
-            track=track,
-            offline=offline,
-            json=json,
-            quiet=quiet,
-            debug=debug,
-        )
-        return
-    training.train(
-        load_recipe(recipe, settings),
-        photos,
+    run = RunOptions(
+        data,
         test=test,
         out=out_folder,
         saved_models=saved_models,
         weights=weights,
+        offline=offline,
         device=device,
         tensorboard=tensorboard,
-        track=track,
-        offline=offline,
-        json=json,
-        quiet=quiet,
-        debug=debug,
+        track=tuple(track or ()),
     )
+    file = read_recipe(recipe)
+    rerun = ["--recipe", recipe, *user_options(context, without=("find_lr", "kfold", "recipe"))]
+    if find_lr:
+        if kfold is not None or test is not None or saved_models != training.EXPORTS:
+            raise UsageError(
+                "--find-lr keeps nothing that it trains",
+                hint="leave out --kfold, --test and --export-to",
+            )
+        suggest_rates(file.recipe(settings), run, rerun, json=json, quiet=quiet, debug=debug)
+    elif kfold is not None:
+        if saved_models != training.EXPORTS:
+            raise UsageError("--kfold exports nothing", hint="leave out --export-to")
+        folds = Folds(file, kfold, settings)
+        cross_validate(folds, run, rerun, json=json, quiet=quiet, debug=debug)
+    else:
+        training.train(file.recipe(settings), run, json=json, quiet=quiet, debug=debug)

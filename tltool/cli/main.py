@@ -16,8 +16,6 @@ from tltool.cli import (
     explain,
     export,
     finetune,
-    interrupts,
-    native_logs,
     predict,
     preview,
     recipes,
@@ -26,13 +24,14 @@ from tltool.cli import (
     serve,
     weights,
 )
-from tltool.cli.boundary import close_output
-from tltool.cli.commands import Commands
+from tltool.cli.terminal import interrupts, native_logs
+from tltool.cli.terminal.errors import close_output
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Transfer learning for Keras: a folder of photos in, a classifier you can trust out.",
+    help="Transfer learning for Keras: a folder of images in, a classifier you can trust out.",
 )
 app.command("finetune")(finetune.finetune)
 app.command("preview")(preview.preview)
@@ -64,7 +63,7 @@ def main(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Transfer learning for Keras: a folder of photos in, a classifier you can trust out."""
+    """Transfer learning for Keras: a folder of images in, a classifier you can trust out."""
 
 
 def run() -> None:

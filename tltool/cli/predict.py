@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.console import err, line, out, print_json, print_table
-from tltool.cli.results import UNKNOWN, shown_class
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import err, line, print_json, print_table
+from tltool.cli.terminal.console import out as stdout
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import UNKNOWN, shown_class
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
-    from tltool.workflows.answer_file import Columns
-    from tltool.workflows.predict_many import Tally
-    from tltool.workflows.prediction import Prediction
+    from tltool.workflows.batch_predict import PredictionCounts
+    from tltool.workflows.prediction.class_folders import ClassFolders
+    from tltool.workflows.prediction.output_file import Columns
+    from tltool.workflows.prediction.prediction import Prediction
 
 _HOW: Literal["copy"] = "copy"
 _UNSURE_BELOW = 0.7
@@ -27,18 +29,20 @@ def predict(
     model: options.Model,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="PHOTO", help="Photos, folders, or any source that finetune takes."),
+        typer.Argument(metavar="IMAGE", help="Images, folders, or any source that finetune takes."),
     ],
     top: Annotated[
-        int, typer.Option(metavar="NUMBER", min=1, help="How many classes to name per photo.")
+        int,
+        typer.Option(metavar="K", min=1, help="Return the K most probable classes per image."),
     ] = 1,
-    sets: Annotated[
+    prediction_set: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE",
+            metavar="COVERAGE",
             min=0.5,
             max=0.999,
-            help="Name as many classes as hold the right one with this probability, such as 0.9.",
+            help="Return a prediction set: classes that contain the right one with this "
+            "probability, such as 0.9.",
         ),
     ] = None,
     tta: options.Tta = "none",
@@ -46,34 +50,35 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write each answer to this .csv or .jsonl as it comes; - is CSV on stdout.",
+            help="Write each prediction to this .csv or .jsonl at once; - is CSV on stdout.",
         ),
     ] = None,
     append: Annotated[
         bool,
         typer.Option(
             "--append",
-            help="Go on where --output ends. What has a row there is left out, and not sorted.",
+            help="Continue an existing --output. Images that have a row there are skipped, and "
+            "not sorted.",
         ),
     ] = False,
     sort_into: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Copy each photo into a folder named by its class."),
+        typer.Option(metavar="FOLDER", help="Copy each image into a folder named by its class."),
     ] = None,
     how: Annotated[
         Literal["copy", "link"] | None,
         typer.Option(
-            metavar="copy|link", help=f"With --sort-into: copies or links; {_HOW} if not given."
+            metavar="copy|link", help=f"With --sort-into: copies or links. [default: {_HOW}]"
         ),
     ] = None,
     unsure_below: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE",
+            metavar="CONFIDENCE",
             min=0,
             max=1,
-            help="With --sort-into: photos of a lower confidence go into _unsure; "
-            f"{_UNSURE_BELOW} if not given.",
+            help="With --sort-into: images with a lower confidence go into _unsure. "
+            f"[default: {_UNSURE_BELOW}]",
         ),
     ] = None,
     pixels: options.Pixels = None,
@@ -82,108 +87,119 @@ def predict(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Name what is on photos. Exit code 3 when some could not be read; the others are answered."""
-    from tltool.cli.display import shown
-    from tltool.workflows.asked import check_predicting
-    from tltool.workflows.sort_photos import Sorting
+    """Classify images. Exit code 3 if some could not be read; the others are classified."""
+    from tltool.cli.terminal.progress import shown
+    from tltool.workflows.prediction.options import PredictOptions
 
     to_stdout = output is not None and str(output) == "-"
     if to_stdout and json:
-        raise UsageError("--output - and --json cannot both have stdout", hint="name a file")
-    for name, given in (("--how", how), ("--unsure-below", unsure_below)):
-        if given is not None and sort_into is None:
-            raise UsageError(f"{name} needs --sort-into", hint="such as --sort-into sorted")
-    least = _UNSURE_BELOW if unsure_below is None else unsure_below
-    sorting = Sorting(sort_into, how or _HOW, least) if sort_into else None
+        raise UsageError("--output - and --json both write to stdout", hint="give a file name")
     file = None if to_stdout else output
-    check_predicting(model, images, output=file, append=append, sorting=sorting, sets=sets, tta=tta)
-    found: list[Prediction] = []
-    stdout = sys.stdout  # as it is before the display takes it for what libraries print
+    chosen = PredictOptions(
+        model,
+        images,
+        top=top,
+        prediction_set=prediction_set,
+        tta=tta,
+        pixels=pixels,
+        offline=offline,
+        output=file,
+        append=append,
+        class_folders=_class_folders(sort_into, how, unsure_below),
+    )
+    chosen.check()
+    predictions: list[Prediction] = []
+    raw_stdout = sys.stdout  # before the display redirects it for output of libraries
 
-    def each(columns: "Columns") -> "Callable[[Prediction], None]":
-        from tltool.workflows.answer_file import csv_writer
+    def make_consumer(columns: "Columns") -> "Callable[[Prediction], None]":
+        from tltool.workflows.prediction.output_file import csv_writer
 
-        return csv_writer(stdout, columns) if to_stdout else found.append
+        return csv_writer(raw_stdout, columns) if to_stdout else predictions.append
 
-    with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.predict_many import predict_many
+    with shown(quiet=quiet, debug=debug) as observer:
+        from tltool.workflows.batch_predict import batch_predict
 
-        tally = predict_many(
-            model,
-            images,
-            top=top,
-            sets=sets,
-            tta=tta,
-            output=file,
-            append=append,
-            sorting=sorting,
-            each=each if json or to_stdout or output is None else None,
-            pixels=pixels,
-            offline=offline,
-            observer=display,
+        only_file = file is not None and not json
+        counts = batch_predict(
+            chosen, make_consumer=None if only_file else make_consumer, observer=observer
         )
     if json:
-        print_json([tally.columns.document(prediction) for prediction in found])
+        print_json([counts.columns.document(prediction) for prediction in predictions])
     elif output is None:
-        _print(found, tally)
-    elif tally.wanted:
-        _print_counts(tally)
-    _tell(tally, file, sort_into)
-    if tally.failed:
+        _print_predictions(predictions, counts.columns)
+    elif counts.total:
+        _print_counts(counts)
+    _print_summary(counts, file, sort_into)
+    if counts.failed:
         raise typer.Exit(3)
 
 
-def _print(found: "list[Prediction]", tally: "Tally") -> None:
-    columns = tally.columns
-    names = ["photo", "class", "confidence", *(["then"] if columns.ranks > 1 else [])]
-    names += ["set"] if columns.sets else []
-    rows = [_cells(prediction, columns) for prediction in found]
-    print_table(out(), names, rows)
+def _class_folders(
+    folder: Path | None, how: Literal["copy", "link"] | None, unsure_below: float | None
+) -> "ClassFolders | None":
+    from tltool.workflows.prediction.class_folders import ClassFolders
+
+    for name, value in (("--how", how), ("--unsure-below", unsure_below)):
+        if value is not None and folder is None:
+            raise UsageError(f"{name} needs --sort-into", hint="for example --sort-into sorted")
+    if folder is None:
+        return None
+    return ClassFolders(
+        folder, how or _HOW, _UNSURE_BELOW if unsure_below is None else unsure_below
+    )
+
+
+def _print_predictions(predictions: "list[Prediction]", columns: "Columns") -> None:
+    names = ["image", "class", "confidence", *(["next"] if columns.top > 1 else [])]
+    names += ["prediction set"] if columns.prediction_set else []
+    print_table(stdout(), names, [_cells(prediction, columns) for prediction in predictions])
 
 
 def _cells(prediction: "Prediction", columns: "Columns") -> list[str]:
-    width = 3 + (columns.ranks > 1) + columns.sets
+    width = 3 + (columns.top > 1) + columns.prediction_set
     if prediction.error is not None:
         return [str(prediction.path), f"error: {prediction.error}", *[""] * (width - 2)]
     (name, value), *others = prediction.top
-    shown = shown_class(name, prediction.is_known)
-    cells = [str(prediction.path), shown, f"{value:.3f}"]
-    if columns.ranks > 1:
+    cells = [str(prediction.path), shown_class(name, prediction.is_known), f"{value:.3f}"]
+    if columns.top > 1:
         cells.append(", ".join(f"{other} {share:.3f}" for other, share in others))
-    if columns.sets:
-        cells.append(", ".join(prediction.classes or ()))
+    if columns.prediction_set:
+        cells.append(", ".join(prediction.prediction_set or ()))
     return cells
 
 
-def _print_counts(tally: "Tally") -> None:
-    """Print how many photos got which answer, on stderr: the answers are in a file."""
-    rows = [[name, f"{count:,}"] for name, count in tally.by_class.most_common()]
-    rows += [[UNKNOWN, f"{tally.unknown:,}"]] if tally.columns.unknown else []
+def _print_counts(counts: "PredictionCounts") -> None:
+    """Print the number of images per class on stderr: the predictions are in a file."""
+    rows = [[name, f"{count:,}"] for name, count in counts.by_class.most_common()]
+    rows += [[UNKNOWN, f"{counts.unknown:,}"]] if counts.columns.ood else []
     line(err())
-    print_table(err(), ["class", "photos"], rows)
+    print_table(err(), ["class", "images"], rows)
 
 
-def _tell(tally: "Tally", file: Path | None, folder: Path | None) -> None:
-    """Say on stderr where the answers are, and what has none."""
+def _print_summary(counts: "PredictionCounts", file: Path | None, folder: Path | None) -> None:
+    """Print on stderr where the predictions are, and which images have none."""
+    done = counts.predicted + counts.failed
     if file is not None:
-        more = f"; {tally.skipped:,} were in it before" if tally.skipped else ""
-        nothing = "" if tally.wanted else "nothing left to do: "
-        line(err(), f"{nothing}wrote {tally.answered + tally.failed:,} answers to {file}{more}")
-    if tally.failed_before:
+        before = f"; it had {counts.skipped:,} before" if counts.skipped else ""
+        nothing = "" if counts.total else "nothing left to do: "
+        line(err(), f"{nothing}wrote {done:,} predictions to {file}{before}")
+    if counts.failed_before:
         line(
             err(),
-            f"rows of before with an error: {tally.failed_before:,}; to try these files again, "
-            "delete the rows",
+            f"earlier rows with an error: {counts.failed_before:,}; delete these rows to predict "
+            "the images again",
         )
     if folder is not None:
-        told = ", ".join(f"{name} {count:,}" for name, count in sorted(tally.placed.items()))
-        line(err(), f"sorted {tally.placed.total():,} photos into {folder}: {told or 'none'}")
-        if tally.there_before:
-            line(err(), f"{tally.there_before:,} of them lay there already")
-        if tally.skipped:
-            line(err(), f"answered before, and so not sorted: {tally.skipped:,}")
-    if tally.failed:
-        line(
-            err(),
-            f"{tally.failed:,} of {tally.answered + tally.failed:,} files could not be answered",
-        )
+        _print_sorted(counts, folder)
+    if counts.failed:
+        line(err(), f"{counts.failed:,} of {done:,} images could not be classified")
+
+
+def _print_sorted(counts: "PredictionCounts", folder: Path) -> None:
+    by_folder = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.by_folder.items()))
+    total = counts.by_folder.total()
+    line(err(), f"sorted {total:,} images into {folder}: {by_folder or 'none'}")
+    if counts.already_present:
+        line(err(), f"{counts.already_present:,} of them were already there")
+    if counts.skipped:
+        line(err(), f"predicted before, and therefore not sorted: {counts.skipped:,}")

@@ -5,42 +5,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table, printable
+from tltool.cli.terminal import options, training
+from tltool.cli.terminal.console import line, out, print_json, print_table, printable
+from tltool.cli.terminal.errors import guarded
 from tltool.errors import UsageError
 
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
-    from tltool.workflows.fitness import Fit, Fitness
     from tltool.workflows.preview import Preview
+    from tltool.workflows.rank_augmentations import AugmentationEffect, AugmentationRanking
 
 _ROWS, _PICTURE = 4, Path("preview.png")
 
 
 @guarded
 def preview(
-    photos: Annotated[
+    data: Annotated[
         str,
-        typer.Argument(metavar="PHOTOS", help="A folder, or any source that finetune takes."),
+        typer.Argument(metavar="DATA", help="A folder, or any data source of finetune."),
     ],
     recipe: options.RecipeName = "vgg16",
     overrides: options.Set = None,
     rows: Annotated[
-        int, typer.Option(min=2, max=32, metavar="NUMBER", help="Photos to show.")
+        int, typer.Option(min=2, max=32, metavar="NUMBER", help="Number of images.")
     ] = _ROWS,
     every: Annotated[
         bool,
-        typer.Option("--all", help="Also show changes that the recipe does not make."),
+        typer.Option("--all", help="Also show transforms that the recipe does not use."),
     ] = False,
-    to: Annotated[
-        Path, typer.Option(metavar="FILE.png", help="The picture; nothing is replaced.")
+    output: Annotated[
+        Path, typer.Option(metavar="FILE.png", help="The picture; it must not exist.")
     ] = _PICTURE,
-    fitness: Annotated[
+    rank: Annotated[
         bool,
         typer.Option(
-            "--fitness",
-            help="Measure under which changes a probe still knows the photos, instead.",
+            "--rank",
+            help="Instead of a picture, rank augmentations by the accuracy of a linear probe.",
         ),
     ] = False,
     seed: training.Seed = None,
@@ -49,98 +49,99 @@ def preview(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Draw what augmentation does to photos, or measure which changes fit them."""
-    from tltool.cli.display import shown
+    """Draw augmented images, or rank augmentations by their effect on accuracy."""
+    from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.preflight import check_fitness, check_preview
+    from tltool.workflows.preflight.run import check_preview, check_ranking
 
     settings = training.settings_of(overrides, seed=seed)
     resolved = load_recipe(recipe, settings)
-    if fitness:
-        if every or rows != _ROWS or to != _PICTURE:
+    if rank:
+        if every or rows != _ROWS or output != _PICTURE:
             raise UsageError(
-                "--fitness measures all changes and draws no picture",
-                hint="leave out --rows, --all and --to",
+                "--rank tests all augmentations and draws no picture",
+                hint="leave out --rows, --all and --output",
             )
-        check_fitness(resolved, photos, offline=offline)
-        measured = _measure(photos, resolved, offline=offline, quiet=quiet, debug=debug)
-        print_json(measured.to_json()) if json else _show_fitness(measured)
+        check_ranking(resolved, data, offline=offline)
+        ranking = _rank(data, resolved, offline=offline, quiet=quiet, debug=debug)
+        print_json(ranking.to_json()) if json else _show_ranking(ranking)
         return
-    check_preview(resolved, photos, to)
+    check_preview(resolved, data, output)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.preview import preview as workflow
 
-        found = workflow(
-            photos,
+        result = workflow(
+            data,
             recipe=resolved,
             rows=rows,
             every=every,
-            to=to,
+            output=output,
             offline=offline,
             observer=display,
         )
-    print_json(found.to_json()) if json else _show(found)
+    print_json(result.to_json()) if json else _show(result)
 
 
-def _measure(
-    photos: str, recipe: "Recipe", *, offline: bool, quiet: bool, debug: bool
-) -> "Fitness":
-    from tltool.cli.display import shown
+def _rank(
+    data: str, recipe: "Recipe", *, offline: bool, quiet: bool, debug: bool
+) -> "AugmentationRanking":
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.fitness import fitness
+        from tltool.workflows.rank_augmentations import rank_augmentations
 
-        return fitness(photos, recipe=recipe, offline=offline, observer=display)
+        return rank_augmentations(data, recipe=recipe, offline=offline, observer=display)
 
 
-def _show(found: "Preview") -> None:
+def _show(result: "Preview") -> None:
     console = out()
-    line(console, f"policy {found.policy} ({found.why})")
-    for remark in found.remarks:
+    line(console, f"policy {result.policy} ({result.why})")
+    for remark in result.remarks:
         line(console, (remark, "dim"))
-    line(console, (printable(str(found.picture)), "bold"))
+    line(console, (printable(str(result.picture)), "bold"))
 
 
-def _show_fitness(found: "Fitness") -> None:
+def _show_ranking(ranking: "AugmentationRanking") -> None:
     console = out()
-    value, low, high = found.accuracy
+    value, low, high = ranking.accuracy
     line(console)
-    columns = ["change", "in the recipe", "accuracy", "95 %", "difference", "95 %", "advice"]
-    plain = ["none", "", f"{value:.3f}", f"{low:.3f} … {high:.3f}", "", "", ""]
-    print_table(console, columns, [plain, *(_cells(fit) for fit in found.fits)])
+    columns = ["augmentation", "in the recipe", "accuracy", "95 %", "difference", "95 %", "advice"]
+    original = ["none", "", f"{value:.3f}", f"{low:.3f} … {high:.3f}", "", "", ""]
+    print_table(console, columns, [original, *(_cells(effect) for effect in ranking.effects)])
     line(console)
-    for fit in found.fits:
-        if fit.advice not in {"fits", "unsure"}:
-            line(console, (_sentence(fit, value), "bold" if fit.used else ""))
-    if found.few:
-        line(console, (found.few, "yellow"))
-    line(
-        console,
-        (
-            f"A probe on {found.backbone} that learned from {found.trained_on:,} photos as they "
-            f"are, tried on {len(found.plain):,} validation photos under each change alone. A "
-            "change that fits may help; only training tells whether it does. Blends of photos "
-            "(mixup, cutmix) and changes of cached features are not tried.",
-            "dim",
-        ),
+    for effect in ranking.effects:
+        if effect.advice not in {"safe", "unsure"}:
+            line(console, (_sentence(effect, value), "bold" if effect.used else ""))
+    if ranking.warning:
+        line(console, (ranking.warning, "yellow"))
+    line(console, (_explanation(ranking), "dim"))
+
+
+def _explanation(ranking: "AugmentationRanking") -> str:
+    return (
+        f"A linear probe on {ranking.backbone} features of {ranking.train_images:,} original "
+        f"training images, tested on {len(ranking.original):,} validation images under each "
+        "augmentation alone. A safe augmentation preserves the class; only training shows whether "
+        "it helps. Blends of images (mixup, cutmix) and augmentation of cached features are not "
+        "tested."
     )
 
 
-def _cells(fit: "Fit") -> list[str]:
-    value, low, high = fit.accuracy
-    paired = fit.against_plain
+def _cells(effect: "AugmentationEffect") -> list[str]:
+    value, low, high = effect.accuracy
+    paired = effect.against_original
     return [
-        fit.change,
-        "yes" if fit.used else "",
+        effect.name,
+        "yes" if effect.used else "",
         f"{value:.3f}",
         f"{low:.3f} … {high:.3f}",
         f"{100 * paired.difference:+.1f}",
         f"{100 * paired.low:+.1f} … {100 * paired.high:+.1f}",
-        fit.advice,
+        effect.advice,
     ]
 
 
-def _sentence(fit: "Fit", plain: float) -> str:
-    told = f"{fit.change}: {plain:.2f} → {fit.accuracy[0]:.2f}: {fit.advice}"
-    key = fit.change.split()[0]
-    return f"{told} (augment.{key})" if fit.used else told
+def _sentence(effect: "AugmentationEffect", original: float) -> str:
+    text = f"{effect.name}: {original:.2f} → {effect.accuracy[0]:.2f}: {effect.advice}"
+    key = effect.name.split()[0]
+    return f"{text} (augment.{key})" if effect.used else text

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import fail, line, out, print_json, print_table
 from tltool.cli.sweep import sweep
+from tltool.cli.terminal import options, training
+from tltool.cli.terminal.console import fail, line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
 _ANY = "A shipped recipe, a file, or the folder of a run."
@@ -35,7 +35,7 @@ def list_recipes(json: options.Json = False, debug: options.Debug = False) -> No
 def show(
     recipe: Reference,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="With every key, bases and defaults filled in.")
+        bool, typer.Option("--resolved", help="Show every key, with bases and defaults filled in.")
     ] = False,
     overrides: options.Set = None,
     json: options.Json = False,
@@ -57,7 +57,7 @@ def show(
 @guarded
 def copy(
     recipe: Reference,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not exist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; it must not exist.")],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -80,8 +80,8 @@ def validate(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Check recipes; every mistake of each is listed, and what it sets in vain."""
-    from tltool.workflows.recipes import check_recipes
+    """Check recipes; lists every error and every unused setting of each."""
+    from tltool.workflows.preflight.recipe import check_recipes
 
     checked = check_recipes(files)
     if json:
@@ -101,20 +101,20 @@ def validate(
 @guarded
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=_ANY)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another recipe.")],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Compare two recipes, bases and defaults filled in, key by key."""
+    """Compare two recipes key by key, with bases and defaults filled in."""
     from tltool.recipe.diff import differences
     from tltool.recipe.load import load_recipe
 
-    found = differences(load_recipe(a), load_recipe(b))
+    changed = differences(load_recipe(a), load_recipe(b))
     if json:
-        rows = [{"key": each.key, "a": each.a, "b": each.b} for each in found]
+        rows = [{"key": each.key, "a": each.a, "b": each.b} for each in changed]
         print_json({"a": a, "b": b, "differences": rows})
-    elif found:
-        cells = [[each.key, *map(_cell, (each.a, each.b))] for each in found]
+    elif changed:
+        cells = [[each.key, *map(_cell, (each.a, each.b))] for each in changed]
         print_table(out(), ["key", a, b], cells)
     else:
         line(out(), "the same")
@@ -126,7 +126,7 @@ def run(
     recipe: Reference,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="Photos; by default the recipe's `data.source`."),
+        typer.Argument(metavar="DATA", help="Data source; by default `data.source` of the recipe."),
     ] = None,
     overrides: options.Set = None,
     test: training.Test = None,
@@ -143,23 +143,26 @@ def run(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train by a recipe: `tltool finetune` with the recipe first."""
+    """Train with a recipe: `tltool finetune` with the recipe as first argument."""
     from tltool.recipe.load import load_recipe
-    from tltool.workflows.recipes import photos_of
+    from tltool.runs.run_options import RunOptions
+    from tltool.workflows.preflight.recipe import source_of
 
-    settings = training.settings_of(overrides, photos=data, name=name, seed=seed)
+    settings = training.settings_of(overrides, data=data, name=name, seed=seed)
     resolved = load_recipe(recipe, settings)
     training.train(
         resolved,
-        data or photos_of(resolved, told=recipe),
-        test=test,
-        out=out_folder,
-        saved_models=saved_models,
-        weights=weights,
-        device=device,
-        tensorboard=tensorboard,
-        track=track,
-        offline=offline,
+        RunOptions(
+            data or source_of(resolved, reference=recipe),
+            test=test,
+            out=out_folder,
+            saved_models=saved_models,
+            weights=weights,
+            offline=offline,
+            device=device,
+            tensorboard=tensorboard,
+            track=tuple(track or ()),
+        ),
         json=json,
         quiet=quiet,
         debug=debug,
@@ -170,12 +173,12 @@ def run(
 @guarded
 def schema(
     file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the schema to this file.")
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    """Print the JSON Schema of recipes, for completion and validation in editors."""
     from tltool.recipe.json_schema import json_schema_text, write_json_schema
 
     if file is None:

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.refused import results_first
-from tltool.cli.results import duration, show_fields, show_metrics, show_next
-from tltool.cli.results import show_run as show_result
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.gate_failures import show_results_first
+from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
+from tltool.cli.terminal.results import show_run as show_result
+from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
+    from tltool.workflows.list_runs import RunDetails
     from tltool.workflows.reproduce import Reproduction
 
 app = Commands(help="Training runs: list, show, resume, reproduce, pack.")
@@ -32,7 +33,7 @@ def list_runs(
     debug: options.Debug = False,
 ) -> None:
     """List runs with their status and accuracy."""
-    from tltool.workflows.runs import list_runs as listed
+    from tltool.workflows.list_runs import list_runs as listed
 
     rows = listed(folder)
     if json:
@@ -48,17 +49,17 @@ def list_runs(
 @app.command("show")
 @guarded
 def show(run: Run, json: options.Json = False, debug: options.Debug = False) -> None:
-    """Show what a run was made of and what came out."""
-    from tltool.workflows.runs import show_run
+    """Show data, settings, environment and results of a run."""
+    from tltool.workflows.list_runs import show_run
 
-    facts = show_run(run)
+    details = show_run(run)
     if json:
-        print_json(facts)
+        print_json(details.to_json())
         return
-    if facts["metrics"]:
-        show_metrics(facts["metrics"])
-    show_fields({name: value for name, value in _told(facts).items() if value})
-    if facts["status"] == "interrupted":
+    if details.metrics:
+        show_metrics(details.metrics)
+    show_fields({name: value for name, value in _fields(details).items() if value})
+    if details.status == "interrupted":
         show_next(["tltool", "runs", "resume", str(run)])
 
 
@@ -71,14 +72,14 @@ def resume(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Finish a run that was killed or interrupted, to the bit as if it had never stopped."""
-    from tltool.cli.display import shown
+    """Finish a run that was killed or interrupted, bit-identical to one that never stopped."""
+    from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
-    from tltool.workflows.runs import check_resumable, show_run
+    from tltool.workflows.list_runs import check_resumable, show_run
 
-    # what is known at once costs no loading of TensorFlow
-    check_resumable(RunLayout(run), show_run(run)["status"])
-    with results_first(json=json), shown(quiet=quiet, debug=debug) as display:
+    # this check needs no TensorFlow, which takes seconds to load
+    check_resumable(RunLayout(run), show_run(run).status)
+    with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
         result = workflow(run, offline=offline, observer=display)
@@ -93,12 +94,12 @@ def reproduce(
     ],
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="The photos, where they lie elsewhere now."),
+        typer.Option(metavar="SOURCE", help="The images, where they lie elsewhere now."),
     ] = None,
     test: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE", help="The separate test photos, where they lie elsewhere now."
+            metavar="SOURCE", help="The separate test images, where they lie elsewhere now."
         ),
     ] = None,
     weights: Annotated[
@@ -122,15 +123,15 @@ def reproduce(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Do a finished run again and compare. Exit code 4 when the result differs."""
-    from tltool.cli.display import shown
+    """Reproduce a finished run and compare. Exit code 4 when the result differs."""
+    from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.reproduce import reproduce as workflow
 
-        found = workflow(
+        result = workflow(
             run,
-            photos=data,
+            data=data,
             test=test,
             weights=weights,
             out=out_folder,
@@ -139,10 +140,10 @@ def reproduce(
             observer=display,
         )
     if json:
-        print_json(_document(found))
+        print_json(_document(result))
     else:
-        _show_reproduction(found, tolerance)
-    if found.verdict == "differs":
+        _show_reproduction(result, tolerance)
+    if result.verdict == "differs":
         raise typer.Exit(4)
 
 
@@ -151,21 +152,22 @@ def reproduce(
 def pack(
     run: Run,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The file; by default RUN.tar.gz.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The file; by default RUN.tar.gz."),
     ] = None,
     model: Annotated[bool, typer.Option("--model", help="Pack the trained model too.")] = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Pack recipe, manifest, split, metrics and packages, for `runs reproduce` elsewhere."""
-    from tltool.workflows.pack import pack as workflow
+    from tltool.workflows.pack_run import pack as workflow
 
     file = workflow(run, out_file, model=model)
     if json:
         print_json({"file": str(file), "bytes": file.stat().st_size})
         return
     line(out(), f"{file}  ({file.stat().st_size / 1e6:.1f} MB)")
-    show_next(["tltool", "runs", "reproduce", str(file), "--data", "PHOTOS"])
+    show_next(["tltool", "runs", "reproduce", str(file), "--data", "DATA"])
 
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
@@ -184,23 +186,23 @@ def _cells(row: dict[str, Any]) -> Sequence[str]:
     ]
 
 
-def _told(facts: dict[str, Any]) -> dict[str, Any]:
-    versions = facts["versions"]
-    seconds = facts.get("seconds", {}).get("total")
+def _fields(details: "RunDetails") -> dict[str, Any]:
+    manifest = details.manifest
+    seconds = (manifest.seconds or {}).get("total")
     return {
-        "run": facts["run"],
-        "status": facts["status"],
-        "started": facts["started"],
-        "photos": facts["arguments"]["photos"],
-        "data": facts.get("data_digest"),
-        "weights": facts.get("weights_digest"),
-        "model": facts.get("model_digest"),
-        "export": facts.get("export"),
-        "seed": str(facts["seed"]),
-        "device": facts["device"],
-        "processor": facts["machine"]["processor"],
-        "tltool": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "container": facts["container"],
+        "run": str(details.folder),
+        "status": details.status,
+        "started": manifest.started,
+        "data": manifest.options.data,
+        "data digest": manifest.data_digest,
+        "weights": manifest.weights_digest,
+        "model": manifest.model_digest,
+        "export": manifest.export,
+        "seed": str(manifest.seed),
+        "device": manifest.device,
+        "processor": manifest.machine["processor"],
+        "tltool": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+        "container": manifest.container,
         "time": duration(seconds) if seconds else None,
     }
 
@@ -218,37 +220,37 @@ def _show_finished(result: "FinetuneResult", *, json: bool) -> None:
         show_result(document)
 
 
-def _document(found: "Reproduction") -> dict[str, Any]:
+def _document(result: "Reproduction") -> dict[str, Any]:
     return {
-        "verdict": found.verdict,
-        "run": str(found.run),
-        "weights_identical": found.weights_identical,
-        "largest_difference": found.largest,
-        "metrics": [{"name": n, "first": a, "second": b} for n, a, b in found.metrics],
-        "environment": [{"name": n, "first": a, "second": b} for n, a, b in found.environment],
+        "verdict": result.verdict,
+        "run": str(result.run),
+        "weights_identical": result.weights_identical,
+        "largest_difference": result.largest,
+        "metrics": [{"name": n, "first": a, "second": b} for n, a, b in result.metrics],
+        "environment": [{"name": n, "first": a, "second": b} for n, a, b in result.environment],
     }
 
 
 _MOST_ROWS = 20
 
 
-def _show_reproduction(found: "Reproduction", tolerance: float) -> None:
+def _show_reproduction(result: "Reproduction", tolerance: float) -> None:
     console = out()
     line(console)
-    line(console, (found.verdict, "bold"))
-    if found.metrics:
+    line(console, (result.verdict, "bold"))
+    if result.metrics:
         line(
             console,
-            f"largest difference of accuracy or log-loss {found.largest:.4g} "
+            f"largest difference of accuracy or log-loss {result.largest:.4g} "
             f"(allowed {tolerance:g})",
         )
-        rows = [[name, _text(a), _text(b)] for name, a, b in found.metrics[:_MOST_ROWS]]
+        rows = [[name, _text(a), _text(b)] for name, a, b in result.metrics[:_MOST_ROWS]]
         print_table(console, ["figure", "first run", "this run"], rows)
-        if len(found.metrics) > _MOST_ROWS:
-            line(console, f"and {len(found.metrics) - _MOST_ROWS} more; --json lists all")
-    if found.environment:
-        print_table(console, ["around it", "first run", "this run"], found.environment)
-    show_fields({"run": found.run})
+        if len(result.metrics) > _MOST_ROWS:
+            line(console, f"and {len(result.metrics) - _MOST_ROWS} more; --json lists all")
+    if result.environment:
+        print_table(console, ["environment", "first run", "this run"], result.environment)
+    show_fields({"run": result.run})
 
 
 def _text(value: object) -> str:

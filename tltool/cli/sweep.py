@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli import options, training
-from tltool.cli.boundary import guarded
-from tltool.cli.console import line, out, print_json, print_table
-from tltool.cli.results import show_fields
+from tltool.cli.terminal import options, training
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.results import show_fields
 from tltool.errors import UsageError, did_you_mean
+from tltool.runs.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from tltool.recipe.schema import Recipe
+    from tltool.recipe.load import RecipeFile
+    from tltool.workflows.resolve.run_spec import RunSpec
     from tltool.workflows.sweep import Combination, Sweep
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -28,8 +30,8 @@ def sweep(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a recipe file.")
     ],
-    photos: Annotated[
-        str, typer.Argument(metavar="PHOTOS", help="Photos: any source that finetune takes.")
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Images: any source that finetune takes.")
     ],
     grid: Annotated[
         list[str] | None,
@@ -58,74 +60,75 @@ def sweep(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a recipe with several settings and seeds, and say which differ for sure."""
-    from tltool.cli.display import shown
-    from tltool.workflows.preflight import check_first
-    from tltool.workflows.recipes import check_recipe
-    from tltool.workflows.together import check_folder
+    """Train a recipe with several settings and seeds, and test which settings differ."""
+    from tltool.cli.terminal.progress import shown
+    from tltool.recipe.load import read_recipe
+    from tltool.workflows.preflight.recipe import check_spec
+    from tltool.workflows.preflight.run import check_training
+    from tltool.workflows.training_run.run_group import check_group_folder
 
     values, numbers, seconds = _grid(grid or []), _seeds(seeds), _seconds(budget)
-    every = _combined(recipe, overrides or [], values)
-    first = every[0]
-    for one in every:  # what is wrong is told before anything is trained
-        check_recipe(one, weights)
-    check_first(first, photos, test=test, out=None, weights=weights, track=(), offline=offline)
+    file = read_recipe(recipe)
+    specs = _combined(file, overrides or [], values)
+    for spec in specs:  # what is wrong is reported before anything is trained
+        check_spec(spec, weights)
+    run = RunOptions(data, test=test, weights=weights, offline=offline, device=device)
+    check_training(specs[0], run)
     now = datetime.datetime.now(datetime.UTC)
-    folder = out_folder or Path("runs") / f"sweep-{first.name}-{now:%Y%m%d-%H%M%S}"
-    check_folder(folder)
+    default = Path("runs") / f"sweep-{specs[0].recipe.name}-{now:%Y%m%d-%H%M%S}"
+    folder = out_folder or default
+    check_group_folder(folder)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.sweep import sweep as workflow
 
-        found = workflow(
-            recipe,
-            photos,
+        result = workflow(
+            file,
+            run,
+            out=folder,
             grid=values,
             seeds=numbers,
             settings=overrides or [],
             budget=seconds,
-            test=test,
-            out=folder,
-            weights=weights,
-            offline=offline,
-            device=device,
             observer=display,
         )
     if json:
-        print_json(_document(found, folder))
+        print_json(_document(result, folder))
     else:
-        _show(found, folder)
+        _show(result, folder)
 
 
-def _combined(recipe: str, overrides: list[str], values: dict[str, list[Any]]) -> "list[Recipe]":
-    """Return the recipe of each combination."""
-    from tltool.recipe.load import load_recipe
+def _combined(
+    file: "RecipeFile", overrides: list[str], values: dict[str, list[Any]]
+) -> "list[RunSpec]":
+    """Return the resolved recipe of each combination."""
     from tltool.recipe.overrides import Override
+    from tltool.workflows.resolve.run_spec import resolve
 
     flags = [[Override(key, v, f"--grid {key}={v}") for v in many] for key, many in values.items()]
-    return [load_recipe(recipe, [*overrides, *each]) for each in itertools.product(*flags)]
+    return [resolve(file.recipe([*overrides, *each])) for each in itertools.product(*flags)]
 
 
-def _grid(given: list[str]) -> dict[str, list[Any]]:
-    """Return the values to try, by key. A key may be told by its end, such as head.dropout."""
+def _grid(texts: list[str]) -> dict[str, list[Any]]:
+    """Return the values to try, by key. The end of a key is enough, such as head.dropout."""
     from tltool.recipe.keys import all_keys
     from tltool.recipe.overrides import parse_override
 
     grid: dict[str, list[Any]] = {}
-    for text in given:
+    for text in texts:
         key, sign, raw = text.partition("=")
         if not sign or not raw:
             raise UsageError(
                 f"--grid {text}: expected KEY=VALUE,VALUE", hint="such as head.dropout=0.2,0.5"
             )
-        fitting = [known for known in all_keys() if f".{known}".endswith(f".{key.strip()}")]
-        if len(fitting) > 1:
+        matches = [known for known in all_keys() if f".{known}".endswith(f".{key.strip()}")]
+        if len(matches) > 1:
             raise UsageError(
-                f"--grid {text}: '{key}' may be {' or '.join(fitting)}", hint="give the whole key"
+                f"--grid {text}: '{key}' may be {' or '.join(matches)}", hint="give the whole key"
             )
-        if not fitting:
+        if not matches:
             near = did_you_mean(key.strip(), all_keys())
             raise UsageError(f"--grid {text}: the recipe has no key '{key}'.{near}")
-        whole = fitting[0]
+        whole = matches[0]
         if whole in grid:
             raise UsageError(f"--grid names {whole} twice", hint="give all its values at once")
         grid[whole] = [parse_override(f"{whole}={part}").value for part in raw.split(",")]
@@ -150,9 +153,9 @@ def _seconds(text: str | None) -> float | None:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _show(found: "Sweep", folder: Path) -> None:
+def _show(result: "Sweep", folder: Path) -> None:
     console = out()
-    keys = list(found.combinations[0].settings)
+    keys = list(result.combinations[0].settings)
     line(console)
     columns = [*keys, "seeds", "accuracy", "± s.e.", "log-loss", "± s.e."]
     rows = [
@@ -162,38 +165,38 @@ def _show(found: "Sweep", folder: Path) -> None:
             *_mean_and_error(list(one.accuracies.values())),
             *_mean_and_error(list(one.losses.values())),
         ]
-        for one in found.combinations
+        for one in result.combinations
     ]
     print_table(console, columns, rows, title="Validation part, the best first")
     line(console)
-    for text in _verdict(found):
+    for text in _verdict(result):
         line(console, text)
     show_fields({"runs": folder})
 
 
-def _verdict(found: "Sweep") -> list[str]:
-    told = []
-    measure = "accuracy" if found.monitor == "val_accuracy" else "log-loss"
-    if found.winner:
-        told.append(
-            f"{_settings(found.winner)} is better than the second: {measure} {_interval(found)}"
+def _verdict(result: "Sweep") -> list[str]:
+    lines = []
+    measure = "accuracy" if result.monitor == "val_accuracy" else "log-loss"
+    if result.winner:
+        lines.append(
+            f"{_settings(result.winner)} is better than the second: {measure} {_interval(result)}"
         )
-    elif found.difference is not None and found.low is not None:
-        told.append(
-            f"no winner: the first two differ in {measure} by {_interval(found)}, "
+    elif result.difference is not None and result.low is not None:
+        lines.append(
+            f"no winner: the first two differ in {measure} by {_interval(result)}, "
             "which may be chance"
         )
-    elif found.difference is not None:
-        told.append("no winner: one seed says nothing of chance; give more with --seeds")
-    if found.left_out:
-        told.append(f"{found.left_out} runs were left out, since the budget would not suffice")
-    told.append("The validation part chose among these, so its figures are a little optimistic.")
-    return told
+    elif result.difference is not None:
+        lines.append("no winner: one seed says nothing of chance; give more with --seeds")
+    if result.left_out:
+        lines.append(f"{result.left_out} runs were left out, since the budget would not suffice")
+    lines.append("The validation part chose among these, so its figures are a little optimistic.")
+    return lines
 
 
-def _interval(found: "Sweep") -> str:
+def _interval(result: "Sweep") -> str:
     return (
-        f"{found.difference:+.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f}, "
+        f"{result.difference:+.4f} (95 % interval {result.low:+.4f} to {result.high:+.4f}, "
         "paired by seed)"
     )
 
@@ -207,10 +210,10 @@ def _mean_and_error(values: list[float]) -> tuple[str, str]:
     return f"{statistics.fmean(values):.4f}", error
 
 
-def _document(found: "Sweep", folder: Path) -> dict[str, Any]:
+def _document(result: "Sweep", folder: Path) -> dict[str, Any]:
     return {
         "folder": str(folder),
-        "monitor": found.monitor,
+        "monitor": result.monitor,
         "combinations": [
             {
                 "settings": dict(one.settings),
@@ -218,11 +221,11 @@ def _document(found: "Sweep", folder: Path) -> dict[str, Any]:
                 "val_loss": one.losses,
                 "runs": {seed: str(run) for seed, run in one.runs.items()},
             }
-            for one in found.combinations
+            for one in result.combinations
         ],
-        "winner": dict(found.winner.settings) if found.winner else None,
-        "difference": found.difference,
-        "low": found.low,
-        "high": found.high,
-        "left_out": found.left_out,
+        "winner": dict(result.winner.settings) if result.winner else None,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "left_out": result.left_out,
     }

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tltool.cli import options
-from tltool.cli.boundary import guarded
-from tltool.cli.commands import Commands
-from tltool.cli.console import line, out, print_json, print_table
+from tltool.cli.terminal import options
+from tltool.cli.terminal.console import line, out, print_json, print_table
+from tltool.cli.terminal.errors import guarded
+from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Pretrained weights: list, pull, import.")
 
@@ -16,7 +16,7 @@ app = Commands(help="Pretrained weights: list, pull, import.")
 @app.command("list")
 @guarded
 def list_weights(json: options.Json = False, debug: options.Debug = False) -> None:
-    """Show which pretrained weights are at hand, and where."""
+    """List the pretrained weights, which are stored, and where."""
     from tltool.workflows.weights import weights_folder, weights_table
 
     rows = weights_table()
@@ -26,10 +26,10 @@ def list_weights(json: options.Json = False, debug: options.Debug = False) -> No
     cells = [
         [
             row["name"],
-            "at hand" if row["at_hand"] else "not here",
+            "stored" if row["stored"] else "not stored",
             f"{row['megabytes']:.0f}" if row["megabytes"] else "",
             row["licence"],
-            (row["source"] or "").partition(" (sha256")[0],  # --json has it whole
+            (row["source"] or "").partition(" (sha256")[0],  # complete with --json
         ]
         for row in rows
     ]
@@ -46,14 +46,14 @@ def pull(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Fetch pretrained weights into the store, checked."""
-    from tltool.cli.display import Display
+    """Fetch pretrained weights, check them and store them."""
+    from tltool.cli.terminal.progress import Display
     from tltool.workflows.weights import pull_weights
 
     with Display(quiet=quiet) as display:
         display.on_phase("weights", name)
         row = pull_weights(name, offline=offline, observer=display)
-    _tell(row, json=json)
+    _print_row(row, json=json)
 
 
 @app.command("import")
@@ -67,13 +67,13 @@ def import_weights(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Take a weights file, fetched elsewhere, into the store."""
+    """Store a weights file that was downloaded by hand."""
     from tltool.workflows.weights import import_weights as take
 
-    _tell(take(name, file), json=json)
+    _print_row(take(name, file), json=json)
 
 
-def _tell(row: dict[str, object], *, json: bool) -> None:
+def _print_row(row: dict[str, object], *, json: bool) -> None:
     if json:
         print_json(row)
         return

@@ -1,6 +1,6 @@
-"""Photos in: the catalog of items, its sources, the audit, the split and the decoder."""
+"""Data sets of images: sources, decoding, audit, duplicates, splits and checks."""
 
 import warnings
 
-# Pillow remarks on damage beside the pixels, such as in EXIF: the photo is whole without it.
+# Pillow warns about damaged metadata such as EXIF, which does not affect the pixels.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -1,4 +1,4 @@
-"""The catalog: one immutable table of images that every later step takes as it is."""
+"""The catalog: an immutable table of the images of a data set, used by every later step."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image file. The fields after ``fold`` are known once it was audited.
+    """One image file. The fields after ``fold`` are filled in by the audit.
 
     Attributes:
         path: the file.
         label: name of its class.
-        given_split: the split that its source gave it.
+        given_split: its split, where the source defines one.
         group: images of one group share a split.
-        weight: what it counts in the training loss; 1 is usual.
-        fold: the part of a cross-validation that its source gave it, from 0.
-        sha256: of its bytes (hex).
+        weight: its sample weight in the training loss; 1 by default.
+        fold: its cross-validation fold, from 0, where the source defines one.
+        sha256: digest of its bytes (hex).
         width: of the upright image (EXIF orientation applied), in pixels.
         height: of the upright image.
         format: lower-case name such as ``"jpeg"``.
         orientation: the EXIF value 1 to 8 as stored.
         brightness: mean grey level, 0 … 255.
-        sharpness: variance of the Laplacian of the image brought to 128 x 128 pixels, in grey
-            levels squared; a blurred photo has little.
-        columns: what a table says of it beside the columns that tltool uses, as (column, cell).
-        perceptual_hash: that of ``tltool.data.perceptual``, None for an image without contrast.
+        sharpness: variance of the Laplacian of the image resized to 128 x 128 pixels, in squared
+            grey levels; low for a blurred image.
+        columns: further columns of a table, as (column, cell).
+        perceptual_hash: of ``tltool.data.duplicates.perceptual_hash``; None for an image without
+            contrast.
     """
 
     path: Path
@@ -58,7 +59,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Items of one data set and the sorted names of its classes, whose order never changes."""
+    """The items of a data set and the sorted names of its classes."""
 
     root: Path
     items: tuple[Item, ...]
@@ -68,7 +69,7 @@ class Catalog:
         return len(self.items)
 
     def labels(self) -> NDArray[np.int64]:
-        """Return the position of each item's label in ``class_names``: int64 [N]."""
+        """Return the class index of each item: int64 [N], positions in ``class_names``."""
         position = {name: index for index, name in enumerate(self.class_names)}
         return np.array([position[item.label] for item in self.items], dtype=np.int64)
 
@@ -78,14 +79,14 @@ class Catalog:
 
     def counts(self) -> Mapping[str, int]:
         """Return the number of items of each class, in the order of ``class_names``."""
-        found = Counter(item.label for item in self.items)
-        return {name: found[name] for name in self.class_names}
+        per_class = Counter(item.label for item in self.items)
+        return {name: per_class[name] for name in self.class_names}
 
     def digest(self) -> str:
         """Return a SHA-256 (hex) over the sorted pairs of content and label.
 
-        File names, order and place do not matter: the same photos under the same labels
-        give the same digest on every machine.
+        It does not depend on file names, order or location: the same images with the same labels
+        have the same digest on every machine.
         """
         digest = hashlib.sha256()
         for content, label in sorted((item.sha256, item.label) for item in self.items):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tltool.data.catalog import Item
-from tltool.data.decode import DecodeSpec, decode_and_resize
-from tltool.data.formats import as_written
-from tltool.data.transcode import FORMATS, read_image_bytes
+from tltool.data.decoding.decode import decode_and_resize
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.data.decoding.graph_tracing import without_autograph
+from tltool.data.decoding.transcode import FORMATS, read_image_bytes
 
 
 class ImageFiles(NamedTuple):
@@ -21,7 +21,7 @@ class ImageFiles(NamedTuple):
 
     Attributes:
         paths: string [N].
-        native: bool [N], whether the decode contract takes the bytes as they are.
+        native: bool [N], whether the decoder reads the bytes without transcoding.
     """
 
     paths: tf.Tensor
@@ -29,7 +29,7 @@ class ImageFiles(NamedTuple):
 
 
 def image_files(items: Sequence[Item]) -> ImageFiles:
-    """Return the files of ``items``; audited ones are read faster, their format being known."""
+    """Return the files of ``items``; audited ones are read faster, as their format is known."""
     return ImageFiles(
         tf.constant([os.fsencode(item.path) for item in items], tf.string, [len(items)]),
         tf.constant([item.format in FORMATS.values() for item in items], tf.bool, [len(items)]),
@@ -37,22 +37,22 @@ def image_files(items: Sequence[Item]) -> ImageFiles:
 
 
 def image_dataset(files: ImageFiles, spec: DecodeSpec, *, order: tf.Tensor) -> tf.data.Dataset:
-    """Read, decode and resize images in a given order; also inside a ``tf.function``.
+    """Read, decode and resize images in ``order``; also works inside a ``tf.function``.
 
     Args:
         files: the images.
-        spec: the size to bring them to.
-        order: positions in ``files``, int64 [M], in the order wanted.
+        spec: the target size.
+        order: positions in ``files``, int64 [M].
 
     Returns:
-        (position in ``files`` int64, image float32 [height, width, 3] in 0..255) one by one, the
-        images bit-identical to those of ``decode_and_resize``.
+        (position in ``files`` int64, image float32 [height, width, 3] in 0..255) one by one; the
+        images are bit-identical to those of ``decode_and_resize``.
 
     Raises:
-        tf.errors.InvalidArgumentError: while iterating, if a file no longer decodes.
+        tf.errors.InvalidArgumentError: while iterating, if a file cannot be decoded.
     """
 
-    @as_written
+    @without_autograph
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         path = tf.gather(files.paths, index)
         data = tf.cond(
@@ -60,28 +60,18 @@ def image_dataset(files: ImageFiles, spec: DecodeSpec, *, order: tf.Tensor) -> t
             lambda: tf.io.read_file(path),
             lambda: _transcoded(path),
         )
-        return index, _decoder(spec)(data)
+        return index, decode_and_resize(data, spec)
 
     positions = tf.data.Dataset.from_tensor_slices(order)
     return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-@functools.lru_cache(maxsize=8)  # tracing it takes most of a second
-def _decoder(spec: DecodeSpec) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return ``decode_and_resize`` as a function of the bytes alone, traced once."""
-    return tf.function(
-        lambda data: decode_and_resize(data, spec),
-        input_signature=[tf.TensorSpec([], tf.string)],
-        autograph=False,
-    )
-
-
 def fixed_options() -> tf.data.Options:
-    """Return the options of a data set whose parallelism is fixed: one call per core, at most 16.
+    """Return options without autotuning, for a ``tf.data.Dataset`` of fixed parallelism.
 
-    TensorFlow 2.21's autotuning thread can miss the end of the data and then keeps whoever closes
-    the iterator waiting for seconds (measured: 3 to 19 s after an epoch of 10 s). Rewriting the
-    graph at every start costs 0.2 s and gains nothing here.
+    TensorFlow 2.21's autotuning thread can miss the end of the data and then blocks the closing of
+    the iterator for seconds (measured: 3 to 19 s after an epoch of 10 s). Optimising the graph at
+    every start costs 0.2 s and has no benefit here.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -1,4 +1,4 @@
-"""How long a loop over batches waits for them."""
+"""Measures how long a loop over batches waits for its input."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Batch = TypeVar("Batch")
 
 @dataclass
 class StepTrace:
-    """Seconds of every step of a loop, taken while it runs over ``over(batches)``.
+    """Seconds of every step of a loop over ``over(batches)``.
 
     Attributes:
-        waits: before each batch; the last one is for the end.
-        works: from each batch until the next one is wanted.
+        waits: before each batch; the last one is for the end of the data.
+        works: from each batch until the next one is requested.
     """
 
     waits: list[float] = field(default_factory=list)
     works: list[float] = field(default_factory=list)
 
     def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield ``batches`` as they are."""
+        """Yield ``batches`` unchanged and record the times."""
         started = time.perf_counter()
         for batch in batches:
             got = time.perf_counter()
@@ -35,6 +35,6 @@ class StepTrace:
 
     @property
     def share(self) -> float:
-        """Share of the loop's time, 0…1, in which it had no batch to work on."""
+        """Share of the loop's time, 0…1, spent waiting for a batch."""
         waited = sum(self.waits)
         return waited / max(waited + sum(self.works), 1e-9)

@@ -1,1 +1,1 @@
-"""How good is it: metrics with intervals, plots and tables of predictions."""
+"""Evaluation: metrics with confidence intervals, calibration, saliency maps, plots and reports."""

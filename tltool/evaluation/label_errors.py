@@ -1,8 +1,8 @@
-"""Which labels are probably wrong, by confident learning.
+"""Label errors: labels that are probably wrong, found by confident learning.
 
 Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", 2021
-(https://arxiv.org/abs/1911.00068). Their package cleanlab brings pandas; what is needed of it is
-here.
+(https://arxiv.org/abs/1911.00068). Their package cleanlab depends on pandas; the part that is
+needed is implemented here.
 """
 
 from __future__ import annotations
@@ -23,54 +23,54 @@ from tltool.training.probe import solve_softmax
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
-COLUMNS = ("file", "given", "suggested", "p_given", "p_suggested", "score")
-_FOLDS, _FEWEST = 5, 2
-_ROWS_PER_FIT = 10_000  # more rows make a fold slow and hardly better
-_REPEATS, _REPEATED_UP_TO = 3, 5_000  # divisions into folds that are averaged; photos
+COLUMNS = ("file", "label", "suggested", "p_label", "p_suggested", "score")
+_FOLDS, _FEWEST_GROUPS = 5, 2
+_ROWS_PER_FIT = 10_000  # more rows make a fit slow and hardly better
+_REPEATS, _REPEATED_UP_TO = 3, 5_000  # repeated cross-validation, up to so many images
 
 
 @dataclass(frozen=True)
-class Suspect:
+class LabelIssue:
     """A label that is probably wrong.
 
     Attributes:
-        index: row of the photo.
-        given: number of its class as labelled.
-        suggested: number of the class that it more probably has.
-        p_given: out-of-fold probability of the class given.
-        p_suggested: out-of-fold probability of the class suggested.
+        index: row of the image.
+        label: class number of its label.
+        suggested: class number of the more probable class.
+        p_label: out-of-fold probability of the label.
+        p_suggested: out-of-fold probability of the suggested class.
     """
 
     index: int
-    given: int
+    label: int
     suggested: int
-    p_given: float
+    p_label: float
     p_suggested: float
 
     @property
     def score(self) -> float:
-        """How sure it is, 0…1: the probability that the class given is not the right one."""
-        return 1.0 - self.p_given
+        """The probability that the label is wrong, 0…1."""
+        return 1.0 - self.p_label
 
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """What confident learning says of ``n`` labels.
+    """The result of confident learning on ``n`` labels.
 
     Attributes:
-        suspects: the surest first.
-        expected: how many labels are estimated to be wrong; more or fewer than the suspects.
-        n: labels looked at.
-        left_out: numbers of classes that no label was looked at of; they have photos of one group.
+        issues: by descending score.
+        estimated: estimated number of wrong labels; can differ from the number of issues.
+        n: labels checked.
+        skipped_classes: numbers of the classes not checked: their images are of a single group.
     """
 
-    suspects: tuple[Suspect, ...]
-    expected: float
+    issues: tuple[LabelIssue, ...]
+    estimated: float
     n: int
-    left_out: tuple[int, ...] = ()
+    skipped_classes: tuple[int, ...] = ()
 
 
-def label_errors(
+def find_label_issues(
     pooled: Floats,
     labels: Integers,
     groups: Integers,
@@ -79,38 +79,41 @@ def label_errors(
     strength: float,
     seed: int,
 ) -> LabelErrors | None:
-    """Look for wrong labels with a logistic regression on features that no label has shaped.
+    """Find wrong labels with a cross-validated logistic regression on pretrained features.
 
     Args:
-        pooled: features of the pretrained backbone, float [N, D]. Those of a fine-tuned one have
-            learnt the wrong labels too.
+        pooled: features of the pretrained backbone, float [N, D]. A fine-tuned backbone has
+            memorised the wrong labels.
         labels: class numbers, int [N].
-        groups: photos of one number stay in one fold, int [N]: copies would vouch for each other.
+        groups: images of one group stay in one fold, int [N]: near-duplicates with the same wrong
+            label would otherwise confirm each other.
         classes: number of classes.
-        strength: inverse L2 strength C that suits a probe on these features.
+        strength: inverse L2 strength C, as chosen for a probe on these features.
         seed: of the folds.
 
     Returns:
-        The suspects; None when fewer than two classes have photos of two groups.
+        The label issues; None if fewer than two classes have images of two groups.
     """
     present = np.unique(labels)
-    small = [one for one in present if len(np.unique(groups[labels == one])) < _FEWEST]
-    if len(present) - len(small) < _FEWEST:
+    small = [one for one in present if len(np.unique(groups[labels == one])) < _FEWEST_GROUPS]
+    if len(present) - len(small) < _FEWEST_GROUPS:
         return None
     rows = np.flatnonzero(~np.isin(labels, small))
     pooled, labels, groups = pooled[rows], labels[rows], groups[rows]
     repeats = _REPEATS if len(labels) <= _REPEATED_UP_TO else 1
     seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
-    found = [
-        out_of_fold(pooled, labels, groups, classes=classes, strength=strength, seed=one)
+    repeated = [
+        out_of_fold_probabilities(
+            pooled, labels, groups, classes=classes, strength=strength, seed=one
+        )
         for one in seeds
     ]
-    errors = confident_learning(np.mean(found, axis=0), labels)
-    suspects = (replace(one, index=int(rows[one.index])) for one in errors.suspects)
-    return replace(errors, suspects=tuple(suspects), left_out=tuple(map(int, small)))
+    errors = confident_learning(np.mean(repeated, axis=0), labels)
+    issues = (replace(one, index=int(rows[one.index])) for one in errors.issues)
+    return replace(errors, issues=tuple(issues), skipped_classes=tuple(map(int, small)))
 
 
-def out_of_fold(
+def out_of_fold_probabilities(
     pooled: Floats,
     labels: Integers,
     groups: Integers,
@@ -119,9 +122,9 @@ def out_of_fold(
     strength: float,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Return probabilities float64 [N, C], each row by a model that did not see its fold.
+    """Return cross-validated probabilities, float64 [N, C]: each row by a model of the other folds.
 
-    Every class that is there has photos of two groups or more.
+    The arguments are those of ``find_label_issues``; every class present has two groups or more.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -129,28 +132,27 @@ def out_of_fold(
     folds = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in present))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     rng = np.random.default_rng(seed)
-    found = np.full((len(labels), classes), 1.0 / classes)
+    probabilities = np.full((len(labels), classes), 1.0 / classes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # small classes: told by the suspects
+        warnings.simplefilter("ignore", UserWarning)  # of small classes
         parts = list(splitter.split(pooled, labels, groups))
-    for train, held in parts:
+    for train, validation in parts:
         rows = train if len(train) <= _ROWS_PER_FIT else rng.permutation(train)[:_ROWS_PER_FIT]
-        standard = _of_one_length(pooled, rows)
+        standard = _standardized_unit_length(pooled, rows)
         kernel, bias = solve_softmax(
             standard[rows], labels[rows], classes=classes, strength=strength, weights=None
         )
-        logits = standard[held] @ kernel + bias
+        logits = standard[validation] @ kernel + bias
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        found[held] = exponents / exponents.sum(axis=1, keepdims=True)
-    return found
+        probabilities[validation] = exponents / exponents.sum(axis=1, keepdims=True)
+    return probabilities
 
 
-def _of_one_length(pooled: Floats, rows: Integers) -> NDArray[np.float64]:
-    """Return features standardised by ``rows`` and brought to one length, float64 [N, D].
+def _standardized_unit_length(pooled: Floats, rows: Integers) -> NDArray[np.float64]:
+    """Return features standardised by ``rows`` and scaled to equal length, float64 [N, D].
 
-    A photo with strong features would otherwise be sure of its class for its contrast alone:
-    of the first 100 suspects among flowers with 5 % of the labels flipped, some 80 instead of 69
-    were flipped ones.
+    Otherwise images of high contrast, whose features are large, get extreme probabilities. With 5 %
+    of the labels of flowers flipped, about 80 instead of 69 of the first 100 issues were flipped.
     """
     standard = fit_standardization(pooled[rows]).apply(pooled)
     length = np.linalg.norm(standard, axis=1, keepdims=True)
@@ -158,54 +160,54 @@ def _of_one_length(pooled: Floats, rows: Integers) -> NDArray[np.float64]:
 
 
 def confident_learning(probabilities: Floats, labels: Integers) -> LabelErrors:
-    """Return the labels that out-of-fold probabilities contradict with confidence.
+    """Return the labels that out-of-fold probabilities confidently contradict.
 
-    A photo counts as of class j when the probability of j is at least the mean that the photos
-    labelled j have for it; of several such classes the most probable counts. Where that is another
-    class than the label, the label is suspect. The counts, scaled to the number of photos of each
-    class, estimate how many labels are wrong.
+    The threshold of class j is the mean probability of j over the images labelled j. An image
+    counts as of the most probable class among those at or above their threshold; where that is not
+    its label, the label is an issue. The counts, scaled to the number of images of each class,
+    estimate how many labels are wrong.
 
     Args:
         probabilities: out of fold, float [N, C].
-        labels: class numbers as given, int [N].
+        labels: class numbers, int [N].
     """
     rows, classes = probabilities.shape
-    usual = np.full(classes, np.inf)
+    thresholds = np.full(classes, np.inf)
     for label in np.unique(labels):
-        usual[label] = probabilities[labels == label, label].mean()
-    confident = np.where(probabilities >= usual, probabilities, -1.0)
+        thresholds[label] = probabilities[labels == label, label].mean()
+    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
     counted = confident.max(axis=1) >= 0
-    believed = np.where(counted, confident.argmax(axis=1), labels)
+    confident_class = np.where(counted, confident.argmax(axis=1), labels)
     joint = np.zeros((classes, classes))
-    np.add.at(joint, (labels[counted], believed[counted]), 1)
-    given = np.bincount(labels, minlength=classes)
+    np.add.at(joint, (labels[counted], confident_class[counted]), 1)
+    counts = np.bincount(labels, minlength=classes)
     share = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1)
-    expected = float((given[:, np.newaxis] * share * (1 - np.eye(classes))).sum())
-    suspects = [
-        Suspect(
+    estimated = float((counts[:, np.newaxis] * share * (1 - np.eye(classes))).sum())
+    issues = [
+        LabelIssue(
             int(row),
             int(labels[row]),
-            int(believed[row]),
+            int(confident_class[row]),
             float(probabilities[row, labels[row]]),
-            float(probabilities[row, believed[row]]),
+            float(probabilities[row, confident_class[row]]),
         )
-        for row in np.flatnonzero(believed != labels)
+        for row in np.flatnonzero(confident_class != labels)
     ]
-    ranked = sorted(suspects, key=lambda suspect: (-suspect.score, suspect.index))
-    return LabelErrors(tuple(ranked), expected, rows)
+    ranked = sorted(issues, key=lambda issue: (-issue.score, issue.index))
+    return LabelErrors(tuple(ranked), estimated, rows)
 
 
-def write_suspects(
-    path: Path, found: LabelErrors, files: Sequence[str], class_names: Sequence[str]
+def write_label_errors(
+    path: Path, errors: LabelErrors, files: Sequence[str], class_names: Sequence[str]
 ) -> None:
-    """Write ``label_suspects.csv``: file, given, suggested, p_given, p_suggested, score; UTF-8.
+    """Write ``label_errors.csv``: file, label, suggested, p_label, p_suggested, score; UTF-8.
 
     Bytes of names that are not UTF-8 are escaped: a backslash, ``udc`` and two digits.
 
     Args:
-        path: replaced if it is there.
-        found: the suspects.
-        files: the N photos, as a person knows them.
+        path: replaced if it exists.
+        errors: the label issues.
+        files: paths of the N images as shown to the user.
         class_names: the C names.
 
     Raises:
@@ -214,7 +216,7 @@ def write_suspects(
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for one in found.suspects:
-            names = [class_names[one.given], class_names[one.suggested]]
-            figures = [f"{value:.6f}" for value in (one.p_given, one.p_suggested, one.score)]
-            writer.writerow([files[one.index], *names, *figures])
+        for one in errors.issues:
+            names = [class_names[one.label], class_names[one.suggested]]
+            numbers = [f"{value:.6f}" for value in (one.p_label, one.p_suggested, one.score)]
+            writer.writerow([files[one.index], *names, *numbers])

@@ -1,1 +1,1 @@
-"""From a trained model to a SavedModel that answers to image bytes, and the proof that it does."""
+"""Export a trained model to SavedModel, LiteRT, ONNX and Keras, and verify the export."""

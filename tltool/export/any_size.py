@@ -1,27 +1,27 @@
-"""Images of any size brought to the model's size inside the graph, as decoding would."""
+"""Resize images of any size to the model's input size inside the graph, as decoding does."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec
+from tltool.data.decoding.decode_spec import DecodeSpec
 
 
 def to_model_size(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
-    """Return ``images`` at the size of ``spec``; untouched, to the bit, where they have it.
+    """Return ``images`` at the size of ``spec``; bit-identical if they already have it.
 
-    The same steps as in `tltool.data.decode` for one decoded photo, here for a batch.
+    The same steps as in `tltool.data.decoding.decode` for one decoded image, here for a batch.
 
     Args:
-        images: float32 [N, H, W, 3], H and W unknown until it runs.
-        spec: the target size, and how another aspect ratio is met.
+        images: float32 [N, H, W, 3], H and W unknown until run time.
+        spec: the target size, and how images of another aspect ratio are resized.
 
     Returns:
         float32 [N, spec.height, spec.width, 3].
     """
     height, width = tf.shape(images)[1], tf.shape(images)[2]
-    fits = (height == spec.height) & (width == spec.width)
-    resized = tf.cond(fits, lambda: images, lambda: _resized(images, spec))
+    same_size = (height == spec.height) & (width == spec.width)
+    resized = tf.cond(same_size, lambda: images, lambda: _resized(images, spec))
     return tf.ensure_shape(resized, [None, spec.height, spec.width, 3])
 
 

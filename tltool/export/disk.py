@@ -1,4 +1,4 @@
-"""Room on the disk, and what is said when there is none."""
+"""Disk space, and readable messages for errors of the disk."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SPARE_BYTES = 32 * 2**20  # what a version folder needs besides its weights
 
 
 def check_space(base_dir: Path, variables: Sequence[Any]) -> None:
-    """Refuse to write a copy of ``variables`` to a disk without room for it.
+    """Check that the disk has space for a copy of ``variables``.
 
     Raises:
-        EnvironmentProblem: it has none.
+        EnvironmentProblem: it has not.
     """
     sizes = (math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
     needed, free = sum(sizes) + SPARE_BYTES, shutil.disk_usage(base_dir).free
@@ -31,14 +31,14 @@ def check_space(base_dir: Path, variables: Sequence[Any]) -> None:
 
 def _disk_full(base_dir: Path, detail: str) -> EnvironmentProblem:
     return EnvironmentProblem(
-        f"The disk is full: the model cannot be written to {base_dir} ({detail}).",
-        hint=f"free some space there, or remove old versions in {base_dir}, and export again",
+        f"the disk is full: the model cannot be written to '{base_dir}' ({detail})",
+        hint=f"free some space, for example remove old versions in {base_dir}, and export again",
     )
 
 
 @contextmanager
-def disk_problems_explained(base_dir: Path) -> Iterator[None]:
-    """Turn what the disk refuses while writing into ``base_dir`` into one sentence."""
+def explain_disk_errors(base_dir: Path) -> Iterator[None]:
+    """Turn errors of the disk while writing into ``base_dir`` into one readable message."""
     try:
         yield
     except TltoolError:
@@ -49,7 +49,7 @@ def disk_problems_explained(base_dir: Path) -> Iterator[None]:
             raise _disk_full(base_dir, "it filled up while writing") from error
         if isinstance(error, OSError):
             raise EnvironmentProblem(
-                f"The model cannot be written to {base_dir}: {error.strerror or error}.",
-                hint="choose a folder that you may write to",
+                f"the model cannot be written to '{base_dir}': {error.strerror or error}",
+                hint="choose a folder with write permission",
             ) from error
         raise

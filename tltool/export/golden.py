@@ -1,4 +1,4 @@
-"""The golden set: a few photos with the right answers, which travel with every export."""
+"""The golden set: a few images with their expected probabilities, stored in every export."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tltool.data.decode import decode_image
+from tltool.data.decoding.decode import decode_image
 from tltool.errors import GateError
 
 GOLDEN_ASSET = "golden.npz"
 GOLDEN_IMAGES = 16
-LARGEST = 2**18  # bytes; a larger photo travels as a smaller copy
+LARGEST = 2**18  # bytes; a larger image is stored as a smaller copy
 _SMALL_SIDE = 640
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Encoded images and the probabilities that they must get, float32 [N, C]."""
+    """N encoded images and their expected probabilities, float32 [N, C]."""
 
     images: tuple[bytes, ...]
     probabilities: NDArray[np.float32]
@@ -43,13 +43,13 @@ def read_golden(folder: Path) -> Golden:
     """Return the golden set of the export in ``folder``.
 
     Raises:
-        GateError: it has none that can be read.
+        GateError: the golden set is missing or damaged.
     """
     path = folder / "assets" / GOLDEN_ASSET
     try:
-        with np.load(path) as found:
-            contents, ends = found["contents"].tobytes(), found["ends"].tolist()
-            probabilities = found["probabilities"].astype(np.float32)
+        with np.load(path) as file:
+            contents, ends = file["contents"].tobytes(), file["ends"].tolist()
+            probabilities = file["probabilities"].astype(np.float32)
     except (OSError, ValueError, KeyError) as error:
         raise GateError(f"the golden set '{path}' cannot be read") from error
     starts = [0, *ends[:-1]]

@@ -1,4 +1,4 @@
-"""The proof that an export answers as the trained model did: in a fresh process, without tltool."""
+"""The parity check: an export must predict the same as the trained model, without tltool."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.errors import GateError
-from tltool.export.fresh import FreshProcess
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.saved_model import Embed, float32_model, logits_and_features
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 TOLERANCE = 1e-5  # of a probability; float32 in another batch size differs by about 1e-6
-SCORE_TOLERANCE = 1e-3  # of an ood_score, whose border is 1
+SCORE_TOLERANCE = 1e-3  # of an ood_score, whose threshold is 1
 REFERENCE_BATCH = 8
 
 
 @dataclass(frozen=True)
 class ParityResult:
-    """How far the export's answers are from the trained model's.
+    """How far the predictions of the export are from those of the trained model.
 
     Attributes:
-        n: images compared.
-        max_abs_difference: by signature (``bytes``, ``images``), of any probability.
-        label_agreement: share of images for which both signatures name the model's class; a tie
-            within the tolerance counts as agreement.
+        n: number of images.
+        max_abs_difference: largest difference of a probability by signature (``bytes``,
+            ``images``).
+        label_agreement: fraction of images for which both signatures predict the model's class; a
+            tie within the tolerance counts as agreement.
     """
 
     n: int
@@ -51,18 +52,18 @@ def check_parity(
 
     Args:
         saved_model_dir: the SavedModel.
-        images: N encoded images, none of them bad.
+        images: N encoded images, all decodable.
         arrays: the same images as the training pipeline decoded them, float32 [N, H, W, 3].
-        expected: the probabilities that the trained model gives them, float32 [N, C]; see
-            ``reference_answers``.
-        ood_scores: how unlike the training photos it finds them, float32 [N]; None without.
-        tolerance: the largest difference allowed of any probability.
+        expected: probabilities of the trained model, float32 [N, C]; see ``reference_outputs``.
+        ood_scores: OOD scores of the trained model, float32 [N]; None without an OOD detector.
+        tolerance: the largest difference of a probability allowed.
 
     Returns:
-        The figures, all within the tolerance.
+        The result, within the tolerance.
 
     Raises:
-        GateError: it differs from ``expected`` or from itself, or does not run.
+        GateError: the predictions differ from ``expected`` or between two calls, or the SavedModel
+            does not run.
     """
     with ParityChild() as child:
         return child.check(
@@ -78,11 +79,11 @@ def check_parity(
 def reference_probabilities(
     model: keras.Model, arrays: NDArray[np.float32], *, temperature: float = 1.0
 ) -> NDArray[np.float32]:
-    """Return the probabilities of ``reference_answers``, float32 [N, C]."""
-    return reference_answers(model, arrays, temperature=temperature)[0]
+    """Return the probabilities of ``reference_outputs``, float32 [N, C]."""
+    return reference_outputs(model, arrays, temperature=temperature)[0]
 
 
-def reference_answers(
+def reference_outputs(
     model: keras.Model,
     arrays: NDArray[np.float32],
     *,
@@ -90,61 +91,61 @@ def reference_answers(
     embed: Embed | None = None,
     detector: OutlierDetector | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return what the export of ``model`` has to answer: float32, on the CPU.
+    """Return the expected outputs of an export of ``model``, in float32 on the CPU.
 
-    A GPU rounds the products of float32 to 10 bits of mantissa (TF32), which alone would exceed
-    the tolerance.
+    A GPU rounds float32 products to 10 bits of mantissa (TF32), which alone would exceed the
+    tolerance.
 
     Args:
         model: images float32 [B, H, W, 3] in 0…255 to logits [B, C].
         arrays: float32 [N, H, W, 3] in 0…255.
         temperature: divides the logits before the softmax.
-        embed: finds the features in the float32 model; with a detector it must be given.
-        detector: tells photos unlike the training ones.
+        embed: returns the features of the float32 model; required with a detector.
+        detector: the OOD detector.
 
     Returns:
-        Probabilities float32 [N, C], and the detector's scores float32 [N] or None.
+        Probabilities float32 [N, C], and the OOD scores float32 [N] or None.
     """
     network = logits_and_features(float32_model(model), embed if detector else None)
     probabilities, scores = [], []
     with tf.device("/CPU:0"):
         for start in range(0, len(arrays), REFERENCE_BATCH):
-            found = network(tf.constant(arrays[start : start + REFERENCE_BATCH]), training=False)
-            logits = tf.cast(found["logits"], tf.float32)
+            outputs = network(tf.constant(arrays[start : start + REFERENCE_BATCH]), training=False)
+            logits = tf.cast(outputs["logits"], tf.float32)
             probabilities.append(tf.nn.softmax(logits / temperature).numpy())
             if detector:
-                scores.append(detector.scores(tf.cast(found["features"], tf.float32).numpy()))
+                scores.append(detector.scores(tf.cast(outputs["features"], tf.float32).numpy()))
     return np.concatenate(probabilities), np.concatenate(scores) if detector else None
 
 
-def score_faults(
-    answers: Mapping[str, NDArray[Any]], expected: NDArray[np.float32] | None
+def ood_score_failures(
+    outputs: Mapping[str, NDArray[Any]], expected: NDArray[np.float32] | None
 ) -> list[str]:
-    """Return what is wrong with the answers to whether photos are known.
+    """Return how ``ood_score`` and ``is_known`` differ from the trained model's; empty if equal.
 
     Args:
-        answers: of the fresh process.
-        expected: the scores wanted, float32 [N]; None wants none.
+        outputs: of the fresh process.
+        expected: the expected scores, float32 [N]; None without an OOD detector.
     """
     if expected is None:
         return []
-    faults = []
+    failures = []
     for name in ("bytes", "images"):
-        said = answers.get(f"{name}_ood_score")
-        if said is None:
-            faults.append(f"{name} gives no ood_score")
+        scores = outputs.get(f"{name}_ood_score")
+        if scores is None:
+            failures.append(f"signature {name} has no ood_score")
             continue
-        known = answers[f"{name}_is_known"] == (expected <= 1)
-        gap = float(np.max(np.abs(said - expected) / np.maximum(expected, 1)))
+        consistent = outputs[f"{name}_is_known"] == (expected <= 1)
+        gap = float(np.max(np.abs(scores - expected) / np.maximum(expected, 1)))
         if not gap <= SCORE_TOLERANCE:  # a NaN too
-            faults.append(f"{name}: an ood_score differs by {gap:.2g} of it")
-        elif not (known | (np.abs(expected - 1) <= SCORE_TOLERANCE)).all():
-            faults.append(f"{name}: is_known does not follow from ood_score")
-    return faults
+            failures.append(f"{name}: an ood_score has a relative error of {gap:.2g}")
+        elif not (consistent | (np.abs(expected - 1) <= SCORE_TOLERANCE)).all():
+            failures.append(f"{name}: is_known is inconsistent with ood_score")
+    return failures
 
 
 class ParityChild(FreshProcess):
-    """The fresh process with TensorFlow alone, which judges a SavedModel."""
+    """A fresh process with TensorFlow only, which runs the parity check of a SavedModel."""
 
     def check(
         self,
@@ -156,58 +157,62 @@ class ParityChild(FreshProcess):
         ood_scores: NDArray[np.float32] | None = None,
         tolerance: float = TOLERANCE,
     ) -> ParityResult:
-        """Do what ``check_parity`` does; once per child."""
+        """Do what ``check_parity`` does. Call it once per process."""
         if not len(images) == len(arrays) == len(expected) > 0:
-            raise ValueError(f"{len(images)} images, {len(arrays)} arrays, {len(expected)} answers")
-        answers = self.ask(saved_model_dir, images=images, arrays=arrays)
-        result = _compare(answers, expected, tolerance)
-        _judge(result, answers, tolerance)
-        faults = score_faults(answers, ood_scores)
-        if faults:
+            raise ValueError(
+                f"{len(images)} images, {len(arrays)} arrays, {len(expected)} expected rows"
+            )
+        outputs = self.run(saved_model_dir, images=images, arrays=arrays)
+        result = _compare(outputs, expected, tolerance)
+        _check_result(result, outputs, tolerance)
+        failures = ood_score_failures(outputs, ood_scores)
+        if failures:
             raise GateError(
-                "The exported model does not tell what it knows as the trained one: "
-                + "; ".join(faults),
+                "the OOD detection of the exported model differs from the trained model's: "
+                + "; ".join(failures),
                 hint="nothing was exported; the trained model is kept in the run folder",
             )
         return result
 
 
 def _compare(
-    answers: Mapping[str, NDArray[Any]], expected: NDArray[np.float32], tolerance: float
+    outputs: Mapping[str, NDArray[Any]], expected: NDArray[np.float32], tolerance: float
 ) -> ParityResult:
     signatures = ("bytes", "images")
     difference = {
-        name: float(np.max(np.abs(answers[f"{name}_probabilities"] - expected)))
+        name: float(np.max(np.abs(outputs[f"{name}_probabilities"] - expected)))
         for name in signatures
     }
     rows = np.arange(len(expected))
     best = expected.max(axis=1)
     agree = np.ones(len(expected), np.bool_)
     for name in signatures:
-        named = answers[f"{name}_class_id"]
-        agree &= (named >= 0) & (best - expected[rows, named] <= 2 * tolerance)
+        class_ids = outputs[f"{name}_class_id"]
+        agree &= (class_ids >= 0) & (best - expected[rows, class_ids] <= 2 * tolerance)
     return ParityResult(
         n=len(expected), max_abs_difference=difference, label_agreement=float(agree.mean())
     )
 
 
-def _judge(result: ParityResult, answers: Mapping[str, NDArray[Any]], tolerance: float) -> None:
-    if not float(answers["repeat_difference"]) == 0:
+def _check_result(
+    result: ParityResult, outputs: Mapping[str, NDArray[Any]], tolerance: float
+) -> None:
+    if not float(outputs["repeat_difference"]) == 0:
         raise GateError(
-            "Two calls of the exported model with the same image differ by "
-            f"{float(answers['repeat_difference']):.2g}.",
-            hint="something random, such as an augmentation layer, is inside the model",
+            "two calls of the exported model with the same image differ by "
+            f"{float(outputs['repeat_difference']):.2g}",
+            hint="the model contains a random operation, such as an augmentation layer",
         )
-    unread = int((~answers["bytes_ok"]).sum())
-    if unread:
-        raise GateError(f"The exported model cannot decode {unread} of {result.n} images.")
-    # A NaN compares false, so the question is what is within, not what is beyond.
+    undecoded = int((~outputs["bytes_ok"]).sum())
+    if undecoded:
+        raise GateError(f"the exported model cannot decode {undecoded} of {result.n} images")
+    # A NaN compares false, so test for "within", not for "beyond".
     within = all(value <= tolerance for value in result.max_abs_difference.values())
     if not within or result.label_agreement < 1:
         figures = ", ".join(f"{k} {v:.2g}" for k, v in result.max_abs_difference.items())
         raise GateError(
-            f"The exported model does not answer as the trained one: over {result.n} images its "
+            f"the exported model differs from the trained model: on {result.n} images its "
             f"probabilities differ by up to {figures} (allowed {tolerance:g}), and "
-            f"{result.label_agreement:.1%} of the classes agree.",
+            f"{result.label_agreement:.1%} of the predicted classes agree",
             hint="nothing was exported; the trained model is kept in the run folder",
         )

@@ -6,21 +6,22 @@ Every version folder holds five signatures, the first two with the same outputs:
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
     ``probabilities`` float32 [N, C] and ``ok`` bool [N]; where ``top_k`` asks for them, the K best
     classes as ``top_class_names`` string [N, K] and ``top_probabilities`` float32 [N, K]. A model
-    with a reject option also says ``ood_score`` float32 [N], how unlike the training photos an item
-    is, and ``is_known`` bool [N], whether that is at most 1. An item that cannot be decoded has
-    ``ok`` and ``is_known`` false, "" as names, ``class_id`` -1, ``ood_score`` 0, and 1/C as each
-    probability and as confidence; the others in its batch are answered.
+    with an OOD detector also returns ``ood_score`` float32 [N], which grows with the distance from
+    the training images, and ``is_known`` bool [N], whether the score is at most 1. An item that
+    cannot be decoded has ``ok`` and ``is_known`` false, "" as names, ``class_id`` -1, ``ood_score``
+    0, and 1/C as each probability and as confidence; the rest of its batch is not affected.
 ``images(images: float32 [N, H, W, 3])``
-    RGB in 0…255 of any size, resized in the graph as a decoded photo would be, and left alone to
-    the bit at the model's own size; the same outputs without ``ok``.
+    RGB in 0…255 of any size, resized in the graph as a decoded image would be, and unchanged if
+    they have the model's input size; the same outputs without ``ok``.
 ``features(image_bytes: string [N])``
-    ``features`` float32 [N, D], the pooled features that the head works on, for search and for
-    watching drift, and ``ok`` bool [N]; zeros where an item cannot be decoded.
+    ``features`` float32 [N, D], the pooled features (embedding) that the head takes, for
+    similarity search and drift monitoring, and ``ok`` bool [N]; zeros where an item cannot be
+    decoded.
 ``explain(image_bytes: string [N])``
-    ``heatmap`` float32 [N, h, w] in 0…1, a grid over the network's input: where it speaks for the
-    class that is named (Grad-CAM), and ``ok`` bool [N]; zeros where an item cannot be decoded.
+    ``heatmap`` float32 [N, h, w] in 0…1, a Grad-CAM heat map of the predicted class on a grid over
+    the network's input, and ``ok`` bool [N]; zeros where an item cannot be decoded.
 ``explain_class(image_bytes: string [N], class_id: int64 [N])``
-    the same for other classes than the named ones; -1 stands for those.
+    the same for any class; -1 stands for the predicted class.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tltool.data.decode import DecodeSpec, decode_batch
-from tltool.export.answers import familiar, named, with_ok
+from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.export.any_size import to_model_size
-from tltool.export.disk import check_space, disk_problems_explained
-from tltool.export.gates import check_no_random_op
-from tltool.export.heat import HeatMap, explain_signatures
+from tltool.export.disk import check_space, explain_disk_errors
+from tltool.export.grad_cam import HeatMap, explain_signatures
+from tltool.export.graph_checks import check_no_random_op
+from tltool.export.outputs import class_outputs, mask_undecoded, ood_outputs
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
-from tltool.export.warmup import write_warmup
+from tltool.export.warmup import sample_image, write_warmup
 from tltool.runs.json_text import to_json
-from tltool.training.outliers import OutlierDetector
+from tltool.training.ood import OutlierDetector
 
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"
@@ -57,24 +58,24 @@ WARMUP_BATCHES = (1, 8)
 
 
 Embed = Callable[[keras.Model], Any]
-"""The float32 model to its symbolic features: [B, D], or [B, h, w, D] before pooling."""
+"""Maps the float32 model to its symbolic features: [B, D], or [B, h, w, D] before pooling."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into a SavedModel.
+    """The contents of a SavedModel.
 
     Attributes:
-        model: images float32 [B, H, W, 3] in 0…255 to logits [B, C]; of any dtype policy, the
-            export is float32.
+        model: images float32 [B, H, W, 3] in 0…255 to logits [B, C]; any dtype policy (the export
+            is float32).
         class_names: the C names, in the order of the logits.
-        decode: how bytes become the model's input.
-        metadata: JSON-ready facts that travel along as an asset.
+        decode: how image bytes become the model's input.
+        metadata: JSON-ready dictionary, written as an asset.
         temperature: divides the logits before the softmax.
-        embed: finds the features in the float32 model; None gives no ``features`` signature.
-        attend: finds its last feature map [B, h, w, K]; None gives no ``explain`` signatures.
-        detector: tells photos unlike the training ones by these features; None for no such answer.
-        top_k: how many of the best classes the signatures name besides; at most C are.
+        embed: returns the features of the float32 model; None for no ``features`` signature.
+        attend: returns its last feature map [B, h, w, K]; None for no ``explain`` signatures.
+        detector: the OOD detector on these features; None for no OOD outputs.
+        top_k: how many of the most probable classes the signatures return by name, at most C.
         assets: further files by name, such as the recipe and the golden set.
     """
 
@@ -114,19 +115,19 @@ def export_saved_model(
     Args:
         contents: what is exported.
         base_dir: the folder of the versions; its name is the model's name in TensorFlow Serving.
-        verify: called with the finished folder before it gets its number; what it raises stops
-            the export.
+        verify: called with the finished folder before it gets its number; an error that it raises
+            stops the export.
 
     Returns:
         The version folder.
 
     Raises:
-        GateError: the graph is random, or what ``verify`` raised.
+        GateError: the graph draws random numbers, or ``verify`` raised it.
         EnvironmentProblem: the disk is full or the folder not writable.
-        ValueError: model, names and decode spec do not belong together.
+        ValueError: model, class names and decode spec do not match.
     """
     check_shapes(contents)
-    with disk_problems_explained(base_dir), staging(base_dir) as staged:
+    with explain_disk_errors(base_dir), staging(base_dir) as staged:
         write_saved_model(contents, staged, base_dir)
         verify(staged)
         write_seal(staged, {"format": "saved_model"})
@@ -137,14 +138,14 @@ def write_saved_model(contents: Contents, folder: Path, base_dir: Path) -> None:
     """Write the SavedModel into ``folder``, which is staged in ``base_dir``.
 
     Raises:
-        GateError: the graph is random.
-        EnvironmentProblem: there is no room for it.
+        GateError: the graph draws random numbers.
+        EnvironmentProblem: the disk has not enough space.
         OSError: it cannot be written.
     """
     module = _ServedModel(contents)
     check_space(base_dir, module.read_variables)
     _write(module, folder, contents.documents())
-    sample = _sample_image()
+    sample = sample_image()
     write_warmup(
         folder,
         model_name=base_dir.resolve().name,
@@ -155,14 +156,14 @@ def write_saved_model(contents: Contents, folder: Path, base_dir: Path) -> None:
 
 
 def float32_model(model: keras.Model) -> keras.Model:
-    """Return ``model`` itself if all of it computes in float32, else a copy that does.
+    """Return ``model`` itself if all of it computes in float32, else a float32 copy.
 
-    The variables of a model trained under ``tf.distribute`` live on several devices, which no
-    SavedModel can express, so such a model is copied too.
+    The variables of a model trained under ``tf.distribute`` live on several devices, which a
+    SavedModel cannot express, so such a model is copied too.
     """
-    plain = all(layer.dtype_policy.name == "float32" for layer in model.layers)
-    spread = any(isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables)
-    if plain and not spread:
+    is_float32 = all(layer.dtype_policy.name == "float32" for layer in model.layers)
+    distributed = any(isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables)
+    if is_float32 and not distributed:
         return model
     clone = keras.models.clone_model(model, clone_function=_float32_layer)
     clone.set_weights(model.get_weights())
@@ -173,41 +174,45 @@ def _float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
-class _ServedModel(tf.Module):  # type: ignore[misc]
-    """All signatures over one traced network; holds the variables that the network reads."""
+class _ServedModel(tf.Module):
+    """All signatures around one traced network, and the variables that the network reads."""
 
     def __init__(self, contents: Contents) -> None:
         super().__init__(name="tltool")
         spec = contents.decode
-        # Traced once: all signatures call this very function, which halves graph and time.
+        # Traced once: all signatures call this same function, which halves graph size and time.
         self.detector = _with_variable(contents.detector)
         model = float32_model(contents.model)
         network = _traced(contents, model, self.detector)
         self.read_variables = list(network.graph.variables)
         pixels = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 
-        def told(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            found = network(images)
-            names = named(found["probabilities"], contents.class_names, top_k=contents.top_k)
-            return {**names, **(familiar(found["ood_score"]) if "ood_score" in found else {})}
+        def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            outputs = network(images)
+            return {
+                **class_outputs(
+                    outputs["probabilities"], contents.class_names, top_k=contents.top_k
+                ),
+                **(ood_outputs(outputs["ood_score"]) if "ood_score" in outputs else {}),
+            }
 
         @tf.function(input_signature=[pixels], autograph=False)
         def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return told(to_model_size(images, spec))
+            return predict(to_model_size(images, spec))
 
         encoded = tf.TensorSpec([None], tf.string, "image_bytes")
 
         @tf.function(input_signature=[encoded], autograph=False)
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             images, ok = decode_batch(image_bytes, spec)
-            return with_ok(told(images), ok)
+            return mask_undecoded(predict(images), ok)
 
         @tf.function(input_signature=[encoded], autograph=False)
         def features(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             images, ok = decode_batch(image_bytes, spec)
-            found = network(images)["features"]
+            pooled = network(images)["features"]
             return {
-                "features": tf.where(ok[:, tf.newaxis], found, tf.zeros_like(found)),
+                "features": tf.where(ok[:, tf.newaxis], pooled, tf.zeros_like(pooled)),
                 "ok": tf.identity(ok),
             }
 
@@ -217,46 +222,46 @@ class _ServedModel(tf.Module):  # type: ignore[misc]
         if contents.attend is not None:
             heat = HeatMap(contents.attend(model), model.output)
             signatures |= explain_signatures(network, heat, spec)
-        self.signatures_by_name = signatures  # whole: TensorFlow saves no dictionary that grew
+        # assigned complete: TensorFlow does not save a dictionary that grew after assignment
+        self.signatures_by_name = signatures
 
 
 def _with_variable(detector: OutlierDetector | None) -> OutlierDetector | None:
-    """Return the same with its matrix as a variable: in the graph it could take 17 MB."""
+    """Return ``detector`` with its matrix as a variable: as a constant it could take 17 MB."""
     if detector is None:
         return None
     return replace(detector, whitening=tf.Variable(detector.whitening, trainable=False))
 
 
 def _traced(contents: Contents, model: keras.Model, detector: OutlierDetector | None) -> Any:
-    """Return the concrete function of images to ``probabilities``, and more if wanted.
-
-    That is ``features``, ``ood_score`` and the last feature ``map``.
-    """
+    """Return the function of images to ``probabilities``, ``features``, ``ood_score``, ``map``."""
     joint = _joint(model, features=contents.embed, map=contents.attend)
     pixels = tf.TensorSpec((None, *joint.input_shape[1:]), tf.float32, "images")
 
     @tf.function(input_signature=[pixels], autograph=False)
     def network(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = {name: tf.cast(x, tf.float32) for name, x in joint(images, training=False).items()}
-        answers = {"probabilities": tf.nn.softmax(found["logits"] / contents.temperature)}
-        if "features" in found:
-            answers["features"] = _pooled(found["features"])
-        if "map" in found:
-            answers["map"] = found["map"]
+        tensors = {
+            name: tf.cast(x, tf.float32) for name, x in joint(images, training=False).items()
+        }
+        outputs = {"probabilities": tf.nn.softmax(tensors["logits"] / contents.temperature)}
+        if "features" in tensors:
+            outputs["features"] = _pooled(tensors["features"])
+        if "map" in tensors:
+            outputs["map"] = tensors["map"]
         if detector is not None:
-            answers["ood_score"] = detector.tensor_scores(answers["features"])
-        return answers
+            outputs["ood_score"] = detector.tensor_scores(outputs["features"])
+        return outputs
 
     return network.get_concrete_function()
 
 
 def logits_and_features(model: keras.Model, embed: Embed | None) -> keras.Model:
-    """Return images to ``logits`` and, with ``embed``, ``features``."""
+    """Return a model of images to ``logits`` and, with ``embed``, ``features``."""
     return _joint(model, features=embed)
 
 
-def _joint(model: keras.Model, **found_by: Embed | None) -> keras.Model:
-    outputs = {name: find(model) for name, find in found_by.items() if find is not None}
+def _joint(model: keras.Model, **selectors: Embed | None) -> keras.Model:
+    outputs = {name: select(model) for name, select in selectors.items() if select is not None}
     return keras.Model(model.input, {"logits": model.output, **outputs})
 
 
@@ -266,7 +271,7 @@ def _pooled(features: tf.Tensor) -> tf.Tensor:
 
 def _write(module: _ServedModel, folder: Path, documents: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as sources:
-        # assets stay with the model if it is saved again
+        # as attributes, the assets stay with the model if it is saved again
         module.documents = []
         for name, document in documents.items():
             path = Path(sources) / name
@@ -275,15 +280,8 @@ def _write(module: _ServedModel, folder: Path, documents: Mapping[str, bytes]) -
         tf.saved_model.save(module, str(folder), signatures=module.signatures_by_name)
 
 
-def _sample_image() -> bytes:
-    """Return a small JPEG of noise, the same every time."""
-    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    content: bytes = tf.io.encode_jpeg(noise).numpy()
-    return content
-
-
 def check_shapes(contents: Contents) -> None:
-    """Refuse a model, names, a decode spec and a detector that do not belong together.
+    """Check that model, class names, decode spec and detector match.
 
     Raises:
         ValueError: they do not.
@@ -293,7 +291,7 @@ def check_shapes(contents: Contents) -> None:
     if tuple(model.input_shape[1:]) != size or model.output_shape[-1] != len(contents.class_names):
         raise ValueError(
             f"model {model.input_shape} to {model.output_shape}, images {size} and "
-            f"{len(contents.class_names)} class names do not belong together"
+            f"{len(contents.class_names)} class names do not match"
         )
     if contents.detector is not None and contents.embed is None:
-        raise ValueError("a detector works on features, and there is no embed to find them")
+        raise ValueError("a detector needs features, and embed is None")

@@ -1,4 +1,4 @@
-"""The seal of an export: the SHA-256 of each of its files, so that damage is found and named."""
+"""The seal of an export: a manifest with the SHA-256 of each file, which detects damage."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from tltool.errors import DataError, GateError
 
 SEAL_FILE = Path("assets.extra") / "manifest.json"
 FORMAT_VERSION = 1
-MAY_BE_ABSENT = frozenset({"assets/golden.npz"})  # it holds photos, which not everyone may hand on
+# it contains images, which not everyone may pass on
+MAY_BE_ABSENT = frozenset({"assets/golden.npz"})
 
 
 def write_seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write ``facts`` and the digests of all files of ``folder`` into it.
+    """Write the seal of ``folder``: ``facts`` and the digests of all files.
 
     Raises:
         OSError: it cannot be written.
@@ -29,51 +30,51 @@ def write_seal(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_seal(folder: Path) -> dict[str, Any]:
-    """Return what ``write_seal`` wrote, without looking at the files.
+    """Return the content of the seal, without checking the files.
 
     Raises:
-        DataError: there is none.
-        GateError: it is damaged.
+        DataError: the folder has no seal.
+        GateError: the seal is damaged.
     """
     path = folder / SEAL_FILE
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        known = document["format_version"] == FORMAT_VERSION and bool(document["files"])
+        readable = document["format_version"] == FORMAT_VERSION and bool(document["files"])
     except OSError:
         raise DataError(
-            f"'{folder}' cannot be checked: it has no {SEAL_FILE}",
-            hint="exports carry one; export the run again with `tltool export RUN`",
+            f"'{folder}' cannot be verified: it has no {SEAL_FILE}",
+            hint="export the run again with `tltool export RUN`",
         ) from None
     except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
+        readable = False
+    if not readable:
         raise GateError(f"the export '{folder}' is damaged: {SEAL_FILE} cannot be read")
     return dict(document)
 
 
 def check_seal(folder: Path) -> dict[str, Any]:
-    """Return the seal's document when every file is there as it was sealed.
+    """Compare every file with the seal and return the content of the seal.
 
     The golden set may be absent.
 
     Raises:
         DataError: the folder has no seal.
-        GateError: files are missing, changed, or were added; they are named.
+        GateError: files are missing, changed or added; the message lists them.
     """
     document = read_seal(folder)
     files: Mapping[str, Mapping[str, Any]] = document["files"]
     present = set(_files(folder))
     missing = files.keys() - present - MAY_BE_ABSENT
-    wrong = [f"{name} is missing" for name in files if name in missing]
-    wrong += [
-        f"{name} is not as it was exported (SHA-256 differs)"
+    damage = [f"{name} is missing" for name in files if name in missing]
+    damage += [
+        f"{name} has changed since the export (SHA-256 differs)"
         for name, digest in files.items()
         if name in present and _digest(folder / name) != digest
     ]
-    wrong += [f"{name} was added" for name in sorted(present - set(files))]
-    if wrong:
+    damage += [f"{name} was added" for name in sorted(present - set(files))]
+    if damage:
         raise GateError(
-            f"the export '{folder}' is damaged: {'; '.join(wrong)}",
+            f"the export '{folder}' is damaged: {'; '.join(damage)}",
             hint="restore it from a copy, or export the run again",
         )
     return document

@@ -1,4 +1,4 @@
-"""Version folders as TensorFlow Serving reads them: made whole or not at all."""
+"""Numbered version folders as TensorFlow Serving reads them, published in one atomic step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tltool.export.seal import SEAL_FILE
 from tltool.runs.durable import flush
 
 STAGING_PREFIX = ".tltool-export-"
-_SIGNS = ("saved_model.pb", "model.tflite", "model.onnx", "model.keras", str(SEAL_FILE))
+_MODEL_FILES = ("saved_model.pb", "model.tflite", "model.onnx", "model.keras", str(SEAL_FILE))
 ABANDONED_AFTER = 24 * 3600.0  # seconds; no export takes that long
 
 
@@ -28,53 +28,53 @@ def versions(base_dir: Path) -> list[int]:
 
 
 def check_base(base_dir: Path) -> None:
-    """Refuse a folder whose numbered folders are something else than versions of a model.
+    """Check that all numbered folders in ``base_dir`` are versions of a model.
 
     Raises:
-        UsageError: it is one.
+        UsageError: one is not.
     """
     for number in versions(base_dir):
         folder = base_dir / str(number)
-        if not any((folder / name).is_file() for name in _SIGNS):
+        if not any((folder / name).is_file() for name in _MODEL_FILES):
             raise UsageError(
-                f"'{folder}' is no version of a model, and versions would be written beside it",
-                hint="choose another folder with --to, or --export-to of `tltool finetune`",
+                f"'{folder}' is not a version of a model, and versions would be written beside it",
+                hint="choose another folder with --out, or --export-to of `tltool finetune`",
             )
 
 
 @contextmanager
 def staging(base_dir: Path) -> Iterator[Path]:
-    """Give a path in ``base_dir`` to write a version to; whatever is left there is removed.
+    """Give a path in ``base_dir`` to write a version to; it is removed unless published.
 
     Args:
-        base_dir: made if absent, and removed again if nothing was published into it.
+        base_dir: created if absent, and removed again if nothing was published into it.
 
     Yields:
         A path that does not exist yet, on the same file system as the version folders.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
-    made = _make(base_dir)
+    created = _create(base_dir)
     _remove_abandoned(base_dir)
     try:
-        # mkdtemp's folder is private; the one inside it gets the permissions a server needs.
+        # mkdtemp's folder is private; a folder inside it gets the permissions a server needs.
         folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base_dir))
         try:
             yield folder / "model"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
-        for parent in made:
+        for parent in created:
             with suppress(OSError):  # not empty: something was published
                 parent.rmdir()
 
 
 def check_unused(base_dir: Path, version: int) -> None:
-    """Refuse a version number that is taken.
+    """Check that a version number is free.
 
     Raises:
-        UsageError: it is.
+        UsageError: the version exists.
     """
     if (base_dir / str(version)).exists():
         raise UsageError(
@@ -84,12 +84,12 @@ def check_unused(base_dir: Path, version: int) -> None:
 
 
 def publish(staged: Path, base_dir: Path, version: int | None = None) -> Path:
-    """Give what was ``staged`` a version number, in one step that survives a power cut.
+    """Move ``staged`` to its version folder, in one step that survives a power failure.
 
     Args:
-        staged: the whole version.
+        staged: the complete version.
         base_dir: the folder of the versions.
-        version: the number; by default the one after the highest.
+        version: the number; by default the highest existing number plus 1.
 
     Returns:
         The version folder.
@@ -110,44 +110,44 @@ def publish(staged: Path, base_dir: Path, version: int | None = None) -> Path:
         except OSError:
             if not target.exists():
                 raise
-            continue  # another export took the number in this moment
+            continue  # another export has just taken the number
         flush(base_dir)
         return target
 
 
 def prune(base_dir: Path, keep: int, *, never: Path) -> list[Path]:
-    """Remove all versions but the ``keep`` newest, by number; folders without a seal stay.
+    """Remove all versions except the ``keep`` newest; folders without a seal stay.
 
     Args:
         base_dir: the folder of the versions.
-        keep: how many stay.
-        never: a version that stays in any case: the one just made.
+        keep: how many versions stay.
+        never: a version that stays in any case: the one just exported.
 
     Returns:
-        The folders that are gone.
+        The removed folders.
 
     Raises:
         OSError: one cannot be removed.
     """
     sealed = [n for n in versions(base_dir) if (base_dir / str(n) / SEAL_FILE).is_file()]
     old = [base_dir / str(number) for number in sealed[:-keep]]
-    gone = [folder for folder in old if folder != never]
-    for folder in gone:
+    removed = [folder for folder in old if folder != never]
+    for folder in removed:
         hidden = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base_dir)) / "model"
         folder.rename(hidden)  # in one step: no server sees half a version
         shutil.rmtree(hidden.parent)
-    return gone
+    return removed
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make ``folder``; return the folders that were absent, the deepest first."""
+def _create(folder: Path) -> list[Path]:
+    """Create ``folder``; return the folders that were absent, the deepest first."""
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return absent
 
 
 def _remove_abandoned(base_dir: Path) -> None:
-    """Remove what an export left that was killed by force a day ago or more."""
+    """Remove the staging folders of exports that were killed more than a day ago."""
     for folder in base_dir.glob(f"{STAGING_PREFIX}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:

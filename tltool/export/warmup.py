@@ -1,7 +1,8 @@
-"""The requests that TensorFlow Serving answers to itself before it takes any from outside.
+"""Warm-up requests, which TensorFlow Serving runs before it accepts requests.
 
-Its messages come with the package tensorflow-serving-api, which drags in a TensorFlow of its own
-choice. Four of them, with nothing but nested messages and strings, are quicker written by hand.
+The package tensorflow-serving-api would bring the protobuf messages, but also pins a TensorFlow of
+its own. The four messages needed here consist of strings and nested messages, so this module
+encodes them directly.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -21,8 +23,8 @@ def write_warmup(
 
     Args:
         folder: the SavedModel.
-        model_name: under which it will be served.
-        signature: whose only input is ``image_bytes`` string [N].
+        model_name: the name under which the model will be served.
+        signature: the name of a signature whose only input is ``image_bytes`` string [N].
         batches: the encoded images of each request.
 
     Raises:
@@ -34,6 +36,13 @@ def write_warmup(
         for images in batches:
             request = predict_request(model_name, signature, {"image_bytes": tf.constant(images)})
             writer.write(_field(6, _field(1, request)))  # PredictionLog.predict_log.request
+
+
+def sample_image() -> bytes:
+    """Return a small JPEG of noise, always the same."""
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    content: bytes = tf.io.encode_jpeg(noise).numpy()
+    return content
 
 
 def predict_request(model_name: str, signature: str, inputs: dict[str, tf.Tensor]) -> bytes:

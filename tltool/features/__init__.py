@@ -1,1 +1,1 @@
-"""The frozen part of the network, computed once and kept."""
+"""Features of the frozen layers: extraction, feature cache, views and sampling."""

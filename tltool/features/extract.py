@@ -1,4 +1,4 @@
-"""One pass of photos through the frozen part of the network."""
+"""Feature extraction: one pass of images through the frozen layers of the network."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.features.store import BFLOAT16, PassStore, Rows
+from tltool.features.feature_store import BFLOAT16, FeatureStore, Rows
 
-# A shard is what a killed run computes again: some seconds of work.
+# A killed run repeats at most one shard: some seconds of work.
 _SHARD_BATCHES = 8
 
 Forward = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
@@ -21,14 +21,13 @@ Forward = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
 
 @dataclass(frozen=True)
 class Features:
-    """What one pass over ``N`` photos gave, row by row in the order of the pass.
+    """Features of ``N`` images, row by row in the order of the pass.
 
     Attributes:
-        index: position of each row's photo in its catalog, int64 [N].
+        index: position of each row's image in its catalog, int64 [N].
         labels: one-hot or mixed labels, float32 [N, C].
         pooled: input of the head, float32 [N, D] (or [N, h, w, C], see ``Network.pooled``).
-        activations: output of the trunk at the cut, bfloat16 [N, h, w, c] in a file; None without
-            a cut.
+        activations: output of the trunk, bfloat16 [N, h, w, c], in a file; None without a cut.
     """
 
     index: np.ndarray
@@ -38,12 +37,12 @@ class Features:
 
 
 class Extractor:
-    """The forward pass that yields pooled features and, if wanted, the activations at the cut.
+    """The forward pass to pooled features and, optionally, to the activations at the cut.
 
     Args:
         images: symbolic input of the network.
         pooled: symbolic input of the head, [B, D] or [B, h, w, C].
-        cut: symbolic activation [B, h, w, c] at which the network is cut, or None.
+        cut: symbolic activation [B, h, w, c] at which trunk and tail are separated, or None.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Extractor:
     ) -> None:
         self.pooled_shape = tuple(int(side) for side in pooled.shape[1:])
         self.cut_shape = None if cut is None else tuple(int(side) for side in cut.shape[1:])
-        # by name: Keras gives a bare tensor for a list of one output
+        # by name: Keras returns a bare tensor for a list of one output
         outputs_by_name = {"pooled": pooled} if cut is None else {"pooled": pooled, "cut": cut}
         network = keras.Model(images, outputs_by_name)
 
@@ -74,20 +73,20 @@ class Extractor:
         classes: int,
         observer: Observer,
     ) -> Features:
-        """Return the features of ``count`` photos, going on where an earlier process was killed.
+        """Return the features of ``count`` images, resuming where an earlier process was killed.
 
         Args:
-            batches_from: batches (index [B], images float32 [B, H, W, 3], labels float32
-                [B, classes]) from a row of the pass on, always at the border of a batch.
-            folder: where the features are kept.
-            count: photos in all.
+            batches_from: returns batches (index [B], images float32 [B, H, W, 3], labels float32
+                [B, classes]) from a row of the pass on, a multiple of the batch size.
+            folder: folder of the stored features.
+            count: number of images.
             classes: number of classes.
-            observer: told about the progress.
+            observer: receives the progress.
 
         Raises:
-            EnvironmentProblem: no room for the features.
+            EnvironmentProblem: no disk space for the features.
         """
-        store = PassStore(folder, count=count, columns=self._columns(classes))
+        store = FeatureStore(folder, count=count, columns=self._columns(classes))
         done = store.rows
         if done < count:
             for number, (index, images, labels) in enumerate(batches_from(done), start=1):

@@ -1,33 +1,37 @@
-"""Which photos an epoch takes, and in which order."""
+"""Which images an epoch draws, in which order, and from which cached view."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_OF_EACH_CLASS = 10  # photos that are taken of a rare class, so that its mean is known
+from tltool.features.extract import Features
+
+_MIN_PER_CLASS = 10  # images of a rare class in a subset, so that its mean can be estimated
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws the photos of an epoch, always as many as there are: a function of (seed, epoch) only.
+    """Draws the images of an epoch, always as many as there are: a function of (seed, epoch) only.
 
     Attributes:
-        labels: class numbers of the training photos, int64 [N]; no class is without photos.
+        labels: class numbers of the training images, int64 [N]; every class has images.
         seed: seed of the run.
-        balanced: whether each class comes equally often (to one photo) instead of each photo once.
-            The photos of a class come in turn: none is drawn again before all others of its class.
+        balanced: class-balanced sampling: each class is drawn equally often (up to one image)
+            instead of each image once. No image is drawn again before all others of its class.
     """
 
     labels: np.ndarray
     seed: int
     balanced: bool = False
 
-    def draws(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what epoch ``epoch`` (from 1) draws: two int64 [N].
+    def sample(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images of epoch ``epoch`` (from 1): two int64 [N].
 
-        The first says which photo, the second the how-manieth time since the first epoch.
+        The first holds positions of images, the second how often each has been drawn since the
+        first epoch.
         """
         count = len(self.labels)
         order = shuffled_order(count, seed=self.seed, epoch=epoch)
@@ -35,22 +39,22 @@ class Sampler:
             return order, np.full(count, epoch)
         classes = int(self.labels.max()) + 1
         places = np.arange((epoch - 1) * count, epoch * count)
-        photos, turns = np.empty(count, np.int64), np.empty(count, np.int64)
+        positions, passes = np.empty(count, np.int64), np.empty(count, np.int64)
         for number in range(classes):
             mine = places % classes == number
-            photos[mine], turns[mine] = self._of_class(number, places[mine] // classes)
-        return photos[order], turns[order]
+            positions[mine], passes[mine] = self._of_class(number, places[mine] // classes)
+        return positions[order], passes[order]
 
     def _of_class(self, number: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return photos and turns at ``places`` of the endless row of one class's photos."""
+        """Return images and passes at ``places`` of the endless sequence of one class's images."""
         members = np.flatnonzero(self.labels == number)
-        turns, at = np.divmod(places, len(members))
+        passes, at = np.divmod(places, len(members))
         drawn = np.empty(len(places), np.int64)
-        for turn in np.unique(turns):
-            rng = np.random.default_rng((self.seed, number, int(turn), 3))
-            now = turns == turn
+        for number_of_pass in np.unique(passes):
+            rng = np.random.default_rng((self.seed, number, int(number_of_pass), 3))
+            now = passes == number_of_pass
             drawn[now] = rng.permutation(members)[at[now]]
-        return drawn, turns
+        return drawn, passes
 
 
 def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -59,14 +63,13 @@ def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return positions of about ``count`` photos, evenly spread over all: int64 [K], ascending.
+    """Return positions of about ``count`` images, evenly spread over all: int64 [K], ascending.
 
-    Of each class at least ten are there, or all: a class that is rare among very many photos would
-    otherwise be missing.
+    Each class keeps at least ten images, or all: otherwise a rare class could be missing.
 
     Args:
         labels: class numbers, int64 [N].
-        count: photos wanted; a few more are returned where classes are rare.
+        count: number of images; a few more are returned if classes are rare.
     """
     if len(labels) <= count:
         return np.arange(len(labels))
@@ -74,4 +77,16 @@ def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
     by_class = np.argsort(labels, kind="stable")
     _, starts = np.unique(labels[by_class], return_index=True)
     rank = np.arange(len(labels)) - np.repeat(starts, np.diff([*starts, len(labels)]))
-    return np.union1d(even, by_class[rank < _OF_EACH_CLASS])
+    return np.union1d(even, by_class[rank < _MIN_PER_CLASS])
+
+
+def rows_of_epoch(views: Sequence[Features], sampler: Sampler, epoch: int) -> list[tuple[int, int]]:
+    """Return (view, row in it) of each training image, in the order of epoch ``epoch``.
+
+    Images start at different views; each draw of an image takes its next view.
+    """
+    row_of = [np.argsort(view.index) for view in views]
+    offset = np.random.default_rng((sampler.seed, 2)).integers(0, len(views), len(sampler.labels))
+    positions, passes = sampler.sample(epoch)
+    chosen = (offset[positions] + passes) % len(views)
+    return [(int(v), int(row_of[v][at])) for v, at in zip(chosen, positions, strict=True)]

@@ -1,1 +1,1 @@
-"""Backbones with their own preprocessing, heads, and the cut into trunk and tail."""
+"""Backbones with their preprocessing, heads, and the division into trunk and tail."""

@@ -1,4 +1,4 @@
-"""What is known of a backbone without building it, readable without TensorFlow."""
+"""Description of a backbone and its stages, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Stage:
     """A named part of a backbone, ending in exactly one tensor.
 
     Attributes:
-        name: what a recipe says, e.g. ``block5``.
-        layer: the layer whose output ends the stage.
-        stride: pixels of the image per step of that output (rounded up at odd sizes).
-        channels: channels of that output.
-        windows: (kernel, stride, zeros on each side) of what changes the size of its maps, in their
-            order; of a stage of residual blocks, one for all.
+        name: its name in a recipe, e.g. ``block5``.
+        layer: the last layer of the stage.
+        stride: stride of its output in pixels of the image (rounded up at odd sizes).
+        channels: channels of its output.
+        windows: (kernel, stride, padding on each side) of the layers that change the size of its
+            maps, in order; of a stage of residual blocks, one for all.
     """
 
     name: str
@@ -34,23 +34,23 @@ class Stage:
     windows: tuple[tuple[int, int, int], ...]
 
     def sides(self, side: int) -> list[int]:
-        """Return the side of its maps behind each window, for maps of ``side`` that enter it."""
-        found = []
-        for kernel, stride, zeros in self.windows:
-            side = (side + 2 * zeros - kernel) // stride + 1
-            found.append(side)
-        return found
+        """Return the side of its maps after each window, for input maps of ``side``."""
+        sides = []
+        for kernel, stride, padding in self.windows:
+            side = (side + 2 * padding - kernel) // stride + 1
+            sides.append(side)
+        return sides
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalHead:
-    """The classifier that a backbone's paper puts on it: hidden dense layers, then the classes.
+    """The classifier of a backbone's paper: hidden dense layers, then the classes.
 
     Attributes:
-        hidden: units of the hidden layers on all positions; without any, the mean over positions.
-        activation: of the hidden layers.
-        dropout: fraction dropped of each hidden layer's output.
-        classes: of the paper's data set.
+        hidden: units of the hidden layers on the flattened maps; empty for global average pooling.
+        activation: activation of the hidden layers.
+        dropout: dropout rate of each hidden layer's output.
+        classes: number of classes of the paper's data set.
     """
 
     hidden: tuple[int, ...] = ()
@@ -65,16 +65,16 @@ class Backbone:
 
     Attributes:
         builder: a class name of ``keras.applications`` or a key of ``build.BUILDERS``.
-        image_size: height and width it was trained at.
-        preprocessing: what it expects of 0..255 RGB, see ``preprocessing.Preprocess``.
-        stages: from the image side to the head; the last one ends in the backbone's output.
-        parameters: all weights without the classifier, moving statistics included.
-        licence: of the published ImageNet weights; empty where there are none.
-        min_size: the smallest height or width that it accepts.
-        head: the classifier of its paper, which a recipe calls ``original``.
+        image_size: height and width of its training images.
+        preprocessing: mapping of 0..255 RGB to its input, see ``preprocessing.Preprocess``.
+        stages: from the input to the head; the last one ends in the backbone's output.
+        parameters: number of weights without the classifier, moving statistics included.
+        licence: of the published ImageNet weights; empty if there are none.
+        min_size: smallest height or width of its input.
+        head: the classifier of its paper, ``original`` in a recipe.
         residual: whether it consists of residual blocks.
-        norm_channels: fewest channels of its batch normalisations, which divide those of the
-            others; 0 where it has none.
+        norm_channels: smallest number of channels of a batch normalisation layer, which divides
+            the others; 0 if it has none.
     """
 
     name: str
@@ -93,33 +93,36 @@ class Backbone:
 
     @property
     def default_head(self) -> str:
-        """The kind of head where a recipe names none: the paper's for nets without weights."""
+        """The head when a recipe names none: the paper's for networks without published weights."""
         return "original" if self.family == "classic" else "gap"
 
-    def check_size(self, height: int, width: int, *, told: str = "data.image_size") -> None:
-        """Raise UsageError when images of this size leave the last stage without a position.
+    def check_size(self, height: int, width: int, *, option: str = "data.image_size") -> None:
+        """Check that images of this size leave the last stage at least one position.
 
         Args:
             height: of the images, pixels.
             width: of the images, pixels.
-            told: what the user sets it with.
+            option: name of the key or option that sets the size, for the message.
+
+        Raises:
+            UsageError: the size is too small.
         """
         if min(height, width) < self.min_size:
             raise UsageError(
                 f"{self.name} needs images of at least {self.min_size} px, not {height}x{width}.",
-                hint=f"set {told} to {self.min_size} or more; its own size is {self.image_size}",
+                hint=f"set {option} to {self.min_size} or more; its own size is {self.image_size}",
             )
 
     def sides(self, side: int) -> list[int]:
-        """Return the side of the maps that each stage ends in, for images of ``side`` pixels."""
-        found = []
+        """Return the side of each stage's output maps, for images of ``side`` pixels."""
+        sides = []
         for stage in self.stages:
             side = stage.sides(side)[-1]
-            found.append(side)
-        return found
+            sides.append(side)
+        return sides
 
     def smallest_maps(self, side: int) -> int:
-        """Return the side of the last maps that a convolution or residual block puts out."""
+        """Return the side of the last output maps of a convolution or residual block."""
         before = self.sides(side)[-2]
         return self.stages[-1].sides(before)[0]
 

@@ -1,4 +1,4 @@
-"""Put preprocessing, backbone and head together as one flat model."""
+"""Build a model: preprocessing, backbone and head as one flat Keras model."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import keras
 
-from tltool.models.backbones import Backbone
-from tltool.models.classic import build_alexnet, build_digits_cnn, build_lenet5
-from tltool.models.head_parts import NO_DROPS, Drops, kernel_initializer
+from tltool.models.backbone_registry import Backbone
+from tltool.models.classic_networks import build_alexnet, build_digits_cnn, build_lenet5
+from tltool.models.head_parts import DEFAULT_DROPOUT, DropoutSettings, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
 from tltool.models.preprocessing import Preprocess
-from tltool.models.regularization import NOTHING, Regularize
-from tltool.models.regularize import regularize
+from tltool.models.regularization import regularize_backbone
+from tltool.models.regularization_spec import NO_REGULARIZATION, RegularizationSpec
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
-from tltool.weights.convert import load_weights
+from tltool.weights.load_weights import load_weights
 
 BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "resnet18": partial(build_resnet, 18),
@@ -30,7 +30,7 @@ BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "tiny_resnet": build_tiny_resnet,
 }
 
-_SIGNAL = {"vgg": 64.0}  # of its pixels; others see about 1, or normalise what they see
+_INPUT_STDDEV = {"vgg": 64.0}  # of its pixels; others have about 1, or normalise their input
 
 
 def build_model(
@@ -45,40 +45,40 @@ def build_model(
     weights: Path | None,
     seed: int,
     train_batch_norm: bool = False,
-    drops: Drops = NO_DROPS,
+    dropout_settings: DropoutSettings = DEFAULT_DROPOUT,
     groups: int | None = None,
-    regularization: Regularize = NOTHING,
+    regularization: RegularizationSpec = NO_REGULARIZATION,
 ) -> keras.Model:
     """Return one flat functional model from images to logits.
 
     Args:
         backbone: its registry entry.
         image_size: height and width of the input.
-        classes: how many logits.
-        head: its kind, a key of ``heads.HEADS``.
-        dropout: fraction dropped in the head.
-        hidden_units: of the head ``mlp``.
-        norm: of the head ``mlp``.
-        weights: a file that ``weights.convert`` reads, or None for random weights.
-        seed: random weights and dropout are a function of this number alone.
+        classes: number of logits.
+        head: kind of the head, a key of ``heads.HEADS``.
+        dropout: dropout rate of the head.
+        hidden_units: of the heads ``mlp`` and ``flatten``.
+        norm: of the heads ``mlp`` and ``flatten``.
+        weights: a file that ``weights.load_weights`` reads, or None for random weights.
+        seed: determines random weights and dropout.
         train_batch_norm: False keeps the backbone's BatchNorm in inference mode in every phase.
-        drops: what the head drops.
-        groups: of the head's group normalisation.
-        regularization: of the backbone.
+        dropout_settings: dropout settings of the head.
+        groups: number of groups of group normalisation in the head.
+        regularization: regularization of the backbone.
 
     Returns:
         ``images`` float32 ``[B, H, W, 3]`` in 0..255 to ``head_logits`` float32 ``[B, classes]``.
 
     Raises:
-        UsageError: the size is too small for the backbone, the weights do not fit it, or it has not
-            what would be regularised.
+        UsageError: the size is too small for the backbone, the weights do not fit it, or the
+            regularization does not apply to it.
     """
     backbone.check_size(*image_size)
     images = keras.Input((*image_size, 3), name="images", dtype="float32")
     pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
-    plain = keras.Model(images, _backbone_output(backbone, pixels))
-    extractor = regularize(
-        plain, backbone, regularization, pretrained=weights is not None, seed=seed
+    unregularized = keras.Model(images, _backbone_output(backbone, pixels))
+    extractor = regularize_backbone(
+        unregularized, backbone, regularization, pretrained=weights is not None, seed=seed
     )
     _fill(extractor, backbone, weights, seed)
     logits = attach_head(
@@ -90,7 +90,7 @@ def build_model(
         norm=norm,
         seed=seed,
         original=backbone.head,
-        drops=drops,
+        dropout_settings=dropout_settings,
         groups=groups,
         standardize=weights is not None,
     )
@@ -100,10 +100,10 @@ def build_model(
 
 
 def outline(backbone: Backbone, image_size: tuple[int, int]) -> keras.Model:
-    """Return the network of a backbone's paper, its own head included, without values of weights.
+    """Return the network of a backbone's paper with its head, without initialised weights.
 
-    It has shapes and names and takes a second where ``build_model`` draws 138 M numbers; it cannot
-    be called.
+    It has shapes and names, takes a second where ``build_model`` draws 138 M numbers, and cannot be
+    called.
 
     Raises:
         UsageError: the size is too small for the backbone.
@@ -134,25 +134,25 @@ def _backbone_output(backbone: Backbone, pixels: Any) -> Any:
 
 def _fill(extractor: keras.Model, backbone: Backbone, weights: Path | None, seed: int) -> None:
     if weights is None:
-        _randomise(extractor, seed, _SIGNAL.get(backbone.family, 1.0))
+        _randomise(extractor, seed, _INPUT_STDDEV.get(backbone.family, 1.0))
     else:
         load_weights(extractor, weights, backbone=backbone.name)
 
 
-def _randomise(extractor: keras.Model, seed: int, signal: float) -> None:
-    """Draw kernels as a function of ``seed`` and the layer's name.
+def _randomise(extractor: keras.Model, seed: int, stddev: float) -> None:
+    """Initialise kernels as a function of ``seed`` and the layer's name.
 
-    keras.applications draws from global state, and its Glorot limits shrink the signal of a
-    16-layer ReLU net to nothing (He et al. 2015, https://arxiv.org/abs/1502.01852). The first
-    kernel brings pixels of standard deviation ``signal`` to 1, or VGG's logits begin far from 0.
+    keras.applications draws from global state, and with its Glorot initialisation the signal of a
+    16-layer ReLU network vanishes (He et al. 2015, https://arxiv.org/abs/1502.01852). The first
+    kernel scales pixels of standard deviation ``stddev`` to 1; else VGG's logits start far from 0.
     """
     for layer in extractor.layers:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None:
             layer_seed = zlib.crc32(f"{seed}/{layer.name}".encode()) & 0x7FFFFFFF
             draw = kernel_initializer(keras.activations.serialize(layer.activation), layer_seed)
-            kernel.assign(draw(kernel.shape, "float32") / signal)
-            signal = 1.0
+            kernel.assign(draw(kernel.shape, "float32") / stddev)
+            stddev = 1.0
 
 
 def _set_batch_norm(model: keras.Model, *, trainable: bool) -> None:

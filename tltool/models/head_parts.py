@@ -1,4 +1,4 @@
-"""What heads are made of; every layer computes in float32 under every policy."""
+"""Building blocks of heads; every layer computes in float32 under every dtype policy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from tltool.models.backbones import OriginalHead
-from tltool.models.drops import DropConnectDense
+from tltool.models.backbone_registry import OriginalHead
+from tltool.models.dropout import DropConnectDense
 from tltool.models.norms import norm_layer
 from tltool.models.standardization import fit_standardization
 
@@ -22,26 +22,26 @@ DropKind = Literal["dropout", "gaussian", "spatial", "alpha", "dropconnect"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drops:
-    """What a head drops, and where, beside the rate.
+class DropoutSettings:
+    """Kind of dropout in a head, and dropout of attention weights; the rate is separate.
 
     Attributes:
         kind: dropout (Srivastava et al. 2014), gaussian (the same paper), spatial (whole feature
             maps; Tompson et al. 2015), alpha (Klambauer et al. 2017) or dropconnect (Wan et al.
             2013).
-        attention: share of the attention weights dropped in the head ``attention``.
+        attention: dropout rate of the attention weights in the head ``attention``.
     """
 
     kind: DropKind = "dropout"
     attention: float = 0.0
 
 
-NO_DROPS = Drops()
+DEFAULT_DROPOUT = DropoutSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings:
-    """What a head builder needs to know beside the features."""
+    """Arguments of a head builder beside the features."""
 
     classes: int
     dropout: float
@@ -49,22 +49,22 @@ class HeadSettings:
     norm: str
     seed: int
     original: OriginalHead
-    drops: Drops
+    dropout_settings: DropoutSettings
     groups: int | None
     standardize: bool
 
 
 def kernel_initializer(activation: str, seed: int) -> keras.initializers.Initializer:
-    """Return the draw that keeps the size of signals: He et al. 2015 for ReLU, Glorot for tanh."""
+    """Return a variance-preserving initializer: He et al. 2015 for ReLU, Glorot for tanh."""
     if activation == "tanh":
         return keras.initializers.GlorotUniform(seed)
     return keras.initializers.HeNormal(seed)
 
 
 def original_initializer(activation: str, seed: int) -> keras.initializers.Initializer:
-    """Return the draw of the heads of AlexNet and VGG; tanh is LeNet-5's.
+    """Return the initializer of the heads of AlexNet and VGG, or Glorot's for LeNet-5 (tanh).
 
-    With He's, two layers of 4096 units diverge at the rate of the papers, 0.01.
+    With He's, two layers of 4096 units diverge at the papers' learning rate, 0.01.
     """
     if activation == "tanh":
         return keras.initializers.GlorotUniform(seed)
@@ -72,12 +72,12 @@ def original_initializer(activation: str, seed: int) -> keras.initializers.Initi
 
 
 def standardized(features: Any, settings: HeadSettings) -> Any:
-    """Return features [B, …, C] of mean 0 and variance 1 in every channel, once these are known.
+    """Return features [B, …, C] standardised per channel, once ``set_statistics`` was called.
 
-    Features of VGG reach 200, others hardly vary. As they are, random weights begin far above the
-    loss of chance, steps of the usual length overshoot, and dropout lets single images lose a
-    feature worth hundreds of nats. The layer is not trained; until ``set_statistics`` it changes
-    nothing.
+    Features of VGG reach 200: without standardisation the first losses of random weights are far
+    above chance, steps of the usual size overshoot, and dropout of one large feature can cost an
+    image a log-loss of hundreds. The layer is not trained; before ``set_statistics`` it is the
+    identity.
     """
     if not settings.standardize:
         return features
@@ -88,9 +88,9 @@ def standardized(features: Any, settings: HeadSettings) -> Any:
 
 
 def set_statistics(layer: keras.layers.BatchNormalization, features: np.ndarray) -> None:
-    """Give a layer of ``standardized`` the means and variances of ``features`` [N, …, C].
+    """Set means and variances of a layer of ``standardized`` from ``features`` [N, …, C].
 
-    What hardly varies is not blown up, see ``standardization.floored``.
+    Small variances have a floor, see ``standardization.floored``.
     """
     fitted = fit_standardization(features.reshape(-1, layer.moving_mean.shape[0]))
     layer.moving_mean.assign(fitted.mean)
@@ -100,15 +100,15 @@ def set_statistics(layer: keras.layers.BatchNormalization, features: np.ndarray)
 def for_standardized(
     layer: keras.layers.BatchNormalization, kernel: np.ndarray, bias: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a linear classifier of features as one of what a layer of ``standardized`` gives.
+    """Return a linear classifier of raw features as one of the outputs of a ``standardized`` layer.
 
     Args:
-        layer: with its statistics.
-        kernel: [D, C], of features as they are.
+        layer: with its statistics set.
+        kernel: [D, C], of raw features.
         bias: [C].
 
     Returns:
-        Kernel float64 [D, C] and bias float64 [C] with the same logits.
+        Kernel float64 [D, C] and bias float64 [C] that give the same logits.
     """
     mean, variance = (
         np.asarray(one, np.float64) for one in (layer.moving_mean, layer.moving_variance)
@@ -117,7 +117,7 @@ def for_standardized(
 
 
 def norm_relu(x: Any, settings: HeadSettings) -> Any:
-    """Normalise a hidden layer's output and cut off what is negative."""
+    """Return the output of a hidden layer after normalisation and ReLU."""
     width = settings.hidden_units
     norm = norm_layer(settings.norm, "head_norm", width, groups=settings.groups, dtype="float32")
     return layers.ReLU(name="head_relu", dtype="float32")(norm(x) if norm else x)
@@ -129,40 +129,40 @@ def average(x: Any, name: str) -> Any:
 
 
 def classify(vector: Any, settings: HeadSettings) -> Any:
-    """Return logits [B, classes] of what stays of a vector [B, D]."""
+    """Return logits [B, classes] of a vector [B, D] after dropout."""
     initial = keras.initializers.GlorotUniform(settings.seed)
     return logits(drop(vector, settings), settings, initial)
 
 
 def logits(vector: Any, settings: HeadSettings, initial: keras.initializers.Initializer) -> Any:
-    """Return logits [B, classes] of a whole vector [B, D]."""
+    """Return logits [B, classes] of a vector [B, D], without dropout."""
     return dense(settings.classes, settings, name="head_logits", kernel_initializer=initial)(vector)
 
 
-def dense(units: int, settings: HeadSettings, *, name: str, **others: Any) -> keras.layers.Layer:
-    """Return a dense layer, which drops weights where the head drops those."""
-    if settings.drops.kind == "dropconnect":
+def dense(units: int, settings: HeadSettings, *, name: str, **kwargs: Any) -> keras.layers.Layer:
+    """Return a dense layer, with DropConnect if the head uses it."""
+    if settings.dropout_settings.kind == "dropconnect":
         seed = zlib.crc32(name.encode()) % 2**30 + settings.seed
-        return DropConnectDense(units, settings.dropout, seed, name=name, dtype="float32", **others)
-    return layers.Dense(units, name=name, dtype="float32", **others)
+        return DropConnectDense(units, settings.dropout, seed, name=name, dtype="float32", **kwargs)
+    return layers.Dense(units, name=name, dtype="float32", **kwargs)
 
 
 def drop(
     x: Any, settings: HeadSettings, *, name: str = "head_dropout", seed: int | None = None
 ) -> Any:
-    """Return what stays of a vector [B, D] or of maps [B, h, w, C].
+    """Return a vector [B, D] or maps [B, h, w, C] after dropout.
 
-    A channel of a pooled vector is one number: there spatial dropout is dropout.
+    A channel of a pooled vector is a single number: there spatial dropout is dropout.
     """
-    kind = settings.drops.kind
-    if kind == "dropconnect":  # drops inside the dense layers
+    kind = settings.dropout_settings.kind
+    if kind == "dropconnect":  # applied inside the dense layers
         return x
-    maker = _DROPS["dropout" if kind == "spatial" and len(x.shape) == 2 else kind]
-    drawn = settings.seed if seed is None else seed
-    return maker(settings.dropout, seed=drawn, name=name, dtype="float32")(x)
+    layer = _DROPOUT_LAYERS["dropout" if kind == "spatial" and len(x.shape) == 2 else kind]
+    layer_seed = settings.seed if seed is None else seed
+    return layer(settings.dropout, seed=layer_seed, name=name, dtype="float32")(x)
 
 
-_DROPS: Mapping[str, Callable[..., keras.layers.Layer]] = MappingProxyType(
+_DROPOUT_LAYERS: Mapping[str, Callable[..., keras.layers.Layer]] = MappingProxyType(
     {
         "dropout": layers.Dropout,
         "gaussian": layers.GaussianDropout,

@@ -11,10 +11,10 @@ import keras
 from keras import layers
 
 from tltool.errors import UsageError, did_you_mean
-from tltool.models.backbones import OriginalHead
+from tltool.models.backbone_registry import OriginalHead
 from tltool.models.head_parts import (
-    NO_DROPS,
-    Drops,
+    DEFAULT_DROPOUT,
+    DropoutSettings,
     HeadSettings,
     average,
     classify,
@@ -26,8 +26,8 @@ from tltool.models.head_parts import (
     standardized,
 )
 
-AS_THE_PROBE = frozenset({"gap", "gap_conv", "gap_max", "attention"})
-"""Heads that can begin as a linear classifier of the averaged features."""
+LINEAR_HEADS = frozenset({"gap", "gap_conv", "gap_max", "attention"})
+"""Heads that can be initialised from a linear probe of the averaged features."""
 HEAD_PREFIX = "head_"
 _ATTENTION_UNITS = 128  # Ilse et al. have 64 to 256
 
@@ -50,7 +50,7 @@ def attach_head(
     norm: str,
     seed: int,
     original: OriginalHead,
-    drops: Drops = NO_DROPS,
+    dropout_settings: DropoutSettings = DEFAULT_DROPOUT,
     groups: int | None = None,
     standardize: bool = False,
 ) -> Any:
@@ -59,15 +59,15 @@ def attach_head(
     Args:
         features: symbolic tensor, the backbone's output.
         kind: a key of ``HEADS``.
-        classes: how many logits.
-        dropout: fraction dropped before the last layer with weights; of every hidden layer with
+        classes: number of logits.
+        dropout: dropout rate before the last layer with weights; of every hidden layer with
             ``original``.
         hidden_units: width of the hidden layer of ``mlp`` and ``flatten``; the others ignore it.
         norm: one of ``norms.NORMS``, of that hidden layer.
         seed: of the initial weights and of dropout.
-        original: what ``original`` builds, of the backbone's registry entry.
-        drops: what is dropped.
-        groups: of group normalisation; None for 32, or the most below that divide the units.
+        original: the head of the backbone's paper, for ``original``.
+        dropout_settings: dropout settings.
+        groups: of group normalisation; None for 32, or the largest divisor of the units below.
         standardize: put a layer ``head_standardize`` before the first weights and dropout, for
             ``set_statistics``.
 
@@ -78,7 +78,7 @@ def attach_head(
         message = f"There is no head '{kind}'.{did_you_mean(kind, HEADS)}"
         raise UsageError(message, hint=f"choose one of {', '.join(HEADS)}")
     settings = HeadSettings(
-        classes, dropout, hidden_units, norm, seed, original, drops, groups, standardize
+        classes, dropout, hidden_units, norm, seed, original, dropout_settings, groups, standardize
     )
     return HEADS[kind].build(features, settings)
 
@@ -96,7 +96,7 @@ def _gap_max(features: Any, settings: HeadSettings) -> Any:
 
 def _gap_conv(features: Any, settings: HeadSettings) -> Any:
     """Class maps, then their mean (Lin et al. 2014, https://arxiv.org/abs/1312.4400)."""
-    if settings.drops.kind == "dropconnect":
+    if settings.dropout_settings.kind == "dropconnect":
         raise UsageError(
             "DropConnect drops weights of dense layers, and the head 'gap_conv' has none.",
             hint="set model.head.kind to gap, or model.head.dropout_kind to another",
@@ -125,7 +125,7 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
     """Every position has weights of its own, as in LeNet, AlexNet and VGG."""
     if settings.norm == "instance":
         raise UsageError(
-            "The head 'flatten' knows no instance normalisation: it has no positions to average.",
+            "The head 'flatten' has no instance normalisation: it has no positions to average.",
             hint="set model.head.norm to batch, layer, group or none",
         )
     flat = _flat(features, settings)
@@ -133,19 +133,19 @@ def _flatten(features: Any, settings: HeadSettings) -> Any:
 
 
 def _flat(features: Any, settings: HeadSettings) -> Any:
-    """Return all positions as a vector, without whole feature maps where dropout is spatial."""
+    """Return all positions as a vector, after spatial dropout of the feature maps if configured."""
     flat = layers.Flatten(name="head_pool", dtype="float32")(features)
-    if settings.drops.kind != "spatial" and not settings.standardize:
+    if settings.dropout_settings.kind != "spatial" and not settings.standardize:
         return flat
     maps = layers.Reshape(features.shape[1:], name="head_maps", dtype="float32")(flat)
     maps = standardized(maps, settings)
-    if settings.drops.kind == "spatial":
+    if settings.dropout_settings.kind == "spatial":
         maps = drop(maps, settings, name="head_dropout_maps")
     return layers.Flatten(name="head_flat", dtype="float32")(maps)
 
 
 def _original(features: Any, settings: HeadSettings) -> Any:
-    """The classifier of the backbone's paper, its hidden layers dropped out one by one."""
+    """The classifier of the backbone's paper, with dropout after each hidden layer."""
     if not settings.original.hidden:
         return _gap(features, settings)
     x = _flat(features, settings)
@@ -167,7 +167,7 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
     """A mean over positions whose weights are learnt (Ilse et al. 2018).
 
     The weight of position x is ``softmax(w tanh(V x))`` over all positions; attention dropout drops
-    weights (Vaswani et al. 2017). It begins as the plain mean. Reference:
+    weights (Vaswani et al. 2017). Initially it is the unweighted mean. Reference:
     https://arxiv.org/abs/1802.04712
     """
     height, width, channels = features.shape[1:]
@@ -191,7 +191,7 @@ def _attention(features: Any, settings: HeadSettings) -> Any:
     row = layers.Reshape((1, height * width), name="head_attention_row", dtype="float32")(score)
     weights = layers.Softmax(name="head_attention", dtype="float32")(row)
     kept = layers.Dropout(
-        settings.drops.attention, seed=settings.seed + 1, name="head_attention_dropout",
+        settings.dropout_settings.attention, seed=settings.seed + 1, name="head_attention_dropout",
         dtype="float32",
     )(weights)  # fmt: skip
     values = layers.Reshape((height * width, channels), name="head_positions", dtype="float32")(

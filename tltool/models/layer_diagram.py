@@ -1,4 +1,4 @@
-"""A network as a picture: its maps as slabs, as tall as they are wide and thick by channels."""
+"""Diagram of a network as PNG: feature maps as slabs, their thickness shows the channels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _COLOURS = {
     "normalisation": "#b9a3d0",
     "dense": "#8fbf9a",
 }
-_TALLEST, _GAP, _CAPTION = 2.2, 0.3, 1.02  # inches; the last is the least width of a caption
-_TITLE, _CAPTIONS, _ROW = 1.0, 1.65, 4.8  # inches: above the rows, below the slabs of one, a row
+_TALLEST, _GAP, _CAPTION = 2.2, 0.3, 1.02  # inches; the last is the minimum width of a caption
+_TITLE, _CAPTIONS, _ROW = (
+    1.0,
+    1.65,
+    4.8,
+)  # inches: above all rows, below the slabs of a row, per row
 _PER_ROW = 14
-_SCALE = (
-    "not to scale: heights by the root of a map's side, thickness by the logarithm of its channels"
-)
+_SCALE = "not to scale: height ~ square root of a map's side, thickness ~ logarithm of its channels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class _Slab:
 
     @property
     def height(self) -> float:
-        """Inches; by the root of the share of the image's side."""
+        """Inches; by the square root of the side relative to the image's."""
         if len(self.output) == 1:
             return 0.35 + 0.4 * math.log10(self.output[0])
         return max(0.2, _TALLEST * math.sqrt(self.share))
@@ -48,12 +50,12 @@ class _Slab:
 
     @property
     def depth(self) -> float:
-        """Inches by which the far side is moved up and to the right."""
+        """Inches by which the rear face is displaced up and to the right."""
         return 0.06 if len(self.output) == 1 else 0.3 * self.height
 
     @property
     def width(self) -> float:
-        """Inches, with what is written below and the gap to the next."""
+        """Inches, including the caption and the gap to the next slab."""
         return max(self.thickness + self.depth, _CAPTION) + _GAP
 
 
@@ -62,13 +64,13 @@ def draw_layers(
 ) -> None:
     """Draw the lines of the short table from the image to the classes, as PNG.
 
-    Heights grow with the root of a map's side, thickness with the logarithm of its channels.
+    Height grows with the square root of a map's side, thickness with the logarithm of its channels.
 
     Args:
         file: open for writing.
-        folds: what ``fold_rows`` returns.
-        title: written above.
-        image: height, width and channels of what the first layer sees.
+        folds: lines of the short table, from ``fold_rows``.
+        title: text above the diagram.
+        image: height, width and channels of the input of the first layer.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -91,12 +93,12 @@ def draw_layers(
 
 
 def _in_rows(slabs: Sequence[_Slab]) -> list[list[_Slab]]:
-    """Divide the slabs into rows of about the same length that begin with a stage."""
-    wanted = math.ceil(len(slabs) / _PER_ROW)
+    """Divide the slabs into rows of similar length, each beginning with a stage."""
+    count = math.ceil(len(slabs) / _PER_ROW)
     rows: list[list[_Slab]] = [[]]
     for slab in slabs:
         row = rows[-1]
-        if len(row) >= math.ceil(len(slabs) / wanted) - 1 and row[-1].stage != slab.stage:
+        if len(row) >= math.ceil(len(slabs) / count) - 1 and row[-1].stage != slab.stage:
             rows.append([])
         rows[-1].append(slab)
     return rows
@@ -106,7 +108,7 @@ def _slab(fold: Fold, image: int) -> _Slab:
     lines = [fold.label, _shape(fold.output)]
     lines.append(f"{fold.blocks} x ({fold.windows})" if fold.blocks > 1 else fold.windows)
     lines.append(f"{_short(fold.parameters)} parameters" if fold.parameters else "")
-    lines.append(f"sees {fold.receptive_field} px" if len(fold.output) > 1 else "")
+    lines.append(f"field {fold.receptive_field} px" if len(fold.output) > 1 else "")
     return _Slab(_kind(fold), fold.output, tuple(lines), fold.stage, fold.output[0] / image)
 
 
@@ -121,15 +123,15 @@ def _kind(fold: Fold) -> str:
 
 
 def _draw_row(axes: Any, row: Sequence[_Slab], low: float) -> None:
-    """Draw one row above ``low``, and under each stage's slabs a bracket with its name."""
-    left = begun = 0.2
+    """Draw one row above ``low``, with a bracket and a name below the slabs of each stage."""
+    left = start = 0.2
     for slab, after in zip(row, [*row[1:], None], strict=True):
         _draw(axes, slab, left + slab.width / 2, low + _CAPTIONS)
         left += slab.width
         if after is None or after.stage != slab.stage:
             if slab.stage:
-                _name_stage(axes, slab.stage, begun + 0.1, left - 0.1, low + 0.45)
-            begun = left
+                _name_stage(axes, slab.stage, start + 0.1, left - 0.1, low + 0.45)
+            start = left
 
 
 def _name_stage(axes: Any, stage: str, left: float, right: float, y: float) -> None:
@@ -183,7 +185,7 @@ def _shape(output: tuple[int, ...]) -> str:
 
 
 def _short(number: int) -> str:
-    """Return a count in three digits or so."""
+    """Return a count to three digits."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""A table of layers short enough to read: residual blocks as one line, equal ones folded."""
+"""Short table of layers: a residual block is one line, equal blocks are folded into one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tltool.models.layer_table import LayerRow
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Layers that are read as one: a window with what follows it, a block, or equal blocks.
+    """Layers shown as one line: a window with the layers that follow, a block, or equal blocks.
 
     Attributes:
         label: name of the layer, or stage and numbers of the blocks.
         stage: the backbone's stage, or ``head``.
         kind: class of the layer, or Block.
         output: of the last layer.
-        windows: those that an image goes through, without the shortcut, such as ``3x3/2 max``.
-        blocks: how many equal blocks this is; 1 for a single layer.
+        windows: windows along the main path, without the shortcut, such as ``3x3/2 max``.
+        blocks: number of equal blocks; 1 for a single layer.
         receptive_field: of the last layer, pixels.
         parameters: of all layers together.
         multiply_adds: of all layers together, for one image.
@@ -43,7 +43,7 @@ _WINDOW_KINDS = {
 
 
 def window_text(row: LayerRow) -> str:
-    """Return side, stride and kind of a layer's window; nothing where it has none."""
+    """Return side, stride and kind of a layer's window; empty if it has none."""
     if row.kernel is None or row.kind == "Flatten":
         return "flatten" if row.kernel else ""
     stride = f"/{row.stride}" if row.stride > 1 else ""
@@ -51,7 +51,7 @@ def window_text(row: LayerRow) -> str:
 
 
 def fold_rows(rows: Sequence[LayerRow]) -> list[Fold]:
-    """Return the lines of the short table; together they hold every parameter of ``rows``."""
+    """Return the lines of the short table, which cover every layer of ``rows``."""
     folds: list[Fold] = []
     numbers: dict[str, int] = {}
     for group in _groups(rows):
@@ -67,7 +67,7 @@ def fold_rows(rows: Sequence[LayerRow]) -> list[Fold]:
 
 
 def _groups(rows: Sequence[LayerRow]) -> list[list[LayerRow]]:
-    """Divide the rows into blocks and into windows with what precedes (zeros) and follows them."""
+    """Group the rows: blocks, and windows with preceding padding and following layers."""
     groups: list[list[LayerRow]] = []
     blocks, end = _blocks(rows), -1
     for position, row in enumerate(rows):
@@ -80,13 +80,13 @@ def _groups(rows: Sequence[LayerRow]) -> list[list[LayerRow]]:
 
 
 def _blocks(rows: Sequence[LayerRow]) -> Mapping[int, int]:
-    """Return first and last position of each residual block: what is named as its sum is."""
+    """Return first and last position of each residual block: layers named like its addition."""
     prefixes = [row.name.rpartition("_")[0] for row in rows if row.kind == "Add"]
-    found = {}
+    blocks = {}
     for prefix in prefixes:
         inside = [i for i, row in enumerate(rows) if row.name.startswith(f"{prefix}_")]
-        found[inside[0]] = inside[-1]
-    return found
+        blocks[inside[0]] = inside[-1]
+    return blocks
 
 
 def _begins(row: LayerRow, group: Sequence[LayerRow]) -> bool:
@@ -105,7 +105,7 @@ def _fold(group: Sequence[LayerRow]) -> Fold:
         stage=main.stage,
         kind="Block" if block else main.kind,
         output=last.output,
-        windows=" ".join(window_text(row) for row in _way(group) if row.kernel),
+        windows=" ".join(window_text(row) for row in _main_path(group) if row.kernel),
         blocks=1,
         receptive_field=last.receptive_field,
         parameters=sum(row.parameters for row in group),
@@ -113,14 +113,14 @@ def _fold(group: Sequence[LayerRow]) -> Fold:
     )
 
 
-def _way(group: Sequence[LayerRow]) -> list[LayerRow]:
-    """Return the rows on the way with the most windows, which is not the shortcut."""
-    ways: dict[str, list[LayerRow]] = {}
+def _main_path(group: Sequence[LayerRow]) -> list[LayerRow]:
+    """Return the rows on the path with the most windows, which is not the shortcut."""
+    paths: dict[str, list[LayerRow]] = {}
     for row in group:
-        before = [ways.get(name, []) for name in row.inputs]
-        longest = max(before, key=lambda way: sum(bool(each.kernel) for each in way))
-        ways[row.name] = [*longest, row]
-    return ways[group[-1].name]
+        before = [paths.get(name, []) for name in row.inputs]
+        longest = max(before, key=lambda path: sum(bool(each.kernel) for each in path))
+        paths[row.name] = [*longest, row]
+    return paths[group[-1].name]
 
 
 def _same(fold: Fold, block: Fold) -> bool:

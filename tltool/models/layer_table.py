@@ -1,4 +1,4 @@
-"""What each layer of a network does to a square image: shape, receptive field, weights, work."""
+"""Layers of a network as a table: output shape, receptive field, parameters, multiply-adds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
-from tltool.models.backbones import Backbone
+from tltool.models.backbone_registry import Backbone
 from tltool.models.heads import HEAD_PREFIX
 
 HEAD = "head"
@@ -23,17 +23,18 @@ class LayerRow:
     Attributes:
         name: of the Keras layer.
         kind: its class, such as Conv2D.
-        stage: the backbone's stage that it belongs to, or ``head``.
+        stage: its stage of the backbone, or ``head``.
         inputs: names of the layers that feed it.
         output: (height, width, channels), or (units,).
         kernel: side of its window, None without one.
         stride: of the window.
-        padding: zeros added to each axis, both ends together.
+        padding: zeros added along each axis, both ends together.
         dilation: of the window.
-        receptive_field: side in pixels of what one output position sees; it may exceed the image.
+        receptive_field: side of the receptive field of an output position, pixels; it may exceed
+            the image.
         jump: pixels of the image between two neighbouring output positions.
-        parameters: numbers in its weights, moving statistics included.
-        multiply_adds: for one image, of convolutions and dense layers; the others cost little.
+        parameters: number of weights, moving statistics included.
+        multiply_adds: for one image; counted for convolutions and dense layers.
     """
 
     name: str
@@ -62,7 +63,7 @@ class _Window:
 def output_side(
     n: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
-    """Return floor((n + 2p - d(k - 1) - 1) / s) + 1, the places of a window along one side.
+    """Return floor((n + 2p - d(k - 1) - 1) / s) + 1, the number of window positions along one side.
 
     Args:
         n: side of the input.
@@ -77,10 +78,10 @@ def output_side(
 
 
 def receptive_field(field: int, jump: int, kernel: int, *, dilation: int = 1) -> int:
-    """Return r + d(k - 1)j, the side of what one position behind a window sees.
+    """Return r + d(k - 1)j, the receptive field after a window.
 
     Args:
-        field: r, the same of one position before the window, pixels of the image.
+        field: r, the receptive field before the window, pixels of the image.
         jump: j, pixels of the image between two positions before the window.
         kernel: k, side of the window.
         dilation: d.
@@ -91,7 +92,7 @@ def receptive_field(field: int, jump: int, kernel: int, *, dilation: int = 1) ->
 
 
 def layer_rows(model: keras.Model, backbone: Backbone) -> list[LayerRow]:
-    """Return one row per layer behind the preprocessing, in the order of computation.
+    """Return one row per layer after the preprocessing, in the order of computation.
 
     Args:
         model: what ``build.outline`` or ``build.build_model`` returns, for square images.
@@ -194,8 +195,10 @@ def _multiply_adds(
     layer: keras.layers.Layer, before: tuple[int, ...], output: tuple[int, ...]
 ) -> int:
     if isinstance(layer, keras.layers.Dense):
-        return math.prod(before) * layer.units
+        units: int = layer.units
+        return math.prod(before) * units
     if isinstance(layer, keras.layers.Conv2D):
         window = math.prod(layer.kernel_size) * before[-1] // layer.groups
-        return math.prod(output) * window
+        work: int = math.prod(output) * window
+        return work
     return 0

@@ -1,4 +1,4 @@
-"""Normalisations by name."""
+"""Normalisation layers by name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tltool.errors import UsageError, did_you_mean
 NORMS = ("batch", "sync_batch", "layer", "instance", "group", "none")
 _GROUPS = 32  # Wu and He's default
 _EPSILON = 1e-3  # as Keras has it in all its norms
-_MOMENTUM = 0.9  # with the 0.99 of Keras the first hundreds of steps are validated with wrong means
+_MOMENTUM = 0.9  # with Keras' 0.99 the statistics are wrong in the first hundreds of steps
 
 
 def norm_layer(
     norm: str, name: str, channels: int, *, groups: int | None = None, dtype: str | None = None
 ) -> Any:
-    """Return a layer that normalises ``[B, …, channels]``; None where ``norm`` is none.
+    """Return a layer that normalises ``[B, …, channels]``; None if ``norm`` is none.
 
-    batch (Ioffe and Szegedy 2015, arXiv:1502.03167) takes mean and variance over the photos and
+    batch (Ioffe and Szegedy 2015, arXiv:1502.03167) computes mean and variance over images and
     positions of a device's batch, sync_batch over those of all devices; layer (Ba et al. 2016,
-    arXiv:1607.06450) over positions and channels of each photo, instance (Ulyanov et al. 2016,
+    arXiv:1607.06450) over positions and channels of each image, instance (Ulyanov et al. 2016,
     arXiv:1607.08022) over its positions, group (Wu and He 2018, arXiv:1803.08494) over positions
     and the channels of a group. Each then scales and shifts every channel.
 

@@ -1,4 +1,4 @@
-"""From 0..255 RGB to what each backbone was trained on, as a layer of the model."""
+"""Preprocessing: maps 0..255 RGB to the input range of a backbone, as a layer of the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tltool.errors import UsageError
-from tltool.models.backbones import PreprocessMode
+from tltool.models.backbone_registry import PreprocessMode
 
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _TORCH_MEAN = (0.485, 0.456, 0.406)
@@ -25,7 +25,7 @@ class Preprocess(keras.layers.Layer):
             standardised by channel), ``unit`` (0..1), ``grey`` (one channel, 0..1) or ``none``.
 
     Input: float32 ``[B, H, W, 3]``; output: the same, with ``grey`` ``[B, H, W, 1]``. The layer
-    keeps float32 under every mixed precision policy: 0..255 has more steps than bfloat16 can hold.
+    computes in float32 under every mixed precision policy: bfloat16 cannot represent 0..255 finely.
     """
 
     def __init__(self, mode: PreprocessMode, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Features of mean 0 and standard deviation 1, without blowing up those that hardly vary."""
+"""Standardise features to mean 0 and standard deviation 1, with a floor on the variance."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SHARE = 1 / 100  # of the mean variance; a tenth of the usual standard deviation
-_LEAST = 1e-12  # variance of features that are all constant
+_FLOOR = 1 / 100  # of the mean variance: a tenth of the typical standard deviation
+_MIN_VARIANCE = 1e-12  # if all features are constant
 
 
 @dataclass(frozen=True)
 class Standardization:
-    """Mean and scale of features, fitted on the rows that a model learns from, and only on these.
+    """Mean and scale of features, fitted on training rows only.
 
     Attributes:
         mean: float64 [D].
-        scale: float64 [D], the standard deviations, none below the floor of ``floored``.
+        scale: float64 [D], standard deviations, with the floor of ``floored``.
     """
 
     mean: NDArray[np.float64]
@@ -37,10 +37,13 @@ def fit_standardization(features: NDArray[Any]) -> Standardization:
 
 
 def floored(variance: NDArray[Any]) -> NDArray[np.float64]:
-    """Return variances float64 [D], none below a hundredth of their mean.
+    """Return variances float64 [D], at least a hundredth of their mean.
 
-    A channel that is zero in all training images but one would otherwise be divided by next to
-    nothing: a linear model gives it a weight thousands of times the usual one, and the first new
-    image that has it gets a log-loss of hundreds.
+    Without the floor a channel that is non-zero in a single training image would be divided by
+    almost zero: a linear model then gives it a weight thousands of times the typical one, and a new
+    image with that channel gets a log-loss of hundreds.
     """
-    return np.maximum(variance, max(float(variance.mean()) * _SHARE, _LEAST))
+    result: NDArray[np.float64] = np.maximum(
+        variance, max(float(variance.mean()) * _FLOOR, _MIN_VARIANCE)
+    )
+    return result

@@ -1,4 +1,4 @@
-"""What differs between two recipes."""
+"""Differences between two recipes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tltool.recipe.schema import Recipe
 
 @dataclass(frozen=True)
 class Difference:
-    """A key that two recipes set to different values, as JSON has them."""
+    """A key with the different values, JSON-ready, of two recipes."""
 
     key: str
     a: Any
@@ -19,7 +19,7 @@ class Difference:
 def differences(a: Recipe, b: Recipe) -> list[Difference]:
     """Return every key whose value differs, in the order of the schema.
 
-    A section that only one recipe has on is one difference: null against the map.
+    A section that is null in one of the recipes is a single difference.
     """
     return list(_differing(a.model_dump(mode="json"), b.model_dump(mode="json"), ""))
 

@@ -1,4 +1,4 @@
-"""The schema as JSON Schema, by which editors complete and check recipe files."""
+"""The recipe schema as JSON Schema, for completion and validation in editors."""
 
 import json
 from pathlib import Path
@@ -11,20 +11,20 @@ _TITLE = "Recipe of tltool"
 _BASE = {
     "anyOf": [{"type": "string"}, {"type": "null"}],
     "default": None,
-    "description": "The recipe to start from: the name of a shipped one, or a file, looked for "
-    "beside this one first.",
+    "description": "The recipe to inherit from: the name of a shipped recipe, or a file, searched "
+    "for beside this one first.",
 }
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of recipe files.
 
-    Beside the keys of a resolved recipe it knows what only files have: `base:`, and
+    It covers the keys of a resolved recipe and what only files have: `base:`, and
     `train.cache: auto | on | off`.
     """
     schema = Recipe.model_json_schema()
     keys = schema.pop("properties")
-    del keys["name"]["default"]  # in a file it is the file's own
+    del keys["name"]["default"]  # in a file the default is the file's name
     cache = schema["$defs"]["TrainSection"]["properties"]["cache"]
     cache["anyOf"] = [{"$ref": cache.pop("$ref")}, {"enum": ["auto", "on", "off", True, False]}]
     head = {
@@ -32,8 +32,10 @@ def json_schema() -> dict[str, Any]:
         "title": _TITLE,
         "properties": {"format": keys.pop("format"), "base": _BASE, **keys},
     }
-    plain: dict[str, Any] = _plain({**head, **{k: v for k, v in schema.items() if k not in head}})
-    return plain
+    cleaned: dict[str, Any] = _cleaned(
+        {**head, **{k: v for k, v in schema.items() if k not in head}}
+    )
+    return cleaned
 
 
 def json_schema_text() -> str:
@@ -42,7 +44,7 @@ def json_schema_text() -> str:
 
 
 def write_json_schema(file: Path) -> None:
-    """Write the JSON Schema to ``file``, over an older one.
+    """Write the JSON Schema to ``file``, replacing an older one.
 
     Raises:
         UsageError: it cannot be written.
@@ -53,25 +55,25 @@ def write_json_schema(file: Path) -> None:
         raise UsageError(f"'{file}' cannot be written: {error.strerror}") from None
 
 
-def _plain(node: Any, *, names: bool = False) -> Any:
-    """Return a schema with its descriptions on one line and without what only fills editors.
+def _cleaned(node: Any, *, names: bool = False) -> Any:
+    """Return a schema with one-line descriptions and without entries that clutter an editor.
 
-    ``names`` says that the keys of ``node`` are names of properties or definitions.
+    With ``names`` the keys of ``node`` are names of properties or definitions.
     """
     if isinstance(node, list):
-        return [_plain(entry) for entry in node]
+        return [_cleaned(entry) for entry in node]
     if not isinstance(node, dict):
         return node
     kept = node if names else {k: v for k, v in node.items() if not _is_noise(k, v)}
     return {
         key: " ".join(value.split())
         if key == "description" and isinstance(value, str)
-        else _plain(value, names=not names and key in {"properties", "$defs"})
+        else _cleaned(value, names=not names and key in {"properties", "$defs"})
         for key, value in kept.items()
     }
 
 
 def _is_noise(key: str, value: Any) -> bool:
-    """Whether an editor would only show it in the way: the class of a section, all its defaults."""
+    """Whether it clutters an editor: the class name of a section, or all its defaults at once."""
     made_title = key == "title" and value != _TITLE
     return made_title or (key == "default" and isinstance(value, dict))

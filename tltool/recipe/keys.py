@@ -21,18 +21,18 @@ def known_keys(location: Sequence[str]) -> list[str]:
 
 
 def holds_text(location: Sequence[str]) -> bool:
-    """Whether the key at ``location`` takes any text, such as a name or a path."""
+    """Whether the key at ``location`` accepts arbitrary text, such as a name or a path."""
     section = _section_at(location[:-1])
     field = section.model_fields.get(location[-1]) if section else None
     return field is not None and str in _options(field.annotation)
 
 
 def _paths(section: type[BaseModel], prefix: str) -> list[str]:
-    found = []
+    paths = []
     for name, field in section.model_fields.items():
         inner = _model_of(field.annotation)
-        found += _paths(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return found
+        paths += _paths(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return paths
 
 
 def _section_at(location: Sequence[str]) -> type[BaseModel] | None:

@@ -1,4 +1,4 @@
-"""The recipes that ship with tltool."""
+"""Shipped recipes, and finding a recipe by name, path or run folder."""
 
 from pathlib import Path
 
@@ -23,10 +23,10 @@ def shipped() -> list[tuple[str, str]]:
 
 
 def find(reference: str) -> Path:
-    """Return the file of a recipe: of a path, of a shipped recipe's name, of a run's folder.
+    """Return the file of a recipe, given its path, the name of a shipped recipe, or a run folder.
 
     Raises:
-        UsageError: there is none of these.
+        UsageError: no such recipe.
     """
     path = expanded(reference)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
@@ -34,7 +34,7 @@ def find(reference: str) -> Path:
             return path
         raise UsageError(
             f"there is no recipe file '{reference}'",
-            hint="`tltool recipes list` names those shipped",
+            hint="`tltool recipes list` lists the shipped recipes",
         )
     shipped_path = shipped_folder() / f"{reference}.yaml"
     if shipped_path.is_file() and shipped_path.parent == shipped_folder():
@@ -45,12 +45,12 @@ def find(reference: str) -> Path:
     names = [name for name, _ in shipped()]
     raise UsageError(
         f"there is no recipe '{reference}'.{did_you_mean(reference, names)}",
-        hint=f"shipped recipes: {', '.join(names)}; or give a .yaml file, or a run's folder",
+        hint=f"shipped recipes: {', '.join(names)}; or give a .yaml file or a run folder",
     )
 
 
 def read_text(path: Path) -> str:
-    """Return a recipe as it is written, without a byte order mark.
+    """Return the text of a recipe file, without a byte order mark.
 
     Raises:
         UsageError: it cannot be read as text.
@@ -72,13 +72,15 @@ def copy_recipe(reference: str, file: Path) -> None:
         with file.open("x", encoding="utf-8") as target:
             target.write(text)
     except FileExistsError:
-        raise UsageError(f"'{file}' exists", hint="give another name; it was not touched") from None
+        raise UsageError(
+            f"'{file}' exists", hint="choose another name; the file was not changed"
+        ) from None
     except OSError as error:
         raise UsageError(f"'{file}' cannot be written: {error.strerror}") from None
 
 
 def expanded(text: str) -> Path:
-    """Return a path with `~` resolved; that of a user who does not exist stays as it is."""
+    """Return a path with `~` expanded; that of an unknown user is left unchanged."""
     try:
         return Path(text).expanduser()
     except RuntimeError:

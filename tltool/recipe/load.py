@@ -1,30 +1,59 @@
-"""Read a recipe: inheritance by `base:`, overrides, and all mistakes at once."""
+"""Load a recipe: resolve `base:`, apply overrides, validate, and report all errors at once."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from tltool.errors import UsageError, did_you_mean
 from tltool.recipe import library
 from tltool.recipe.keys import all_keys, known_keys
+from tltool.recipe.merge import Tree, expand_shorthands, merged, merged_recipes
 from tltool.recipe.overrides import Override, check_conflicts, parse_override
 from tltool.recipe.schema import FORMAT, Recipe
 from tltool.recipe.section import Section
-from tltool.recipe.tree import layered, merged, written_out
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
-_MOST_SHOWN = 200  # characters of a wrong value
-_MOST_KEYS = 10  # of a section that an error lists
+_MAX_VALUE_LENGTH = 200  # characters of a wrong value in a message
+_MAX_LISTED_KEYS = 10  # of a section in a message
+
+
+class RecipeFile(NamedTuple):
+    """A recipe file merged over its bases, before any override.
+
+    Attributes:
+        reference: what names it.
+        tree: all that the files set.
+        user: as far as it is the user's own; what a shipped recipe sets is not.
+    """
+
+    reference: str
+    tree: Tree
+    user: Tree
+
+    def recipe(self, overrides: Sequence[str | Override] = ()) -> Recipe:
+        """Return the recipe with ``overrides`` applied, as ``load_recipe``.
+
+        Raises:
+            UsageError: overrides that contradict each other, unknown keys or wrong values.
+        """
+        parsed = [parse_override(o) if isinstance(o, str) else o for o in overrides]
+        check_conflicts(parsed)
+        together: Tree = {}
+        for override in parsed:
+            together = merged(together, override.tree())
+        recipe = validate(merged_recipes(self.tree, together), source=self.reference)
+        _mark_user_set(recipe, merged(self.user, together))
+        return recipe
 
 
 def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Recipe:
     """Return the recipe named or filed as ``reference``, with ``key=value`` overrides applied.
 
-    ``model_fields_set`` of its sections is what the user said: neither defaults nor what a shipped
-    recipe says.
+    ``model_fields_set`` of its sections is what the user set: neither defaults nor what a shipped
+    recipe sets. Each file is read once.
 
     Args:
         reference: the name of a shipped recipe, the path of a YAML file, or the folder of a run.
@@ -34,17 +63,18 @@ def load_recipe(reference: str, overrides: Sequence[str | Override] = ()) -> Rec
         UsageError: no such recipe, broken YAML, overrides that contradict each other, or unknown
             keys and wrong values, all listed.
     """
+    return read_recipe(reference).recipe(overrides)
+
+
+def read_recipe(reference: str) -> RecipeFile:
+    """Return the recipe named or filed as ``reference``, merged over its bases.
+
+    Raises:
+        UsageError: no such recipe, or broken YAML.
+    """
     path = library.find(reference)
-    tree = _resolve(path, ())
-    tree.setdefault("name", path.stem)
-    parsed = [parse_override(o) if isinstance(o, str) else o for o in overrides]
-    check_conflicts(parsed)
-    together: dict[str, Any] = {}
-    for override in parsed:
-        together = merged(together, override.tree())
-    recipe = validate(layered(tree, together), source=str(reference))
-    _mark_said(recipe, merged(_said(path), together))
-    return recipe
+    tree, user = _read_layers(path, ())
+    return RecipeFile(str(reference), {"name": path.stem, **tree}, user)
 
 
 def validate(tree: dict[str, Any], *, source: str) -> Recipe:
@@ -56,7 +86,9 @@ def validate(tree: dict[str, Any], *, source: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors() if not _of_auto(problem)]
+        lines = [
+            _explain(dict(problem)) for problem in error.errors() if not _is_about_auto(problem)
+        ]
         listed = lines[0] if len(lines) == 1 else "\n".join(["", *(f"  {line}" for line in lines)])
         raise UsageError(
             f"recipe '{source}': {listed}",
@@ -69,37 +101,29 @@ def to_yaml(recipe: Recipe) -> str:
     return write_yaml(recipe.model_dump(mode="json"))
 
 
-def _resolve(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the tree of a file merged over that of its `base:`."""
+def _read_layers(path: Path, chain: tuple[Path, ...]) -> tuple[Tree, Tree]:
+    """Return the tree of a file merged over its `base:`, and what of it is the user's own."""
     if path.resolve() in chain:
         names = " -> ".join(p.name for p in (*chain, path.resolve()))
         raise UsageError(f"recipe '{path}': base recipes go in a circle: {names}")
     own = _read(path)
     base = own.pop("base", None)
+    users = {} if path.parent == library.shipped_folder() else own
     if base is None:
-        return own
+        return own, users
     if not isinstance(base, str):
         raise UsageError(f"recipe '{path}': base must be one recipe's name or file, not {base!r}")
-    tree = _resolve(_find_base(path, base), (*chain, path.resolve()))
-    tree.pop("name", None)
-    return layered(tree, own)
+    below, below_users = _read_layers(_find_base(path, base), (*chain, path.resolve()))
+    unnamed = {key: value for key, value in below.items() if key != "name"}
+    return merged_recipes(unnamed, own), merged(below_users, users)
 
 
-def _said(path: Path) -> dict[str, Any]:
-    """Return the tree of a file and its bases, as far as they are the user's own."""
-    if path.parent == library.shipped_folder():
-        return {}
-    own = _read(path)
-    base = own.pop("base", None)
-    return merged(_said(_find_base(path, base)), own) if base else own
-
-
-def _mark_said(section: Section, tree: dict[str, Any]) -> None:
+def _mark_user_set(section: Section, tree: Tree) -> None:
     section.model_fields_set.intersection_update(tree)
-    for name, inner in vars(section).items():  # no key counts as read for this
-        said = tree.get(name)
+    for name, inner in vars(section).items():  # not getattr, which counts a key as read
+        below = tree.get(name)
         if isinstance(inner, Section):
-            _mark_said(inner, said if isinstance(said, dict) else {})
+            _mark_user_set(inner, below if isinstance(below, dict) else {})
 
 
 def _find_base(path: Path, base: str) -> Path:
@@ -113,30 +137,30 @@ def _find_base(path: Path, base: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    tree = read_yaml(library.read_text(path), told=f"recipe '{path}'")
+    tree = read_yaml(library.read_text(path), origin=f"recipe '{path}'")
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise UsageError(
-            f"recipe '{path}' is not a map of keys to values but a {type(tree).__name__}",
+            f"recipe '{path}' is not a mapping of keys to values but a {type(tree).__name__}",
             hint="`tltool recipes copy vgg16 my.yaml` gives a file to start from",
         )
     _check_format(path, tree.get("format"))
-    return written_out(tree, folder=path.parent)
+    return expand_shorthands(tree, folder=path.parent)
 
 
-def _check_format(path: Path, found: object) -> None:
-    """Refuse a recipe of a later version before its new keys are called unknown."""
-    if isinstance(found, int) and found > FORMAT:
+def _check_format(path: Path, version: object) -> None:
+    """Reject a recipe of a later version before its new keys are reported as unknown."""
+    if isinstance(version, int) and version > FORMAT:
         raise UsageError(
-            f"recipe '{path}' comes from a later version of tltool: its format is {found}, "
+            f"recipe '{path}' comes from a later version of tltool: its format is {version}, "
             f"this version reads {FORMAT}",
             hint="install a newer tltool",
         )
 
 
-def _of_auto(problem: Any) -> bool:
-    """Whether it says that a section is not `auto`: what is wrong with the section is told too."""
+def _is_about_auto(problem: Any) -> bool:
+    """Whether it says that a section is not `auto`; the errors of the section are reported too."""
     return bool(problem["loc"]) and problem["loc"][-1] == "literal['auto']"
 
 
@@ -152,7 +176,7 @@ def _explain(problem: dict[str, Any]) -> str:
     got = _shortened(one_line(problem["input"]))
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
-        return f"{where}: a map of keys to values is wanted, got {got} (its keys: {keys})"
+        return f"{where}: expected a mapping of keys to values, got {got} (its keys: {keys})"
     near = ""
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
@@ -161,16 +185,16 @@ def _explain(problem: dict[str, Any]) -> str:
 
 
 def _listed(known: Sequence[str], section: str) -> str:
-    if len(known) <= _MOST_KEYS:
-        return f" Known here: {', '.join(known)}."
-    return f" None of the {len(known)} keys of '{section}' is like it."
+    if len(known) <= _MAX_LISTED_KEYS:
+        return f" Known keys: {', '.join(known)}."
+    return f" None of the {len(known)} keys of '{section}' is similar."
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[:_MAX_VALUE_LENGTH]}…"
 
 
 def _elsewhere(leaf: str) -> str:
-    """Return a did-you-mean over the whole schema, for a key put into the wrong section."""
+    """Return a suggestion from the whole schema, for a key in the wrong section."""
     paths = [path for path in all_keys() if path.rsplit(".", 1)[-1] == leaf]
     return f" Did you mean '{paths[0]}'?" if paths else ""

@@ -1,4 +1,4 @@
-"""What all sections of a recipe share."""
+"""Base class of all sections of a recipe, and the number types of their keys."""
 
 from typing import Annotated, TypeAlias
 
@@ -11,7 +11,7 @@ Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """What all sections share: unknown keys are refused and values never change."""
+    """Base class of the sections: unknown keys are errors, instances are immutable."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False

@@ -1,4 +1,4 @@
-"""How a source of photos is spelled: a path, ``tfds-folder:PATH``, or ``tfds:NAME``."""
+"""Notation of a data source: a path, ``tfds-folder:PATH``, or ``tfds:NAME``."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ TFDS_FOLDER = "tfds-folder:"
 
 
 def anchored(source: str | Path, folder: Path = Path()) -> str:
-    """Return ``source`` with an absolute path, so that it means the same from everywhere.
+    """Return ``source`` with an absolute path, independent of the working folder.
 
     Args:
-        source: as the user spelled it; a name of TensorFlow Datasets stays as it is.
-        folder: where a relative path starts.
+        source: as the user wrote it; a name of TensorFlow Datasets is left unchanged.
+        folder: folder that a relative path is relative to.
     """
     text = str(source)
     if text.startswith(TFDS):

@@ -8,15 +8,15 @@ import yaml
 
 from tltool.errors import UsageError
 
-# YAML 1.1 also takes on, off, yes and no for booleans, and 2026-01-31 for a date: in a recipe they
-# are texts, and the schema takes `no` for a boolean where it wants one
+# YAML 1.1 also reads on, off, yes and no as booleans and 2026-01-31 as a date. In a recipe they are
+# texts; the schema converts `no` where it expects a boolean.
 _SURPRISES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
 _LONGEST_NUMBER = 100  # characters
 _LINE_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys, which PyYAML would silently overwrite."""
+    """SafeLoader that rejects duplicate keys, which PyYAML would silently overwrite."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name and kind
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in _SURPRISES]
@@ -29,17 +29,19 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
-            raise yaml.MarkedYAMLError(problem="a key is no word", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="a key is not a plain word", problem_mark=key_node.start_mark
+            )
         if key in seen:
-            problem = f"the key '{key}' stands twice; keep one of them"
+            problem = f"duplicate key '{key}'"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> int:
-    if len(node.value) > _LONGEST_NUMBER:  # 5000 hexadecimal digits are read, but cannot be shown
-        raise yaml.MarkedYAMLError(problem="a number too long", problem_mark=node.start_mark)
+    if len(node.value) > _LONGEST_NUMBER:  # 5000 hexadecimal digits can be parsed, but not printed
+        raise yaml.MarkedYAMLError(problem="number too long", problem_mark=node.start_mark)
     return int(loader.construct_yaml_int(node))
 
 
@@ -51,7 +53,7 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that escapes Unicode's line breaks, which PyYAML writes but reads as blanks."""
+    """SafeDumper that escapes Unicode line breaks, which PyYAML writes but reads as blanks."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
@@ -62,34 +64,34 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def read_yaml(text: str, *, told: str) -> Any:
-    """Return what a YAML text says.
+def read_yaml(text: str, *, origin: str) -> Any:
+    """Return the content of a YAML text.
 
     Args:
         text: the text.
-        told: where it comes from, for the error.
+        origin: where it comes from, for messages.
 
     Raises:
-        UsageError: it is no YAML, or a key stands twice in one map.
+        UsageError: it is not valid YAML, or has duplicate keys.
     """
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise UsageError(f"{told} is not valid YAML: {_one_line(error)}") from None
+        raise UsageError(f"{origin} is not valid YAML: {_one_line(error)}") from None
     except RecursionError:
-        raise UsageError(f"{told} is not valid YAML: it is nested too deeply") from None
+        raise UsageError(f"{origin} is not valid YAML: it is nested too deeply") from None
     except ValueError as error:  # such as an integer of 5000 digits
-        raise UsageError(f"{told} is not valid YAML: {error}") from None
+        raise UsageError(f"{origin} is not valid YAML: {error}") from None
 
 
 def write_yaml(document: Any) -> str:
-    """Return a document as YAML text, its keys in their order."""
+    """Return a document as YAML text; the order of keys is kept."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 def one_line(value: Any) -> str:
-    """Return a value as YAML on one line, as it may stand behind ``--set KEY=``."""
+    """Return a value as YAML on one line, usable after ``--set KEY=``."""
     text: str = yaml.dump(
         value,
         Dumper=_Dumper,

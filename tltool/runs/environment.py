@@ -1,4 +1,4 @@
-"""What of the surroundings decides the numbers of a run."""
+"""The environment of a run, as far as it decides the numbers."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def environment() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @functools.cache  # reading all their metadata costs half a second
@@ -87,14 +87,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (what, then, now) for everything in which two environments differ."""
-    before, after = dict(_flat(then)), dict(_flat(now))
-    names = [*before, *(name for name in after if name not in before)]
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (what, before, now) for everything in which two environments differ."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    names = [*old, *(name for name in new if name not in old)]
     return [
-        (name, before.get(name, "-"), after.get(name, "-"))
+        (name, old.get(name, "-"), new.get(name, "-"))
         for name in names
-        if before.get(name, "-") != after.get(name, "-")
+        if old.get(name, "-") != new.get(name, "-")
     ]
 
 
@@ -132,7 +132,7 @@ def _git_commit(folder: Path) -> str | None:
 
 
 def _container() -> str | None:
-    """Return the name of the container image, ``unnamed`` inside one that does not tell."""
+    """Return the name of the container image, ``unnamed`` inside one without a name."""
     named = os.environ.get("TLTOOL_IMAGE")
     if named:
         return named

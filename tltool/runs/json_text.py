@@ -1,4 +1,4 @@
-"""JSON that every reader takes, whatever bytes the names of files hold.
+r"""JSON that every reader accepts, for file names of any bytes.
 
 Python keeps a byte of a name that is not UTF-8 as one half of a surrogate pair (PEP 383). No UTF-8
 can hold that, and strict readers of JSON refuse it as an escape too. So it is written as text: a
@@ -26,7 +26,7 @@ def to_json(
     Args:
         document: what to write.
         indent: spaces per level, None for one line.
-        default: what becomes of things that JSON does not know; without it they are refused.
+        default: converts values that JSON does not know; without it they are an error.
     """
     text = json.dumps(document, indent=indent, ensure_ascii=False, default=default)
     if _HALF.search(text) is None and _TEXT.search(text) is None:
@@ -55,11 +55,11 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _escaped(text: str) -> str:
-    text = _TEXT.sub(lambda found: _BACKSLASH + found[0][1:], text)
+    text = _TEXT.sub(lambda match: _BACKSLASH + match[0][1:], text)
     return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def _restored(text: str) -> str:
     return _TEXT.sub(
-        lambda found: "\\" if found[0] == _BACKSLASH else chr(int(found[0][2:], 16)), text
+        lambda match: "\\" if match[0] == _BACKSLASH else chr(int(match[0][2:], 16)), text
     )

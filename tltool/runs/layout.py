@@ -32,7 +32,7 @@ class RunLayout:
 
     @property
     def split(self) -> Path:
-        """Which photo went into which part."""
+        """Which image went into which part."""
         return self.folder / "split.csv"
 
     @property
@@ -52,7 +52,7 @@ class RunLayout:
 
     @property
     def predictions(self) -> Path:
-        """One row per photo of the held-out part."""
+        """One row per image of the final evaluation."""
         return self.folder / "predictions.csv"
 
     @property
@@ -61,9 +61,9 @@ class RunLayout:
         return self.folder / "report.html"
 
     @property
-    def label_suspects(self) -> Path:
-        """Training and validation photos whose labels are probably wrong, the surest first."""
-        return self.folder / "label_suspects.csv"
+    def label_errors(self) -> Path:
+        """Training and validation images whose labels are probably wrong, the surest first."""
+        return self.folder / "label_errors.csv"
 
     @property
     def plots(self) -> Path:
@@ -82,7 +82,7 @@ class RunLayout:
 
     @property
     def log(self) -> Path:
-        """What was said while it ran."""
+        """What was reported while it ran."""
         return self.folder / "log.txt"
 
 
@@ -106,7 +106,7 @@ def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLay
 
 
 def check_run_folder(out: Path | None) -> None:
-    """Refuse a folder for a new run that is in use.
+    """Check that a folder can be that of a new run.
 
     Raises:
         UsageError: ``out`` is a file or a folder that is not empty.

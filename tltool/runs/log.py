@@ -1,4 +1,4 @@
-"""log.txt: what was said while a run went on, with the time of day."""
+"""log.txt: what was reported during a run, with the time of day."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ class StateFolder:
     def _saved(self) -> list[tuple[int, Path]]:
         if not self._folder.is_dir():
             return []
-        found = [(_NAME.fullmatch(path.name), path) for path in self._folder.iterdir()]
-        return sorted((int(match[1]), path) for match, path in found if match)
+        matches = [(_NAME.fullmatch(path.name), path) for path in self._folder.iterdir()]
+        return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 def _read(path: Path) -> RunState:

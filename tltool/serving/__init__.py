@@ -1,1 +1,1 @@
-"""A server for exported models: TensorFlow Serving's REST API, and a page for people."""
+"""A server for exported models: TensorFlow Serving's REST API, and a web page for images."""

@@ -1,4 +1,4 @@
-"""The web application: addresses, errors in one form, headers, counters."""
+"""The web application: routes, error responses, security headers and metrics."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tltool import __version__
-from tltool.serving.metrics import Metrics
-from tltool.serving.page import page_router
-from tltool.serving.problems import ApiError
+from tltool.serving.api_errors import ApiError
+from tltool.serving.page_routes import page_router
+from tltool.serving.prometheus import Metrics
 from tltool.serving.repository import Repository
 from tltool.serving.routes import Routes
 from tltool.serving.settings import Settings
 
-_COLLECT = (100_000, 50, 100)  # Python's own numbers triple the time that a long JSON text takes
-_GONE = 499  # the client has closed the connection; nobody reads this
+# with Python's default thresholds a long JSON text takes three times as long
+_GC_THRESHOLDS = (100_000, 50, 100)
+_CLIENT_CLOSED = 499  # the client has closed the connection and does not read this
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -40,34 +41,34 @@ _HEADERS = {
 def make_app(
     repository: Repository, settings: Settings, metrics: Metrics
 ) -> tuple[FastAPI, Callable[[], None]]:
-    """Return the application, and a function to call when the server begins to stop."""
+    """Return the application, and a function to call when the server starts to stop."""
     routes = Routes(repository, settings.limits, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         repository.start()
-        gc.freeze()  # the model stays: collections need not walk through it
-        gc.set_threshold(*_COLLECT)
-        watching = asyncio.create_task(repository.watch())
+        gc.freeze()  # the model stays in memory, so the collector need not visit it
+        gc.set_threshold(*_GC_THRESHOLDS)
+        watcher = asyncio.create_task(repository.watch())
         yield
-        watching.cancel()
+        watcher.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await watcher
         await repository.close()
 
     app = FastAPI(
         title="tltool serve",
         version=__version__,
-        description="TensorFlow Serving's REST API, and photos to classes.",
-        docs_url=None,  # its page loads scripts from elsewhere
+        description="TensorFlow Serving's REST API, image classification and heat maps.",
+        docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
         lifespan=lifespan,
     )
     app.include_router(page_router())
     app.include_router(routes.router())
-    _answer_errors(app)
-    app.add_middleware(_Frame, metrics=metrics, routes=routes)
+    _add_error_handlers(app)
+    app.add_middleware(_HeadersAndMetrics, metrics=metrics, routes=routes)
 
     def drain() -> None:
         routes.draining = True
@@ -75,46 +76,46 @@ def make_app(
     return app, drain
 
 
-def _answer_errors(app: FastAPI) -> None:
-    def told(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _add_error_handlers(app: FastAPI) -> None:
+    def respond(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
         return JSONResponse({"error": message}, status, headers)
 
-    async def known(request: Request, error: ApiError) -> Response:
+    async def api_error(request: Request, error: ApiError) -> Response:
         del request
-        return told(error.status, error.message, error.headers)
+        return respond(error.status, error.message, error.headers)
 
-    async def http(request: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         path = request.url.path[:200]
         unknown = error.status_code == 404 and path.startswith("/v1/")
         if unknown or (error.status_code == 405 and path.startswith("/v1/models")):
-            return told(400, f"Malformed request: {request.method} {path}")
-        return told(error.status_code, str(error.detail), dict(error.headers or {}))
+            return respond(400, f"Malformed request: {request.method} {path}")
+        return respond(error.status_code, str(error.detail), dict(error.headers or {}))
 
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
+    async def validation_error(request: Request, error: RequestValidationError) -> Response:
         del request
         first = error.errors()[0]
-        return told(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return respond(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
-    async def gone(request: Request, error: ClientDisconnect) -> Response:
+    async def disconnected(request: Request, error: ClientDisconnect) -> Response:
         del request, error
-        return Response(status_code=_GONE)
+        return Response(status_code=_CLIENT_CLOSED)
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        del request, error  # uvicorn logs it; a client learns nothing of the server's inside
-        return told(500, "Internal error")
+    async def unexpected_error(request: Request, error: Exception) -> Response:
+        del request, error  # uvicorn logs it; the client must not see internals of the server
+        return respond(500, "Internal error")
 
-    for kind, answer in (
-        (ApiError, known),
-        (HTTPException, http),
-        (RequestValidationError, invalid),
-        (ClientDisconnect, gone),
-        (Exception, unexpected),
+    for kind, handler in (
+        (ApiError, api_error),
+        (HTTPException, http_error),
+        (RequestValidationError, validation_error),
+        (ClientDisconnect, disconnected),
+        (Exception, unexpected_error),
     ):
-        app.add_exception_handler(kind, answer)  # type: ignore[arg-type]
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
 
 
-class _Frame:
-    """Around every request: headers that bind browsers, and counters."""
+class _HeadersAndMetrics:
+    """Middleware that adds security headers to every response and counts requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: Routes) -> None:
         self._app = app
@@ -128,7 +129,7 @@ class _Frame:
         started = time.perf_counter()
         status = 500
 
-        async def framed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -140,7 +141,7 @@ class _Frame:
             await send(message)
 
         try:
-            await self._app(scope, receive, framed)
+            await self._app(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()

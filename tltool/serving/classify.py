@@ -1,4 +1,4 @@
-"""Photos in, classes out: the answer of ``POST /v1/classify``."""
+"""The response of ``POST /v1/classify``: images in, classes out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tltool.serving.model import ServedModel
-from tltool.serving.photos import Photo, explained
-from tltool.serving.questions import Arrays
+from tltool.serving.input_images import RequestImage, image_error
+from tltool.serving.requests import Arrays
+from tltool.serving.served_model import ServedModel
 
 UNKNOWN = "unknown"
-_TOLD = {"class_name", "class_id", "confidence", "probabilities", "ok"}
+_NAMED_OUTPUTS = {"class_name", "class_id", "confidence", "probabilities", "ok"}
 _CERTAINTY = (
     (0.99, "almost certain"),
     (0.9, "very likely"),
@@ -26,37 +26,37 @@ def certainty(confidence: float) -> str:
     return next((words for least, words in _CERTAINTY if confidence >= least), "unsure")
 
 
-def results(
-    model: ServedModel, photos: Sequence[Photo], outputs: Arrays, *, top: int
+def classify_results(
+    model: ServedModel, images: Sequence[RequestImage], outputs: Arrays, *, top: int
 ) -> list[dict[str, Any]]:
-    """Return one JSON-ready result per photo, in order.
+    """Return one JSON-ready result per image, in order.
 
     Args:
-        model: that answered.
-        photos: of the request.
-        outputs: of the signature over image bytes, for all of them.
-        top: how many classes to name.
+        model: the model that returned ``outputs``.
+        images: of the request.
+        outputs: of the signature over image bytes, for all images.
+        top: how many of the most probable classes to return.
     """
-    ok = outputs.get("ok", np.ones(len(photos), bool))
-    found = []
-    for row, photo in enumerate(photos):
-        problem = explained(photo, bool(ok[row]))
-        if problem is not None:
-            found.append({"name": photo.name, "ok": False, "error": problem})
+    ok = outputs.get("ok", np.ones(len(images), bool))
+    results = []
+    for row, image in enumerate(images):
+        error = image_error(image, ok=bool(ok[row]))
+        if error is not None:
+            results.append({"name": image.name, "ok": False, "error": error})
             continue
         others = {
             name: array[row].item()
             for name, array in outputs.items()
-            if name not in _TOLD and array.ndim == 1 and array.dtype != object
+            if name not in _NAMED_OUTPUTS and array.ndim == 1 and array.dtype != object
         }
-        answer = _answer(model, outputs["probabilities"][row], top)
+        result = _top_classes(model, outputs["probabilities"][row], top)
         if others.get("is_known") is False:
-            answer["certainty"] = UNKNOWN
-        found.append({"name": photo.name, "ok": True, **answer, **others})
-    return found
+            result["certainty"] = UNKNOWN
+        results.append({"name": image.name, "ok": True, **result, **others})
+    return results
 
 
-def _answer(model: ServedModel, probabilities: np.ndarray, top: int) -> dict[str, Any]:
+def _top_classes(model: ServedModel, probabilities: np.ndarray, top: int) -> dict[str, Any]:
     order = np.argsort(-probabilities, kind="stable")[:top]
     names = model.class_names
     ranked = [

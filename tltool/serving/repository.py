@@ -1,4 +1,4 @@
-"""The versions of one model: the newest that is whole is served, and later ones take over."""
+"""The versions of one model: the newest valid version is served, and a newer one replaces it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tltool.errors import DataError, TltoolError
+from tltool.serving.api_errors import ApiError
 from tltool.serving.batching import Batcher
-from tltool.serving.metrics import Metrics
-from tltool.serving.model import ServedModel, load_version
-from tltool.serving.problems import ApiError
+from tltool.serving.model_source import SAVED_MODEL_FILE, ModelSource
+from tltool.serving.prometheus import Metrics
+from tltool.serving.served_model import ServedModel, load_version
 from tltool.serving.settings import Settings
-from tltool.serving.source import SAVED_MODEL_FILE, Source
 
 State = Literal["LOADING", "AVAILABLE", "UNLOADING", "END"]
 Stamp = tuple[tuple[str, int, int], ...]
@@ -23,129 +23,129 @@ _log = logging.getLogger("tltool.serving")
 
 
 @dataclass(frozen=True)
-class Serving:
-    """A version and the queue before it."""
+class ServedVersion:
+    """A version of the model and its request queue."""
 
     model: ServedModel
     batcher: Batcher
 
 
 class Repository:
-    """Serves one model; swaps its version while requests go on.
+    """Serves the newest version of one model and replaces it without downtime.
 
     Args:
-        source: where versions come from.
-        settings: sizes and times.
-        metrics: that count.
-        say: told in one sentence what becomes of a version.
+        source: the folder with the versions.
+        settings: of the server.
+        metrics: records the served version.
+        log: called with a sentence when a version is served or rejected.
     """
 
     def __init__(
-        self, source: Source, settings: Settings, metrics: Metrics, say: Callable[[str], None]
+        self, source: ModelSource, settings: Settings, metrics: Metrics, log: Callable[[str], None]
     ) -> None:
         self.source = source
         self._settings = settings
         self._metrics = metrics
-        self._say = say
-        self._current: Serving | None = None
+        self._log = log
+        self._current: ServedVersion | None = None
         self._loaded: ServedModel | None = None
         self._states: dict[int, tuple[State, str]] = {}
-        self._refused: dict[int, Stamp] = {}
+        self._rejected: dict[int, Stamp] = {}
         self._draining: set[asyncio.Task[None]] = set()
 
     def load_first(self) -> ServedModel:
-        """Load the newest version that can be served, before the server starts.
+        """Load the newest valid version, before the server starts.
 
         Raises:
-            TltoolError: there is none; the error of the newest is told.
+            TltoolError: there is none; the error of the newest version.
         """
-        found = self.source.found()
-        if not found:
+        versions = self.source.versions()
+        if not versions:
             raise DataError(
-                f"'{self.source.folder}' has no version to serve: no folder with a number and "
-                f"{SAVED_MODEL_FILE} is in it",
+                f"'{self.source.folder}' has no version to serve: it contains no numbered folder "
+                f"with {SAVED_MODEL_FILE}",
                 hint="give the folder that `tltool export` or `tltool finetune` wrote to",
             )
-        problems: list[TltoolError] = []
-        for number, folder in found.items():
+        errors: list[TltoolError] = []
+        for number, folder in versions.items():
             stamp = _stamp(folder)
             try:
                 self._loaded = load_version(self.source.name, number, folder)
             except TltoolError as error:
-                problems.append(error)
-                if len(found) > 1:
-                    self._refuse(number, stamp, error.message)
+                errors.append(error)
+                if len(versions) > 1:
+                    self._reject(number, stamp, error.message)
                 continue
             self._metrics.version.set(number)
             self._states[number] = ("AVAILABLE", "")
             return self._loaded
-        raise problems[0]
+        raise errors[0]
 
     def start(self) -> None:
-        """Begin to answer; called in the server's event loop."""
+        """Start to serve; called in the server's event loop."""
         if self._loaded is not None:
-            self._current = self._serving(self._loaded)
+            self._current = self._served(self._loaded)
 
-    def _serving(self, model: ServedModel) -> Serving:
-        return Serving(model, Batcher(model.run, self._settings.batching, self._metrics))
+    def _served(self, model: ServedModel) -> ServedVersion:
+        return ServedVersion(model, Batcher(model.run, self._settings.batching, self._metrics))
 
     @property
-    def current(self) -> Serving:
-        """What is served now.
+    def current(self) -> ServedVersion:
+        """The version that is served now.
 
         Raises:
-            ApiError: nothing.
+            ApiError: there is none.
         """
         if self._current is None:
             raise ApiError(503, "No version is ready yet", headers={"Retry-After": "1"})
         return self._current
 
-    def named(self, name: str, version: int | None = None) -> Serving:
-        """Return the version that an address names.
+    def get(self, name: str, version: int | None = None) -> ServedVersion:
+        """Return the version of a URL.
 
         Raises:
             ApiError: it is not served.
         """
         if name != self.source.name:
-            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise ApiError(404, f"Servable not found for request: {wanted}")
+            servable = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise ApiError(404, f"Servable not found for request: {servable}")
         current = self.current
         if version is not None and version != current.model.version:
             raise ApiError(404, f"Servable not found for request: Specific({name}, {version})")
         return current
 
     def states(self, name: str, version: int | None = None) -> list[dict[str, Any]]:
-        """Return the state of every version, the newest first, in TensorFlow Serving's form.
+        """Return the state of every version, the newest first, in TensorFlow Serving's format.
 
         Raises:
             ApiError: there is no such model or version.
         """
         if name != self.source.name:
             raise ApiError(404, f"Could not find any versions of model {name}")
-        known = {n: told for n, told in self._states.items() if version in (None, n)}
-        if not known:
+        states = {n: state for n, state in self._states.items() if version in (None, n)}
+        if not states:
             raise ApiError(404, f"Could not find version {version} of model {name}")
-        return [_state(number, *known[number]) for number in sorted(known, reverse=True)]
+        return [_status(number, *states[number]) for number in sorted(states, reverse=True)]
 
     async def watch(self) -> None:
-        """Look for new versions for ever."""
+        """Check for new versions repeatedly until cancelled."""
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
             try:
-                await self.look()
-            except Exception:  # a disk that is away for a while ends no server
-                _log.exception("looking for versions failed")
+                await self.poll()
+            except Exception:  # the server survives a temporarily unavailable disk
+                _log.exception("checking for new versions failed")
 
-    async def look(self) -> None:
-        """Serve the newest version that can be, if it is not the one served."""
-        found = await asyncio.to_thread(self.source.found)
-        serving = self._current.model.version if self._current else None
-        for number, folder in found.items():
-            if number == serving:
+    async def poll(self) -> None:
+        """Serve the newest valid version, if it is not served already."""
+        versions = await asyncio.to_thread(self.source.versions)
+        current = self._current.model.version if self._current else None
+        for number, folder in versions.items():
+            if number == current:
                 return
-            # taken before the version is read: what is copied meanwhile makes it another
+            # taken before the version is read, so that files copied meanwhile change the stamp
             stamp = await asyncio.to_thread(_stamp, folder)
-            if self._refused.get(number) == stamp:
+            if self._rejected.get(number) == stamp:
                 continue
             if await self._switch_to(number, folder, stamp):
                 return
@@ -155,55 +155,55 @@ class Repository:
         try:
             model = await asyncio.to_thread(load_version, self.source.name, number, folder)
         except TltoolError as error:
-            self._refuse(number, stamp, error.message)
+            self._reject(number, stamp, error.message)
             return False
-        except Exception as error:  # no permission, a disk that is away, an export never seen
+        except Exception as error:  # no permission, an unavailable disk, an unexpected export
             _log.exception("version %s cannot be loaded", number)
-            self._refuse(number, stamp, f"it cannot be loaded: {error}")
+            self._reject(number, stamp, f"it cannot be loaded: {error}")
             return False
-        old, self._current = self._current, self._serving(model)
+        old, self._current = self._current, self._served(model)
         self._states[number] = ("AVAILABLE", "")
-        self._refused.pop(number, None)
+        self._rejected.pop(number, None)
         self._metrics.version.set(number)
         if old is not None:
             drain = asyncio.create_task(self._drain(old))
             self._draining.add(drain)
             drain.add_done_callback(self._draining.discard)
-        self._say(f"version {number} is served now ({model.proof})")
+        self._log(f"version {number} is now served ({model.checks})")
         return True
 
-    def _refuse(self, number: int, stamp: Stamp, problem: str) -> None:
-        self._refused[number] = stamp
-        # the answer to clients names no file of the server
+    def _reject(self, number: int, stamp: Stamp, reason: str) -> None:
+        self._rejected[number] = stamp
+        # the status for clients must not contain paths of the server
         self._states[number] = ("END", "The version is damaged or cannot be loaded")
-        self._say(f"version {number} is not served: {problem}")
+        self._log(f"version {number} is not served: {reason}")
 
-    async def _drain(self, old: Serving) -> None:
+    async def _drain(self, old: ServedVersion) -> None:
         number = old.model.version
         self._states[number] = ("UNLOADING", "")
         await old.batcher.close()
         self._states[number] = ("END", "")
 
     async def close(self) -> None:
-        """Answer all that was asked, then stop."""
-        waits = [*self._draining]
+        """Finish all running requests, then stop."""
+        tasks = [*self._draining]
         if self._current is not None:
-            waits.append(asyncio.create_task(self._current.batcher.close()))
-        if waits:
-            await asyncio.gather(*waits, return_exceptions=True)
+            tasks.append(asyncio.create_task(self._current.batcher.close()))
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _state(number: int, state: State, problem: str) -> dict[str, Any]:
-    code = "UNKNOWN" if problem else "OK"
+def _status(number: int, state: State, message: str) -> dict[str, Any]:
+    code = "UNKNOWN" if message else "OK"
     return {
         "version": str(number),
         "state": state,
-        "status": {"error_code": code, "error_message": problem},
+        "status": {"error_code": code, "error_message": message},
     }
 
 
 def _stamp(folder: Path) -> Stamp:
-    """Return names, sizes and times of the files, which change when a copy goes on."""
+    """Return names, sizes and times of the files, which change while a copy is in progress."""
     try:
         return tuple(
             sorted(

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, the classification of photos, and what watches a server."""
+"""The routes: TensorFlow Serving's REST API, image classification, heat maps and monitoring."""
 
 from __future__ import annotations
 
@@ -11,204 +11,212 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from tltool.serving import documents
-from tltool.serving.answers import write_answer
-from tltool.serving.bodies import Bodies
-from tltool.serving.classify import results
-from tltool.serving.explain import explaining, picture
-from tltool.serving.metrics import CONTENT_TYPE, Metrics
-from tltool.serving.model import IMAGE_INPUT, photos_array
-from tltool.serving.photos import examined, explained, too_many_pixels, uploaded, within_pixels
-from tltool.serving.problems import ApiError, bad_request
-from tltool.serving.questions import Question, read_question
-from tltool.serving.repository import Repository, Serving
+from tltool.serving import openapi
+from tltool.serving.api_errors import ApiError, bad_request
+from tltool.serving.classify import classify_results
+from tltool.serving.heat_map import draw_heat_map, prepare_explain
+from tltool.serving.input_images import (
+    blank_large_images,
+    image_error,
+    prepare_image,
+    read_uploads,
+    too_many_pixels,
+)
+from tltool.serving.prometheus import CONTENT_TYPE, Metrics
+from tltool.serving.repository import Repository, ServedVersion
+from tltool.serving.request_body import RequestBodies
+from tltool.serving.requests import PredictRequest, parse_predict_request
+from tltool.serving.responses import write_predict_response
+from tltool.serving.served_model import IMAGE_INPUT, bytes_array
 from tltool.serving.settings import Limits
 
-_LONG_TEXT = 2**20  # bytes
+_LARGE_BODY = 2**20  # bytes
 _DIGITS = re.compile(r"[0-9]+")
-_MOST_DIGITS = 18  # of a version that fits into 64 bits
+_MAX_DIGITS = 18  # of a version that fits into 64 bits
 
 
 class Routes:
-    """The answers to all addresses but the page's.
+    """All routes except those of the web page.
 
     Args:
-        repository: the model.
+        repository: of the model versions.
         limits: of requests.
-        metrics: that count.
+        metrics: counts items.
     """
 
     def __init__(self, repository: Repository, limits: Limits, metrics: Metrics) -> None:
         self._repository = repository
         self._limits = limits
         self._metrics = metrics
-        self._bodies = Bodies(limits)
-        self._long_texts = asyncio.Semaphore(1)
+        self._bodies = RequestBodies(limits)
+        self._large_bodies = asyncio.Semaphore(1)
         self.draining = False
 
     def router(self) -> APIRouter:
-        """Return the addresses with their documentation."""
+        """Return the routes with their documentation."""
         router = APIRouter()
         model, version = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
         get, post = router.get, router.post
-        errors = documents.ERRORS
-        get("/v1/models", **documents.MODELS)(self.models)
-        post(f"{model}:predict", responses=errors, **documents.PREDICT)(self.predict)
-        post(f"{version}:predict", responses=errors, **documents.PREDICT)(self.predict_version)
-        get(f"{model}/metadata", responses=errors, **documents.METADATA)(self.metadata)
-        get(f"{version}/metadata", responses=errors, **documents.METADATA)(self.metadata_version)
-        get(model, responses=errors, **documents.STATUS)(self.status)
-        get(version, responses=errors, **documents.STATUS)(self.status_version)
-        post("/v1/classify", responses=errors, **documents.CLASSIFY)(self.classify)
-        post("/v1/explain", **documents.EXPLAIN)(self.explain)
-        get("/healthz", **documents.HEALTH)(self.healthz)
-        get("/readyz", **documents.READY)(self.readyz)
-        for path, asked in (("/healthz", self.healthz), ("/readyz", self.readyz)):
-            router.head(path, include_in_schema=False)(asked)  # as some load balancers ask
-        get("/metrics", **documents.METRICS)(self.counted)
+        errors = openapi.ERRORS
+        get("/v1/models", **openapi.MODELS)(self.models)
+        post(f"{model}:predict", responses=errors, **openapi.PREDICT)(self.predict)
+        post(f"{version}:predict", responses=errors, **openapi.PREDICT)(self.predict_version)
+        get(f"{model}/metadata", responses=errors, **openapi.METADATA)(self.metadata)
+        get(f"{version}/metadata", responses=errors, **openapi.METADATA)(self.metadata_version)
+        get(model, responses=errors, **openapi.STATUS)(self.status)
+        get(version, responses=errors, **openapi.STATUS)(self.status_version)
+        post("/v1/classify", responses=errors, **openapi.CLASSIFY)(self.classify)
+        post("/v1/explain", **openapi.EXPLAIN)(self.explain)
+        get("/healthz", **openapi.HEALTH)(self.healthz)
+        get("/readyz", **openapi.READY)(self.readyz)
+        for path, endpoint in (("/healthz", self.healthz), ("/readyz", self.readyz)):
+            router.head(path, include_in_schema=False)(endpoint)  # for some load balancers
+        get("/metrics", **openapi.METRICS)(self.metrics)
         return router
 
     async def models(self) -> JSONResponse:
-        """Tell what is served."""
+        """Return the served model: name, version, signatures and classes."""
         name = self._repository.source.name
-        current = self._repository.current.model
-        served = {
+        model = self._repository.current.model
+        document = {
             "name": name,
-            "version": str(current.version),
-            "signatures": sorted(current.signatures),
-            "class_names": list(current.class_names),
-            "takes_photos": current.takes_photos is not None,
-            "explains": current.explains is not None,
+            "version": str(model.version),
+            "signatures": sorted(model.signatures),
+            "class_names": list(model.class_names),
+            "takes_images": model.image_signature is not None,
+            "explains": model.explain_signature is not None,
             "model_version_status": self._repository.states(name),
         }
-        return JSONResponse({"models": [served]})
+        return JSONResponse({"models": [document]})
 
     async def status(self, name: str) -> JSONResponse:
-        """Tell the state of all versions of a model."""
+        """Return the status of all versions of a model."""
         return self._status(name, None)
 
     async def status_version(self, name: str, version: str) -> JSONResponse:
-        """Tell the state of one version of a model."""
-        return self._status(name, _number(version))
+        """Return the status of one version of a model."""
+        return self._status(name, _parse_version(version))
 
     def _status(self, name: str, version: int | None) -> JSONResponse:
-        if ":" in name:  # GET of something that takes POST, such as :predict
+        if ":" in name:  # a GET of a POST route, such as :predict
             raise HTTPException(404)
         states = self._repository.states(name, version)
         return JSONResponse({"model_version_status": states})
 
     async def metadata(self, name: str) -> JSONResponse:
-        """Tell what a model takes and gives."""
+        """Return the inputs and outputs of a model."""
         return self._metadata(name, None)
 
     async def metadata_version(self, name: str, version: str) -> JSONResponse:
-        """Tell what one version of a model takes and gives."""
-        return self._metadata(name, _number(version))
+        """Return the inputs and outputs of one version of a model."""
+        return self._metadata(name, _parse_version(version))
 
     def _metadata(self, name: str, version: int | None) -> JSONResponse:
-        model = self._repository.named(name, version).model
+        model = self._repository.get(name, version).model
         signatures = {key: one.to_json() for key, one in model.signatures.items()}
         spec = {"name": name, "signature_name": "", "version": str(model.version)}
         nested = {"signature_def": {"signature_def": signatures}}
         return JSONResponse({"model_spec": spec, "metadata": nested})
 
     async def predict(self, name: str, request: Request) -> Response:
-        """Ask a signature of the newest version."""
-        return await self._predict(self._repository.named(name), request)
+        """Run a signature of the newest version."""
+        return await self._predict(self._repository.get(name), request)
 
     async def predict_version(self, name: str, version: str, request: Request) -> Response:
-        """Ask a signature of one version."""
-        return await self._predict(self._repository.named(name, _number(version)), request)
+        """Run a signature of one version."""
+        return await self._predict(self._repository.get(name, _parse_version(version)), request)
 
-    async def _predict(self, serving: Serving, request: Request) -> Response:
-        with serving.batcher.used():
-            async with self._bodies.of(request) as body:
-                async with self._turn(body):
-                    question = await asyncio.to_thread(self._understood, body, serving)
-                outputs = await serving.batcher.ask(question)
+    async def _predict(self, served: ServedVersion, request: Request) -> Response:
+        with served.batcher.in_use():
+            async with self._bodies.read(request) as body:
+                async with self._one_large_body(body):
+                    parsed = await asyncio.to_thread(self._parse, body, served)
+                outputs = await served.batcher.predict(parsed)
             self._count(outputs.get("ok"))
-            content = await asyncio.to_thread(write_answer, outputs, question)
+            content = await asyncio.to_thread(write_predict_response, outputs, parsed)
         return Response(content, media_type="application/json")
 
-    def _turn(self, body: bytes) -> AbstractAsyncContextManager[Any]:
-        """Let long texts be parsed one after another: parsed, they take many times their size."""
-        return self._long_texts if len(body) > _LONG_TEXT else nullcontext()
+    def _one_large_body(self, body: bytes) -> AbstractAsyncContextManager[Any]:
+        """Parse only one large JSON text at a time: parsed, it takes many times its size."""
+        return self._large_bodies if len(body) > _LARGE_BODY else nullcontext()
 
-    def _understood(self, body: bytes, serving: Serving) -> Question:
-        question = read_question(body, serving.model.signatures)
-        within_pixels(question.inputs, question.signature, self._limits)
-        return question
+    def _parse(self, body: bytes, served: ServedVersion) -> PredictRequest:
+        parsed = parse_predict_request(body, served.model.signatures)
+        blank_large_images(parsed.inputs, parsed.signature, self._limits)
+        return parsed
 
     async def classify(self, request: Request, top: int = Query(5, ge=1, le=1000)) -> JSONResponse:
-        """Name what is on photos."""
-        serving = self._repository.current
-        signature = serving.model.takes_photos
+        """Classify images."""
+        served = self._repository.current
+        signature = served.model.image_signature
         if signature is None:
-            raise ApiError(501, "This model has no signature over the bytes of image files")
-        with serving.batcher.used():
-            async with self._bodies.of(request) as body:
-                files = await uploaded(body, request.headers, self._limits)
-                photos = await asyncio.to_thread(
-                    lambda: [examined(name, content, self._limits) for name, content in files]
+            raise ApiError(501, "This model has no signature for the bytes of image files")
+        with served.batcher.in_use():
+            async with self._bodies.read(request) as body:
+                files = await read_uploads(body, request.headers, self._limits)
+                images = await asyncio.to_thread(
+                    lambda: [prepare_image(name, content, self._limits) for name, content in files]
                 )
-                if len(photos) == 1 and photos[0].too_large:
+                if len(images) == 1 and images[0].too_large:
                     raise too_many_pixels(self._limits)
-                array = photos_array([photo.content for photo in photos])
-                question = Question(signature, {IMAGE_INPUT: array}, len(photos), by_row=False)
-                outputs = await serving.batcher.ask(question)
+                array = bytes_array([image.content for image in images])
+                inputs = {IMAGE_INPUT: array}
+                predict_request = PredictRequest(signature, inputs, len(images), by_row=False)
+                outputs = await served.batcher.predict(predict_request)
         self._count(outputs.get("ok"))
-        found = results(serving.model, photos, outputs, top=top)
-        about = {"model": serving.model.name, "version": str(serving.model.version)}
-        return JSONResponse({**about, "results": found})
+        results = classify_results(served.model, images, outputs, top=top)
+        model = {"model": served.model.name, "version": str(served.model.version)}
+        return JSONResponse({**model, "results": results})
 
     async def explain(
         self,
         request: Request,
-        class_name: str | None = Query(None, alias="class", description=documents.CLASS),
+        class_name: str | None = Query(None, alias="class", description=openapi.CLASS),
     ) -> Response:
-        """Show where a photo speaks for a class."""
-        serving = self._repository.current
-        ask, spec = explaining(serving.model, class_name)
-        with serving.batcher.used():
-            async with self._bodies.of(request) as body:
-                (name, content), *others = await uploaded(body, request.headers, self._limits)
+        """Return the image with a heat map of the evidence for a class, as PNG."""
+        served = self._repository.current
+        make_request, spec = prepare_explain(served.model, class_name)
+        with served.batcher.in_use():
+            async with self._bodies.read(request) as body:
+                (name, content), *others = await read_uploads(body, request.headers, self._limits)
                 if others:
-                    raise bad_request("One photo at a time")
-                photo = await asyncio.to_thread(examined, name, content, self._limits)
-                if photo.too_large:
+                    raise bad_request("Send one image at a time")
+                image = await asyncio.to_thread(prepare_image, name, content, self._limits)
+                if image.too_large:
                     raise too_many_pixels(self._limits)
-                outputs = await serving.batcher.ask(ask(photo.content))
-                problem = explained(photo, bool(outputs["ok"][0]))
-                if problem is not None:
-                    raise bad_request(f"This is no photo to explain: {problem}")
-                drawn = await asyncio.to_thread(picture, photo.content, outputs["heatmap"][0], spec)
-        return Response(drawn, media_type="image/png")
+                outputs = await served.batcher.predict(make_request(image.content))
+                error = image_error(image, ok=bool(outputs["ok"][0]))
+                if error is not None:
+                    raise bad_request(f"The image cannot be explained: {error}")
+                heat_map = outputs["heatmap"][0]
+                png = await asyncio.to_thread(draw_heat_map, image.content, heat_map, spec)
+        return Response(png, media_type="image/png")
 
     def _count(self, ok: Any) -> None:
         if ok is not None:
-            good = int(ok.sum())
-            self._metrics.items.labels("true").inc(good)
-            self._metrics.items.labels("false").inc(len(ok) - good)
+            decoded = int(ok.sum())
+            self._metrics.items.labels("true").inc(decoded)
+            self._metrics.items.labels("false").inc(len(ok) - decoded)
 
     async def healthz(self) -> JSONResponse:
-        """Tell that the process lives."""
+        """Return 200 while the process runs."""
         return JSONResponse({"status": "ok"})
 
     async def readyz(self) -> JSONResponse:
-        """Tell whether requests should be sent here."""
+        """Return 200 if requests may be sent, 503 while the server stops."""
         if self.draining:
             raise ApiError(503, "The server is stopping")
         version = self._repository.current.model.version
         return JSONResponse({"status": "ready", "version": str(version)})
 
-    async def counted(self) -> Response:
-        """Return the counters in Prometheus' form."""
+    async def metrics(self) -> Response:
+        """Return the metrics in Prometheus' text format."""
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _number(version: str) -> int:
+def _parse_version(version: str) -> int:
     if not _DIGITS.fullmatch(version):
-        raise HTTPException(404)  # not an address at all
-    if len(version) > _MOST_DIGITS:
+        raise HTTPException(404)  # not a valid URL
+    if len(version) > _MAX_DIGITS:
         raise bad_request(f"Failed to convert version: {version[:40]} to numeric.")
     return int(version)

@@ -1,4 +1,4 @@
-"""The process that serves: a socket, patience with clients, and an end that loses no request."""
+"""The server process: its socket, timeouts, and a graceful shutdown that loses no request."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _CONNECTIONS = 1024
 _BACKLOG = 1024
 _LAST_PORT = 65535
 _KEEP_ALIVE = 15  # seconds that an idle connection stays open
-_LET_IN = 0.05  # seconds between two looks at who has been let in
-_FIRST_REQUEST = 2.0  # seconds, at the end, for the requests of clients that were let in last
+_POLL_SECONDS = 0.05  # between two checks for first requests during shutdown
+_FIRST_REQUEST = 2.0  # seconds, during shutdown, for the first request of a connection
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket bound to ``host`` and ``port``; port 0 takes any free one.
 
     Raises:
-        EnvironmentProblem: the port is in use, or not for this user.
+        EnvironmentProblem: the port is in use, or not permitted for this user.
         UsageError: there is no such host.
     """
     try:
@@ -41,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except OSError:
         raise _no_such_address(host) from None
-    # asyncio turns Nagle's algorithm off (40 ms a request) only where the protocol is named
+    # asyncio turns Nagle's algorithm off (40 ms per request) only if the protocol is given
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -54,8 +54,8 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_to_clients(listener: socket.socket) -> None:
-    """Let clients connect; they are answered as soon as the server runs.
+def start_listening(listener: socket.socket) -> None:
+    """Let clients connect; the server handles their requests as soon as it runs.
 
     Raises:
         EnvironmentProblem: another process has taken the port meanwhile.
@@ -70,42 +70,42 @@ def open_to_clients(listener: socket.socket) -> None:
 def _no_such_address(host: str) -> UsageError:
     return UsageError(
         f"there is no address '{host}' on this machine",
-        hint="127.0.0.1 for this machine alone, 0.0.0.0 for all networks it is in",
+        hint="127.0.0.1 for this machine only, 0.0.0.0 for all networks",
     )
 
 
 def _port_problem(host: str, port: int, error: OSError) -> EnvironmentProblem:
-    wrong = {
+    reason = {
         errno.EADDRINUSE: "is in use",
-        errno.EACCES: "is not for this user: ports below 1024 belong to root",
+        errno.EACCES: "is not permitted for this user: ports below 1024 need root",
     }.get(error.errno or 0, f"cannot be used: {error.strerror}")
     other = port + 1 if port < _LAST_PORT else 8501
     return EnvironmentProblem(
-        f"port {port} of {host} {wrong}",
+        f"port {port} of {host} {reason}",
         hint=f"choose another with --port {other}, or any free one with --port 0",
     )
 
 
-def address_of(listener: socket.socket) -> str:
-    """Return the address that a browser opens."""
+def url_of(listener: socket.socket) -> str:
+    """Return the URL of the server."""
     host, port = listener.getsockname()[:2]
     shown = "localhost" if host in ("0.0.0.0", "::") else host
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
-class PatientProtocol(H11Protocol):
-    """HTTP that waits so long for the head of a request, and no longer."""
+class HeaderTimeoutProtocol(H11Protocol):
+    """HTTP with a time limit for the header of a request."""
 
     header_seconds = Limits().header_seconds
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
+        """Start to wait for the first request."""
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take part of a request; wait for the rest of its head if that is not whole."""
+        """Receive part of a request; wait for the rest of its header if it is incomplete."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
@@ -113,36 +113,36 @@ class PatientProtocol(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._deadline = self.loop.call_later(self.header_seconds, self._give_up)
+        self._deadline = self.loop.call_later(self.header_seconds, self._close_if_idle)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _give_up(self) -> None:
+    def _close_if_idle(self) -> None:
         self._deadline = None
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.transport.close()
 
 
-def patient_protocol(header_seconds: float) -> type[H11Protocol]:
-    """Return the protocol that waits ``header_seconds`` for the head of a request."""
-    return type("Patient", (PatientProtocol,), {"header_seconds": header_seconds})
+def header_timeout_protocol(header_seconds: float) -> type[H11Protocol]:
+    """Return the protocol that waits ``header_seconds`` for the header of a request."""
+    return type("HeaderTimeout", (HeaderTimeoutProtocol,), {"header_seconds": header_seconds})
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's, told to stop: takes requests a little longer, finishes them, returns.
+    """A uvicorn server with graceful shutdown: it accepts requests a little longer, then ends.
 
     Args:
         config: of uvicorn.
-        drain: called when the stop begins.
-        drain_seconds: how long requests are still taken.
+        drain: called when the shutdown starts.
+        drain_seconds: how long requests are still accepted.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Hear SIGTERM and SIGINT; an end that was asked for is a good end, so none is raised."""
+        """Handle SIGTERM and SIGINT without raising them again: a requested stop is no error."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -167,59 +167,60 @@ class Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let clients that are on their way come in and leave, then stop as uvicorn does.
+        """Finish the requests of all clients that have connected, then stop as uvicorn does.
 
-        uvicorn closes every connection that waits for a request, also one whose first request is
-        still to come, and the kernel resets those that nobody has let in yet; so first the door is
-        shut, then these are let in, and all that are in get time to ask.
+        uvicorn closes every idle connection, also one that has not sent its first request yet, and
+        the kernel resets connections that were not accepted. So the server first stops listening,
+        then accepts the pending connections, and gives all connections time for a request.
         """
         self._drain()
         await asyncio.sleep(self._drain_seconds)
-        doors = [one.dup() for one in sockets or []]
-        for listener in self.servers:
-            listener.close()
-        await asyncio.gather(*(self._let_in(visitor) for visitor in waiting(doors)))
-        await self._first_requests()
+        listeners = [one.dup() for one in sockets or []]
+        for server in self.servers:
+            server.close()
+        pending = accept_pending(listeners)
+        await asyncio.gather(*(self._handle(connection) for connection in pending))
+        await self._wait_for_first_requests()
         await super().shutdown(sockets)
 
-    async def _let_in(self, visitor: socket.socket) -> None:
+    async def _handle(self, connection: socket.socket) -> None:
         def protocol() -> asyncio.Protocol:
             return self.config.http_protocol_class(  # type: ignore[call-arg]
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
 
         with suppress(OSError):
-            await asyncio.get_running_loop().connect_accepted_socket(protocol, visitor)
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
 
-    async def _first_requests(self) -> None:
-        """Wait until every connection has asked something, or for long enough."""
+    async def _wait_for_first_requests(self) -> None:
+        """Wait until every connection has sent a request, at most ``_FIRST_REQUEST`` seconds."""
         loop = asyncio.get_running_loop()
-        last = loop.time() + _FIRST_REQUEST
-        await asyncio.sleep(_LET_IN)
-        while loop.time() < last and any(
+        deadline = loop.time() + _FIRST_REQUEST
+        await asyncio.sleep(_POLL_SECONDS)
+        while loop.time() < deadline and any(
             isinstance(one, H11Protocol) and one.cycle is None
             for one in self.server_state.connections
         ):
-            await asyncio.sleep(_LET_IN)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
-def waiting(doors: list[socket.socket]) -> list[socket.socket]:
-    """Return the connections that nobody has let in, and close the listening sockets ``doors``."""
-    visitors = []
-    for door in doors:
-        with door, suppress(OSError):  # BlockingIOError: there are no more
+def accept_pending(listeners: list[socket.socket]) -> list[socket.socket]:
+    """Return the connections that were not accepted yet, and close ``listeners``."""
+    connections = []
+    for listener in listeners:
+        with listener, suppress(OSError):  # BlockingIOError: there are no more
             while True:
-                visitors.append(door.accept()[0])
-    return visitors
+                connections.append(listener.accept()[0])
+    return connections
 
 
 def make_server(app: FastAPI, settings: Settings, drain: Callable[[], None]) -> Server:
-    """Return a server for ``app``, to be run with a socket."""
+    """Return a server for ``app``; its ``run`` takes a socket."""
     for name in ("uvicorn", "uvicorn.error", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
-        http=patient_protocol(settings.limits.header_seconds),
+        http=header_timeout_protocol(settings.limits.header_seconds),
         ws="none",
         loop="asyncio",
         lifespan="on",

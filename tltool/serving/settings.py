@@ -1,4 +1,4 @@
-"""What a server may be told. No framework is imported here."""
+"""Settings of the server. No framework is imported here."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """What requests may ask for.
+    """Limits of requests.
 
     Attributes:
-        body_bytes: of a request.
-        pixels: of one photo; its memory is three bytes a pixel while it is decoded.
-        body_seconds: until the whole body must have come.
-        header_seconds: until the whole head of a request must have come.
-        photos: in one upload.
-        held_bytes: of all requests under way together.
+        body_bytes: size of a request body.
+        pixels: of one image; decoding takes three bytes per pixel.
+        body_seconds: time in which the whole body must arrive.
+        header_seconds: time in which the whole header must arrive.
+        images: number of images in one upload.
+        total_bytes: size of all request bodies in memory together.
     """
 
     body_bytes: int = 32 * MEBIBYTE
     pixels: int = 64_000_000
     body_seconds: float = 30.0
     header_seconds: float = 10.0
-    photos: int = 64
-    held_bytes: int = 512 * MEBIBYTE
+    images: int = 64
+    total_bytes: int = 512 * MEBIBYTE
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests are put together.
+    """Settings of request batching.
 
     Attributes:
-        max_batch: items that the model sees at once.
+        max_batch: largest number of items in a batch.
         max_delay: seconds that an item waits for others while the model is idle.
-        max_queue: items that may wait; more are refused with 503.
-        workers: batches under way at once, over the one model.
+        max_queue: items that may wait; further items get status 503.
+        workers: number of batches that run at the same time.
     """
 
     max_batch: int = 16
@@ -47,14 +47,14 @@ class Batching:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it.
+    """All settings of the server.
 
     Attributes:
-        limits: of one request.
-        batching: of all requests together.
-        poll_seconds: between two looks for a new version.
-        drain_seconds: that a server told to stop still takes requests.
-        stop_seconds: that requests under way get to finish.
+        limits: of requests.
+        batching: of requests.
+        poll_seconds: interval between checks for a new version.
+        drain_seconds: how long a stopping server still accepts requests.
+        stop_seconds: how long running requests may take to finish.
     """
 
     limits: Limits = Limits()
@@ -64,7 +64,7 @@ class Settings:
     stop_seconds: float = 30.0
 
 
-def chosen(
+def settings_from_options(
     *,
     max_batch: int,
     max_delay: float,
@@ -72,26 +72,26 @@ def chosen(
     max_megabytes: int,
     max_megapixels: float,
 ) -> Settings:
-    """Return the settings with what a user has chosen.
+    """Return the settings with the options of the command line.
 
     Args:
         max_batch: items.
         max_delay: milliseconds.
         max_queue: items.
         max_megabytes: of a request.
-        max_megapixels: of a photo.
+        max_megapixels: of an image.
     """
-    plain = Settings()
+    default = Settings()
     return replace(
-        plain,
+        default,
         batching=replace(
-            plain.batching,
+            default.batching,
             max_batch=max_batch,
             max_delay=max_delay / 1000,
             max_queue=max_queue,
         ),
         limits=replace(
-            plain.limits,
+            default.limits,
             body_bytes=max_megabytes * MEBIBYTE,
             pixels=round(max_megapixels * 1e6),
         ),

@@ -1,4 +1,4 @@
-"""What the signatures of a SavedModel take and give, read from its file."""
+"""Inputs and outputs of the signatures of a SavedModel, read from its file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class TensorInfo:
 
     Attributes:
         name: of the tensor in the graph.
-        dtype: as TensorFlow's protocol spells it, such as DT_STRING.
-        shape: -1 where a size is open; None where not even the rank is known.
+        dtype: name in TensorFlow's protocol, such as DT_STRING.
+        shape: -1 for an unknown size; None for an unknown rank.
     """
 
     name: str
@@ -31,20 +31,20 @@ class TensorInfo:
 
     @property
     def is_string(self) -> bool:
-        """Whether it holds bytes."""
+        """Whether it contains bytes."""
         return self.dtype == "DT_STRING"
 
     @property
     def has_batch(self) -> bool:
-        """Whether its first size is open, so that items can be put together."""
+        """Whether its first size is unknown: a batch dimension."""
         return bool(self.shape) and self.shape is not None and self.shape[0] == -1
 
     def numpy_dtype(self) -> Any:
-        """Return the NumPy type; object for strings."""
+        """Return the NumPy dtype; object for strings."""
         return tf.dtypes.as_dtype(types_pb2.DataType.Value(self.dtype)).as_numpy_dtype
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as ``/metadata`` shows it."""
+        """Return the format of ``/metadata``."""
         sizes = [{"size": str(size), "name": ""} for size in self.shape or ()]
         shape = {"dim": sizes, "unknown_rank": self.shape is None}
         return {"dtype": self.dtype, "tensor_shape": shape, "name": self.name}
@@ -52,7 +52,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Signature:
-    """One way to ask a model: named inputs to named outputs."""
+    """A signature: named inputs to named outputs."""
 
     name: str
     inputs: Mapping[str, TensorInfo]
@@ -60,12 +60,12 @@ class Signature:
     method: str
 
     @property
-    def batches(self) -> bool:
+    def can_batch(self) -> bool:
         """Whether the items of several requests can run as one batch."""
         return all(info.has_batch for info in (*self.inputs.values(), *self.outputs.values()))
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as ``/metadata`` shows it."""
+        """Return the format of ``/metadata``."""
         return {
             "inputs": {name: info.to_json() for name, info in self.inputs.items()},
             "outputs": {name: info.to_json() for name, info in self.outputs.items()},
@@ -75,7 +75,7 @@ class Signature:
 
 
 def read_signatures(model_file: Path) -> dict[str, Signature]:
-    """Return the signatures by name of the SavedModel whose ``saved_model.pb`` is given.
+    """Return the signatures by name of a ``saved_model.pb``.
 
     Raises:
         OSError: it cannot be read.
@@ -86,13 +86,17 @@ def read_signatures(model_file: Path) -> dict[str, Signature]:
         document.ParseFromString(model_file.read_bytes())
     except OSError:
         raise
-    except Exception as error:  # protobuf's own, which differs between its versions
+    except Exception as error:  # protobuf's error class differs between its versions
         raise ValueError("saved_model.pb is damaged") from error
     graphs = [one for one in document.meta_graphs if _SERVE_TAG in one.meta_info_def.tags]
     if not graphs:
         raise ValueError("saved_model.pb has no graph to serve")
-    found = graphs[0].signature_def
-    return {name: _signature(name, found[name]) for name in sorted(found) if name[:2] != "__"}
+    definitions = graphs[0].signature_def
+    return {
+        name: _signature(name, definitions[name])
+        for name in sorted(definitions)
+        if not name.startswith("__")
+    }
 
 
 def _signature(name: str, definition: Any) -> Signature:

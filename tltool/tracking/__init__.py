@@ -1,1 +1,1 @@
-"""Where a run's figures go beside its own folder's files: TensorBoard and MLflow."""
+"""Experiment tracking: log the metrics of a run to TensorBoard and MLflow."""

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, written with TensorFlow alone: the package tensorboard only reads."""
+"""Write TensorBoard's event files with TensorFlow, without the package tensorboard."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from tltool.runs.layout import RunLayout
 
 FOLDER = "tensorboard"
-# every scalar is a chart of its own, and a chart of one point says little: the others are a table
+# every scalar becomes a chart, and a chart of one point is of little use: the rest is a table
 HEADLINES = ("final/accuracy", "final/log_loss", "final/ece", "final/macro_f1")
 
 
 class EventFiles:
     """Writes ``<run>/tensorboard/events.out.tfevents.…``.
 
-    Scalars are named ``PHASE/MEASURE`` and their step is the epoch within the phase, as in
-    history.csv, so that the same phase of two runs lies on top of each other; TensorBoard's
-    horizontal axis "Wall" shows the phases one behind the other.
+    Scalars are named ``PHASE/METRIC`` and their step is the epoch within the phase, as in
+    history.csv, so that the curves of the same phase of two runs can be compared; TensorBoard's
+    horizontal axis "Wall" shows the phases one after another.
 
-    A resumed run adds a file of its own and repeats no step that is already there.
+    A resumed run adds another file and does not repeat steps that are already there.
     """
 
     title = "TensorBoard"
@@ -33,17 +33,17 @@ class EventFiles:
         self._written: set[tuple[str, int]] = set()
 
     def epoch(self, phase: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write a scalar for every figure."""
+        """Write a scalar for every metric."""
         self._add(epoch, [_scalar(f"{phase}/{name}", value) for name, value in metrics.items()])
 
     def results(self, figures: Mapping[str, float], plots: Sequence[Path]) -> None:
-        """Write the headlines as scalars, all figures as a table, and the plots as images."""
+        """Write the main metrics as scalars, all metrics as a table, and the plots as images."""
         scalars = [_scalar(name, figures[name]) for name in HEADLINES if name in figures]
         images = [_image(f"plots/{plot.stem}", plot) for plot in plots]
         self._add(0, [*scalars, _text("final", _table(figures)), *images])
 
     def close(self, outcome: str) -> None:
-        """Close the file; how the run ended is not TensorBoard's business."""
+        """Close the file; event files do not record the outcome of a run."""
         if self._writer is not None:
             self._writer.close()
 
@@ -55,7 +55,7 @@ class EventFiles:
         if not new:
             return
         with self._writer.as_default():
-            # tf.summary.scalar and its kin need the package tensorboard; this does not
+            # tf.summary.scalar needs the package tensorboard; this does not
             summary = tf.compat.v1.Summary(value=new).SerializeToString()
             tf.summary.experimental.write_raw_pb(summary, step=step)
         self._writer.flush()
@@ -66,7 +66,7 @@ class EventFiles:
             return
         import tensorflow as tf
 
-        self._folder.mkdir(exist_ok=True)  # here, since TensorFlow's own complaint is unreadable
+        self._folder.mkdir(exist_ok=True)  # TensorFlow's own error would be unreadable
         self._written = set(written_steps(self._folder))
         self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
         recipe = self._run.recipe.read_text(encoding="utf-8")
@@ -83,13 +83,13 @@ def written_steps(folder: Path) -> Iterator[tuple[str, int]]:
                 event = tf.compat.v1.Event.FromString(record.numpy())
                 yield from ((value.tag, event.step) for value in event.summary.value)
         except tf.errors.DataLossError:
-            continue  # a run that was killed leaves half a record at the end
+            continue  # a killed run leaves an incomplete record at the end
 
 
 def _table(figures: Mapping[str, float]) -> str:
-    """Return the figures as a Markdown table."""
+    """Return the metrics as a Markdown table."""
     rows = [f"| {name.removeprefix('final/')} | {value:.6g} |" for name, value in figures.items()]
-    return "\n".join(["| figure | value |", "| --- | --- |", *rows])
+    return "\n".join(["| metric | value |", "| --- | --- |", *rows])
 
 
 def _scalar(tag: str, value: float) -> Any:

@@ -1,4 +1,4 @@
-"""An observer that hands every epoch and the final results to trackers, and survives them."""
+"""An observer that passes metrics to trackers; a failing tracker does not stop the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tltool.errors import Interrupted, UsageError, did_you_mean
 from tltool.events import Observer
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
-from tltool.runs.network import is_offline
+from tltool.runs.offline import is_offline
 from tltool.tracking.event_files import EventFiles
 from tltool.tracking.mlflow_store import MlflowStore, check_mlflow
 
@@ -20,36 +20,36 @@ TRACKERS = ("mlflow",)
 
 
 class Tracker(Protocol):
-    """Keeps the figures of one run. It opens nothing before it has something to keep."""
+    """Records the metrics of one run. It opens nothing before the first metric."""
 
     title: str
 
     def epoch(self, phase: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Keep the figures of an epoch."""
+        """Record the metrics of an epoch."""
 
     def results(self, figures: Mapping[str, float], plots: Sequence[Path]) -> None:
-        """Keep the final evaluation."""
+        """Record the final evaluation."""
 
     def close(self, outcome: Outcome) -> None:
-        """The run is over."""
+        """End the record."""
 
 
 def check_trackers(track: Sequence[str], *, offline: bool) -> None:
-    """Refuse trackers that could not be used; loads none of them and opens no connection.
+    """Check that the trackers can be used, without loading them or opening a connection.
 
     Args:
-        track: names out of ``TRACKERS``.
-        offline: open no connection; ``TLTOOL_OFFLINE=1`` says the same.
+        track: names from ``TRACKERS``.
+        offline: open no connection; ``TLTOOL_OFFLINE=1`` has the same effect.
 
     Raises:
-        UsageError: there is no such tracker, or it needs the network and ``offline`` forbids it.
+        UsageError: there is no such tracker, or it needs the network and ``offline`` is set.
         EnvironmentProblem: it is not installed.
     """
     for name in track:
         if name not in TRACKERS:
             raise UsageError(
                 f"there is no tracker '{name}'.{did_you_mean(name, TRACKERS)}",
-                hint=f"known: {', '.join(TRACKERS)}; TensorBoard is on without being asked for",
+                hint=f"available: {', '.join(TRACKERS)}; TensorBoard is on by default",
             )
         check_mlflow(offline=offline or is_offline())
 
@@ -58,15 +58,15 @@ def check_trackers(track: Sequence[str], *, offline: bool) -> None:
 def tracked(
     run: RunLayout, observer: Observer, *, tensorboard: bool, track: Sequence[str]
 ) -> Iterator[Observer]:
-    """Yield an observer that passes all on to ``observer`` and keeps the figures of ``run``.
+    """Yield an observer that passes all events to ``observer`` and records the metrics of ``run``.
 
-    At the end, good or bad, it keeps what the run folder then has of metrics and plots.
+    At the end of the run, also after an error, the metrics and plots in its folder are recorded.
 
     Args:
-        run: the run; its recipe is read from its folder when the first epoch is kept.
-        observer: hears everything, and once of each tracker that fails.
+        run: the run; its recipe is read from its folder at the first epoch.
+        observer: receives all events, and one warning per failing tracker.
         tensorboard: write event files into the run folder.
-        track: names out of ``TRACKERS``.
+        track: names from ``TRACKERS``.
     """
     trackers: list[Tracker] = [EventFiles(run)] if tensorboard else []
     if "mlflow" in track:
@@ -82,14 +82,14 @@ def tracked(
 
 
 class TrackingObserver:
-    """Hands epochs to trackers and passes all of it on; a tracker that fails is left out."""
+    """Passes epochs to trackers and all events to the next observer; drops failing trackers."""
 
     def __init__(self, run: RunLayout, trackers: Sequence[Tracker], observer: Observer) -> None:
         self._run, self._trackers, self._next = run, list(trackers), observer
         self._phase = ""
 
     def on_phase(self, name: str, detail: str = "") -> None:
-        """Remember the phase and pass on."""
+        """Store the phase and pass on."""
         self._phase = name
         self._next.on_phase(name, detail)
 
@@ -98,7 +98,7 @@ class TrackingObserver:
         self._next.on_progress(done, total, unit=unit)
 
     def on_epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Pass on and keep."""
+        """Pass on and record."""
         self._next.on_epoch(epoch, epochs, metrics)
         self._each(lambda tracker: tracker.epoch(self._phase, epoch, metrics))
 
@@ -111,7 +111,7 @@ class TrackingObserver:
         self._next.on_table(title, columns, rows)
 
     def close(self, outcome: Outcome) -> None:
-        """Keep the final results, if there are any, and end."""
+        """Record the final results, if there are any, and end."""
         if self._run.metrics.is_file():
             self._each(self._results)
         self._each(lambda tracker: tracker.close(outcome))
@@ -121,26 +121,26 @@ class TrackingObserver:
         document = from_json(self._run.metrics.read_text(encoding="utf-8"))
         tracker.results(final_figures(document), sorted(self._run.plots.glob("*.png")))
 
-    def _each(self, tell: Callable[[Tracker], None]) -> None:
-        """Tell every tracker; one that fails must not take the training with it."""
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        """Call every tracker; an error must not stop the training."""
         for tracker in list(self._trackers):
             try:
-                tell(tracker)
+                call(tracker)
             except Exception as error:
                 self._trackers.remove(tracker)
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._next.on_message(
-                    f"{tracker.title} hears no more of this run, which goes on: {reason}",
+                    f"{tracker.title} failed and is disabled; the run continues: {reason}",
                     level="warning",
                 )
 
 
 def final_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of metrics.json as ``final/NAME``; tables and texts are left out.
+    """Return the numbers of metrics.json as ``final/NAME``, without tables and texts.
 
     ``accuracy: {value, low, high}`` becomes final/accuracy, final/accuracy_low and
-    final/accuracy_high: one slash, because MLflow's file store makes a folder of what stands
-    before one, and a metric cannot be both.
+    final/accuracy_high. There is only one slash, because MLflow's file store turns the part before
+    a slash into a folder, and a metric cannot be a folder.
     """
     return {f"final/{name}": value for name, value in _numbers(metrics)}
 

@@ -1,1 +1,1 @@
-"""The three phases of training and what they need."""
+"""The three training phases: loop, loss, optimizer, schedules, early stopping, precision."""

@@ -1,4 +1,4 @@
-"""Weights of the loss where classes, or photos, are not to count as they come."""
+"""Class weights and image weights in the loss: remedies for class imbalance."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 Imbalance = Literal["none", "weights", "balanced_sampling", "focal"]
 
-_SAME = 1e-6  # weights this near to 1 are none
+_TOLERANCE = 1e-6  # weights this close to 1 count as equal
 
 
 def loss_weights(
     imbalance: Imbalance, numbers: np.ndarray, labels: np.ndarray
 ) -> np.ndarray | None:
-    """Return the weight of each class in the loss, float32 [C]; None where all are 1.
+    """Return the weight of each class in the loss, float32 [C]; None if all are 1.
 
-    The mean weight of what an epoch takes is 1, so that learning rates keep their meaning. With
-    ``weights`` it is n / (C · n_c) (King and Zeng 2001, "Logistic regression in rare events data";
-    scikit-learn's "balanced"). With ``balanced_sampling`` each class is drawn equally often, and
-    weights only make up for what the draws cannot: photos blended before they were drawn, and
-    photos with weights of their own.
+    The mean weight over an epoch is 1, so that learning rates keep their meaning. With ``weights``
+    it is n / (C · n_c) (King and Zeng 2001, "Logistic regression in rare events data";
+    scikit-learn's "balanced"). With ``balanced_sampling`` each class is sampled equally often, and
+    weights only correct what sampling cannot: images that were blended before sampling, and
+    images with individual weights.
 
     Args:
-        imbalance: what is done about classes of unequal size.
-        numbers: class of each training photo, int64 [N].
-        labels: its expected label, float [N, C]: one-hot, or the mean over its views, times its own
-            weight.
+        imbalance: the remedy, ``train.imbalance``.
+        numbers: class of each training image, int64 [N].
+        labels: expected label of each, float [N, C]: one-hot, or the mean over its views, times
+            the weight of the image.
     """
     classes, rows = labels.shape[1], labels.sum(axis=1, dtype=np.float64)
     if imbalance == "weights":
@@ -38,29 +38,29 @@ def loss_weights(
     else:
         mass = np.full(classes, rows.mean() / classes)
     weights = np.divide(1, classes * mass, out=np.ones(classes), where=mass > 0)
-    same = max(np.abs(weights - 1).max(), np.abs(rows - 1).max()) < _SAME
+    same = max(np.abs(weights - 1).max(), np.abs(rows - 1).max()) < _TOLERANCE
     return None if same else weights.astype(np.float32)
 
 
 def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean label of each photo over its views, float64 [N, C].
+    """Return the mean label of each image over its views, float64 [N, C].
 
     Args:
-        numbers: for each view, which photo each row shows: int64 [N].
-        labels: for each view, the labels of its rows: float32 [N, C].
+        numbers: for each view, the image of each row, int64 [N].
+        labels: for each view, the labels of its rows, float32 [N, C].
     """
     total = np.zeros(labels[0].shape, np.float64)
-    for photos, rows in zip(numbers, labels, strict=True):
-        total[photos] += rows
+    for positions, rows in zip(numbers, labels, strict=True):
+        total[positions] += rows
     return total / len(labels)
 
 
-def photo_weights(class_weights: np.ndarray | None, labels: np.ndarray) -> np.ndarray | None:
-    """Return how much each photo counts, float64 [N]; None where all count the same.
+def image_weights(class_weights: np.ndarray | None, labels: np.ndarray) -> np.ndarray | None:
+    """Return the weight of each image, float64 [N]; None if all are equal.
 
     Args:
         class_weights: float32 [C], or None.
-        labels: one-hot labels times the photos' own weights, float [N, C].
+        labels: one-hot labels times the individual weights of the images, float [N, C].
     """
     if class_weights is None:
         return None

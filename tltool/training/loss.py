@@ -1,11 +1,11 @@
-"""Cross-entropy and focal loss, with smoothing and weights that stay right for soft labels."""
+"""Cross-entropy and focal loss with label smoothing and class weights, for soft labels too."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-_LEAST_UNSURE = 1e-7
+_MIN_UNCERTAINTY = 1e-7
 
 
 def classification_loss(
@@ -19,32 +19,33 @@ def classification_loss(
     """Return the loss of each row, float32 [B], in nats.
 
     ``-sum_c t_c (1 - p_c)^gamma log p_c``. Without weights the target t is the smoothed label
-    (Szegedy et al. 2016, arXiv:1512.00567). It is linear in the label: a photo blended of two
-    counts as a share of the one and a share of the other, each with its own class's weight. What
-    smoothing spreads counts as much as the photo it is taken from; weighted by the classes that it
-    falls on, it would teach that photos of a large class are likely to be of a small one.
+    (Szegedy et al. 2016, arXiv:1512.00567). The loss is linear in the label: a blend of two images
+    counts as a fraction of each, with the weight of its class. The smoothed part of a label keeps
+    the weight of the image's own class; weighted by the classes it is spread over, it would teach
+    that images of a large class are likely to belong to a small one.
 
     Args:
-        labels: float32 [B, C], one-hot or mixed, times the weights that photos have of their own.
+        labels: float32 [B, C], one-hot or mixed, times the individual weights of the images.
         logits: [B, C].
-        class_weights: float32 [C]; None where every label counts the same.
-        smoothing: share of each label spread over all classes.
-        focal_gamma: exponent of the focal loss (Lin et al. 2017, arXiv:1708.02002), 0 for none.
+        class_weights: float32 [C]; None if all are equal.
+        smoothing: fraction of each label spread over all classes.
+        focal_gamma: focusing parameter of the focal loss, 0 for none (Lin et al. 2017,
+            arXiv:1708.02002).
     """
     classes = tf.cast(tf.shape(labels)[-1], tf.float32)
     log_probabilities = tf.nn.log_softmax(tf.cast(logits, tf.float32))
     if class_weights is None:
-        # times one: without it TensorFlow rewrites the graph, and the last digits are others
+        # times one: without it TensorFlow rewrites the graph, and the last digits change
         target = tf.ones(labels.shape[-1]) * (labels * (1.0 - smoothing) + smoothing / classes)
     else:
         weighted = labels * tf.constant(class_weights, tf.float32)
         rows = tf.reduce_sum(weighted, axis=-1, keepdims=True)
         target = weighted * (1.0 - smoothing) + rows * smoothing / classes
     if focal_gamma:
-        target *= _unsure(log_probabilities) ** focal_gamma
+        target *= _uncertainty(log_probabilities) ** focal_gamma
     return -tf.reduce_sum(target * log_probabilities, axis=-1)
 
 
-def _unsure(log_probabilities: tf.Tensor) -> tf.Tensor:
-    """Return 1 - p, kept above zero, where a power below one has no finite slope."""
-    return tf.maximum(-tf.math.expm1(log_probabilities), _LEAST_UNSURE)
+def _uncertainty(log_probabilities: tf.Tensor) -> tf.Tensor:
+    """Return 1 - p, clipped above zero, where powers below one have no finite gradient."""
+    return tf.maximum(-tf.math.expm1(log_probabilities), _MIN_UNCERTAINTY)

@@ -1,4 +1,4 @@
-"""Optimisers, one per learning-rate group."""
+"""Optimisers, one per group of variables with its own learning rate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import keras
 
 @dataclass(frozen=True)
 class Group:
-    """Variables that share one multiple of the learning rate.
+    """Variables that share a learning rate.
 
     Attributes:
-        variables: what is trained.
-        multiple: factor on the phase's learning rate (discriminative rates).
-        name: of the stage that they are in.
+        variables: the variables that are trained.
+        multiple: factor on the learning rate of the phase (discriminative learning rates).
+        name: name of their stage.
     """
 
     variables: Sequence[keras.Variable]
@@ -33,7 +33,7 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Return a built optimiser for ``group``: AdamW, or SGD with momentum 0.9.
 
-    Weight decay is decoupled (Loshchilov and Hutter 2019) and spares biases and normalisation.
+    Weight decay is decoupled (Loshchilov and Hutter 2019) and excludes biases and normalisation.
     """
     if kind == "adamw":
         inner = keras.optimizers.AdamW(learning_rate=0.0, weight_decay=weight_decay)
@@ -41,9 +41,9 @@ def make_optimizer(
         inner = keras.optimizers.SGD(
             learning_rate=0.0, momentum=0.9, weight_decay=weight_decay or None
         )
-    spared = [variable for variable in group.variables if len(variable.shape) < 2]
-    if spared:
-        inner.exclude_from_weight_decay(var_list=spared)
+    excluded = [variable for variable in group.variables if len(variable.shape) < 2]
+    if excluded:
+        inner.exclude_from_weight_decay(var_list=excluded)
     optimizer = keras.optimizers.LossScaleOptimizer(inner) if loss_scale else inner
     optimizer.build(list(group.variables))
     return optimizer

@@ -1,4 +1,4 @@
-"""Which arithmetic a device is fast at, and how to ask TensorFlow for it."""
+"""Mixed precision: which arithmetic a device supports, and how to switch it on in TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _REWRITE = "auto_mixed_precision_onednn_bfloat16"
 
 @dataclass(frozen=True)
 class Precision:
-    """How the network is computed. Weights are float32 in every case.
+    """Arithmetic of the network. Weights are always float32.
 
     Attributes:
-        arithmetic: type of the large matrix products.
-        policy: name of the Keras dtype policy under which the network is built.
-        rewrite: whether TensorFlow's graph rewriter lowers float32 graphs to bfloat16. On CPUs
+        arithmetic: data type of the large matrix products.
+        policy: name of the Keras dtype policy with which the network is built.
+        rewrite: whether TensorFlow's graph rewriter converts float32 graphs to bfloat16. On CPUs
             this beats the mixed_bfloat16 policy (446 against 358 GFLOP/s on VGG16).
     """
 
@@ -61,13 +61,13 @@ class Precision:
 FLOAT32 = Precision("float32", "float32", rewrite=False)
 
 
-def choose_precision(wanted: str, *, gpu: bool) -> Precision:
-    """Return the precision for ``wanted`` (auto, float32, bfloat16, float16) on this machine."""
-    if wanted == "auto":
-        wanted = "bfloat16" if _fast_bfloat16(gpu=gpu) else "float32"
-    if wanted == "bfloat16":
+def choose_precision(requested: str, *, gpu: bool) -> Precision:
+    """Return the precision for ``requested`` (auto, float32, bfloat16, float16) on this machine."""
+    if requested == "auto":
+        requested = "bfloat16" if _fast_bfloat16(gpu=gpu) else "float32"
+    if requested == "bfloat16":
         return Precision("bfloat16", "mixed_bfloat16" if gpu else "float32", rewrite=not gpu)
-    if wanted == "float16":
+    if requested == "float16":
         return Precision("float16", "mixed_float16", rewrite=False)
     return FLOAT32
 
@@ -78,7 +78,7 @@ def _fast_bfloat16(*, gpu: bool) -> bool:
             tf.config.experimental.get_device_details(device)
             for device in tf.config.list_physical_devices("GPU")
         ]
-        return all(found.get("compute_capability", (0, 0)) >= (8, 0) for found in details)
+        return all(one.get("compute_capability", (0, 0)) >= (8, 0) for one in details)
     return cpu_has_bfloat16()
 
 

@@ -1,4 +1,4 @@
-"""The first phase: multinomial logistic regression on pooled features, solved to convergence."""
+"""Linear probe: multinomial logistic regression on pooled features, solved to convergence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tltool.models.standardization import fit_standardization
 
-_ROWS_FOR_SELECTION = 1000  # cross-validation on more would cost time and choose the same strength
+_ROWS_FOR_SELECTION = 1000  # cross-validation on more takes longer and chooses the same C
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Probe:
     Attributes:
         kernel: float32 [D, C]; the standardisation is folded in.
         bias: float32 [C].
-        strength: the inverse L2 strength C that cross-validation chose.
-        accuracy: its cross-validated accuracy on the training part, 0…1.
-        loss: its cross-validated log-loss on the training part, nats.
+        strength: C, the inverse L2 regularization strength chosen by cross-validation.
+        accuracy: cross-validated accuracy on the training set, 0…1.
+        loss: cross-validated log-loss on the training set, nats.
     """
 
     kernel: np.ndarray
@@ -42,31 +42,31 @@ def fit_probe(
     labels: np.ndarray,
     *,
     classes: int,
-    strengths: Sequence[float],
+    c_values: Sequence[float],
     folds: int,
     weights: np.ndarray | None,
     seed: int,
 ) -> Probe:
     """Fit the probe on pooled features [N, D] and class numbers [N].
 
-    With ``weights`` [N] photos count by them, in the fit and in the choice of the strength.
+    ``weights`` [N] are sample weights, in the fit and in the choice of C.
 
-    Features are standardised, in cross-validation by the training rows of each fold, and none that
-    hardly varies is blown up (``standardization.floored``); L-BFGS runs to convergence
-    (scikit-learn). The L2 strength is the
-    smallest C of ``strengths`` whose cross-validated log-loss is within one standard error of the
-    least (the one-standard-error rule; Hastie, Tibshirani and Friedman 2009, section 7.10).
+    Features are standardised with a variance floor (``standardization.floored``), in
+    cross-validation by the training rows of each fold; L-BFGS runs to convergence (scikit-learn).
+    Chosen is the smallest of ``c_values`` whose cross-validated log-loss is within one standard
+    error of the minimum (one-standard-error rule; Hastie, Tibshirani and Friedman 2009, section
+    7.10).
     """
     scores = _cross_validate(
         pooled,
         labels,
         classes=classes,
-        strengths=strengths,
+        c_values=c_values,
         folds=folds,
         weights=weights,
         seed=seed,
     )
-    strength = _simplest(scores)
+    strength = _one_standard_error_rule(scores)
     fitted = fit_standardization(pooled)
     kernel, bias = solve_softmax(
         fitted.apply(pooled), labels, classes=classes, strength=strength, weights=weights
@@ -87,7 +87,8 @@ class _Score(NamedTuple):
     accuracy: float
 
 
-def _simplest(scores: dict[float, _Score]) -> float:
+def _one_standard_error_rule(scores: dict[float, _Score]) -> float:
+    """Return the smallest C whose loss is within one standard error of the minimum."""
     least = min(scores.values(), key=lambda score: score.loss)
     limit = least.loss + least.error
     return min(strength for strength, score in scores.items() if score.loss <= limit)
@@ -98,12 +99,12 @@ def _cross_validate(
     labels: np.ndarray,
     *,
     classes: int,
-    strengths: Sequence[float],
+    c_values: Sequence[float],
     folds: int,
     weights: np.ndarray | None,
     seed: int,
 ) -> dict[float, _Score]:
-    """Return the score of every strength over stratified folds."""
+    """Return the score of every C over stratified folds."""
     from sklearn.model_selection import StratifiedKFold
 
     rows = np.random.default_rng(seed).permutation(len(labels))[:_ROWS_FOR_SELECTION]
@@ -111,17 +112,17 @@ def _cross_validate(
     counted = np.ones(len(rows)) if weights is None else weights[rows]
     smallest = int(np.bincount(targets, minlength=classes).min())
     if smallest < 2:
-        # too few photos to choose by: a middling strength, and no figures
-        return {strengths[len(strengths) // 2]: _Score(0.0, 0.0, 0.0)}
+        # too few images for cross-validation: the middle C, without scores
+        return {c_values[len(c_values) // 2]: _Score(0.0, 0.0, 0.0)}
     splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
     parts = [
-        (train, held, fit_standardization(features[train]))
-        for train, held in splitter.split(features, targets)
+        (train, validation, fit_standardization(features[train]))
+        for train, validation in splitter.split(features, targets)
     ]
     scores = {}
-    for strength in sorted(strengths):
+    for strength in sorted(c_values):
         losses, hits = [], []
-        for train, held, fitted in parts:
+        for train, validation, fitted in parts:
             kernel, bias = solve_softmax(
                 fitted.apply(features[train]),
                 targets[train],
@@ -129,8 +130,9 @@ def _cross_validate(
                 strength=strength,
                 weights=None if weights is None else counted[train],
             )
-            loss, hit = _score(fitted.apply(features[held]) @ kernel + bias, targets[held])
-            losses.append(loss * counted[held])
+            predicted = fitted.apply(features[validation]) @ kernel + bias
+            loss, hit = _score(predicted, targets[validation])
+            losses.append(loss * counted[validation])
             hits.append(hit)
         every = np.concatenate(losses)
         scores[strength] = _Score(
@@ -140,7 +142,7 @@ def _cross_validate(
         )
         least = min(scores.values(), key=lambda score: score.loss)
         if scores[strength].loss > least.loss + least.error:
-            break  # weaker regularisation only overfits more, and is the slowest to solve
+            break  # weaker regularisation overfits more and is slowest to solve
     return scores
 
 
@@ -154,13 +156,13 @@ def solve_softmax(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return kernel [D, C] and bias [C] of softmax regression on standardised features [N, D].
 
-    ``strength`` is the inverse L2 strength; with ``weights`` [N] photos count by them.
+    ``strength`` is C, the inverse L2 regularization strength; ``weights`` [N] are sample weights.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    # matrices this small lose by threads: on two busy cores they took 35 times as long
+    # threads slow down matrices this small: on two busy cores they took 35 times as long
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
@@ -177,7 +179,7 @@ def solve_softmax(
 
 
 def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return log-loss and hit of every row."""
+    """Return log-loss and correctness of every row."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     return log_sum - shifted[np.arange(len(labels)), labels], logits.argmax(axis=1) == labels

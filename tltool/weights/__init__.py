@@ -1,1 +1,1 @@
-"""Pretrained weights: where they come from, where they are kept, and how they are read."""
+"""Pretrained weights: published sources, download, the local store and file formats."""

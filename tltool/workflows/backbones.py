@@ -1,4 +1,4 @@
-"""What the registry of backbones holds, for people and programs."""
+"""List the backbones, and show the layers of one as a table or a diagram."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tltool.models.backbones import BACKBONES, Backbone, get_backbone
-from tltool.weights import store
-from tltool.workflows.asked import check_picture
+from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
+from tltool.weights import weights_store
+from tltool.workflows.preflight.arguments import check_picture
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Layers:
+class BackboneLayers:
     """The layers of a backbone with the head of its paper.
 
     Attributes:
+        backbone: its registry entry.
         size: height and width of the image.
-        channels: what the first layer sees of a pixel.
-        rows: every layer behind the preprocessing.
-        folds: the same in fewer lines.
+        channels: input channels of the first layer.
+        rows: every layer after the preprocessing.
+        folds: the same, folded into fewer lines.
     """
 
     backbone: Backbone
@@ -33,17 +34,17 @@ class Layers:
     folds: list[Fold]
 
     def totals(self) -> dict[str, dict[str, int]]:
-        """Return parameters and multiply-adds of the backbone, the head and both together."""
-        both: dict[str, dict[str, int]] = {"backbone": {}, "head": {}, "total": {}}
+        """Return parameters and multiply-adds of the backbone, the head, and in total."""
+        totals: dict[str, dict[str, int]] = {"backbone": {}, "head": {}, "total": {}}
         for key in ("parameters", "multiply_adds"):
             head = sum(getattr(row, key) for row in self.rows if row.stage == "head")
             total = sum(getattr(row, key) for row in self.rows)
-            for part, value in zip(both, (total - head, head, total), strict=True):
-                both[part][key] = value
-        return both
+            for part, value in zip(totals, (total - head, head, total), strict=True):
+                totals[part][key] = value
+        return totals
 
-    def document(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
         backbone = self.backbone
         return {
             "name": backbone.name,
@@ -57,8 +58,8 @@ class Layers:
 
 
 def backbone_rows() -> list[dict[str, Any]]:
-    """Return one row per backbone: its registry entry, and whether its weights are at hand."""
-    at_hand = {stored.name for stored in store.listing()}
+    """Return one row per backbone: its registry entry, and whether its weights are stored."""
+    stored_names = {stored.name for stored in weights_store.listing()}
     return [
         {
             "name": backbone.name,
@@ -68,7 +69,7 @@ def backbone_rows() -> list[dict[str, Any]]:
             "preprocessing": backbone.preprocessing,
             "licence": backbone.licence,
             "paper": backbone.paper,
-            "weights_at_hand": backbone.name in at_hand,
+            "weights_stored": backbone.name in stored_names,
         }
         for backbone in BACKBONES.values()
         if backbone.family != "test"
@@ -76,24 +77,24 @@ def backbone_rows() -> list[dict[str, Any]]:
 
 
 def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
-    """Check what ``layers_of`` and ``draw_layers`` are asked for, before TensorFlow is loaded.
+    """Check the arguments of ``backbone_layers`` and ``draw_layers`` before loading TensorFlow.
 
     Raises:
-        UsageError: an unknown name, a size too small for it, or a picture that is there already.
+        UsageError: an unknown name, a size too small for it, or a picture that exists already.
     """
     backbone = get_backbone(name)
     side = size or backbone.image_size
-    backbone.check_size(side, side, told="--size")
+    backbone.check_size(side, side, option="--image-size")
     if diagram is not None:
-        check_picture(diagram, option="--diagram")
+        check_picture(diagram, option="--output")
 
 
-def layers_of(name: str, size: int | None = None) -> Layers:
+def backbone_layers(name: str, size: int | None = None) -> BackboneLayers:
     """Return the layers of the backbone ``name`` for square images.
 
     Args:
         name: its name in the registry.
-        size: side of the images in pixels; by default the one that it was trained at.
+        size: side of the images in pixels; by default that of its training images.
 
     Raises:
         UsageError: an unknown name, or a size too small for it.
@@ -107,18 +108,18 @@ def layers_of(name: str, size: int | None = None) -> Layers:
     model = outline(backbone, (side, side))
     channels = int(model.get_layer("preprocess").output.shape[-1])
     rows = layer_rows(model, backbone)
-    return Layers(backbone, side, channels, rows, fold_rows(rows))
+    return BackboneLayers(backbone, side, channels, rows, fold_rows(rows))
 
 
-def draw_layers(path: Path, layers: Layers) -> None:
+def draw_layers(path: Path, layers: BackboneLayers) -> None:
     """Draw ``layers`` as a PNG file.
 
     Raises:
-        UsageError: the file exists, or it cannot be written there.
+        UsageError: the file exists or cannot be written.
     """
     from tltool.models.layer_diagram import draw_layers as draw
 
-    check_picture(path, option="--diagram")
+    check_picture(path, option="--output")
     total = layers.totals()["total"]
     title = (
         f"{layers.backbone.name}: {total['parameters']:,} parameters, "

@@ -1,120 +1,45 @@
-"""Compare finished runs on the photos that all of them were measured on."""
+"""Compare finished runs on the images that all of them were evaluated on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.compare import Paired, against_first, verdict
-from tltool.evaluation.intervals import wilson
+from tltool.evaluation.metrics.paired_tests import compare_with_first
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.asked import check_runs
-from tltool.workflows.contenders import (
-    Contender,
-    Cost,
-    Key,
+from tltool.workflows.comparison.compared_runs import (
     common_keys,
-    cost_of,
-    open_contenders,
+    measure_cost,
+    open_compared_runs,
 )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs on the same photos; all others are compared with the first.
-
-    Attributes:
-        contenders: the runs.
-        keys: the photos, by content.
-        correct: which photos each run gets right, bool [runs, N].
-        paired: each run but the first against it.
-        costs: of each run; None where its model is gone.
-    """
-
-    contenders: tuple[Contender, ...]
-    keys: tuple[Key, ...]
-    correct: np.ndarray
-    paired: tuple[Paired, ...]
-    costs: tuple[Cost | None, ...]
-
-    @property
-    def verdicts(self) -> list[str]:
-        """One sentence per comparison."""
-        first, *others = self.contenders
-        return [
-            verdict(first.name, other.name, paired)
-            for other, paired in zip(others, self.paired, strict=True)
-        ]
-
-    def accuracy(self, number: int) -> tuple[float, float, float]:
-        """Return the accuracy of a run and its Wilson interval."""
-        hits, n = int(self.correct[number].sum()), len(self.keys)
-        return hits / n, *wilson(hits, n)
-
-    def only_one_right(self, first: int, second: int) -> list[Key]:
-        """Return the photos that run ``first`` gets right and run ``second`` does not."""
-        rows = np.flatnonzero(self.correct[first] & ~self.correct[second])
-        return [self.keys[row] for row in rows]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary."""
-        runs = []
-        for number, (one, cost) in enumerate(zip(self.contenders, self.costs, strict=True)):
-            value, low, high = self.accuracy(number)
-            runs.append(
-                {
-                    "name": one.name,
-                    "run": str(one.run.folder),
-                    "evaluated_on": one.part,
-                    "accuracy": {"value": value, "low": low, "high": high},
-                    "cost": vars(cost) if cost else None,
-                }
-            )
-        first, *others = self.contenders
-        comparisons = [
-            {
-                "first": first.name,
-                "second": other.name,
-                **paired.to_json(),
-                "verdict": sentence,
-                "only_first_right": self._paths(self.only_one_right(0, number)),
-                "only_second_right": self._paths(self.only_one_right(number, 0)),
-            }
-            for number, (other, paired, sentence) in enumerate(
-                zip(others, self.paired, self.verdicts, strict=True), start=1
-            )
-        ]
-        return {"n": len(self.keys), "runs": runs, "comparisons": comparisons}
-
-    def _paths(self, keys: Sequence[Key]) -> list[str]:
-        return [self.contenders[0].answers[key].path.as_posix() for key in keys]
+from tltool.workflows.comparison.comparison import Comparison
+from tltool.workflows.preflight.arguments import check_runs
 
 
 def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> Comparison:
-    """Compare finished runs, or exports whose runs are found, on the same held-out photos.
+    """Compare finished runs, or exports whose runs can be located, on the same images.
 
-    Photos are matched by content. Nothing is computed anew but how long one photo takes.
+    Images are matched by content. The predictions are those of each run's predictions.csv; only
+    the latency of one image is measured.
 
     Args:
-        runs: two or more; the first is what the others are compared with.
-        observer: told about the progress.
+        runs: two or more; the others are compared with the first.
+        observer: receives progress and messages.
 
     Raises:
-        UsageError: fewer than two, one given twice, or one does not exist.
-        DataError: one is no finished run, or they were measured on different photos.
+        UsageError: there are fewer than two, one is repeated, or one does not exist.
+        DataError: one is no finished run, or they were evaluated on different images.
     """
     observer = observer or SilentObserver()
     check_runs(runs)
     observer.on_phase("runs", f"{len(runs)} runs")
-    contenders = open_contenders([Path(run) for run in runs])
-    keys = common_keys(contenders)
-    correct = np.array([[one.answers[key].correct for key in keys] for one in contenders])
-    observer.on_phase("compare", f"{len(keys)} photos")
-    paired = against_first(correct[0], list(correct[1:]))
-    observer.on_phase("cost", "time of one photo")
-    costs = [cost_of(one) for one in contenders]
-    return Comparison(tuple(contenders), tuple(keys), correct, tuple(paired), tuple(costs))
+    compared = open_compared_runs([Path(run) for run in runs])
+    keys = common_keys(compared)
+    correct = np.array([[run.predictions[key].correct for key in keys] for run in compared])
+    observer.on_phase("compare", f"{len(keys)} images")
+    paired = compare_with_first(correct[0], list(correct[1:]))
+    observer.on_phase("cost", "latency of one image")
+    costs = [measure_cost(run) for run in compared]
+    return Comparison(tuple(compared), tuple(keys), correct, tuple(paired), tuple(costs))

@@ -1,4 +1,4 @@
-"""The main job on real images that every installation has."""
+"""The whole job on real images that every installation has: handwritten digits."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _OVERRIDES = ("name=digits", "data.image_size=48", "data.test_fraction=0.2", "au
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made: folders, figures, and one answer of the export."""
+    """What the demo wrote: folders, metrics, and one prediction of the export."""
 
     digits: Path
     run: Path
     export: Path
     metrics: Mapping[str, Any]
-    photo: Path
+    image: Path
     answer: tuple[str, float]
 
     def paths(self) -> dict[str, Path]:
-        """Return what was made and where."""
+        """Return what was written and where."""
         layout = RunLayout(self.run)
         return {
             "digits": self.digits,
@@ -48,18 +48,18 @@ class DemoResult:
         return {
             **{what: str(path) for what, path in self.paths().items()},
             "accuracy": self.metrics["accuracy"],
-            "prediction": {"photo": str(self.photo), "class": name, "confidence": share},
+            "prediction": {"image": str(self.image), "class": name, "confidence": share},
         }
 
 
 def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
-    """Write the digits, train VGG16 on them in three phases, export, and ask the export.
+    """Write the digits, train VGG16 on them in three phases, export, and predict with the export.
 
     Done again, it keeps the digits and adds a run and a version of the export.
 
     Raises:
-        UsageError: something else than the digits stands in ``folder / "digits"``.
-        EnvironmentProblem: the weights cannot be had.
+        UsageError: something else than the digits is in ``folder / "digits"``.
+        EnvironmentProblem: the weights cannot be downloaded.
     """
     digits = folder / "digits"
     observer.on_phase("samples", str(digits))
@@ -74,9 +74,9 @@ def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
         observer=observer,
     )
     assert result.export is not None
-    photo = digits / _unseen(RunLayout(result.run))
-    answer = predict(result.export, [photo], observer=observer)[0]
-    return DemoResult(digits, result.run, result.export, result.metrics, photo, answer.top[0])
+    image = digits / _unseen(RunLayout(result.run))
+    answer = predict(result.export, [image], observer=observer)[0]
+    return DemoResult(digits, result.run, result.export, result.metrics, image, answer.top[0])
 
 
 def _next_run(folder: Path) -> Path:
@@ -85,7 +85,7 @@ def _next_run(folder: Path) -> Path:
 
 
 def _unseen(run: RunLayout) -> str:
-    """Return one of the photos that the final evaluation opened first, relative to the digits."""
+    """Return one of the images that the final evaluation opened first, relative to the digits."""
     with run.predictions.open(encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
     return rows[len(rows) // 2]["path"]

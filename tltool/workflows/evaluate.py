@@ -1,4 +1,4 @@
-"""Measure a trained model or an export on labelled photos."""
+"""Evaluate a trained or exported model on labelled images."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from typing import Any
 import numpy as np
 
 from tltool.artifact import is_artifact, load_artifact
+from tltool.data.audit.audit import Audit
 from tltool.data.catalog import Catalog, Item, SplitName
-from tltool.data.split import read_split
-from tltool.data.transcode import read_image_bytes
+from tltool.data.decoding.transcode import read_image_bytes
+from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
-from tltool.evaluation.asserts import check_asserts, checked
-from tltool.evaluation.baselines import baselines
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.gain import gain_of_copies
-from tltool.evaluation.measure import measured
-from tltool.evaluation.refusal import detection_metrics
-from tltool.evaluation.report.advice import photos_seen
-from tltool.evaluation.report.document import Report
-from tltool.evaluation.report.page import write_report
+from tltool.evaluation.metrics.asserts import check_asserts, evaluate_asserts
+from tltool.evaluation.metrics.baselines import compute_baselines
+from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
+from tltool.evaluation.metrics.tta_gain import tta_gain
+from tltool.evaluation.report.advice import describe_train_overlap
+from tltool.evaluation.report.content import Report
+from tltool.evaluation.report.evaluation_report import write_report
+from tltool.evaluation.train_overlap import train_overlap
 from tltool.events import Observer, SilentObserver
-from tltool.inference import Answers, Tta, without_temperature
+from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.asked import check_page
-from tltool.workflows.heats import heat_pictures
-from tltool.workflows.measured_photos import read_photos, scores_of_others
-from tltool.workflows.models import OpenModel, open_model
-from tltool.workflows.trained_on import trained_on
+from tltool.workflows.prediction.heat_maps import heat_map_images
+from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_ood_images
+from tltool.workflows.prediction.model import LoadedModel, load_model
+from tltool.workflows.preflight.arguments import check_page
 
 
 def evaluate(
     model: Path | str,
-    photos: Path | str,
+    data: Path | str,
     *,
     split: SplitName | None = None,
     asserts: Sequence[str] = (),
@@ -46,182 +47,212 @@ def evaluate(
     offline: bool = False,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """Return the metrics document of ``model`` on labelled ``photos``; classes match by name.
+    """Return the metrics document of ``model`` on labelled ``data``; classes are matched by name.
 
-    Whether ``asserts`` hold stands in the document; ``evaluation.asserts.require`` raises. So does
-    ``trained_on``: how many of the photos trained the run or chose its best epoch.
+    The document says under ``asserts`` which conditions are met; ``require_asserts`` of
+    ``evaluation.metrics.asserts`` raises if one is not. It says under ``train_overlap`` how many of
+    the images the run used for training and for validation.
 
     Args:
         model: a run folder or an exported model.
-        photos: one folder per class, train, val and test folders of such, or any other source.
-        split: only the photos that the run put into this part (its split.csv decides, by
-            content); the run's own figures come out again.
+        data: one folder per class, train, val and test folders of such, or any other source.
+        split: only the images of this split of the run (by content, as its split.csv lists them);
+            reproduces the run's own metrics.
         asserts: conditions to check, such as ``accuracy>=0.9`` and ``recall[bees]>=0.85``.
-        strict: check them at the worse end of the 95 % interval.
-        tta: average the probabilities over changed copies of each photo, flips or crops; the
-            document then says under ``tta`` what that gave.
-        report: HTML file to write; it may not exist.
+        strict: check them on the worse bound of the 95 % confidence interval.
+        tta: test-time augmentation: average the probabilities over flips or crops of each image;
+            ``tta`` in the document is then the gain.
+        report: HTML file to write; it must not exist.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means that of the run,
             or square.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives progress and messages.
 
     Raises:
-        UsageError: no such model, ``split`` with a model that is no run or has no such part, or a
-            condition with an unknown metric or class; ``report`` exists or cannot be written.
-        DataError: the photos cannot be used, or have classes that the model does not know.
+        UsageError: there is no such model, or it has no such split; a condition has an unknown
+            metric or class; ``report`` exists or cannot be written.
+        DataError: the images cannot be used, or have classes that the model does not know.
     """
     observer = observer or SilentObserver()
     check_asserts(asserts, strict=strict)
     if report is not None:
         check_page(report)
     observer.on_phase("model", str(model))
-    opened = open_model(Path(model))
-    check_asserts(asserts, opened.class_names)
-    observer.on_phase("audit", str(photos))
-    found, others = read_photos(
-        Path(model), photos, pixels=pixels, offline=offline, observer=observer
+    loaded = load_model(Path(model))
+    check_asserts(asserts, loaded.class_names)
+    observer.on_phase("audit", str(data))
+    audited, ood_images = read_labelled_inputs(
+        Path(model), data, pixels=pixels, offline=offline, observer=observer
     )
-    items: Sequence[Item] = found.catalog.items
-    if split is not None:
-        items = _of_split(items, RunLayout(Path(model)), split)
-    _check_classes(items, opened, observer)
-    catalog = Catalog(found.catalog.root, tuple(items), opened.class_names)
-    observer.on_phase("predict", f"{len(items)} photos")
-    evaluated, plain = _answered(
-        opened, catalog, name=split or str(photos), part=split, tta=tta, observer=observer
+    images = _select_images(audited, loaded, Path(model), split, observer)
+    observer.on_phase("predict", f"{len(images)} images")
+    predictions, without_tta = _predict(
+        loaded, images, name=split or str(data), split=split, tta=tta, observer=observer
     )
-    metrics = {
-        **measured(evaluated),
-        "trained_on": trained_on(items, Path(model)),
-        "baselines": baselines(catalog),
-    }
-    _add_others(metrics, evaluated.ood_scores, others, opened, observer)
-    seen = photos_seen(metrics)
-    if seen:
-        observer.on_message(seen, level="warning")
-    if plain is not None:
-        gain = gain_of_copies(plain, evaluated.probabilities, catalog.labels())
+    metrics = _metrics(predictions, Path(model), observer)
+    if ood_images:
+        _add_ood_metrics(metrics, predictions.ood_scores, ood_images, loaded, observer)
+    if without_tta is not None:
+        gain = tta_gain(without_tta, predictions.probabilities, images.labels())
         metrics["tta"] = {"kind": tta, **gain}
-    metrics["asserts"] = checked(asserts, metrics, strict=strict)
+    metrics["asserts"] = evaluate_asserts(asserts, metrics, strict=strict)
     if report is not None:
-        name, is_run = Path(model).resolve().name, is_artifact(Path(model))
-        heats = heat_pictures(load_artifact(Path(model)), evaluated) if is_run else {}
-        origin = _origin(RunLayout(Path(model))) if is_run else None
-        told = Report(name, evaluated, metrics, issues=found.issues, origin=origin, heats=heats)
-        write_report(report, told)
+        _write_report(report, Path(model), predictions, metrics, audited)
     return metrics
 
 
-def _origin(run: RunLayout) -> dict[str, Any] | None:
-    """Return the manifest of a run; None where it is gone, damaged or of a later version."""
+def _select_images(
+    audited: Audit, loaded: LoadedModel, model: Path, split: SplitName | None, observer: Observer
+) -> Catalog:
+    """Return the images to evaluate on, with the classes of the model."""
+    items: Sequence[Item] = audited.catalog.items
+    if split is not None:
+        items = _items_of_split(items, RunLayout(model), split)
+    _check_classes(items, loaded, observer)
+    return Catalog(audited.catalog.root, tuple(items), loaded.class_names)
+
+
+def _metrics(predictions: LabelledPredictions, model: Path, observer: Observer) -> dict[str, Any]:
+    """Return the metrics with baselines; warn of data leakage."""
+    metrics = {
+        **evaluate_predictions(predictions),
+        "train_overlap": train_overlap(predictions.images.items, model),
+        "baselines": compute_baselines(predictions.images),
+    }
+    leakage = describe_train_overlap(metrics)
+    if leakage:
+        observer.on_message(leakage, level="warning")
+    return metrics
+
+
+def _write_report(
+    path: Path,
+    model: Path,
+    predictions: LabelledPredictions,
+    metrics: dict[str, Any],
+    audited: Audit,
+) -> None:
+    is_run = is_artifact(model)
+    report = Report(
+        model.resolve().name,
+        predictions,
+        metrics,
+        issues=audited.issues,
+        manifest=_manifest(RunLayout(model)) if is_run else None,
+        heat_maps=heat_map_images(load_artifact(model), predictions) if is_run else {},
+    )
+    write_report(path, report)
+
+
+def _manifest(run: RunLayout) -> dict[str, Any] | None:
+    """Return the manifest of a run; None if it is missing, damaged or of a later version."""
     try:
-        return read_manifest(run.manifest)
+        return read_manifest(run.manifest).to_json()
     except DataError:
         return None
 
 
-def _add_others(
+def _add_ood_metrics(
     metrics: dict[str, Any],
-    known: np.ndarray | None,
-    others: Sequence[Path],
-    opened: OpenModel,
+    in_distribution_scores: np.ndarray | None,
+    ood_images: Sequence[Path],
+    loaded: LoadedModel,
     observer: Observer,
 ) -> None:
-    """Measure how well photos of no class are refused, where there are any."""
-    if not others:
-        return
-    if known is not None:
-        scores = scores_of_others(opened, others)
-        metrics["refusal"]["other"] = detection_metrics(known, scores)
+    """Add how well out-of-distribution images are detected, if the model has an OOD detector."""
+    if in_distribution_scores is not None:
+        ood_scores = scores_of_ood_images(loaded, ood_images)
+        metrics["selective"]["ood"] = ood_detection_metrics(in_distribution_scores, ood_scores)
     observer.on_message(
-        f"{len(others):,} photos of no class (data.other of the run) are no part of the accuracy"
+        f"{len(ood_images):,} out-of-distribution images (data.ood_images of the run) are not part "
+        "of the accuracy"
     )
 
 
-def _of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[Item]:
+def _items_of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[Item]:
     if not run.split.is_file():
         raise UsageError(
             f"--split needs a run folder; '{run.folder}' has no {run.split.name}",
-            hint="leave --split out, or give the folder of the run",
+            hint="omit --split, or give the folder of the run",
         )
     rows = [row for row in read_split(run.split) if row.split == split]
     if not rows:
         raise UsageError(
-            f"the run '{run.folder}' has no {split} part",
-            hint="leave --split out, or train with --test FOLDER or --set data.test_fraction=0.2",
+            f"the run '{run.folder}' has no {split} set",
+            hint="omit --split, or train with --test FOLDER or --set data.test_fraction=0.2",
         )
     by_content: dict[str, list[Item]] = {}
     for item in items:
         by_content.setdefault(item.sha256, []).append(item)
-    found = [_nearest(row.path, by_content.get(row.sha256, [])) for row in rows]
-    if None in found:
+    matches = [_nearest(row.path, by_content.get(row.sha256, [])) for row in rows]
+    if None in matches:
         raise DataError(
-            f"{found.count(None)} of the {len(rows)} photos of the {split} part are not in the "
-            "folder given",
-            hint="give the folder that the run was trained on",
+            f"{matches.count(None)} of the {len(rows)} images of the {split} set are not in the "
+            "data given",
+            hint="give the data that the run was trained on",
         )
-    return [item for item in found if item is not None]
+    return [item for item in matches if item is not None]
 
 
 def _nearest(path: Path, same_content: Sequence[Item]) -> Item | None:
     """Return the item at ``path`` among those with the same content, or else the first."""
-    ending = [item for item in same_content if item.path.parts[-len(path.parts) :] == path.parts]
-    return next(iter([*ending, *same_content]), None)
+    same_path = [item for item in same_content if item.path.parts[-len(path.parts) :] == path.parts]
+    return next(iter([*same_path, *same_content]), None)
 
 
-def _check_classes(items: Sequence[Item], opened: OpenModel, observer: Observer) -> None:
-    """Compare the names of the classes; say which ones the photos do not show."""
-    known = set(opened.class_names)
-    found = {item.label for item in items}
-    missing = [name for name in opened.class_names if name not in found]
-    if found - known:
-        unknown = sorted(found - known)
-        without = f"; there are no photos of {', '.join(missing)}" if missing else ""
+def _check_classes(items: Sequence[Item], loaded: LoadedModel, observer: Observer) -> None:
+    """Raise for classes that the model does not know; warn of classes without images."""
+    known = set(loaded.class_names)
+    present = {item.label for item in items}
+    missing = [name for name in loaded.class_names if name not in present]
+    if present - known:
+        unknown = sorted(present - known)
+        without = f"; there are no images of {', '.join(missing)}" if missing else ""
         raise DataError(
             f"the model does not know the class{'es' if len(unknown) > 1 else ''} "
-            f"{', '.join(unknown)}; it knows {', '.join(opened.class_names)}{without}",
-            hint="rename the folders to the model's class names, or leave these photos out",
+            f"{', '.join(unknown)}; it knows {', '.join(loaded.class_names)}{without}",
+            hint="rename the folders to the model's class names, or leave these images out",
         )
-    if len(found) == 1:
+    if len(present) == 1:
         observer.on_message(
-            f"all photos are of one class, {min(found)}: how often the model names it wrongly on "
-            "others cannot be told",
+            f"all images are of one class, {min(present)}: its false positives cannot be measured",
             level="warning",
         )
     elif missing:
-        observer.on_message(f"no photos of {', '.join(missing)}: not measured", level="warning")
+        observer.on_message(f"no images of {', '.join(missing)}: not evaluated", level="warning")
 
 
-def _answered(
-    opened: OpenModel,
-    photos: Catalog,
+def _predict(
+    loaded: LoadedModel,
+    images: Catalog,
     *,
     name: str,
-    part: SplitName | None,
+    split: SplitName | None,
     tta: Tta,
     observer: Observer,
-) -> tuple[Evaluated, np.ndarray | None]:
-    """Return the answers, and the probabilities without changed copies where there are any."""
-    given: list[Answers] = []
-    for start in range(0, len(photos), opened.batch_size):
-        batch = photos.items[start : start + opened.batch_size]
-        given.append(opened.answer([read_image_bytes(item.path) for item in batch], tta=tta))
-        observer.on_progress(start + len(batch), len(photos))
-    answers = np.concatenate([answer.probabilities for answer in given])
-    plain = _joined([answer.plain for answer in given])
-    evaluated = Evaluated(
+) -> tuple[LabelledPredictions, np.ndarray | None]:
+    """Return the predictions, and with test-time augmentation the probabilities without it."""
+    batches: list[Predictions] = []
+    for start in range(0, len(images), loaded.batch_size):
+        items = images.items[start : start + loaded.batch_size]
+        batches.append(loaded.predict([read_image_bytes(item.path) for item in items], tta=tta))
+        observer.on_progress(start + len(items), len(images))
+    probabilities = np.concatenate([batch.probabilities for batch in batches])
+    without_tta = _concatenate([batch.without_tta for batch in batches])
+    predictions = LabelledPredictions(
         name,
-        photos,
-        answers,
-        # an average over copies has no temperature that could be taken out of it
-        without_temperature(answers if plain is None else plain, opened.temperature),
-        _joined([answer.ood_scores for answer in given]),
-        part,
+        images,
+        probabilities,
+        # the temperature can only be undone for a single prediction, not for an average
+        without_temperature(
+            probabilities if without_tta is None else without_tta, loaded.temperature
+        ),
+        _concatenate([batch.ood_scores for batch in batches]),
+        split,
     )
-    return evaluated, plain
+    return predictions, without_tta
 
 
-def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if there else None
+def _concatenate(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None

@@ -1,4 +1,4 @@
-"""Show where in photos a model finds what speaks for a class, one picture per photo."""
+"""Explain predictions: one picture per image with a heat map of the evidence for a class."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tltool.data.decode import decode_image
+from tltool.data.decoding.decode import decode_image
 from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
-from tltool.evaluation.explain import TITLES, Method
-from tltool.evaluation.overlay import side_by_side
+from tltool.evaluation.explain.overlay import side_by_side
+from tltool.evaluation.explain.saliency import TITLES, Method
 from tltool.events import Observer, SilentObserver
-from tltool.workflows.given import Given, find_given
-from tltool.workflows.looking import Looked, Looking, open_looking
+from tltool.workflows.prediction.explainer import ExplainableModel, Explanation, load_explainable
+from tltool.workflows.prediction.inputs import InputImage, list_inputs
 
-_TOGETHER = 8  # photos read and explained at a time
-_LONGEST = 200  # bytes of a name; 255 is what a file may have, with method and number
+_BATCH = 8  # images that are read and explained together
+_MAX_STEM_BYTES = 200  # a file name may have 255, with method and number
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What was made of one file.
+class ImageExplanation:
+    """The explanation of one image.
 
     Attributes:
-        path: the file, or its place in an archive or table.
-        error: why there is no picture; None when there is one.
-        predicted: class that the model names; empty with an error.
+        path: the file, or its name in an archive or table.
+        error: why there is no picture; None if there is one.
+        predicted: the predicted class; empty with an error.
         confidence: its probability.
-        explained: class that the picture explains.
+        explained: the class that the heat map explains.
         probability: its probability.
-        is_known: whether the photo is like those that the model has learned from; None with an
-            error, or when the model cannot tell.
-        ood_score: how unlike them it is: above 1 it is not known. None as ``is_known`` is.
-        evidence: whether anything in the photo speaks for that class; without, the map is empty.
+        is_known: whether the image is in-distribution (similar to the training images); None with
+            an error, or if the model has no OOD detector.
+        ood_score: OOD score; above 1 the image is out-of-distribution. None like ``is_known``.
+        evidence: whether the image has evidence for the explained class; if not, the heat map is
+            empty.
         picture: the file written.
     """
 
@@ -57,51 +58,51 @@ def explain(
     model: Path | str,
     images: Sequence[Path | str],
     *,
-    to: Path = Path("explanations"),
+    out: Path = Path("explanations"),
     method: Method = "grad-cam",
     class_name: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
-) -> list[Explained]:
-    """Write one picture per photo into ``to``: the photo, and beside it the heat map over it.
+) -> list[ImageExplanation]:
+    """Write one picture per image into ``out``: the image, and the image with its heat map.
 
-    A file that cannot be read or decoded gets an entry with an error; the others are explained. A
-    file that exists is never replaced: the new one's name gets a number.
+    A file that cannot be read or decoded gets an entry with an error; the others are explained. No
+    existing file is replaced: a new one gets a number.
 
     Args:
         model: a run folder, or an export to the format keras, or saved_model for grad-cam.
-        images: photos, folders and other sources; labels are not looked at.
-        to: folder of the pictures; made if absent.
+        images: images, folders and other sources; labels are ignored.
+        out: folder of the pictures; created if absent.
         method: see ``Explainer``.
-        class_name: the class to explain; by default, for each photo, the one that the model names.
+        class_name: the class to explain; by default the predicted class of each image.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives progress events.
 
     Raises:
-        UsageError: the model, the class or ``to`` cannot be used.
+        UsageError: the model, the class or ``out`` cannot be used.
         DataError: there are no images, or the model cannot be read.
-        GateError: the model answers with numbers that are not finite.
-        EnvironmentProblem: ``to`` cannot be written.
+        GateError: the model returns numbers that are not finite.
+        EnvironmentProblem: ``out`` cannot be written.
     """
     observer = observer or SilentObserver()
-    files = find_given(images, pixels=pixels, offline=offline, observer=observer)
+    inputs = list_inputs(images, pixels=pixels, offline=offline, observer=observer)
     observer.on_phase("model", str(model))
-    looking = open_looking(Path(model), method)
-    wanted = _number_of(class_name, looking.class_names)
-    pictures = _Pictures(looking, method, _made(to))
-    observer.on_phase("explain", f"{len(files)} file{'s' if len(files) > 1 else ''}, {method}")
-    done: list[Explained] = []
-    for start in range(0, len(files), _TOGETHER):
-        for one in _explained(files[start : start + _TOGETHER], looking, wanted, pictures):
-            done.append(one)
-            observer.on_progress(len(done), len(files))
-    return done
+    explainable = load_explainable(Path(model), method)
+    class_id = _class_id(class_name, explainable.class_names)
+    writer = _PictureWriter(explainable, method, _create(out))
+    observer.on_phase("explain", f"{len(inputs)} image{'s' if len(inputs) > 1 else ''}, {method}")
+    explanations: list[ImageExplanation] = []
+    for start in range(0, len(inputs), _BATCH):
+        for one in _explain_batch(inputs[start : start + _BATCH], explainable, class_id, writer):
+            explanations.append(one)
+            observer.on_progress(len(explanations), len(inputs))
+    return explanations
 
 
-def _number_of(name: str | None, names: Sequence[str]) -> int:
-    """Return the number of a class; -1 for the one that the model names.
+def _class_id(name: str | None, names: Sequence[str]) -> int:
+    """Return the id of a class; -1 for the predicted class.
 
     Raises:
         UsageError: the model has no such class.
@@ -110,77 +111,83 @@ def _number_of(name: str | None, names: Sequence[str]) -> int:
         return -1
     if name not in names:
         raise UsageError(
-            f"the model knows no class '{name}'.{did_you_mean(name, names)}",
-            hint=f"it knows {', '.join(names)}",
+            f"the model has no class '{name}'.{did_you_mean(name, names)}",
+            hint=f"its classes are {', '.join(names)}",
         )
     return names.index(name)
 
 
-def _made(folder: Path) -> Path:
+def _create(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise UsageError(f"'{folder}' is a file", hint="give a folder with --to") from None
+        raise UsageError(f"'{folder}' is a file", hint="give a folder with --out") from None
     except OSError as error:
         raise EnvironmentProblem(
-            f"the folder '{folder}' cannot be made: {error.strerror}",
-            hint="choose a folder that you may write to with --to",
+            f"the folder '{folder}' cannot be created: {error.strerror}",
+            hint="give a folder with write permission with --out",
         ) from None
     return folder
 
 
-def _explained(
-    files: Sequence[Given], looking: Looking, wanted: int, pictures: _Pictures
-) -> Iterator[Explained]:
-    contents = [file.content() for file in files]
+def _explain_batch(
+    inputs: Sequence[InputImage],
+    explainable: ExplainableModel,
+    class_id: int,
+    writer: _PictureWriter,
+) -> Iterator[ImageExplanation]:
+    contents = [one.content() for one in inputs]
     readable = [content for content in contents if isinstance(content, bytes)]
-    looked = looking.look(readable, wanted) if readable else None
+    explanation = explainable.explain(readable, class_id) if readable else None
     rows = itertools.count()
-    for file, content in zip(files, contents, strict=True):
-        if isinstance(content, str) or looked is None:
-            yield Explained(file.shown, str(content))
-        elif not looked.answers.ok[row := next(rows)]:
-            yield Explained(file.shown, "not an image, damaged or truncated")
+    for one, content in zip(inputs, contents, strict=True):
+        if isinstance(content, str) or explanation is None:
+            yield ImageExplanation(one.shown, str(content))
+        elif not explanation.predictions.ok[row := next(rows)]:
+            yield ImageExplanation(one.shown, "not an image, damaged or truncated")
         else:
-            yield pictures.write(file.shown, content, looked, row)
+            yield writer.write(one.shown, content, explanation, row)
 
 
-class _Pictures:
-    """Writes one picture per photo."""
+class _PictureWriter:
+    """Writes one picture per image."""
 
-    def __init__(self, looking: Looking, method: Method, folder: Path) -> None:
-        self._looking, self._method, self._folder = looking, method, folder
+    def __init__(self, explainable: ExplainableModel, method: Method, folder: Path) -> None:
+        self._explainable, self._method, self._folder = explainable, method, folder
 
-    def write(self, shown: Path, content: bytes, looked: Looked, row: int) -> Explained:
-        """Write the picture of one photo and return what it says."""
-        names, answers = self._looking.class_names, looked.answers
-        probabilities, heat = answers.probabilities[row], looked.maps[row]
-        predicted, explained = int(probabilities.argmax()), int(looked.classes[row])
-        found = Explained(
+    def write(
+        self, shown: Path, content: bytes, explanation: Explanation, row: int
+    ) -> ImageExplanation:
+        """Write the picture of one image and return its explanation."""
+        names, predictions = self._explainable.class_names, explanation.predictions
+        probabilities, heat_map = predictions.probabilities[row], explanation.heat_maps[row]
+        predicted, explained = int(probabilities.argmax()), int(explanation.classes[row])
+        known, scores = predictions.is_known, predictions.ood_scores
+        result = ImageExplanation(
             shown,
             None,
             predicted=names[predicted],
             confidence=float(probabilities[predicted]),
             explained=names[explained],
             probability=float(probabilities[explained]),
-            is_known=None if answers.is_known is None else bool(answers.is_known[row]),
-            ood_score=None if answers.ood_scores is None else float(answers.ood_scores[row]),
-            evidence=bool(heat.any()),
+            is_known=None if known is None else bool(known[row]),
+            ood_score=None if scores is None else float(scores[row]),
+            evidence=bool(heat_map.any()),
         )
         picture = side_by_side(
             decode_image(tf.constant(content)).numpy(),
-            heat,
-            self._looking.decode,
-            title=f"{_named(found)}  ·  {shown.name}",
-            subtitle=_told(found, self._method),
+            heat_map,
+            self._explainable.decode,
+            title=f"{_title(result)}  ·  {shown.name}",
+            subtitle=_subtitle(result, self._method),
         )
         encoded = io.BytesIO()
         picture.save(encoded, "PNG")
-        return replace(found, picture=self._keep(shown, encoded.getvalue()))
+        return replace(result, picture=self._save(shown, encoded.getvalue()))
 
-    def _keep(self, shown: Path, png: bytes) -> Path:
-        """Write a new file; what is there already stays as it is."""
-        stem = os.fsencode(shown.stem)[:_LONGEST].decode(errors="ignore")
+    def _save(self, shown: Path, png: bytes) -> Path:
+        """Write a new file; existing files are kept."""
+        stem = os.fsencode(shown.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
         name, number = f"{stem}-{self._method}", 1
         while True:
             path = self._folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
@@ -192,20 +199,20 @@ class _Pictures:
             except PermissionError:
                 raise EnvironmentProblem(
                     f"the folder '{self._folder}' cannot be written: permission denied",
-                    hint="choose a folder that you may write to with --to",
+                    hint="give a folder with write permission with --out",
                 ) from None
             else:
                 return path
 
 
-def _named(found: Explained) -> str:
-    nearest = f"{found.predicted} {found.confidence:.2f}"
-    return f"unknown (nearest: {nearest})" if found.is_known is False else nearest
+def _title(result: ImageExplanation) -> str:
+    nearest = f"{result.predicted} {result.confidence:.2f}"
+    return f"unknown (nearest: {nearest})" if result.is_known is False else nearest
 
 
-def _told(found: Explained, method: Method) -> str:
-    if not found.evidence:
-        return f"{TITLES[method]}: nothing in the photo speaks for {found.explained}"
-    if found.explained == found.predicted:
-        return f"{TITLES[method]}: what speaks for {found.explained}"
-    return f"{TITLES[method]}: what speaks for {found.explained} ({found.probability:.2f})"
+def _subtitle(result: ImageExplanation, method: Method) -> str:
+    if not result.evidence:
+        return f"{TITLES[method]}: no evidence for {result.explained}"
+    if result.explained == result.predicted:
+        return f"{TITLES[method]}: evidence for {result.explained}"
+    return f"{TITLES[method]}: evidence for {result.explained} ({result.probability:.2f})"

@@ -1,4 +1,4 @@
-"""Export a trained run to one format or several, each proved equal before any of them exists."""
+"""Export a trained run to one or several formats; all pass the acceptance gate or none appears."""
 
 from __future__ import annotations
 
@@ -13,42 +13,52 @@ import numpy as np
 from tltool.artifact import Artifact, is_artifact, load_artifact
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.export.check import check_export
+from tltool.export.acceptance import (
+    COLUMNS,
+    FormatComparison,
+    GateSamples,
+    compare_format,
+    raise_gate_failures,
+)
 from tltool.export.convert import write_converted
-from tltool.export.disk import check_space, disk_problems_explained
-from tltool.export.formats import ExportFormat, chosen_formats
-from tltool.export.fresh import FreshProcess
-from tltool.export.gate import COLUMNS, Figures, Photos, measure, refuse_any
+from tltool.export.disk import check_space, explain_disk_errors
+from tltool.export.export_formats import ExportFormat, parse_formats
+from tltool.export.exported_model import version_folder
+from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, Golden
-from tltool.export.load import version_folder
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model
 from tltool.export.seal import write_seal
+from tltool.export.verify import verify_export
 from tltool.export.versions import check_base, check_unused, prune, publish, staging
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
 from tltool.runs.layout import MODEL_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
-from tltool.workflows.deliver import Sample, contents_of, sample_of
-from tltool.workflows.export_photos import ExportPhotos, find_photos
+from tltool.workflows.export_samples.parity_samples import (
+    ParitySamples,
+    export_contents,
+    make_parity_samples,
+)
+from tltool.workflows.export_samples.run_images import RunImages, load_run_images
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was exported.
+    """The exported formats.
 
     Attributes:
         folders: the version folder of each format.
-        figures: how each compares with the trained model, in the same order.
+        comparisons: how each format compares with the trained model, in the same order.
         pruned: old versions that were removed.
     """
 
     folders: Sequence[Path]
-    figures: Sequence[Figures]
+    comparisons: Sequence[FormatComparison]
     pruned: Sequence[Path]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
-        pairs = zip(self.folders, self.figures, strict=True)
+        pairs = zip(self.folders, self.comparisons, strict=True)
         return {
             "exports": [{"path": str(folder), **one.to_json()} for folder, one in pairs],
             "pruned": [str(folder) for folder in self.pruned],
@@ -57,7 +67,7 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class _Staged:
-    known: ExportFormat
+    export_format: ExportFormat
     base_dir: Path
     folder: Path
 
@@ -66,152 +76,148 @@ def export(
     run: Path | str,
     formats: str = "saved_model",
     *,
-    to: Path = Path("saved_models"),
+    out: Path = Path("saved_models"),
     version: int | None = None,
     max_drop: float = 0.01,
     keep: int | None = None,
     data: Path | str | None = None,
     observer: Observer | None = None,
 ) -> ExportResult:
-    """Write <to>/<name>/<version>/, or <to>/<name>-<format>/<version>/ for other formats.
+    """Write <out>/<name>/<version>/, or <out>/<name>-<format>/<version>/ for other formats.
 
-    Every format answers the run's validation photos in a fresh process with its own runtime; all
-    of them pass, or nothing appears.
+    Every format predicts the run's validation images in a fresh process with its own runtime. If
+    one format fails the gate, nothing is exported.
 
     Args:
-        run: the folder of a finished run, or the model.keras in it.
-        formats: names of ``tltool.export.formats``, separated by commas.
-        to: the folder of the models.
-        version: of every format; by default each one's next.
-        max_drop: largest drop of the accuracy on the validation part.
-        keep: how many versions stay; by default all.
-        data: where the photos are, when they moved.
-        observer: told about the progress.
+        run: the folder of a finished run, or its model.keras.
+        formats: names of ``tltool.export.export_formats``, separated by commas.
+        out: the folder of the models.
+        version: version number of every format; by default the next free one of each.
+        max_drop: largest drop in validation accuracy allowed.
+        keep: how many versions to keep; by default all.
+        data: the new location of the run's images, or other images of the same classes.
+        observer: receives progress events.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
     observer = observer or SilentObserver()
-    wanted = chosen_formats(formats)
+    requested = parse_formats(formats)
     run = _checked_run(Path(run))
     observer.on_phase("model", str(run))
     artifact = load_artifact(run)
     name = artifact.description.name
-    for known in wanted:
-        check_base(to / known.folder(name))
+    base_dirs = [out / one.folder(name) for one in requested]
+    for base_dir in base_dirs:
+        check_base(base_dir)
         if version is not None:
-            check_unused(to / known.folder(name), version)
+            check_unused(base_dir, version)
     with ExitStack() as stack:
-        with disk_problems_explained(to):
-            staged = [_staged(known, to / known.folder(name), stack) for known in wanted]
-        observer.on_phase("photos")
-        calibrate = _calibrates(wanted)
-        found = find_photos(RunLayout(run), artifact.description, data, calibrate=calibrate)
-        _tell_calibration(found, observer)
-        observer.on_phase("reference", f"{len(found.images)} photos")
-        sample = sample_of(artifact, found.images)
-        contents = _contents(RunLayout(run), artifact, sample.golden)
+        with explain_disk_errors(out):
+            staged = [
+                _Staged(one, base_dir, stack.enter_context(staging(base_dir)))
+                for one, base_dir in zip(requested, base_dirs, strict=True)
+            ]
+        observer.on_phase("images")
+        calibrate = any(one.name == "litert-int8" for one in requested)
+        images = load_run_images(RunLayout(run), artifact.description, data, calibrate=calibrate)
+        if images.calibration is not None:
+            observer.on_message(f"8-bit ranges from {len(images.calibration)} training images")
+        observer.on_phase("reference", f"{len(images.images)} images")
+        samples = make_parity_samples(artifact, images.images)
+        contents = _contents(RunLayout(run), artifact, samples.golden)
         check_shapes(contents)
-        with disk_problems_explained(to):
-            figures = [
-                _made(one, contents, sample, found, max_drop=max_drop, observer=observer)
+        with explain_disk_errors(out):
+            comparisons = [
+                _export_format(one, contents, samples, images, max_drop=max_drop, observer=observer)
                 for one in staged
             ]
-            if any(one.problems for one in figures):
-                observer.on_table("Parity", COLUMNS, [one.row() for one in figures])
-            refuse_any(figures)
-            folders, pruned = _published(staged, version, keep)
-    return ExportResult(folders, figures, pruned)
+            if any(one.gate_failures for one in comparisons):
+                observer.on_table("Parity", COLUMNS, [one.row() for one in comparisons])
+            raise_gate_failures(comparisons)
+            folders, pruned = _publish(staged, version, keep)
+    return ExportResult(folders, comparisons, pruned)
 
 
-def _published(
+def _publish(
     staged: Sequence[_Staged], version: int | None, keep: int | None
 ) -> tuple[list[Path], list[Path]]:
     """Return the version folders of all formats, and the old ones that were removed."""
     folders = [publish(one.folder, one.base_dir, version) for one in staged]
     pruned = [
-        gone
+        removed
         for one, folder in zip(staged, folders, strict=True)
-        for gone in (prune(one.base_dir, keep, never=folder) if keep else ())
+        for removed in (prune(one.base_dir, keep, never=folder) if keep else ())
     ]
     return folders, pruned
 
 
 def check(path: Path | str, *, observer: Observer | None = None) -> dict[str, Any]:
-    """Prove an existing export again from its own golden set; see ``check_export``."""
+    """Verify an existing export; see ``verify_export``."""
     observer = observer or SilentObserver()
     observer.on_phase("check", str(path))
-    return check_export(Path(path))
+    return verify_export(Path(path))
 
 
 def _checked_run(path: Path) -> Path:
-    """Return the folder of the run that ``path`` names: itself, or the model in it."""
+    """Return the folder of the run: ``path`` itself, or the folder of its model file."""
     if not path.exists():
         raise UsageError(
             f"there is no run '{path}'",
-            hint="give the folder of a run; `tltool runs list` has them",
+            hint="give the folder of a run; `tltool runs list` shows them",
         )
     run = path.parent if path.name == MODEL_FILE else path
     if is_artifact(run):
         return run
     if version_folder(path) is not None:
         raise DataError(
-            f"'{path}' is an export; other formats are made of the run that it came from",
-            hint="give that run's folder; `tltool runs list` has them",
+            f"'{path}' is an export; other formats are exported from its run",
+            hint="give the folder of the run; `tltool runs list` shows them",
         )
     raise DataError(
-        f"'{path}' holds no trained model to export",
+        f"'{path}' contains no trained model",
         hint="give the folder of a finished run; `tltool runs resume RUN` finishes one",
     )
 
 
-def _calibrates(formats: Sequence[ExportFormat]) -> bool:
-    return any(known.name == "litert-int8" for known in formats)
-
-
-def _tell_calibration(photos: ExportPhotos, observer: Observer) -> None:
-    if photos.calibration is not None:
-        observer.on_message(f"8-bit ranges from {len(photos.calibration)} training photos")
-
-
 def _contents(run: RunLayout, artifact: Artifact, golden: Golden) -> Contents:
-    facts = {**read_manifest(run.manifest), "run": run.folder.resolve().name, **versions()}
-    return contents_of(artifact, golden, recipe=load_recipe(str(run.recipe)), facts=facts)
+    manifest = read_manifest(run.manifest).to_json()
+    facts = {**manifest, "run": run.folder.resolve().name, **versions()}
+    return export_contents(artifact, golden, recipe=load_recipe(str(run.recipe)), facts=facts)
 
 
-def _staged(known: ExportFormat, base_dir: Path, stack: ExitStack) -> _Staged:
-    return _Staged(known, base_dir, stack.enter_context(staging(base_dir)))
-
-
-def _made(
+def _export_format(
     staged: _Staged,
     contents: Contents,
-    sample: Sample,
-    found: ExportPhotos,
+    samples: ParitySamples,
+    images: RunImages,
     *,
     max_drop: float,
     observer: Observer,
-) -> Figures:
-    """Write one format into its staging folder, run it, and seal it."""
-    known, folder = staged.known, staged.folder
-    observer.on_phase(known.name)
-    labels = np.full(len(sample.images), -1, np.int64)
-    labels[: len(found.labels)] = found.labels  # golden copies of large photos stand behind
-    photos = Photos(
-        sample.images, sample.arrays, labels, sample.expected, ood_scores=sample.ood_scores
+) -> FormatComparison:
+    """Write one format into its staging folder, compare it with the trained model, and seal it."""
+    export_format, folder = staged.export_format, staged.folder
+    observer.on_phase(export_format.name)
+    labels = np.full(len(samples.images), -1, np.int64)
+    labels[: len(images.labels)] = images.labels  # smaller copies of golden images follow
+    gate_samples = GateSamples(
+        samples.images, samples.arrays, labels, samples.expected, ood_scores=samples.ood_scores
     )
-    with FreshProcess(known.runtime) as child:
-        if known.name == "saved_model":
+    is_saved_model = export_format.name == "saved_model"
+    with FreshProcess(export_format.runtime) as child:
+        if is_saved_model:
             write_saved_model(contents, folder, staged.base_dir)
         else:
-            _write_converted(staged, contents, found.calibration)
-        figures = measure(folder, known, photos, max_drop=max_drop, child=child)
-    if known.name != "saved_model":
-        positions = [sample.images.index(image) for image in sample.golden.images]
-        own = Golden(sample.golden.images, figures.answers[positions])
-        (folder / "assets" / GOLDEN_ASSET).write_bytes(own.to_bytes())
-    write_seal(folder, {"format": known.name, "gate": figures.to_json()})
-    return figures
+            _write_converted(staged, contents, images.calibration)
+        comparison = compare_format(
+            folder, export_format, gate_samples, max_drop=max_drop, child=child
+        )
+    if not is_saved_model:
+        positions = [samples.images.index(image) for image in samples.golden.images]
+        golden = Golden(samples.golden.images, comparison.probabilities[positions])
+        (folder / "assets" / GOLDEN_ASSET).write_bytes(golden.to_bytes())
+    write_seal(folder, {"format": export_format.name, "gate": comparison.to_json()})
+    return comparison
 
 
 def _write_converted(staged: _Staged, contents: Contents, calibration: np.ndarray | None) -> None:
@@ -221,8 +227,8 @@ def _write_converted(staged: _Staged, contents: Contents, calibration: np.ndarra
     for name, document in contents.documents().items():
         (assets / name).write_bytes(document)
     write_converted(
-        staged.folder / staged.known.file,
-        staged.known,
+        staged.folder / staged.export_format.file,
+        staged.export_format,
         contents.model,
         temperature=contents.temperature,
         calibration=calibration,

@@ -5,44 +5,39 @@ from __future__ import annotations
 import csv
 import datetime
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from tltool.evaluation.rate_plot import plot_rates
+from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import Observer
-from tltool.models.backbones import get_backbone
 from tltool.recipe.schema import Recipe
-from tltool.recipe.source_text import anchored
-from tltool.runs.environment import environment
 from tltool.runs.layout import RunLayout, create_run
-from tltool.training.distribute import Device
-from tltool.training.optimizers import Group
-from tltool.training.plan import PhaseData, PhasePlan
-from tltool.training.precision import Precision
-from tltool.training.range_test import LIVE_STEPS, STEPS, RangeTest, range_test
-from tltool.workflows.learn import Learning
-from tltool.workflows.prepare import (
-    build,
-    find_weights,
-    note_weights,
-    open_data,
-    prepare_learning,
-    weights_told,
+from tltool.runs.run_options import RunOptions
+from tltool.training.checkpoint import TrainingState
+from tltool.training.lr_range_test import LIVE_STEPS, STEPS, RangeTest, range_test
+from tltool.workflows.preflight.run import check_training
+from tltool.workflows.resolve.run_spec import RunSpec
+from tltool.workflows.training_run.class_balance import balance_classes
+from tltool.workflows.training_run.context import RunContext, prepare_machine
+from tltool.workflows.training_run.features import extract_features
+from tltool.workflows.training_run.lifecycle import absolute, new_manifest
+from tltool.workflows.training_run.phases import (
+    Phase,
+    finetune_phase,
+    fit_probe,
+    head_phase,
+    load_state,
 )
-from tltool.workflows.recipes import check_recipe
-from tltool.workflows.session import Arguments, Session, prepare_machine
-from tltool.workflows.unpack import first_trained_stage
+from tltool.workflows.training_run.setup import build_network, fetch_weights, open_dataset
 
 TABLE, PLOT = "learning_rates.csv", "learning_rates.png"
 _WORK = ".tltool-work"  # inside the folder of the result, gone at the end
 
 
 @dataclass(frozen=True)
-class FoundRates:
+class LRRangeResult:
     """What the range tests say.
 
     Attributes:
@@ -68,113 +63,83 @@ class FoundRates:
         return {"folder": str(self.folder), "phases": phases}
 
 
-@dataclass
-class RateFinding(Learning):
-    """Learning in which each phase is only tried."""
-
-    tests: dict[str, RangeTest] = field(default_factory=dict)
-
-    def _train(
-        self,
-        network: keras.Model,
-        groups: list[Group],
-        plan: PhasePlan,
-        data: Callable[..., PhaseData],
-        *,
-        precision: Precision,
-        changing: Sequence[keras.Variable],
-    ) -> None:
-        session = self.session
-        live = session.recipe.train.cache.mode == "off"
-        steps = LIVE_STEPS if live else STEPS
-        if live:
-            session.observer.on_message(
-                f"nothing is cached: up to {steps} rates, each a step of training through the "
-                "whole network"
-            )
-        with session.phase(plan.name, "learning rates from 1e-6 to 10"):
-            self.tests[plan.name] = range_test(
-                network,
-                groups,
-                plan,
-                data(batch_size=self.train.batch_size, sampler=self.balance.sampler),
-                strategy=session.machine.strategy,
-                precision=precision,
-                observer=session.observer,
-                steps=steps,
-            )
-
-
-def find_rates(
-    photos: Path | str,
-    *,
-    recipe: Recipe,
-    out: Path | None = None,
-    weights: Path | None = None,
-    offline: bool = False,
-    device: Device = "auto",
-    observer: Observer,
-) -> FoundRates:
-    """Suggest a learning rate for each phase of ``recipe``. Nothing is trained for good.
+def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observer) -> LRRangeResult:
+    """Suggest a learning rate for each phase. Nothing that is trained is kept.
 
     Args:
-        photos: any source that `finetune` takes.
-        recipe: what would be done.
-        out: folder of the table and the plot, absent or empty; by default
-            runs/<name>-find-lr-<UTC>.
-        weights: a file of pretrained weights.
-        offline: open no network connection.
-        device: auto, cpu or gpu.
-        observer: told about everything on the way.
+        spec: what would be done.
+        options: what it would be called with; ``out`` is the folder of the table and the plot, by
+            default runs/<name>-find-lr-<UTC>.
+        observer: receives everything that is reported.
 
     Raises:
         UsageError, DataError, EnvironmentProblem: as `finetune`.
     """
-    check_recipe(recipe, weights)
-    recipe = _cached(recipe)
-    machine = prepare_machine(recipe, device)
+    check_training(spec, options)
+    spec = replace(spec, recipe=_with_cache(spec))
+    machine = prepare_machine(spec.recipe, options.device)
     now = datetime.datetime.now(datetime.UTC)
-    folder = create_run(out, f"{recipe.name}-find-lr", now=now).folder
+    folder = create_run(options.out, f"{spec.recipe.name}-find-lr", now=now).folder
     work = RunLayout(folder / _WORK)
     work.folder.mkdir()
     finished = False
     try:
-        backbone = get_backbone(recipe.model.backbone)
-        session = Session(recipe, backbone, work, machine, observer, dict(environment()))
-        observer.on_message(machine.told)
-        where = Arguments(anchored(photos), None, folder, weights, device, False, ())
-        tests = _tested(session, where, offline=offline)
-        present = {
-            "head": recipe.train.head.learning_rate,
-            "finetune": recipe.train.finetune.learning_rate,
-        }
+        options = absolute(options)
+        manifest = new_manifest(spec, options, now=now)
+        observer.on_message(machine.summary)
+        tests = _test_phases(RunContext(spec, options, work, machine, observer, manifest))
+        train = spec.recipe.train
+        present = {"head": train.head.learning_rate, "finetune": train.finetune.learning_rate}
         _write_table(folder / TABLE, tests)
-        plot_rates(folder / PLOT, tests, present)
+        plot_range_tests(folder / PLOT, tests, present)
         finished = True
     finally:
         shutil.rmtree(work.folder if finished else folder, ignore_errors=True)
-    return FoundRates(folder, tests, present)
+    return LRRangeResult(folder, tests, present)
 
 
-def _cached(recipe: Recipe) -> Recipe:
+def _with_cache(spec: RunSpec) -> Recipe:
     """Return the recipe with cached features wherever a part of the backbone stays frozen."""
-    backbone = get_backbone(recipe.model.backbone)
-    all_of_it = first_trained_stage(recipe, backbone) == backbone.stages[0].name
-    cache = recipe.train.cache.model_copy(update={"mode": "off" if all_of_it else "on"})
+    recipe = spec.recipe
+    mode = "off" if spec.trains_whole_backbone else "on"
+    cache = recipe.train.cache.model_copy(update={"mode": mode})
     train = recipe.train.model_copy(update={"cache": cache})
     return recipe.model_copy(update={"train": train})
 
 
-def _tested(session: Session, where: Arguments, *, offline: bool) -> Mapping[str, RangeTest]:
-    with session.phase("weights", weights_told(session.recipe, where.weights)):
-        stored = find_weights(session, where.weights, offline=offline)
-    data = open_data(session, where, None, offline=offline)
-    with session.phase("model", session.backbone.name):
-        network = build(session, len(data.catalog.class_names), stored)
-        note_weights(session, network, stored, None)
-    learning = prepare_learning(RateFinding, session, network, data, session.run.cache)
-    learning.run()
-    return learning.tests
+def _test_phases(run: RunContext) -> dict[str, RangeTest]:
+    """Return the range test of each phase by its name, on what training would use."""
+    weights = fetch_weights(run)
+    dataset = open_dataset(run)
+    network = build_network(run, weights, dataset)
+    state = load_state(run, network)
+    features = extract_features(run, network, dataset)
+    fit_probe(run, features, state)
+    features = features.with_views()
+    balance = balance_classes(run, features.images, features.views)
+    phases = (head_phase(run.spec, features, balance), finetune_phase(run.spec, features, balance))
+    return {phase.plan.name: _test(run, phase, state) for phase in phases if phase is not None}
+
+
+def _test(run: RunContext, phase: Phase, state: TrainingState) -> RangeTest:
+    live = run.recipe.train.cache.mode == "off"
+    steps = LIVE_STEPS if live else STEPS
+    if live:
+        run.observer.on_message(
+            f"nothing is cached: up to {steps} rates, each a step of training through the whole "
+            "network"
+        )
+    with run.phase(phase.plan.name, "learning rates from 1e-6 to 10"):
+        return range_test(
+            phase.input.network,
+            phase.groups,
+            phase.plan,
+            phase.input.data(state.rows_before(phase.plan.name)),
+            strategy=run.machine.strategy,
+            precision=phase.input.precision,
+            observer=run.observer,
+            steps=steps,
+        )
 
 
 def _write_table(path: Path, tests: Mapping[str, RangeTest]) -> None:

@@ -1,43 +1,34 @@
-"""Fine-tune a pretrained network on a folder of photos. Start reading tltool here."""
+"""Fine-tune a pretrained network on a folder of images. Start reading tltool here."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import TltoolError
-from tltool.events import Observer, SilentObserver
-from tltool.export.versions import check_base
-from tltool.models.backbones import get_backbone
-from tltool.recipe.load import load_recipe, to_yaml
+from tltool.events import Observer
+from tltool.models.network_parts import Network
+from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import Recipe
-from tltool.recipe.source_text import anchored
-from tltool.runs.environment import environment
-from tltool.runs.layout import RunLayout, create_run, discard_run
-from tltool.runs.lock import locked
-from tltool.runs.log import LoggingObserver
-from tltool.runs.manifest import write_manifest
-from tltool.tracking.observer import check_trackers, tracked
-from tltool.training.distribute import Device, gpu_facts
-from tltool.workflows.conclude import conclude
-from tltool.workflows.deliver import export_run, parity_process
-from tltool.workflows.endings import endings_explained
-from tltool.workflows.expected import Expected
-from tltool.workflows.learn import Learning
-from tltool.workflows.prepare import (
-    build,
-    find_weights,
-    note_weights,
-    open_data,
-    prepare_learning,
-    weights_told,
+from tltool.runs.run_options import Device, RunOptions
+from tltool.workflows.preflight.run import check_run
+from tltool.workflows.resolve.run_spec import RunSpec, resolve
+from tltool.workflows.training_run.class_balance import balance_classes
+from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.export import export_verified, parity_process
+from tltool.workflows.training_run.features import extract_features
+from tltool.workflows.training_run.fingerprint import RunFingerprint
+from tltool.workflows.training_run.finish import evaluate_best
+from tltool.workflows.training_run.lifecycle import run_context
+from tltool.workflows.training_run.phases import (
+    fine_tune,
+    fit_probe,
+    load_state,
+    restore_best,
+    train_head,
 )
-from tltool.workflows.recipe_notes import notes, thawing_note
-from tltool.workflows.recipes import check_recipe
-from tltool.workflows.session import Arguments, Session, prepare_machine, recipe_digest
+from tltool.workflows.training_run.setup import build_network, fetch_weights, open_dataset
 
 
 @dataclass(frozen=True)
@@ -57,8 +48,27 @@ class FinetuneResult:
     seconds: Mapping[str, float]
 
 
+def finetune_run(run: RunContext) -> FinetuneResult:
+    """Do all of a run, or what is left of it."""
+    weights = fetch_weights(run)
+    dataset = open_dataset(run)  # list, audit, split
+    network = build_network(run, weights, dataset)
+    state = load_state(run, network)  # of an earlier process, where there was one
+    features = extract_features(run, network, dataset)
+    fit_probe(run, features, state)
+    features = features.with_views()  # the augmented ones, where features are cached
+    balance = balance_classes(run, features.images, features.views)
+    train_head(run, features, balance, state)
+    fine_tune(run, features, balance, state)
+    outcome = restore_best(run, features, state)
+    with parity_process(run) as child:
+        artifact, metrics = evaluate_best(run, network, dataset, outcome)
+        export = export_verified(run, artifact, dataset, child)
+    return _finish(run, network, export, metrics)
+
+
 def finetune(
-    photos: Path | str,
+    data: Path | str,
     *,
     recipe: Recipe | str = "vgg16",
     test: Path | str | None = None,
@@ -69,17 +79,16 @@ def finetune(
     device: Device = "auto",
     tensorboard: bool = True,
     track: Sequence[str] = (),
+    feature_cache: Path | None = None,
     observer: Observer | None = None,
-    expected: Expected | None = None,
-    caches: Path | None = None,
 ) -> FinetuneResult:
-    """Train a classifier on ``photos`` and export it.
+    """Train a classifier on ``data`` and export it.
 
     Args:
-        photos: a folder with one folder of photos per class, or with train, val and test folders
-            of such; or any other source: docs/data.md names them.
+        data: a folder with one folder of images per class, or with train, val and test folders of
+            such; or any other source: docs/data.md names them.
         recipe: what to do: a recipe, or the name or file of one.
-        test: a separate source of photos opened only by the final evaluation.
+        test: a separate source of images opened only by the final evaluation.
         out: the run folder; by default runs/<name>-<UTC>. It must be empty or absent.
         saved_models: the export goes to <saved_models>/<name>/<version>.
         weights: a file of pretrained weights to use instead of the backbone's own.
@@ -87,120 +96,64 @@ def finetune(
         device: auto uses GPUs where TensorFlow sees any.
         tensorboard: write event files into the run folder.
         track: where to log the run besides: mlflow.
-        observer: told about everything on the way.
-        expected: photos and weights that the run must find.
-        caches: a folder of features that several runs share; by default the run's own, which is
-            removed at the end.
+        feature_cache: a folder of features that several runs share; by default the run's own,
+            which is removed at the end.
+        observer: receives everything that is reported.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
+    options = RunOptions(
+        str(data),
+        test=str(test) if test else None,
+        out=out,
+        saved_models=saved_models,
+        weights=weights,
+        offline=offline,
+        device=device,
+        tensorboard=tensorboard,
+        track=tuple(track),
+        feature_cache=feature_cache,
+    )
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    check_recipe(recipe, weights)
-    check_trackers(track, offline=offline)
-    if recipe.export.enabled:
-        check_base(saved_models / recipe.name)
-    now = datetime.datetime.now(datetime.UTC)
-    run = create_run(out, recipe.name, now=now)
-    with locked(run.folder):
-        run.recipe.write_text(to_yaml(recipe), encoding="utf-8")
-        arguments = Arguments(
-            anchored(photos),
-            anchored(test) if test else None,
-            saved_models,
-            weights,
-            device,
-            tensorboard,
-            tuple(track),
-        )
-        facts = {
-            "name": recipe.name,
-            "status": "running",
-            "started": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-            "recipe_digest": recipe_digest(recipe),
-            "arguments": arguments.to_json(),
-            **environment(),
-        }
-        write_manifest(run.manifest, facts)  # from here on the run can be resumed
-        session = open_session(recipe, run, facts, device=device, observer=observer)
-        for note in notes(recipe, session.backbone):
-            session.observer.on_message(f"note: {note}")
-        return carry_out(session, arguments, offline=offline, expected=expected, caches=caches)
+    return start_run(resolve(recipe), options, observer=observer)
 
 
-def open_session(
-    recipe: Recipe,
-    run: RunLayout,
-    facts: dict[str, Any],
+def start_run(
+    spec: RunSpec,
+    options: RunOptions,
     *,
-    device: Device,
-    observer: Observer | None,
-) -> Session:
-    """Return what every step of the run shares, with the machine prepared.
-
-    Raises:
-        EnvironmentProblem: a GPU is wanted and there is none.
-    """
-    backbone = get_backbone(recipe.model.backbone)
-    try:
-        machine = prepare_machine(recipe, device)
-    except TltoolError:
-        if "data_digest" not in facts:
-            discard_run(run)
-        raise
-    logged = LoggingObserver(run.log, observer or SilentObserver())
-    session = Session(recipe, backbone, run, machine, logged, facts)
-    session.note(seed=recipe.seed, device=machine.told, gpus=gpu_facts())
-    logged.on_message(f"{machine.told}; run folder {run.folder}")
-    warning = thawing_note(recipe, backbone)
-    if warning:
-        logged.on_message(warning, level="warning")
-    return session
-
-
-def carry_out(
-    session: Session,
-    arguments: Arguments,
-    *,
-    offline: bool,
-    expected: Expected | None,
-    caches: Path | None = None,
+    observer: Observer | None = None,
+    expected: RunFingerprint | None = None,
 ) -> FinetuneResult:
-    """Do the whole run, or what is left of it.
+    """Check everything that needs no image and no network, then do a new run.
 
     Args:
-        session: the run; its folder is locked.
-        arguments: folders and files.
-        offline: open no network connection.
-        expected: photos and weights that it must find.
-        caches: folder of the features, by default the run's own.
+        spec: the resolved recipe.
+        options: what the run is called with.
+        observer: receives everything that is reported.
+        expected: data and weights of an earlier run that this one must find again.
+
+    Raises:
+        UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
-    recipe = session.recipe
-    tensorboard, track = arguments.tensorboard, arguments.track
-    with (
-        endings_explained(session),
-        tracked(
-            session.run, session.observer, tensorboard=tensorboard, track=track
-        ) as session.observer,
-    ):
-        with session.phase("weights", weights_told(recipe, arguments.weights)):
-            stored = find_weights(session, arguments.weights, offline=offline)
-        data = open_data(session, arguments, expected, offline=offline)
-        with session.phase("model", session.backbone.name):
-            network = build(session, len(data.catalog.class_names), stored)
-            note_weights(session, network, stored, expected)
-        learning = prepare_learning(Learning, session, network, data, caches or session.run.cache)
-        learned = learning.run()
-        with parity_process(session) as child:
-            with session.phase("evaluation"):
-                artifact, metrics = conclude(learning, data, learned)
-            sample = data.part("validation")
-            export = export_run(session, artifact, sample, arguments.saved_models, child=child)
-        session.seconds["total"] = sum(session.seconds.values())
-        session.note(
+    check_run(spec, options)
+    with run_context(spec, options, observer=observer, expected=expected) as run:
+        return finetune_run(run)
+
+
+def _finish(
+    run: RunContext, network: Network, export: Path | None, metrics: Mapping[str, Any]
+) -> FinetuneResult:
+    """Record the end of a run."""
+    run.seconds["total"] = sum(run.seconds.values())
+    run.record(
+        replace(
+            run.manifest,
             status="finished",
             model_digest=network.digest(),
             export=str(export.absolute()) if export else None,
-            seconds={name: round(value, 3) for name, value in session.seconds.items()},
+            seconds={name: round(value, 3) for name, value in run.seconds.items()},
         )
-    return FinetuneResult(session.run.folder, export, metrics, dict(session.seconds))
+    )
+    return FinetuneResult(run.layout.folder, export, metrics, dict(run.seconds))

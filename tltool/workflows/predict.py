@@ -1,4 +1,4 @@
-"""Name what is on photos, with a trained model or an export."""
+"""Classify images with a trained model or an export."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.conformal import draw_of_bytes, prediction_sets, quantile
+from tltool.evaluation.calibration.prediction_sets import (
+    conformal_quantile,
+    prediction_sets,
+    uniform_draw_of_bytes,
+)
 from tltool.events import Observer, SilentObserver
-from tltool.inference import Answers, Tta
-from tltool.workflows.asked import check_sets
-from tltool.workflows.given import Given, find_given
-from tltool.workflows.models import OpenModel, open_model
-from tltool.workflows.prediction import Prediction
+from tltool.inference import Predictions, Tta
+from tltool.workflows.prediction.inputs import InputImage, list_inputs
+from tltool.workflows.prediction.model import LoadedModel, load_model
+from tltool.workflows.prediction.options import PredictOptions
+from tltool.workflows.prediction.prediction import Prediction
 
 
 @dataclass(frozen=True)
-class Predicting:
-    """A model, the files that it is asked, and its answers as they come.
+class PredictionStream:
+    """Predictions that are computed while they are consumed.
 
     Attributes:
         class_names: of the model.
-        tells_unknown: whether the model can tell what it does not know.
-        count: files to be answered.
-        skipped: files left out, as they were answered before.
-        answers: one prediction per file, in order; nothing is kept of those taken.
+        has_ood_detector: whether the model detects out-of-distribution images.
+        count: number of images to predict.
+        skipped: number of images left out because they were predicted before.
+        predictions: one prediction per image, in order; none is kept in memory.
     """
 
     class_names: tuple[str, ...]
-    tells_unknown: bool
+    has_ood_detector: bool
     count: int
     skipped: int
-    answers: Iterator[Prediction]
+    predictions: Iterator[Prediction]
 
 
 def predict(
@@ -43,152 +47,154 @@ def predict(
     images: Sequence[Path | str],
     *,
     top: int = 1,
-    sets: float | None = None,
+    prediction_set: float | None = None,
     tta: Tta = "none",
     pixels: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> list[Prediction]:
-    """Return one prediction per image; folders and other sources stand for all that they hold.
+    """Return one prediction per image; of folders and other sources, for all their images.
 
-    A file that cannot be read or decoded gets a prediction with an error; the others are answered.
-    Labels that a source has are not looked at. ``start_predicting`` gives the answers one by one.
+    An image that cannot be read or decoded gets a prediction with an error; the others are
+    predicted. Labels of a source are ignored. ``stream_predictions`` returns an iterator instead.
 
     Args:
         model: a run folder or an exported model.
         images: image files, folders, or other sources of images.
-        top: how many classes to name per image.
-        sets: name as many classes as hold the right one with this probability.
-        tta: average the probabilities over changed copies of each image: flips or crops.
+        top: how many of the most probable classes to return per image.
+        prediction_set: coverage of the prediction sets, such as 0.9; None for no sets.
+        tta: test-time augmentation: average the probabilities over flips or crops of each image.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives progress events.
 
     Raises:
-        UsageError, DataError: the model, or none of the files, can be used; ``sets`` with ``tta``.
+        UsageError, DataError: the model cannot be used, there are no images, or
+            ``prediction_set`` is combined with ``tta``.
     """
-    predicting = start_predicting(
-        model,
+    options = PredictOptions(
+        Path(model),
         images,
         top=top,
-        sets=sets,
+        prediction_set=prediction_set,
         tta=tta,
         pixels=pixels,
         offline=offline,
-        observer=observer,
     )
-    return list(predicting.answers)
+    options.check()
+    return list(stream_predictions(options, observer=observer).predictions)
 
 
-def start_predicting(
-    model: Path | str,
-    images: Sequence[Path | str],
+def stream_predictions(
+    options: PredictOptions,
     *,
-    top: int = 1,
-    sets: float | None = None,
-    tta: Tta = "none",
-    pixels: str | None = None,
-    offline: bool = False,
-    done: Collection[str] = frozenset(),
-    once: bool = False,
+    skip: Collection[str] = frozenset(),
+    unique: bool = False,
     observer: Observer | None = None,
-) -> Predicting:
-    """Open the model and the files, and return the answers as an iterator: memory is bounded.
+) -> PredictionStream:
+    """Load the model, list the images, and return the predictions as an iterator.
 
-    Takes the arguments of ``predict`` and raises what it raises, before the first answer.
+    Memory does not grow with the number of images.
 
     Args:
-        done: absolute paths of files that are left out.
-        once: answer a file once that is given several times.
+        options: checked options; ``output`` and ``class_folders`` are ignored here.
+        skip: absolute paths of images to leave out.
+        unique: predict an image only once if it is listed several times.
+        observer: receives progress events.
+
+    Raises:
+        UsageError, DataError: the model cannot be used, or there are no images.
     """
     observer = observer or SilentObserver()
-    check_sets(sets, tta)
-    found = find_given(images, pixels=pixels, offline=offline, observer=observer)
-    left = _each_once(found) if once else [(_absolute(file), file) for file in found]
-    files = [file for path, file in left if path not in done]
-    observer.on_phase("model", str(model))
-    opened = open_model(Path(model))
-    asked = _Asked(top, quantile(opened.calibration_scores(), sets) if sets else None, tta)
-    return Predicting(
-        class_names=opened.class_names,
-        tells_unknown=opened.tells_unknown,
-        count=len(files),
-        skipped=len(left) - len(files),
-        answers=_stream(opened, files, asked, observer),
+    inputs = list_inputs(
+        options.images, pixels=options.pixels, offline=options.offline, observer=observer
     )
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What is wanted of each image."""
-
-    top: int
-    threshold: float | None
-    tta: Tta
+    paths = [(_absolute(image), image) for image in inputs]
+    paths = _unique(paths) if unique else paths
+    remaining = [image for path, image in paths if path not in skip]
+    observer.on_phase("model", str(options.model))
+    model = load_model(options.model)
+    coverage = options.prediction_set
+    threshold = conformal_quantile(model.calibration_scores(), coverage) if coverage else None
+    return PredictionStream(
+        class_names=model.class_names,
+        has_ood_detector=model.has_ood_detector,
+        count=len(remaining),
+        skipped=len(paths) - len(remaining),
+        predictions=_stream(model, remaining, options, threshold, observer),
+    )
 
 
 def _stream(
-    opened: OpenModel, files: Sequence[Given], asked: _Asked, observer: Observer
+    model: LoadedModel,
+    images: Sequence[InputImage],
+    options: PredictOptions,
+    threshold: float | None,
+    observer: Observer,
 ) -> Iterator[Prediction]:
-    observer.on_phase("predict", f"{len(files):,} file{'s' if len(files) != 1 else ''}")
-    for start in range(0, len(files), opened.batch_size):
-        batch = files[start : start + opened.batch_size]
-        yield from _answers(opened, batch, asked)
-        observer.on_progress(start + len(batch), len(files))
+    observer.on_phase("predict", f"{len(images):,} image{'s' if len(images) != 1 else ''}")
+    for start in range(0, len(images), model.batch_size):
+        batch = images[start : start + model.batch_size]
+        yield from _predict_batch(model, batch, options, threshold)
+        observer.on_progress(start + len(batch), len(images))
 
 
-def _answers(opened: OpenModel, files: Sequence[Given], asked: _Asked) -> Iterator[Prediction]:
-    contents = [file.content() for file in files]
+def _predict_batch(
+    model: LoadedModel,
+    images: Sequence[InputImage],
+    options: PredictOptions,
+    threshold: float | None,
+) -> Iterator[Prediction]:
+    contents = [image.content() for image in images]
     readable = [content for content in contents if isinstance(content, bytes)]
-    answers = opened.answer(readable, tta=asked.tta)
-    sets = _sets(answers, readable, asked.threshold)
+    predictions = model.predict(readable, tta=options.tta)
+    sets = _prediction_sets(predictions, readable, threshold)
     rows = iter(range(len(readable)))
-    for file, content in zip(files, contents, strict=True):
-        problem = content if isinstance(content, str) else None
-        row = next(rows) if problem is None else 0
-        if problem is None and not answers.ok[row]:
-            problem = "not an image, damaged or truncated"
-        if problem is not None:
-            yield Prediction(file.shown, problem, (), file=file.path)
+    for image, content in zip(images, contents, strict=True):
+        error = content if isinstance(content, str) else None
+        row = next(rows) if error is None else 0
+        if error is None and not predictions.ok[row]:
+            error = "not an image, damaged or truncated"
+        if error is not None:
+            yield Prediction(image.shown, error, (), file=image.path)
             continue
-        order = np.argsort(-answers.probabilities[row], kind="stable")
-        shares = answers.probabilities[row]
-        names = opened.class_names
+        probabilities, names = predictions.probabilities[row], model.class_names
+        order = np.argsort(-probabilities, kind="stable")
         yield Prediction(
-            file.shown,
+            image.shown,
             None,
-            tuple((names[n], float(shares[n])) for n in order[: max(1, asked.top)]),
-            **_familiarity(answers, row),
-            classes=None if sets is None else tuple(names[n] for n in order if sets[row, n]),
-            file=file.path,
+            tuple((names[n], float(probabilities[n])) for n in order[: max(1, options.top)]),
+            **_ood_fields(predictions, row),
+            prediction_set=None if sets is None else tuple(names[n] for n in order if sets[row, n]),
+            file=image.path,
         )
 
 
-def _sets(
-    answers: Answers, contents: Sequence[bytes], threshold: float | None
+def _prediction_sets(
+    predictions: Predictions, contents: Sequence[bytes], threshold: float | None
 ) -> np.ndarray | None:
     if threshold is None:
         return None
-    draws = np.array([draw_of_bytes(content) for content in contents])
-    return prediction_sets(answers.probabilities, draws, threshold)
+    draws = np.array([uniform_draw_of_bytes(content) for content in contents])
+    return prediction_sets(predictions.probabilities, draws, threshold)
 
 
-def _familiarity(answers: Answers, row: int) -> dict[str, Any]:
-    if answers.ood_scores is None or answers.is_known is None:
+def _ood_fields(predictions: Predictions, row: int) -> dict[str, Any]:
+    if predictions.ood_scores is None or predictions.is_known is None:
         return {}
     return {
-        "is_known": bool(answers.is_known[row]),
-        "ood_score": float(answers.ood_scores[row]),
+        "is_known": bool(predictions.is_known[row]),
+        "ood_score": float(predictions.ood_scores[row]),
     }
 
 
-def _each_once(files: Sequence[Given]) -> list[tuple[str, Given]]:
-    """Return the files with their absolute paths, those given several times once."""
-    found: dict[str, Given] = {}
-    for file in files:
-        found.setdefault(_absolute(file), file)
-    return list(found.items())
+def _unique(paths: Sequence[tuple[str, InputImage]]) -> list[tuple[str, InputImage]]:
+    """Return the first image of each path."""
+    first: dict[str, InputImage] = {}
+    for path, image in paths:
+        first.setdefault(path, image)
+    return list(first.items())
 
 
-def _absolute(file: Given) -> str:
-    return os.path.abspath(file.shown)  # noqa: PTH100  (a link stays what it is)
+def _absolute(image: InputImage) -> str:
+    return os.path.abspath(image.shown)  # noqa: PTH100  (links are not resolved)

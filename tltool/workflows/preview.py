@@ -1,4 +1,4 @@
-"""A picture of what augmentation does to photos, before anything is trained."""
+"""Draw augmented training images as a contact sheet, before anything is trained."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.checks.fitting import tiny_and_grey
+from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import EnvironmentProblem
-from tltool.evaluation.contact_sheet import Column, draw_sheet
+from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
-from tltool.features.draws import DRAWS, Shown
-from tltool.models.backbones import get_backbone
+from tltool.features.preview_samples import SAMPLES, PreviewSamples
 from tltool.recipe.schema import Recipe
-from tltool.workflows import unpack
-from tltool.workflows.asked import check_picture
-from tltool.workflows.augmentation import augment_spec, feature_spec, one_by_one, settled
-from tltool.workflows.photos import open_photos
+from tltool.workflows.dataset.dataset import load_dataset
+from tltool.workflows.preflight.arguments import check_picture
+from tltool.workflows.resolve.augmentation import (
+    augment_spec,
+    feature_spec,
+    resolve_augmentation,
+    single_transforms,
+)
+from tltool.workflows.resolve.run_spec import resolve
 
-_EPOCHS = 3  # of the whole policy that are shown
+_EPOCHS = 3  # columns that show the whole policy
 
 
 @dataclass(frozen=True)
@@ -31,37 +35,37 @@ class Preview:
         picture: the PNG file.
         policy: name of the policy.
         why: the reason for it.
-        changes: keys of what is shown alone.
-        changed: whether the policy changes photos at all.
-        not_drawn: keys of what the recipe changes in cached features, which no picture shows.
-        photos: files of the photos shown.
+        transforms: names of the transforms that have a column of their own.
+        augmented: whether the policy transforms images at all.
+        not_drawn: keys of augmentations of cached features, which have no picture.
+        images: files of the images on the sheet.
     """
 
     picture: Path
     policy: str
     why: str
-    changes: tuple[str, ...]
-    changed: bool
+    transforms: tuple[str, ...]
+    augmented: bool
     not_drawn: tuple[str, ...]
-    photos: tuple[Path, ...]
+    images: tuple[Path, ...]
 
     @property
     def remarks(self) -> list[str]:
-        """What the columns alone do not tell, in sentences."""
-        found = [] if self.changed else ["Nothing is changed in photos."]
-        if self.changes:
-            found.append(
-                f"Each change alone is made to every photo: the strongest of {DRAWS} draws; of "
-                "blends, one that keeps about half."
+        """Notes on how to read the sheet, in sentences."""
+        notes = [] if self.augmented else ["Images are not augmented."]
+        if self.transforms:
+            notes.append(
+                f"Each transform alone is applied to every image: the strongest of {SAMPLES} "
+                "samples, of blends one that keeps about half of the image."
             )
         if self.not_drawn:
-            found.append(
-                f"Changes of cached features cannot be drawn: {', '.join(self.not_drawn)}."
+            notes.append(
+                f"Augmentation of cached features cannot be drawn: {', '.join(self.not_drawn)}."
             )
-        return found
+        return notes
 
-    def told(self, seed: int) -> str:
-        """What stands below the title."""
+    def subtitle(self, seed: int) -> str:
+        """Return the text below the title of the sheet."""
         return " ".join([f"{self.why}; seed {seed}.", *self.remarks])
 
     def to_json(self) -> dict[str, Any]:
@@ -70,9 +74,9 @@ class Preview:
             "picture": str(self.picture),
             "policy": self.policy,
             "why": self.why,
-            "changes": list(self.changes),
+            "transforms": list(self.transforms),
             "not_drawn": list(self.not_drawn),
-            "photos": [str(path) for path in self.photos],
+            "images": [str(path) for path in self.images],
         }
 
 
@@ -82,35 +86,34 @@ def preview(
     recipe: Recipe,
     rows: int,
     every: bool,
-    to: Path,
+    output: Path,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> Preview:
-    """Draw training photos as they are, under each change alone, and under the whole policy.
+    """Draw original training images, each transform alone, and the whole augmentation policy.
 
-    Alone, each change is made to every photo, as the draw that shows it best. The whole policy is
-    what the first epochs of a live run (or the first views of a cache) give; blends are made among
-    the photos of the sheet.
+    Single transforms are applied to every image, and the sample that shows them best is drawn. The
+    whole policy is drawn as in the first epochs of a run without cache (or the first views of a
+    feature cache); blends use the images of the sheet.
 
     Args:
-        source: the photos, as ``finetune`` takes them.
-        recipe: whose augmentation is shown.
-        rows: photos, at least 2.
-        every: also show changes that the recipe does not make, at their defaults.
-        to: the PNG file; it must not exist.
+        source: data source, as for ``finetune``.
+        recipe: the recipe whose augmentation is drawn.
+        rows: number of images, at least 2.
+        every: also draw transforms that the recipe does not use, with their default settings.
+        output: the PNG file; it must not exist.
         offline: open no network connection.
-        observer: told about the progress.
+        observer: receives the progress.
 
     Raises:
         UsageError: the picture cannot be written, or the backbone is unknown.
-        DataError: the photos cannot be used.
-        EnvironmentProblem: the disk refuses the picture.
+        DataError: the data cannot be used.
+        EnvironmentProblem: writing the picture failed.
     """
     observer = observer or SilentObserver()
-    check_picture(to, option="--to")
-    backbone = get_backbone(recipe.model.backbone)
+    check_picture(output, option="--output")
     observer.on_phase("audit", source)
-    data = open_photos(
+    data = load_dataset(
         source,
         test=None,
         settings=recipe.data,
@@ -118,57 +121,59 @@ def preview(
         offline=offline,
         observer=observer,
     )
-    train = data.source("train", decode=unpack.decode_spec(recipe, backbone), batch_size=rows)
-    section, choice = settled(recipe.augment, len(train), signs=tiny_and_grey(train.items))
-    alone, whole = one_by_one(section, every=every), augment_spec(section)
+    train = data.source("train", decode=resolve(recipe).decode, batch_size=rows)
+    section, choice = resolve_augmentation(
+        recipe.augment, len(train), looks_like_text=looks_like_text(train.items)
+    )
+    single, whole = single_transforms(section, every=every), augment_spec(section)
     positions = _from_every_class(train.labels, rows)
-    shown = Shown(replace(train, batch_size=len(positions)), positions, recipe.seed)
-    sheet = _Sheet(shown, data.catalog.class_names)
-    observer.on_phase("preview", f"{len(alone)} changes")
-    columns = [sheet.column(name, *shown.clearest(spec)) for name, spec in alone.items()]
+    samples = PreviewSamples(replace(train, batch_size=len(positions)), positions, recipe.seed)
+    sheet = _Sheet(samples, data.catalog.class_names)
+    observer.on_phase("preview", f"{len(single)} transforms")
+    columns = [sheet.column(name, *samples.clearest(spec)) for name, spec in single.items()]
     if not whole.identity:
         columns += [
-            sheet.column(f"all together, epoch {epoch}", *shown.at_epoch(whole, epoch))
+            sheet.column(f"whole policy, epoch {epoch}", *samples.at_epoch(whole, epoch))
             for epoch in range(1, _EPOCHS + 1)
         ]
-    first = sheet.column("as it is", *shown.plain)
-    photos = tuple(train.items[position].path for position in positions)
-    found = Preview(
-        to,
+    first = sheet.column("original", *samples.original)
+    images = tuple(train.items[position].path for position in positions)
+    result = Preview(
+        output,
         choice.policy,
         choice.why,
-        tuple(alone),
+        tuple(single),
         not whole.identity,
         tuple(feature_spec(section).names),
-        photos,
+        images,
     )
     try:
         draw_sheet(
-            to,
+            output,
             first,
             columns,
             title=f"Augmentation: policy {choice.policy}",
-            subtitle=found.told(recipe.seed),
+            subtitle=result.subtitle(recipe.seed),
         )
     except OSError as error:
-        raise EnvironmentProblem(f"'{to}' cannot be written: {error.strerror}") from None
-    return found
+        raise EnvironmentProblem(f"'{output}' cannot be written: {error.strerror}") from None
+    return result
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    shown: Shown
+    samples: PreviewSamples
     class_names: tuple[str, ...]
 
     def column(self, name: str, images: np.ndarray, labels: np.ndarray) -> Column:
-        """Return a column of changed photos with their labels as captions."""
+        """Return a column of images with their labels as captions."""
         whole = images.clip(0, 255).round().astype(np.uint8)
-        own = self.shown.train.labels[self.shown.positions]
+        own = self.samples.train.labels[self.samples.positions]
         captions = [self._caption(label, int(one)) for label, one in zip(labels, own, strict=True)]
         return Column(name, whole, captions)
 
     def _caption(self, label: np.ndarray, own: int) -> str:
-        """Return the shares of the classes; the photo's own class comes first."""
+        """Return the class names with their weights; the image's own class comes first."""
         shares = label / label.sum()
         order = sorted(range(len(shares)), key=lambda n: (n != own, -shares[n]))
         parts = [(self.class_names[n], shares[n]) for n in order if shares[n] >= 0.005]
@@ -178,7 +183,7 @@ class _Sheet:
 
 
 def _from_every_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return positions of photos, one of each class in turn, evenly spread over each."""
+    """Return positions of images, alternating between classes, evenly spread over each."""
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     turns = -(-count // len(classes))
     spread = [

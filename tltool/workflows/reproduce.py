@@ -1,4 +1,4 @@
-"""Do a finished run again, elsewhere or later, and say how far the result is the same."""
+"""Reproduce a finished run, elsewhere or later, and compare the results."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tltool.data.split import read_split
+from tltool.data.splits.split import read_split
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer
-from tltool.recipe.load import load_recipe
+from tltool.recipe.load import read_recipe
 from tltool.recipe.schema import Recipe
-from tltool.runs.environment import differences, environment
+from tltool.runs.environment import differences
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
-from tltool.runs.manifest import read_manifest
-from tltool.workflows.expected import Expected
-from tltool.workflows.finetune import finetune
-from tltool.workflows.pack import opened
-from tltool.workflows.session import Arguments, recipe_digest
+from tltool.runs.manifest import Manifest, read_manifest
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.finetune import FinetuneResult, start_run
+from tltool.workflows.pack_run import open_packed_run
+from tltool.workflows.resolve.run_spec import resolve
+from tltool.workflows.training_run.context import recipe_digest
+from tltool.workflows.training_run.fingerprint import RunFingerprint
 
 Verdict = Literal["bit-identical", "same within tolerance", "differs"]
 
@@ -35,7 +37,7 @@ class Reproduction:
         metrics: (name, first, second) of every figure that differs.
         largest: largest difference of accuracy or log-loss.
         weights_identical: whether the trained weights have the same digest.
-        environment: (what, then, now) of everything around that differs.
+        environment: (what, before, now) of everything in the environment that differs.
     """
 
     verdict: Verdict
@@ -49,7 +51,7 @@ class Reproduction:
 def reproduce(
     source: Path,
     *,
-    photos: Path | str | None = None,
+    data: Path | str | None = None,
     test: Path | str | None = None,
     weights: Path | None = None,
     out: Path | None = None,
@@ -61,45 +63,47 @@ def reproduce(
 
     Args:
         source: a run folder, or a file that ``tltool runs pack`` wrote.
-        photos: the photos, where they lie elsewhere now.
-        test: the separate test folder, where it lies elsewhere now.
+        data: the images, where they lie elsewhere now.
+        test: the separate test source, where it lies elsewhere now.
         weights: a file of pretrained weights to use instead of the backbone's own.
         out: folder of the second run; by default runs/<name>-<UTC>.
         tolerance: largest difference of accuracy and log-loss that passes as the same.
         offline: open no network connection.
-        observer: told about everything on the way.
+        observer: receives everything that is reported.
 
     Raises:
         UsageError: the run was never finished.
-        DataError: the photos are others, or a file of the run was changed.
-        EnvironmentProblem: the weights to start from are others.
+        DataError: the images differ, or a file of the run was changed.
+        EnvironmentProblem: the weights before training differ.
     """
-    with opened(source) as run:
-        facts = read_manifest(run.manifest)
-        _check_finished(source, facts["status"])
-        recipe = _recipe_of(run, facts)
-        arguments = Arguments.from_json(facts["arguments"])
-        expected = Expected(
-            purpose="reproduce",
-            data_digest=facts["data_digest"],
-            rows=read_split(run.split),
-            weights_digest=facts["weights_digest"],
-            in_order=False,
-        )
-        before = from_json(run.metrics.read_text(encoding="utf-8"))
-        result = finetune(
-            photos or arguments.photos,
-            recipe=recipe,
-            test=test or arguments.test,
+    with open_packed_run(source) as layout:
+        first = read_manifest(layout.manifest)
+        _check_finished(source, first.status)
+        spec = resolve(_recipe_of(layout, first))
+        metrics = from_json(layout.metrics.read_text(encoding="utf-8"))
+        options = RunOptions(
+            str(data or first.options.data),
+            test=str(test) if test else first.options.test,
             out=out,
-            weights=weights or arguments.weights,
-            device=arguments.device,
+            weights=weights or first.options.weights,
+            device=first.options.device,
             offline=offline,
-            observer=observer,
-            expected=expected,
         )
-        now = read_manifest(RunLayout(result.run).manifest)
-        return _compare(facts, now, before, dict(result.metrics), result.run, tolerance)
+        expected = _fingerprint(layout, first)
+        result = start_run(spec, options, observer=observer, expected=expected)
+        second = read_manifest(RunLayout(result.run).manifest)
+        return _compare(metrics, result, first, second, tolerance)
+
+
+def _fingerprint(layout: RunLayout, manifest: Manifest) -> RunFingerprint:
+    """Return the data and weights that the second run must find again."""
+    return RunFingerprint(
+        purpose="reproduce",
+        data_digest=manifest.data_digest,
+        rows=read_split(layout.split),
+        weights_digest=manifest.weights_digest,
+        in_order=False,
+    )
 
 
 def _check_finished(source: Path, status: str) -> None:
@@ -110,45 +114,41 @@ def _check_finished(source: Path, status: str) -> None:
         )
 
 
-def _recipe_of(run: RunLayout, facts: Mapping[str, Any]) -> Recipe:
+def _recipe_of(layout: RunLayout, manifest: Manifest) -> Recipe:
     """Return the run's recipe without its export, the choice of the cache made as it was then."""
-    recipe = load_recipe(str(run.recipe))
-    if recipe_digest(recipe) != facts["recipe_digest"]:
+    file = read_recipe(str(layout.recipe))
+    if recipe_digest(file.recipe()) != manifest.recipe_digest:
         raise DataError(
-            f"'{run.recipe}' was changed since the run",
+            f"'{layout.recipe}' was changed since the run",
             hint="restore the file; a changed recipe is another experiment",
         )
-    cache = "on" if facts["cached"] else "off"
-    return load_recipe(str(run.recipe), ["export.enabled=false", f"train.cache.mode={cache}"])
+    cache = "on" if manifest.cached else "off"
+    return file.recipe(["export.enabled=false", f"train.cache.mode={cache}"])
 
 
 def _compare(
-    then: Mapping[str, Any],
-    now: Mapping[str, Any],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    run: Path,
+    metrics: Mapping[str, Any],
+    result: FinetuneResult,
+    first: Manifest,
+    second: Manifest,
     tolerance: float,
 ) -> Reproduction:
-    first, second = dict(_figures(before)), dict(_figures(after))
-    names = [*first, *(name for name in second if name not in first)]
+    old, new = dict(_figures(metrics)), dict(_figures(result.metrics))
+    names = [*old, *(name for name in new if name not in old)]
     changed = tuple(
-        (name, first.get(name), second.get(name))
-        for name in names
-        if first.get(name) != second.get(name)
+        (name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
     )
-    identical = then["model_digest"] == now["model_digest"]
     largest = max(
-        abs(float(first[name]) - float(second[name])) for name in ("accuracy.value", "log_loss")
+        abs(float(old[name]) - float(new[name])) for name in ("accuracy.value", "log_loss")
     )
-    around = {name: then.get(name) for name in environment()}
+    identical = first.model_digest == second.model_digest
     return Reproduction(
         verdict=_verdict(identical and not changed, largest, tolerance),
-        run=run,
+        run=result.run,
         metrics=changed,
         largest=largest,
         weights_identical=identical,
-        environment=tuple(differences(around, environment())),
+        environment=tuple(differences(first.environment, second.environment)),
     )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from tltool.data.split import read_split
+from tltool.data.splits.split import read_split
 from tltool.errors import DataError
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe
-from tltool.runs.environment import differences, environment
+from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.lock import locked
-from tltool.runs.manifest import read_manifest
+from tltool.runs.manifest import Manifest, read_manifest
 from tltool.tracking.observer import check_trackers
-from tltool.workflows.expected import Expected
-from tltool.workflows.finetune import FinetuneResult, carry_out, open_session
-from tltool.workflows.runs import check_resumable
-from tltool.workflows.session import Arguments, recipe_digest
+from tltool.workflows.finetune import FinetuneResult, finetune_run
+from tltool.workflows.list_runs import check_resumable
+from tltool.workflows.resolve.run_spec import resolve
+from tltool.workflows.training_run.context import recipe_digest
+from tltool.workflows.training_run.fingerprint import RunFingerprint
+from tltool.workflows.training_run.lifecycle import resumed_context
 
 
 def resume(
@@ -24,47 +27,52 @@ def resume(
     *,
     offline: bool = False,
     observer: Observer | None = None,
-    caches: Path | None = None,
+    feature_cache: Path | None = None,
 ) -> FinetuneResult:
-    """Finish the run in ``folder``, to the bit as if it had never stopped.
+    """Finish the run in ``folder``, bit-identical to one that never stopped.
 
     Args:
         folder: the run folder.
         offline: open no network connection.
-        observer: told about everything on the way.
-        caches: the folder of features that the run shared with others, if it did.
+        observer: receives everything that is reported.
+        feature_cache: the folder of features that the run shared with other runs, if it did.
 
     Raises:
         UsageError: the run is finished or failed, or another process works on it.
-        DataError: the photos, the recipe or the manifest changed since.
+        DataError: the images, the recipe or the manifest changed since.
         EnvironmentProblem: the weights changed since, or the GPU is gone.
     """
-    run = RunLayout(folder)
-    facts = read_manifest(run.manifest)
+    layout = RunLayout(folder)
+    manifest = read_manifest(layout.manifest)
     with locked(folder):
-        check_resumable(run, facts["status"])
-        recipe = load_recipe(str(run.recipe))
-        if recipe_digest(recipe) != facts["recipe_digest"]:
-            raise DataError(
-                f"'{run.recipe}' was changed since the run began",
-                hint="start a new run with it: "
-                f"tltool finetune {facts['arguments']['photos']} --recipe {run.recipe}",
-            )
-        arguments = Arguments.from_json(facts["arguments"])
-        check_trackers(arguments.track, offline=offline)
-        expected = Expected(
-            purpose="resume",
-            data_digest=facts.get("data_digest"),
-            rows=read_split(run.split) if "data_digest" in facts else (),
-            weights_digest=facts.get("weights_digest"),
-            in_order=True,
+        check_resumable(layout, manifest.status)
+        spec = resolve(_unchanged_recipe(layout, manifest))
+        options = replace(manifest.options, offline=offline, feature_cache=feature_cache)
+        check_trackers(options.track, offline=offline)
+        fingerprint = _fingerprint(layout, manifest)
+        with resumed_context(
+            spec, options, layout, manifest, observer=observer, expected=fingerprint
+        ) as run:
+            return finetune_run(run)
+
+
+def _unchanged_recipe(layout: RunLayout, manifest: Manifest) -> Recipe:
+    recipe = load_recipe(str(layout.recipe))
+    if recipe_digest(recipe) != manifest.recipe_digest:
+        raise DataError(
+            f"'{layout.recipe}' was changed since the run began",
+            hint="start a new run with it: "
+            f"tltool finetune {manifest.options.data} --recipe {layout.recipe}",
         )
-        changed = differences({name: facts[name] for name in environment()}, environment())
-        session = open_session(recipe, run, facts, device=arguments.device, observer=observer)
-        for name, then, now in changed:
-            session.observer.on_message(
-                f"{name} was {then} when the run began and is {now}: the result may differ from "
-                "that of an uninterrupted run",
-                level="warning",
-            )
-        return carry_out(session, arguments, offline=offline, expected=expected, caches=caches)
+    return recipe
+
+
+def _fingerprint(layout: RunLayout, manifest: Manifest) -> RunFingerprint:
+    """Return what the run must find again: data and weights, as far as it had come."""
+    return RunFingerprint(
+        purpose="resume",
+        data_digest=manifest.data_digest,
+        rows=read_split(layout.split) if manifest.data_digest else (),
+        weights_digest=manifest.weights_digest,
+        in_order=True,
+    )

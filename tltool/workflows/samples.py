@@ -1,4 +1,4 @@
-"""Real images that ship inside a dependency."""
+"""Writes sample images: the handwritten digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tltool.errors import EnvironmentProblem, UsageError
 
 DIGITS = 1797
-_ENLARGE = 4  # 8 x 8 pixels are too few for people and for most backbones
+_ENLARGE = 4  # 8 x 8 pixels are too small for most backbones
 
 
 def write_digits(out: Path) -> int:
-    """Write scikit-learn's handwritten digits as out/<digit>/<number>.png; return how many.
+    """Write the digits as out/<digit>/<number>.png; return how many.
 
     1797 grey images of 8x8 pixels with 17 levels (UCI Optical Recognition of Handwritten Digits),
     enlarged to 32x32.
@@ -44,14 +44,14 @@ def write_digits(out: Path) -> int:
 
 
 def write_digits_csv(out: Path) -> int:
-    """Write the same digits as a table: label,pixel0…pixel63, 8x8 pixels a row; return how many.
+    """Write the digits as a CSV file: label,pixel0…pixel63, an 8x8 image per row; return how many.
 
     Raises:
-        UsageError: ``out`` exists, or no command would know it as a table by its name.
+        UsageError: ``out`` exists, or its name does not end in .csv.
         EnvironmentProblem: it cannot be written.
     """
     if out.suffix.lower() != ".csv":
-        raise UsageError(f"'{out}' is no name of a table", hint=f"call it {out}.csv")
+        raise UsageError(f"'{out}' is not the name of a CSV file", hint=f"call it {out}.csv")
     grey, labels = _digits()
     rows = grey.reshape(len(grey), -1)
     try:

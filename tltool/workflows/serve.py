@@ -1,4 +1,4 @@
-"""Serve an exported model: find it, prove it, answer until told to stop."""
+"""Serve an exported model: find it, verify it, and handle requests until stopped."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.export.formats import FORMATS
+from tltool.export.export_formats import FORMATS
 from tltool.export.versions import versions
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
+from tltool.serving.model_source import SAVED_MODEL_FILE, ModelSource
 from tltool.serving.settings import Settings
-from tltool.serving.source import SAVED_MODEL_FILE, Source
 
 SAVED_MODELS = Path("saved_models")
 _NAME = re.compile(r"[^/:]+")
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is to be found.
+    """The address of a server.
 
     Attributes:
-        host: the interface; loopback serves this machine alone.
-        port: 0 for any free one.
+        host: the network interface; the loopback address serves this machine only.
+        port: 0 for any free port.
     """
 
     host: str
@@ -35,49 +35,46 @@ class Address:
 
 
 def serve(
-    model: Path | None, address: Address, *, name: str | None, settings: Settings, say: Say
+    model: Path | None, address: Address, *, name: str | None, settings: Settings, log: Log
 ) -> None:
-    """Serve ``model`` until SIGTERM or Ctrl-C; requests under way are then finished.
+    """Serve ``model`` until SIGTERM or Ctrl-C; running requests are then finished.
 
     Args:
         model: the folder of the versions, one version, or a run; None for the only model in
             saved_models/.
         address: where to listen.
-        name: of the model in addresses; None for the folder's.
-        settings: sizes and times.
-        say: told in one sentence each what goes on.
+        name: of the model in URLs; None for the name of the folder.
+        settings: of the server.
+        log: called with one sentence per event.
 
     Raises:
         UsageError, DataError: there is no such model.
         GateError: the export is damaged.
         EnvironmentProblem: the port is in use, or a package is missing.
     """
-    source = find_source(model, name=name, say=say)
+    source = find_model_source(model, name=name, log=log)
     _check_installed()
-    from tltool.serving.server import address_of, listen, make_server, open_to_clients
+    from tltool.serving.server import listen, make_server, start_listening, url_of
 
     with listen(address.host, address.port) as listener:
         from tltool.serving.app import make_app  # TensorFlow takes seconds to load
-        from tltool.serving.metrics import Metrics
+        from tltool.serving.prometheus import Metrics
         from tltool.serving.repository import Repository
 
         metrics = Metrics()
-        repository = Repository(source, settings, metrics, say)
+        repository = Repository(source, settings, metrics, log)
         first = repository.load_first()
         app, drain = make_app(repository, settings, metrics)
         server = make_server(app, settings, drain)
-        open_to_clients(listener)
-        url = address_of(listener)
-        say(f"{first.name} version {first.version}: {_about(first.class_names)}{first.proof}")
-        say(f"page       {url}/")
-        say(f"REST API   {url}/v1/models/{first.name}:predict")
-        say("Ctrl-C or SIGTERM stops it; requests under way are finished")
+        start_listening(listener)
+        url = url_of(listener)
+        classes = f"{len(first.class_names)} classes, " if first.class_names else ""
+        log(f"{first.name} version {first.version}: {classes}{first.checks}")
+        log(f"page       {url}/")
+        log(f"REST API   {url}/v1/models/{first.name}:predict")
+        log("Ctrl-C or SIGTERM stops the server; running requests are finished")
         server.run(sockets=[listener])
-    say("stopped; every request was answered")
-
-
-def _about(class_names: tuple[str, ...]) -> str:
-    return f"{len(class_names)} classes, " if class_names else ""
+    log("stopped; all requests were finished")
 
 
 def _check_installed() -> None:
@@ -93,8 +90,8 @@ def _check_installed() -> None:
         ) from None
 
 
-def find_source(model: Path | None, *, name: str | None, say: Say) -> Source:
-    """Return where the versions of ``model`` come from.
+def find_model_source(model: Path | None, *, name: str | None, log: Log) -> ModelSource:
+    """Return the folder with the versions of ``model``.
 
     Raises:
         UsageError, DataError: there is no such model, or the run has no export.
@@ -108,51 +105,54 @@ def find_source(model: Path | None, *, name: str | None, say: Say) -> Source:
         )
     if RunLayout(folder).manifest.is_file():
         folder = _export_of(folder)
-        say(f"serving the export of the run: {folder}")
+        log(f"serving the export of the run: {folder}")
     _check_format(folder)
     if (folder / SAVED_MODEL_FILE).is_file():
         pinned = int(folder.name) if re.fullmatch(r"[0-9]{1,18}", folder.name) else 1
         default = folder.parent.name if folder.name == str(pinned) else folder.name
     else:
         default = folder.name
-    chosen = name or default
-    if not _NAME.fullmatch(chosen):
+    model_name = name or default
+    if not _NAME.fullmatch(model_name):
         raise UsageError(
-            f"'{chosen}' cannot be the name of a model: it stands in addresses",
+            f"'{model_name}' cannot be the name of a model, because it is part of URLs",
             hint="use letters and digits, no / or :",
         )
-    return Source(chosen, folder, pinned)
+    return ModelSource(model_name, folder, pinned)
 
 
 def _check_format(folder: Path) -> None:
-    """Refuse an export of another format than the SavedModel."""
-    inside = [folder, *(folder / str(number) for number in versions(folder))]
-    found = {path.name for one in inside for path in one.iterdir()}
-    others = [one for one in FORMATS.values() if one.file in found]
-    if others and SAVED_MODEL_FILE not in found:
+    """Check that the export is a SavedModel.
+
+    Raises:
+        DataError: it has another format.
+    """
+    folders = [folder, *(folder / str(number) for number in versions(folder))]
+    names = {path.name for one in folders for path in one.iterdir()}
+    others = [one for one in FORMATS.values() if one.file in names]
+    if others and SAVED_MODEL_FILE not in names:
         raise DataError(
-            f"'{folder.name}' holds {others[0].file}; the server takes SavedModels",
-            hint="give the folder beside it, or make one: tltool export RUN",
+            f"'{folder.name}' contains {others[0].file}; the server needs a SavedModel",
+            hint="give the folder of the SavedModel, or create one: tltool export RUN",
         )
 
 
 def _export_of(run: Path) -> Path:
-    facts = read_manifest(RunLayout(run).manifest)
-    told = facts.get("export")
-    found = [Path(str(told))] if told else []
-    found += sorted(_later_exports(facts.get("name"), run.name), key=lambda path: -int(path.name))
-    for folder in found:
+    manifest = read_manifest(RunLayout(run).manifest)
+    exports = [Path(manifest.export)] if manifest.export else []
+    exports += sorted(_later_exports(manifest.name, run.name), key=lambda path: -int(path.name))
+    for folder in exports:
         if (folder / SAVED_MODEL_FILE).is_file():
             return folder
-    gone = f": '{told}' is no longer there" if told else ""
+    missing = f": '{manifest.export}' is missing" if manifest.export else ""
     raise DataError(
-        f"the run '{run}' has no export to serve{gone}", hint=f"make one: tltool export {run}"
+        f"the run '{run}' has no export to serve{missing}", hint=f"create one: tltool export {run}"
     )
 
 
-def _later_exports(name: object, run: str) -> Iterator[Path]:
-    """Yield what `tltool export` made of a run after it had finished."""
-    base_dir = SAVED_MODELS / str(name)
+def _later_exports(name: str, run: str) -> Iterator[Path]:
+    """Yield the exports that `tltool export` has created from a run."""
+    base_dir = SAVED_MODELS / name
     for number in versions(base_dir):
         folder = base_dir / str(number)
         try:
@@ -165,16 +165,16 @@ def _later_exports(name: object, run: str) -> Iterator[Path]:
 
 def _only_model() -> Path:
     entries = sorted(SAVED_MODELS.iterdir()) if SAVED_MODELS.is_dir() else []
-    found = [entry for entry in entries if Source(entry.name, entry).found()]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    models = [entry for entry in entries if ModelSource(entry.name, entry).versions()]
+    if len(models) == 1:
+        return models[0]
+    if not models:
         raise UsageError(
             "there is no model in saved_models/",
-            hint="give the folder of one: tltool serve FOLDER; `tltool finetune` exports to it",
+            hint="give the folder of a model: tltool serve FOLDER; `tltool finetune` exports one",
         )
-    names = ", ".join(entry.name for entry in found)
+    names = ", ".join(entry.name for entry in models)
     raise UsageError(
-        f"saved_models/ holds several models: {names}",
-        hint=f"give one: tltool serve saved_models/{found[0].name}",
+        f"saved_models/ contains several models: {names}",
+        hint=f"give one: tltool serve saved_models/{models[0].name}",
     )

@@ -7,27 +7,26 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
-from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.recipe.load import load_recipe
+from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
-from tltool.runs.manifest import read_manifest
-from tltool.training.distribute import Device
-from tltool.workflows.finetune import finetune
-from tltool.workflows.recipes import check_recipe
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.finetune import start_run
+from tltool.workflows.list_runs import show_run
+from tltool.workflows.preflight.recipe import check_spec
+from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.resume import resume
-from tltool.workflows.runs import show_run
-from tltool.workflows.session import recipe_digest
-from tltool.workflows.together import begin
+from tltool.workflows.training_run.context import recipe_digest
+from tltool.workflows.training_run.run_group import list_group, open_run_group
 
 CONFIDENCE = 0.95
 
@@ -47,6 +46,12 @@ class Combination:
     accuracies: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
     runs: dict[int, Path] = field(default_factory=dict)
+
+    def add(self, seed: int, run: Path, metrics: Mapping[str, Any]) -> None:
+        """Add what the run of a seed reached."""
+        self.accuracies[seed] = metrics["validation"]["val_accuracy"]
+        self.losses[seed] = metrics["validation"]["val_loss"]
+        self.runs[seed] = run
 
     def measures(self, monitor: str) -> dict[int, float]:
         """Return the monitored measure by seed."""
@@ -77,18 +82,14 @@ class Sweep:
 
 
 def sweep(
-    recipe: str,
-    photos: str,
+    recipe: RecipeFile,
+    options: RunOptions,
     *,
+    out: Path,
     grid: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
     settings: Sequence[str | Override] = (),
     budget: float | None = None,
-    test: str | None = None,
-    out: Path,
-    weights: Path | None = None,
-    offline: bool = False,
-    device: Device = "auto",
     observer: Observer | None = None,
 ) -> Sweep:
     """Train every combination with every seed. Runs share features and probes; nothing is exported.
@@ -97,64 +98,77 @@ def sweep(
     sweep is taken up: finished runs are read, interrupted ones resumed.
 
     Args:
-        recipe: name or file of the recipe.
-        photos: the photos.
+        recipe: what to do, before ``settings`` and the grid.
+        options: what each run is called with; ``out`` and ``feature_cache`` are set for each. A
+            separate test source never decides.
+        out: folder of the runs.
         grid: values by key of the recipe.
         seeds: seeds of the runs.
         settings: further settings of all runs.
-        budget: seconds; no run is begun that would probably end after them.
-        test: a separate test folder; it never decides.
-        out: folder of the runs.
-        weights: a file of pretrained weights.
-        offline: open no network connection.
-        device: auto, cpu or gpu.
-        observer: told about everything on the way.
+        budget: seconds; no run is started that would probably end later.
+        observer: receives everything that is reported.
 
     Raises:
-        UsageError: a key or value that the recipe does not have, or ``out`` holds something else,
-            such as a sweep over other photos.
+        UsageError: a key of the grid that the recipe does not have, or ``out`` holds something
+            else, such as a sweep over other images.
     """
     observer = observer or SilentObserver()
     combinations = [
         Combination(dict(zip(grid, values, strict=True)))
         for values in itertools.product(*grid.values())
     ]
-    plan = [
-        (seed, one, _recipe(recipe, one.settings, seed, settings))
-        for seed in seeds
-        for one in combinations
-    ]
-    for _, _, one_recipe in plan:
-        check_recipe(one_recipe, weights)
-    data = plan[0][2].data
-    listing = read_source(
-        photos, test=test, other=data.other, pixels=data.pixels, offline=offline, observer=observer
-    )
-    begin(out, listing, photos=photos, test=test, weights=weights, observer=observer)
+    plan = _plan(recipe, combinations, seeds, settings)
+    for one in plan:
+        check_spec(one.spec, options.weights)
+    first = plan[0].spec.recipe
+    open_run_group(out, list_group(first.data, options, observer), options, observer)
+    options = replace(options, feature_cache=out / "cache")
     clock = _Clock(budget)
-    for done, (seed, one, resolved) in enumerate(plan):
+    for done, one in enumerate(plan):
         if not clock.suffices():
             break
-        observer.on_message(f"run {done + 1} of {len(plan)}: {_told(one.settings)}, seed {seed}")
-        folder = out / f"{combinations.index(one) + 1:03d}-seed{seed}"
-        metrics = metrics_of(
-            folder,
-            resolved,
-            photos,
-            observer=observer,
-            test=test,
-            weights=weights,
-            offline=offline,
-            device=device,
-            caches=out / "cache",
-        )
-        one.accuracies[seed] = metrics["validation"]["val_accuracy"]
-        one.losses[seed] = metrics["validation"]["val_loss"]
-        one.runs[seed] = folder
+        observer.on_message(f"run {done + 1} of {len(plan)}: {one.summary}")
+        folder = out / one.folder
+        metrics = metrics_of(one.spec, replace(options, out=folder), observer)
+        one.combination.add(one.seed, folder, metrics)
         clock.ended()
     trained = sum(len(one.runs) for one in combinations)
-    monitor = plan[0][2].train.early_stopping.monitor
+    monitor = first.train.early_stopping.monitor
     return _judge(combinations, monitor, left_out=len(plan) - trained)
+
+
+@dataclass(frozen=True)
+class _PlannedRun:
+    """One run of a sweep: a combination with a seed, the name of its folder, and what it does."""
+
+    combination: Combination
+    seed: int
+    folder: str
+    spec: RunSpec
+
+    @property
+    def summary(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.combination.settings.items())
+        return f"{settings or 'the recipe as it is'}, seed {self.seed}"
+
+
+def _plan(
+    recipe: RecipeFile,
+    combinations: Sequence[Combination],
+    seeds: Sequence[int],
+    settings: Sequence[str | Override],
+) -> list[_PlannedRun]:
+    """Return all runs: each combination with the first seed, then each with the next."""
+    return [
+        _PlannedRun(
+            combination,
+            seed,
+            f"{number:03d}-seed{seed}",
+            resolve(_recipe(recipe, combination.settings, seed, settings)),
+        )
+        for seed in seeds
+        for number, combination in enumerate(combinations, start=1)
+    ]
 
 
 class _Clock:
@@ -177,30 +191,33 @@ class _Clock:
 
 
 def _recipe(
-    reference: str, grid: Mapping[str, Any], seed: int, settings: Sequence[str | Override]
+    recipe: RecipeFile, grid: Mapping[str, Any], seed: int, settings: Sequence[str | Override]
 ) -> Recipe:
     own = {**grid, "seed": seed, "export.enabled": False}
-    return load_recipe(
-        reference, [*settings, *(Override(k, v, f"the sweep's {k}={v}") for k, v in own.items())]
+    return recipe.recipe(
+        [*settings, *(Override(k, v, f"the sweep's {k}={v}") for k, v in own.items())]
     )
 
 
-def metrics_of(
-    folder: Path, recipe: Recipe, photos: str, *, observer: Observer, **how: Any
-) -> Mapping[str, Any]:
-    """Return the metrics of one run: read, resumed, or trained."""
-    manifest = RunLayout(folder).manifest
-    if not manifest.is_file():
-        return finetune(photos, recipe=recipe, out=folder, observer=observer, **how).metrics
-    if read_manifest(manifest)["recipe_digest"] != recipe_digest(recipe):
+def metrics_of(spec: RunSpec, options: RunOptions, observer: Observer) -> Mapping[str, Any]:
+    """Return the metrics of the run in ``options.out``: read, resumed, or trained.
+
+    Raises:
+        UsageError: it is a run with other settings.
+    """
+    folder = options.out
+    assert folder is not None
+    if not RunLayout(folder).manifest.is_file():
+        return start_run(spec, options, observer=observer).metrics
+    run = show_run(folder)
+    if run.manifest.recipe_digest != recipe_digest(spec.recipe):
         raise UsageError(
             f"'{folder}' is a run with other settings", hint="give another folder with --out"
         )
-    known = show_run(folder)
-    if known["status"] == "finished":
-        return dict(known["metrics"])
-    caches, offline = how["caches"], how["offline"]
-    return resume(folder, offline=offline, observer=observer, caches=caches).metrics
+    if run.status == "finished":
+        return dict(run.metrics or {})
+    offline, cache = options.offline, options.feature_cache
+    return resume(folder, offline=offline, observer=observer, feature_cache=cache).metrics
 
 
 def _judge(combinations: Sequence[Combination], monitor: str, *, left_out: int) -> Sweep:
@@ -234,7 +251,3 @@ def paired_interval(
     error = statistics.stdev(pairs) / math.sqrt(len(pairs))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1)) * error
     return mean, mean - half, mean + half
-
-
-def _told(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "the recipe as it is"

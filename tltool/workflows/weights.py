@@ -1,4 +1,4 @@
-"""Look after the pretrained weights in the store."""
+"""List, fetch and import pretrained weights."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from tltool.events import Observer, SilentObserver
-from tltool.models.backbones import get_backbone
-from tltool.weights import sources, store
+from tltool.models.backbone_registry import get_backbone
+from tltool.weights import fetch_weights, weights_store
 from tltool.weights.published import PUBLISHED
 
 
 def weights_folder() -> Path:
-    """Return the folder of the store."""
-    return store.weights_dir()
+    """Return the folder of the stored weights."""
+    return weights_store.weights_dir()
 
 
 def weights_table() -> list[dict[str, Any]]:
     """Return one row per backbone that has published weights."""
-    at_hand = {stored.name: stored for stored in store.listing()}
+    stored_by_name = {stored.name: stored for stored in weights_store.listing()}
     rows = []
     for backbone in map(get_backbone, PUBLISHED):
-        stored = at_hand.get(backbone.name)
+        stored = stored_by_name.get(backbone.name)
         rows.append(
             {
                 "name": backbone.name,
-                "at_hand": stored is not None,
+                "stored": stored is not None,
                 "megabytes": stored.path.stat().st_size / 1e6 if stored else None,
                 "licence": stored.licence if stored else backbone.licence,
                 "source": stored.source if stored else None,
@@ -37,27 +37,27 @@ def weights_table() -> list[dict[str, Any]]:
 def pull_weights(
     name: str, *, offline: bool = False, observer: Observer | None = None
 ) -> dict[str, Any]:
-    """Fetch the weights of a backbone unless they are at hand and intact.
+    """Fetch the weights of a backbone unless they are stored and intact.
 
     Raises:
         UsageError: unknown backbone.
-        EnvironmentProblem: they cannot be had; the message names the ways out.
+        EnvironmentProblem: they are not available; the message lists alternatives.
     """
     get_backbone(name)
-    return _row(sources.pull(name, offline=offline, observer=observer or SilentObserver()))
+    return _row(fetch_weights.pull(name, offline=offline, observer=observer or SilentObserver()))
 
 
 def import_weights(name: str, file: Path) -> dict[str, Any]:
-    """Take a weights file into the store after checking that it fits the backbone.
+    """Copy a weights file into the store after checking that it fits the backbone.
 
     Raises:
         UsageError: unknown backbone, or the file does not fit it.
     """
     get_backbone(name)
-    return _row(sources.import_file(name, file))
+    return _row(fetch_weights.import_file(name, file))
 
 
-def _row(stored: store.StoredWeights) -> dict[str, Any]:
+def _row(stored: weights_store.StoredWeights) -> dict[str, Any]:
     return {
         "name": stored.name,
         "path": str(stored.path),

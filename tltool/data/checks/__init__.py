@@ -1,1 +1,1 @@
-"""What can ruin a model before training starts, one file a kind of check."""
+"""Checks of a data set before training; each file is one kind of check."""

@@ -1,4 +1,4 @@
-"""What a check has to say about one file or class."""
+"""A finding of a check, and the table of findings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Finding:
     """One row of ``data_issues.csv``.
 
     Attributes:
-        path: the file or folder, None for a finding about the whole data set.
-        kind: of the finding, from a fixed set of short names.
-        detail: what was seen.
+        path: the file or folder; None for a finding about the whole data set.
+        kind: a short name from a fixed set.
+        detail: a description.
         suggestion: what to do about it.
-        severity: ``serious`` makes results wrong or files unusable, ``warning`` deserves a
-            look, ``note`` is only said.
-        related: other files that it concerns.
+        severity: ``serious`` for wrong results or unusable files, ``warning`` for something to
+            check, ``note`` for information.
+        related: other affected files.
     """
 
     path: Path | None
@@ -40,12 +40,12 @@ def write_findings(
 ) -> None:
     """Write ``data_issues.csv``: path, kind, severity, detail, suggestion; UTF-8.
 
-    Bytes of names that are not UTF-8 are escaped: a backslash, ``udc`` and two digits.
+    Bytes of file names that are not UTF-8 are escaped as a backslash, ``udc`` and two digits.
 
     Args:
         path: the file to write.
         findings: its rows.
-        shown: how a person knows a file.
+        shown: returns the displayed path of a file.
     """
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
@@ -58,5 +58,5 @@ def write_findings(
 
 
 def _as_text(path: str) -> str:
-    """Return a relative path that a spreadsheet takes for text: not what begins like a formula."""
+    """Return a path that a spreadsheet does not interpret as a formula (CSV injection)."""
     return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path

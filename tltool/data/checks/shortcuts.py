@@ -1,7 +1,7 @@
-"""Can a property of the file tell the class? Then a model may learn it instead of the object.
+"""Shortcut learning: file properties that predict the class, which a model may learn.
 
-A shallow decision tree per property, cross-validated, against the rate of the largest class, with
-a permutation test (M. Ojala and G. Garriga, "Permutation Tests for Studying Classifier
+A shallow decision tree per property, cross-validated, against the majority-class baseline, with a
+permutation test (M. Ojala and G. Garriga, "Permutation Tests for Studying Classifier
 Performance", 2010).
 """
 
@@ -25,17 +25,17 @@ PROPERTIES: Mapping[str, tuple[str, ...]] = {
     "mean colour": ("mean red", "mean green", "mean blue"),
     "border colour": ("border red", "border green", "border blue"),
 }
-"""From each property to the columns of the scan that describe it; the camera comes besides."""
+"""The columns of the scan for each property; the camera is a further property."""
 
 SERIOUS_LIFT = 0.5
-"""Share of the largest class's errors that a property may take away; above, it is a shortcut."""
+"""Reduction of the majority-class baseline's error rate, from which a property is a shortcut."""
 FOLDS = 5
-"""Of the cross-validation: of smaller classes nothing can be said."""
+"""Of the cross-validation; smaller classes are not analysed."""
 _COLOURS = ("mean colour", "border colour")
 _LEAVES = 8  # of a tree, or twice as many as classes
-_MOST_CLASSES = 64  # the largest; more would only make the trees slow
+_MOST_CLASSES = 64  # the largest; more would make the trees slow
 _PERMUTATIONS = 99
-_CERTAIN = 0.01
+_SIGNIFICANT = 0.01
 _MOST_ROWS = 2000
 _MOST_CAMERAS = 8
 _SEED = 0
@@ -47,10 +47,9 @@ class Shortcut:
 
     Attributes:
         name: of the property.
-        accuracy: cross-validated accuracy of a tree on it alone.
-        majority: rate of the largest class.
-        p_value: how often shuffled labels are predicted as well; None where the accuracy is too
-            low to matter.
+        accuracy: cross-validated accuracy of a decision tree on this property alone.
+        majority: accuracy of the majority-class baseline.
+        p_value: of the permutation test; None where the accuracy is too low to be tested.
     """
 
     name: str
@@ -60,68 +59,72 @@ class Shortcut:
 
     @property
     def lift(self) -> float:
-        """Share of the majority's errors that the property takes away, 1 at most."""
+        """Relative reduction of the baseline's error rate, at most 1."""
         return (self.accuracy - self.majority) / max(1 - self.majority, 1e-9)
 
     @property
-    def found(self) -> bool:
-        """Whether it predicts the class far better than the largest class does."""
-        return self.p_value is not None and self.p_value <= _CERTAIN
+    def is_shortcut(self) -> bool:
+        """Whether it predicts the class far better than the majority-class baseline."""
+        return self.p_value is not None and self.p_value <= _SIGNIFICANT
 
 
 def find_shortcuts(
     columns: Mapping[str, NDArray[np.float32]], cameras: Sequence[str], labels: NDArray[np.int64]
 ) -> list[Shortcut]:
-    """Try every property that varies; the best predictor comes first.
+    """Return the properties that vary, the best predictor first.
 
     Args:
-        columns: the numbers of each image by name, float32 [N] each.
-        cameras: maker and model of each image, ``""`` where unknown.
-        labels: int64 [N]. Of many classes, the largest 64 are looked at.
+        columns: numeric properties of each image by name, float32 [N] each.
+        cameras: make and model of each image, ``""`` where unknown.
+        labels: int64 [N]; at most the 64 largest classes are analysed.
     """
     rows = _sample(labels)
     if len(np.unique(labels[rows])) < 2:
         return []
-    found = []
+    measured = []
     for name, parts in PROPERTIES.items():
         values = np.stack([columns[part][rows] for part in parts], axis=1)
-        found.append(_measure(name, values, labels[rows]))
-    found.append(_measure("camera", _one_hot([cameras[i] for i in rows.tolist()]), labels[rows]))
-    return sorted((each for each in found if each), key=lambda each: -each.lift)
+        measured.append(_measure(name, values, labels[rows]))
+    measured.append(_measure("camera", _one_hot([cameras[i] for i in rows.tolist()]), labels[rows]))
+    return sorted((each for each in measured if each), key=lambda each: -each.lift)
 
 
 def shortcut_findings(shortcuts: Sequence[Shortcut]) -> Iterator[Finding]:
-    """Yield a finding for every property that predicts the class.
+    """Yield the findings about the properties that predict the class.
 
-    What a file is like, which has one cause as a rule (another camera or program), makes one.
+    All properties except colours share one finding: they usually have one cause, such as a camera.
     """
-    found = [each for each in shortcuts if each.found]
-    files = [each for each in found if each.name not in _COLOURS]
+    predictors = [each for each in shortcuts if each.is_shortcut]
+    files = [each for each in predictors if each.name not in _COLOURS]
     if files:
-        suggestion = "get the photos of all classes from the same sources, prepared alike"
+        suggestion = (
+            "take the images of all classes from the same sources, processed in the same way"
+        )
         yield _finding(files, suggestion, "serious")
-    for each in found:
+    for each in predictors:
         if each.name in _COLOURS:
-            suggestion = "fine if the objects differ in colour; if it is the background, vary it"
+            suggestion = (
+                "acceptable if the objects differ in colour; if the background does, vary it"
+            )
             yield _finding([each], suggestion, "warning")
 
 
-def _finding(found: Sequence[Shortcut], suggestion: str, severity: Severity) -> Finding:
+def _finding(predictors: Sequence[Shortcut], suggestion: str, severity: Severity) -> Finding:
     """Return one finding about properties, the best predictor first."""
-    best, *more = found
+    best, *more = predictors
     detail = (
-        f"{best.name} alone predicts the class of {best.accuracy:.0%} of the images (the "
-        f"largest class has {best.majority:.0%}, p = {best.p_value:.2g}): the model may learn "
-        f"the {best.name} instead of the object"
+        f"{best.name} alone predicts the class of {best.accuracy:.0%} of the images (baseline: "
+        f"{best.majority:.0%}, p = {best.p_value:.2g}): the model may learn the {best.name} "
+        "instead of the object"
     )
     if more:
-        detail += f"; likewise {', '.join(f'{each.name} {each.accuracy:.0%}' for each in more)}"
-    kind = f"shortcut: {', '.join(each.name for each in found)}"
+        detail += f"; also {', '.join(f'{each.name} {each.accuracy:.0%}' for each in more)}"
+    kind = f"shortcut: {', '.join(each.name for each in predictors)}"
     return Finding(None, kind, detail, suggestion, severity)
 
 
 def _sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions to work on: of classes large enough, all or a fixed random choice."""
+    """Return positions in the classes that are large enough: all or a fixed random sample."""
     rows = np.flatnonzero(_large_enough(labels))
     if len(rows) > _MOST_ROWS:
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, _MOST_ROWS, replace=False))
@@ -129,7 +132,7 @@ def _sample(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _large_enough(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which labels, bool [N], are of the largest classes, with a photo for every fold."""
+    """Return which labels, bool [N], are of the largest classes, with an image for every fold."""
     counts = np.bincount(labels)
     largest = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
     return np.isin(labels, largest[counts[largest] >= FOLDS])
@@ -142,7 +145,7 @@ def _one_hot(cameras: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _measure(name: str, values: NDArray[np.float32], labels: NDArray[np.int64]) -> Shortcut | None:
-    """Measure one property, float32 [N, K]; None if it is the same for all."""
+    """Measure one property, float32 [N, K]; None if it is the same for all images."""
     if not len(values) or (values == values[0]).all():
         return None
     from sklearn.model_selection import StratifiedKFold
@@ -151,9 +154,9 @@ def _measure(name: str, values: NDArray[np.float32], labels: NDArray[np.int64]) 
     split = StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED)
     folds = list(split.split(values, labels))
     accuracy = _accuracy(values, labels, folds)
-    found = Shortcut(name, accuracy, majority, None)
-    if found.lift < SERIOUS_LIFT:
-        return found
+    untested = Shortcut(name, accuracy, majority, None)
+    if untested.lift < SERIOUS_LIFT:
+        return untested
     random = np.random.default_rng(_SEED)
     as_good = sum(
         _accuracy(values, random.permutation(labels), folds) >= accuracy
@@ -169,13 +172,13 @@ def _accuracy(
 ) -> float:
     from sklearn.tree import DecisionTreeClassifier
 
-    right, classes = 0, len(np.unique(labels))
-    for train, held in folds:
+    correct, classes = 0, len(np.unique(labels))
+    for train, validation in folds:
         tree = DecisionTreeClassifier(
             max_leaf_nodes=max(_LEAVES, 2 * classes),
             min_samples_leaf=max(2, len(train) // max(100, 4 * classes)),
             random_state=_SEED,
         )
         tree.fit(values[train], labels[train])
-        right += int((tree.predict(values[held]) == labels[held]).sum())
-    return right / len(labels)
+        correct += int((tree.predict(values[validation]) == labels[validation]).sum())
+    return correct / len(labels)

@@ -1,1 +1,1 @@
-"""Where a catalog can come from, one file a source. None of them opens an image."""
+"""Sources of images: folders, archives, tables, TensorFlow Datasets. None opens an image."""

@@ -1,4 +1,4 @@
-"""A zip or tar of photos, unpacked once into the cache. Nothing inside it is trusted."""
+"""Extracts a zip or tar archive of images into the cache. Its content is not trusted."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+from tltool.data.sources.extraction_target import CHUNK, EXTRACT_HINT, ExtractionTarget
 from tltool.data.sources.folder import visible_entries
 from tltool.data.sources.listing import listed, split_named
-from tltool.data.sources.store import content_key, kept
-from tltool.data.sources.target import CHUNK, UNPACK_HINT, Target
+from tltool.data.sources.source_cache import cached_copy, content_key
 from tltool.errors import DataError
 from tltool.events import Observer
 
@@ -27,105 +27,110 @@ ARCHIVES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2"),
     *(".tar.xz", ".txz", ".tar.zst", ".tzst"),
 )
-_ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")  # a tar may begin with a folder PKLot
+_ZIP_STARTS = (
+    b"PK\3\4",
+    b"PK\5\6",
+    b"PK\7\x08",
+)  # not just b"PK": a tar may start with a folder PKLot
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-# Windows packs more than 2 GB by Deflate64; the others are those of 7-Zip and WinZip.
-_UNKNOWN_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+# Windows uses Deflate64 above 2 GB; the others are written by 7-Zip and WinZip.
+_UNSUPPORTED_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, tarfile.TarError, struct.error),
     *(RuntimeError, ValueError, OverflowError),
-)  # RuntimeError holds RecursionError: a tar of a thousand headers in a chain
+)  # RuntimeError includes RecursionError: a tar with a chain of a thousand headers
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file is called like an archive."""
+    """Return whether a file name has the extension of an archive."""
     return path.name.lower().endswith(ARCHIVES)
 
 
-def unpacked(path: Path, *, cache: Path, observer: Observer) -> Path:
-    """Return a folder with what a zip or tar holds, without the folder around everything.
+def extract_archive(path: Path, *, cache: Path, observer: Observer) -> Path:
+    """Return a folder with the content of a zip or tar, without its single top-level folder.
 
     Raises:
-        DataError: it is damaged, encrypted, no archive, far larger inside than outside, or names
-            files outside itself.
-        EnvironmentProblem: it cannot be unpacked here.
+        DataError: it is damaged, encrypted, not an archive, a decompression bomb, or contains paths
+            outside itself.
+        EnvironmentProblem: it cannot be extracted here.
     """
 
     def make(folder: Path) -> None:
-        observer.on_message(f"unpacking {path} into {cache}")
-        _unpack(path, Target(path, folder), observer)
+        observer.on_message(f"extracting {path} to {cache}")
+        _extract(path, ExtractionTarget(path, folder), observer)
 
-    return _unwrapped(kept(cache, path.name, content_key(path), make))
+    return _without_top_folder(cached_copy(cache, path.name, content_key(path), make))
 
 
-def _unpack(path: Path, target: Target, observer: Observer) -> None:
+def _extract(path: Path, target: ExtractionTarget, observer: Observer) -> None:
     try:
         with path.open("rb") as file:
             if file.read(4) in _ZIP_STARTS:
-                _unpack_zip(file, target, observer)
+                _extract_zip(file, target, observer)
             else:
-                _unpack_tar(path, target, observer)
-    except NotImplementedError as error:  # it is a RuntimeError too
+                _extract_tar(path, target, observer)
+    except NotImplementedError as error:  # a subclass of RuntimeError
         raise DataError(
-            f"{path} is packed in a way that Python does not know ({error})", hint=UNPACK_HINT
+            f"{path} uses a compression method that Python does not support ({error})",
+            hint=EXTRACT_HINT,
         ) from None
     except (*_DAMAGED, OSError) as error:
-        # the decompressors' own OSErrors have no number; EINVAL is a jump to before the file
+        # OSErrors of the decompressors have no number; EINVAL is a seek to before the file
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        told = str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise DataError(
-            f"{path} is no zip or tar archive, or it is damaged ({told})",
-            hint="make it again, or give a folder",
+            f"{path} is not a zip or tar archive, or it is damaged ({reason})",
+            hint="create it again, or give a folder",
         ) from None
 
 
-def _unpack_zip(file: IO[bytes], target: Target, observer: Observer) -> None:
-    """Unpack an archive of PKWARE's APPNOTE.TXT."""
+def _extract_zip(file: IO[bytes], target: ExtractionTarget, observer: Observer) -> None:
+    """Extract a zip (PKWARE's APPNOTE.TXT)."""
     with zipfile.ZipFile(file) as archive:
         members = [member for member in archive.infolist() if not member.filename.endswith("/")]
-        _refuse_encrypted(target.archive, members)
-        _refuse_unknown_methods(target.archive, members)
+        _reject_encrypted(target.archive, members)
+        _reject_unsupported_methods(target.archive, members)
         for member in members:
             target.announce(member.file_size)
         for done, member in enumerate(members, start=1):
             with archive.open(member) as source:
-                # some packers of Windows write backslashes
+                # some Windows programs write backslashes
                 target.write(member.filename.replace("\\", "/"), source)
             observer.on_progress(done, len(members), unit="files")
 
 
-def _refuse_encrypted(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    secret = [member.filename for member in members if member.flag_bits & 1]
-    if secret:
+def _reject_encrypted(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    encrypted = [member.filename for member in members if member.flag_bits & 1]
+    if encrypted:
         raise DataError(
-            f"{path} is encrypted: {len(secret)} files ({listed(secret, 3)})",
-            hint="unpack it with its password and give the folder",
+            f"{path} is encrypted: {len(encrypted)} files ({listed(encrypted, 3)})",
+            hint="extract it with its password and give the folder",
         )
 
 
-def _refuse_unknown_methods(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    unknown: dict[int, list[str]] = defaultdict(list)
+def _reject_unsupported_methods(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    unsupported: dict[int, list[str]] = defaultdict(list)
     for member in members:
         if member.compress_type not in _ZIP_METHODS:
-            unknown[member.compress_type].append(member.filename)
-    for method, names in unknown.items():
-        told = _UNKNOWN_METHODS.get(method, f"method {method}")
+            unsupported[member.compress_type].append(member.filename)
+    for method, names in unsupported.items():
+        named = _UNSUPPORTED_METHODS.get(method, f"method {method}")
         raise DataError(
-            f"{path} is packed by {told}, which Python does not know:"
+            f"{path} is compressed with {named}, which Python does not support:"
             f" {len(names)} files ({listed(names, 3)})",
-            hint=UNPACK_HINT,
+            hint=EXTRACT_HINT,
         )
 
 
-def _unpack_tar(path: Path, target: Target, observer: Observer) -> None:
+def _extract_tar(path: Path, target: ExtractionTarget, observer: Observer) -> None:
     links: list[tarfile.TarInfo] = []
     with _decompressed(path) as stream:
-        bounded = cast("IO[bytes]", _Bounded(stream))
+        bounded = cast("IO[bytes]", _BoundedReader(stream))
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             for member in archive:
                 _check_forward(archive, member)
-                archive.members = []  # type: ignore[attr-defined]  # it would keep every header
+                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
                 target.announce(member.size)
                 if member.issym() or member.islnk():
                     links.append(member)
@@ -134,50 +139,52 @@ def _unpack_tar(path: Path, target: Target, observer: Observer) -> None:
                     assert source is not None
                     target.write(member.name, source)
             _check_end(bounded, archive, target)
-    _follow_links(links, target, observer)
+    _write_links(links, target, observer)
 
 
 def _check_forward(archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    """Refuse a negative size, after which tarfile would read the same member for ever."""
+    """Reject a negative size, with which tarfile would read the same member in an endless loop."""
     if member.size < 0 or archive.offset < member.offset_data:
         raise tarfile.ReadError("a member has a negative size")
 
 
-def _check_end(stream: IO[bytes], archive: tarfile.TarFile, target: Target) -> None:
-    """Refuse an archive that breaks off: tarfile takes broken headers for the end.
+def _check_end(stream: IO[bytes], archive: tarfile.TarFile, target: ExtractionTarget) -> None:
+    """Reject a truncated archive: tarfile accepts a broken header as the end.
 
-    What follows is read too, since the checksum of a compressed stream stands at its end.
+    The rest is read too, because the checksum of a compressed stream is at its end.
     """
     stream.seek(archive.offset)
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("it breaks off")
+        raise tarfile.ReadError("truncated")
     while rest := stream.read(CHUNK):
         target.announce(len(rest))
 
 
-def _follow_links(links: Sequence[tarfile.TarInfo], target: Target, observer: Observer) -> None:
-    """Give linked files their second names. No link is ever written to disk as a link."""
-    left_out = 0
+def _write_links(
+    links: Sequence[tarfile.TarInfo], target: ExtractionTarget, observer: Observer
+) -> None:
+    """Write linked files under their second names. No symbolic link is ever created."""
+    skipped = 0
     for link in links:
-        other = link.linkname
+        existing = link.linkname
         if link.issym():
-            other = posixpath.normpath(posixpath.join(posixpath.dirname(link.name), other))
-        left_out += not target.link(link.name, other)
-    if left_out:
+            existing = posixpath.normpath(posixpath.join(posixpath.dirname(link.name), existing))
+        skipped += not target.link(link.name, existing)
+    if skipped:
         observer.on_message(
-            f"{left_out} links in {target.archive} lead to folders or to nothing and are left out"
+            f"{skipped} links in {target.archive} to folders or missing files are skipped"
         )
 
 
-class _Bounded:
-    """A stream of which no single read may be large: tarfile reads headers as long as they say."""
+class _BoundedReader:
+    """A stream with a limit for single reads: tarfile trusts the length in a header."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= CHUNK:
-            raise tarfile.ReadError("a header of absurd size")
+            raise tarfile.ReadError("a header is too large")
         return bytes(self._stream.read(size))
 
     def seek(self, position: int) -> int:
@@ -188,7 +195,7 @@ class _Bounded:
 
 
 def _decompressed(path: Path) -> Any:
-    """Return the tar inside as a stream; what it is compressed with is seen in its first bytes."""
+    """Return the decompressed tar as a stream; the first bytes identify the compression."""
     with path.open("rb") as file:
         start = file.read(6)
     if start[:2] == b"\x1f\x8b":
@@ -199,14 +206,14 @@ def _decompressed(path: Path) -> Any:
         return lzma.open(path)
     if start[:4] == b"\x28\xb5\x2f\xfd":
         raise DataError(
-            f"{path} is compressed with Zstandard, which this Python does not know",
-            hint=f"{UNPACK_HINT}: tar --zstd -xf {path}",
+            f"{path} is compressed with Zstandard, which this Python does not support",
+            hint=f"{EXTRACT_HINT}: tar --zstd -xf {path}",
         )
     return path.open("rb")
 
 
-def _unwrapped(folder: Path) -> Path:
-    """Return the folder inside ``folder`` where the photos begin, as in photos.zip/photos/cat."""
+def _without_top_folder(folder: Path) -> Path:
+    """Return the folder of the class folders: ``photos`` of photos.zip/photos/cat."""
     while True:
         entries = visible_entries(folder)
         if len(entries) != 1 or not entries[0].is_folder or split_named(entries[0].path.name):

@@ -1,4 +1,4 @@
-"""A folder of photos: one folder per class, or ready train, validation and test folders."""
+"""Lists a folder of images: one folder per class, or train, validation and test folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tltool.data.catalog import Item, SplitName
-from tltool.data.sources.listing import Astray, Listing, class_name, listed, split_named
+from tltool.data.sources.listing import CrossClassLink, Listing, class_name, listed, split_named
 from tltool.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset(
@@ -19,79 +19,82 @@ IMAGE_EXTENSIONS = frozenset(
     | {".jp2", ".j2k", ".jpx", ".ico", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"}
 )
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-LAYOUT_HINT = "put the photos of each class into a folder of their own: PHOTOS/cat, PHOTOS/dog"
+LAYOUT_HINT = "put the images of each class into a separate folder: DATA/cat, DATA/dog"
 
 
 class Entry(NamedTuple):
-    """What lies in a folder: a file, or a folder, perhaps behind a link."""
+    """An entry of a folder: a file or a folder, possibly a symbolic link to one."""
 
     path: Path
     is_folder: bool
 
 
 @dataclass
-class _Found:
-    """What the walk collects on its way."""
+class _Walk:
+    """The results of a walk through a tree of folders."""
 
     items: list[Item] = field(default_factory=list)
     hidden: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
     stray: list[Path] = field(default_factory=list)
     empty_classes: list[Path] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
-    again: list[Path] = field(default_factory=list)
-    places: dict[tuple[int, int], Path] = field(default_factory=dict)
-    walked: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
-    astray: dict[Path, Astray] = field(default_factory=dict)
+    ood_images: list[Path] = field(default_factory=list)
+    repeated_folders: list[Path] = field(default_factory=list)
+    boundaries: dict[tuple[int, int], Path] = field(default_factory=dict)
+    visited: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
+    cross_class_links: dict[Path, CrossClassLink] = field(default_factory=dict)
 
-    def place(self, folder: Path) -> None:
-        """Note a folder that holds other photos than those of one class; links come last."""
+    def add_boundary(self, folder: Path) -> None:
+        """Record a class folder or one above it; a real folder replaces a link to it."""
         identity = _identity(folder)
-        if identity not in self.places or not folder.is_symlink():
-            self.places[identity] = folder
+        if identity not in self.boundaries or not folder.is_symlink():
+            self.boundaries[identity] = folder
 
-    def check(self, folder: Path, home: Path) -> None:
-        """Note a folder, below that of its class, which is by a link a place or in another class.
+    def check_link(self, folder: Path, class_folder: Path) -> None:
+        """Record a folder inside ``class_folder`` if it is a link to images of another class.
 
-        Folders inside of a noted one are not noted again.
+        Folders inside a recorded one are not recorded again.
         """
         identity = _identity(folder)
-        target = self.places.get(identity, folder)
-        first, first_home = self.walked.setdefault(identity, (folder, home))
-        if target == folder and first_home != home:
+        target = self.boundaries.get(identity, folder)
+        first, first_class = self.visited.setdefault(identity, (folder, class_folder))
+        if target == folder and first_class != class_folder:
             target = first
-            if folder.resolve().is_relative_to(home.resolve()):  # then it was a link to the first
-                folder, home, target = first, first_home, folder
-        if target != folder and self.astray.keys().isdisjoint((folder, *folder.parents)):
-            self.astray[folder] = Astray(folder, target, home)
+            if folder.resolve().is_relative_to(
+                class_folder.resolve()
+            ):  # then the first is the link
+                folder, class_folder, target = first, first_class, folder
+        recorded = self.cross_class_links.keys()
+        if target != folder and recorded.isdisjoint((folder, *folder.parents)):
+            self.cross_class_links[folder] = CrossClassLink(folder, target, class_folder)
 
 
-def read_folder(root: Path, *, other: str | None = None) -> Listing:
+def read_folder(root: Path, *, ood_images: str | None = None) -> Listing:
     """List the images below ``root`` with their labels.
 
     Labels are the names of the class folders, in Unicode normal form C. Symbolic links are
     followed, but no folder is read twice for one class.
 
     Args:
-        root: holds the class folders, or train, val and test folders of such.
-        other: name of a folder beside them, and in each part, that is no class.
+        root: contains the class folders, or train, val and test folders with class folders.
+        ood_images: name of a folder of out-of-distribution images next to the class folders.
 
     Raises:
-        DataError: the folder does not exist, may not be read, or holds no class folders.
+        DataError: the folder does not exist, cannot be read, or contains no class folders.
     """
-    found = _Found()
-    _read_tree(root, found, other)
+    walk = _Walk()
+    _read_tree(root, walk, ood_images)
     return Listing(
         source=str(root),
         root=root,
-        items=tuple(found.items),
-        hidden=found.hidden,
-        ignored=dict(sorted(found.ignored.items())),
-        stray=tuple(found.stray),
-        empty_classes=tuple(found.empty_classes),
-        others=tuple(found.others),
-        again=tuple(found.again),
-        astray=tuple(found.astray.values()),
+        items=tuple(walk.items),
+        hidden=walk.hidden,
+        ignored=dict(sorted(walk.ignored.items())),
+        stray=tuple(walk.stray),
+        empty_classes=tuple(walk.empty_classes),
+        ood_images=tuple(walk.ood_images),
+        repeated_folders=tuple(walk.repeated_folders),
+        cross_class_links=tuple(walk.cross_class_links.values()),
     )
 
 
@@ -99,67 +102,68 @@ def list_images(folder: Path) -> Listing:
     """List every image below ``folder`` that is not hidden, in a fixed order, without labels.
 
     Raises:
-        DataError: a folder may not be read.
+        DataError: a folder cannot be read.
     """
-    found = _Found()
-    items = tuple(Item(path=image, label="") for image in _images_below(folder, found))
+    walk = _Walk()
+    items = tuple(Item(path=image, label="") for image in _images_below(folder, walk))
     return Listing(
         source=str(folder),
         root=folder,
         items=items,
-        hidden=found.hidden,
-        ignored=dict(sorted(found.ignored.items())),
+        hidden=walk.hidden,
+        ignored=dict(sorted(walk.ignored.items())),
     )
 
 
 def visible_entries(folder: Path) -> list[Entry]:
-    """Return what lies directly in ``folder`` and is not hidden, in a fixed order.
+    """Return the entries of ``folder`` that are not hidden, in a fixed order.
 
     Raises:
-        DataError: the folder may not be read.
+        DataError: the folder cannot be read.
     """
-    return _visible(folder, _Found())
+    return _visible(folder, _Walk())
 
 
-def _read_tree(root: Path, found: _Found, other: str | None) -> None:
-    folders = _without_other(_class_folders(root, found), other, found)
+def _read_tree(root: Path, walk: _Walk, ood_images: str | None) -> None:
+    folders = _without_ood_images(_class_folders(root, walk), ood_images, walk)
     splits = _as_splits(root, folders)
-    found.place(root)
-    parts: list[tuple[SplitName | None, list[Path]]] = []
-    for split, folder in splits or ():
-        found.place(folder)
-        parts.append((split, _without_other(_class_folders(folder, found), other, found)))
-    parts = parts or [(None, folders)]
-    for _, classes in parts:
+    walk.add_boundary(root)
+    by_split: list[tuple[SplitName | None, list[Path]]] = []
+    for name, folder in splits or ():
+        walk.add_boundary(folder)
+        classes = _without_ood_images(_class_folders(folder, walk), ood_images, walk)
+        by_split.append((name, classes))
+    by_split = by_split or [(None, folders)]
+    for _, classes in by_split:
         for folder in classes:
-            found.place(folder)
-    for part, classes in parts:
-        _read_classes(classes, part, found)
+            walk.add_boundary(folder)
+    for split, classes in by_split:
+        _read_classes(classes, split, walk)
 
 
-def _without_other(folders: list[Path], other: str | None, found: _Found) -> list[Path]:
-    """Return the folders that are classes or parts; note the images of the one that is not."""
+def _without_ood_images(folders: list[Path], ood_images: str | None, walk: _Walk) -> list[Path]:
+    """Return the other folders, and record the out-of-distribution images."""
     for folder in folders:
-        if folder.name == other:
-            found.others += _images_below(folder, found)
-    return [folder for folder in folders if folder.name != other]
+        if folder.name == ood_images:
+            walk.ood_images += _images_below(folder, walk)
+    return [folder for folder in folders if folder.name != ood_images]
 
 
-def _class_folders(root: Path, found: _Found) -> list[Path]:
-    """Return the visible folders directly in ``root``; note the files that lie beside them."""
+def _class_folders(root: Path, walk: _Walk) -> list[Path]:
+    """Return the visible folders directly in ``root``, and record the files next to them."""
     _check_is_folder(root)
     folders: list[Path] = []
     stray: list[Path] = []
-    for path, is_folder in _visible(root, found):
+    for path, is_folder in _visible(root, walk):
         if is_folder:
             folders.append(path)
         elif _is_image(path):
             stray.append(path)
         else:
-            found.ignored[path.suffix.lower()] += 1
+            walk.ignored[path.suffix.lower()] += 1
     if not folders:
         raise _no_class_folders(root, stray)
-    found.stray += stray
+    walk.stray += stray
     return folders
 
 
@@ -171,88 +175,88 @@ def _check_is_folder(root: Path) -> None:
 def _no_class_folders(root: Path, stray: list[Path]) -> DataError:
     if stray:
         return DataError(
-            f"the {len(stray)} images in {root} lie directly in it, without class folders",
+            f"the {len(stray)} images in {root} are not in class folders",
             hint=LAYOUT_HINT,
         )
-    return DataError(f"the folder {root} holds no photos", hint=LAYOUT_HINT)
+    return DataError(f"the folder {root} contains no images", hint=LAYOUT_HINT)
 
 
 def _as_splits(root: Path, folders: list[Path]) -> list[tuple[SplitName, Path]] | None:
-    """Return the ready split folders, or None when ``folders`` are classes."""
+    """Return the train, validation and test folders, or None when ``folders`` are classes."""
     splits = [
         (split, folder) for folder in folders if (split := split_named(folder.name)) is not None
     ]
     names = [name for name, _ in splits]
-    others = [folder.name for folder in folders if split_named(folder.name) is None]
-    # A class may be called "train" too (a data set of vehicles): splits hold class folders.
-    if not splits or (others and not all(_has_folders(folder) for _, folder in splits)):
+    other_folders = [folder.name for folder in folders if split_named(folder.name) is None]
+    # "train" may be a class (in a data set of vehicles); split folders contain class folders.
+    if not splits or (other_folders and not all(_has_folders(folder) for _, folder in splits)):
         return None
-    _check_splits(root, names, others)
+    _check_splits(root, names, other_folders)
     return splits
 
 
-def _check_splits(root: Path, names: list[SplitName], others: list[str]) -> None:
-    if others:
+def _check_splits(root: Path, names: list[SplitName], other_folders: list[str]) -> None:
+    if other_folders:
         raise DataError(
-            f"{root} mixes ready splits with other folders ({listed(others)})",
-            hint="keep only train, val and test there, or only class folders",
+            f"{root} contains split folders and other folders ({listed(other_folders)})",
+            hint="keep either the train, val and test folders, or class folders",
         )
     if "train" not in names:
         raise DataError(f"{root} has a {names[0]} folder, but no train folder")
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{root} holds more than one {name} folder", hint="keep one of them")
+            raise DataError(f"{root} contains more than one {name} folder", hint="keep one of them")
 
 
 def _has_folders(folder: Path) -> bool:
     return any(entry.is_folder for entry in visible_entries(folder))
 
 
-def _read_classes(folders: list[Path], split: SplitName | None, found: _Found) -> None:
+def _read_classes(folders: list[Path], split: SplitName | None, walk: _Walk) -> None:
     for folder in folders:
-        label = class_name(folder.name, told="the class folder")
-        before = len(found.items)
-        for path in _images_below(folder, found, of_class=True):
-            found.items.append(Item(path=path, label=label, given_split=split))
-        if len(found.items) == before:
-            found.empty_classes.append(folder)
+        label = class_name(folder.name, described_as="the class folder")
+        before = len(walk.items)
+        for path in _images_below(folder, walk, of_class=True):
+            walk.items.append(Item(path=path, label=label, given_split=split))
+        if len(walk.items) == before:
+            walk.empty_classes.append(folder)
 
 
-def _images_below(folder: Path, found: _Found, *, of_class: bool = False) -> Iterator[Path]:
-    """Yield the images of a folder and of those in it, each folder once, in the order of names.
+def _images_below(folder: Path, walk: _Walk, *, of_class: bool = False) -> Iterator[Path]:
+    """Yield the images below a folder in the order of names; each folder is read once.
 
-    Where it is that of a class, folders that lead to other photos are noted.
+    Of a class folder, links to images of other classes are recorded.
     """
-    seen: set[tuple[int, int]] = set()
-    waiting = [Entry(folder, is_folder=True)]  # no calls in calls: folders may lie very deep
+    visited: set[tuple[int, int]] = set()
+    waiting = [Entry(folder, is_folder=True)]  # not recursive: folders may be nested very deep
     while waiting:
         path, is_folder = waiting.pop()
         if not is_folder:
             if _is_image(path):
                 yield path
             else:
-                found.ignored[path.suffix.lower()] += 1
+                walk.ignored[path.suffix.lower()] += 1
             continue
         identity = _identity(path)
-        if identity in seen:
-            found.again.append(path)
+        if identity in visited:
+            walk.repeated_folders.append(path)
             continue
-        seen.add(identity)
+        visited.add(identity)
         if of_class:
-            found.check(path, folder)
-        waiting += reversed(_visible(path, found))
+            walk.check_link(path, folder)
+        waiting += reversed(_visible(path, walk))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Return what tells a folder from every other, whatever links lead there."""
+    """Return device and inode of a folder, which are the same through every link."""
     try:
-        status = os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118  (the dot: may we enter?)
+        status = os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118  (the dot checks the permission to enter)
     except OSError as error:
         raise _unreadable(folder, error) from None
     return status.st_dev, status.st_ino
 
 
-def _visible(folder: Path, found: _Found) -> list[Entry]:
+def _visible(folder: Path, walk: _Walk) -> list[Entry]:
     _identity(folder)
     try:
         with os.scandir(folder) as scan:
@@ -260,7 +264,7 @@ def _visible(folder: Path, found: _Found) -> list[Entry]:
     except OSError as error:
         raise _unreadable(folder, error) from None
     visible = [entry for entry in entries if not _is_hidden(entry.name)]
-    found.hidden += len(entries) - len(visible)
+    walk.hidden += len(entries) - len(visible)
     return [Entry(folder / entry.name, _is_folder(entry)) for entry in visible]
 
 
@@ -268,17 +272,19 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link to itself is left to the audit, like one to nothing
+        if error.errno == errno.ELOOP:  # a link loop is reported by the audit, like a broken link
             return False
         raise DataError(
             f"the link {entry.path} cannot be followed: {error.strerror}",
-            hint="remove it, or give yourself the right to read where it leads",
+            hint="remove it, or get permission to read its target",
         ) from None
 
 
 def _unreadable(folder: Path, error: OSError) -> DataError:
     if isinstance(error, PermissionError):
-        return DataError(f"the folder {folder} may not be read", hint=f"chmod u+rx {str(folder)!r}")
+        return DataError(
+            f"no permission to read the folder {folder}", hint=f"chmod u+rx {str(folder)!r}"
+        )
     return DataError(f"the folder {folder} cannot be read: {error.strerror}")
 
 

@@ -1,4 +1,4 @@
-"""What a source holds, before any file was opened, and whether classes can be learnt from it."""
+"""The list of the images of a source, before any file is opened."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ SPLIT_WORDS: Mapping[str, SplitName] = {
 }
 
 
-class Astray(NamedTuple):
-    """A folder that is, by a link, the source itself or of another class than its ``home``."""
+class CrossClassLink(NamedTuple):
+    """A symbolic link in a class folder to images outside of that class.
+
+    Attributes:
+        path: the link.
+        target: the folder of another class, or of the whole source.
+        class_folder: that contains the link.
+    """
 
     path: Path
     target: Path
-    home: Path
+    class_folder: Path
 
-    def told(self, root: Path) -> str:
-        """Return what it does, in a sentence; ``root`` is the folder of the source."""
+    def describe(self, root: Path) -> str:
+        """Return a sentence about the link; ``root`` is the folder of the source."""
         target = self.target.relative_to(root)
-        place = "the folder of all photos" if target == Path() else f"'{target.as_posix()}'"
-        home = self.home.relative_to(root).as_posix()
-        return f"by a link it is {place}, so that the photos there count as '{home}' too"
+        place = "the folder of all images" if target == Path() else f"'{target.as_posix()}'"
+        label = self.class_folder.relative_to(root).as_posix()
+        return f"symbolic link to {place}; the images there also count as class '{label}'"
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,15 @@ class Listing:
 
     Attributes:
         source: as the user spelled it.
-        root: folder by which the paths are shown.
+        root: displayed paths are relative to this folder.
         items: the images, each a file.
-        hidden: how many hidden files and folders were skipped.
-        ignored: how many files are no images, by lower-case extension (``""`` for none).
-        stray: images outside every class folder; they are no items.
-        empty_classes: class folders without an image; they are no classes.
-        others: images of anything but the classes; they are no items.
-        again: folders that links reach a second time within their class; they are read once.
-        astray: folders of a class that lead to the photos of others.
+        hidden: number of hidden files and folders, which are skipped.
+        ignored: number of other files by lower-case extension (``""`` for none).
+        stray: images outside the class folders, which are not items.
+        empty_classes: class folders without images, which are not classes.
+        ood_images: out-of-distribution images, which show none of the classes and are not items.
+        repeated_folders: links to a folder that its class already contains; it is read once.
+        cross_class_links: links to images outside of the class.
     """
 
     source: str
@@ -60,60 +66,67 @@ class Listing:
     ignored: Mapping[str, int] = field(default_factory=dict)
     stray: tuple[Path, ...] = ()
     empty_classes: tuple[Path, ...] = ()
-    others: tuple[Path, ...] = ()
-    again: tuple[Path, ...] = ()
-    astray: tuple[Astray, ...] = ()
+    ood_images: tuple[Path, ...] = ()
+    repeated_folders: tuple[Path, ...] = ()
+    cross_class_links: tuple[CrossClassLink, ...] = ()
 
     def shown(self, item: Item) -> str:
-        """Return how a person knows an item: its file, or its place in the source."""
+        """Return the displayed path of an item: in the source as the user named it, or its file."""
         if item.path.is_relative_to(self.root):
             return str(Path(self.source) / item.path.relative_to(self.root))
         return str(item.path)
 
 
 def split_named(text: str) -> SplitName | None:
-    """Return the split that a folder's or column's word means, None when it means none."""
+    """Return the split that a folder or a cell names, None if it names none."""
     return SPLIT_WORDS.get(text.lower())
 
 
-def class_name(text: str, *, told: str, hint: str = "rename it") -> str:
+def class_name(text: str, *, described_as: str, hint: str = "rename it") -> str:
     """Return the name of a class in Unicode normal form C.
 
+    Args:
+        text: the name.
+        described_as: what has this name, for the error.
+        hint: what to do about an invalid name.
+
     Raises:
-        DataError: it is not valid UTF-8; ``told`` says whose name it is, ``hint`` what to do.
+        DataError: it is not valid UTF-8.
     """
     try:
         text.encode()
     except UnicodeError:
         shown = text.encode(errors="surrogateescape")
-        raise DataError(f"the name of {told} {shown!r} is not valid UTF-8", hint=hint) from None
+        raise DataError(
+            f"the name of {described_as} {shown!r} is not valid UTF-8", hint=hint
+        ) from None
     return unicodedata.normalize("NFC", text)
 
 
 def check_classes(listing: Listing, *, min_classes: int, hint: str | None) -> None:
-    """Refuse a listing that no classifier can be trained or measured with.
+    """Check that a classifier can be trained or evaluated on a listing.
 
     Raises:
-        DataError: it holds nothing, has too few classes, no training photos beside its other
-            parts, or classes that the training photos do not have.
+        DataError: it is empty, has too few classes, no training images, or classes without
+            training images.
     """
     if not listing.items:
-        raise DataError(f"{listing.source} holds no photos", hint=hint)
+        raise DataError(f"{listing.source} contains no images", hint=hint)
     known = {item.label for item in listing.items if item.given_split in (None, "train")}
     if not known:
-        given = next(item.given_split for item in listing.items)
-        raise DataError(f"{listing.source} has {given} photos, but no training photos")
+        split = next(item.given_split for item in listing.items)
+        raise DataError(f"{listing.source} has {split} images, but no training images")
     _check_known(listing.items, known)
     if len(known) < min_classes:
         raise DataError(
-            f"{listing.source} holds photos of {len(known)} class only ({listed(sorted(known))});"
+            f"{listing.source} has only {len(known)} class ({listed(sorted(known))});"
             f" a classifier needs at least {min_classes}",
             hint=hint,
         )
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Return names in quotes, the first ``most`` of them."""
+    """Return the first ``most`` names in quotes, and the number of the others."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
@@ -123,7 +136,7 @@ def _check_known(items: Sequence[Item], known: set[str]) -> None:
         unknown = sorted({i.label for i in items if i.given_split == split} - known)
         if unknown:
             raise DataError(
-                f"the {split} photos have classes that the training photos do not have:"
+                f"the {split} images have classes that the training images do not have:"
                 f" {listed(unknown)} (known: {listed(sorted(known))})",
-                hint="classes must have the same names in every split",
+                hint="use the same class names in every split",
             )

@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, written once as image files into the cache."""
+"""Lists a data set of TensorFlow Datasets, written to the cache as image files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tltool.data.sources.fetch import fetch_dataset
+from tltool.data.sources.cache_index import INDEX, index_listing
 from tltool.data.sources.folder import LAYOUT_HINT
-from tltool.data.sources.indexed import INDEX, index_listing
 from tltool.data.sources.listing import Listing, class_name, listed, split_named
-from tltool.data.sources.store import content_key, kept
+from tltool.data.sources.source_cache import cached_copy, content_key
+from tltool.data.sources.tfds_download import download_dataset
 from tltool.errors import DataError, EnvironmentProblem, did_you_mean
 from tltool.events import Observer
 from tltool.recipe.source_text import TFDS
 
-_FORMAT = 1  # of the copies; another way to write them adds one
+_FORMAT = 1  # of the cached copies; increment when their content changes
 _SPELLING = re.compile(
     r"(?P<name>[A-Za-z]\w*)(:(?P<config>[\w.+-]+(/[\w.+-]+)*))?(@(?P<split>.+))?", re.ASCII
 )
@@ -35,7 +35,7 @@ _PROGRESS = 100
 
 @dataclass(frozen=True)
 class DatasetName:
-    """``tfds:NAME[:config][@split]`` in its parts; without a split all that train and test."""
+    """The parsed ``tfds:NAME[:config][@split]``; without a split, all named splits are used."""
 
     name: str
     config: str | None
@@ -43,73 +43,74 @@ class DatasetName:
 
     @property
     def full(self) -> str:
-        """What TensorFlow Datasets calls it: name/config."""
+        """The name in TensorFlow Datasets: name/config."""
         return f"{self.name}/{self.config}" if self.config else self.name
 
 
 def parse_name(source: str) -> DatasetName:
-    """Return what a spelling with ``tfds:`` names.
+    """Parse ``tfds:NAME[:config][@split]``.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not of this form.
     """
     match = _SPELLING.fullmatch(source.removeprefix(TFDS))
     if match is None:
         raise DataError(
-            f"'{source}' names no data set of TensorFlow Datasets",
+            f"'{source}' is not a name of TensorFlow Datasets",
             hint="tfds:NAME, tfds:NAME:config or tfds:NAME@split, such as tfds:tf_flowers",
         )
     return DatasetName(match["name"], match["config"], match["split"])
 
 
 def list_dataset(source: str, *, offline: bool, cache: Path, observer: Observer) -> Listing:
-    """List the images of a data set by name; it is fetched and prepared first where it is not.
+    """List the images of a data set by name; it is downloaded and prepared first if necessary.
 
     Args:
         source: ``tfds:NAME[:config][@split]``.
-        offline: use only what is prepared; open no connection.
+        offline: use only prepared data sets; open no network connection.
         cache: folder of the copies.
-        observer: hears the progress.
+        observer: receives the progress.
 
     Raises:
         DataError: there is no such data set, config or split, or it has no labelled images.
-        EnvironmentProblem: it cannot be fetched, or may not be.
+        EnvironmentProblem: it cannot be downloaded, or ``offline`` forbids it.
     """
     name = parse_name(source)
     builder = _builder(name)
     if not _is_prepared(builder):
-        _check_may_fetch(name, builder, offline=offline)
+        _check_online(name, builder, offline=offline)
         # data_path ends in name/config/version
         root = Path(builder.data_path).parents[builder.info.full_name.count("/")]
-        fetch_dataset(name.full, root, observer=observer)
+        download_dataset(name.full, root, observer=observer)
         builder = _builder(name)
     return _listing(source, builder, name.split, cache, observer)
 
 
 def list_prepared(source: str, folder: Path, *, cache: Path, observer: Observer) -> Listing | None:
-    """List the images of a prepared data set in ``folder``; None when the folder holds none.
+    """List the images of a prepared data set in ``folder``; None if there is none.
 
     Args:
-        source: as the user spelled it.
-        folder: with ``dataset_info.json``, or above the one folder that has it.
+        source: as the user named it.
+        folder: with ``dataset_info.json``, or with one folder below that has it.
         cache: folder of the copies.
-        observer: hears the progress.
+        observer: receives the progress.
 
     Raises:
         DataError: there are several such folders, or it has no labelled images.
     """
-    found = [path for depth in ("", "*/", "*/*/") for path in sorted(folder.glob(depth + _INFO))]
-    if not found:
+    infos = [path for depth in ("", "*/", "*/*/") for path in sorted(folder.glob(depth + _INFO))]
+    if not infos:
         return None
-    if len(found) > 1:
-        inside = [str(path.parent.relative_to(folder)) for path in found]
+    if len(infos) > 1:
+        inside = [str(path.parent.relative_to(folder)) for path in infos]
         raise DataError(
-            f"{folder} holds several data sets: {listed(inside)}", hint="name one of these folders"
+            f"{folder} contains several data sets: {listed(inside)}",
+            hint="name one of these folders",
         )
     import tensorflow_datasets as tfds
 
-    with _explained(source):
-        builder = tfds.builder_from_directory(found[0].parent)
+    with _as_data_error(source):
+        builder = tfds.builder_from_directory(infos[0].parent)
     return _listing(source, builder, None, cache, observer)
 
 
@@ -123,11 +124,11 @@ def _builder(name: DatasetName) -> Any:
         near = did_you_mean(name.name, known, prefix=TFDS)
         raise DataError(
             f"TensorFlow Datasets has no data set '{name.name}'.{near}",
-            hint="https://www.tensorflow.org/datasets/catalog lists them",
+            hint="see https://www.tensorflow.org/datasets/catalog",
         ) from None
     except ValueError as error:
         _check_config(name)
-        raise _refused(f"{TFDS}{name.full}", error) from None
+        raise _data_error(f"{TFDS}{name.full}", error) from None
 
 
 def _check_config(name: DatasetName) -> None:
@@ -143,56 +144,56 @@ def _check_config(name: DatasetName) -> None:
 
 
 @contextmanager
-def _explained(told: str) -> Iterator[None]:
-    """Turn what TensorFlow Datasets says about a wrong config or split into one sentence."""
+def _as_data_error(source: str) -> Iterator[None]:
+    """Convert the errors of TensorFlow Datasets about a wrong config or split."""
     try:
         yield
     except ValueError as error:
-        raise _refused(told, error) from None
+        raise _data_error(source, error) from None
 
 
-def _refused(told: str, error: ValueError) -> DataError:
-    return DataError(f"{told}: {' '.join(str(error).split())[:300]}")
+def _data_error(source: str, error: ValueError) -> DataError:
+    return DataError(f"{source}: {' '.join(str(error).split())[:300]}")
 
 
 def _is_prepared(builder: Any) -> bool:
     return (Path(builder.data_path) / _INFO).is_file()
 
 
-def _check_may_fetch(name: DatasetName, builder: Any, *, offline: bool) -> None:
+def _check_online(name: DatasetName, builder: Any, *, offline: bool) -> None:
     if offline:
         raise EnvironmentProblem(
-            f"the data set {name.full} is not prepared in {builder.data_path}, and offline work"
-            " was asked for",
+            f"the data set {name.full} is not prepared in {builder.data_path} and cannot be"
+            " downloaded offline",
             hint=f"on a machine with a network: tfds build {name.full}\n"
-            "then copy its folder to the same place here (TFDS_DATA_DIR names another)",
+            "then copy its folder to the same path here (or set TFDS_DATA_DIR to another folder)",
         )
 
 
 def _listing(
     source: str, builder: Any, split: str | None, cache: Path, observer: Observer
 ) -> Listing:
-    wanted = [split] if split else _labelled_splits(source, builder, observer)
+    splits = [split] if split else _labelled_splits(source, builder, observer)
     info = Path(builder.data_path) / _INFO
     content = content_key(info) if info.is_file() else ""
-    key = f"tfds {_FORMAT} {builder.info.full_name} {wanted} {content}"
+    key = f"tfds {_FORMAT} {builder.info.full_name} {splits} {content}"
 
     def make(folder: Path) -> None:
-        _write(source, builder, wanted, folder, observer)
+        _write(source, builder, splits, folder, observer)
 
-    folder = kept(cache, f"tfds-{builder.info.name}", key, make)
+    folder = cached_copy(cache, f"tfds-{builder.info.name}", key, make)
     return index_listing(source, folder, labelled=True)
 
 
 def _labelled_splits(source: str, builder: Any, observer: Observer) -> list[str]:
-    """Return the splits whose names say what they are for, or the only one there is."""
+    """Return the train, validation and test splits; all splits if there are none or only one."""
     names = list(builder.info.splits)
     known = [name for name in names if split_named(name)]
     if len(names) == 1 or not known:
         return names
-    others = [name for name in names if name not in known]
-    if others:
-        observer.on_message(f"splits of {source} that are not used: {', '.join(others)}")
+    unused = [name for name in names if name not in known]
+    if unused:
+        observer.on_message(f"unused splits of {source}: {', '.join(unused)}")
     return known
 
 
@@ -203,8 +204,8 @@ def _write(
     import tensorflow_datasets as tfds
 
     image, label = _features(source, builder)
-    # one shard after another: the same examples in the same order every time
-    how = tfds.ReadConfig(interleave_cycle_length=1)
+    # one shard after another, for the same order of examples every time
+    read_config = tfds.ReadConfig(interleave_cycle_length=1)
     decoders = {image: tfds.decode.SkipDecoding()} if _is_encoded(builder, image) else None
     with (folder / INDEX).open("w", encoding="utf-8", newline="") as to:
         index = csv.writer(to)
@@ -212,19 +213,22 @@ def _write(
         for number, split in enumerate(splits):
             part = split if len(splits) > 1 else ""
             (folder / f"{number}").mkdir()
-            with _explained(source):
-                examples = builder.as_dataset(split=split, decoders=decoders, read_config=how)
+            with _as_data_error(source):
+                examples = builder.as_dataset(
+                    split=split, decoders=decoders, read_config=read_config
+                )
             for count, example in enumerate(tfds.as_numpy(examples), start=1):
                 data = _file(example[image])
                 path = f"{number}/{count:06d}.{_extension(data)}"
                 (folder / path).write_bytes(data)
-                told = f"the class of photo {count} of the split '{split}' of {source}"
-                name = _label(builder.info.features[label], example[label], told=told)
+                described_as = f"the class of image {count} of the split '{split}' of {source}"
+                feature = builder.info.features[label]
+                name = _label(feature, example[label], described_as=described_as)
                 if name is None:
                     with_labels = f"{source.partition('@')[0]}@train"
                     raise DataError(
-                        f"{source}: photo {count} of the split '{split}' has no label",
-                        hint=f"take the splits that have labels, such as {with_labels}",
+                        f"{source}: image {count} of the split '{split}' has no label",
+                        hint=f"use the splits with labels, such as {with_labels}",
                     )
                 index.writerow([path, name, part])
                 if count % _PROGRESS == 0:
@@ -232,7 +236,7 @@ def _write(
 
 
 def _features(source: str, builder: Any) -> tuple[str, str]:
-    """Return the names of the image and of its label."""
+    """Return the names of the features with the image and its label."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -245,9 +249,9 @@ def _features(source: str, builder: Any) -> tuple[str, str]:
     labels = [k for k, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
     if len(images) != 1 or len(labels) != 1:
         raise DataError(
-            f"{source} is no data set of images with one label each: it has"
+            f"{source} is not a data set of images with one label each; its features are"
             f" {listed(list(features))}",
-            hint=f"write its images into folders: {LAYOUT_HINT}",
+            hint=f"export its images to folders: {LAYOUT_HINT}",
         )
     return images[0], labels[0]
 
@@ -259,7 +263,7 @@ def _is_encoded(builder: Any, image: str) -> bool:
 
 
 def _file(value: Any) -> bytes:
-    """Return an example's image as a file: the bytes it was stored as, or its pixels as PNG."""
+    """Return the image of an example as a file: its encoded bytes, or its pixels as PNG."""
     if isinstance(value, bytes):
         return value
     to = io.BytesIO()
@@ -269,17 +273,17 @@ def _file(value: Any) -> bytes:
 
 
 def _extension(data: bytes) -> str:
-    found = [kind for start, kind in _SIGNATURES.items() if data.startswith(start)]
-    return found[0] if found else "img"
+    return next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "img")
 
 
-def _label(feature: Any, value: Any, *, told: str) -> str | None:
-    """Return the name of a label; None where there is none, which test splits write as -1.
+def _label(feature: Any, value: Any, *, described_as: str) -> str | None:
+    """Return the name of a label; None without a label, which test splits write as -1.
 
     Raises:
-        DataError: it is no UTF-8; ``told`` says whose class it is.
+        DataError: it is not valid UTF-8.
     """
     if hasattr(feature, "int2str"):
         number = int(value)
         return str(feature.int2str(number)) if 0 <= number < feature.num_classes else None
-    return class_name(os.fsdecode(value) if isinstance(value, bytes) else str(value), told=told)
+    text = os.fsdecode(value) if isinstance(value, bytes) else str(value)
+    return class_name(text, described_as=described_as)

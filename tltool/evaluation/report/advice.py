@@ -1,56 +1,61 @@
-"""The answer in two lines: how good it is, and what to do next."""
+"""The summary of a report: how good the model is, and what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_WIDE = 0.05  # half an interval; with more, models are hard to compare
-_OVERCONFIDENT = 0.05
-_MISTAKES, _SUSPECTS = 3, 5  # fewer are not worth a sentence
+_WIDE = 0.05  # half an interval; with wider ones, models are hard to compare
+_MISCALIBRATED = 0.05
+_CONFUSIONS, _LABEL_ISSUES = 3, 5  # fewer are not mentioned
 
 
-def answer(metrics: Mapping[str, Any]) -> str:
-    """Return one sentence: accuracy with interval and n, against the baselines."""
+def summary_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return one sentence: top-1 accuracy with interval and n, and the baselines."""
     rate, baselines = metrics["accuracy"], metrics["baselines"]
     majority, probe = baselines["majority"], baselines["probe"]
-    told = (
-        f"{percent(rate['value'])} of {metrics['n']:,} {_place(metrics)}photos are named right "
-        f"(95 % interval {percent(rate['low'])} to {percent(rate['high'])}); always naming "
-        f"{majority['class']} reaches {percent(majority['accuracy']['value'])}"
+    sentence = (
+        f"Top-1 accuracy {percent(rate['value'])} on {metrics['n']:,} {_split_name(metrics)}images "
+        f"(95 % confidence interval {percent(rate['low'])} to {percent(rate['high'])}); baselines: "
+        f"always predicting {majority['class']} {percent(majority['accuracy']['value'])}"
     )
     if probe is not None:
-        told += f", the linear probe {percent(probe['accuracy']['value'])}"
-        if metrics["part"] != probe["evaluated_on"]:
-            told += f" on the {probe['evaluated_on']} photos"
-    return f"{told}."
+        sentence += f", linear probe {percent(probe['accuracy']['value'])}"
+        if metrics["split"] != probe["evaluated_on"]:
+            sentence += f" on the {probe['evaluated_on']} images"
+    return f"{sentence}."
 
 
-def next_steps(metrics: Mapping[str, Any], *, suspects: int = 0, most: int = 3) -> list[str]:
+def next_steps(metrics: Mapping[str, Any], *, label_errors: int = 0, most: int = 3) -> list[str]:
     """Return what to do next, the most useful first; at least one sentence.
 
     Args:
         metrics: the document of metrics.json.
-        suspects: labels that look wrong.
+        label_errors: number of labels that are probably wrong.
         most: sentences at most.
     """
-    return list(_steps(metrics, suspects))[:most]
+    return list(_steps(metrics, label_errors))[:most]
 
 
-def photos_seen(metrics: Mapping[str, Any]) -> str | None:
-    """Return a sentence on photos that the model has learned from; None where there are none."""
-    seen, own = metrics.get("trained_on"), metrics["part"]
-    told = {"train": "trained it", "validation": "chose its best epoch"}
-    if own in ("validation", "test"):
-        told = {part: f"{text} (by a copy)" for part, text in told.items() if part != own}
+def describe_train_overlap(metrics: Mapping[str, Any]) -> str | None:
+    """Return a sentence on data leakage: images that the model was trained or validated on.
+
+    None if there are no such images.
+    """
+    overlap, split = metrics.get("train_overlap"), metrics["split"]
+    texts = {"train": "the training set", "validation": "the validation set"}
+    if split in ("validation", "test"):
+        texts = {name: f"{text} (as copies)" for name, text in texts.items() if name != split}
     parts = [
-        f"{seen[part]:,} of these {text}" for part, text in told.items() if seen and seen[part]
+        f"{overlap[name]:,} of these images are in {text}"
+        for name, text in texts.items()
+        if overlap and overlap[name]
     ]
     if not parts:
         return None
     return (
-        f"Measure on photos that the model has not seen: {' and '.join(parts)}, so the figures are "
-        "better than those of new photos."
+        f"Data leakage: {' and '.join(parts)}. The metrics are optimistic; evaluate on images that "
+        "were not used in training."
     )
 
 
@@ -60,39 +65,39 @@ def percent(share: float | None) -> str:
 
 
 def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-    """Return (true class, named class, photos) of all mistakes, the most frequent first."""
+    """Return (true class, predicted class, images) of all errors, the most frequent first."""
     matrix: Sequence[Sequence[int]] = metrics["confusion_matrix"]
     pairs = [
-        (true, named, count)
+        (true, predicted, count)
         for true, row in enumerate(matrix)
-        for named, count in enumerate(row)
-        if count and true != named
+        for predicted, count in enumerate(row)
+        if count and true != predicted
     ]
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def _steps(metrics: Mapping[str, Any], suspects: int) -> Iterator[str]:
-    failed = [_unmet(row) for row in metrics["asserts"] if not row["passed"]]
+def _steps(metrics: Mapping[str, Any], label_errors: int) -> Iterator[str]:
+    failed = [_describe_failure(row) for row in metrics["asserts"] if not row["passed"]]
     if failed:
-        yield f"Not good enough: {', '.join(failed)}; do not use this model yet."
-    seen = photos_seen(metrics)
-    if seen:
-        yield seen
+        yield f"Do not use this model yet: {', '.join(failed)}."
+    overlap = describe_train_overlap(metrics)
+    if overlap:
+        yield overlap
     unclear = metrics["not_above_chance"]
     if unclear:
         yield (
-            f"Collect more photos of {_some(metrics['rarest_of_these'])}: with so few, recall of "
-            f"{_some(unclear)} cannot be told apart from chance."
+            f"Collect more images of {_some(metrics['needs_more_images'])}: with so few, recall of "
+            f"{_some(unclear)} is not significantly above chance."
         )
-    if suspects >= _SUSPECTS:
+    if label_errors >= _LABEL_ISSUES:
         yield (
-            f"Look through the {suspects:,} labels that look wrong, below and in "
-            "label_suspects.csv: mending those that are is the cheapest gain."
+            f"Check the {label_errors:,} probable label errors listed below and in "
+            "label_errors.csv: correcting labels is the cheapest improvement."
         )
     yield from _about_slices(metrics)
-    yield from _about_mistakes(metrics)
-    yield from _about_photos(metrics)
-    yield "Try it on photos from where it will be used: these are like the ones it was trained on."
+    yield from _about_confusions(metrics)
+    yield from _about_evaluation(metrics)
+    yield ("Test the model on images from its future use: these images resemble its training data.")
 
 
 def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -100,44 +105,45 @@ def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
     if worse:
         row = min(worse, key=lambda row: row["accuracy"]["value"])
         yield (
-            f"Add training photos with {row['by']} {row['value']}: only "
-            f"{percent(row['accuracy']['value'])} of those {row['n']} are right."
+            f"Add training images with {row['by']} {row['value']}: the accuracy on those "
+            f"{row['n']:,} images is only {percent(row['accuracy']['value'])}."
         )
 
 
-def _about_mistakes(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _about_confusions(metrics: Mapping[str, Any]) -> Iterator[str]:
     pairs = confused_pairs(metrics)
-    if pairs and pairs[0][2] >= _MISTAKES:
-        true, named, count = pairs[0]
+    if pairs and pairs[0][2] >= _CONFUSIONS:
+        true, predicted, count = pairs[0]
         names = [row["name"] for row in metrics["per_class"]]
         yield (
-            f"Look at the {count} photos of {names[true]} named {names[named]} below: mend wrong "
-            "labels, then add photos like those that remain."
+            f"Look at the {count:,} images of {names[true]} predicted as {names[predicted]} below: "
+            "correct wrong labels, then add training images like the others."
         )
 
 
-def _about_photos(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _about_evaluation(metrics: Mapping[str, Any]) -> Iterator[str]:
     rate = metrics["accuracy"]
-    if metrics["ece"] > max(_OVERCONFIDENT, metrics["ece_by_chance"]):
+    if metrics["ece"] > max(_MISCALIBRATED, metrics["ece_by_chance"]):
         yield (
-            f"Do not take confidences literally: they are {percent(metrics['ece'])} off on average."
+            "Do not read confidences as probabilities: the expected calibration error is "
+            f"{percent(metrics['ece'])}."
         )
     half = (rate["high"] - rate["low"]) / 2
     if half > _WIDE:
         needed = round(metrics["n"] * (half / _WIDE) ** 2, -1)
         yield (
-            f"Measure on more photos: with about {needed:,.0f} instead of {metrics['n']:,} the "
-            "interval shrinks to 5 points either way."
+            f"Evaluate on more images: about {needed:,.0f} instead of {metrics['n']:,} narrow the "
+            "confidence interval to ±5 points."
         )
-    if metrics["part"] == "validation":
+    if metrics["split"] == "validation":
         yield (
-            "Keep photos apart for an honest figure (--set data.test_fraction=0.2 or --test "
-            "FOLDER): these also chose the best epoch."
+            "Hold out a test set (--set data.test_fraction=0.2 or --test FOLDER): the validation "
+            "images also selected the best epoch, so these metrics are optimistic."
         )
 
 
-def _place(metrics: Mapping[str, Any]) -> str:
-    name = {"train": "training"}.get(metrics["part"], metrics["part"])
+def _split_name(metrics: Mapping[str, Any]) -> str:
+    name = {"train": "training"}.get(metrics["split"], metrics["split"])
     return f"{name} " if name else ""
 
 
@@ -146,9 +152,9 @@ def _some(names: Sequence[str], most: int = 5) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
-def _unmet(row: Mapping[str, Any]) -> str:
-    told = f"{row['assert']} is not met"
+def _describe_failure(row: Mapping[str, Any]) -> str:
+    text = f"{row['assert']} is not met"
     if row.get("strict") and row["interval"]:
         low, high = row["interval"]
-        return f"{told} strictly: the interval goes from {low:.3f} to {high:.3f}"
-    return told
+        return f"{text} with --strict (95 % interval {low:.3f} to {high:.3f})"
+    return text

@@ -1,4 +1,4 @@
-"""Which photos a report shows, and their small copies."""
+"""Which images a report shows, and their thumbnails."""
 
 from __future__ import annotations
 
@@ -11,67 +11,69 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.split import shown_path
-from tltool.evaluation.evaluated import Evaluated
-from tltool.evaluation.pictures import as_uri, small_copy
+from tltool.data.splits.split import shown_path
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.report.thumbnails import data_uri, thumbnail
 
-WORST = 12  # mistakes that are shown large
+WORST = 12  # errors that are shown large
 WORST_SIDE, _SIDE = 224, 128  # pixels
-_MISTAKES, _PHOTOS = 160, 320  # at most, of all photos behind the confusion matrix
+_MOST_ERRORS, _MOST_IMAGES = 160, 320  # of all images behind the confusion matrix
 
 
-def worst_mistakes(evaluated: Evaluated, most: int = WORST) -> list[int]:
-    """Return the numbers of the photos that are wrong, the least probable truth first."""
-    labels = evaluated.photos.labels()
+def worst_errors(predictions: LabelledPredictions, most: int = WORST) -> list[int]:
+    """Return the numbers of misclassified images, by ascending probability of the true class."""
+    labels = predictions.images.labels()
     rows = np.arange(len(labels))
-    wrong = np.flatnonzero(evaluated.probabilities.argmax(axis=1) != labels)
-    truth = evaluated.probabilities[rows, labels][wrong]
-    return [int(n) for n in wrong[np.argsort(truth, kind="stable")][:most]]
+    wrong = np.flatnonzero(predictions.probabilities.argmax(axis=1) != labels)
+    true_probability = predictions.probabilities[rows, labels][wrong]
+    return [int(n) for n in wrong[np.argsort(true_probability, kind="stable")][:most]]
 
 
-def shown_photos(evaluated: Evaluated) -> list[int]:
-    """Return which photos a reader can look at: the worst mistakes, and some right ones per class.
+def gallery_images(predictions: LabelledPredictions) -> list[int]:
+    """Return the numbers of the images that the page contains.
 
-    Of the right ones the least certain come first; they teach more.
+    These are the worst errors and, of each class, the correct images of lowest confidence.
     """
-    labels = evaluated.photos.labels()
-    found = worst_mistakes(evaluated, _MISTAKES)
-    right = np.flatnonzero(evaluated.probabilities.argmax(axis=1) == labels)
-    order = right[np.argsort(evaluated.probabilities.max(axis=1)[right], kind="stable")]
+    labels = predictions.images.labels()
+    errors = worst_errors(predictions, _MOST_ERRORS)
+    correct = np.flatnonzero(predictions.probabilities.argmax(axis=1) == labels)
+    confidence = predictions.probabilities.max(axis=1)[correct]
+    order = correct[np.argsort(confidence, kind="stable")]
     rank = _rank_in_class(labels[order])
-    fair = order[np.argsort(rank, kind="stable")]  # the first of each class, then the second …
-    return [*found, *(int(n) for n in fair[: _PHOTOS - len(found)])]
+    balanced = order[np.argsort(rank, kind="stable")]  # the first of each class, then the second …
+    return [*errors, *(int(n) for n in balanced[: _MOST_IMAGES - len(errors)])]
 
 
-def photo_cards(evaluated: Evaluated, numbers: Sequence[int]) -> list[dict[str, Any]]:
-    """Return name, classes, confidence and small copy of photos, for the page's script."""
-    items = evaluated.photos.items
-    sources = pictures([items[number].path for number in numbers])
-    return [_card(evaluated, *pair) for pair in zip(numbers, sources, strict=True)]
+def image_cards(predictions: LabelledPredictions, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Return name, classes, confidence and thumbnail of images, for the page's script."""
+    items = predictions.images.items
+    sources = thumbnail_uris([items[number].path for number in numbers])
+    return [_card(predictions, *pair) for pair in zip(numbers, sources, strict=True)]
 
 
-def large_card(evaluated: Evaluated, number: int) -> dict[str, Any]:
-    """Return the same of one photo with a larger copy."""
-    return _card(evaluated, number, _picture(evaluated.photos.items[number].path, WORST_SIDE))
+def large_card(predictions: LabelledPredictions, number: int) -> dict[str, Any]:
+    """Return the same for one image with a larger thumbnail."""
+    source = _thumbnail_uri(predictions.images.items[number].path, WORST_SIDE)
+    return _card(predictions, number, source)
 
 
-def pictures(paths: Sequence[Path]) -> list[str | None]:
-    """Return small copies as addresses, None for photos that Pillow cannot read."""
+def thumbnail_uris(paths: Sequence[Path]) -> list[str | None]:
+    """Return thumbnails as ``data:`` URIs, None for images that Pillow cannot read."""
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
-        return list(pool.map(lambda path: _picture(path, _SIDE), paths))
+        return list(pool.map(lambda path: _thumbnail_uri(path, _SIDE), paths))
 
 
-def _picture(path: Path, side: int) -> str | None:
-    image = small_copy(path, side)
-    return None if image is None else as_uri(image, quality=74)
+def _thumbnail_uri(path: Path, side: int) -> str | None:
+    image = thumbnail(path, side)
+    return None if image is None else data_uri(image, quality=74)
 
 
-def _card(evaluated: Evaluated, number: int, source: str | None) -> dict[str, Any]:
-    photos, row = evaluated.photos, evaluated.probabilities[number]
-    item = photos.items[number]
+def _card(predictions: LabelledPredictions, number: int, source: str | None) -> dict[str, Any]:
+    images, row = predictions.images, predictions.probabilities[number]
+    item = images.items[number]
     return {
-        "name": shown_path(item.path, photos.root),
-        "label": photos.class_names.index(item.label),
+        "name": shown_path(item.path, images.root),
+        "label": images.class_names.index(item.label),
         "predicted": int(row.argmax()),
         "confidence": round(float(row.max()), 4),
         "source": source,
@@ -79,7 +81,7 @@ def _card(evaluated: Evaluated, number: int, source: str | None) -> dict[str, An
 
 
 def _rank_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the how-manieth of its class each is, int64 [N]."""
+    """Return the position of each image within its class, int64 [N]."""
     ranks = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         where = np.flatnonzero(labels == label)

@@ -2,9 +2,9 @@
 
 const part = (id) => document.getElementById(id);
 const TOP = 5;
-const AT_ONCE = 8; // photos in one request
-let canExplain = false; // until the server has said so
-const BYTES_AT_ONCE = 8 * 2 ** 20; // so that eight photos of a good camera are not too large
+const MAX_IMAGES = 8; // in one request
+const MAX_BYTES = 8 * 2 ** 20; // in one request, to stay below the limit of the server
+let canExplain = false; // until /v1/models has been read
 
 function percent(share) {
   const value = 100 * share;
@@ -13,7 +13,7 @@ function percent(share) {
   return `${value.toFixed(1)} %`;
 }
 
-function tell(text, bad = false) {
+function showStatus(text, bad = false) {
   part("status").textContent = text;
   part("status").classList.toggle("bad", bad);
 }
@@ -22,8 +22,8 @@ function quoted(name) {
   return `'${name.replaceAll("'", "'\\''")}'`;
 }
 
-function showCall(name) {
-  const file = quoted(`photo=@"${(name || "photo.jpg").replace(/["\\]/g, "\\$&")}"`);
+function showCommand(name) {
+  const file = quoted(`image=@"${(name || "photo.jpg").replace(/["\\]/g, "\\$&")}"`);
   part("curl").textContent = `curl -F ${file} ${location.origin}/v1/classify`;
   part("call").hidden = false;
 }
@@ -33,47 +33,51 @@ function showImage(image, content, text) {
   image.alt = image.title = text;
 }
 
-// The picture is asked for once; then the button changes between it and the photo.
-function offerWhy(item, file, name) {
-  const button = item.querySelector(".why");
+// The heat map is requested once; then the button switches between it and the image.
+function offerHeatMap(item, file, name) {
+  const button = item.querySelector(".explain");
   const image = item.querySelector("img");
-  let drawn = null;
+  let heatMap = null;
   button.hidden = !canExplain;
   button.addEventListener("click", async () => {
     const shown = button.classList.contains("on");
     button.disabled = true;
     try {
-      if (!shown) drawn ??= await askWhy(file);
+      if (!shown) heatMap ??= await fetchHeatMap(file);
       const text =
-        `Where ${file.name} speaks for ${name}: the brighter, the more. ` +
-        "The model does not see what is striped.";
-      showImage(image, shown ? file : drawn, shown ? "" : text);
+        `Heat map of the evidence for ${name} in ${file.name}: brighter areas contribute more. ` +
+        "Striped areas are not part of the model's input.";
+      showImage(image, shown ? file : heatMap, shown ? "" : text);
       button.classList.toggle("on", !shown);
-      button.textContent = shown ? `Show what speaks for ${name}` : "Show the photo";
+      button.textContent = shown ? `Show heat map for ${name}` : "Show image";
     } catch (error) {
-      tell(error instanceof TypeError ? "The server does not answer." : error.message, true);
+      showStatus(message(error), true);
     }
     button.disabled = false;
   });
-  button.textContent = `Show what speaks for ${name}`;
+  button.textContent = `Show heat map for ${name}`;
 }
 
-async function askWhy(file) {
+function message(error) {
+  return error instanceof TypeError ? "The server does not respond." : error.message;
+}
+
+async function fetchHeatMap(file) {
   const form = new FormData();
-  form.append("photo", file, file.name);
+  form.append("image", file, file.name);
   const response = await fetch("/v1/explain", { method: "POST", body: form });
   if (response.ok) return response.blob();
-  const answer = await response.json().catch(() => ({}));
-  throw new Error(answer.error || `The server answers ${response.status}`);
+  const body = await response.json().catch(() => ({}));
+  throw new Error(body.error || `The server returned status ${response.status}`);
 }
 
 function emptyResult(file) {
   const item = part("result").content.cloneNode(true).firstElementChild;
   const image = item.querySelector("img");
-  image.addEventListener("error", () => item.classList.add("blind"));
+  image.addEventListener("error", () => item.classList.add("no-preview"));
   image.addEventListener("load", () => {
     URL.revokeObjectURL(image.src);
-    item.classList.remove("blind");
+    item.classList.remove("no-preview");
   });
   showImage(image, file, "");
   item.querySelector(".file").textContent = file.name;
@@ -91,9 +95,9 @@ function bar(entry) {
   return row;
 }
 
-function fail(item, problem) {
+function fail(item, text) {
   item.classList.add("failed");
-  item.querySelector(".answer").textContent = problem;
+  item.querySelector(".answer").textContent = text;
 }
 
 function show(item, result, file) {
@@ -110,72 +114,72 @@ function show(item, result, file) {
   item.querySelector(".answer").replaceChildren(known ? result.class_name : "Unknown", words);
   if (!known) {
     item.querySelector(".note").textContent =
-      "Unlike the photos that the model has learned from: none of its classes may be right.";
+      "Different from the training images: possibly none of the classes is right.";
   }
   item.querySelector(".bars").replaceChildren(...result.top.map(bar));
-  offerWhy(item, file, result.class_name);
+  offerHeatMap(item, file, result.class_name);
 }
 
-async function ask(files) {
+async function fetchResults(files) {
   const form = new FormData();
-  for (const file of files) form.append("photo", file, file.name);
+  for (const file of files) form.append("image", file, file.name);
   const response = await fetch(`/v1/classify?top=${TOP}`, { method: "POST", body: form });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error || `The server answers ${response.status}`);
-  return answer.results;
+  const body = await response.json().catch(() => ({}));
+  if (response.ok) return body.results;
+  throw new Error(body.error || `The server returned status ${response.status}`);
 }
 
-function groups(files) {
-  const found = [];
+function requestGroups(files) {
+  const groups = [];
   let size = Infinity;
   for (const [index, file] of files.entries()) {
     size += file.size;
-    if (size > BYTES_AT_ONCE || found.at(-1).length === AT_ONCE) {
-      found.push([]);
+    if (size > MAX_BYTES || groups.at(-1).length === MAX_IMAGES) {
+      groups.push([]);
       size = file.size;
     }
-    found.at(-1).push(index);
+    groups.at(-1).push(index);
   }
-  return found;
+  return groups;
 }
 
 function counted(number) {
-  return number === 1 ? "1 photo" : `${number} photos`;
+  return number === 1 ? "1 image" : `${number} images`;
 }
 
 async function classify(files) {
-  part("drop").classList.add("narrowed");
+  part("drop").classList.add("compact");
   const items = files.map(emptyResult);
   part("results").prepend(...items);
   let done = 0;
-  tell(`Looking at ${counted(files.length)} …`);
-  for (const group of groups(files)) {
+  showStatus(`Classifying ${counted(files.length)} …`);
+  for (const group of requestGroups(files)) {
     try {
-      const results = await ask(group.map((index) => files[index]));
+      const results = await fetchResults(group.map((index) => files[index]));
       results.forEach((result, place) => {
         show(items[group[place]], result, files[group[place]]);
       });
       done += results.filter((result) => result.ok).length;
     } catch (error) {
-      const problem = error instanceof TypeError ? "The server does not answer." : error.message;
-      for (const index of group) fail(items[index], problem);
+      for (const index of group) fail(items[index], message(error));
     }
   }
   const all = done === files.length;
-  tell(all ? `${counted(done)} answered.` : `${done} of ${counted(files.length)} answered.`, !all);
-  showCall(files[0].name);
+  const total = counted(files.length);
+  showStatus(all ? `${total} classified.` : `${done} of ${total} classified.`, !all);
+  showCommand(files[0].name);
 }
 
 function isFolder(item) {
   return Boolean(item.webkitGetAsEntry && item.webkitGetAsEntry()?.isDirectory);
 }
 
-function dropped(transfer) {
-  const found = [...transfer.items].filter((item) => item.kind === "file" && !isFolder(item));
-  return found.map((item) => item.getAsFile());
+function droppedFiles(transfer) {
+  const items = [...transfer.items].filter((item) => item.kind === "file" && !isFolder(item));
+  return items.map((item) => item.getAsFile());
 }
 
-async function introduce() {
+async function showModel() {
   const [model] = (await (await fetch("/v1/models")).json()).models;
   part("model").textContent = model.name;
   document.title = `${model.name} · tltool`;
@@ -184,9 +188,9 @@ async function introduce() {
   const names = model.class_names.slice(0, 6).join(", ") + (classes > 6 ? ", …" : "");
   const count = classes ? ` · ${classes} classes: ${names}` : "";
   part("about").textContent = `Version ${model.version}${count}`;
-  if (!model.takes_photos) {
+  if (!model.takes_images) {
     part("drop").hidden = true;
-    tell("This model does not take image files; its API is at /v1/models.", true);
+    showStatus("This model does not take image files; its API is at /v1/models.", true);
   }
 }
 
@@ -205,9 +209,9 @@ window.addEventListener("dragleave", (event) => {
 window.addEventListener("drop", (event) => {
   event.preventDefault();
   part("drop").classList.remove("over");
-  const files = dropped(event.dataTransfer);
+  const files = droppedFiles(event.dataTransfer);
   if (files.length) classify(files);
-  else tell("Only files can be dropped here; folders and links are not read.", true);
+  else showStatus("Only files can be dropped here, no folders or links.", true);
 });
 window.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
@@ -218,11 +222,11 @@ part("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(part("curl").textContent);
     part("copy").textContent = "Copied";
   } catch {
-    // without https only localhost may write to the clipboard
+    // without HTTPS only localhost may write to the clipboard
     getSelection().selectAllChildren(part("curl"));
     part("copy").textContent = "Selected";
   }
   setTimeout(() => { part("copy").textContent = "Copy"; }, 2000);
 });
-introduce().catch(() => tell("The server does not answer.", true));
-showCall("photo.jpg");
+showModel().catch(() => showStatus("The server does not respond.", true));
+showCommand("photo.jpg");

@@ -1,0 +1,201 @@
+"""Hold the project to every Python version that the classifiers of pyproject.toml name.
+
+``compile`` compiles the tree under each version, warnings as errors, and writes nothing into it.
+``test MARKERS`` runs the tests that depend on Python itself under each version but the one it is
+started with, in an environment made from the lock. A version without an interpreter or environment
+is skipped, and a line on standard output says so. The exit code is 1 where something does not
+compile or a test fails.
+
+Interpreters come from ``PATH``, from pyenv, or from ``uv python install``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TREE = (".ci", "benchmarks", "conftest.py", "docker", "docs", "tests", "tltool")
+# Most tests run TensorFlow, whose code is the same for each Python, and take half an hour on two
+# cores. These use what differs between Pythons: archives, CSV, files, locks, text, dataclasses and
+# type hints; and one run trains, evaluates, exports, and is answered by a fresh process.
+TESTS = (
+    "tests/test_package.py",
+    "tests/test_locks.py",
+    "tests/recipe",
+    "tests/runs",
+    "tests/weights",
+    "tests/tracking",
+    "tests/cli/test_commands.py",
+    "tests/cli/test_display.py",
+    "tests/cli/test_errors.py",
+    "tests/cli/test_bad_methods.py",
+    "tests/data/test_archives.py",
+    "tests/data/test_folder.py",
+    "tests/data/test_grouping.py",
+    "tests/data/test_odd_bytes.py",
+    "tests/data/test_split.py",
+    "tests/data/test_tables.py",
+    "tests/workflows/test_finetune.py::test_a_run_folder_holds_everything",
+    "tests/workflows/test_finetune.py::test_the_export_answers_in_a_process_of_plain_tensorflow",
+)
+UV = (sys.executable, "-m", "uv", "--quiet")
+WHICH = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
+COMPILE = """
+import pathlib, sys
+failed = False
+for name in sys.argv[1:]:
+    path = pathlib.Path(name)
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        try:
+            compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+        except Exception as problem:
+            failed = True
+            print("Python %d.%d:" % sys.version_info[:2], file, repr(problem))
+sys.exit(failed)
+"""
+
+
+class Unavailable(Exception):
+    """An interpreter or its environment cannot be had on this machine."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``compile`` or ``test`` and return the exit code."""
+    versions = named_versions()
+    if arguments == ["compile"]:
+        return _for_each("syntax", versions, compile_tree)
+    if len(arguments) == 2 and arguments[0] == "test":
+        others = [version for version in versions if version != _own()]
+        return _for_each("tests", others, partial(run_tests, markers=arguments[1]))
+    sys.stderr.write("usage: python_versions.py compile | test MARKERS\n")
+    return 2
+
+
+def named_versions() -> list[str]:
+    """Return the versions of pyproject.toml's classifiers, such as ``["3.11", "3.12"]``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = [
+        re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", classifier)
+        for classifier in project["classifiers"]
+    ]
+    return [match[1] for match in found if match]
+
+
+def compile_tree(version: str) -> bool:
+    """Return whether every file compiles; print those that do not."""
+    command = [interpreter(version), "-I", "-W", "error", "-c", COMPILE, *TREE]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def run_tests(version: str, *, markers: str) -> bool:
+    """Return whether ``TESTS`` with these markers pass in an environment of the version's own."""
+    python = environment(version)
+    options = ("-q", "-n", "2", "--dist", "loadgroup", "-m", markers)
+    command = [python, "-m", "pytest", *options, *TESTS]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def environment(version: str) -> str:
+    """Make or update ``.venv-VERSION`` from the lock and return its Python.
+
+    Raises:
+        Unavailable: there is no interpreter, or a package cannot be installed.
+    """
+    folder = ROOT / f".venv-{version}"
+    python = str(folder / "bin" / "python")
+    _uv("venv", "--allow-existing", "--python", interpreter(version), str(folder))
+    install = ("pip", "install", "--python", python)
+    _uv(*install, "--require-hashes", "-r", "requirements/build.txt")
+    _uv(*install, "--require-hashes", "--no-build-isolation", "-r", "requirements/dev.txt")
+    _uv(*install, "--no-deps", "--no-build-isolation", "--editable", ".")
+    return python
+
+
+def interpreter(version: str) -> str:
+    """Return the path of a Python of this version.
+
+    Raises:
+        Unavailable: none was found, and none could be installed.
+    """
+    if version == _own():
+        return sys.executable
+    name = f"python{version}"
+    on_path = [shutil.which(name, path=folder) for folder in os.get_exec_path()]
+    for candidate in (*filter(None, on_path), *_managed(version)):
+        if found := _answers(candidate, version):
+            return found
+    raise Unavailable(f"no {name} on PATH, and uv python install {version} failed")
+
+
+def _managed(version: str) -> Iterator[str]:
+    """Yield the path of uv's own Python, installed first where it is missing."""
+    try:
+        _uv("python", "install", "--no-bin", version, UV_HTTP_RETRIES="0")
+        yield _uv("python", "find", "--managed-python", version)
+    except Unavailable:
+        return
+
+
+def _answers(candidate: str, version: str) -> str:
+    """Return where the interpreter lies, or an empty string if it does not run or is another."""
+    # python3.13 may be a shim of pyenv, which runs nothing unless the version is selected
+    selected = {**os.environ, "PYENV_VERSION": version}
+    try:
+        done = subprocess.run(
+            [candidate, "-c", WHICH], env=selected, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    is_version, _, path = done.stdout.strip().partition(" ")
+    return path if done.returncode == 0 and is_version == version else ""
+
+
+def _uv(*arguments: str, **variables: str) -> str:
+    """Run uv with environment variables added and return what it prints.
+
+    Raises:
+        Unavailable: it failed.
+    """
+    command = [*UV, *arguments]
+    variables = {**os.environ, **variables}
+    done = subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise Unavailable(f"uv {arguments[0]} failed: {' '.join(done.stderr.split())}")
+    return done.stdout.strip()
+
+
+def _own() -> str:
+    return "{}.{}".format(*sys.version_info[:2])
+
+
+def _for_each(what: str, versions: Sequence[str], check: Callable[[str], bool]) -> int:
+    """Check each version, say how it went, and return the exit code."""
+    passed = True
+    for version in versions:
+        start = time.monotonic()
+        try:
+            good = check(version)
+        except Unavailable as problem:
+            print(f"Python {version}: {what} SKIPPED, {problem}", flush=True)
+            continue
+        passed = passed and good
+        took = time.monotonic() - start
+        print(
+            f"Python {version}: {what} {'passed' if good else 'FAILED'} ({took:.0f} s)", flush=True
+        )
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

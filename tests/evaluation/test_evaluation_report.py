@@ -1,0 +1,278 @@
+"""report.html: its content, the sections it omits, and that no name can break it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.evaluation.synthetic_report import full_report, labelled_predictions, report_on
+from tltool.evaluation.calibration.temperature import Temperature
+from tltool.evaluation.metrics.asserts import evaluate_asserts
+from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
+from tltool.evaluation.report.advice import next_steps
+from tltool.evaluation.report.evaluation_report import write_report
+from tltool.evaluation.report.line_chart import nice_ticks
+
+NAMES = ("apple", "kaki 柿", "plum")
+HOSTILE = ("</script><img src=x onerror=alert(1)>", "{{ 7 * 7 }}", 'quo"te <b>')
+
+
+class Page(HTMLParser):
+    """Collects headings, elements and text of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.text = path.read_text("utf-8")
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def sections(self) -> list[str | None]:
+        return [attributes["id"] for attributes in self.all("h2")]
+
+
+def page_of(path: Path, report: Any) -> Page:
+    write_report(path, report)
+    return Page(path)
+
+
+@pytest.fixture(name="page", scope="module")
+def _page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp("report")
+    return page_of(folder / "report.html", full_report(folder / "photos", NAMES))
+
+
+def test_the_sections_are_in_order(page):
+    order = [
+        "curves",
+        "confusion",
+        "classes",
+        "errors",
+        "labels",
+        "data",
+        "calibration",
+        "slices",
+    ]
+    assert page.sections == [*order, "recipe", "card"]
+
+
+def test_the_summary_comes_first_with_interval_baseline_and_next_steps(page):
+    main = page.words[page.words.index("Model card") :]
+    summary = main.index(
+        "Top-1 accuracy 87.5 % on 24 validation images (95 % confidence interval 69.0 % to"
+    )
+    assert summary < main.index("always predicting apple 33.3 %") < main.index("Next: ")
+    assert main.index("Next: ") < main.index("Confusion matrix")
+    assert "Check the 6 probable label errors" in main
+    assert "Do not use this model yet: accuracy>=0.999 is not met" in main
+
+
+def test_the_phases_of_the_run_are_described(page, tmp_path):
+    both = "Dashed lines separate the phases; the first point is the linear probe."
+    assert both in page.words
+    report = full_report(tmp_path / "photos", NAMES)
+    assert report.training is not None
+    alone = [row for row in report.training.history if row["phase"] == "head"]
+    later = [alone[0], {**alone[1], "phase": "finetune"}]
+    for history, divided in ((alone, False), (later, True)):
+        training = replace(report.training, history=history, best=1)
+        words = page_of(tmp_path / "page.html", replace(report, training=training)).words
+        assert "the first point is the linear probe" not in words
+        assert ("Dashed lines separate the phases." in words) is divided
+        assert "The ring marks the best epoch" in words
+
+
+def test_the_page_is_self_contained(page):
+    policy = next(m["content"] for m in page.all("meta") if "Content-Security" in str(m))
+    assert policy.startswith("default-src 'none'")
+    sources = [each.get("src") or each.get("href") or "" for _, each in page.elements]
+    assert all(source.startswith(("data:", "#")) for source in sources if source)
+    assert not re.search(r"https?://|@import|url\(", page.text)
+
+
+def test_every_error_has_its_image_and_its_heat_map_if_there_is_one(page):
+    images = [image for image in page.all("img") if "alt" in image]
+    assert len(images) == len(page.all("img"))
+    assert sum((image["alt"] or "").startswith("Grad-CAM for") for image in images) == 2
+    assert len(images) == 3 + 2 + 6
+
+
+def test_the_augmentation_is_described(page):
+    assert "Data augmentation (policy light): flip horizontal." in page.words
+
+
+def test_the_images_behind_each_number_are_in_the_page(page):
+    data = json.loads(re.search(r'id="images">(.*?)</script>', page.text)[1])
+    assert data["names"] == sorted(NAMES)
+    assert len(data["images"]) == 24
+    pairs = [(image["label"], image["predicted"]) for image in data["images"]]
+    assert pairs.count((0, 1)) == 3
+    cells = [cell for cell in page.all("button") if "data-true" in cell]
+    assert sum(int(cell["data-count"] or 0) for cell in cells) == 24
+
+
+def test_metrics_fitted_on_these_images_are_marked(tmp_path):
+    predictions = labelled_predictions(tmp_path / "photos", NAMES)
+    predictions = replace(predictions, ood_scores=np.linspace(0, 1.1, 24))
+    report = report_on(predictions)
+    fitted = {"value": 1.5, "log_loss_after_cross_fitted": 0.765, "ece_after_cross_fitted": 0.1234}
+    metrics = {**report.metrics, "calibration": fitted, "ece": 0.11, "ece_by_chance": 0.12}
+    words = page_of(tmp_path / "own.html", replace(report, metrics=metrics)).words
+    assert "each image is scored with a temperature fitted on the other folds" in words
+    assert "this model is above it" in words  # by the cross-fitted error
+    assert "0.123" in words and "0.765" in words and "calibrated, cross-fitted" in words
+    assert "The OOD threshold was set on these images" in words
+    assert "determined the best epoch, the temperature and the OOD threshold" in words
+    other = replace(report, metrics={**metrics, "split": "test"})
+    words = page_of(tmp_path / "test.html", other).words
+    assert "this model is not above it" in words
+    assert "on these images" not in words and "0.765" not in words
+    assert "fewer than 10 images, so single points are noisy" in words
+
+
+def test_skipped_temperature_scaling_is_reported(tmp_path):
+    report = full_report(tmp_path / "photos", NAMES)
+    skipped = Temperature(1.41, 0.567, 0.6638, 0.1, 0.1).to_json()
+    for calibration, reported in (
+        (skipped, True),
+        ({**skipped, "skipped": False}, False),
+        (None, False),
+    ):
+        metrics = {**report.metrics, "calibration": calibration}
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
+        words = page_of(path, replace(report, metrics=metrics)).words
+        sentence = "Temperature scaling was skipped: T = 1.41 would increase"
+        assert (sentence in words and "from 0.567 to 0.6638" in words) == reported
+
+
+def test_out_of_distribution_images_are_listed_as_data(tmp_path):
+    report = full_report(tmp_path / "photos", NAMES)
+    sentence = "Out-of-distribution images, of none of the classes"
+    assert sentence not in page_of(tmp_path / "a.html", report).words
+    ood = ood_detection_metrics(
+        np.linspace(0.1, 0.9, 20, dtype=np.float32), np.ones(30, np.float32)
+    )
+    selective = {**report.metrics["selective"], "ood": ood}
+    with_ood = replace(report, metrics={**report.metrics, "selective": selective})
+    assert f"{sentence}: 30." in page_of(tmp_path / "b.html", with_ood).words
+
+
+def test_a_condition_missed_by_its_interval_alone_is_described(tmp_path):
+    report = full_report(tmp_path / "photos", NAMES)
+    asserts = evaluate_asserts(["accuracy>=0.8"], report.metrics, strict=True)
+    strict = replace(report, metrics={**report.metrics, "asserts": asserts})
+    words = page_of(tmp_path / "report.html", strict).words
+    low = report.metrics["accuracy"]["low"]
+    assert low < 0.8 < report.metrics["accuracy"]["value"]
+    assert f"accuracy>=0.8 is not met with --strict (95 % interval {low:.3f} to" in words
+
+
+def test_a_single_point_is_no_curve(tmp_path):
+    report = full_report(tmp_path / "photos", NAMES)
+    assert report.training is not None
+    probe = replace(report.training, history=report.training.history[:1], best=0)
+    found = page_of(tmp_path / "report.html", replace(report, training=probe))
+    assert "curves" not in found.sections and "recipe" in found.sections
+
+
+def test_a_section_without_content_is_omitted(tmp_path):
+    perfect = labelled_predictions(tmp_path / "photos", NAMES[:2], wrong=0)
+    page = page_of(tmp_path / "report.html", report_on(perfect))
+    assert page.sections == ["confusion", "classes", "calibration", "slices", "card"]
+    assert all(link["href"] in {f"#{name}" for name in page.sections} for link in page.all("a")[1:])
+
+
+def test_no_class_name_can_inject_html(tmp_path):
+    predictions = labelled_predictions(
+        tmp_path / "photos", [name.replace("/", "∕") for name in HOSTILE]
+    )
+    page = page_of(tmp_path / "report.html", report_on(predictions))
+    assert not any("onerror" in each for _, each in page.elements)
+    assert page.text.count("</script") == 2
+    assert "{{ 7 * 7 }}" in page.words
+    data = json.loads(re.search(r'id="images">(.*?)</script>', page.text)[1])
+    assert data["names"] == list(predictions.images.class_names)
+
+
+def test_many_classes_are_listed_as_pairs_and_many_images_stay_small(tmp_path):
+    names = [f"class {number:02d}" for number in range(45)]
+    predictions = labelled_predictions(tmp_path / "photos", names, n=10, wrong=30)
+    page = page_of(tmp_path / "report.html", report_on(predictions))
+    assert "The most frequent confusions" in page.words
+    data = json.loads(re.search(r'id="images">(.*?)</script>', page.text)[1])
+    assert len(data["images"]) == 320
+    errors = [image for image in data["images"] if image["label"] != image["predicted"]]
+    assert len(errors) == 30
+    correct = {image["label"] for image in data["images"] if image["label"] == image["predicted"]}
+    assert correct == set(range(3, 45))  # all images of three classes are misclassified
+    assert len(page.text) < 2_000_000
+
+
+def test_a_missing_image_leaves_a_blank(tmp_path):
+    predictions = labelled_predictions(tmp_path / "photos", NAMES)
+    predictions.images.items[0].path.unlink()
+    assert page_of(tmp_path / "report.html", report_on(predictions)).words.count("no image") >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        ({"asserts": [{"assert": "ece<=0", "passed": False}]}, "ece<=0 is not met"),
+        (
+            {"not_above_chance": ["apple", "plum"], "needs_more_images": ["plum"]},
+            "Collect more images of plum: with so few, recall of apple, plum is not",
+        ),
+        (
+            {"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]},
+            "3 images of apple predicted as kaki",
+        ),
+        ({"accuracy": {"value": 0.9, "low": 0.7, "high": 1.0}}, "about 220 instead of 24"),
+        ({"ece": 0.2, "ece_by_chance": 0.1}, "Do not read confidences as probabilities"),
+        ({"ece": 0.2, "ece_by_chance": 0.21}, "Hold out a test set"),
+        ({}, "Hold out a test set"),
+        ({"split": "test"}, "Test the model on images from its future use"),
+    ],
+)
+def test_the_next_step_fits_the_metrics(tmp_path, change, advice):
+    unremarkable = {
+        "asserts": [],
+        "not_above_chance": [],
+        "slices": [],
+        "confusion_matrix": [[8, 0, 0], [0, 8, 0], [0, 0, 8]],
+        "per_class": [{"name": name} for name in sorted(NAMES)],
+        "accuracy": {"value": 0.97, "low": 0.95, "high": 0.99},
+        "ece": 0.01,
+        "ece_by_chance": 0.02,
+        "split": "validation",
+        "n": 24,
+    }
+    assert advice in next_steps({**unremarkable, **change})[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.0, 1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.13, 0.52, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]),
+        (0.9, 0.9, [0.85, 0.875, 0.9, 0.925, 0.95]),
+    ],
+)
+def test_ticks_are_round_and_contain_the_values(low, high, ticks):
+    assert nice_ticks(low, high) == pytest.approx(ticks)

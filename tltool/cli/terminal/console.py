@@ -1,0 +1,122 @@
+"""Output to a terminal, a pipe or a file: text, tables, errors, JSON.
+
+Rich is imported inside the functions: it takes as long as all the rest of `tltool --help`.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tltool.runs.json_text import to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+ACCENT = "cyan"
+_UNWRAPPED = 10_000  # columns
+_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))}
+
+
+def out() -> "Console":
+    """Return the console of results (stdout)."""
+    return _console(stderr=False)
+
+
+def err() -> "Console":
+    """Return the console of messages (stderr)."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    class Plain(Console):
+        """Prints text without markup; a closed pipe is an error that ``guarded`` handles."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    stream = sys.stderr if stderr else sys.stdout
+    # None is the width of the terminal; in a file or a pipe lines never wrap
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
+    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+def line(console: "Console", *parts: "str | tuple[str, str]", indent: int = 0) -> None:
+    """Print one paragraph of (text, style) parts, wrapped at words; paths are never broken.
+
+    Without parts it prints an empty line.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    text = Text.assemble(*parts)
+    width = console.width - indent
+    rows = [text]
+    if text and max(map(cell_len, text.plain.split()), default=0) <= width:
+        rows = list(text.wrap(console, width))
+    for row in rows:
+        row.rstrip()
+        console.print(Text(" " * indent) + row, no_wrap=True, overflow="ignore", crop=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    text = to_json(document, default=str)
+    if encoding != "utf8":
+        text = json.dumps(json.loads(text), indent=2)
+    sys.stdout.write(f"{text}\n")
+
+
+def print_table(
+    console: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = ""
+) -> None:
+    """Print an aligned table; columns that hold only numbers are right-aligned."""
+    table = _table(columns, rows)
+    if title:
+        line(console, (title, "bold"))
+    # rich pads every line to the width of the table; a copy or a diff should not have that
+    with console.capture() as captured:
+        console.print(table)
+    rendered = captured.get()
+    if not console.is_terminal:
+        rendered = "".join(f"{row.rstrip()}\n" for row in rendered.splitlines())
+    console.file.write(rendered)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for position, column in enumerate(columns):
+        numeric = bool(rows) and all(_looks_numeric(row[position]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def printable(text: str) -> str:
+    """Return text with control characters replaced, as a file name may hold them."""
+    return text.translate(_CONTROL)
+
+
+def _looks_numeric(cell: str) -> bool:
+    return not any(letter.isalpha() for letter in cell)
+
+
+def fail(message: str, hint: str | None = None) -> None:
+    """Print an error and its hint on stderr."""
+    console = err()
+    line(console, ("error: ", "bold red"), _lines(message.strip("\n")))
+    if hint:
+        line(console, ("hint: ", f"bold {ACCENT}"), _lines(hint))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))

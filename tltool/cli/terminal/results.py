@@ -1,0 +1,166 @@
+"""What a command has found out, as text on stdout."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool.cli.terminal.console import ACCENT, line, out, print_table, printable
+from tltool.runs.layout import RunLayout
+
+UNKNOWN = "unknown"
+
+
+def show_run(document: Mapping[str, Any]) -> None:
+    """Print the figures of a training run, its files, and what to type next."""
+    show_metrics(document["metrics"])
+    run, export = Path(document["run"]), document["export"]
+    show_files(run, model=export or run, time=duration(document["seconds"]["total"]))
+    model = Path(export).parent if export else run
+    show_next(
+        ["tltool", "predict", str(model), "PHOTO.jpg"],
+        ["tltool", "evaluate", str(run), "FOLDER"],
+    )
+
+
+def show_files(run: Path, **more: object) -> None:
+    """Print where a run and its report are, if it has one, and ``more``."""
+    report = RunLayout(run).report
+    show_fields({"run": run, "report": report if report.exists() else None, **more})
+
+
+def show_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print the figures of an evaluation."""
+    from tltool.evaluation.report.advice import describe_train_overlap
+    from tltool.evaluation.report.text_tables import (
+        PER_CLASS_COLUMNS,
+        describe_asserts,
+        per_class_rows,
+        remarks,
+    )
+
+    console = out()
+    rate = metrics["accuracy"]
+    interval = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
+    line(console)
+    line(
+        console,
+        (f"top-1 accuracy {rate['value']:.3f}", "bold"),
+        f"{interval}{printable(metrics['evaluated_on'])})",
+    )
+    # `evaluate` has already warned of leakage
+    leakage = describe_train_overlap(metrics) if "best" in metrics else None
+    if leakage:
+        line(console, (leakage, "yellow"))
+    for text in (*_metric_lines(metrics), *remarks(metrics)):
+        line(console, printable(text))
+    if metrics["split"] == "validation" and "best" in metrics:
+        line(
+            console,
+            (
+                "The validation images also selected the best epoch, so metrics are optimistic: "
+                "hold out a test set with --test FOLDER or --set data.test_fraction=0.2.",
+                "dim",
+            ),
+        )
+    line(console)
+    print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics))
+    if metrics["asserts"]:
+        line(console)
+    for passed, text in describe_asserts(metrics["asserts"]):
+        mark = ("met      ", "green") if passed else ("not met  ", "red")
+        line(console, mark, printable(text))
+
+
+def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield f"log-loss {metrics['log_loss']:.3f}{_best_epoch(metrics)}"
+    auc = metrics["roc_auc"]
+    yield (
+        f"balanced accuracy {metrics['balanced_accuracy']['value']:.3f}, "
+        f"ROC-AUC {'–' if auc is None else f'{auc:.3f}'}, "
+        f"calibration error {metrics['ece']:.3f}{_calibration_details(metrics)}"
+    )
+    yield from _selective(metrics["selective"], validation=metrics["split"] == "validation")
+    if "tta" in metrics:
+        kind, gain = metrics["tta"]["kind"], metrics["tta"]["accuracy_gain"]
+        yield (
+            f"test-time augmentation ({kind}): {100 * gain['value']:+.1f} points of accuracy "
+            f"(95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
+        )
+
+
+def _calibration_details(metrics: Mapping[str, Any]) -> str:
+    """Return what to compare the calibration error with, in parentheses; or nothing."""
+    before, after, chance = (metrics[f"ece{end}"] for end in ("_uncalibrated", "", "_by_chance"))
+    details = []
+    if abs(before - after) >= 5e-4:
+        fitted = ", which was fitted on these images" if metrics["split"] == "validation" else ""
+        without = " and test-time augmentation" if "tta" in metrics else ""
+        details.append(f"{before:.3f} before temperature scaling{without}{fitted}")
+    if after <= chance:
+        details.append(f"up to {chance:.3f} by chance with so few images")
+    return f" ({'; '.join(details)})" if details else ""
+
+
+def _selective(selective: Mapping[str, Any], *, validation: bool) -> Iterator[str]:
+    coverage, accuracy = selective.get("coverage"), selective.get("selective_accuracy")
+    if coverage is None or accuracy is None:
+        return
+    yield (
+        f"below the OOD threshold {coverage['value']:.1%} (95 % interval {coverage['low']:.1%} to "
+        f"{coverage['high']:.1%}), accuracy on them {accuracy['value']:.3f}"
+        f"{'; the threshold was set on these images' if validation else ''}"
+    )
+    ood = selective.get("ood")
+    if ood is not None:
+        detected = ood["detected"]
+        yield (
+            f"OOD images detected {detected['value']:.1%} (95 % interval {detected['low']:.1%} to "
+            f"{detected['high']:.1%}, n = {ood['n_ood']:,}), AUROC {ood['auroc']['value']:.3f}"
+        )
+
+
+def shown_class(name: str, is_known: bool | None) -> str:
+    """Return the class of an image as it is shown: an unknown image has only a nearest one."""
+    return f"{UNKNOWN} (nearest: {name})" if is_known is False else name
+
+
+def show_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values below each other, after an empty line; None has no line."""
+    console = out()
+    fields = {name: value for name, value in fields.items() if value is not None}
+    line(console)
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
+        line(console, (f"{name:<{width}}", "dim"), str(value))
+
+
+def show_next(*commands: Sequence[str]) -> None:
+    """Print commands to type next."""
+    console = out()
+    line(console)
+    line(console, "next:")
+    for command in commands:
+        line(console, (shlex.join(command), ACCENT), indent=2)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with the digits that matter, such as ``4 min 05 s``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _best_epoch(metrics: Mapping[str, Any]) -> str:
+    """Return the best epoch of a training run, whose weights were kept; or nothing."""
+    best = metrics.get("best")
+    if not best or not best["phase"]:
+        return ""
+    epoch = f", epoch {best['epoch']}" if best["epoch"] else ""
+    return f"  (best epoch: phase {best['phase']}{epoch})"

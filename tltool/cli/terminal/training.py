@@ -1,0 +1,147 @@
+"""What the commands that train share: their options, and how a run is started and shown."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tltool.cli.terminal.console import print_json
+from tltool.cli.terminal.gate_failures import show_results_first
+from tltool.cli.terminal.results import show_run
+from tltool.runs import run_options
+
+if TYPE_CHECKING:
+    from tltool.recipe.overrides import Override
+    from tltool.recipe.schema import Recipe
+
+Test = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="Separate test images, opened only at the end."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="The run folder, absent or empty; by default runs/NAME-UTC.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the run and of the exported model.")
+]
+SavedModels = Annotated[
+    Path, typer.Option("--export-to", metavar="FOLDER", help="Folder that gets NAME/VERSION/.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
+]
+Device = Annotated[run_options.Device, typer.Option(metavar="auto|cpu|gpu", help="Where to train.")]
+Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard logs into the run."),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="mlflow", help="Log the run to MLflow as well (extra 'mlflow')."),
+]
+Asserts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assert",
+        metavar="METRIC>=NUMBER",
+        help="Fail with exit code 4 unless this holds, such as 'recall[bees]>=0.85'; may be "
+        "repeated.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Hold --assert against the worse end of the 95 % interval."),
+]
+EXPORTS = Path("saved_models")
+
+
+def settings_of(
+    settings: list[str] | None,
+    *,
+    data: str | None = None,
+    backbone: str | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    fold: str | None = None,
+    asserts: list[str] | None = None,
+    strict: bool = False,
+) -> list["Override"]:
+    """Return what the command line sets of a recipe: by ``--set`` or by a flag.
+
+    Without a name of its own, a run with another backbone is called after the backbone.
+
+    Raises:
+        UsageError: one of ``settings`` is not KEY=VALUE.
+    """
+    from tltool.recipe.overrides import Override, parse_override
+
+    flags = {
+        "--backbone": ("model.backbone", backbone),
+        "--name": ("name", name),
+        "--seed": ("seed", seed),
+        "--fold": ("data.fold", fold),
+        "the argument": ("data.source", _source(data)),
+        "--assert": ("evaluate.asserts", asserts or None),
+        "--strict": ("evaluate.strict", strict or None),
+    }
+    given = [
+        *(
+            Override(key, value, f"{flag} {value}")
+            for flag, (key, value) in flags.items()
+            if value is not None
+        ),
+        *(parse_override(setting) for setting in settings or []),
+    ]
+    if backbone and all(override.key != "name" for override in given):
+        given.append(Override("name", backbone, f"--backbone {backbone}"))
+    return given
+
+
+def train(
+    recipe: "Recipe", options: run_options.RunOptions, *, json: bool, quiet: bool, debug: bool
+) -> None:
+    """Run the quick checks, train, and print the result."""
+    from tltool.cli.terminal.progress import shown
+    from tltool.workflows.preflight.run import check_run
+    from tltool.workflows.resolve.run_spec import resolve
+
+    started = time.perf_counter()
+    spec = resolve(recipe)
+    check_run(spec, options)
+    with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
+        from tltool.workflows.finetune import start_run
+
+        result = start_run(spec, options, observer=display)
+    document = {
+        "run": str(result.run),
+        "export": str(result.export) if result.export else None,
+        "metrics": result.metrics,
+        # with the loading of TensorFlow, which the workflow does not see
+        "seconds": {**result.seconds, "total": time.perf_counter() - started},
+    }
+    if json:
+        print_json(document)
+    else:
+        show_run(document)
+
+
+def _source(data: str | None) -> str | None:
+    """Return the source for the recipe; None where its name is no text that YAML could hold."""
+    from tltool.recipe.source_text import anchored
+
+    if data is None:
+        return None
+    source = anchored(data)
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        return None
+    return source

@@ -1,0 +1,1 @@
+"""Checks every file before training, and finds leakage between splits."""

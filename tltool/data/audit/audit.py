@@ -1,0 +1,209 @@
+"""Opens and fully decodes every file once, before the first training step."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tltool.data.audit.inspect_file import Decoder, image_decoder, inspect_file
+from tltool.data.catalog import Catalog, Item
+from tltool.data.decoding.header import BadFileError
+from tltool.data.sources.listing import Listing
+from tltool.errors import DataError, one_line
+from tltool.events import Observer
+
+LEAKAGE = "duplicate across splits"
+LABEL_CONFLICT = "same image, different labels"
+_NAMED_AT_MOST = 5
+_MANY = 0.1  # of all files
+_PROGRESS_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Issue:
+    """A problem of one file; files with ``bad`` issues are left out of the catalog."""
+
+    path: Path
+    kind: str
+    detail: str
+    bad: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The usable images, and the issues of all files."""
+
+    catalog: Catalog
+    issues: tuple[Issue, ...]
+    listing: Listing
+
+
+def audit(
+    listing: Listing,
+    *,
+    on_bad: Literal["skip", "fail"],
+    max_bad_fraction: float,
+    max_pixels: int,
+    observer: Observer,
+) -> Audit:
+    """Decode every file with the decoder used in training, and keep the usable ones.
+
+    Args:
+        listing: the files of a source.
+        on_bad: ``skip`` warns about bad files and leaves them out, ``fail`` raises an error.
+        max_bad_fraction: above this share of bad files (0 to 1), ``skip`` raises an error too.
+        max_pixels: larger images are bad; they are not decoded.
+        observer: receives the progress and the warnings.
+
+    Raises:
+        DataError: no file is readable, none of a class is, or too many are bad.
+    """
+    items: list[Item] = []
+    issues = _listing_issues(listing)
+    total = len(listing.items)
+    for done, (item, of_item) in enumerate(_inspected(listing.items, max_pixels), start=1):
+        issues += of_item
+        if not any(issue.bad for issue in of_item):
+            items.append(item)
+        if done % max(total // _PROGRESS_STEPS, 1) == 0 or done == total:
+            observer.on_progress(done, total)
+    bad = [issue for issue in issues if issue.bad]
+    _check_classes(listing, items, bad)
+    _check_policy(bad, total, on_bad, max_bad_fraction)
+    issues += _content_issues(items)
+    _warn_about_bad_files(bad, total, listing.source, observer)
+    names = tuple(sorted({item.label for item in items}))
+    return Audit(Catalog(listing.root, tuple(items), names), tuple(issues), listing)
+
+
+def write_issues(path: Path, issues: Sequence[Issue]) -> None:
+    """Write ``data_issues.csv``: path, kind, used (yes or no), detail; UTF-8.
+
+    Bytes of file names that are not UTF-8 are escaped as a backslash, ``udc`` and two digits.
+    """
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "kind", "used", "detail"])
+        for issue in issues:
+            writer.writerow([issue.path, issue.kind, "no" if issue.bad else "yes", issue.detail])
+
+
+def _listing_issues(listing: Listing) -> list[Issue]:
+    stray = [
+        Issue(path, "outside the class folders", "no label; the image is not used", bad=False)
+        for path in listing.stray
+    ]
+    empty = [
+        Issue(path, "empty class folder", "no image; not used as a class", bad=False)
+        for path in listing.empty_classes
+    ]
+    return stray + empty
+
+
+def _inspected(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, list[Issue]]]:
+    """Inspect all items in parallel and yield them in order."""
+    decode = image_decoder()
+    # The first call initialises the graph; in parallel, every thread would do that.
+    yield from (_inspect(item, max_pixels, decode) for item in items[:1])
+    pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16))
+    try:
+        yield from pool.map(lambda item: _inspect(item, max_pixels, decode), items[1:])
+    finally:  # after an error or Ctrl-C, the remaining files are not opened
+        pool.shutdown(cancel_futures=True)
+
+
+def _inspect(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Issue]]:
+    try:
+        inspected = inspect_file(item, max_pixels=max_pixels, decode=decode)
+    except BadFileError as bad:
+        return item, [Issue(item.path, bad.kind, bad.detail, bad=True)]
+    warnings = [Issue(item.path, w.kind, w.detail, bad=False) for w in inspected.warnings]
+    return inspected.item, warnings
+
+
+def _check_classes(listing: Listing, items: Sequence[Item], bad: Sequence[Issue]) -> None:
+    if not items:
+        raise DataError(
+            f"none of the {len(listing.items)} images in {listing.source} can be read"
+            f" ({_summary(bad)})"
+        )
+    lost = sorted({item.label for item in listing.items} - {item.label for item in items})
+    if lost:
+        names = ", ".join(repr(name) for name in lost)
+        raise DataError(
+            f"no image of class {names} can be read ({_summary(bad)})",
+            hint="replace these files, or remove the class",
+        )
+
+
+def _check_policy(bad: Sequence[Issue], total: int, on_bad: str, most: float) -> None:
+    if not bad or (on_bad == "skip" and len(bad) <= most * total):
+        return
+    limit = "" if on_bad == "fail" else f" (limit: {most:.0%})"
+    setting = "data.on_bad: skip" if on_bad == "fail" else bad_fraction_setting(len(bad), total)
+    raise DataError(
+        f"{len(bad)} of {total} files cannot be used{limit}: {_summary(bad)}",
+        hint=f"repair or remove these files, or train without them: {setting}",
+    )
+
+
+def bad_fraction_setting(bad: int, total: int) -> str:
+    """Return the setting with which a run skips ``bad`` of ``total`` files."""
+    return f"--set data.max_bad_fraction={math.ceil(100 * bad / total) / 100:g}"
+
+
+def _summary(bad: Sequence[Issue]) -> str:
+    shown = "; ".join(
+        f"{one_line(f'{issue.path.parent.name}/{issue.path.name}')}: {issue.kind}"
+        for issue in bad[:_NAMED_AT_MOST]
+    )
+    more = len(bad) - _NAMED_AT_MOST
+    return shown if more <= 0 else f"{shown}; and {more} more"
+
+
+def _content_issues(items: Sequence[Item]) -> list[Issue]:
+    """Return an issue for every exact duplicate with several labels or in several splits."""
+    by_content: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        by_content[item.sha256].append(item)
+    issues = []
+    for copies in by_content.values():
+        labels = sorted({item.label for item in copies})
+        splits = sorted({item.given_split or "train" for item in copies})
+        if len(labels) > 1:
+            issues += _duplicate_issues(copies, LABEL_CONFLICT, labels)
+        if len(splits) > 1:
+            issues += _duplicate_issues(copies, LEAKAGE, splits)
+    return issues
+
+
+def _duplicate_issues(copies: Sequence[Item], kind: str, places: Sequence[str]) -> list[Issue]:
+    detail = "exact duplicates in " + " and ".join(places)
+    return [Issue(item.path, kind, detail, bad=False) for item in copies]
+
+
+def _warn_about_bad_files(
+    bad: Sequence[Issue], total: int, source: str, observer: Observer
+) -> None:
+    if not bad:
+        return
+    kinds = Counter(issue.kind for issue in bad)
+    summary = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    observer.on_message(
+        f"{len(bad)} files cannot be used and are skipped ({summary}): {_summary(bad)}",
+        level="warning",
+    )
+    if len(bad) > _MANY * total:
+        observer.on_message(
+            f"{len(bad) / total:.0%} of the images are skipped, so the metrics do not cover images "
+            f"like these; for advice on each: tltool data check {shlex.quote(source)}",
+            level="warning",
+        )

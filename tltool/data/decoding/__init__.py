@@ -1,0 +1,1 @@
+"""Decodes image files: formats, headers, EXIF orientation."""

@@ -1,0 +1,181 @@
+"""Decodes JPEG, PNG, WebP, GIF and BMP to RGB in TensorFlow ops, without applying EXIF."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import tensorflow as tf
+
+from tltool.data.decoding import exif
+from tltool.data.decoding.bmp import decode_bmp
+from tltool.data.decoding.byte_ops import check_pixels, one_byte, over_white, patched, read_byte
+from tltool.data.decoding.graph_tracing import traced_on_cpu, without_autograph
+from tltool.data.decoding.jpeg import decode_scaled_jpeg
+from tltool.data.decoding.webp import decode_webp
+
+_UNKNOWN, _JPEG, _PNG, _WEBP, _GIF, _BMP = range(6)
+
+
+FULL_SIZE = (2**31 - 1, 2**31 - 1)
+"""A target that only the full size of a JPEG covers."""
+
+
+@without_autograph
+def decode_stored(
+    data: tf.Tensor, target: tuple[int, int] = FULL_SIZE, *, one_side: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode one image without applying its EXIF orientation.
+
+    A JPEG is decoded at the smallest of its scales that covers ``target``.
+
+    Args:
+        data: scalar string.
+        target: height and width of the upright image.
+        one_side: whether a JPEG covers the target if either of its sides does.
+
+    Returns:
+        uint8 [H, W, 3] as stored and its EXIF orientation, int64 scalar.
+    """
+    image, orientation = _decode_graph()(data, tf.constant(target), tf.constant(one_side))
+    return image, orientation
+
+
+@lru_cache(maxsize=1)
+def _decode_graph() -> Any:
+    """Return the concrete function of ``decode_stored``, traced once.
+
+    It is large, and tracing takes most of a second. As a separate function it is stored only once
+    in a SavedModel.
+    """
+    return traced_on_cpu(
+        _decode,
+        tf.TensorSpec([], tf.string, "data"),
+        tf.TensorSpec([2], tf.int32, "target"),
+        tf.TensorSpec([], tf.bool, "one_side"),
+    )
+
+
+def _decode(data: tf.Tensor, target: tf.Tensor, one_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    buffer, kind = exif.as_bytes(data), _kind(data)
+    exif_at, transparent = _declared(kind, buffer)
+    orientation = exif.tiff_orientation(buffer, exif_at)
+    image = tf.switch_case(
+        kind,
+        {
+            _UNKNOWN: lambda: _decode_any(data),
+            _JPEG: lambda: decode_scaled_jpeg(data, orientation, target, one_side),
+            _PNG: lambda: _decode_png(data, buffer, transparent),
+            _GIF: lambda: _decode_gif(data, buffer),
+            _BMP: lambda: decode_bmp(data, buffer),
+            _WEBP: lambda: decode_webp(data, buffer),
+        },
+    )
+    return tf.ensure_shape(image, [None, None, 3]), orientation
+
+
+def _declared(kind: tf.Tensor, buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return where the EXIF block is, int64 scalar, and whether a PNG has transparent colours."""
+    no, nowhere = tf.constant(False), tf.constant(exif.NOT_FOUND, tf.int64)
+    result: tuple[tf.Tensor, tf.Tensor] = tf.switch_case(
+        kind,
+        {
+            _UNKNOWN: lambda: (nowhere, no),
+            _JPEG: lambda: (exif.find_in_jpeg(buffer), no),
+            _PNG: lambda: exif.png_chunks(buffer),
+            _WEBP: lambda: (exif.find_in_webp(buffer), no),
+        },
+        default=lambda: (nowhere, no),
+    )
+    return result
+
+
+def _kind(data: tf.Tensor) -> tf.Tensor:
+    """Return the format by its first bytes: int32 scalar."""
+    head = tf.strings.substr(data, 0, 12)  # may be shorter
+    is_webp = tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & _ends_with(head, b"WEBP")
+    matches = [
+        (_JPEG, _starts_with(head, b"\xff\xd8\xff")),
+        (_PNG, _starts_with(head, b"\x89PNG\r\n\x1a\n")),
+        (_GIF, _starts_with(head, b"GIF8")),
+        (_BMP, _starts_with(head, b"BM")),
+        (_WEBP, is_webp),
+    ]
+    # At most one matches, so the sum is its number, or 0 for none.
+    return tf.add_n([kind * tf.cast(matched, tf.int32) for kind, matched in matches])
+
+
+def _starts_with(head: tf.Tensor, signature: bytes) -> tf.Tensor:
+    return tf.equal(tf.strings.substr(head, 0, len(signature)), signature)
+
+
+def _ends_with(head: tf.Tensor, signature: bytes) -> tf.Tensor:
+    position = tf.maximum(tf.strings.length(head) - len(signature), 0)
+    return tf.equal(tf.strings.substr(head, position, len(signature)), signature)
+
+
+def _decode_any(data: tf.Tensor) -> tf.Tensor:
+    """Decode an unknown format with TensorFlow, which raises the error."""
+    return tf.image.grayscale_to_rgb(tf.io.decode_image(data, expand_animations=False)[..., :1])
+
+
+def _decode_png(data: tf.Tensor, buffer: tf.Tensor, declared: tf.Tensor) -> tf.Tensor:
+    size = exif.read_uint(buffer, tf.constant([16, 20]), 4, big_endian=True)
+    colour_type = read_byte(buffer, 25)
+    has_alpha = declared | tf.equal(colour_type, 4) | tf.equal(colour_type, 6)
+    with tf.control_dependencies([check_pixels(size[0], size[1])]):
+        # Four channels only for a real alpha channel: below 8 bits TensorFlow adds a wrong one.
+        return tf.cond(
+            has_alpha,
+            lambda: over_white(tf.io.decode_png(data, channels=4)),
+            lambda: tf.io.decode_png(data, channels=3),
+        )
+
+
+def _decode_gif(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
+    size = exif.read_uint(buffer, tf.constant([6, 8]), 2, big_endian=False)
+    with tf.control_dependencies([check_pixels(size[0], size[1])]):
+        white = _gif_over_white(data, buffer)
+        return tf.io.decode_image(white, channels=3, expand_animations=False)
+
+
+def _gif_over_white(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
+    """Make the transparent colour of the first frame an opaque white.
+
+    TensorFlow decodes GIF without alpha and leaves transparent pixels black. Every pixel of the
+    transparent palette entry is transparent, so changing that entry is exact.
+    """
+    control, frame = _gif_blocks(buffer)
+    flags = read_byte(buffer, control + 3)
+    local = read_byte(buffer, frame + 9)
+    palette = tf.where(local >= 128, frame + 10, tf.constant(13, tf.int64))
+    entry = palette + 3 * read_byte(buffer, control + 6)
+
+    def with_white() -> tf.Tensor:
+        opaque = patched(data, control + 3, one_byte(flags - 1))
+        return patched(opaque, entry, tf.constant(b"\xff\xff\xff"))
+
+    inside = (control > 0) & (entry + 3 <= tf.size(buffer, out_type=tf.int64))
+    return tf.cond(inside & tf.equal(flags % 2, 1), with_white, lambda: data)
+
+
+def _gif_blocks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the offsets of the first frame's graphic control (0 without one) and of the frame."""
+    screen = read_byte(buffer, 10)
+    colours = tf.bitwise.left_shift(tf.constant(2, tf.int64), screen % 8)
+    start = 13 + 3 * colours * tf.cast(screen >= 128, tf.int64)
+
+    def step(at: tf.Tensor, control: tf.Tensor, data: tf.Tensor) -> list[tf.Tensor]:
+        # A block (21 F9 is a graphic control) or one of its data chunks starts here.
+        first = read_byte(buffer, at)
+        is_control = ~data & tf.equal(read_byte(buffer, at + 1), 0xF9)
+        following = at + tf.where(data, 1 + first, tf.constant(2, tf.int64))
+        return [following, tf.where(is_control, at, control), ~data | (first > 0)]
+
+    def not_done(at: tf.Tensor, control: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+        is_extension = tf.equal(read_byte(buffer, at), 0x21)
+        return (at < tf.size(buffer, out_type=tf.int64)) & (data | is_extension)
+
+    initial = [start, tf.constant(0, tf.int64), tf.constant(False)]
+    frame, control, _ = tf.while_loop(not_done, step, initial, maximum_iterations=512)
+    return control, frame

@@ -1,0 +1,238 @@
+"""Training, validation and test splits, assigned by content.
+
+Each image gets a pseudo-random number in [0, 1), a hash of the seed and of its bytes, and the split
+is decided by the interval that contains the number. So adding images or renaming files moves no
+other image, and every class is split in proportion on average. An exact stratified split is not
+possible under this condition: there the split of an image depends on the other images.
+
+An image can still move in three cases. In a class that would get no image in a split, the nearest
+image is moved there. Near duplicates and images of one group share a number, so a new one can
+change that of the images that it joins.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
+from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.splits.split_groups import Bounds, assign, make_split_groups
+from tltool.errors import DataError
+
+COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
+TABLE_COLUMNS = COLUMNS[:-1]
+"""Of a table that ``tltool data split`` writes."""
+_READ = ("path", "label", "split", "sha256")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The split of every item of a catalog.
+
+    Attributes:
+        names: parallel to ``catalog.items``.
+        groups: of each item: its group, or a name for a cluster of duplicates; empty for a single
+            image, or where the source defines the split.
+        folds: of the cross-validation, from 0; None for test images; empty without folds.
+    """
+
+    names: tuple[SplitName, ...]
+    groups: tuple[str, ...]
+    folds: tuple[int | None, ...] = ()
+
+    def indices(self, name: SplitName) -> NDArray[np.int64]:
+        """Return the positions of the items of one split: int64 [n], ascending."""
+        return np.flatnonzero([each == name for each in self.names]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One row of ``split.csv``; ``path`` is relative to the folder of the images if inside it."""
+
+    path: Path
+    label: str
+    split: SplitName
+    sha256: str
+
+
+def make_split(
+    catalog: Catalog,
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    clusters: Sequence[Cluster] = (),
+) -> Split:
+    """Split a catalog, keeping the splits that its source defines.
+
+    If the source defines no splits, all three are drawn (test only for a fraction above 0). If it
+    defines a test set, validation is drawn from the rest. If it defines training and validation
+    sets, nothing is drawn.
+
+    Args:
+        catalog: audited images.
+        validation_fraction: share of all images, 0 for no validation split.
+        test_fraction: share of all images, 0 for no test split.
+        seed: of the random positions.
+        clusters: near duplicates, which stay in one split, by position in ``catalog.items``.
+
+    Raises:
+        DataError: a class has too few different images for the splits.
+    """
+    source_splits = {item.given_split for item in catalog.items}
+    names: list[SplitName] = [item.given_split or "train" for item in catalog.items]
+    groups = [item.group or "" for item in catalog.items]
+    if "validation" not in source_splits:
+        from_source = "test" in source_splits
+        bounds = _bounds(validation_fraction, 0.0 if from_source else test_fraction)
+        free = [i for i, item in enumerate(catalog.items) if item.given_split in (None, "train")]
+        split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters)
+        for group, name in zip(split_groups, assign(split_groups, bounds), strict=True):
+            for index in group.members:
+                names[index], groups[index] = cast(SplitName, name), group.name
+    _check_every_class_has_training(catalog, names)
+    return Split(names=tuple(names), groups=tuple(groups))
+
+
+def with_folds(
+    catalog: Catalog, split: Split, count: int, *, seed: int, clusters: Sequence[Cluster] = ()
+) -> Split:
+    """Return a split with ``count`` cross-validation folds, assigned by content; none for test.
+
+    Raises:
+        DataError: a class has too few different images.
+    """
+    free = [index for index, name in enumerate(split.names) if name != "test"]
+    split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
+    bounds = {f"fold {n}": (n / count, (n + 1) / count) for n in range(count)}
+    folds: list[int | None] = [None] * len(catalog)
+    groups = list(split.groups)
+    for group, name in zip(split_groups, assign(split_groups, bounds), strict=True):
+        for index in group.members:
+            folds[index], groups[index] = int(name.removeprefix("fold ")), group.name
+    return replace(split, groups=tuple(groups), folds=tuple(folds))
+
+
+def with_source_folds(catalog: Catalog, split: Split) -> Split:
+    """Return a split with the folds that the source defines.
+
+    Raises:
+        DataError: it defines none, not for all images, or only one.
+    """
+    folds = tuple(
+        None if name == "test" else item.fold
+        for item, name in zip(catalog.items, split.names, strict=True)
+    )
+    known = {fold for fold in folds if fold is not None}
+    missing = sum(f is None and n != "test" for f, n in zip(folds, split.names, strict=True))
+    if missing or len(known) < 2:
+        problem = f"{missing} images have no fold" if known and missing else "there are no folds"
+        raise DataError(
+            f"{catalog.root}: {problem}",
+            hint="use a table with a column fold, or have folds drawn: --fold 0/5",
+        )
+    return replace(split, folds=folds)
+
+
+def validate_on_fold(catalog: Catalog, split: Split, fold: int) -> Split:
+    """Return a split with fold ``fold`` as the validation set, and the other folds for training.
+
+    Raises:
+        DataError: there is no such fold, or a class is only in it.
+    """
+    known = sorted({each for each in split.folds if each is not None})
+    if fold not in known:
+        raise DataError(f"there is no fold {fold}; the folds are {known[0]} to {known[-1]}")
+    names: list[SplitName] = [
+        name if name == "test" else ("validation" if each == fold else "train")
+        for name, each in zip(split.names, split.folds, strict=True)
+    ]
+    _check_every_class_has_training(catalog, names)
+    return replace(split, names=tuple(names))
+
+
+def _bounds(validation: float, test: float) -> Bounds:
+    """Return the interval of [0, 1) of each split, test first."""
+    ends: dict[str, tuple[float, float]] = {}
+    if test > 0:
+        ends["test"] = (0.0, test)
+    if validation > 0:
+        ends["validation"] = (test, test + validation)
+    ends["train"] = (test + validation, 1.0)
+    return ends
+
+
+def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]) -> None:
+    trained = {
+        item.label for item, name in zip(catalog.items, names, strict=True) if name == "train"
+    }
+    missing = [repr(name) for name in catalog.class_names if name not in trained]
+    if missing:
+        raise DataError(
+            f"no readable training image for class {', '.join(missing)}",
+            hint="add training images of these classes",
+        )
+
+
+def write_split(
+    path: Path,
+    catalog: Catalog,
+    split: Split,
+    *,
+    root: Path | None = None,
+    digests: bool = True,
+) -> None:
+    """Write ``split.csv``: path, label, split, group, fold, sha256; UTF-8.
+
+    Args:
+        path: the file.
+        catalog: the images.
+        split: their split.
+        root: paths inside this folder are relative to it; by default the folder of the images.
+        digests: False omits sha256, which ``read_split`` needs and a table of images does not.
+    """
+    folds = split.folds or (None,) * len(catalog)
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS if digests else TABLE_COLUMNS)
+        for item, name, group, fold in zip(
+            catalog.items, split.names, split.groups, folds, strict=True
+        ):
+            shown = shown_path(item.path, root or catalog.root)
+            row = [shown, item.label, name, group, fold, item.sha256]
+            writer.writerow(row if digests else row[:-1])
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """Return a path as in split.csv: relative to ``root`` if inside it, otherwise absolute."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
+
+
+def read_split(path: Path) -> tuple[SplitRow, ...]:
+    """Read a file written by ``write_split``.
+
+    Raises:
+        DataError: the file is missing or not a ``split.csv``.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return tuple(_row(row) for row in csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except (KeyError, ValueError):
+        raise DataError(
+            f"{path} is not a split.csv (with the columns {', '.join(_READ)})"
+        ) from None
+
+
+def _row(row: Mapping[str, str]) -> SplitRow:
+    if row["split"] not in SPLIT_NAMES:
+        raise ValueError(row["split"])
+    return SplitRow(Path(row["path"]), row["label"], row["split"], row["sha256"])

@@ -1,0 +1,1 @@
+"""Calibration on the validation set: temperature scaling, prediction sets, the OOD threshold."""

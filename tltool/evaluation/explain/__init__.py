@@ -1,0 +1,1 @@
+"""Saliency maps: where in an image the evidence lies."""

@@ -1,0 +1,1 @@
+"""Metrics, their confidence intervals, and paired tests."""

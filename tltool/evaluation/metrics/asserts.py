@@ -1,0 +1,232 @@
+"""Conditions that a model must meet: ``accuracy>=0.9``, ``recall[bees]>=0.85``, ``ece<=0.05``."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.errors import GateError, UsageError, did_you_mean
+
+RATES = ("accuracy", "balanced_accuracy")
+TOP_K = {"top_2": "2", "top_3": "3", "top_5": "5"}
+SCORES = ("log_loss", "brier", "ece", "roc_auc", "average_precision")
+MEANS = ("precision", "recall", "f1")  # without [class] the macro average
+CLASS_METRICS = (*MEANS, "roc_auc", "average_precision")
+METRICS = (*RATES, *TOP_K, *SCORES, *MEANS, *(f"weighted_{name}" for name in MEANS))
+
+_UPPER_LIMITS = {"log_loss": math.inf, "brier": 2.0}  # all other metrics are in 0 … 1
+_COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_FORM = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_HINT = "write METRIC>=NUMBER or METRIC[CLASS]>=NUMBER, such as 'recall[bees]>=0.85'"
+
+
+@dataclass(frozen=True)
+class Assert:
+    """One condition.
+
+    Attributes:
+        text: as the user wrote it.
+        metric: one of ``METRICS``.
+        class_name: the class; None for a metric over all classes.
+        comparison: one of >=, <=, >, <.
+        bound: what the metric is compared with.
+    """
+
+    text: str
+    metric: str
+    class_name: str | None
+    comparison: str
+    bound: float
+
+
+def parse_assert(text: str) -> Assert:
+    """Return the condition in ``text``.
+
+    Raises:
+        UsageError: it is malformed, its metric is unknown, or no model can meet it.
+    """
+    match = _FORM.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        metric, class_name, comparison, bound = match.groups()
+        number = float(bound)
+    except ValueError:
+        raise UsageError(f"'{text}' is not a condition", hint=_HINT) from None
+    known = METRICS if class_name is None else CLASS_METRICS
+    if metric not in known:
+        kind = "a metric" if class_name is None else "a per-class metric"
+        raise UsageError(
+            f"'{text}': '{metric}' is not {kind}.{did_you_mean(metric, known)}",
+            hint=f"choose one of {', '.join(known)}",
+        )
+    condition = Assert(text, metric, class_name, comparison, number)
+    _check_possible(condition)
+    return condition
+
+
+def check_asserts(
+    texts: Sequence[str], class_names: Sequence[str] | None = None, *, strict: bool = False
+) -> None:
+    """Check that the conditions are valid and can be met.
+
+    Args:
+        texts: the conditions.
+        class_names: those of the model; None if not yet known.
+        strict: whether the worse bound of the confidence interval is compared.
+
+    Raises:
+        UsageError: a condition is malformed, can never hold, or has an unknown metric or class.
+    """
+    for condition in map(parse_assert, texts):
+        if strict:
+            _check_possible_strict(condition)
+        if class_names is not None:
+            _check_classes(condition, class_names)
+
+
+def check_sample_sizes(texts: Sequence[str], counts: Mapping[str, int]) -> None:
+    """Check that there are enough images for strict conditions on rates.
+
+    Args:
+        texts: the conditions, which ``check_asserts`` has accepted.
+        counts: evaluation images of each class.
+
+    Raises:
+        UsageError: not even a model without errors could meet a condition with so few images.
+    """
+    # imported here: recipes are checked without numpy
+    from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+
+    for condition in map(parse_assert, texts):
+        recall = condition.metric == "recall" and condition.class_name is not None
+        if not condition.comparison.startswith(">") or not (
+            recall or condition.metric in ("accuracy", *TOP_K)
+        ):
+            continue
+        n = counts[condition.class_name or ""] if recall else sum(counts.values())
+        best = wilson_interval(n, n)[0]
+        if not _COMPARISONS[condition.comparison](best, condition.bound):
+            raise UsageError(
+                f"'{condition.text}' can never hold with --strict and {n:,} image{'s' * (n != 1)}: "
+                f"the 95 % interval for 0 errors starts at {best:.3f}",
+                hint="evaluate on more images, lower the bound, or omit --strict",
+            )
+
+
+def evaluate_asserts(
+    texts: Sequence[str], metrics: Mapping[str, Any], *, strict: bool
+) -> list[dict[str, Any]]:
+    """Return ``[{assert, value, interval, strict, passed}]`` for conditions on a metrics document.
+
+    Args:
+        texts: the conditions, which ``check_asserts`` has accepted.
+        metrics: the document of ``compute_metrics``.
+        strict: compare the worse bound of the 95 % interval: the lower one with >= and >.
+    """
+    return [_evaluate(parse_assert(text), metrics, strict) for text in texts]
+
+
+def require_asserts(results: Sequence[Mapping[str, Any]], *, hint: str | None = None) -> None:
+    """Raise if a condition is not met.
+
+    Raises:
+        GateError: lists every condition that is not met.
+    """
+    failed = [_describe_failure(result) for result in results if not result["passed"]]
+    if failed:
+        raise GateError("; ".join(failed), hint=hint)
+
+
+def _check_possible(condition: Assert) -> None:
+    most = _UPPER_LIMITS.get(condition.metric, 1.0)
+    best = most if condition.comparison.startswith(">") else 0.0
+    if not _COMPARISONS[condition.comparison](best, condition.bound):
+        between = "never below 0" if math.isinf(most) else f"between 0 and {most:g}"
+        percent = most == 1.0 and 1.0 < condition.bound <= 100.0
+        raise UsageError(
+            f"'{condition.text}' can never hold: {condition.metric} is {between}",
+            hint=f"write {condition.bound / 100:g} for {condition.bound:g} %" if percent else _HINT,
+        )
+
+
+def _check_possible_strict(condition: Assert) -> None:
+    """Refuse a bound that only the best possible value meets: no interval reaches it."""
+    most, up = _UPPER_LIMITS.get(condition.metric, 1.0), condition.comparison.startswith(">")
+    if condition.bound == (most if up else 0.0):
+        raise UsageError(
+            f"'{condition.text}' can never hold with --strict: no 95 % interval "
+            f"{'starts' if up else 'ends'} at {condition.bound:g}",
+            hint=f"use a bound {'below' if up else 'above'} {condition.bound:g}, or omit --strict",
+        )
+
+
+def _check_classes(condition: Assert, class_names: Sequence[str]) -> None:
+    name = condition.class_name
+    if name is not None and name not in class_names:
+        raise UsageError(
+            f"'{condition.text}': there is no class '{name}'.{did_you_mean(name, class_names)}",
+            hint=f"the classes are {', '.join(class_names)}",
+        )
+    k = TOP_K.get(condition.metric)
+    if k is not None and int(k) >= len(class_names):
+        raise UsageError(
+            f"'{condition.text}': {condition.metric} is not defined for {len(class_names)} classes",
+            hint="use accuracy",
+        )
+
+
+def _evaluate(condition: Assert, metrics: Mapping[str, Any], strict: bool) -> dict[str, Any]:
+    value, interval = _value_and_interval(condition, metrics)
+    compared = value
+    if strict and value is not None:
+        worse = 0 if condition.comparison.startswith(">") else 1
+        compared = interval[worse] if interval else None
+    compare = _COMPARISONS[condition.comparison]
+    return {
+        "assert": condition.text,
+        "value": value,
+        "interval": interval,
+        "strict": strict,
+        "passed": compared is not None and bool(compare(compared, condition.bound)),
+    }
+
+
+def _value_and_interval(
+    condition: Assert, metrics: Mapping[str, Any]
+) -> tuple[float | None, list[float] | None]:
+    """Return the metric and its interval; None where it is undefined."""
+    metric = condition.metric
+    if metric in RATES or metric in TOP_K:
+        rate = metrics["top_k"][TOP_K[metric]] if metric in TOP_K else metrics[metric]
+        return rate["value"], [rate["low"], rate["high"]]
+    group: Mapping[str, Any] = metrics
+    if condition.class_name is not None:
+        group = next(r for r in metrics["per_class"] if r["name"] == condition.class_name)
+    elif metric in MEANS:
+        group = metrics["macro"]
+    elif metric.startswith("weighted_"):
+        group, metric = metrics["weighted"], metric.removeprefix("weighted_")
+    return group[metric], group[f"{metric}_interval"]
+
+
+def _describe_failure(result: Mapping[str, Any]) -> str:
+    value, interval = result["value"], result["interval"]
+    if value is None:
+        return f"{result['assert']} is not met: it is undefined on these images"
+    if not result["strict"]:
+        return f"{result['assert']} is not met: it is {value:.4f}"
+    if interval is None:
+        return (
+            f"{result['assert']} is not met with --strict: there is no confidence interval (too "
+            "many images, or all with the same value)"
+        )
+    low, high = interval
+    return (
+        f"{result['assert']} is not met with --strict: it is {value:.4f}, 95 % interval {low:.4f} "
+        f"to {high:.4f}"
+    )

@@ -1,0 +1,89 @@
+"""Selective prediction: the error rate (risk) when only some images are answered (coverage)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tltool.evaluation.metrics.confidence_intervals import (
+    affordable_replicates,
+    bootstrap,
+    bootstrap_interval,
+    rate_with_interval,
+)
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+
+_POINTS = 100  # of a curve: more are not visible
+
+
+def selective_metrics(
+    probabilities: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    ood_scores: NDArray[np.floating[Any]] | None,
+) -> dict[str, Any]:
+    """Return the metrics of selective prediction, JSON-ready.
+
+    Args:
+        probabilities: [N, C].
+        labels: class numbers [N].
+        ood_scores: out-of-distribution scores, [N], above 1 is OOD; None without a detector.
+
+    Returns:
+        ``risk_coverage``: for each ranking of the images, ``confidence`` and ``ood_score``, the
+        curve of ``coverage`` and ``risk`` (error rate on the images covered), and ``aurc``, the
+        mean risk over all coverages (Geifman and El-Yaniv 2017, arXiv:1705.08500), with
+        ``aurc_interval``, a bootstrap interval over the images, None if all images are equal. With
+        OOD scores also ``coverage``, the share of images at or below the OOD threshold, and
+        ``selective_accuracy``, the accuracy on them (None if there are none), each with its
+        interval.
+    """
+    wrong = probabilities.argmax(axis=1) != labels
+    rankings = {"confidence": -probabilities.max(axis=1)}
+    metrics: dict[str, Any] = {}
+    if ood_scores is not None:
+        rankings["ood_score"] = ood_scores
+        covered = ood_scores <= 1
+        n = int(covered.sum())
+        metrics["coverage"] = rate_with_interval(n, len(covered))
+        metrics["selective_accuracy"] = (
+            rate_with_interval(int((covered & ~wrong).sum()), n) if n else None
+        )
+    metrics["risk_coverage"] = {name: _curve(score, wrong) for name, score in rankings.items()}
+    return metrics
+
+
+def _curve(scores: NDArray[np.floating[Any]], wrong: NDArray[np.bool_]) -> dict[str, Any]:
+    order = np.argsort(scores, kind="stable")
+    covered = np.arange(1, len(wrong) + 1)
+    risk = np.cumsum(wrong[order]) / covered
+    # images of equal score are covered together: the curve has a point at the last of them
+    last = np.append(np.diff(scores[order]) > 0, [True])
+    risk = risk[np.flatnonzero(last)[np.searchsorted(np.flatnonzero(last), np.arange(len(risk)))]]
+    shown = np.unique(np.linspace(0, len(wrong) - 1, min(_POINTS, len(wrong))).astype(int))
+    return {
+        "coverage": (covered[shown] / len(wrong)).tolist(),
+        "risk": risk[shown].tolist(),
+        "aurc": float(risk.mean()),
+        "aurc_interval": _aurc_interval(float(risk.mean()), wrong[order]),
+    }
+
+
+def _aurc_interval(value: float, wrong: NDArray[np.bool_]) -> list[float] | None:
+    """Return the 95 % interval of the area under the risk-coverage curve.
+
+    Args:
+        value: the area.
+        wrong: bool [N], in the order in which the images are covered.
+    """
+    n = len(wrong)
+
+    def statistics(draws: Integers) -> Floats:
+        risk = wrong[draws].cumsum(axis=1) / np.arange(1, n + 1)
+        return np.asarray(risk.mean(axis=1, keepdims=True))
+
+    drawn = bootstrap(statistics, n, replicates=affordable_replicates(n))
+    return bootstrap_interval(value, drawn[:, 0], n=n)

@@ -1,0 +1,118 @@
+"""What the report says about calibration and about selective prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.evaluation.metrics.classification import CALIBRATION_BINS
+from tltool.evaluation.report.advice import percent
+
+_ENOUGH_PER_BIN = 10  # images; with fewer the accuracy of a bin is mostly noise
+
+
+@dataclass(frozen=True)
+class CalibrationRow:
+    """A metric before and after temperature scaling, each with its interval where it has one."""
+
+    name: str
+    before: float
+    before_interval: Sequence[float] | None
+    after: float
+    after_interval: Sequence[float] | None
+
+
+def calibration_rows(metrics: Mapping[str, Any]) -> list[CalibrationRow]:
+    """Return calibration error and log-loss; cross-fitted on the images of the temperature."""
+    fitted = _cross_fitted(metrics)
+    return [
+        CalibrationRow(
+            name,
+            metrics[f"{key}_uncalibrated"],
+            metrics[f"{key}_uncalibrated_interval"],
+            fitted[f"{key}_after_cross_fitted"] if fitted else metrics[key],
+            None if fitted else metrics[f"{key}_interval"],
+        )
+        for key, name in (("ece", "calibration error (ECE)"), ("log_loss", "log-loss"))
+    ]
+
+
+def calibrated_heading(metrics: Mapping[str, Any]) -> str:
+    """Return the heading of the column after temperature scaling."""
+    return "calibrated, cross-fitted" if _cross_fitted(metrics) else "calibrated"
+
+
+def describe_calibration(metrics: Mapping[str, Any]) -> str:
+    """Return how to read the calibration metrics."""
+    return " ".join(_calibration_sentences(metrics))
+
+
+def describe_selective(metrics: Mapping[str, Any]) -> str:
+    """Return how many images are below the OOD threshold; empty without an OOD detector."""
+    selective = metrics["selective"]
+    if selective.get("coverage") is None:
+        return ""
+    return " ".join(_selective_sentences(selective, validation=_is_validation(metrics)))
+
+
+def _is_validation(metrics: Mapping[str, Any]) -> bool:
+    return bool(metrics["split"] == "validation")
+
+
+def _cross_fitted(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the cross-fitted metrics where the temperature was fitted on these images."""
+    calibration: Mapping[str, Any] | None = metrics.get("calibration")
+    fitted_here = _is_validation(metrics) and calibration and calibration["value"] != 1.0
+    return calibration if fitted_here else None
+
+
+def _calibration_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
+    calibration = metrics.get("calibration")
+    if calibration and calibration.get("skipped"):
+        yield (
+            f"Temperature scaling was skipped: {calibration['reason']}. Probabilities are left "
+            "uncalibrated."
+        )
+    if _cross_fitted(metrics):
+        yield (
+            "The temperature was fitted on these images. The last column is cross-fitted: each "
+            "image is scored with a temperature fitted on the other folds."
+        )
+    elif _is_validation(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
+        yield "The temperature was fitted on these images, so the last column is optimistic."
+    if "tta" in metrics:
+        yield (
+            "The temperature was fitted without test-time augmentation. The uncalibrated column is "
+            "without it too; the calibrated column is with it, which lowers the confidences."
+        )
+    error = calibration_rows(metrics)[0].after
+    above = "above" if error > metrics["ece_by_chance"] else "not above"
+    yield (
+        f"With {metrics['n']:,} images, chance alone gives a perfectly calibrated model a "
+        f"calibration error of up to {metrics['ece_by_chance']:.3f} (95 % quantile); this model is "
+        f"{above} it."
+    )
+    if metrics["n"] < _ENOUGH_PER_BIN * CALIBRATION_BINS:
+        yield f"Each point is fewer than {_ENOUGH_PER_BIN} images, so single points are noisy."
+
+
+def _selective_sentences(selective: Mapping[str, Any], *, validation: bool) -> Iterator[str]:
+    coverage, accuracy = selective["coverage"], selective["selective_accuracy"]
+    selected = f"; accuracy on them {percent(accuracy['value'])}" if accuracy else ""
+    yield (
+        f"Out-of-distribution (OOD) detection: {percent(coverage['value'])} of these images are "
+        f"below the OOD threshold (95 % interval {percent(coverage['low'])} to "
+        f"{percent(coverage['high'])}){selected}."
+    )
+    if validation:
+        yield "The OOD threshold was set on these images; on new images the share varies."
+    ood = selective.get("ood")
+    if ood:
+        area = ood["auroc"]
+        set_on = selective.get("ood_threshold_set_on")
+        used = ", which were also used to set the threshold," if set_on else ""
+        yield (
+            f"Of {ood['n_ood']:,} OOD images{used} {percent(ood['detected']['value'])} are "
+            f"detected; AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f})."
+        )

@@ -1,0 +1,179 @@
+"""Writes ``report.html``, the report of an evaluation: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from tltool.data.splits.split import shown_path
+from tltool.evaluation.report.advice import confused_pairs, next_steps, percent, summary_sentence
+from tltool.evaluation.report.calibration_text import (
+    calibrated_heading,
+    calibration_rows,
+    describe_calibration,
+    describe_selective,
+)
+from tltool.evaluation.report.charts import (
+    reliability_diagram,
+    risk_coverage_chart,
+    training_curves,
+)
+from tltool.evaluation.report.content import Report, Training
+from tltool.evaluation.report.gallery import (
+    gallery_images,
+    image_cards,
+    large_card,
+    thumbnail_uris,
+    worst_errors,
+)
+from tltool.evaluation.report.model_card import model_card
+from tltool.evaluation.report.render import page_template
+from tltool.evaluation.report.thumbnails import data_uri
+
+_MATRIX_UP_TO = 40  # classes; with more, the most frequent confusions are listed instead
+_MOST_PAIRS, _MOST_ISSUES, _MOST_LABEL_ERRORS = 15, 60, 24
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page.
+
+    Args:
+        path: the HTML file; replaced if it exists.
+        report: the content.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    page = page_template("report.html.j2", percent=percent, number=_number)
+    path.write_text(page.render(_content(report)), "utf-8", errors="backslashreplace")
+
+
+def _content(report: Report) -> dict[str, Any]:
+    metrics, training = report.metrics, report.training
+    numbers = gallery_images(report.predictions)
+    cards = image_cards(report.predictions, numbers)
+    names = report.predictions.images.class_names
+    return {
+        "title": report.title,
+        "metrics": metrics,
+        "names": names,
+        "summary": summary_sentence(metrics),
+        "steps": next_steps(metrics, label_errors=len(report.label_errors)),
+        "curves": _curves(training),
+        "phases_text": _describe_phases(training),
+        "best_epoch": _best_epoch(training),
+        "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
+        "pairs": confused_pairs(metrics)[:_MOST_PAIRS],
+        "errors": metrics["n"] - sum(row[n] for n, row in enumerate(metrics["confusion_matrix"])),
+        "worst": [_worst_error(report, number) for number in worst_errors(report.predictions)],
+        "label_errors": _label_errors(report),
+        "issues": _issues(report),
+        "reliability_diagram": reliability_diagram(metrics),
+        "calibrated_heading": calibrated_heading(metrics),
+        "calibration_rows": calibration_rows(metrics),
+        "calibration_text": describe_calibration(metrics),
+        "risk_coverage_chart": risk_coverage_chart(metrics),
+        "selective_text": describe_selective(metrics),
+        "slices": _grouped(metrics["slices"]),
+        "scale_from": _scale_from(metrics["slices"]),
+        "training": training,
+        "model_card": model_card(report),
+        "script_data": _for_script({"names": names, "images": cards}),
+    }
+
+
+def _curves(training: Training | None) -> list[Markup]:
+    """Return the training curves; none for a single point, such as that of a probe alone."""
+    if training is None or len(training.history) < 2:
+        return []
+    return training_curves(training.history, training.best)
+
+
+def _describe_phases(training: Training | None) -> str:
+    phases = list(dict.fromkeys(row["phase"] for row in training.history)) if training else []
+    if len(phases) < 2:
+        return ""
+    probe = "; the first point is the linear probe" if phases[0] == "probe" else ""
+    return f"Dashed lines separate the phases{probe}."
+
+
+def _best_epoch(training: Training | None) -> str:
+    if training is None or training.best is None:
+        return ""
+    row = training.history[training.best]
+    return f"{row['phase']}, epoch {row['epoch']}"
+
+
+def _matrix(metrics: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """Return the cells with their row-normalised share."""
+    rows = []
+    for row in metrics["confusion_matrix"]:
+        total = max(1, sum(row))
+        rows.append([{"count": count, "share": count / total} for count in row])
+    return rows
+
+
+def _worst_error(report: Report, number: int) -> dict[str, Any]:
+    predictions, heat_map = report.predictions, report.heat_maps.get(number)
+    label = int(predictions.images.labels()[number])
+    return {
+        **large_card(predictions, number),
+        "true_probability": float(predictions.probabilities[number, label]),
+        "heat_map": None if heat_map is None else data_uri(heat_map, quality=78),
+    }
+
+
+def _label_errors(report: Report) -> dict[str, Any]:
+    root = report.predictions.images.root
+    shown = report.label_errors[:_MOST_LABEL_ERRORS]
+    sources = thumbnail_uris([each.path for each in shown])
+    return {
+        "count": len(report.label_errors),
+        "more": len(report.label_errors) - len(shown),
+        "rows": [
+            {"name": shown_path(each.path, root), "error": each, "source": source}
+            for each, source in zip(shown, sources, strict=True)
+        ],
+    }
+
+
+def _issues(report: Report) -> dict[str, Any]:
+    issues, root = report.issues, report.predictions.images.root
+    kinds: dict[str, int] = {}
+    for issue in issues:
+        kinds[issue.kind] = kinds.get(issue.kind, 0) + 1
+    return {
+        "kinds": sorted(kinds.items(), key=lambda pair: -pair[1]),
+        "more": max(0, len(issues) - _MOST_ISSUES),
+        "rows": [
+            {"name": shown_path(each.path, root), "issue": each} for each in issues[:_MOST_ISSUES]
+        ],
+    }
+
+
+def _grouped(slices: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in slices:
+        groups.setdefault(row["by"], []).append(row)
+    return groups
+
+
+def _scale_from(slices: Sequence[Mapping[str, Any]]) -> float:
+    """Return where the scale of the slices starts: the tenth below the least lower bound."""
+    least = min((row["accuracy"]["low"] for row in slices), default=0.0)
+    return min(math.floor(10 * least) / 10, 0.9)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _for_script(document: Any) -> Markup:
+    """Return JSON that is safe inside a ``<script>`` element, whatever the class names are."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))

@@ -1,0 +1,152 @@
+"""Load an exported SavedModel and run its signatures: image bytes in, probabilities out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tltool.artifact import Calibration, read_calibration
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.errors import DataError, UsageError
+from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE
+from tltool.export.saved_model import (
+    BYTES_SIGNATURE,
+    CLASS_NAMES_ASSET,
+    DECODE_ASSET,
+    IMAGES_SIGNATURE,
+    METADATA_ASSET,
+)
+from tltool.export.versions import versions
+from tltool.runs.layout import CALIBRATION_FILE
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A loaded SavedModel.
+
+    Attributes:
+        path: the version folder.
+        class_names: in the order of the probabilities.
+        decode: how the model decodes and resizes image bytes.
+        metadata: content of assets/metadata.json.
+        calibration: calibration data from the validation images; empty in older exports.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    decode: DecodeSpec
+    metadata: Mapping[str, Any]
+    # Its functions hold their variables by weak references only.
+    _loaded: Any
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def predict(self, contents: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return probabilities float32 [N, C] and ok bool [N] of N encoded images.
+
+        Images that cannot be decoded have ok false and the probabilities 1/C. All images run as one
+        batch, so the caller limits N.
+        """
+        if not contents:
+            return np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
+        outputs = self.outputs(contents)
+        return outputs["probabilities"], outputs["ok"]
+
+    def outputs(self, contents: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+        """Return all outputs of ``serving_default``, by name, for N > 0 encoded images."""
+        batch = tf.constant(list(contents), tf.string)
+        tensors = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def predict_images(self, images: tf.Tensor) -> NDArray[np.float32]:
+        """Return probabilities float32 [N, C] of decoded images float32 [N, H, W, 3]."""
+        outputs = self._loaded.signatures[IMAGES_SIGNATURE](images=images)
+        probabilities: NDArray[np.float32] = outputs["probabilities"].numpy()
+        return probabilities
+
+    def heat_maps(
+        self, contents: Sequence[bytes], classes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return heat maps float32 [N, h, w] of N > 0 encoded images for class ids int64 [N].
+
+        Only if ``can_explain`` is true.
+        """
+        signature = self._loaded.signatures[EXPLAIN_CLASS_SIGNATURE]
+        heat_maps: NDArray[np.float32] = signature(
+            image_bytes=tf.constant(list(contents), tf.string),
+            class_id=tf.constant(classes, tf.int64),
+        )["heatmap"].numpy()
+        return heat_maps
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether it has the ``explain`` signatures; older exports have not."""
+        return EXPLAIN_CLASS_SIGNATURE in self._loaded.signatures
+
+    @property
+    def has_ood_detector(self) -> bool:
+        """Whether it returns ``ood_score`` and ``is_known``."""
+        return "is_known" in self._loaded.signatures[BYTES_SIGNATURE].structured_outputs
+
+
+def version_folder(path: Path) -> Path | None:
+    """Return the SavedModel at ``path``: itself or its newest version; ``None`` without one."""
+    if (path / SAVED_MODEL_FILE).is_file():
+        return path
+    complete = [n for n in versions(path) if (path / str(n) / SAVED_MODEL_FILE).is_file()]
+    return path / str(complete[-1]) if complete else None
+
+
+def load_exported(path: Path) -> ExportedModel:
+    """Load ``saved_models/NAME`` (its newest version) or ``saved_models/NAME/VERSION``.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it contains no SavedModel, one that tltool did not export, or a damaged one.
+    """
+    if not path.exists():
+        raise UsageError(f"there is no folder '{path}'", hint="ls saved_models/ lists the exports")
+    folder = version_folder(path)
+    if folder is None:
+        raise DataError(
+            f"'{path}' contains no SavedModel: no {SAVED_MODEL_FILE} and no version folder with it",
+            hint="give saved_models/NAME or saved_models/NAME/VERSION",
+        )
+    class_names = _document(folder, CLASS_NAMES_ASSET)
+    decode = _document(folder, DECODE_ASSET)
+    return ExportedModel(
+        path=folder,
+        class_names=tuple(class_names),
+        decode=DecodeSpec.from_json(decode),
+        metadata=_document(folder, METADATA_ASSET),
+        _loaded=_load(folder),
+        calibration=read_calibration(folder / "assets" / CALIBRATION_FILE),
+    )
+
+
+def _document(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / "assets" / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"'{folder}' is a SavedModel, but its assets/{name} is missing or damaged",
+            hint="only models exported by tltool contain their class names; export it again",
+        ) from error
+
+
+def _load(folder: Path) -> Any:
+    try:
+        return tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises errors of any type on damaged files
+        raise DataError(
+            f"the SavedModel '{folder}' is damaged and cannot be loaded",
+            hint="export it again, or restore the folder from a copy",
+        ) from error

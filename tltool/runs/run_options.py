@@ -1,0 +1,66 @@
+"""What a run is called with, beside its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Device = Literal["auto", "cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is called with, beside its recipe.
+
+    Attributes:
+        data: the source of images: a folder with one folder of images per class, or with train,
+            val and test folders of such; docs/data.md names the others.
+        test: a separate source of test images, opened only by the final evaluation.
+        out: the run folder, absent or empty; None for runs/<name>-<UTC>.
+        saved_models: the export goes to <saved_models>/<name>/<version>.
+        weights: a file of pretrained weights that replaces the recipe's.
+        offline: open no network connection.
+        device: auto uses GPUs where TensorFlow sees any.
+        tensorboard: write event files into the run folder.
+        track: trackers beside TensorBoard: mlflow.
+        feature_cache: a folder of features that several runs share; None for the run's own, which
+            is removed at its end.
+    """
+
+    data: str
+    test: str | None = None
+    out: Path | None = None
+    saved_models: Path = Path("saved_models")
+    weights: Path | None = None
+    offline: bool = False
+    device: Device = "auto"
+    tensorboard: bool = True
+    track: tuple[str, ...] = ()
+    feature_cache: Path | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RunOptions:
+        """Return the options that ``to_json`` wrote."""
+        return cls(
+            document["data"],
+            test=document["test"],
+            saved_models=Path(document["saved_models"]),
+            weights=Path(document["weights"]) if document["weights"] else None,
+            device=document["device"],
+            tensorboard=document["tensorboard"],
+            track=tuple(document["track"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a later process needs to go on, wherever it starts; sources unchanged."""
+        return {
+            "data": self.data,
+            "test": self.test,
+            "saved_models": str(self.saved_models.absolute()),
+            "weights": str(self.weights.absolute()) if self.weights else None,
+            "device": self.device,
+            "tensorboard": self.tensorboard,
+            "track": list(self.track),
+        }

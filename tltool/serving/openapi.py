@@ -1,0 +1,104 @@
+"""The OpenAPI description of each route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Response
+
+_ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": _ERROR_SCHEMA}},
+    }
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: _error("The request is invalid."),
+    404: _error("There is no such model or version."),
+    405: _error("The route does not support this HTTP method."),
+    408: _error("The request took too long to arrive."),
+    413: _error("The request, an image in it or its number of items is too large."),
+    501: _error("The model does not support this."),
+    503: _error("Busy, or no version is ready; Retry-After gives the seconds to wait."),
+}
+
+_JSON_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "signature_name": {"type": "string"},
+                    "instances": {"type": "array", "minItems": 1, "items": {}},
+                    "inputs": {},
+                },
+            },
+            "example": {"instances": [{"image_bytes": {"b64": "..."}}]},
+        }
+    },
+}
+_IMAGE_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "image": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                    }
+                },
+                "required": ["image"],
+            }
+        },
+        "image/*": {"schema": {"type": "string", "format": "binary"}},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+MODELS: dict[str, Any] = {
+    "summary": "The served model: name, version, classes",
+    "tags": ["models"],
+    "responses": {503: ERRORS[503]},
+}
+STATUS: dict[str, Any] = {"summary": "Status of the versions", "tags": ["models"]}
+METADATA: dict[str, Any] = {"summary": "Signatures of the model", "tags": ["models"]}
+PREDICT: dict[str, Any] = {
+    "summary": "Run a signature, in row format (instances) or column format (inputs)",
+    "tags": ["models"],
+    "openapi_extra": {"requestBody": _JSON_BODY},
+}
+CLASSIFY: dict[str, Any] = {
+    "summary": "Classify images: a form with files, or the bytes of one image",
+    "tags": ["images"],
+    "openapi_extra": {"requestBody": _IMAGE_BODY},
+}
+CLASS = "The class to explain; by default the predicted class."
+EXPLAIN: dict[str, Any] = {
+    "summary": "Heat map of the evidence for a class: a form with one file, or the image bytes",
+    "tags": ["images"],
+    "openapi_extra": {"requestBody": _IMAGE_BODY},
+    "response_class": Response,
+    "responses": {**ERRORS, 200: {"content": {"image/png": {}}}},
+}
+HEALTH: dict[str, Any] = {"summary": "Liveness", "tags": ["monitoring"]}
+READY: dict[str, Any] = {
+    "summary": "Readiness for requests",
+    "tags": ["monitoring"],
+    "responses": {503: ERRORS[503]},
+}
+METRICS: dict[str, Any] = {
+    "summary": "Metrics for Prometheus",
+    "tags": ["monitoring"],
+    "responses": {200: {"content": {"text/plain": {}}}},
+}

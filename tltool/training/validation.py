@@ -1,0 +1,56 @@
+"""Logits and metrics on the validation set, from images, activations or pooled features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tltool.training.precision import Precision
+
+ToPooled = Callable[[np.ndarray | tf.Tensor], np.ndarray]
+
+
+class HeadLogits:
+    """The head alone, always in float32, because bfloat16 would round the logits."""
+
+    def __init__(self, pooled_to_logits: keras.Model) -> None:
+        self._run = tf.function(
+            lambda pooled: tf.cast(pooled_to_logits(pooled, training=False), tf.float32),
+            autograph=False,
+            reduce_retracing=True,
+        )
+
+    def __call__(self, pooled: np.ndarray) -> np.ndarray:
+        """Return logits float32 [N, C] of pooled features float32 [N, D]."""
+        return np.asarray(self._run(tf.constant(pooled, tf.float32)))
+
+
+class Pooling:
+    """The network up to the pooled features, in the arithmetic of ``precision``."""
+
+    def __init__(self, to_pooled: keras.Model, precision: Precision) -> None:
+        self._precision = precision
+        self._run = tf.function(
+            lambda inputs: tf.cast(
+                to_pooled(tf.cast(inputs, tf.float32), training=False), tf.float32
+            ),
+            autograph=False,
+            reduce_retracing=True,
+        )
+
+    def __call__(self, inputs: np.ndarray | tf.Tensor) -> np.ndarray:
+        """Return pooled features float32 [B, D] of images or activations [B, h, w, c]."""
+        with self._precision.active():
+            return np.asarray(self._run(inputs))
+
+
+def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return val_loss (nats) and val_accuracy of logits [N, C] for class numbers [N]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1))
+    losses = log_sum - shifted[np.arange(len(labels)), labels]
+    hits = logits.argmax(axis=1) == labels
+    return {"val_loss": float(losses.mean()), "val_accuracy": float(hits.mean())}

@@ -1,0 +1,175 @@
+"""The local store of weights: one file and one sidecar ``NAME.json`` for each backbone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import platformdirs
+
+from tltool.errors import EnvironmentProblem
+
+_PARTIAL = ".partial-"
+_STALE_SECONDS = 24 * 3600.0
+_DIGEST_IN_NAME = 12
+_DIGEST_PATTERN = "[0-9a-f]" * _DIGEST_IN_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """A stored weights file with its source, licence and digest."""
+
+    name: str
+    path: Path
+    source: str
+    licence: str
+    sha256: str
+    date: str
+    size: int
+
+
+def weights_dir() -> Path:
+    """Return the folder of the store: ``TLTOOL_WEIGHTS_DIR``, else in the user's cache."""
+    chosen = os.environ.get("TLTOOL_WEIGHTS_DIR")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tltool")) / "weights"
+
+
+def find(name: str) -> StoredWeights | None:
+    """Return the stored weights called ``name``, or None; the file's size is checked.
+
+    Raises:
+        EnvironmentProblem: the file is missing or truncated, or its sidecar is unreadable.
+    """
+    sidecar = weights_dir() / f"{name}.json"
+    if not sidecar.is_file():
+        return None
+    try:
+        entry = json.loads(sidecar.read_text("utf-8"))
+        entry["path"] = weights_dir() / entry.pop("file")
+        stored = StoredWeights(**entry)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(name, sidecar) from error
+    if not stored.path.is_file() or stored.path.stat().st_size != stored.size:
+        raise damaged(name, stored.path)
+    return stored
+
+
+def verify(stored: StoredWeights) -> None:
+    """Check the digest of the file; raise EnvironmentProblem when it has changed."""
+    if file_digest(stored.path) != stored.sha256:
+        raise damaged(stored.name, stored.path)
+
+
+def listing() -> tuple[StoredWeights, ...]:
+    """Return all stored weights of intact size, sorted by name."""
+    entries = []
+    for sidecar in sorted(weights_dir().glob("*.json")):
+        try:
+            stored = find(sidecar.stem)
+        except EnvironmentProblem:
+            continue
+        entries += [stored] if stored else []
+    return tuple(entries)
+
+
+def add(name: str, file: Path, *, source: str, licence: str) -> StoredWeights:
+    """Copy ``file`` into the store as ``name``, replacing an older file atomically.
+
+    The stored file's name carries its digest and the sidecar is replaced last, so a reader, or a
+    crash at any moment, sees either the old pair or the new one.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written or the disk is full.
+    """
+    with partial_folder() as folder:
+        copy = folder / file.name
+        shutil.copyfile(file, copy)
+        digest = file_digest(copy)
+        target = weights_dir() / f"{name}-{digest[:_DIGEST_IN_NAME]}{_suffix(file)}"
+        stored = StoredWeights(
+            name=name,
+            path=target,
+            source=source,
+            licence=licence,
+            sha256=digest,
+            date=datetime.now(UTC).date().isoformat(),
+            size=copy.stat().st_size,
+        )
+        _flush_to_disk(copy)
+        copy.replace(target)
+        _write_sidecar(stored, folder)
+    for old in weights_dir().glob(f"{name}-{_DIGEST_PATTERN}.*"):
+        if old != target:
+            old.unlink(missing_ok=True)
+    return stored
+
+
+@contextmanager
+def partial_folder() -> Iterator[Path]:
+    """Yield a temporary folder beside the stored files, removed afterwards in every case.
+
+    Raises:
+        EnvironmentProblem: an operation inside failed for lack of space or permission.
+    """
+    home = weights_dir()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _sweep(home)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"Weights cannot be stored in {home}: {error.strerror or error}.",
+            hint="free some space there, or set TLTOOL_WEIGHTS_DIR to another folder",
+        ) from error
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hex digest of a file's bytes."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def damaged(name: str, path: Path) -> EnvironmentProblem:
+    """Return the error for a damaged stored file."""
+    return EnvironmentProblem(
+        f"The stored weights of {name} are damaged ({path}).",
+        hint=f"fetch them again with: tltool weights pull {name}",
+    )
+
+
+def _write_sidecar(stored: StoredWeights, folder: Path) -> None:
+    entry = asdict(stored)
+    entry["file"] = entry.pop("path").name
+    draft = folder / "sidecar.json"
+    draft.write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
+    _flush_to_disk(draft)
+    draft.replace(weights_dir() / f"{stored.name}.json")
+
+
+def _suffix(file: Path) -> str:
+    return ".weights.h5" if file.name.endswith(".weights.h5") else file.suffix
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sweep(home: Path) -> None:
+    # A killed process cannot clean up: the next download does, a day later.
+    for leftover in home.glob(f"{_PARTIAL}*"):
+        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)

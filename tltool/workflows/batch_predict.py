@@ -1,0 +1,136 @@
+"""Classify thousands of images: each prediction is written, filed and counted, none is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tltool.errors import Interrupted
+from tltool.events import Observer
+from tltool.workflows.predict import stream_predictions
+from tltool.workflows.prediction.class_folders import ImageSorter
+from tltool.workflows.prediction.model import model_digest
+from tltool.workflows.prediction.options import PredictOptions
+from tltool.workflows.prediction.output_file import (
+    Columns,
+    ExistingRows,
+    open_output_file,
+    read_existing_rows,
+)
+from tltool.workflows.prediction.prediction import Prediction
+
+
+@dataclass
+class PredictionCounts:
+    """How many images were predicted, and as what.
+
+    Attributes:
+        columns: the columns of the predictions.
+        total: images to predict.
+        predicted: images with a prediction.
+        failed: images without one.
+        unknown: out-of-distribution images.
+        skipped: images that had been predicted before.
+        failed_before: rows with an error that the output file had before.
+        by_class: in-distribution images per predicted class.
+        by_folder: images per class folder, if they were sorted.
+        already_present: of these, images that were already in the folder.
+    """
+
+    columns: Columns
+    total: int = 0
+    predicted: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+    failed_before: int = 0
+    by_class: Counter[str] = field(default_factory=Counter)
+    by_folder: Counter[str] = field(default_factory=Counter)
+    already_present: int = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Count one prediction."""
+        if prediction.error is not None:
+            self.failed += 1
+            return
+        self.predicted += 1
+        if prediction.is_known is False:
+            self.unknown += 1
+        else:
+            self.by_class[prediction.top[0][0]] += 1
+
+
+def batch_predict(
+    options: PredictOptions,
+    *,
+    make_consumer: Callable[[Columns], Callable[[Prediction], None]] | None = None,
+    observer: Observer,
+) -> PredictionCounts:
+    """Predict all images, write and sort them as ``options`` says, and return the counts.
+
+    Memory does not grow with the number of images.
+
+    Args:
+        options: what to predict, and where the predictions go.
+        make_consumer: takes the columns and returns a function that is called with every
+            prediction.
+        observer: receives progress events.
+
+    Raises:
+        UsageError, DataError, EnvironmentProblem: see `tltool.errors`.
+    """
+    options.check()
+    output = options.output
+    existing = read_existing_rows(output) if output and options.append else ExistingRows()
+    stream = stream_predictions(options, skip=existing.paths, unique=True, observer=observer)
+    columns = _columns(options, stream.class_names, ood=stream.has_ood_detector)
+    counts = PredictionCounts(
+        columns, stream.count, skipped=stream.skipped, failed_before=existing.failed
+    )
+    folders = options.class_folders
+    sorter = ImageSorter(folders, stream.class_names) if folders else None
+    consumers: list[Callable[[Prediction], None]] = [sorter.place] if sorter else []
+    with ExitStack() as stack:
+        write = stack.enter_context(open_output_file(output, columns, existing)) if output else None
+        consumers += [make_consumer(columns)] if make_consumer else []
+        consumers += [write] if write else []
+        try:
+            for prediction in stream.predictions:
+                for consume in consumers:
+                    consume(prediction)
+                counts.add(prediction)
+        except KeyboardInterrupt:
+            raise _interrupted(counts, output) from None
+    if sorter:
+        counts.by_folder, counts.already_present = sorter.counts, sorter.already_present
+    return counts
+
+
+def _columns(options: PredictOptions, class_names: tuple[str, ...], *, ood: bool) -> Columns:
+    top = min(options.top, len(class_names))
+    defaults = (
+        ("top", top, 1),
+        ("prediction_set", options.prediction_set, None),
+        ("tta", options.tta, "none"),
+    )
+    changed = [f"{name}={value}" for name, value, default in defaults if value != default]
+    predicted_by = " ".join([model_digest(options.model), *changed])
+    return Columns(
+        top=top,
+        ood=ood,
+        prediction_set=options.prediction_set is not None,
+        predicted_by=predicted_by,
+    )
+
+
+def _interrupted(counts: PredictionCounts, output: Path | None) -> Interrupted:
+    if output is None:
+        return Interrupted("interrupted")
+    done = counts.predicted + counts.failed
+    return Interrupted(
+        f"interrupted; '{output}' has {done:,} of {counts.total:,} predictions",
+        hint="run the same command with --append to continue",
+    )

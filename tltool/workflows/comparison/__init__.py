@@ -1,0 +1,1 @@
+"""Comparison of finished runs: reading them, the result, and its report."""

@@ -1,0 +1,1 @@
+"""Loads a data set: list, audit, find duplicates, split; and exports a split."""

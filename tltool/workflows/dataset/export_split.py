@@ -1,0 +1,139 @@
+"""Exports a split: split.csv, and optionally train, validation and test folders of images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from tltool.data.catalog import Catalog
+from tltool.data.splits.split import Split, write_split
+from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.events import Observer
+from tltool.workflows.preflight.output_paths import SPLIT_FILE
+
+How = Literal["copy", "link", "list"]
+PlaceFile = Callable[[Path, Path], None]
+
+
+def export_split(
+    target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
+) -> None:
+    """Write split.csv, and a folder of images per split unless they are only listed.
+
+    The folder is written under another name first and then renamed, so that it is never incomplete.
+
+    Args:
+        target: a missing or empty folder, absolute.
+        catalog: the images.
+        split: of the images.
+        how: whether the images are copied, linked or only listed.
+        observer: receives the progress.
+
+    Raises:
+        UsageError: the folder of an interrupted earlier call exists.
+        DataError: a class name is not a valid folder name, or an image cannot be read.
+        EnvironmentProblem: the folder cannot be written.
+    """
+    missing = [p for p in target.parents if not os.path.exists(p)]  # noqa: PTH110  (never raises)
+    try:
+        _write_folder(target, catalog, split, how, observer)
+    finally:
+        for folder in missing:  # the parents created by a failed export: removed if empty
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _write_folder(
+    target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
+) -> None:
+    draft = target.with_name(f".{target.name}.unfinished")
+    try:
+        draft.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(
+            f"'{draft}' exists", hint="it is left from an interrupted split: remove it"
+        ) from None
+    except OSError as error:
+        raise EnvironmentProblem(f"'{draft}' cannot be written: {error.strerror}") from None
+    try:
+        if how != "list":
+            places = _places(catalog, split)
+            place_file: PlaceFile = _copy if how == "copy" else _link
+            for done, (item, place) in enumerate(zip(catalog.items, places, strict=True), start=1):
+                (draft / place).parent.mkdir(parents=True, exist_ok=True)
+                place_file(item.path, draft / place)
+                observer.on_progress(done, len(catalog))
+            items = (
+                replace(i, path=target / p) for i, p in zip(catalog.items, places, strict=True)
+            )
+            catalog = replace(catalog, items=tuple(items))
+        write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
+        _warn_about_names(catalog, observer)
+        if target.is_dir():
+            target.rmdir()  # it is empty
+        draft.rename(target)
+    except OSError as error:
+        raise EnvironmentProblem(f"'{target}' cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _warn_about_names(catalog: Catalog, observer: Observer) -> None:
+    invalid = [item.path for item in catalog.items if not _is_utf8(str(item.path))]
+    if invalid:
+        observer.on_message(
+            f"{len(invalid)} file names are not valid UTF-8, such as"
+            f" {os.fsencode(invalid[0].name)!r}: {SPLIT_FILE} contains their bytes, which tltool"
+            " reads, but other programs may reject",
+            level="warning",
+        )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _places(catalog: Catalog, split: Split) -> list[Path]:
+    """Return the path of each image: split, class, name; equal names get a number.
+
+    Raises:
+        DataError: a class name is not a valid folder name.
+    """
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
+    places = []
+    for item, split_name in zip(catalog.items, split.names, strict=True):
+        if item.label != Path(item.label).name or item.label in (".", "..") or "\0" in item.label:
+            raise DataError(
+                f"class {item.label!r} is not a valid folder name", hint="use --how list"
+            )
+        place = Path(split_name, item.label, item.path.name)
+        name = str(place).casefold()  # some file systems ignore case
+        while str(place).casefold() in taken:
+            numbers[name] += 1
+            place = place.with_name(f"{item.path.stem}-{numbers[name] + 1}{item.path.suffix}")
+        taken.add(str(place).casefold())
+        places.append(place)
+    return places
+
+
+def _copy(image: Path, place: Path) -> None:
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        raise DataError(f"{image} cannot be read: {error.strerror}") from None
+    place.write_bytes(content)
+
+
+def _link(image: Path, place: Path) -> None:
+    place.symlink_to(image.absolute())

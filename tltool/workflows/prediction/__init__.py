@@ -1,0 +1,1 @@
+"""A model loaded for prediction, its inputs and its results."""

@@ -1,0 +1,190 @@
+"""Load a model: the folder of a run, or an exported SavedModel."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tltool.artifact import is_artifact, load_artifact
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.errors import DataError, UsageError
+from tltool.export.exported_model import (
+    SAVED_MODEL_FILE,
+    ExportedModel,
+    load_exported,
+    version_folder,
+)
+from tltool.export.seal import MAY_BE_ABSENT
+from tltool.inference import Classifier, Predictions, Tta, decoder, tta_views
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
+from tltool.training.precision import Precision, choose_precision
+from tltool.workflows.preflight.arguments import check_model
+
+_EXPORT_BATCH = 16
+_DIGEST_LENGTH = 12  # hexadecimal digits
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to predict.
+
+    Attributes:
+        path: of the run or the export.
+        class_names: in the order of the probabilities.
+        batch_size: images per call.
+        has_ood_detector: whether the predictions contain OOD scores.
+        decode: how bytes become images.
+        conformity: conformity scores of the validation images, for prediction sets; empty in old
+            models.
+        predict_bytes: maps N > 0 encoded images to predictions.
+        predict_images: maps decoded images float32 [N, H, W, 3] to probabilities float32 [N, C].
+        temperature: divides the logits before the softmax.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    batch_size: int
+    has_ood_detector: bool
+    decode: DecodeSpec
+    conformity: np.ndarray
+    predict_bytes: Callable[[Sequence[bytes]], Predictions]
+    predict_images: Callable[[tf.Tensor], np.ndarray]
+    temperature: float
+
+    def predict(self, contents: Sequence[bytes], *, tta: Tta = "none") -> Predictions:
+        """Return the predictions for encoded images, with test-time augmentation if requested.
+
+        The OOD scores are those of the original image.
+        """
+        if not contents:
+            return Predictions(
+                np.zeros((0, len(self.class_names)), np.float32), np.zeros(0, np.bool_)
+            )
+        predictions = self.predict_bytes(contents)
+        if tta == "none":
+            return predictions
+        images, _ = decoder(self.decode)(contents)
+        views = [self.predict_images(view) for view in tta_views(images, tta)]
+        mean = np.mean(np.stack([predictions.probabilities, *views]), axis=0)
+        uniform = np.float32(1 / len(self.class_names))
+        averaged = np.where(predictions.ok[:, None], mean, uniform)
+        return replace(predictions, probabilities=averaged, without_tta=predictions.probabilities)
+
+    def calibration_scores(self) -> np.ndarray:
+        """Return ``conformity``.
+
+        Raises:
+            UsageError: the model has no conformity scores.
+        """
+        if not len(self.conformity):
+            raise UsageError(
+                f"'{self.path}' has no calibration scores, which prediction sets need",
+                hint="train and export it again with this version of tltool",
+            )
+        return self.conformity
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Load the run folder or the exported SavedModel at ``path``.
+
+    Raises:
+        UsageError: ``path`` does not exist.
+        DataError: it is neither, or damaged.
+    """
+    check_model(path)
+    if is_artifact(path):
+        return _load_run(path)
+    if path.is_dir() and version_folder(path) is not None:
+        return _load_export(path)
+    raise DataError(
+        f"'{path}' contains neither a finished run nor an exported model",
+        hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
+    )
+
+
+def model_digest(path: Path) -> str:
+    """Return a short SHA-256, in hex, of the files that determine the predictions of a model.
+
+    Args:
+        path: a folder that ``load_model`` loads.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in _model_files(path):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:_DIGEST_LENGTH]
+
+
+def _model_files(path: Path) -> list[Path]:
+    if is_artifact(path):
+        files = [path / name for name in (MODEL_FILE, DESCRIPTION_FILE, CALIBRATION_FILE)]
+        return [one for one in files if one.is_file()]
+    folder = version_folder(path) or path
+    files = [folder / SAVED_MODEL_FILE, *folder.glob("variables/*"), *folder.glob("assets/*")]
+    return sorted(one for one in files if str(one.relative_to(folder)) not in MAY_BE_ABSENT)
+
+
+def _load_run(path: Path) -> LoadedModel:
+    artifact = load_artifact(path)
+    description, calibration = artifact.description, artifact.calibration
+    classifier = Classifier(
+        artifact.network,
+        temperature=description.temperature,
+        detector=calibration.detector,
+        precision=same_precision(description.arithmetic),
+    )
+
+    def predict_bytes(contents: Sequence[bytes]) -> Predictions:
+        return classifier.predict(*decoder(description.decode)(contents))
+
+    return LoadedModel(
+        path=path,
+        class_names=description.class_names,
+        batch_size=description.batch_size,
+        has_ood_detector=calibration.detector is not None,
+        decode=description.decode,
+        conformity=calibration.conformity,
+        predict_bytes=predict_bytes,
+        predict_images=classifier.probabilities,
+        temperature=description.temperature,
+    )
+
+
+def export_predictions(exported: ExportedModel, contents: Sequence[bytes]) -> Predictions:
+    """Return the predictions of a SavedModel for N > 0 encoded images."""
+    outputs = exported.outputs(contents)
+    return Predictions(
+        outputs["probabilities"], outputs["ok"], outputs.get("ood_score"), outputs.get("is_known")
+    )
+
+
+def _load_export(path: Path) -> LoadedModel:
+    exported = load_exported(path)
+    return LoadedModel(
+        path=path,
+        class_names=exported.class_names,
+        batch_size=_EXPORT_BATCH,
+        has_ood_detector=exported.has_ood_detector,
+        decode=exported.decode,
+        conformity=exported.calibration.conformity,
+        predict_bytes=partial(export_predictions, exported),
+        predict_images=exported.predict_images,
+        temperature=float(exported.metadata["temperature"]),
+    )
+
+
+def same_precision(arithmetic: str) -> Precision:
+    """Return the precision of the run if this machine supports it, else float32."""
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    if arithmetic == "bfloat16" and choose_precision("auto", gpu=gpu).arithmetic == "bfloat16":
+        return choose_precision("bfloat16", gpu=gpu)
+    return choose_precision("float32", gpu=gpu)

@@ -1,0 +1,66 @@
+"""The options of a prediction, checked before any framework is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tltool.errors import UsageError
+from tltool.workflows.prediction.class_folders import ClassFolders
+from tltool.workflows.prediction.output_file import check_output_file
+from tltool.workflows.preflight.arguments import check_model
+
+if TYPE_CHECKING:
+    from tltool.inference import Tta
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What to predict, and where the predictions go.
+
+    Attributes:
+        model: a run folder or an exported model.
+        images: image files, folders, or other sources of images.
+        top: how many of the most probable classes to return per image.
+        prediction_set: coverage of the prediction sets, such as 0.9; None for no sets.
+        tta: test-time augmentation: over which views of each image to average.
+        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        offline: open no network connection.
+        output: a .csv or .jsonl file for the predictions; None for no file.
+        append: continue an existing ``output``.
+        class_folders: where to copy or link the images by class; None for nowhere.
+    """
+
+    model: Path
+    images: Sequence[Path | str]
+    top: int = 1
+    prediction_set: float | None = None
+    tta: Tta = "none"
+    pixels: str | None = None
+    offline: bool = False
+    output: Path | None = None
+    append: bool = False
+    class_folders: ClassFolders | None = None
+
+    def check(self) -> None:
+        """Check the options without loading the model.
+
+        Raises:
+            UsageError: options contradict each other, the model does not exist, or the output file
+                or the class folders cannot be used.
+        """
+        if self.append and self.output is None:
+            raise UsageError("--append needs an output file", hint="name it with --output")
+        if self.prediction_set and self.tta != "none":
+            raise UsageError(
+                "--prediction-set cannot be combined with --tta: prediction sets are calibrated "
+                "without test-time augmentation",
+                hint="leave out one of the two",
+            )
+        if self.output is not None:
+            check_output_file(self.output, append=self.append)
+        if self.class_folders is not None:
+            self.class_folders.check(self.images)
+        check_model(self.model)

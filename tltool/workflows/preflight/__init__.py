@@ -1,0 +1,1 @@
+"""Checks before anything expensive: options, recipe, network, output paths."""

@@ -1,0 +1,1 @@
+"""A recipe resolved into the specs that the other rooms take."""

@@ -1,0 +1,58 @@
+"""The augmentation of a run, chosen once the number of training images is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tltool.augment.spec import AugmentSpec
+from tltool.data.catalog import Item
+from tltool.data.checks.recipe_choice import looks_like_text
+from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
+from tltool.recipe.schema import Recipe
+from tltool.workflows.resolve.augmentation import augment_spec, listed_changes, resolve_augmentation
+from tltool.workflows.training_run.context import RunContext
+
+
+def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool) -> AugmentSpec:
+    """Return what is changed in training images, and report what it is and why.
+
+    Args:
+        run: the run.
+        train: training images.
+        cached: whether phases run on cached features.
+    """
+    count, recipe = len(train), run.recipe
+    section, choice = resolve_augmentation(
+        recipe.augment, count, looks_like_text=looks_like_text(train)
+    )
+    spec = augment_spec(section)
+    unused = None if spec.identity else _why_unused(recipe, cached=cached)
+    if unused:
+        spec, choice = AugmentSpec(), PolicyChoice("none", unused)
+    changes = listed_changes(section, images=not unused)
+    run.observer.on_message(f"augmentation: {_summary(choice, changes)}")
+    if recipe.augment.policy != AUTO and spec.mixes and count < MIXUP_PAYS:
+        run.observer.on_message(
+            f"augmentation: {count:,} training images are blended; below {MIXUP_PAYS:,} the "
+            "accuracy is often better without mixup and cutmix"
+        )
+    augmentation = {"policy": choice.policy, "why": choice.why, "changes": changes}
+    run.record(replace(run.manifest, augmentation=augmentation))
+    return spec
+
+
+def _summary(choice: PolicyChoice, changes: str) -> str:
+    if choice.policy == "none" and changes:  # key by key, or of cached features alone
+        return f"{changes} ({choice.why})"
+    policy = f"{choice.policy} ({choice.why})"
+    return f"{policy}: {changes}" if changes else policy
+
+
+def _why_unused(recipe: Recipe, *, cached: bool) -> str | None:
+    """Return why no phase ever sees a changed image, or None."""
+    if not (recipe.train.head.epochs or recipe.train.finetune.epochs):
+        return "the probe is fitted on original images, and no other phase has epochs"
+    if cached and recipe.train.cache.views == 1:
+        return "train.cache.views is 1: only the original images"
+    return None

@@ -1,0 +1,101 @@
+"""What every step of a training run shares."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import keras
+import tensorflow as tf
+
+from tltool.events import Observer
+from tltool.recipe.load import to_yaml
+from tltool.recipe.schema import Recipe
+from tltool.runs.environment import cores
+from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import Manifest, write_manifest
+from tltool.runs.run_options import Device, RunOptions
+from tltool.training.devices import choose_devices
+from tltool.training.precision import Precision, choose_precision
+from tltool.workflows.resolve.run_spec import RunSpec
+from tltool.workflows.training_run.fingerprint import RunFingerprint
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Devices and arithmetic of a run."""
+
+    strategy: tf.distribute.Strategy
+    gpu: bool
+    precision: Precision
+
+    @property
+    def summary(self) -> str:
+        """One line for the user."""
+        replicas = self.strategy.num_replicas_in_sync
+        gpus = f"{replicas} GPU{'s' if replicas > 1 else ''}"
+        return f"{gpus if self.gpu else f'CPU with {cores()} cores'}, {self.precision.arithmetic}"
+
+
+@dataclass
+class RunContext:
+    """One run: what it does, where, on what, and how far it has come.
+
+    Attributes:
+        spec: what to do.
+        options: what the run was called with.
+        layout: paths in the run folder.
+        machine: devices and arithmetic.
+        observer: receives everything that is reported.
+        manifest: what manifest.json holds.
+        expected: data and weights of an earlier run that this one must find again, if any.
+        seconds: wall seconds by phase.
+    """
+
+    spec: RunSpec
+    options: RunOptions
+    layout: RunLayout
+    machine: Machine
+    observer: Observer
+    manifest: Manifest
+    expected: RunFingerprint | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The settings."""
+        return self.spec.recipe
+
+    @contextmanager
+    def phase(self, name: str, detail: str = "") -> Iterator[None]:
+        """Report that a phase starts, and take its time."""
+        self.observer.on_phase(name, detail)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def record(self, manifest: Manifest) -> None:
+        """Replace what manifest.json holds."""
+        self.manifest = manifest
+        write_manifest(self.layout.manifest, manifest)
+
+
+def prepare_machine(recipe: Recipe, device: Device) -> Machine:
+    """Choose devices and arithmetic, and seed everything.
+
+    Raises:
+        EnvironmentProblem: ``device`` is gpu and TensorFlow sees none.
+    """
+    strategy, gpu = choose_devices(device)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return Machine(strategy, gpu, choose_precision(recipe.train.precision, gpu=gpu))
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Return a SHA-256 (hex) over all settings of a resolved recipe."""
+    return hashlib.sha256(to_yaml(recipe).encode()).hexdigest()

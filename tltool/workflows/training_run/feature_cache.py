@@ -1,0 +1,108 @@
+"""Features from the frozen part of the network, kept under a key of all that decides them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tltool.augment.spec import AugmentSpec
+from tltool.data.step_trace import StepTrace
+from tltool.features.extract import Extractor, Features
+from tltool.features.image_source import ImageSource
+from tltool.runs.durable import write_durably
+from tltool.training.probe import Probe
+from tltool.workflows.training_run.context import RunContext
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Computes features, or finds them: after a crash, or where another run has computed them.
+
+    Attributes:
+        run: the run.
+        augment: changes of the augmented views.
+        network_key: head, cut and digest of the backbone: which network ran up to where.
+        folder: where features are kept, a folder per pass.
+        trace: of all passes that were computed.
+    """
+
+    run: RunContext
+    augment: AugmentSpec
+    network_key: tuple[str, ...]
+    folder: Path
+    trace: StepTrace = field(default_factory=StepTrace)
+
+    def original(self, extractor: Extractor, source: ImageSource) -> Features:
+        """Return the features of the images without augmentation."""
+        return self._extract(extractor, source, lambda start: source.original(start=start), None)
+
+    def augmented(self, extractor: Extractor, source: ImageSource, *, view: int) -> Features:
+        """Return the features of augmented view number ``view``."""
+        seed = self.run.recipe.seed
+
+        def batches_from(start: int) -> Any:
+            return source.augmented(self.augment, seed=seed, epoch=view, start=start)
+
+        return self._extract(extractor, source, batches_from, [seed, view, asdict(self.augment)])
+
+    def probe(self, *key: object, solve: Callable[[], Probe]) -> Probe:
+        """Return the probe that ``solve`` fits, or that was fitted before.
+
+        Args:
+            key: everything that decides the solution, beside weights and arithmetic.
+            solve: fits the probe.
+        """
+        arithmetic = self.run.machine.precision.arithmetic
+        path = self.folder / f"probe-{_file_name([*key, self.network_key, arithmetic])}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                numbers = (float(file[name]) for name in ("strength", "accuracy", "loss"))
+                return Probe(file["kernel"], file["bias"], *numbers)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            probe = solve()
+        memory = io.BytesIO()
+        np.savez(memory, allow_pickle=False, **asdict(probe))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, memory.getvalue())
+        return probe
+
+    def _extract(
+        self,
+        extractor: Extractor,
+        source: ImageSource,
+        batches_from: Callable[[int], Any],
+        changes: list[Any] | None,
+    ) -> Features:
+        precision = self.run.machine.precision
+        key = [
+            source.digest(),
+            changes,
+            self.network_key,
+            precision.arithmetic,
+            extractor.pooled_shape,
+            extractor.cut_shape,
+        ]
+        with precision.active():
+            features = extractor.run(
+                lambda start: self.trace.over(batches_from(start)),
+                self.folder / _file_name(key),
+                count=len(source),
+                classes=source.classes,
+                observer=self.run.observer,
+            )
+        if self.trace.works:
+            share = round(self.trace.share, 4)
+            self.run.record(replace(self.run.manifest, data_wait={"features": share}))
+        return features
+
+
+def _file_name(key: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

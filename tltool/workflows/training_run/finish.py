@@ -1,0 +1,217 @@
+"""The end of a training run: calibration, evaluation, artifact, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tltool.artifact import Artifact, Description, save_artifact
+from tltool.data.audit.leakage import count_train_overlap
+from tltool.data.catalog import SplitName
+from tltool.errors import GateError
+from tltool.evaluation.csv_tables import write_history, write_predictions
+from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
+from tltool.evaluation.metrics.baselines import compute_baselines
+from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
+from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.plots.confusion_plot import plot_confusion
+from tltool.evaluation.plots.history_plot import plot_history
+from tltool.inference import Classifier, softmax
+from tltool.models.network_parts import Network
+from tltool.models.regularization import for_inference
+from tltool.runs.json_text import to_json
+from tltool.training.outcome import TrainingOutcome
+from tltool.training.validation import loss_and_accuracy
+from tltool.workflows.dataset.dataset import Dataset
+from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
+from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.label_errors import find_label_errors
+from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
+
+
+def evaluate_best(
+    run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
+) -> tuple[Artifact, Mapping[str, Any]]:
+    """Calibrate and evaluate the best model, write the results, and apply the quality gates.
+
+    Args:
+        run: the run.
+        network: the trained classifier.
+        dataset: all parts.
+        outcome: its features and logits.
+
+    Returns:
+        The artifact that may be exported, and the document of metrics.json.
+
+    Raises:
+        GateError: the model does not meet the conditions of the recipe.
+    """
+    with run.phase("evaluation"):
+        calibrated = calibrate(run, network, dataset, outcome)
+        predictions = _predict(run, network, dataset, outcome, calibrated)
+        label_errors = find_label_errors(run, network, dataset, outcome)
+        metrics = {
+            **_metrics(run, dataset, outcome, calibrated, predictions),
+            "train_overlap": count_train_overlap(
+                dataset.split.names, dataset.clusters, predictions.split or "test"
+            ),
+            "label_errors": label_errors.figures,
+        }
+        _write_results(run, predictions, metrics, outcome)
+        artifact = _artifact(run, network, dataset, calibrated)
+        save_artifact(run.layout.folder, artifact)
+        if run.recipe.evaluate.report:
+            evaluation = EvaluatedRun(predictions, metrics, label_errors.labels)
+            write_run_report(run, artifact, dataset, outcome, evaluation)
+        _check_gates(run, metrics)
+    return artifact, metrics
+
+
+def _predict(
+    run: RunContext,
+    network: Network,
+    dataset: Dataset,
+    outcome: TrainingOutcome,
+    calibrated: CalibrationResult,
+) -> LabelledPredictions:
+    """Return the best model's predictions for the test set, or else for the validation set."""
+    name: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
+    pooled, logits = outcome.validation_pooled, outcome.validation_logits
+    if name == "test":
+        pooled, logits = _pooled_and_logits(run, network, dataset)
+    detector = calibrated.calibration.detector
+    return LabelledPredictions(
+        name,
+        dataset.part(name),
+        softmax(logits, calibrated.temperature),
+        uncalibrated=softmax(logits),
+        ood_scores=detector.scores(pooled) if detector else None,
+        split=name,
+    )
+
+
+def _pooled_and_logits(
+    run: RunContext, network: Network, dataset: Dataset
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return input and output of the head for the test images."""
+    classifier = Classifier(network, precision=run.machine.precision)
+    batch_size = run.recipe.train.batch_size
+    test = dataset.source("test", decode=run.spec.decode, batch_size=batch_size)
+    done, parts = 0, []
+    for _, images, _ in test.original():
+        parts.append(classifier.pooled(tf.convert_to_tensor(images)))
+        done += len(parts[-1])
+        run.observer.on_progress(done, len(test))
+    pooled = np.concatenate(parts)
+    return pooled, classifier.pooled_to_logits(pooled)
+
+
+def _metrics(
+    run: RunContext,
+    dataset: Dataset,
+    outcome: TrainingOutcome,
+    calibrated: CalibrationResult,
+    predictions: LabelledPredictions,
+) -> dict[str, Any]:
+    """Return the document of metrics.json."""
+    evaluate, figures = run.recipe.evaluate, evaluate_predictions(predictions)
+    validation = dataset.part("validation").labels()
+    metrics = {
+        **figures,
+        "selective": {**(calibrated.figures.get("selective") or {}), **figures["selective"]},
+        "baselines": compute_baselines(
+            predictions.images,
+            training_labels=dataset.part("train").labels(),
+            probe_logits=outcome.probe_logits,
+            validation_labels=validation,
+        ),
+        "temperature": calibrated.temperature,
+        "calibration": calibrated.figures.get("calibration"),
+        "validation": loss_and_accuracy(outcome.validation_logits, validation),
+        "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
+        "arithmetic": run.machine.precision.arithmetic,
+        "probe": _probe_figures(outcome),
+    }
+    asserts = evaluate_asserts(evaluate.asserts, metrics, strict=evaluate.strict)
+    return {**metrics, "asserts": asserts}
+
+
+def _probe_figures(outcome: TrainingOutcome) -> dict[str, float] | None:
+    if outcome.probe is None:
+        return None
+    return {
+        "strength": outcome.probe.strength,
+        "cross_validated_accuracy": outcome.probe.accuracy,
+        "cross_validated_log_loss": outcome.probe.loss,
+    }
+
+
+def _write_results(
+    run: RunContext,
+    predictions: LabelledPredictions,
+    metrics: Mapping[str, Any],
+    outcome: TrainingOutcome,
+) -> None:
+    """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
+    layout, catalog = run.layout, predictions.images
+    layout.metrics.write_text(to_json(metrics) + "\n", "utf-8")
+    paths = [_relative(item.path, catalog.root) for item in catalog.items]
+    write_predictions(
+        layout.predictions,
+        paths,
+        catalog.labels(),
+        predictions.probabilities,
+        catalog.class_names,
+    )
+    write_history(layout.history, outcome.history)
+    layout.plots.mkdir(exist_ok=True)
+    matrix = metrics["confusion_matrix"]
+    plot_confusion(layout.plots / "confusion_matrix.png", matrix, catalog.class_names)
+    plot_history(layout.plots / "history.png", outcome.history, best=outcome.best_row)
+
+
+def _artifact(
+    run: RunContext, network: Network, dataset: Dataset, calibrated: CalibrationResult
+) -> Artifact:
+    """Return the trained model with everything that must travel with it."""
+    recipe, backbone = run.recipe, run.spec.backbone
+    description = Description(
+        name=recipe.name,
+        class_names=dataset.catalog.class_names,
+        decode=run.spec.decode,
+        backbone=backbone.name,
+        head=network.head,
+        arithmetic=run.machine.precision.arithmetic,
+        batch_size=recipe.train.batch_size,
+        temperature=calibrated.temperature,
+        licence=backbone.licence if recipe.model.weights != "random" else "none",
+    )
+    inference = Network(for_inference(network.model), network.backbone, network.head)
+    return Artifact(inference, description, calibrated.calibration)
+
+
+def _check_gates(run: RunContext, metrics: Mapping[str, Any]) -> None:
+    """Check the quality gates of the recipe: evaluate.min_accuracy and evaluate.asserts.
+
+    Raises:
+        GateError: the model does not pass one.
+    """
+    required, accuracy = run.recipe.evaluate.min_accuracy, metrics["accuracy"]["value"]
+    if accuracy < required:
+        raise GateError(
+            f"accuracy {accuracy:.4f} on the {metrics['evaluated_on']} set is below "
+            f"evaluate.min_accuracy {required}; nothing was exported",
+            hint=f"the run is kept in {run.layout.folder}",
+        )
+    require_asserts(
+        metrics["asserts"],
+        hint=f"nothing was exported; the run is kept in {run.layout.folder}",
+    )
+
+
+def _relative(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -1,0 +1,150 @@
+"""How a training run begins, is taken up again, and ends."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tltool.errors import TltoolError
+from tltool.events import Observer, SilentObserver
+from tltool.recipe.load import to_yaml
+from tltool.recipe.source_text import anchored
+from tltool.runs.environment import differences, environment
+from tltool.runs.layout import RunLayout, create_run, discard_run
+from tltool.runs.lock import locked
+from tltool.runs.log import LoggingObserver
+from tltool.runs.manifest import Manifest, write_manifest
+from tltool.runs.run_options import RunOptions
+from tltool.tracking.observer import tracked
+from tltool.training.devices import gpu_facts
+from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
+from tltool.workflows.resolve.run_spec import RunSpec
+from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest
+from tltool.workflows.training_run.failures import handle_run_failure
+from tltool.workflows.training_run.fingerprint import RunFingerprint
+
+
+@contextmanager
+def run_context(
+    spec: RunSpec,
+    options: RunOptions,
+    *,
+    observer: Observer | None = None,
+    expected: RunFingerprint | None = None,
+) -> Iterator[RunContext]:
+    """Begin a new run: make and lock its folder, prepare the machine, log and track.
+
+    Args:
+        spec: what to do.
+        options: what the run is called with.
+        observer: receives everything that is reported.
+        expected: data and weights that the run must find.
+
+    Raises:
+        UsageError: the run folder is in use.
+        EnvironmentProblem: it cannot be made, or there is no GPU.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    layout = create_run(options.out, spec.recipe.name, now=now)
+    with locked(layout.folder):
+        layout.recipe.write_text(to_yaml(spec.recipe), encoding="utf-8")
+        options = absolute(options)
+        manifest = new_manifest(spec, options, now=now)
+        write_manifest(layout.manifest, manifest)  # from here on the run can be resumed
+        run = _prepare(spec, options, layout, manifest, observer)
+        run.expected = expected
+        for note in unused_settings(spec):
+            run.observer.on_message(f"note: {note}")
+        with _guarded(run):
+            yield run
+
+
+@contextmanager
+def resumed_context(
+    spec: RunSpec,
+    options: RunOptions,
+    layout: RunLayout,
+    manifest: Manifest,
+    *,
+    observer: Observer | None,
+    expected: RunFingerprint,
+) -> Iterator[RunContext]:
+    """Take up a run that was stopped; its folder is locked already.
+
+    Args:
+        spec: what to do.
+        options: what the run was called with.
+        layout: paths in the run folder.
+        manifest: what the run has recorded.
+        observer: receives everything that is reported.
+        expected: data and weights that the run must find again.
+
+    Raises:
+        EnvironmentProblem: the GPU is gone.
+    """
+    changed = differences(manifest.environment, environment())
+    run = _prepare(spec, options, layout, manifest, observer)
+    run.expected = expected
+    for name, before, now in changed:
+        run.observer.on_message(
+            f"{name} was {before} when the run began and is {now}: the result may differ from "
+            "that of an uninterrupted run",
+            level="warning",
+        )
+    with _guarded(run):
+        yield run
+
+
+def absolute(options: RunOptions) -> RunOptions:
+    """Return options whose sources mean the same from every folder."""
+    test = anchored(options.test) if options.test else None
+    return replace(options, data=anchored(options.data), test=test)
+
+
+def new_manifest(spec: RunSpec, options: RunOptions, *, now: datetime.datetime) -> Manifest:
+    """Return what is known of a run before it begins."""
+    return Manifest(
+        name=spec.recipe.name,
+        status="running",
+        started=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        recipe_digest=recipe_digest(spec.recipe),
+        options=options,
+        **environment(),
+    )
+
+
+def _prepare(
+    spec: RunSpec,
+    options: RunOptions,
+    layout: RunLayout,
+    manifest: Manifest,
+    observer: Observer | None,
+) -> RunContext:
+    try:
+        machine = prepare_machine(spec.recipe, options.device)
+    except TltoolError:
+        if manifest.data_digest is None:
+            discard_run(layout)
+        raise
+    logged = LoggingObserver(layout.log, observer or SilentObserver())
+    run = RunContext(spec, options, layout, machine, logged, manifest)
+    seed, device = spec.recipe.seed, machine.summary
+    run.record(replace(manifest, seed=seed, device=device, gpus=gpu_facts()))
+    logged.on_message(f"{machine.summary}; run folder {layout.folder}")
+    warning = unreached_stages(spec)
+    if warning:
+        logged.on_message(warning, level="warning")
+    return run
+
+
+@contextmanager
+def _guarded(run: RunContext) -> Iterator[None]:
+    """Log and track what happens, and handle failures."""
+    tensorboard, track = run.options.tensorboard, run.options.track
+    with (
+        handle_run_failure(run),
+        tracked(run.layout, run.observer, tensorboard=tensorboard, track=track) as run.observer,
+    ):
+        yield

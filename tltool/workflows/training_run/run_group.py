@@ -1,0 +1,153 @@
+"""The folder of a group of runs: continued only with the data and weights that it began with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_source
+from tltool.errors import EnvironmentProblem, UsageError
+from tltool.events import Observer
+from tltool.recipe.schema import DataSection
+from tltool.recipe.source_text import anchored
+from tltool.runs.durable import write_durably
+from tltool.runs.json_text import from_json, to_json
+from tltool.runs.run_options import RunOptions
+
+RECORD = "group.json"
+_CHANGES = {
+    "data": "other images",
+    "test": "another test source",
+    "weights": "another file of weights",
+    "weights_sha256": "another content of the file of weights",
+    "content": "other images in the same place: some were added, removed, moved or changed",
+}
+
+
+def check_group_folder(out: Path) -> None:
+    """Check that a folder can hold the runs of one group.
+
+    Raises:
+        UsageError: ``out`` is a file, or a folder with something of the user's own.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"'{out}' is a file, not a folder", hint="choose another --out")
+    if any(out.iterdir()) and _recorded(out) is None:
+        raise UsageError(
+            f"'{out}' is not empty, and not the folder of a cross-validation or a sweep",
+            hint="give another --out; nothing in it was touched",
+        )
+
+
+def list_group(data: DataSection, options: RunOptions, observer: Observer) -> Listing:
+    """Return all images of a group of runs, those of the test source among them.
+
+    Raises:
+        DataError: they cannot be listed.
+    """
+    return read_source(
+        options.data,
+        test=options.test,
+        ood_images=data.ood_images,
+        pixels=data.pixels,
+        offline=options.offline,
+        observer=observer,
+    )
+
+
+def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: Observer) -> None:
+    """Make the folder and record the data of its runs, or compare them with the record in it.
+
+    Every file is read once for it. Order, parts, groups, weights and folds of the images count
+    too, their names and place in the cache do not.
+
+    Args:
+        out: the folder.
+        listing: of all images, those of the test source among them.
+        options: what the runs are called with.
+        observer: receives the progress.
+
+    Raises:
+        UsageError: ``out`` is something else, or its runs have other data or weights.
+        EnvironmentProblem: it cannot be written.
+    """
+    check_group_folder(out)
+    observer.on_phase("data", options.data)
+    weights = options.weights
+    now = {
+        "data": anchored(options.data),
+        "test": anchored(options.test) if options.test else None,
+        "weights": str(weights.absolute()) if weights else None,
+        "weights_sha256": _sha256(weights) if weights else None,
+        "content": _content(listing, observer),
+    }
+    before = _recorded(out)
+    if before is not None and any(out.glob("*/manifest.json")):
+        _compare(out, before, now)
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_durably(out / RECORD, f"{to_json(now)}\n".encode())
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the folder '{out}' cannot be written: {error.strerror}",
+            hint="choose a folder that you may write to with --out",
+        ) from None
+
+
+def _recorded(out: Path) -> Mapping[str, str | None] | None:
+    try:
+        document = from_json((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _compare(out: Path, before: Mapping[str, str | None], now: Mapping[str, str | None]) -> None:
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise UsageError(
+            f"the runs in '{out}' were started with {_CHANGES[changed[0]]}"
+            f"{_named(before.get(changed[0]), changed[0])}",
+            hint="give another folder with --out, or what they were started with",
+        )
+
+
+def _named(before: str | None, what: str) -> str:
+    if what not in ("data", "test", "weights"):
+        return ""
+    return f": '{before}'" if before else ": none"
+
+
+def _content(listing: Listing, observer: Observer) -> str:
+    """Return a SHA-256 (hex) over all that a run takes from its source."""
+    digest = hashlib.sha256()
+    total = len(listing.items) + len(listing.ood_images)
+    for done, (path, facts) in enumerate(_facts(listing), start=1):
+        digest.update(json.dumps([_sha256(path), *facts]).encode())
+        observer.on_progress(done, total)
+    return digest.hexdigest()
+
+
+def _facts(listing: Listing) -> Iterable[tuple[Path, list[object]]]:
+    for item in listing.items:
+        place = (item.given_split, item.group, item.fold)
+        yield item.path, [item.label, *place, item.weight, item.columns]
+    for path in listing.ood_images:
+        yield path, []
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the digest of a file, None if it cannot be read: the audit says why."""
+    if not path.is_file():  # a pipe would wait forever
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

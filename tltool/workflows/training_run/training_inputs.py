@@ -1,0 +1,78 @@
+"""The images of training, and what each phase trains and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from tltool.augment.spec import AugmentSpec
+from tltool.features.image_source import ImageSource
+from tltool.models.network_parts import Network
+from tltool.training.phase_plan import AugmentationSchedule, PhaseData
+from tltool.training.precision import Precision
+from tltool.training.validation import HeadLogits
+from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.feature_cache import FeatureCache
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The images that training sees.
+
+    Attributes:
+        train: training images.
+        folds: the same by fold, in the pieces of which features are cached; or one piece.
+        validation: validation images.
+        class_names: names of the classes.
+    """
+
+    train: ImageSource
+    folds: Mapping[int, ImageSource]
+    validation: ImageSource
+    class_names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PhaseInput:
+    """What a phase trains and what it reads.
+
+    Attributes:
+        network: from what is read to logits.
+        precision: arithmetic.
+        data: returns the data of the phase, after so many epochs of other phases.
+    """
+
+    network: keras.Model
+    precision: Precision
+    data: Callable[[int], PhaseData]
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What training on cached features and on images share.
+
+    Attributes:
+        run: the run.
+        network: the classifier.
+        images: the images.
+        augment: changes of training images.
+        cache: where features are kept.
+        head: the head alone, from pooled features to logits.
+    """
+
+    run: RunContext
+    network: Network
+    images: TrainingImages
+    augment: AugmentSpec
+    cache: FeatureCache
+    head: HeadLogits
+
+    def schedule(self, phase: str) -> AugmentationSchedule:
+        """Return what a phase changes at random, and for how many epochs it blends images."""
+        recipe, spec = self.run.recipe, self.run.spec
+        epochs = {"head": recipe.train.head.epochs, "finetune": recipe.train.finetune.epochs}
+        last = phase == "finetune" or spec.first_trained_stage is None
+        off = recipe.augment.mix_off_epochs if last else 0
+        return AugmentationSchedule(self.augment, spec.feature_changes, epochs[phase] - off)
