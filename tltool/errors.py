@@ -41,7 +41,7 @@ class GateError(TltoolError):
     exit_code = 4
 
 
-class RunRefusedError(GateError):
+class RunGateError(GateError):
     """What a training run made is not good enough; the run is kept, and nothing was exported.
 
     Args:

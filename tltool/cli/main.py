@@ -50,8 +50,8 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tltool {__version__}")
         raise typer.Exit
 

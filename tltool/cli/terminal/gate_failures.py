@@ -7,7 +7,7 @@ import typer
 
 from tltool.cli.terminal.error_output import report_error
 from tltool.cli.terminal.results import show_files, show_metrics
-from tltool.errors import RunRefusedError
+from tltool.errors import RunGateError
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def show_results_first(*, json: bool) -> Iterator[None]:
     """
     try:
         yield
-    except RunRefusedError as problem:
+    except RunGateError as problem:
         from tltool.workflows.list_runs import show_run
 
         metrics = show_run(problem.run).metrics  # None where training diverged

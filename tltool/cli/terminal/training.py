@@ -99,7 +99,7 @@ def settings_of(
         "--assert": ("evaluate.asserts", asserts or None),
         "--strict": ("evaluate.strict", strict or None),
     }
-    given = [
+    overrides = [
         *(
             Override(key, value, f"{flag} {value}")
             for flag, (key, value) in flags.items()
@@ -107,9 +107,9 @@ def settings_of(
         ),
         *(parse_override(setting) for setting in settings or []),
     ]
-    if backbone and all(override.key != "name" for override in given):
-        given.append(Override("name", backbone, f"--backbone {backbone}"))
-    return given
+    if backbone and all(override.key != "name" for override in overrides):
+        overrides.append(Override("name", backbone, f"--backbone {backbone}"))
+    return overrides
 
 
 def train(

@@ -155,7 +155,7 @@ def _check_possible(condition: Assert) -> None:
 
 
 def _check_possible_strict(condition: Assert) -> None:
-    """Refuse a bound that only the best possible value meets: no interval reaches it."""
+    """Reject a bound that only the best possible value meets: no interval reaches it."""
     most, up = _UPPER_LIMITS.get(condition.metric, 1.0), condition.comparison.startswith(">")
     if condition.bound == (most if up else 0.0):
         raise UsageError(

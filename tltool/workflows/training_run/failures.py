@@ -11,7 +11,7 @@ from tltool.errors import (
     EnvironmentProblem,
     GateError,
     Interrupted,
-    RunRefusedError,
+    RunGateError,
     TltoolError,
 )
 from tltool.runs.layout import RunLayout, discard_run
@@ -24,7 +24,7 @@ def handle_run_failure(run: RunContext) -> Iterator[None]:
 
     Raises:
         Interrupted: the user pressed Ctrl-C.
-        RunRefusedError: a gate failed.
+        RunGateError: a gate failed.
     """
     folder = run.layout.folder
     try:
@@ -37,7 +37,7 @@ def handle_run_failure(run: RunContext) -> Iterator[None]:
     except GateError as error:
         run.record(replace(run.manifest, status="failed"))
         _remove_working_files(run.layout)
-        raise RunRefusedError(error.message, hint=error.hint, run=folder) from error
+        raise RunGateError(error.message, hint=error.hint, run=folder) from error
     except TltoolError as error:
         if run.manifest.weights_digest is None:
             # nothing was computed: the same command must work once the mistake is mended
