@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,27 @@ from tltool.events import SilentObserver
 
 pytest_plugins = ["tests.cpu_time"]
 
-DEAR_FIXTURES = ("trained", "live", "exported", "browser")
+EXPENSIVE_FIXTURES = ("trained", "live", "exported", "browser")
 """Session fixtures that take seconds: tests that share one run in one process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests belong into one process, so that no shared fixture is built twice."""
+    """Group the tests by process, so that no shared fixture is built twice, slow groups first.
+
+    The last groups are then short, and no process works alone at the end.
+    """
+    slow: Counter[str] = Counter()
     for item in items:
-        names = getattr(item, "fixturenames", ())
-        shared = next((name for name in DEAR_FIXTURES if name in names), None)
-        item.add_marker(
-            pytest.mark.xdist_group(f"{item.path.parent.name}/{shared or item.path.name}")
-        )
+        group = _group(item)
+        item.add_marker(pytest.mark.xdist_group(group))
+        slow[group] += any(item.get_closest_marker(mark) for mark in ("slow", "thorough"))
+    items.sort(key=lambda item: -slow[_group(item)])  # a stable sort
+
+
+def _group(item: pytest.Item) -> str:
+    names = getattr(item, "fixturenames", ())
+    shared = next((name for name in EXPENSIVE_FIXTURES if name in names), None)
+    return f"{item.path.parent.name}/{shared or item.path.name}"
 
 
 def _missing(what: str) -> None:
