@@ -78,7 +78,7 @@ def test_the_summary_comes_first_with_interval_baseline_and_next_steps(page):
     summary = main.index(
         "Top-1 accuracy 87.5 % on 24 validation images (95 % confidence interval 69.0 % to"
     )
-    assert summary < main.index("always predicting apple 33.3 %") < main.index("Next: ")
+    assert summary < main.index("33.3 % by always predicting apple") < main.index("Next: ")
     assert main.index("Next: ") < main.index("Confusion matrix")
     assert "Check the 6 probable label errors" in main
     assert "Do not use this model yet: accuracy>=0.999 is not met" in main

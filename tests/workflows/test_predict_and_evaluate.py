@@ -241,7 +241,7 @@ def test_evaluate_prints_baselines_calibration_and_conditions(trained):
     conditions = ("--assert", "accuracy>=0.01", "--assert", "recall[plum]<=1")
     result = tltool("evaluate", trained.export, trained.photos, *conditions)
     assert result.exit_code == 0, result.stderr
-    assert "Baselines: always predicting green apple 0.333" in result.stdout
+    assert "Baselines: 0.333 by always predicting green apple" in result.stdout
     assert "calibration error" in result.stdout and "ROC-AUC" in result.stdout
     assert result.stdout.count("met      ") == 2
 

@@ -17,10 +17,10 @@ def summary_sentence(metrics: Mapping[str, Any]) -> str:
     sentence = (
         f"Top-1 accuracy {percent(rate['value'])} on {metrics['n']:,} {_split_name(metrics)}images "
         f"(95 % confidence interval {percent(rate['low'])} to {percent(rate['high'])}); baselines: "
-        f"always predicting {majority['class']} {percent(majority['accuracy']['value'])}"
+        f"{percent(majority['accuracy']['value'])} by always predicting {majority['class']}"
     )
     if probe is not None:
-        sentence += f", linear probe {percent(probe['accuracy']['value'])}"
+        sentence += f", {percent(probe['accuracy']['value'])} by the linear probe"
         if metrics["split"] != probe["evaluated_on"]:
             sentence += f" on the {probe['evaluated_on']} images"
     return f"{sentence}."

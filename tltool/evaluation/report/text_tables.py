@@ -64,10 +64,10 @@ def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, s
 
 def _baselines(baselines: Mapping[str, Any]) -> str:
     majority, probe = baselines["majority"], baselines["probe"]
-    text = f"always predicting {majority['class']} {majority['accuracy']['value']:.3f}"
+    text = f"{majority['accuracy']['value']:.3f} by always predicting {majority['class']}"
     if probe is not None:
         split = f" on the {probe['evaluated_on']} images"
-        text += f", linear probe {probe['accuracy']['value']:.3f}{split}"
+        text += f", {probe['accuracy']['value']:.3f} by the linear probe{split}"
     return f"Baselines: {text}"
 
 
