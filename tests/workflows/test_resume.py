@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import merged
+from tests.conftest import merged, unless_thorough
 from tests.fork_server import ForkServer
 from tltool.errors import DataError, EnvironmentProblem, GateError, UsageError
 from tltool.events import SilentObserver
@@ -21,9 +21,7 @@ from tltool.workflows.finetune import FinetuneResult, finetune
 from tltool.workflows.resume import resume
 
 # CI asks for all 30; live ones take three times as long
-KILLS = (
-    {"cached": 20, "live": 10} if os.environ.get("TLTOOL_THOROUGH") else {"cached": 4, "live": 2}
-)
+KILLS = {"cached": 20 if os.environ.get("TLTOOL_THOROUGH") else 4, "live": 10}
 SMALL_SHARDS = (
     "train.batch_size=2",
     "train.head.epochs=3",
@@ -52,7 +50,7 @@ WAYS = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", unless_thorough(list(WAYS), "cached"))
 def test_killed_at_any_moment_and_resumed_it_is_bit_identical(
     forked_tltool: ForkServer,
     fruit: Path,
