@@ -164,6 +164,7 @@ class AlwaysNoisy(keras.layers.Layer):
         return images + tf.random.uniform(tf.shape(images))
 
 
+@pytest.mark.slow
 def test_a_random_layer_fails_the_export_and_leaves_nothing(tmp_path: Path) -> None:
     images = keras.Input((20, 16, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(AlwaysNoisy()(images))
