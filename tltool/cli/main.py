@@ -16,6 +16,7 @@ from tltool.cli import (
     explain,
     export,
     finetune,
+    learning_curve,
     predict,
     preview,
     recipes,
@@ -39,6 +40,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
+app.command("learning-curve")(learning_curve.learning_curve)
 app.command("export")(export.export)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")

@@ -8,10 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tltool.data.audit.audit import audit
 from tltool.data.catalog import Catalog
-from tltool.data.sources.listing import Listing
-from tltool.data.sources.open import read_source
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
@@ -21,6 +18,7 @@ from tltool.recipe.schema import DataSection
 from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
+from tltool.workflows.dataset.labelled_images import read_labelled_images
 from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
 
 _FOLDS = 5
@@ -127,11 +125,9 @@ def compare_backbones(
     candidates = [get_backbone(name) for name in dict.fromkeys(backbones)]
     if not candidates:
         raise UsageError("no backbone is given", hint="--backbones vgg16,resnet50")
-    observer.on_phase("audit", data)
-    listing = read_source(
+    catalog = read_labelled_images(
         data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
-    catalog = _catalog(listing, observer)
     folds, random_weights = _folds(catalog, seed, observer), weights == "random"
     probes = _Probes(catalog, folds, image_size, random_weights, seed, offline, observer)
     entries, skipped, reasons = [], {}, []
@@ -148,18 +144,6 @@ def compare_backbones(
             hint="tltool weights pull NAME, or tltool weights import NAME FILE",
         )
     return Leaderboard(len(catalog), len(catalog.class_names), _ranked(entries), skipped)
-
-
-def _catalog(listing: Listing, observer: Observer) -> Catalog:
-    settings = DataSection()
-    checked = audit(
-        listing,
-        on_bad=settings.on_bad,
-        max_bad_fraction=settings.max_bad_fraction,
-        max_pixels=settings.max_pixels,
-        observer=observer,
-    )
-    return checked.catalog
 
 
 def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:

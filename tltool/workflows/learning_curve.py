@@ -1,0 +1,114 @@
+"""Measure a learning curve: what more labelled images would bring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tltool.errors import DataError
+from tltool.evaluation.learning_curve import Fit, LearningCurve
+from tltool.evaluation.learning_curve import learning_curve as measure
+from tltool.evaluation.plots.learning_curve_plot import plot_learning_curve
+from tltool.events import Observer, SilentObserver
+from tltool.models.backbone_registry import get_backbone
+from tltool.recipe.schema import DataSection
+from tltool.recipe.train_section import ProbeSection
+from tltool.training.probe import fit_probe
+from tltool.workflows.dataset.embeddings import extract_embeddings
+from tltool.workflows.dataset.labelled_images import read_labelled_images
+from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
+
+
+@dataclass(frozen=True)
+class BackboneCurve:
+    """The learning curve of a linear probe on the features of a backbone.
+
+    Attributes:
+        backbone: its name.
+        classes: number of classes.
+        curve: the learning curve.
+    """
+
+    backbone: str
+    classes: int
+    curve: LearningCurve
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        return {"backbone": self.backbone, "classes": self.classes, **self.curve.to_json()}
+
+
+def learning_curve(
+    data: Path | str,
+    *,
+    backbone: str = "vgg16",
+    image_size: int | None = None,
+    output: Path | None = None,
+    seed: int = 0,
+    offline: bool = False,
+    observer: Observer | None = None,
+) -> BackboneCurve:
+    """Cross-validate a linear probe that is trained on 10, 20, 50 and 100 % of the images.
+
+    The splits of the source are merged. Near-duplicates and images of one group stay together.
+    Features are cached: a second call with the same images takes seconds.
+
+    Args:
+        data: any source of labelled images.
+        backbone: name of a pretrained backbone of the registry.
+        image_size: side in pixels; None means the backbone's default.
+        output: a PNG file for the plot; replaced if it exists.
+        seed: of the folds and of the training sets.
+        offline: open no network connection.
+        observer: receives progress and messages.
+
+    Raises:
+        UsageError: the backbone is unknown.
+        DataError: the images cannot be used, or a class has too few.
+        EnvironmentProblem: the weights are not available.
+    """
+    observer = observer or SilentObserver()
+    entry = get_backbone(backbone)
+    catalog = read_labelled_images(str(data), offline=offline, observer=observer)
+    groups = group_numbers(catalog, find_duplicates(catalog, observer))
+    observer.on_phase(backbone, f"{len(catalog)} images")
+    embeddings = extract_embeddings(
+        catalog,
+        entry,
+        image_size=image_size,
+        resize=DataSection().resize,
+        offline=offline,
+        observer=observer,
+    )
+    observer.on_phase("probe", "on growing shares of the images")
+    classes = len(catalog.class_names)
+    curve = measure(embeddings.features, catalog.labels(), groups, _probe(classes, seed), seed=seed)
+    if curve is None:
+        raise DataError(
+            f"{data}: a learning curve needs two classes, with at least 4 different images each",
+            hint="add images to the small classes, or remove these classes",
+        )
+    if output is not None:
+        plot_learning_curve(output, curve)
+    return BackboneCurve(backbone, classes, curve)
+
+
+def _probe(classes: int, seed: int) -> Fit:
+    """Return a probe that selects its regularisation strength on its own training images."""
+    settings = ProbeSection()
+
+    def fit(features: np.ndarray, labels: np.ndarray) -> Any:
+        return fit_probe(
+            features,
+            labels,
+            classes=classes,
+            c_values=list(settings.c_values),
+            folds=settings.folds,
+            weights=None,
+            seed=seed,
+        ).logits
+
+    return fit
