@@ -79,6 +79,9 @@ class EvaluateSection(Section):
     label_errors: bool = True
     """Search training and validation images for label errors (confident learning; Northcutt et
     al. 2021) and write label_errors.csv. It takes seconds, on features that exist already."""
+    learning_curve: bool = True
+    """Measure what more images would bring: a learning curve of the linear probe, for at most 2,000
+    images and pretrained weights. It takes seconds, on features that exist already."""
 
 
 class ExportSection(Section):

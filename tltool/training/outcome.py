@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
 from tltool.training.phase_plan import Row
 from tltool.training.probe import Probe
@@ -37,6 +38,8 @@ class TrainingOutcome:
         pretrained: features before all training; None where nothing needed them.
         probe: the linear probe; None without one.
         probe_logits: of the probe for the validation images, float32 [V, C]; None without one.
+        pretrained_pooled: computes current and original pooled features, float32 [B, D] or
+            [B, h, w, D] each, of images [B, H, W, 3]; None without a probe.
         history: rows of all phases.
         best: phase and epoch of the best model.
         best_row: number of its row in ``history``; None for a state that has no row.
@@ -48,6 +51,7 @@ class TrainingOutcome:
     pretrained: PretrainedFeatures | None
     probe: Probe | None
     probe_logits: np.ndarray | None
+    pretrained_pooled: Callable[[tf.Tensor], tuple[np.ndarray, np.ndarray]] | None
     history: Sequence[Row]
     best: tuple[str, int]
     best_row: int | None

@@ -18,8 +18,7 @@ def compute_baselines(
     images: Catalog,
     *,
     training_labels: Integers | None = None,
-    probe_logits: Floats | None = None,
-    validation_labels: Integers | None = None,
+    probe: Floats | None = None,
 ) -> dict[str, Any]:
     """Return the accuracy of two baselines.
 
@@ -27,26 +26,20 @@ def compute_baselines(
         images: those that the model is evaluated on.
         training_labels: class numbers of the training images, int [T], which determine the
             majority class; without them the labels of ``images`` do.
-        probe_logits: logits of the linear probe on the validation images, float [V, C].
-        validation_labels: class numbers of the validation images, int [V].
+        probe: probabilities of the linear probe for ``images``, float [N, C]; None without one.
 
     Returns:
-        ``majority`` ``{class, accuracy}`` on ``images``, and ``probe`` ``{evaluated_on, accuracy}``
-        or None. The probe is evaluated on the validation set, also where ``images`` are a test set.
+        ``majority`` ``{class, accuracy}`` and ``probe`` ``{accuracy}`` or None, on ``images``.
     """
     labels = images.labels()
     source = labels if training_labels is None else training_labels
     majority = int(np.bincount(source, minlength=len(images.class_names)).argmax())
-    probe = None
-    if probe_logits is not None and validation_labels is not None:
-        correct = probe_logits.argmax(axis=1) == validation_labels
-        probe = {"evaluated_on": "validation", "accuracy": _accuracy(correct)}
     return {
         "majority": {
             "class": images.class_names[majority],
             "accuracy": _accuracy(labels == majority),
         },
-        "probe": probe,
+        "probe": None if probe is None else {"accuracy": _accuracy(probe.argmax(axis=1) == labels)},
     }
 
 

@@ -89,7 +89,7 @@ def log_loss(probabilities: Floats, labels: Integers) -> float:
     Probabilities come from a float32 softmax, so they are clipped at float32's epsilon: a
     prediction that is wrong with probability 1 costs 15.9, not infinity.
     """
-    return float(_log_losses(probabilities.astype(np.float64), labels).mean())
+    return float(log_losses(probabilities.astype(np.float64), labels).mean())
 
 
 def brier_scores(probabilities: Floats, labels: Integers) -> Floats:
@@ -192,7 +192,7 @@ def _check(probabilities: Floats, labels: Integers, class_names: Sequence[str]) 
         )
 
 
-def _log_losses(rows: Floats, labels: Integers) -> Floats:
+def log_losses(rows: Floats, labels: Integers) -> Floats:
     """Return the negative log-probability of the true class, float64 [N]."""
     true = rows[np.arange(len(labels)), labels] / rows.sum(axis=1)
     return np.asarray(-np.log(np.clip(true, np.finfo(np.float32).eps, 1.0)))
@@ -218,7 +218,7 @@ def _probability_metrics(probabilities: Floats, labels: Integers) -> dict[str, A
     }
     order = np.argsort(probabilities.max(axis=1), kind="stable")
     rows, true = probabilities[order].astype(np.float64), labels[order]
-    means = np.stack([_log_losses(rows, true), brier_scores(rows, true)], axis=1)
+    means = np.stack([log_losses(rows, true), brier_scores(rows, true)], axis=1)
     confidence, correct = rows.max(axis=1), (rows.argmax(axis=1) == true).astype(np.float64)
     _, group = np.unique(confidence, return_inverse=True)
     n, no_ties = len(labels), int(group.max()) + 1 == len(labels)

@@ -21,8 +21,6 @@ def summary_sentence(metrics: Mapping[str, Any]) -> str:
     )
     if probe is not None:
         sentence += f", {percent(probe['accuracy']['value'])} by the linear probe"
-        if metrics["split"] != probe["evaluated_on"]:
-            sentence += f" on the {probe['evaluated_on']} images"
     return f"{sentence}."
 
 

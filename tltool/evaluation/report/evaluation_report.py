@@ -31,8 +31,10 @@ from tltool.evaluation.report.gallery import (
     thumbnail_uris,
     worst_errors,
 )
+from tltool.evaluation.report.learning_curve_text import describe_gain, learning_curve_chart
 from tltool.evaluation.report.model_card import model_card
 from tltool.evaluation.report.render import page_template
+from tltool.evaluation.report.text_tables import describe_probe_comparison
 from tltool.evaluation.report.thumbnails import data_uri
 
 _MATRIX_UP_TO = 40  # classes; with more, the most frequent confusions are listed instead
@@ -64,7 +66,9 @@ def _content(report: Report) -> dict[str, Any]:
         "names": names,
         "summary": summary_sentence(metrics),
         "steps": next_steps(metrics, label_errors=len(report.label_errors)),
+        "probe_text": describe_probe_comparison(metrics),
         "curves": _curves(training),
+        **_learning_curve(metrics),
         "phases_text": _describe_phases(training),
         "best_epoch": _best_epoch(training),
         "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
@@ -92,6 +96,13 @@ def _curves(training: Training | None) -> list[Markup]:
     if training is None or len(training.history) < 2:
         return []
     return training_curves(training.history, training.best)
+
+
+def _learning_curve(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    curve = metrics.get("learning_curve")
+    if not curve or len(curve["points"]) < 2:
+        return {"learning_curve": None}
+    return {"learning_curve": learning_curve_chart(curve), "gain_text": describe_gain(curve)}
 
 
 def _describe_phases(training: Training | None) -> str:

@@ -39,6 +39,9 @@ def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
         metrics: the document of metrics.json.
     """
     yield _baselines(metrics["baselines"])
+    compared = describe_probe_comparison(metrics)
+    if compared:
+        yield compared
     unclear = metrics["not_above_chance"]
     if unclear:
         yield f"Recall not significantly above chance (too few images): {_some(unclear)}"
@@ -62,12 +65,45 @@ def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, s
     ]
 
 
+def describe_probe_comparison(metrics: Mapping[str, Any]) -> str | None:
+    """Return whether training gained anything over the linear probe, a sentence.
+
+    None if it is unknown, or if the model is the probe.
+
+    Args:
+        metrics: the document of metrics.json.
+    """
+    compared = metrics.get("probe_comparison")
+    if not compared:
+        return None
+    paired, loss = compared["accuracy_difference"], compared["log_loss_difference"]
+    points, low, high = (100 * paired[key] for key in ("difference", "low", "high"))
+    figures = (
+        f"({points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}; log-loss "
+        f"{loss['value']:+.3f}, {loss['low']:+.3f} to {loss['high']:+.3f}; n = {paired['n']:,})"
+    )
+    if not paired["distinguishable"]:
+        if loss["high"] < 0:
+            return (
+                f"The model is as accurate as the linear probe, and its probabilities are better "
+                f"{figures}."
+            )
+        return (
+            f"The model cannot be told apart from the linear probe {figures}: --recipe quick is "
+            "as good and much faster."
+        )
+    better = "better" if points > 0 else "worse"
+    chosen = ""
+    if metrics["split"] == "validation":
+        chosen = " These images also selected the best epoch, which favours fine-tuning."
+    return f"The model is {better} than the linear probe {figures}.{chosen}"
+
+
 def _baselines(baselines: Mapping[str, Any]) -> str:
     majority, probe = baselines["majority"], baselines["probe"]
     text = f"{majority['accuracy']['value']:.3f} by always predicting {majority['class']}"
     if probe is not None:
-        split = f" on the {probe['evaluated_on']} images"
-        text += f", {probe['accuracy']['value']:.3f} by the linear probe{split}"
+        text += f", {probe['accuracy']['value']:.3f} by the linear probe"
     return f"Baselines: {text}"
 
 

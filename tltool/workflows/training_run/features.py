@@ -18,6 +18,7 @@ from tltool.workflows.training_run.class_balance import hint_at_imbalance
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache
 from tltool.workflows.training_run.live_features import LiveFeatures
+from tltool.workflows.training_run.pretrained_backbone import PretrainedBackbone
 from tltool.workflows.training_run.training_inputs import TrainingImages, TrainingInputs
 
 TrainingFeatures: TypeAlias = CachedFeatures | LiveFeatures
@@ -39,8 +40,19 @@ def extract_features(run: RunContext, network: Network, dataset: Dataset) -> Tra
     key = (network.head, str(run.spec.first_trained_stage), network.digest(head=False))
     cache = FeatureCache(run, augment, key, run.options.feature_cache or run.layout.cache)
     head = HeadLogits(network.pooled_to_logits)
-    inputs = TrainingInputs(run, network, images, augment, cache, head)
+    inputs = TrainingInputs(
+        run, network, images, augment, cache, head, _original_backbone(run, network, dataset)
+    )
     return _extract_cached(inputs) if cached else _extract_live(inputs)
+
+
+def _original_backbone(
+    run: RunContext, network: Network, dataset: Dataset
+) -> PretrainedBackbone | None:
+    """Return the backbone as it is now, where the probe will be evaluated on test images."""
+    if not run.recipe.train.probe.enabled or not len(dataset.split.indices("test")):
+        return None
+    return PretrainedBackbone(network, run.spec.first_trained_stage, run.machine.precision)
 
 
 def _training_images(run: RunContext, dataset: Dataset) -> TrainingImages:

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.audit.leakage import count_train_overlap
-from tltool.data.catalog import SplitName
 from tltool.errors import GateError
 from tltool.evaluation.csv_tables import write_history, write_predictions
 from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
 from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.metrics.probe_comparison import compare_with_probe
 from tltool.evaluation.plots.confusion_plot import plot_confusion
 from tltool.evaluation.plots.history_plot import plot_history
-from tltool.inference import Classifier, softmax
 from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
 from tltool.runs.json_text import to_json
@@ -30,6 +28,8 @@ from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.label_error_search import find_label_errors
+from tltool.workflows.training_run.predict_part import predict_part
+from tltool.workflows.training_run.probe_learning_curve import measure_learning_curve
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
 
 
@@ -52,14 +52,15 @@ def evaluate_best(
     """
     with run.phase("evaluation"):
         calibrated = calibrate(run, network, dataset, outcome)
-        predictions = _predict(run, network, dataset, outcome, calibrated)
+        predictions, probe = predict_part(run, network, dataset, outcome, calibrated)
         label_errors = find_label_errors(run, network, dataset, outcome)
         metrics = {
-            **_metrics(run, dataset, outcome, calibrated, predictions),
+            **_metrics(run, dataset, outcome, calibrated, predictions, probe),
             "train_overlap": count_train_overlap(
                 dataset.split.names, dataset.clusters, predictions.split or "test"
             ),
             "label_errors": label_errors.figures,
+            "learning_curve": measure_learning_curve(run, dataset, outcome),
         }
         _write_results(run, predictions, metrics, outcome)
         artifact = _artifact(run, network, dataset, calibrated)
@@ -71,53 +72,15 @@ def evaluate_best(
     return artifact, metrics
 
 
-def _predict(
-    run: RunContext,
-    network: Network,
-    dataset: Dataset,
-    outcome: TrainingOutcome,
-    calibrated: CalibrationResult,
-) -> LabelledPredictions:
-    """Return the best model's predictions for the test set, or else for the validation set."""
-    name: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
-    pooled, logits = outcome.validation_pooled, outcome.validation_logits
-    if name == "test":
-        pooled, logits = _pooled_and_logits(run, network, dataset)
-    detector = calibrated.calibration.detector
-    return LabelledPredictions(
-        name,
-        dataset.part(name),
-        softmax(logits, calibrated.temperature),
-        uncalibrated=softmax(logits),
-        ood_scores=detector.scores(pooled) if detector else None,
-        split=name,
-    )
-
-
-def _pooled_and_logits(
-    run: RunContext, network: Network, dataset: Dataset
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return input and output of the head for the test images."""
-    classifier = Classifier(network, precision=run.machine.precision)
-    batch_size = run.recipe.train.batch_size
-    test = dataset.source("test", decode=run.spec.decode, batch_size=batch_size)
-    done, parts = 0, []
-    for _, images, _ in test.original():
-        parts.append(classifier.pooled(tf.convert_to_tensor(images)))
-        done += len(parts[-1])
-        run.observer.on_progress(done, len(test))
-    pooled = np.concatenate(parts)
-    return pooled, classifier.pooled_to_logits(pooled)
-
-
 def _metrics(
     run: RunContext,
     dataset: Dataset,
     outcome: TrainingOutcome,
     calibrated: CalibrationResult,
     predictions: LabelledPredictions,
+    probe: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Return the document of metrics.json."""
+    """Return the document of metrics.json; ``probe`` are the probabilities of the linear probe."""
     evaluate, figures = run.recipe.evaluate, evaluate_predictions(predictions)
     validation = dataset.part("validation").labels()
     metrics = {
@@ -126,9 +89,9 @@ def _metrics(
         "baselines": compute_baselines(
             predictions.images,
             training_labels=dataset.part("train").labels(),
-            probe_logits=outcome.probe_logits,
-            validation_labels=validation,
+            probe=probe,
         ),
+        "probe_comparison": _compare_with_probe(outcome, predictions, probe),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
         "validation": loss_and_accuracy(outcome.validation_logits, validation),
@@ -138,6 +101,15 @@ def _metrics(
     }
     asserts = evaluate_asserts(evaluate.asserts, metrics, strict=evaluate.strict)
     return {**metrics, "asserts": asserts}
+
+
+def _compare_with_probe(
+    outcome: TrainingOutcome, predictions: LabelledPredictions, probe: np.ndarray | None
+) -> dict[str, Any] | None:
+    """Return how much training gained over the probe; None if the model is the probe."""
+    if probe is None or outcome.best[0] == "probe":
+        return None
+    return compare_with_probe(probe, predictions.probabilities, predictions.images.labels())
 
 
 def _probe_figures(outcome: TrainingOutcome) -> dict[str, float] | None:

@@ -119,6 +119,7 @@ def restore_best(
         pretrained=features.pretrained,
         probe=state.probe,
         probe_logits=probe_logits,
+        pretrained_pooled=features.backbones.pooled if features.backbones else None,
         history=state.history,
         best=(state.best.phase, state.best.epoch),
         best_row=state.best_row,

@@ -15,6 +15,7 @@ from tltool.training.precision import Precision
 from tltool.training.validation import HeadLogits
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache
+from tltool.workflows.training_run.pretrained_backbone import PretrainedBackbone
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class TrainingInputs:
         augment: changes of training images.
         cache: where features are kept.
         head: the head alone, from pooled features to logits.
+        backbones: the current and the original backbone, where test images need both.
     """
 
     run: RunContext
@@ -68,6 +70,7 @@ class TrainingInputs:
     augment: AugmentSpec
     cache: FeatureCache
     head: HeadLogits
+    backbones: PretrainedBackbone | None
 
     def schedule(self, phase: str) -> AugmentationSchedule:
         """Return what a phase changes at random, and for how many epochs it blends images."""
