@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := not slow and not thorough and not photos and not pretrained
 
-.PHONY: help venv demo test test-fast test-versions lint format wheel lock docs bench image-check clean
+.PHONY: help venv demo test test-fast test-versions lint format wheel lock docs bench protocol image-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -71,6 +71,9 @@ lock: $(STAMP) ## update the lock files to the newest versions
 
 bench: $(STAMP) ## compare with the usual fine-tuning in Keras (needs TLTOOL_TEST_DATA)
 	$(BIN)/python benchmarks/time_to_accuracy.py
+
+protocol: $(STAMP) ## measure whether fine-tuning earns its cost; takes hours, resumes (needs TLTOOL_TEST_DATA)
+	$(BIN)/python -m benchmarks.protocol run
 
 image-check: ## build the Docker image and check that a run in it is bit-identical; takes minutes
 	.ci/image_check.sh

@@ -127,7 +127,7 @@ def learning_curve(
     )
     if len(points) < _FEWEST:
         return LearningCurve(len(labels), points, None, None)
-    return LearningCurve(len(labels), points, *_extrapolate(images, correct, groups, seed))
+    return LearningCurve(len(labels), points, *extrapolate(images, correct, groups, seed))
 
 
 def _cross_validate(
@@ -185,7 +185,7 @@ def _point(images: int, correct: NDArray[np.bool_], groups: Integers) -> CurvePo
     return CurvePoint(images, accuracy, low, high)
 
 
-def _extrapolate(
+def extrapolate(
     images: Floats, correct: NDArray[np.bool_], groups: Integers, seed: int
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Return floor, scale and exponent of the power law, and the predicted gain with its interval.
@@ -193,6 +193,12 @@ def _extrapolate(
     The gain is from N images to 2N, although the last point is trained on the training folds only.
     The interval contains those of a law with and without a floor, which four points rarely tell
     apart.
+
+    Args:
+        images: training images of each point, ascending, float [S], S >= 2.
+        correct: whether each image is predicted correctly at each point, bool [S, N].
+        groups: group of each image, int [N].
+        seed: of the resampling.
     """
     n = correct.shape[1]
     _, number = np.unique(groups, return_inverse=True)
