@@ -23,6 +23,7 @@ Integers = NDArray[np.integer[Any]]
 
 TOP_K = (2, 3, 5)
 CALIBRATION_BINS = 15
+LOSS_LIMIT = -float(np.log(np.finfo(np.float32).eps))  # nats: log-losses are clipped here
 _SIMULATIONS = 200  # simulated label sets for the calibration error that chance explains
 _AT_ONCE = 1_000_000  # simulated labels per step, which bounds the memory
 
@@ -51,8 +52,9 @@ def compute_metrics(
         ``n``; ``accuracy``, ``balanced_accuracy`` and each ``top_k`` entry (only k < C) as
         ``{value, low, high}``; ``log_loss`` in nats, ``brier`` (0 … 2), ``ece``, ``roc_auc`` and
         ``average_precision``, each with ``…_interval`` (None where it does not vary between
-        images); ``ece_by_chance``; ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their
-        intervals where ``uncalibrated`` is given; ``macro``, ``weighted``, ``per_class``,
+        images); ``log_loss_clipped``, a number of images; ``ece_by_chance``;
+        ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their intervals where
+        ``uncalibrated`` is given; ``macro``, ``weighted``, ``per_class``,
         ``absent_classes``, ``not_above_chance``, ``needs_more_images``; ``confusion_matrix``
         [C][C], rows are the true classes; ``reliability`` and ``reliability_uncalibrated``, the
         bins of ``ece``, each ``{confidence, accuracy, n}``.
@@ -73,6 +75,7 @@ def compute_metrics(
         "accuracy": rate_with_interval(int(np.trace(matrix)), len(labels)),
         "top_k": _top_k(probabilities, labels),
         **_probability_metrics(probabilities, labels),
+        "log_loss_clipped": count_clipped(probabilities, labels),
         "ece_by_chance": calibration_error_by_chance(probabilities),
         **_uncalibrated_metrics(uncalibrated, labels),
         "reliability": reliability_bins(probabilities, labels),
@@ -90,6 +93,12 @@ def log_loss(probabilities: Floats, labels: Integers) -> float:
     prediction that is wrong with probability 1 costs 15.9, not infinity.
     """
     return float(_log_losses(probabilities.astype(np.float64), labels).mean())
+
+
+def count_clipped(probabilities: Floats, labels: Integers) -> int:
+    """Return the number of images whose log-loss is clipped: the true class has almost no share."""
+    losses = _log_losses(probabilities.astype(np.float64), labels)
+    return int((losses >= LOSS_LIMIT).sum())
 
 
 def brier_scores(probabilities: Floats, labels: Integers) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tltool.evaluation.metrics.classification import CALIBRATION_BINS
+from tltool.evaluation.metrics.classification import CALIBRATION_BINS, LOSS_LIMIT
 from tltool.evaluation.report.advice import percent
 
 _ENOUGH_PER_BIN = 10  # images; with fewer the accuracy of a bin is mostly noise
@@ -81,6 +81,12 @@ def _calibration_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     elif _is_validation(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
         yield "The temperature was fitted on these images, so the last column is optimistic."
+    clipped = metrics.get("log_loss_clipped", 0)
+    if clipped:
+        yield (
+            f"The log-loss of {clipped:,} image{'' if clipped == 1 else 's'} is clipped at "
+            f"{LOSS_LIMIT:.1f} nats: there the true class has almost no probability."
+        )
     if "tta" in metrics:
         yield (
             "The temperature was fitted without test-time augmentation. The uncalibrated column is "

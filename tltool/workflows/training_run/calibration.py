@@ -55,7 +55,7 @@ def calibrate(
     figures: dict[str, Any] = {}
     temperature = 1.0
     if run.recipe.evaluate.calibrate:
-        fitted = choose_temperature(logits, labels)
+        fitted = choose_temperature(logits, labels, groups=dataset.groups("validation"))
         temperature, figures["calibration"] = fitted.value, fitted.to_json()
         _report_skipped(run, fitted)
     draws = np.array([uniform_draw(item.sha256) for item in validation.items])
