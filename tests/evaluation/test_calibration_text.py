@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tltool.evaluation.calibration.ood_threshold import threshold_for_coverage
 from tltool.evaluation.metrics.classification import compute_metrics
-from tltool.evaluation.report.calibration_text import describe_calibration
+from tltool.evaluation.metrics.selective_prediction import selective_metrics
+from tltool.evaluation.report.calibration_text import describe_calibration, describe_selective
 
 
 def metrics_of(probabilities: np.ndarray) -> dict[str, Any]:
@@ -27,3 +29,18 @@ def test_clipped_log_losses_are_counted_and_said(wrong: int, said: str | None) -
     text = describe_calibration(metrics)
     assert ("clipped at 15.9 nats" in text) == (wrong > 0)
     assert said is None or f"The log-loss of {said} clipped" in text
+
+
+def test_the_range_of_the_ood_threshold_is_said():
+    probabilities = np.tile(np.array([[0.8, 0.2]], np.float32), (20, 1))
+    scores = np.linspace(0.1, 1.05, 20, dtype=np.float32)
+    labels = np.zeros(20, np.int64)
+    threshold = threshold_for_coverage(np.arange(49.0), 0.95)
+    selective = {**selective_metrics(probabilities, labels, scores), **threshold.to_json()}
+    text = describe_selective({"selective": selective, "split": "test"})
+    assert "95.0 % of these images are below the OOD threshold" in text
+    assert "From the 49 images on which it was set follows that it accepts between 89.1 %" in text
+    grouped = threshold_for_coverage(np.arange(49.0), 0.9, groups=np.arange(49) // 7)
+    selective |= grouped.to_json()
+    text = describe_selective({"selective": selective, "split": "test"})
+    assert "From the 49 images, as many as 7 independent ones, on which" in text

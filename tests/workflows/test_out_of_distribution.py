@@ -65,6 +65,10 @@ def test_the_folder_is_no_class_and_sets_the_ood_threshold(run):
     assert selective["ood"]["n_ood"] == 10
     assert selective["ood"]["auroc"]["value"] > 0.9
     assert selective["coverage"]["value"] >= 0.9
+    low, high = selective["coverage_range"]
+    assert 0 < low < selective["target_coverage"] < high <= 1
+    assert selective["ood_threshold_images"] == run.metrics["n"]
+    assert f"OOD threshold from {run.metrics['n']} images" in (run.run / "log.txt").read_text()
     assert set(selective["risk_coverage"]) == {"confidence", "ood_score"}
     assert "10 out-of-distribution images are used for the OOD threshold" in (
         run.run / "log.txt"
@@ -166,12 +170,19 @@ def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
     found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
-    result = tltool("predict", found.run, fresh, "--prediction-set", "0.8", "--json")
+    result = tltool("predict", found.run, fresh, "--prediction-set", "0.95", "--json")
     rows = json.loads(result.stdout)
     hits = sum(Path(row["path"]).parent.name in row["prediction_set"] for row in rows)
     n = found.metrics["n"]
-    rank = math.ceil((n + 1) * 0.8)
+    rank = math.ceil((n + 1) * 0.95)
     low, high = betabinom(len(rows), rank, n + 1 - rank).interval(0.99)
+    by_class = tltool(
+        "predict", found.run, fresh, "--prediction-set", "0.95", "--per-class", "--json"
+    )
+    per_class = json.loads(by_class.stdout)
+    assert all(row["class"] in row["prediction_set"] for row in per_class)
+    assert "per_class=True" in per_class[0]["predicted_by"]
+    assert "per_class" not in rows[0]["predicted_by"]
     assert n > 100 and (high - low) / len(rows) < 0.25
     assert low <= hits <= high
     assert {len(row["prediction_set"]) for row in rows} >= {1, 2}
@@ -185,6 +196,8 @@ def test_a_set_contains_the_predicted_class_and_the_coverage_is_limited(run, tmp
     assert "prediction set" in shown.stdout.splitlines()[0]
     much = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.99")
     assert much.exit_code == 2 and "validation images" in much.stderr
+    few = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.95", "--per-class")
+    assert few.exit_code == 2 and "--per-class with coverage 0.95 needs 19" in few.stderr
 
 
 def one_of(folder: Path) -> Path:

@@ -111,6 +111,19 @@ def _selective_sentences(selective: Mapping[str, Any], *, validation: bool) -> I
         f"below the OOD threshold (95 % interval {percent(coverage['low'])} to "
         f"{percent(coverage['high'])}){selected}."
     )
+    accepted = selective.get("coverage_range")
+    if accepted:
+        grouped = selective["ood_threshold_effective_images"] < selective["ood_threshold_images"]
+        independent = (
+            f", as many as {selective['ood_threshold_effective_images']:,.0f} independent ones,"
+            if grouped
+            else ""
+        )
+        yield (
+            f"From the {selective['ood_threshold_images']:,} images{independent} on which it was "
+            f"set follows that it accepts between {percent(accepted[0])} and "
+            f"{percent(accepted[1])} of new images like them (95 % interval)."
+        )
     if validation:
         yield "The OOD threshold was set on these images; on new images the share varies."
     ood = selective.get("ood")
