@@ -200,5 +200,25 @@ def test_a_set_contains_the_predicted_class_and_the_coverage_is_limited(run, tmp
     assert few.exit_code == 2 and "--per-class with coverage 0.95 needs 19" in few.stderr
 
 
+def test_groups_count_as_groups_in_the_calibration(finetune_tiny, tmp_path):
+    photos = write_fruit(tmp_path / "photos", n=16, seed=5)
+    files = sorted(photos.rglob("*.*"))
+    rows = [
+        f"{path.relative_to(tmp_path)},{path.parent.name},{path.parent.name} {number % 16 // 2}"
+        for number, path in enumerate(files)
+    ]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label,group", *rows]), "utf-8")
+    found = finetune_tiny(
+        table, *PROBE, CALIBRATED, "data.validation_fraction=0.4", "evaluate.coverage=0.7"
+    )
+    n, groups = found.metrics["n"], load_artifact(found.run).calibration.groups
+    assert len(groups) == n and len(np.unique(groups)) == n / 2
+    assert found.metrics["selective"]["ood_threshold_effective_images"] < n
+    refused = tltool("predict", found.run, files[0], "--prediction-set", "0.95")
+    assert refused.exit_code == 2
+    assert f"images of different groups; this model has {n // 2}" in refused.stderr
+
+
 def one_of(folder: Path) -> Path:
     return sorted((folder / "plum").iterdir())[0]

@@ -132,8 +132,9 @@ def compare_backbones(
         data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
     catalog = _catalog(listing, observer)
-    folds, random_weights = _folds(catalog, seed, observer), weights == "random"
-    probes = _Probes(catalog, folds, image_size, random_weights, seed, offline, observer)
+    groups = group_numbers(catalog, find_duplicates(catalog, observer))
+    folds, random_weights = _folds(catalog, groups, seed), weights == "random"
+    probes = _Probes(catalog, groups, folds, image_size, random_weights, seed, offline, observer)
     entries, skipped, reasons = [], {}, []
     for backbone in candidates:
         try:
@@ -162,7 +163,7 @@ def _catalog(listing: Listing, observer: Observer) -> Catalog:
     return checked.catalog
 
 
-def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
+def _folds(catalog: Catalog, groups: np.ndarray, seed: int) -> np.ndarray:
     """Return the fold of every image, int64 [N]; duplicates and groups share one.
 
     Raises:
@@ -171,7 +172,6 @@ def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = catalog.labels()
-    groups = group_numbers(catalog, find_duplicates(catalog, observer))
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
@@ -190,6 +190,7 @@ class _Probes:
     """Settings shared by the probes of all backbones."""
 
     catalog: Catalog
+    groups: np.ndarray
     folds: np.ndarray
     image_size: int | None
     random_weights: bool
@@ -227,6 +228,7 @@ class _Probes:
                 folds=settings.folds,
                 weights=None,
                 seed=self.seed,
+                groups=self.groups[train],
             )
             predicted = probe.logits(features[validation]).argmax(axis=1)
             correct[validation] = predicted == labels[validation]

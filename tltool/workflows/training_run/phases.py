@@ -231,7 +231,9 @@ def _probe_and_init(
     if not run.recipe.train.probe.enabled:
         return "start"
     train, validation = features.images.train, features.images.validation
-    state.probe = solve_probe(run, features.cache, train, vectors(pretrained.train))
+    state.probe = solve_probe(
+        run, features.cache, train, vectors(pretrained.train), features.images.train_groups
+    )
     logits = state.probe.logits(vectors(pretrained.validation))
     measures = log_probe(run, logits, validation.labels)
     state.history.append({"phase": "probe", "epoch": 0, **measures})
