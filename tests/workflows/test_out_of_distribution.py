@@ -61,14 +61,14 @@ def test_the_folder_is_no_class_and_sets_the_ood_threshold(run):
     assert artifact.description.class_names == ("green apple", "kaki 柿", "plum")
     assert artifact.calibration.detector is not None
     selective = run.metrics["selective"]
-    assert selective["ood_threshold_set_on"] == "validation and OOD images"
+    assert selective["ood_threshold_set_on"].endswith("and OOD images")
     assert selective["ood"]["n_ood"] == 10
     assert selective["ood"]["auroc"]["value"] > 0.9
     assert selective["coverage"]["value"] >= 0.9
     low, high = selective["coverage_range"]
     assert 0 < low < selective["target_coverage"] < high <= 1
-    assert selective["ood_threshold_images"] == run.metrics["n"]
-    assert f"OOD threshold from {run.metrics['n']} images" in (run.run / "log.txt").read_text()
+    images = selective["ood_threshold_images"]
+    assert f"OOD threshold from {images} images" in (run.run / "log.txt").read_text("utf-8")
     assert set(selective["risk_coverage"]) == {"confidence", "ood_score"}
     assert "10 out-of-distribution images are used for the OOD threshold" in (
         run.run / "log.txt"
@@ -214,10 +214,30 @@ def test_groups_count_as_groups_in_the_calibration(finetune_tiny, tmp_path):
     )
     n, groups = found.metrics["n"], load_artifact(found.run).calibration.groups
     assert len(groups) == n and len(np.unique(groups)) == n / 2
-    assert found.metrics["selective"]["ood_threshold_effective_images"] < n
+    selective = found.metrics["selective"]
+    assert selective["ood_threshold_effective_images"] < selective["ood_threshold_images"]
     refused = tltool("predict", found.run, files[0], "--prediction-set", "0.95")
     assert refused.exit_code == 2
     assert f"images of different groups; this model has {n // 2}" in refused.stderr
+
+
+@pytest.mark.slow
+def test_training_images_set_the_ood_threshold_too_while_the_backbone_is_frozen(
+    fruit, finetune_tiny, tmp_path
+):
+    frozen = finetune_tiny(fruit, *PROBE)
+    trained = finetune_tiny(
+        fruit, "train.probe.enabled=false", "train.head.epochs=0", "train.finetune.epochs=2"
+    )
+    one, other = (each.metrics["selective"] for each in (frozen, trained))
+    assert one["ood_threshold_images"] == 24 > frozen.metrics["n"]
+    assert one["ood_threshold_set_on"] == "training and validation images, scored out of fold"
+    assert other["ood_threshold_images"] == trained.metrics["n"]
+    assert other["ood_threshold_set_on"] == "validation images"
+    given = shutil.copytree(fruit, tmp_path / "given" / "train")
+    shutil.copytree(write_fruit(tmp_path / "more", n=3, seed=9), given.parent / "val")
+    ready = finetune_tiny(given.parent, *PROBE)
+    assert ready.metrics["selective"]["ood_threshold_images"] == ready.metrics["n"] == 9
 
 
 def one_of(folder: Path) -> Path:

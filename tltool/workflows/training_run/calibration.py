@@ -32,6 +32,7 @@ from tltool.training.ood import (
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.ood_scores import in_distribution_scores
 
 
 @dataclass(frozen=True)
@@ -107,21 +108,22 @@ def _set_threshold(
     detector: OutlierDetector,
 ) -> tuple[OutlierDetector, dict[str, Any]]:
     """Return the detector with its threshold, and how well it separates images of no class."""
-    validation = detector.scores(outcome.validation_pooled)
     settings = run.recipe.evaluate
     assert settings.coverage is not None
+    known = in_distribution_scores(dataset, outcome, detector)
     how: dict[str, Any] = {
         "coverage": settings.coverage,
-        "groups": dataset.groups("validation"),
+        "groups": known.groups,
         "confidence": settings.coverage_confidence,
     }
     if not dataset.ood_images:
-        threshold = threshold_for_coverage(validation, **how)
-        figures = _threshold_figures(run, threshold, "validation images")
+        threshold = threshold_for_coverage(known.scores, **how)
+        figures = _threshold_figures(run, threshold, known.images)
         return detector.with_threshold(threshold.value), figures
     ood = _scores_of(run, network, detector, dataset.ood_images)
-    threshold = threshold_between_scores(validation, ood, **how)
-    figures = _threshold_figures(run, threshold, "validation and OOD images")
+    threshold = threshold_between_scores(known.scores, ood, **how)
+    figures = _threshold_figures(run, threshold, f"{known.images}, and OOD images")
+    validation = detector.scores(outcome.validation_pooled)
     figures["ood"] = ood_detection_metrics(
         (validation / threshold.value).astype(np.float32),
         (ood / threshold.value).astype(np.float32),
