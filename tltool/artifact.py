@@ -21,6 +21,7 @@ from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
 from tltool.training.ood import OutlierDetector
 
 FORMAT_VERSION = 1
+_ARRAYS = ("labels", "groups")  # of the validation images; missing in files of older versions
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,20 @@ class Calibration:
 
     Attributes:
         detector: the OOD detector; None without one.
-        conformity: conformity scores of the V validation images, for prediction sets, float64 [V];
-            empty in models of older versions.
+        conformity: conformity scores of the V validation images, for prediction sets, float64 [V],
+            ascending; empty in models of older versions.
+        labels: their class numbers, int64 [V]; empty in models of older versions.
+        groups: their groups, int64 [V]; likewise.
     """
 
     detector: OutlierDetector | None = None
     conformity: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def to_bytes(self) -> bytes:
         """Return the content of the file; equal calibrations give equal bytes."""
-        arrays = {"conformity": self.conformity}
+        arrays = {name: getattr(self, name) for name in ("conformity", *_ARRAYS)}
         arrays |= self.detector.to_arrays() if self.detector else {}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
@@ -98,7 +103,8 @@ class Calibration:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"])
+            more = {name: arrays[name] for name in _ARRAYS if name in arrays}
+            return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"], **more)
         except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError("not a calibration file") from error
 

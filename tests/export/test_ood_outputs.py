@@ -16,12 +16,14 @@ import tensorflow as tf
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, features_of
 from tests.serving.conftest import SETTINGS
 from tests.serving.live_server import form, serving, versions_of
+from tltool.artifact import Calibration
 from tltool.data.decoding.decode import decode_batch
 from tltool.errors import GateError
 from tltool.export.exported_model import load_exported
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.parity import check_parity, ood_score_failures, reference_outputs
 from tltool.export.saved_model import Contents, check_shapes
+from tltool.serving.served_model import load_version
 from tltool.training.ood import OutlierDetector, fit_detector
 
 NOISE = [encoded(seed) for seed in range(12)]
@@ -98,6 +100,16 @@ def test_the_server_returns_unknown(with_detector: Path) -> None:
     assert uniform["ood_score"] > 1 and uniform["class_name"] in NAMES
     json.dumps(uniform, allow_nan=False)
     assert "error" in rows or rows["outputs"]["is_known"] == []
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 49), (7, 7)])
+def test_the_server_knows_how_many_independent_images_validated_the_model(
+    exported: Path, model: keras.Model, tmp_path: Path, size: int, count: int
+) -> None:
+    assert load_version("fruit", 1, exported).validation_images is None
+    known = Calibration(None, np.zeros(49), np.zeros(49, np.int64), np.arange(49) // size)
+    folder = export(model, tmp_path / "fruit", assets={"calibration.npz": known.to_bytes()})
+    assert load_version("fruit", 1, folder).validation_images == count
 
 
 def test_a_detector_needs_features(model: keras.Model, detector: OutlierDetector) -> None:

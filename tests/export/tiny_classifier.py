@@ -1,7 +1,7 @@
 """A tiny classifier with layers that behave differently in training, and images for it."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def export(
     top_k: int = 0,
     detector: OutlierDetector | None = None,
     attend: Embed | None = map_of,
+    assets: Mapping[str, bytes] | None = None,
 ) -> Path:
     contents = Contents(
         model,
@@ -70,5 +71,6 @@ def export(
         attend=attend,
         detector=detector,
         top_k=top_k,
+        assets=assets or {},
     )
     return export_saved_model(contents, base_dir, verify=verify)

@@ -35,7 +35,7 @@ def test_a_raw_body_is_one_image(live, model):
     assert result["ok"]
     assert result["class_id"] == expected["class_id"][0]
     assert result["confidence"] == pytest.approx(float(expected["confidence"][0]), abs=1e-6)
-    assert result["certainty"] == certainty(result["confidence"])
+    assert result["certainty"] is None  # this model does not say how it was validated
     assert result["top"][0]["class_name"] == result["class_name"]
     assert sorted(one["class_name"] for one in result["top"]) == sorted(NAMES)
 
@@ -96,11 +96,24 @@ def test_a_request_that_is_too_large_gets_413(live):
 
 
 @pytest.mark.parametrize(
-    ("confidence", "words"),
-    [(1.0, "almost certain"), (0.95, "very likely"), (0.7, "likely"), (0.2, "unsure")],
+    ("confidence", "images", "words"),
+    [
+        (1.0, 400, "almost certain"),
+        (1.0, 368, "almost certain"),
+        (1.0, 367, "very likely"),
+        (1.0, 49, "very likely"),
+        (1.0, 20, "likely"),
+        (1.0, 5, "unsure"),
+        (0.95, 400, "very likely"),
+        (0.7, 400, "likely"),
+        (0.2, 400, "unsure"),
+        (1.0, None, None),
+    ],
 )
-def test_confidence_in_words(confidence, words):
-    assert certainty(confidence) == words
+def test_words_for_a_confidence_claim_no_more_than_the_validation_images_support(
+    confidence, images, words
+):
+    assert certainty(confidence, images) == words
 
 
 def test_responses_are_json_that_browsers_can_parse(live):

@@ -136,3 +136,29 @@ def test_the_same_seed_gives_the_same_probe():
     features, labels = data(3)
     first, second = (fit(features, labels, c_values=[0.01, 0.1, 1]) for _ in range(2))
     np.testing.assert_array_equal(first.kernel, second.kernel)
+
+
+def test_images_of_one_group_are_in_one_fold():
+    """Copies across folds would reward the weakest regularisation and an impossible accuracy."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 8)
+    centres = rng.normal(size=(20, 30))  # each group looks like itself, no class like a class
+    features = (centres[groups] + 0.05 * rng.normal(size=(160, 30))).astype(np.float32)
+    labels = (np.arange(20) % 2)[groups]
+    how = {"c_values": [0.001, 0.1, 10], "folds": 5}
+    apart, together = (fit(features, labels, groups=each, **how) for each in (None, groups))
+    assert apart.accuracy == 1 and apart.strength == 10
+    assert together.accuracy < 0.8 and together.strength == 0.001
+
+
+def test_single_images_as_groups_change_nothing():
+    features, labels = data(3)
+    how = {"c_values": [0.01, 0.1], "folds": 3}
+    plain, single = (fit(features, labels, groups=g, **how) for g in (None, np.arange(120)[::-1]))
+    assert (plain.loss, plain.strength) == (single.loss, single.strength)
+
+
+def test_a_class_with_one_group_is_not_cross_validated():
+    features, labels = data(2)
+    groups = np.where(labels == 1, 0, np.arange(len(labels)))
+    assert fit(features, labels, groups=groups, c_values=[0.01, 0.1, 1]).strength == 0.1

@@ -110,6 +110,7 @@ def test_an_existing_file_is_not_overwritten(trained, mixed, tmp_path):
         (["--how", "link"], "--sort-into"),
         (["--unsure-below", "0.7"], "--sort-into"),
         (["--prediction-set", "0.5", "--tta", "flips"], "--tta"),
+        (["--per-class"], "--prediction-set"),
     ],
 )
 def test_contradicting_options_are_an_error_before_tensorflow(trained, mixed, arguments, message):

@@ -100,6 +100,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "evaluate.calibrate": ("true", ()),
     "evaluate.coverage": ("0.6", ()),
+    "evaluate.coverage_confidence": ("0.99", ("evaluate.coverage=0.6",)),
     "evaluate.min_accuracy": ("1", ()),
     "evaluate.asserts": ('["log_loss<=0.0001"]', ()),
     "evaluate.report": ("true", ()),

@@ -61,10 +61,14 @@ def test_the_folder_is_no_class_and_sets_the_ood_threshold(run):
     assert artifact.description.class_names == ("green apple", "kaki 柿", "plum")
     assert artifact.calibration.detector is not None
     selective = run.metrics["selective"]
-    assert selective["ood_threshold_set_on"] == "validation and OOD images"
+    assert selective["ood_threshold_set_on"].endswith("and OOD images")
     assert selective["ood"]["n_ood"] == 10
     assert selective["ood"]["auroc"]["value"] > 0.9
     assert selective["coverage"]["value"] >= 0.9
+    low, high = selective["coverage_range"]
+    assert 0 < low < selective["target_coverage"] < high <= 1
+    images = selective["ood_threshold_images"]
+    assert f"OOD threshold from {images} images" in (run.run / "log.txt").read_text("utf-8")
     assert set(selective["risk_coverage"]) == {"confidence", "ood_score"}
     assert "10 out-of-distribution images are used for the OOD threshold" in (
         run.run / "log.txt"
@@ -166,12 +170,19 @@ def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
     found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
-    result = tltool("predict", found.run, fresh, "--prediction-set", "0.8", "--json")
+    result = tltool("predict", found.run, fresh, "--prediction-set", "0.95", "--json")
     rows = json.loads(result.stdout)
     hits = sum(Path(row["path"]).parent.name in row["prediction_set"] for row in rows)
     n = found.metrics["n"]
-    rank = math.ceil((n + 1) * 0.8)
+    rank = math.ceil((n + 1) * 0.95)
     low, high = betabinom(len(rows), rank, n + 1 - rank).interval(0.99)
+    by_class = tltool(
+        "predict", found.run, fresh, "--prediction-set", "0.95", "--per-class", "--json"
+    )
+    per_class = json.loads(by_class.stdout)
+    assert all(row["class"] in row["prediction_set"] for row in per_class)
+    assert "per_class=True" in per_class[0]["predicted_by"]
+    assert "per_class" not in rows[0]["predicted_by"]
     assert n > 100 and (high - low) / len(rows) < 0.25
     assert low <= hits <= high
     assert {len(row["prediction_set"]) for row in rows} >= {1, 2}
@@ -185,6 +196,48 @@ def test_a_set_contains_the_predicted_class_and_the_coverage_is_limited(run, tmp
     assert "prediction set" in shown.stdout.splitlines()[0]
     much = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.99")
     assert much.exit_code == 2 and "validation images" in much.stderr
+    few = tltool("predict", run.run, one_of(fresh), "--prediction-set", "0.95", "--per-class")
+    assert few.exit_code == 2 and "--per-class with coverage 0.95 needs 19" in few.stderr
+
+
+def test_groups_count_as_groups_in_the_calibration(finetune_tiny, tmp_path):
+    photos = write_fruit(tmp_path / "photos", n=16, seed=5)
+    files = sorted(photos.rglob("*.*"))
+    rows = [
+        f"{path.relative_to(tmp_path)},{path.parent.name},{path.parent.name} {number % 16 // 2}"
+        for number, path in enumerate(files)
+    ]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label,group", *rows]), "utf-8")
+    found = finetune_tiny(
+        table, *PROBE, CALIBRATED, "data.validation_fraction=0.4", "evaluate.coverage=0.7"
+    )
+    n, groups = found.metrics["n"], load_artifact(found.run).calibration.groups
+    assert len(groups) == n and len(np.unique(groups)) == n / 2
+    selective = found.metrics["selective"]
+    assert selective["ood_threshold_effective_images"] < selective["ood_threshold_images"]
+    refused = tltool("predict", found.run, files[0], "--prediction-set", "0.95")
+    assert refused.exit_code == 2
+    assert f"images of different groups; this model has {n // 2}" in refused.stderr
+
+
+@pytest.mark.slow
+def test_training_images_set_the_ood_threshold_too_while_the_backbone_is_frozen(
+    fruit, finetune_tiny, tmp_path
+):
+    frozen = finetune_tiny(fruit, *PROBE)
+    trained = finetune_tiny(
+        fruit, "train.probe.enabled=false", "train.head.epochs=0", "train.finetune.epochs=2"
+    )
+    one, other = (each.metrics["selective"] for each in (frozen, trained))
+    assert one["ood_threshold_images"] == 24 > frozen.metrics["n"]
+    assert one["ood_threshold_set_on"] == "training and validation images, scored out of fold"
+    assert other["ood_threshold_images"] == trained.metrics["n"]
+    assert other["ood_threshold_set_on"] == "validation images"
+    given = shutil.copytree(fruit, tmp_path / "given" / "train")
+    shutil.copytree(write_fruit(tmp_path / "more", n=3, seed=9), given.parent / "val")
+    ready = finetune_tiny(given.parent, *PROBE)
+    assert ready.metrics["selective"]["ood_threshold_images"] == ready.metrics["n"] == 9
 
 
 def one_of(folder: Path) -> Path:

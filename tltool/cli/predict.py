@@ -45,6 +45,14 @@ def predict(
             "probability, such as 0.9.",
         ),
     ] = None,
+    per_class: Annotated[
+        bool,
+        typer.Option(
+            "--per-class",
+            help="With --prediction-set: the probability holds for the images of each class, not "
+            "only on average over all images.",
+        ),
+    ] = False,
     tta: shared_options.Tta = "none",
     output: Annotated[
         Path | None,
@@ -103,6 +111,7 @@ def predict(
         images,
         top=top,
         prediction_set=prediction_set,
+        per_class=per_class,
         tta=tta,
         pixels=pixels,
         offline=offline,

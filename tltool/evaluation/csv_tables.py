@@ -16,6 +16,7 @@ HISTORY_COLUMNS = (
     "loss",
     "accuracy",
     "val_loss",
+    "val_calibrated_loss",
     "val_accuracy",
     "learning_rate",
     "seconds",
@@ -56,8 +57,8 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: the CSV file (UTF-8); replaced if it exists.
-        rows: phase, epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds;
-            a missing value or ``None`` becomes an empty cell.
+        rows: phase, epoch, loss, accuracy, val_loss, val_calibrated_loss,
+            val_accuracy, learning_rate, seconds; a missing value or ``None`` becomes an empty cell.
 
     Raises:
         OSError: the file cannot be written.

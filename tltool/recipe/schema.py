@@ -66,6 +66,9 @@ class EvaluateSection(Section):
     coverage: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.95
     """Fraction of in-distribution images that the OOD detector accepts; it sets the OOD threshold.
     null leaves the detector out."""
+    coverage_confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """With this confidence, such as 0.9, the OOD detector accepts at least coverage of all
+    in-distribution images (tolerance limit); null: it accepts coverage of them on average."""
     min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Minimum accuracy; below it the run fails (exit code 4) and exports nothing."""
     asserts: Annotated[tuple[str, ...], Field(min_length=0, max_length=64)] = ()

@@ -67,11 +67,16 @@ class FinetunePhaseSection(Section):
     trains all unfrozen stages from the first epoch."""
 
 
+Monitor = Literal["val_calibrated_loss", "val_loss", "val_accuracy"]
+"""A validation metric that selects the best weights."""
+
+
 class EarlyStoppingSection(Section):
     """Early stopping. The best weights of all phases are restored at the end."""
 
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """The validation metric that decides which weights are best."""
+    monitor: Monitor = "val_calibrated_loss"
+    """The validation metric that decides which weights are best. val_calibrated_loss is the
+    log-loss after temperature scaling; without evaluate.calibrate it is val_loss."""
     patience: Annotated[int, Field(ge=1)] = 3
     """Epochs without improvement after which a phase ends. With unfreeze_every the count is reset
     when a stage is unfrozen, and the phase does not end before the last one is."""

@@ -13,6 +13,7 @@ from tltool.serving.served_model import ServedModel
 
 UNKNOWN = "unknown"
 _NAMED_OUTPUTS = {"class_name", "class_id", "confidence", "probabilities", "ok"}
+_TAIL = 0.025  # of each side of a 95 % interval
 _CERTAINTY = (
     (0.99, "almost certain"),
     (0.9, "very likely"),
@@ -21,9 +22,24 @@ _CERTAINTY = (
 )
 
 
-def certainty(confidence: float) -> str:
-    """Return a probability in words."""
-    return next((words for least, words in _CERTAINTY if confidence >= least), "unsure")
+def certainty(confidence: float, images: int | None) -> str | None:
+    """Return a probability in words that so many validation images support.
+
+    If all of n independent images are classified correctly, the accuracy is above 0.025^(1/n) with
+    97.5 % confidence (Clopper and Pearson 1934): 0.93 for 49 images, so that no prediction of a
+    model with 49 validation images is almost certain.
+
+    Args:
+        confidence: probability of the predicted class.
+        images: independent validation images of the model; None if their number is unknown.
+
+    Returns:
+        None if the number is unknown: then there is no evidence for any of the words.
+    """
+    if images is None:
+        return None
+    supported = min(confidence, _TAIL ** (1 / images))
+    return next((words for least, words in _CERTAINTY if supported >= least), "unsure")
 
 
 def classify_results(
@@ -71,6 +87,6 @@ def _top_classes(model: ServedModel, probabilities: np.ndarray, top: int) -> dic
         "class_name": first,
         "class_id": int(order[0]),
         "confidence": confidence,
-        "certainty": certainty(confidence),
+        "certainty": certainty(confidence, model.validation_images),
         "top": [{"class_name": name, "probability": share} for name, share in ranked],
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tltool.artifact import read_calibration
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, GateError
 from tltool.export.exported_model import SAVED_MODEL_FILE
@@ -19,6 +20,7 @@ from tltool.export.saved_model import (
     CLASS_NAMES_ASSET,
     DECODE_ASSET,
 )
+from tltool.runs.layout import CALIBRATION_FILE
 from tltool.serving.api_errors import ApiError
 from tltool.serving.requests import Arrays
 from tltool.serving.signatures import Signature, read_signatures
@@ -38,6 +40,7 @@ class ServedModel:
         class_names: in the order of the probabilities; empty if the model has none.
         decode: how image bytes become its input; None if the model does not contain it.
         checks: which checks the version has passed, in words.
+        validation_images: independent images on which it was validated; None if unknown.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ServedModel:
     class_names: tuple[str, ...]
     decode: DecodeSpec | None
     checks: str
+    validation_images: int | None
     # the functions hold their variables by weak references only
     _loaded: Any
 
@@ -108,10 +112,22 @@ def load_version(name: str, version: int, folder: Path) -> ServedModel:
             hint="export it again, or restore the folder from a copy",
         ) from error
     names, decode = _class_names(folder), _decode_spec(folder)
-    model = ServedModel(name, version, signatures, names, decode, "", _loaded=loaded)
+    model = ServedModel(
+        name, version, signatures, names, decode, "", _validation_images(folder), loaded
+    )
     golden = _verify_golden_set(model, folder)
     checks = ", ".join([*(["files verified"] if sealed else []), *golden]) or "loaded"
     return replace(model, checks=checks)
+
+
+def _validation_images(folder: Path) -> int | None:
+    """Return the number of independent validation images; None without calibration scores."""
+    try:
+        calibration = read_calibration(folder / "assets" / CALIBRATION_FILE)
+    except DataError:
+        return None
+    images = len(calibration.conformity)
+    return len(np.unique(calibration.groups)) or images or None
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import keras
 import numpy as np
 
-Monitor = Literal["val_loss", "val_accuracy"]
+from tltool.recipe.train_section import Monitor
 
 
 @dataclass

@@ -46,10 +46,12 @@ def fit_probe(
     folds: int,
     weights: np.ndarray | None,
     seed: int,
+    groups: np.ndarray | None = None,
 ) -> Probe:
     """Fit the probe on pooled features [N, D] and class numbers [N].
 
-    ``weights`` [N] are sample weights, in the fit and in the choice of C.
+    ``weights`` [N] are sample weights, in the fit and in the choice of C. Images of one of
+    ``groups``, int [N], are in one fold of the cross-validation; None if all are independent.
 
     Features are standardised with a variance floor (``standardization.floored``), in
     cross-validation by the training rows of each fold; L-BFGS runs to convergence (scikit-learn).
@@ -65,6 +67,7 @@ def fit_probe(
         folds=folds,
         weights=weights,
         seed=seed,
+        groups=np.arange(len(labels)) if groups is None else groups,
     )
     strength = _one_standard_error_rule(scores)
     fitted = fit_standardization(pooled)
@@ -103,22 +106,21 @@ def _cross_validate(
     folds: int,
     weights: np.ndarray | None,
     seed: int,
+    groups: np.ndarray,
 ) -> dict[float, _Score]:
-    """Return the score of every C over stratified folds."""
-    from sklearn.model_selection import StratifiedKFold
-
+    """Return the score of every C over stratified folds that keep groups together."""
     rows = np.random.default_rng(seed).permutation(len(labels))[:_ROWS_FOR_SELECTION]
     features, targets = pooled[rows], labels[rows]
     counted = np.ones(len(rows)) if weights is None else weights[rows]
-    smallest = int(np.bincount(targets, minlength=classes).min())
-    if smallest < 2:
+    members = np.unique(groups[rows], return_inverse=True)[1]
+    splits = _stratified_folds(targets, members, classes=classes, folds=folds, seed=seed)
+    if not splits:
         # too few images for cross-validation: the middle C, without scores
         return {c_values[len(c_values) // 2]: _Score(0.0, 0.0, 0.0)}
-    splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
     parts = [
-        (train, validation, fit_standardization(features[train]))
-        for train, validation in splitter.split(features, targets)
+        (train, validation, fit_standardization(features[train])) for train, validation in splits
     ]
+    order = np.concatenate([validation for _, validation, _ in parts])
     scores = {}
     for strength in sorted(c_values):
         losses, hits = [], []
@@ -137,13 +139,47 @@ def _cross_validate(
         every = np.concatenate(losses)
         scores[strength] = _Score(
             loss=float(every.mean()),
-            error=float(every.std() / np.sqrt(len(every))),
+            error=_standard_error(every, members[order]),
             accuracy=float(np.concatenate(hits).mean()),
         )
         least = min(scores.values(), key=lambda score: score.loss)
         if scores[strength].loss > least.loss + least.error:
             break  # weaker regularisation overfits more and is slowest to solve
     return scores
+
+
+def _stratified_folds(
+    labels: np.ndarray, groups: np.ndarray, *, classes: int, folds: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return training and validation rows of each fold; none with too few images of a class.
+
+    Args:
+        labels: class numbers [N].
+        groups: group numbers [N]; images of one group are in one fold.
+        classes: number of classes.
+        folds: at most.
+        seed: of the folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    distinct = np.unique(np.stack([labels, groups]), axis=1)
+    smallest = int(np.bincount(distinct[0], minlength=classes).min())
+    if smallest < 2:
+        return []
+    single = groups.max() + 1 == len(groups)
+    kind = StratifiedKFold if single else StratifiedGroupKFold
+    splitter = kind(min(folds, smallest), shuffle=True, random_state=seed)
+    return [
+        (train, validation)
+        for train, validation in splitter.split(labels, labels, None if single else groups)
+        if len(validation) and len(np.unique(labels[train])) > 1
+    ]
+
+
+def _standard_error(losses: np.ndarray, groups: np.ndarray) -> float:
+    """Return the standard error of the mean of ``losses`` [N], which are independent by group."""
+    sums = np.bincount(groups, weights=losses - losses.mean())
+    return float(np.sqrt((sums**2).sum()) / len(losses))
 
 
 def solve_softmax(

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.training.precision import Precision
+from tltool.training.temperature import calibrated_log_loss
 
 ToPooled = Callable[[np.ndarray | tf.Tensor], np.ndarray]
 
@@ -48,9 +49,17 @@ class Pooling:
 
 
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return val_loss (nats) and val_accuracy of logits [N, C] for class numbers [N]."""
+    """Return val_loss, val_calibrated_loss (nats) and val_accuracy of logits [N, C].
+
+    ``val_calibrated_loss`` is the log-loss after temperature scaling; ``labels`` are class numbers
+    [N].
+    """
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     losses = log_sum - shifted[np.arange(len(labels)), labels]
     hits = logits.argmax(axis=1) == labels
-    return {"val_loss": float(losses.mean()), "val_accuracy": float(hits.mean())}
+    return {
+        "val_loss": float(losses.mean()),
+        "val_calibrated_loss": calibrated_log_loss(logits, labels),
+        "val_accuracy": float(hits.mean()),
+    }

@@ -114,6 +114,7 @@ def _columns(options: PredictOptions, class_names: tuple[str, ...], *, ood: bool
     defaults = (
         ("top", top, 1),
         ("prediction_set", options.prediction_set, None),
+        ("per_class", options.per_class, False),
         ("tta", options.tta, "none"),
     )
     changed = [f"{name}={value}" for name, value, default in defaults if value != default]

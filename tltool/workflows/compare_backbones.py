@@ -128,8 +128,9 @@ def compare_backbones(
     catalog = read_labelled_images(
         data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
-    folds, random_weights = _folds(catalog, seed, observer), weights == "random"
-    probes = _Probes(catalog, folds, image_size, random_weights, seed, offline, observer)
+    groups = group_numbers(catalog, find_duplicates(catalog, observer))
+    folds, random_weights = _folds(catalog, groups, seed), weights == "random"
+    probes = _Probes(catalog, groups, folds, image_size, random_weights, seed, offline, observer)
     entries, skipped, reasons = [], {}, []
     for backbone in candidates:
         try:
@@ -146,7 +147,7 @@ def compare_backbones(
     return Leaderboard(len(catalog), len(catalog.class_names), _ranked(entries), skipped)
 
 
-def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
+def _folds(catalog: Catalog, groups: np.ndarray, seed: int) -> np.ndarray:
     """Return the fold of every image, int64 [N]; duplicates and groups share one.
 
     Raises:
@@ -155,7 +156,6 @@ def _folds(catalog: Catalog, seed: int, observer: Observer) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = catalog.labels()
-    groups = group_numbers(catalog, find_duplicates(catalog, observer))
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
@@ -174,6 +174,7 @@ class _Probes:
     """Settings shared by the probes of all backbones."""
 
     catalog: Catalog
+    groups: np.ndarray
     folds: np.ndarray
     image_size: int | None
     random_weights: bool
@@ -211,6 +212,7 @@ class _Probes:
                 folds=settings.folds,
                 weights=None,
                 seed=self.seed,
+                groups=self.groups[train],
             )
             predicted = probe.logits(features[validation]).argmax(axis=1)
             correct[validation] = predicted == labels[validation]

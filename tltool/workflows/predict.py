@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tltool.evaluation.calibration.conformal_quantile import images_needed
 from tltool.evaluation.calibration.prediction_sets import (
-    conformal_quantile,
     prediction_sets,
     uniform_draw_of_bytes,
 )
@@ -48,6 +48,7 @@ def predict(
     *,
     top: int = 1,
     prediction_set: float | None = None,
+    per_class: bool = False,
     tta: Tta = "none",
     pixels: str | None = None,
     offline: bool = False,
@@ -63,6 +64,7 @@ def predict(
         images: image files, folders, or other sources of images.
         top: how many of the most probable classes to return per image.
         prediction_set: coverage of the prediction sets, such as 0.9; None for no sets.
+        per_class: whether this coverage holds for each class, and not only on average.
         tta: test-time augmentation: average the probabilities over flips or crops of each image.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
@@ -77,6 +79,7 @@ def predict(
         images,
         top=top,
         prediction_set=prediction_set,
+        per_class=per_class,
         tta=tta,
         pixels=pixels,
         offline=offline,
@@ -114,14 +117,13 @@ def stream_predictions(
     remaining = [image for path, image in paths if path not in skip]
     observer.on_phase("model", str(options.model))
     model = load_model(options.model)
-    coverage = options.prediction_set
-    threshold = conformal_quantile(model.calibration_scores(), coverage) if coverage else None
+    thresholds = _set_thresholds(model, options, observer)
     return PredictionStream(
         class_names=model.class_names,
         has_ood_detector=model.has_ood_detector,
         count=len(remaining),
         skipped=len(paths) - len(remaining),
-        predictions=_stream(model, remaining, options, threshold, observer),
+        predictions=_stream(model, remaining, options, thresholds, observer),
     )
 
 
@@ -129,13 +131,13 @@ def _stream(
     model: LoadedModel,
     images: Sequence[InputImage],
     options: PredictOptions,
-    threshold: float | None,
+    thresholds: np.ndarray | None,
     observer: Observer,
 ) -> Iterator[Prediction]:
     observer.on_phase("predict", f"{len(images):,} image{'s' if len(images) != 1 else ''}")
     for start in range(0, len(images), model.batch_size):
         batch = images[start : start + model.batch_size]
-        yield from _predict_batch(model, batch, options, threshold)
+        yield from _predict_batch(model, batch, options, thresholds)
         observer.on_progress(start + len(batch), len(images))
 
 
@@ -143,12 +145,12 @@ def _predict_batch(
     model: LoadedModel,
     images: Sequence[InputImage],
     options: PredictOptions,
-    threshold: float | None,
+    thresholds: np.ndarray | None,
 ) -> Iterator[Prediction]:
     contents = [image.content() for image in images]
     readable = [content for content in contents if isinstance(content, bytes)]
     predictions = model.predict(readable, tta=options.tta)
-    sets = _prediction_sets(predictions, readable, threshold)
+    sets = _prediction_sets(predictions, readable, thresholds)
     rows = iter(range(len(readable)))
     for image, content in zip(images, contents, strict=True):
         error = content if isinstance(content, str) else None
@@ -170,13 +172,31 @@ def _predict_batch(
         )
 
 
-def _prediction_sets(
-    predictions: Predictions, contents: Sequence[bytes], threshold: float | None
+def _set_thresholds(
+    model: LoadedModel, options: PredictOptions, observer: Observer
 ) -> np.ndarray | None:
-    if threshold is None:
+    """Return the threshold of each class for prediction sets; None without them."""
+    level = options.prediction_set
+    if level is None:
+        return None
+    thresholds = model.set_thresholds(level, per_class=options.per_class)
+    if thresholds.too_few:
+        observer.on_message(
+            f"{', '.join(thresholds.too_few)}: fewer than the {images_needed(level)} independent "
+            f"validation images that a coverage of {level:g} per class needs; every prediction set "
+            "contains them",
+            level="warning",
+        )
+    return thresholds.values
+
+
+def _prediction_sets(
+    predictions: Predictions, contents: Sequence[bytes], thresholds: np.ndarray | None
+) -> np.ndarray | None:
+    if thresholds is None:
         return None
     draws = np.array([uniform_draw_of_bytes(content) for content in contents])
-    return prediction_sets(predictions.probabilities, draws, threshold)
+    return prediction_sets(predictions.probabilities, draws, thresholds)
 
 
 def _ood_fields(predictions: Predictions, row: int) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def rank_augmentations(
             hint="add images, or increase data.validation_fraction",
         )
     observer.on_phase("features", f"{len(train)} training images, original")
-    probe = _probe(extractor.features(train), train, recipe)
+    probe = _probe(extractor.features(train), train, data.groups("train"), recipe)
     text = looks_like_text(train.items)
     section, _ = resolve_augmentation(recipe.augment, len(train), looks_like_text=text)
     test = _ProbeTest(extractor, probe, validation, recipe.seed, observer)
@@ -218,7 +218,7 @@ def _weights(recipe: Recipe, *, offline: bool, observer: Observer) -> Path | Non
     return obtain(recipe.model.backbone, offline=offline, observer=observer).path
 
 
-def _probe(features: np.ndarray, train: ImageSource, recipe: Recipe) -> Probe:
+def _probe(features: np.ndarray, train: ImageSource, groups: np.ndarray, recipe: Recipe) -> Probe:
     settings = recipe.train.probe
     return fit_probe(
         features,
@@ -228,6 +228,7 @@ def _probe(features: np.ndarray, train: ImageSource, recipe: Recipe) -> Probe:
         folds=settings.folds,
         weights=None,
         seed=recipe.seed,
+        groups=groups,
     )
 
 

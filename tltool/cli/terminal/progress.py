@@ -25,6 +25,7 @@ _EPOCH_COLUMNS = (
     ("loss", "loss", ".4f", 10),
     ("accuracy", "accuracy", ".3f", 10),
     ("val loss", "val_loss", ".4f", 10),
+    ("calibrated", "val_calibrated_loss", ".4f", 12),
     ("val accuracy", "val_accuracy", ".3f", 14),
     ("images/s", "images_per_second", ",.0f", 10),
 )

@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.classification import expected_calibration_error
+from tltool.evaluation.calibration.group_folds import group_folds
+from tltool.evaluation.metrics.classification import (
+    calibration_error_by_chance,
+    count_clipped,
+    expected_calibration_error,
+    log_loss,
+)
+from tltool.training.temperature import BOUNDS, fit_temperature, log_softmax
 
-_FOLDS = 5
-_BOUNDS = (0.05, 20.0)  # of the search
+_FOLDS = 10
 _NEAR = 1.001  # a temperature this close to a bound, as a factor, is at it
+_REPLICATES = 200  # of the bootstrap of the calibration error
+_Z = 1.645  # one-sided 95 %
 
 
 @dataclass(frozen=True)
@@ -20,11 +28,14 @@ class Temperature:
     """The temperature fitted on the validation set, and the metrics that decide on its use.
 
     Attributes:
-        fitted: the temperature that minimises the log-loss of all images, used or not.
-        log_loss_before: nats per image, at temperature 1.
+        fitted: the posterior mode over all images, used or not.
+        log_loss_before: nats per image, at temperature 1, as ``classification.log_loss``.
         log_loss_after: the same, cross-fitted: each image at the temperature of the other folds.
         ece_before: expected calibration error at temperature 1, 0…1.
         ece_after: the same, cross-fitted.
+        ece_rises: whether ``ece_after`` is above ``ece_before`` by more than chance explains.
+        clipped_before: images whose log-loss is clipped at temperature 1.
+        clipped_after: the same, cross-fitted.
     """
 
     fitted: float
@@ -32,6 +43,9 @@ class Temperature:
     log_loss_after: float
     ece_before: float
     ece_after: float
+    ece_rises: bool = False
+    clipped_before: int = 0
+    clipped_after: int = 0
 
     @property
     def value(self) -> float:
@@ -49,14 +63,14 @@ class Temperature:
         named = f"T = {self.fitted:.3g}"
         if self.fitted == 1.0:
             return None
-        if min(self.fitted / _BOUNDS[0], _BOUNDS[1] / self.fitted) < _NEAR:
+        if min(self.fitted / BOUNDS[0], BOUNDS[1] / self.fitted) < _NEAR:
             return f"{named} is at the bound of the search"
         if self.log_loss_after >= self.log_loss_before:
             return (
                 f"{named} would increase the cross-validated log-loss from "
                 f"{self.log_loss_before:.4g} to {self.log_loss_after:.4g}"
             )
-        if self.ece_after > self.ece_before:
+        if self.ece_rises:
             return (
                 f"{named} would increase the cross-validated calibration error from "
                 f"{self.ece_before:.3f} to {self.ece_after:.3f}"
@@ -74,67 +88,71 @@ class Temperature:
             "log_loss_after_cross_fitted": self.log_loss_after,
             "ece_before": self.ece_before,
             "ece_after_cross_fitted": self.ece_after,
+            "log_loss_clipped_before": self.clipped_before,
+            "log_loss_clipped_after_cross_fitted": self.clipped_after,
         }
 
 
-def choose_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Temperature:
+def choose_temperature(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    groups: NDArray[np.int64] | None = None,
+) -> Temperature:
     """Fit a temperature (Guo et al. 2017, arXiv:1706.04599) and decide whether it is used.
 
-    With few images the fitted temperature may not generalise. It is cross-validated in five folds,
-    each scored at the temperature of the other four: if that increases log-loss or calibration
-    error, temperature scaling is skipped. So it is at a bound of the search, where the logits are
-    wrong and not just too large.
+    It is cross-validated in ten folds, each scored at the temperature of the other nine.
+    Temperature scaling is skipped if that does not lower the log-loss, or if it raises the
+    calibration error beyond chance: above 1.645 bootstrap standard errors of the difference, and
+    above the error of a calibrated model. It is also skipped at a bound of the search, where the
+    logits are wrong and not just too large.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.
         labels: class numbers, int [N].
+        groups: int [N]; images of one group are in one fold and are resampled together. None if
+            all images are independent.
     """
+    groups = np.arange(len(labels)) if groups is None else groups
     fitted = fit_temperature(logits, labels)
-    order = np.random.default_rng(0).permutation(len(labels))
-    cross_fitted = np.zeros(logits.shape)
-    for fold in np.array_split(order, min(_FOLDS, len(labels))):
-        others = np.setdiff1d(order, fold)
-        value = fit_temperature(logits[others], labels[others]) if len(others) else 1.0
-        cross_fitted[fold] = _log_softmax(logits[fold], value)
-    both = (_log_softmax(logits, 1.0), cross_fitted)
-    losses = (_loss(log_probabilities, labels) for log_probabilities in both)
-    errors = (
-        expected_calibration_error(np.exp(log_probabilities), labels) for log_probabilities in both
+    folds = group_folds(groups, _FOLDS)
+    log_after = np.zeros(logits.shape)
+    for fold in np.unique(folds):
+        inside, others = folds == fold, folds != fold
+        value = fit_temperature(logits[others], labels[others]) if others.any() else 1.0
+        log_after[inside] = log_softmax(logits[inside], value)
+    before, after = np.exp(log_softmax(logits, 1.0)), np.exp(log_after)
+    return Temperature(
+        fitted,
+        log_loss_before=log_loss(before, labels),
+        log_loss_after=log_loss(after, labels),
+        ece_before=expected_calibration_error(before, labels),
+        ece_after=expected_calibration_error(after, labels),
+        ece_rises=_ece_rises(before, after, labels, groups),
+        clipped_before=count_clipped(before, labels),
+        clipped_after=count_clipped(after, labels),
     )
-    return Temperature(fitted, *losses, *errors)
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the temperature that minimises the log-loss of ``softmax(logits / T)``.
-
-    It is 1.0 if no other is better. The targets are those of Platt (1999), 1 - 1/(N + 2) for the
-    true class: if all predictions are correct, one-hot labels would drive the temperature to 0.
-
-    Args:
-        logits: float [N, C] of images that the model was not trained on.
-        labels: class numbers, int [N].
-    """
-    from scipy.optimize import minimize_scalar
-
-    smoothing = 1 / (len(labels) + 2)
-    targets = np.full(logits.shape, smoothing / max(1, logits.shape[1] - 1))
-    targets[np.arange(len(labels)), labels] = 1 - smoothing
-
-    def loss(log_temperature: float) -> float:
-        return -float((targets * _log_softmax(logits, np.exp(log_temperature))).sum(axis=1).mean())
-
-    result = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded")
-    return float(np.exp(result.x)) if result.fun < loss(0.0) - 1e-9 else 1.0
-
-
-def _loss(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Return the mean negative log-likelihood of the labels, in nats."""
-    return -float(log_probabilities[np.arange(len(labels)), labels].mean())
-
-
-def _log_softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """Return the logarithm of ``softmax(logits / temperature)``, [N, C]."""
-    scaled = logits.astype(np.float64) / temperature
-    shifted = scaled - scaled.max(axis=1, keepdims=True)
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
+def _ece_rises(
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+) -> bool:
+    """Whether the calibration error rises from ``before`` to ``after`` [N, C] beyond chance."""
+    reached = expected_calibration_error(after, labels)
+    rise = reached - expected_calibration_error(before, labels)
+    if rise <= 0 or reached <= calibration_error_by_chance(after):
+        return False
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    random, rises = np.random.default_rng(0), []
+    for _ in range(_REPLICATES):
+        drawn = np.concatenate(
+            [members[i] for i in random.integers(len(members), size=len(members))]
+        )
+        errors = [
+            expected_calibration_error(rows[drawn], labels[drawn]) for rows in (after, before)
+        ]
+        rises.append(errors[0] - errors[1])
+    return bool(rise > _Z * np.std(rises))

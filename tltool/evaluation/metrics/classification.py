@@ -17,6 +17,7 @@ from tltool.evaluation.metrics.confidence_intervals import (
 )
 from tltool.evaluation.metrics.confusion_matrix import confusion_matrix, confusion_matrix_metrics
 from tltool.evaluation.metrics.roc_auc import ranking_metrics
+from tltool.training.temperature import LOSS_LIMIT
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -51,8 +52,9 @@ def compute_metrics(
         ``n``; ``accuracy``, ``balanced_accuracy`` and each ``top_k`` entry (only k < C) as
         ``{value, low, high}``; ``log_loss`` in nats, ``brier`` (0 … 2), ``ece``, ``roc_auc`` and
         ``average_precision``, each with ``…_interval`` (None where it does not vary between
-        images); ``ece_by_chance``; ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their
-        intervals where ``uncalibrated`` is given; ``macro``, ``weighted``, ``per_class``,
+        images); ``log_loss_clipped``, a number of images; ``ece_by_chance``;
+        ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their intervals where
+        ``uncalibrated`` is given; ``macro``, ``weighted``, ``per_class``,
         ``absent_classes``, ``not_above_chance``, ``needs_more_images``; ``confusion_matrix``
         [C][C], rows are the true classes; ``reliability`` and ``reliability_uncalibrated``, the
         bins of ``ece``, each ``{confidence, accuracy, n}``.
@@ -73,6 +75,7 @@ def compute_metrics(
         "accuracy": rate_with_interval(int(np.trace(matrix)), len(labels)),
         "top_k": _top_k(probabilities, labels),
         **_probability_metrics(probabilities, labels),
+        "log_loss_clipped": count_clipped(probabilities, labels),
         "ece_by_chance": calibration_error_by_chance(probabilities),
         **_uncalibrated_metrics(uncalibrated, labels),
         "reliability": reliability_bins(probabilities, labels),
@@ -90,6 +93,12 @@ def log_loss(probabilities: Floats, labels: Integers) -> float:
     prediction that is wrong with probability 1 costs 15.9, not infinity.
     """
     return float(log_losses(probabilities.astype(np.float64), labels).mean())
+
+
+def count_clipped(probabilities: Floats, labels: Integers) -> int:
+    """Return the number of images whose log-loss is clipped: the true class has almost no share."""
+    losses = log_losses(probabilities.astype(np.float64), labels)
+    return int((losses >= LOSS_LIMIT).sum())
 
 
 def brier_scores(probabilities: Floats, labels: Integers) -> Floats:

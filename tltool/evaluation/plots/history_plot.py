@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, WARM, figure_style
+from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, THIRD, WARM, figure_style
 
 
 def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | None = None) -> None:
@@ -18,7 +18,7 @@ def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | N
     Args:
         path: the PNG file; replaced if it exists.
         rows: the rows of ``history.csv`` in order (phase, epoch, loss, accuracy, val_loss,
-            val_accuracy); a value may be missing or ``None``.
+            val_calibrated_loss, val_accuracy); a value may be missing or ``None``.
         best: index of the best epoch's row; by default the one of lowest ``val_loss``.
 
     Raises:
@@ -50,7 +50,11 @@ def _lowest(rows: Sequence[Mapping[str, Any]], key: str) -> int | None:
 def _draw_curves(axes: Any, rows: Sequence[Mapping[str, Any]], key: str) -> None:
     steps = np.arange(len(rows))
     small = {"marker": "o", "markersize": 3.5 if len(rows) <= 40 else 0, "linewidth": 1.6}
-    for name, column, colour in (("training", key, WARM), ("validation", f"val_{key}", ACCENT)):
+    for name, column, colour in (
+        ("training", key, WARM),
+        ("validation", f"val_{key}", ACCENT),
+        ("validation, calibrated", f"val_calibrated_{key}", THIRD),
+    ):
         values = _series(rows, column)
         known = np.isfinite(values)
         if known.any():
@@ -65,7 +69,9 @@ def _draw_curves(axes: Any, rows: Sequence[Mapping[str, Any]], key: str) -> None
 def _mark_best(
     axes: Any, rows: Sequence[Mapping[str, Any]], mark: int | None, key: str, *, name: str
 ) -> None:
-    value = np.nan if mark is None else _series(rows, f"val_{key}")[mark]
+    columns = (f"val_calibrated_{key}", f"val_{key}")
+    known = [_series(rows, column)[mark] for column in columns if mark is not None]
+    value = next((each for each in known if np.isfinite(each)), np.nan)
     if np.isfinite(value):
         ring = {
             "marker": "o",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 ACCENT, MUTED, GRID, WARM = "#1f5fa8", "#6b7280", "#e5e7eb", "#c2570c"
+THIRD = "#3f7d58"
 # Matplotlib ships DejaVu only; the first of these that is installed draws what DejaVu cannot.
 WIDE_FONTS = (
     "Noto Sans CJK SC",

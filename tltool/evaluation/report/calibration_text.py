@@ -8,6 +8,7 @@ from typing import Any
 
 from tltool.evaluation.metrics.classification import CALIBRATION_BINS
 from tltool.evaluation.report.advice import percent
+from tltool.training.temperature import LOSS_LIMIT
 
 _ENOUGH_PER_BIN = 10  # images; with fewer the accuracy of a bin is mostly noise
 
@@ -81,6 +82,12 @@ def _calibration_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     elif _is_validation(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
         yield "The temperature was fitted on these images, so the last column is optimistic."
+    clipped = metrics.get("log_loss_clipped", 0)
+    if clipped:
+        yield (
+            f"The log-loss of {clipped:,} image{'' if clipped == 1 else 's'} is clipped at "
+            f"{LOSS_LIMIT:.1f} nats: there the true class has almost no probability."
+        )
     if "tta" in metrics:
         yield (
             "The temperature was fitted without test-time augmentation. The uncalibrated column is "
@@ -105,6 +112,19 @@ def _selective_sentences(selective: Mapping[str, Any], *, validation: bool) -> I
         f"below the OOD threshold (95 % interval {percent(coverage['low'])} to "
         f"{percent(coverage['high'])}){selected}."
     )
+    accepted = selective.get("coverage_range")
+    if accepted:
+        grouped = selective["ood_threshold_effective_images"] < selective["ood_threshold_images"]
+        independent = (
+            f", as many as {selective['ood_threshold_effective_images']:,.0f} independent ones,"
+            if grouped
+            else ""
+        )
+        yield (
+            f"From the {selective['ood_threshold_images']:,} images{independent} on which it was "
+            f"set follows that it accepts between {percent(accepted[0])} and "
+            f"{percent(accepted[1])} of new images like them (95 % interval)."
+        )
     if validation:
         yield "The OOD threshold was set on these images; on new images the share varies."
     ood = selective.get("ood")

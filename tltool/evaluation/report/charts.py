@@ -92,11 +92,15 @@ def _curve(history: Sequence[Row], best: int | None, key: str) -> Chart:
     dots = len(history) <= _DOTS_UP_TO
     lines = [
         Line(name, style, list(_points(history, column, name)), dots)
-        for name, style, column in (("training", "s2", key), ("validation", "s1", f"val_{key}"))
+        for name, style, column in (
+            ("training", "s2", key),
+            ("validation", "s1", f"val_{key}"),
+            ("calibrated", "s3", f"val_calibrated_{key}"),
+        )
     ]
     rings = []
     description = f"training and validation {key} over {len(history)} epochs"
-    value = None if best is None else _value(history[best], f"val_{key}")
+    value = None if best is None else _best_value(history[best], key)
     if best is not None and value is not None:
         row = history[best]
         rings = [(float(best), value, f"best epoch: {value:.4f}")]
@@ -111,6 +115,11 @@ def _curve(history: Sequence[Row], best: int | None, key: str) -> Chart:
         dividers=_phases(history),
         percent=key == "accuracy",
     )
+
+
+def _best_value(row: Row, key: str) -> float | None:
+    calibrated = _value(row, f"val_calibrated_{key}")
+    return _value(row, f"val_{key}") if calibrated is None else calibrated
 
 
 def _points(history: Sequence[Row], column: str, name: str) -> Iterator[tuple[float, float, str]]:

@@ -108,7 +108,7 @@ function show(item, result, file) {
   const words = document.createElement("small");
   const known = result.is_known !== false;
   words.textContent = known
-    ? ` ${result.certainty}, ${percent(result.confidence)}`
+    ? ` ${[result.certainty, percent(result.confidence)].filter(Boolean).join(", ")}`
     : ` nearest: ${result.class_name}`;
   item.classList.toggle("unknown", !known);
   item.querySelector(".answer").replaceChildren(known ? result.class_name : "Unknown", words);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tltool.artifact import Artifact, Calibration
+from tltool.artifact import Artifact
 from tltool.data.catalog import Catalog
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
@@ -111,7 +111,7 @@ def export_contents(
         assets={
             GOLDEN_ASSET: golden.to_bytes(),
             RECIPE_ASSET: shared,
-            CALIBRATION_FILE: Calibration(conformity=calibration.conformity).to_bytes(),
+            CALIBRATION_FILE: replace(calibration, detector=None).to_bytes(),
         },
     )
 

@@ -11,9 +11,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import is_artifact, load_artifact
+from tltool.artifact import Calibration, is_artifact, load_artifact
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, UsageError
+from tltool.evaluation.calibration.prediction_sets import (
+    ClassThresholds,
+    class_thresholds,
+    set_threshold,
+)
 from tltool.export.exported_model import (
     SAVED_MODEL_FILE,
     ExportedModel,
@@ -40,8 +45,7 @@ class LoadedModel:
         batch_size: images per call.
         has_ood_detector: whether the predictions contain OOD scores.
         decode: how bytes become images.
-        conformity: conformity scores of the validation images, for prediction sets; empty in old
-            models.
+        calibration: from the validation images; empty in old models.
         predict_bytes: maps N > 0 encoded images to predictions.
         predict_images: maps decoded images float32 [N, H, W, 3] to probabilities float32 [N, C].
         temperature: divides the logits before the softmax.
@@ -52,7 +56,7 @@ class LoadedModel:
     batch_size: int
     has_ood_detector: bool
     decode: DecodeSpec
-    conformity: np.ndarray
+    calibration: Calibration
     predict_bytes: Callable[[Sequence[bytes]], Predictions]
     predict_images: Callable[[tf.Tensor], np.ndarray]
     temperature: float
@@ -76,18 +80,28 @@ class LoadedModel:
         averaged = np.where(predictions.ok[:, None], mean, uniform)
         return replace(predictions, probabilities=averaged, without_tta=predictions.probabilities)
 
-    def calibration_scores(self) -> np.ndarray:
-        """Return ``conformity``.
+    def set_thresholds(self, level: float, *, per_class: bool) -> ClassThresholds:
+        """Return the threshold of each class for prediction sets of coverage ``level``.
+
+        Args:
+            level: target coverage.
+            per_class: whether the coverage is of each class; otherwise all thresholds are equal.
 
         Raises:
-            UsageError: the model has no conformity scores.
+            UsageError: the model has no conformity scores, or too few.
         """
-        if not len(self.conformity):
+        known = self.calibration
+        if not len(known.conformity) or (per_class and not len(known.labels)):
+            what = " per class" if len(known.conformity) else ""
             raise UsageError(
-                f"'{self.path}' has no calibration scores, which prediction sets need",
+                f"'{self.path}' has no calibration scores{what}, which prediction sets need",
                 hint="train and export it again with this version of tltool",
             )
-        return self.conformity
+        groups = known.groups if len(known.groups) else None
+        if per_class:
+            return class_thresholds(known.conformity, known.labels, self.class_names, level, groups)
+        value = set_threshold(known.conformity, level, groups)
+        return ClassThresholds(np.full(len(self.class_names), value), ())
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -152,7 +166,7 @@ def _load_run(path: Path) -> LoadedModel:
         batch_size=description.batch_size,
         has_ood_detector=calibration.detector is not None,
         decode=description.decode,
-        conformity=calibration.conformity,
+        calibration=calibration,
         predict_bytes=predict_bytes,
         predict_images=classifier.probabilities,
         temperature=description.temperature,
@@ -175,7 +189,7 @@ def _load_export(path: Path) -> LoadedModel:
         batch_size=_EXPORT_BATCH,
         has_ood_detector=exported.has_ood_detector,
         decode=exported.decode,
-        conformity=exported.calibration.conformity,
+        calibration=exported.calibration,
         predict_bytes=partial(export_predictions, exported),
         predict_images=exported.predict_images,
         temperature=float(exported.metadata["temperature"]),

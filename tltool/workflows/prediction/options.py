@@ -25,6 +25,7 @@ class PredictOptions:
         images: image files, folders, or other sources of images.
         top: how many of the most probable classes to return per image.
         prediction_set: coverage of the prediction sets, such as 0.9; None for no sets.
+        per_class: whether this coverage holds for each class, and not only on average.
         tta: test-time augmentation: over which views of each image to average.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
@@ -37,6 +38,7 @@ class PredictOptions:
     images: Sequence[Path | str]
     top: int = 1
     prediction_set: float | None = None
+    per_class: bool = False
     tta: Tta = "none"
     pixels: str | None = None
     offline: bool = False
@@ -53,6 +55,10 @@ class PredictOptions:
         """
         if self.append and self.output is None:
             raise UsageError("--append needs an output file", hint="name it with --output")
+        if self.per_class and self.prediction_set is None:
+            raise UsageError(
+                "--per-class needs --prediction-set", hint="for example --prediction-set 0.9"
+            )
         if self.prediction_set and self.tta != "none":
             raise UsageError(
                 "--prediction-set cannot be combined with --tta: prediction sets are calibrated "

@@ -64,6 +64,8 @@ def _of_training(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
     why = f"unfreeze {train.finetune.unfreeze}, which trains no second stage"
     yield "train.finetune.stage_decay", alone, why
     yield "train.finetune.unfreeze_every", alone, why
+    evaluate = spec.recipe.evaluate
+    yield "evaluate.coverage_confidence", evaluate.coverage is None, "coverage null"
 
 
 def _other_notes(spec: RunSpec) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone, get_
 from tltool.models.regularization_spec import RegularizationSpec
 from tltool.recipe.model_section import DROPOUT, Norm
 from tltool.recipe.schema import Recipe
+from tltool.recipe.train_section import Monitor
 from tltool.workflows.resolve.augmentation import feature_spec
 
 
@@ -66,6 +67,14 @@ class RunSpec:
         """How many stages of the backbone the fine-tune phase trains."""
         names = [stage.name for stage in self.backbone.stages]
         return len(names) - names.index(self.first_trained_stage) if self.first_trained_stage else 0
+
+    @property
+    def monitor(self) -> Monitor:
+        """The validation metric that selects the best weights; calibrated only if the model is."""
+        chosen = self.recipe.train.early_stopping.monitor
+        if chosen == "val_calibrated_loss" and not self.recipe.evaluate.calibrate:
+            return "val_loss"
+        return chosen
 
     @property
     def trains_whole_backbone(self) -> bool:

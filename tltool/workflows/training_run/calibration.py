@@ -12,6 +12,9 @@ import numpy as np
 from tltool.artifact import Calibration
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.calibration.ood_threshold import (
+    OodThreshold,
+    describe_threshold,
+    images_for_confidence,
     threshold_between_scores,
     threshold_for_coverage,
 )
@@ -29,6 +32,7 @@ from tltool.training.ood import (
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.ood_scores import in_distribution_scores
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,24 @@ def calibrate(
     """Return temperature, scores for prediction sets, and the OOD detector."""
     validation = dataset.part("validation")
     logits, labels = outcome.validation_logits, validation.labels()
+    groups = dataset.groups("validation")
     figures: dict[str, Any] = {}
     temperature = 1.0
     if run.recipe.evaluate.calibrate:
-        fitted = choose_temperature(logits, labels)
+        fitted = choose_temperature(logits, labels, groups=groups)
         temperature, figures["calibration"] = fitted.value, fitted.to_json()
         _report_skipped(run, fitted)
     draws = np.array([uniform_draw(item.sha256) for item in validation.items])
-    conformity = np.sort(conformity_scores(softmax(logits, temperature), labels, draws))
+    scores = conformity_scores(softmax(logits, temperature), labels, draws)
+    order = np.argsort(scores, kind="stable")
     detector = None
     if run.recipe.evaluate.coverage is not None:
         detector = _fit_detector(run, outcome)
         figures["selective"] = None
     if detector is not None:
         detector, figures["selective"] = _set_threshold(run, network, dataset, outcome, detector)
-    return CalibrationResult(temperature, Calibration(detector, conformity), figures)
+    calibration = Calibration(detector, scores[order], labels[order], groups[order])
+    return CalibrationResult(temperature, calibration, figures)
 
 
 def _report_skipped(run: RunContext, fitted: Temperature) -> None:
@@ -101,32 +108,56 @@ def _set_threshold(
     detector: OutlierDetector,
 ) -> tuple[OutlierDetector, dict[str, Any]]:
     """Return the detector with its threshold, and how well it separates images of no class."""
-    coverage = run.recipe.evaluate.coverage
-    assert coverage is not None
-    validation = detector.scores(outcome.validation_pooled)
+    settings = run.recipe.evaluate
+    assert settings.coverage is not None
+    known = in_distribution_scores(dataset, outcome, detector)
+    how: dict[str, Any] = {
+        "coverage": settings.coverage,
+        "groups": known.groups,
+        "confidence": settings.coverage_confidence,
+    }
     if not dataset.ood_images:
-        threshold = threshold_for_coverage(validation, coverage)
-        return detector.with_threshold(threshold), {
-            "target_coverage": coverage,
-            "ood_threshold_set_on": "validation images",
-        }
+        threshold = threshold_for_coverage(known.scores, **how)
+        figures = _threshold_figures(run, threshold, known.images)
+        return detector.with_threshold(threshold.value), figures
     ood = _scores_of(run, network, detector, dataset.ood_images)
-    threshold = threshold_between_scores(validation, ood, coverage)
-    figures = ood_detection_metrics(
-        (validation / threshold).astype(np.float32), (ood / threshold).astype(np.float32)
+    threshold = threshold_between_scores(known.scores, ood, **how)
+    figures = _threshold_figures(run, threshold, f"{known.images}, and OOD images")
+    validation = detector.scores(outcome.validation_pooled)
+    figures["ood"] = ood_detection_metrics(
+        (validation / threshold.value).astype(np.float32),
+        (ood / threshold.value).astype(np.float32),
     )
-    area = figures["auroc"]
+    detected, area = figures["ood"]["detected"], figures["ood"]["auroc"]
     run.observer.on_message(
-        f"OOD threshold: {np.mean(validation <= threshold):.1%} of {len(validation)} validation "
-        f"images are accepted, {figures['detected']['value']:.1%} of {len(ood)} OOD images are "
+        f"{np.mean(validation <= threshold.value):.1%} of {len(validation)} validation "
+        f"images are accepted, {detected['value']:.1%} of {len(ood)} OOD images are "
         f"rejected; AUROC {area['value']:.3f} (95 % interval {area['low']:.3f} to "
         f"{area['high']:.3f})"
     )
-    set_on = {
-        "target_coverage": coverage,
-        "ood_threshold_set_on": "validation and OOD images",
+    return detector.with_threshold(threshold.value), figures
+
+
+def _threshold_figures(run: RunContext, threshold: OodThreshold, set_on: str) -> dict[str, Any]:
+    """Return what metrics.json says of the OOD threshold, and report it."""
+    settings = run.recipe.evaluate
+    assert settings.coverage is not None
+    run.observer.on_message(describe_threshold(threshold))
+    wanted = settings.coverage_confidence
+    if wanted is not None and threshold.confidence < wanted:
+        needed = images_for_confidence(settings.coverage, wanted)
+        run.observer.on_message(
+            f"evaluate.coverage_confidence {wanted:g} with a coverage of {settings.coverage:g} "
+            f"needs {needed} independent images; the OOD threshold is just above the largest "
+            f"score, and the confidence is {threshold.confidence:.2f}",
+            level="warning",
+        )
+    return {
+        "target_coverage": settings.coverage,
+        "coverage_confidence": wanted,
+        "ood_threshold_set_on": set_on,
+        **threshold.to_json(),
     }
-    return detector.with_threshold(threshold), {**set_on, "ood": figures}
 
 
 def _scores_of(

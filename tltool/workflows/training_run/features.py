@@ -59,6 +59,7 @@ def _training_images(run: RunContext, dataset: Dataset) -> TrainingImages:
     decode, batch_size = run.spec.decode, run.recipe.train.batch_size
     return TrainingImages(
         train=dataset.source("train", decode=decode, batch_size=batch_size),
+        train_groups=dataset.groups("train"),
         folds=dataset.train_folds(decode=decode, batch_size=batch_size),
         validation=dataset.source("validation", decode=decode, batch_size=batch_size),
         class_names=dataset.catalog.class_names,

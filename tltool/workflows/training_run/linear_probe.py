@@ -21,9 +21,21 @@ def vectors(pooled: np.ndarray) -> np.ndarray:
 
 
 def solve_probe(
-    run: RunContext, cache: FeatureCache, train: ImageSource, features: np.ndarray
+    run: RunContext,
+    cache: FeatureCache,
+    train: ImageSource,
+    features: np.ndarray,
+    groups: np.ndarray,
 ) -> Probe:
-    """Return the probe on ``features`` float32 [N, D] of the training images."""
+    """Return the probe on ``features`` float32 [N, D] of the training images.
+
+    Args:
+        run: the run.
+        cache: where a solved probe is kept.
+        train: training images.
+        features: their input of the head, float32 [N, D].
+        groups: their groups, int [N].
+    """
     recipe = run.recipe
     how: dict[str, Any] = {
         "classes": train.classes,
@@ -34,8 +46,8 @@ def solve_probe(
     weights = probe_image_weights(recipe, train)
     return cache.probe(
         train.digest(),
-        {**how, "imbalance": recipe.train.imbalance},
-        solve=lambda: fit_probe(features, train.labels, weights=weights, **how),
+        {**how, "imbalance": recipe.train.imbalance, "groups": groups.tolist()},
+        solve=lambda: fit_probe(features, train.labels, weights=weights, groups=groups, **how),
     )
 
 
@@ -96,9 +108,9 @@ def warn_if_below_probe(
         probe: of the probe for the same.
         labels: of these images, int [V].
     """
-    monitor = run.recipe.train.early_stopping.monitor
+    monitor = run.spec.monitor
     reached, before = (loss_and_accuracy(one, labels)[monitor] for one in (logits, probe))
-    if reached > before if monitor == "val_loss" else reached < before:
+    if reached > before if monitor != "val_accuracy" else reached < before:
         run.observer.on_message(
             f"the head '{head}' ended worse than the linear probe ({monitor} {reached:.4g} against "
             f"{before:.4g}): train it longer, or set model.head.kind to gap, which begins as the "

@@ -62,7 +62,7 @@ def load_state(run: RunContext, network: Network) -> TrainingState:
     known = {id(variable) for variable in head}
     early = [*head, *network.moving_statistics()]
     variables = [*early, *(v for v in tail if id(v) not in known)]
-    best = BestModel(variables, run.recipe.train.early_stopping.monitor)
+    best = BestModel(variables, run.spec.monitor)
     folder = StateFolder(run.layout.state)
     return TrainingState(folder, best, early=len(early), seconds=run.seconds)
 
@@ -232,7 +232,9 @@ def _probe_and_init(
     if not run.recipe.train.probe.enabled:
         return "start"
     train, validation = features.images.train, features.images.validation
-    state.probe = solve_probe(run, features.cache, train, vectors(pretrained.train))
+    state.probe = solve_probe(
+        run, features.cache, train, vectors(pretrained.train), features.images.train_groups
+    )
     logits = state.probe.logits(vectors(pretrained.validation))
     measures = log_probe(run, logits, validation.labels)
     state.history.append({"phase": "probe", "epoch": 0, **measures})

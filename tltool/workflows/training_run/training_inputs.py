@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from tltool.augment.spec import AugmentSpec
 from tltool.features.image_source import ImageSource
@@ -24,12 +26,14 @@ class TrainingImages:
 
     Attributes:
         train: training images.
+        train_groups: the group of each, int64 [N].
         folds: the same by fold, in the pieces of which features are cached; or one piece.
         validation: validation images.
         class_names: names of the classes.
     """
 
     train: ImageSource
+    train_groups: NDArray[np.int64]
     folds: Mapping[int, ImageSource]
     validation: ImageSource
     class_names: Sequence[str]
