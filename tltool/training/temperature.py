@@ -37,7 +37,8 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
 
     The likelihood is that of the labels, with each log-loss clipped at ``LOSS_LIMIT``; the prior of
     log T is normal with mean 0 and standard deviation 0.5, so that T is within 0.37 … 2.7 with
-    95 %. If all predictions are correct, the likelihood alone would drive T to 0. The result is 1.0 if no other is better.
+    95 %. If all predictions are correct, the likelihood alone would drive T to 0. The result is 1.0
+    if no other is better.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.
