@@ -70,8 +70,10 @@ class FinetunePhaseSection(Section):
 class EarlyStoppingSection(Section):
     """Early stopping. The best weights of all phases are restored at the end."""
 
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """The validation metric that decides which weights are best."""
+    monitor: Literal["auto", "val_loss", "val_balanced_loss", "val_accuracy"] = "auto"
+    """The validation metric that decides which weights are best. val_balanced_loss is the mean over
+    the classes of their log-loss. auto: val_balanced_loss with imbalance weights or
+    balanced_sampling, else val_loss."""
     patience: Annotated[int, Field(ge=1)] = 3
     """Epochs without improvement after which a phase ends. With unfreeze_every the count is reset
     when a stage is unfrozen, and the phase does not end before the last one is."""

@@ -10,7 +10,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-Monitor = Literal["val_loss", "val_accuracy"]
+Monitor = Literal["val_loss", "val_balanced_loss", "val_accuracy"]
 
 
 @dataclass

@@ -48,9 +48,19 @@ class Pooling:
 
 
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return val_loss (nats) and val_accuracy of logits [N, C] for class numbers [N]."""
+    """Return val_loss, val_balanced_loss and val_accuracy of logits [N, C] for labels [N].
+
+    The losses are in nats. The balanced one is the mean over the classes of their mean loss, so
+    that every class counts the same; classes without images are left out.
+    """
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     losses = log_sum - shifted[np.arange(len(labels)), labels]
     hits = logits.argmax(axis=1) == labels
-    return {"val_loss": float(losses.mean()), "val_accuracy": float(hits.mean())}
+    counts = np.bincount(labels)
+    by_class = np.bincount(labels, weights=losses)[counts > 0] / counts[counts > 0]
+    return {
+        "val_loss": float(losses.mean()),
+        "val_accuracy": float(hits.mean()),
+        "val_balanced_loss": float(by_class.mean()),
+    }

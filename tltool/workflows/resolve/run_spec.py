@@ -68,6 +68,16 @@ class RunSpec:
         return len(names) - names.index(self.first_trained_stage) if self.first_trained_stage else 0
 
     @property
+    def monitor(self) -> Literal["val_loss", "val_balanced_loss", "val_accuracy"]:
+        """The validation metric that decides which weights are best."""
+        train = self.recipe.train
+        monitor = train.early_stopping.monitor
+        if monitor != "auto":
+            return monitor
+        balanced = train.imbalance in ("weights", "balanced_sampling")
+        return "val_balanced_loss" if balanced else "val_loss"
+
+    @property
     def trains_whole_backbone(self) -> bool:
         """Whether no part of the backbone stays frozen, so that no features can be cached."""
         return self.first_trained_stage == self.backbone.stages[0].name

@@ -108,9 +108,9 @@ def warn_if_below_probe(
         probe: of the probe for the same.
         labels: of these images, int [V].
     """
-    monitor = run.recipe.train.early_stopping.monitor
+    monitor = run.spec.monitor
     reached, before = (loss_and_accuracy(one, labels)[monitor] for one in (logits, probe))
-    if reached > before if monitor == "val_loss" else reached < before:
+    if reached < before if monitor == "val_accuracy" else reached > before:
         run.observer.on_message(
             f"the head '{head}' ended worse than the linear probe ({monitor} {reached:.4g} against "
             f"{before:.4g}): train it longer, or set model.head.kind to gap, which begins as the "

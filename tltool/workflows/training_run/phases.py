@@ -62,7 +62,7 @@ def load_state(run: RunContext, network: Network) -> TrainingState:
     known = {id(variable) for variable in head}
     early = [*head, *network.moving_statistics()]
     variables = [*early, *(v for v in tail if id(v) not in known)]
-    best = BestModel(variables, run.recipe.train.early_stopping.monitor)
+    best = BestModel(variables, run.spec.monitor)
     folder = StateFolder(run.layout.state)
     return TrainingState(folder, best, early=len(early), seconds=run.seconds)
 
