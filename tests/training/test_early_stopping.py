@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
+from tltool.recipe.load import load_recipe
 from tltool.training.early_stopping import BestModel, EarlyStopping
+from tltool.training.validation import loss_and_accuracy
+from tltool.workflows.resolve.run_spec import resolve
 
 
 def measures(loss: float, accuracy: float = 0.5) -> dict[str, float]:
@@ -102,3 +106,32 @@ def test_every_phase_has_its_own_patience():
     best.offer(measures(0.1), phase="probe", epoch=0)
     local = best.fresh(min_delta=0.0)
     assert not local.stale_after(measures(0.5), 1)  # worse than the probe, but this phase's first
+
+
+def test_the_balanced_loss_counts_every_class_the_same():
+    """Nine images of one class and one of another: the state that is good at both is better."""
+    labels = np.array([0] * 9 + [1])
+    always_first = loss_and_accuracy(np.tile([[2.0, 0.0]], (10, 1)), labels)
+    undecided = loss_and_accuracy(np.where(np.eye(2)[labels] > 0, 0.6, 0.0), labels)
+    assert always_first["val_loss"] < undecided["val_loss"]
+    assert always_first["val_balanced_loss"] > undecided["val_balanced_loss"]
+    own = loss_and_accuracy(np.array([[1.0, 0.0]]), np.array([0]))  # the other class is absent
+    assert own["val_balanced_loss"] == own["val_calibrated_loss"]
+    stopping = EarlyStopping("val_balanced_loss")
+    assert stopping.improves(always_first) and stopping.improves(undecided)
+
+
+@pytest.mark.parametrize(
+    ("settings", "monitor"),
+    [
+        ([], "val_calibrated_loss"),
+        (["evaluate.calibrate=false"], "val_loss"),
+        (["train.imbalance=weights"], "val_balanced_loss"),
+        (["train.imbalance=balanced_sampling"], "val_balanced_loss"),
+        (["train.imbalance=focal"], "val_calibrated_loss"),
+        (["train.imbalance=weights", "train.early_stopping.monitor=val_loss"], "val_loss"),
+        (["train.early_stopping.monitor=val_accuracy"], "val_accuracy"),
+    ],
+)
+def test_the_monitored_measure_follows_the_remedy_for_class_imbalance(settings, monitor):
+    assert resolve(load_recipe("vgg16", settings)).monitor == monitor

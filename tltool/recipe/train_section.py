@@ -67,16 +67,18 @@ class FinetunePhaseSection(Section):
     trains all unfrozen stages from the first epoch."""
 
 
-Monitor = Literal["val_calibrated_loss", "val_loss", "val_accuracy"]
+Monitor = Literal["val_calibrated_loss", "val_balanced_loss", "val_loss", "val_accuracy"]
 """A validation metric that selects the best weights."""
 
 
 class EarlyStoppingSection(Section):
     """Early stopping. The best weights of all phases are restored at the end."""
 
-    monitor: Monitor = "val_calibrated_loss"
+    monitor: Literal["auto"] | Monitor = "auto"
     """The validation metric that decides which weights are best. val_calibrated_loss is the
-    log-loss after temperature scaling; without evaluate.calibrate it is val_loss."""
+    log-loss after temperature scaling; val_balanced_loss is the mean over the classes of that loss.
+    auto: val_balanced_loss with imbalance weights or balanced_sampling; else val_calibrated_loss,
+    or val_loss without evaluate.calibrate."""
     patience: Annotated[int, Field(ge=1)] = 3
     """Epochs without improvement after which a phase ends. With unfreeze_every the count is reset
     when a stage is unfrozen, and the phase does not end before the last one is."""

@@ -13,23 +13,27 @@ _PRIOR_SD = 0.5  # of the logarithm of the temperature, around 0
 _GRID = 31  # temperatures tried before the search
 
 
-def calibrated_log_loss(
+def calibrated_log_losses(
     logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
-) -> float:
-    """Return the log-loss, in nats, after temperature scaling fitted on the same images.
+) -> NDArray[np.float64]:
+    """Return log-losses, in nats, after temperature scaling fitted on the same images.
 
     Training makes the logits of new images larger than their accuracy supports, which raises their
     log-loss while the accuracy still rises (Guo et al. 2017, arXiv:1706.04599, section 3). A
     temperature removes that, so that epochs can be compared by what the logits tell apart.
 
     Args:
-        logits: float [N, C] of images that the model was not trained on; not finite gives NaN.
+        logits: float [N, C] of images that the model was not trained on.
         labels: class numbers, int [N].
+
+    Returns:
+        float64 [N], at most ``LOSS_LIMIT`` each; NaN where logits are not finite.
     """
     if not np.isfinite(logits).all():
-        return float("nan")
+        return np.full(len(labels), np.nan)
     rows = log_softmax(logits, fit_temperature(logits, labels))
-    return float(-np.maximum(rows[np.arange(len(labels)), labels], -LOSS_LIMIT).mean())
+    losses: NDArray[np.float64] = -np.maximum(rows[np.arange(len(labels)), labels], -LOSS_LIMIT)
+    return losses
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:

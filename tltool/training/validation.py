@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.training.precision import Precision
-from tltool.training.temperature import calibrated_log_loss
+from tltool.training.temperature import calibrated_log_losses
 
 ToPooled = Callable[[np.ndarray | tf.Tensor], np.ndarray]
 
@@ -49,17 +49,23 @@ class Pooling:
 
 
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return val_loss, val_calibrated_loss (nats) and val_accuracy of logits [N, C].
+    """Return validation metrics of logits [N, C] for class numbers [N].
 
-    ``val_calibrated_loss`` is the log-loss after temperature scaling; ``labels`` are class numbers
-    [N].
+    Returns:
+        ``val_loss``, the log-loss in nats; ``val_calibrated_loss``, the same after temperature
+        scaling; ``val_balanced_loss``, the mean over the classes of their mean calibrated loss, so
+        that every class counts the same (classes without images are left out); ``val_accuracy``.
     """
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     losses = log_sum - shifted[np.arange(len(labels)), labels]
     hits = logits.argmax(axis=1) == labels
+    calibrated = calibrated_log_losses(logits, labels)
+    counts = np.bincount(labels)
+    by_class = np.bincount(labels, weights=calibrated)[counts > 0] / counts[counts > 0]
     return {
         "val_loss": float(losses.mean()),
-        "val_calibrated_loss": calibrated_log_loss(logits, labels),
+        "val_calibrated_loss": float(calibrated.mean()),
+        "val_balanced_loss": float(by_class.mean()),
         "val_accuracy": float(hits.mean()),
     }

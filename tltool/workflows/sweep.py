@@ -133,7 +133,8 @@ def sweep(
         one.combination.add(one.seed, folder, metrics)
         clock.ended()
     trained = sum(len(one.runs) for one in combinations)
-    monitor = first.train.early_stopping.monitor
+    accuracy = first.train.early_stopping.monitor == "val_accuracy"
+    monitor = "val_accuracy" if accuracy else "val_loss"
     return _judge(combinations, monitor, left_out=len(plan) - trained)
 
 

@@ -70,11 +70,13 @@ class RunSpec:
 
     @property
     def monitor(self) -> Monitor:
-        """The validation metric that selects the best weights; calibrated only if the model is."""
-        chosen = self.recipe.train.early_stopping.monitor
-        if chosen == "val_calibrated_loss" and not self.recipe.evaluate.calibrate:
-            return "val_loss"
-        return chosen
+        """The validation metric that decides which weights are best."""
+        train = self.recipe.train
+        if train.early_stopping.monitor != "auto":
+            return train.early_stopping.monitor
+        if train.imbalance in ("weights", "balanced_sampling"):
+            return "val_balanced_loss"
+        return "val_calibrated_loss" if self.recipe.evaluate.calibrate else "val_loss"
 
     @property
     def trains_whole_backbone(self) -> bool:

@@ -110,7 +110,7 @@ def warn_if_below_probe(
     """
     monitor = run.spec.monitor
     reached, before = (loss_and_accuracy(one, labels)[monitor] for one in (logits, probe))
-    if reached > before if monitor != "val_accuracy" else reached < before:
+    if reached < before if monitor == "val_accuracy" else reached > before:
         run.observer.on_message(
             f"the head '{head}' ended worse than the linear probe ({monitor} {reached:.4g} against "
             f"{before:.4g}): train it longer, or set model.head.kind to gap, which begins as the "
