@@ -9,12 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tltool.errors import DataError, GateError
-from tltool.evaluation.metrics.classification import (
-    compute_metrics,
-    expected_calibration_error,
-    log_loss,
-)
+from tltool.evaluation.metrics.calibration_error import expected_calibration_error
+from tltool.evaluation.metrics.classification import compute_metrics
 from tltool.evaluation.metrics.confusion_matrix import confusion_matrix, confusion_matrix_metrics
+from tltool.evaluation.metrics.probability_scores import log_loss
 from tltool.evaluation.report.text_tables import PER_CLASS_COLUMNS, format_rate, per_class_rows
 
 NAMES = ["ants", "bees", "crickets", "dragonflies"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tltool.evaluation.calibration.temperature import choose_temperature, fit_temperature
-from tltool.evaluation.metrics.classification import log_loss
+from tltool.evaluation.metrics.probability_scores import log_loss
 
 
 def synthetic_logits(seed: int, n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.classification import expected_calibration_error
+from tltool.evaluation.metrics.calibration_error import expected_calibration_error
 
 _FOLDS = 5
 _BOUNDS = (0.05, 20.0)  # of the search

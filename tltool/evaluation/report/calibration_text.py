@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tltool.evaluation.metrics.classification import CALIBRATION_BINS
+from tltool.evaluation.metrics.calibration_error import CALIBRATION_BINS
 from tltool.evaluation.report.advice import percent
 
 _ENOUGH_PER_BIN = 10  # images; with fewer the accuracy of a bin is mostly noise
