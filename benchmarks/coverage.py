@@ -1,7 +1,7 @@
 """How often the 95 % intervals of the metrics hold the true value: a simulation.
 
 python -m benchmarks.coverage [--classes 2 10] [--images 20 50 153 400 1000] [--groups 0]
-    [--repetitions 300] [--seed 0]
+    [--repetitions 300] [--replicates 1000] [--seed 0]
 
 The logits of an image are Gaussian: variance 1, with a higher mean for its true class, which the
 accuracy determines. The calibrated model returns the true probabilities, the overconfident one has
@@ -12,6 +12,7 @@ variance in common. Needs no images; prints Markdown.
 
 import argparse
 import functools
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,13 +20,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.metrics import confidence_intervals
 from tltool.evaluation.metrics.calibration_error import expected_calibration_error
 from tltool.evaluation.metrics.classification import compute_metrics
+from tltool.evaluation.metrics.probability_scores import brier_scores, log_loss
+from tltool.evaluation.metrics.roc_auc import average_precision, roc_auc
 from tltool.evaluation.metrics.selective_prediction import selective_metrics
 
 ACCURACIES = (0.6, 0.8, 0.9, 0.95, 0.99)
 SHARPNESS = {"calibrated": 1.0, "overconfident": 2.0}
+RATES = (
+    "accuracy",
+    "balanced accuracy",
+    "macro precision",
+    "macro F1",
+    "weighted F1",
+    "recall of a class",
+    "F1 of a class",
+)
 _LARGE = 400_000  # images that give the true values
+LEAST = 0.93
 _ENOUGH = 0.2  # share of samples with an interval that is not rough, for a coverage
 
 Sample = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -106,7 +120,7 @@ def intervals_of(metrics: dict[str, Any]) -> Intervals:
         ("weighted F1", metrics["weighted"], "f1"),
         ("ROC-AUC", metrics, "roc_auc"),
         ("average precision", metrics, "average_precision"),
-        ("area under risk-coverage curve", curve, "aurc"),
+        ("risk-coverage area", curve, "aurc"),
         ("recall of a class", first, "recall"),
         ("F1 of a class", first, "f1"),
         ("ROC-AUC of a class", first, "roc_auc"),
@@ -128,17 +142,26 @@ def evaluate(sample: Sample, groups: NDArray[np.int64] | None = None) -> dict[st
     }
 
 
+@functools.cache
 def true_values(classes: int, accuracy: float, model: str) -> dict[str, float]:
-    """Return the metrics of very many images."""
+    """Return the metrics of very many images; recall, precision and F1 are equal by symmetry."""
     random = np.random.default_rng(1)
-    sample = draw(random, _LARGE, classes, accuracy, sharpness=SHARPNESS[model])
-    probabilities, labels = sample
-    values = {
-        name: (low + high) / 2  # the interval of so many images is a point
-        for name, (low, high, _) in intervals_of(evaluate(sample)).items()
-    }
+    probabilities, labels = draw(random, _LARGE, classes, accuracy, sharpness=SHARPNESS[model])
     error = expected_calibration_error(probabilities, labels)
-    return {**values, "calibration error": 0.0 if model == "calibrated" else error}
+    ranked = (probabilities.argmax(axis=1) != labels)[np.argsort(-probabilities.max(axis=1))]
+    scores, positive = probabilities[:, 0], labels == 0
+    area, precision = roc_auc(scores, positive).value, average_precision(scores, positive).value
+    return {
+        **dict.fromkeys(RATES, accuracy),
+        "log-loss": log_loss(probabilities, labels),
+        "Brier score": float(brier_scores(probabilities, labels).mean()),
+        "calibration error": 0.0 if model == "calibrated" else error,
+        "ROC-AUC": area,
+        "ROC-AUC of a class": area,
+        "average precision": precision,
+        "average precision of a class": precision,
+        "risk-coverage area": float((ranked.cumsum() / np.arange(1, _LARGE + 1)).mean()),
+    }
 
 
 def coverages(
@@ -153,7 +176,7 @@ def coverages(
         sample = draw(random, n, classes, accuracy, sharpness=SHARPNESS[model], group=groups)
         for name, (low, high, rough) in intervals_of(evaluate(sample, groups)).items():
             held[name] += [] if rough else [low <= true[name] <= high]
-    for name in true:
+    for name in sorted(held):
         enough = len(held[name]) >= _ENOUGH * repetitions
         yield name, float(np.mean(held[name])) if enough else None
 
@@ -168,6 +191,8 @@ def table(classes: int, images: Sequence[int], *, size: int, repetitions: int, s
                     classes, accuracy, model, n, size=size, repetitions=repetitions, seed=seed
                 ):
                     lowest[name, n].append(share)
+                    if share is not None and share < LEAST:
+                        print(f"{name}, n = {n}, {accuracy}, {model}: {share:.3f}", file=sys.stderr)
     print(f"\n| {classes} classes, groups of {size} | " + " | ".join(f"n = {n}" for n in images))
     print("|---" * (len(images) + 1) + "|")
     for name in dict.fromkeys(name for name, _ in lowest):
@@ -188,8 +213,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[20, 50, 153, 400, 1000])
     parser.add_argument("--groups", type=int, default=0, help="mean size; 0 for single images")
     parser.add_argument("--repetitions", type=int, default=300)
+    parser.add_argument("--replicates", type=int, default=1000, help="of each bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    confidence_intervals.REPLICATES = options.replicates
     for classes in options.classes:
         table(
             classes,

@@ -35,13 +35,18 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,
+        describe_sample,
         per_class_rows,
         remarks,
     )
 
     console = out()
     rate = metrics["accuracy"]
-    interval = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
+    rough = "rough " if rate.get("rough") else ""
+    interval = (
+        f"  ({rough}95 % interval {rate['low']:.3f} to {rate['high']:.3f}, "
+        f"n = {describe_sample(metrics)}, "
+    )
     line(console)
     line(
         console,
@@ -91,15 +96,16 @@ def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _calibration_details(metrics: Mapping[str, Any]) -> str:
     """Return what to compare the calibration error with, in parentheses; or nothing."""
-    before, after, chance = (metrics[f"ece{end}"] for end in ("_uncalibrated", "", "_by_chance"))
-    details = []
+    before, after = metrics["ece_uncalibrated"], metrics["ece"]
+    details = [
+        f"measured {metrics['ece_raw']:.3f}, of which {metrics['ece_expected_by_chance']:.3f} is "
+        f"expected by chance"
+    ]
     if abs(before - after) >= 5e-4:
         fitted = ", which was fitted on these images" if metrics["split"] == "validation" else ""
         without = " and test-time augmentation" if "tta" in metrics else ""
         details.append(f"{before:.3f} before temperature scaling{without}{fitted}")
-    if after <= chance:
-        details.append(f"up to {chance:.3f} by chance with so few images")
-    return f" ({'; '.join(details)})" if details else ""
+    return f" ({'; '.join(details)})"
 
 
 def _selective(selective: Mapping[str, Any], *, validation: bool) -> Iterator[str]:

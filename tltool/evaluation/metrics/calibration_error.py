@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.evaluation.metrics.confidence_intervals import (
-    affordable_replicates,
     bootstrap,
     effective_sample_size,
     independent_images,
@@ -21,6 +20,7 @@ Integers = NDArray[np.integer[Any]]
 
 CALIBRATION_BINS = 15
 _SIMULATIONS = 400  # simulated label sets of a calibrated model
+_REPLICATES = 200  # of the bootstrap: enough for a standard deviation
 _AT_ONCE = 1_000_000  # simulated labels per step, which bounds the memory
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -171,7 +171,7 @@ def _bootstrap_deviation(probabilities: Floats, labels: Integers, groups: Intege
         return _errors(confidence[draws], correct[draws])[:, None]
 
     n = len(confidence)
-    drawn = bootstrap(statistics, n, replicates=affordable_replicates(n), groups=resampled)
+    drawn = bootstrap(statistics, n, replicates=_REPLICATES, groups=resampled)
     return float(drawn.std())
 
 

@@ -66,19 +66,12 @@ def intervals_of_means(
     """
     from scipy.stats import t as student
 
-    n, more = len(values), 1
-    wider = None
+    n, more, wider = len(values), 1, None
     if groups is not None:
         more = max(1, round(n / independent_images(np.ones(n, np.bool_), groups)))
         wider = np.append(groups, np.full(more, groups.max() + 1))
     with_error = np.concatenate([values, np.broadcast_to(error, (more, len(error)))])
-    replicates = affordable_replicates(n)
-    drawn = bootstrap(
-        lambda rows: values[rows].mean(axis=1), n, replicates=replicates, groups=groups
-    )
-    drawn_with_error = bootstrap(
-        lambda rows: with_error[rows].mean(axis=1), n + more, replicates=replicates, groups=wider
-    )
+    drawn, drawn_with_error = _resampled_means(values, groups), _resampled_means(with_error, wider)
     size = n + 1 if wider is None else len(np.unique(wider))
     level = NormalDist().cdf(math.sqrt(size / (size - 1)) * float(student.ppf(0.025, size - 1)))
     lows, highs = np.quantile(drawn_with_error, [level, 1 - level], axis=0)
@@ -87,6 +80,22 @@ def intervals_of_means(
         low, high = bootstrap_interval(value, drawn[:, column]) or (value, value)
         intervals.append([min(low, float(lows[column])), max(high, float(highs[column]))])
     return intervals
+
+
+def _resampled_means(values: Floats, groups: Integers | None) -> Floats:
+    """Return the means of bootstrap replicates of images, or of groups: float64 [B, S]."""
+    n = len(values)
+    replicates = affordable_replicates(n)
+    if groups is None:
+        return bootstrap(lambda rows: values[rows].mean(axis=1), n, replicates=replicates)
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(sizes), values.shape[1]))
+    np.add.at(sums, group, values)
+
+    def statistics(draws: Integers) -> Floats:
+        return np.asarray(sums[draws].sum(axis=1) / sizes[draws].sum(axis=1, keepdims=True))
+
+    return bootstrap(statistics, len(sizes), replicates=replicates)
 
 
 def log_loss(probabilities: Floats, labels: Integers) -> float:

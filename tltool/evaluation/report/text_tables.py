@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tltool.evaluation.metrics.confidence_intervals import FEWEST_FOR_RATE
+
+_NEARLY_ALL = 0.95  # of the images; with more effective ones, groups do not matter
 PER_CLASS_COLUMNS = ("class", "images", "precision", "recall", "recall 95 % CI", "F1")
 
 
 def format_rate(rate: Mapping[str, float]) -> str:
     """Return a rate with its confidence interval, such as ``0.935 [0.884, 0.964]``."""
     return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+
+
+def describe_sample(metrics: Mapping[str, Any]) -> str:
+    """Return the number of images, and of their groups where these matter.
+
+    Such as ``153``, or ``120 images of 14 groups, effective n 31``.
+    """
+    n, groups = f"{metrics['n']:,}", metrics.get("groups")
+    if not groups or groups["effective_n"] > _NEARLY_ALL * metrics["n"]:
+        return n
+    return f"{n} images of {groups['n']:,} groups, effective n {groups['effective_n']:,.0f}"
 
 
 def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -25,7 +39,7 @@ def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
             str(row["support"]),
             _number(row["precision"]),
             _number(row["recall"]),
-            _interval(row["recall_interval"]),
+            _interval(row["recall_interval"], rough=row.get("recall_rough", False)),
             _number(row["f1"]),
         )
         for row in metrics["per_class"]
@@ -39,6 +53,11 @@ def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
         metrics: the document of metrics.json.
     """
     yield _baselines(metrics["baselines"])
+    if any(row.get("recall_rough") for row in metrics["per_class"]):
+        yield (
+            f"Rough: with fewer than {FEWEST_FOR_RATE} images, an interval may hold the true value "
+            "in less than 95 % of samples"
+        )
     unclear = metrics["not_above_chance"]
     if unclear:
         yield f"Recall not significantly above chance (too few images): {_some(unclear)}"
@@ -56,7 +75,8 @@ def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, s
         (
             result["passed"],
             f"{result['assert']}  ({_number(result['value'])}, 95 % "
-            f"{_interval(result['interval'])}{', strict' if result['strict'] else ''})",
+            f"{_interval(result['interval'], rough=result.get('rough', False))}"
+            f"{', strict' if result['strict'] else ''})",
         )
         for result in results
     ]
@@ -80,5 +100,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.3f} … {bounds[1]:.3f}"
+def _interval(bounds: list[float] | None, *, rough: bool = False) -> str:
+    if bounds is None:
+        return "–"
+    return f"{bounds[0]:.3f} … {bounds[1]:.3f}{' rough' if rough else ''}"

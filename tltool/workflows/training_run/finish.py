@@ -27,6 +27,7 @@ from tltool.runs.json_text import to_json
 from tltool.training.outcome import TrainingOutcome
 from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
+from tltool.workflows.dataset.splitting import group_names
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.label_error_search import find_label_errors
@@ -91,7 +92,14 @@ def _predict(
         uncalibrated=softmax(logits),
         ood_scores=detector.scores(pooled) if detector else None,
         split=name,
+        groups=_group_names(dataset, name),
     )
+
+
+def _group_names(dataset: Dataset, name: SplitName) -> list[str]:
+    """Return the name of the group of each image of a part; empty for a single image."""
+    names = group_names(dataset.catalog, dataset.clusters)
+    return [names[index] for index in dataset.split.indices(name)]
 
 
 def _pooled_and_logits(
@@ -166,6 +174,7 @@ def _write_results(
         catalog.labels(),
         predictions.probabilities,
         catalog.class_names,
+        predictions.groups,
     )
     write_history(layout.history, outcome.history)
     layout.plots.mkdir(exist_ok=True)
