@@ -182,7 +182,7 @@ def coverages(
 
 
 def table(classes: int, images: Sequence[int], *, size: int, repetitions: int, seed: int) -> None:
-    """Print the lowest coverage over all accuracies and both models."""
+    """Print the lowest and the mean coverage over all accuracies and both models."""
     lowest: dict[tuple[str, int], list[float | None]] = defaultdict(list)
     for n in images:
         for accuracy in ACCURACIES:
@@ -193,7 +193,9 @@ def table(classes: int, images: Sequence[int], *, size: int, repetitions: int, s
                     lowest[name, n].append(share)
                     if share is not None and share < LEAST:
                         print(f"{name}, n = {n}, {accuracy}, {model}: {share:.3f}", file=sys.stderr)
-    print(f"\n| {classes} classes, groups of {size} | " + " | ".join(f"n = {n}" for n in images))
+    kind = f"groups of {size}" if size else "single images"
+    columns = " | ".join(f"n = {n}" for n in images)
+    print(f"\n| {classes} classes, {kind} | {columns} |")
     print("|---" * (len(images) + 1) + "|")
     for name in dict.fromkeys(name for name, _ in lowest):
         cells = [_cell(lowest[name, n]) for n in images]
@@ -203,7 +205,7 @@ def table(classes: int, images: Sequence[int], *, size: int, repetitions: int, s
 def _cell(shares: Sequence[float | None]) -> str:
     known = [share for share in shares if share is not None]
     rough = " (rough)" if 0 < len(known) < len(shares) else ""
-    return f"{min(known):.3f}{rough}" if known else "rough"
+    return f"{min(known):.3f}, {np.mean(known):.3f}{rough}" if known else "rough"
 
 
 def main() -> None:

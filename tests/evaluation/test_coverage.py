@@ -1,6 +1,6 @@
 """A small version of benchmarks/coverage.py: the intervals hold the true value often enough.
 
-With 200 samples a coverage of 0.95 is measured as less than 0.91 once in 100 tests.
+With 100 samples a coverage of 0.95 is measured as less than 0.89 once in 200 tests.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tltool.evaluation.metrics.confusion_matrix import confusion_matrix, confusi
 from tltool.evaluation.metrics.probability_scores import probability_scores
 from tltool.evaluation.metrics.roc_auc import ranking_metrics
 
-SAMPLES = 200
-LEAST = 0.91
+SAMPLES = 100
+LEAST = 0.89
 
 Metrics = dict[str, Any]
 Compute = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Metrics]
@@ -65,7 +65,7 @@ def rates(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray | No
 
 
 @pytest.mark.parametrize("model", SHARPNESS)
-@pytest.mark.parametrize(("accuracy", "n"), [(0.99, 50), (0.99, 153), (0.9, 50)])
+@pytest.mark.parametrize(("accuracy", "n"), [(0.99, 50), (0.99, 153)])
 def test_log_loss_and_brier_score_of_an_accurate_model(model: str, accuracy: float, n: int) -> None:
     """Most of these samples have no error, or one."""
     names = {"log_loss": "log-loss", "brier": "Brier score"}
@@ -73,7 +73,7 @@ def test_log_loss_and_brier_score_of_an_accurate_model(model: str, accuracy: flo
     assert min(found.values()) >= LEAST, found
 
 
-@pytest.mark.parametrize(("accuracy", "n"), [(0.9, 153), (0.8, 50), (0.95, 153)])
+@pytest.mark.parametrize(("accuracy", "n"), [(0.9, 153), (0.8, 50)])
 def test_balanced_accuracy_and_macro_f1_of_ten_classes(accuracy: float, n: int) -> None:
     names = {"balanced": "balanced accuracy", "f1": "macro F1"}
     found = held(rates, names, classes=10, accuracy=accuracy, n=n)
@@ -115,4 +115,4 @@ def test_groups_of_images(accuracy: float, size: int) -> None:
         n=200,
         group=size,
     )
-    assert max(without.values()) < 0.9
+    assert max(without.values()) < 0.85
