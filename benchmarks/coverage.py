@@ -1,7 +1,8 @@
 """How often the 95 % intervals of the metrics hold the true value: a simulation.
 
-python -m benchmarks.coverage [--classes 2 10] [--images 20 50 153 400 1000] [--groups 0]
-    [--repetitions 300] [--replicates 1000] [--seed 0]
+python -m benchmarks.coverage [--classes 2 10] [--images 20 50 153 400 1000]
+    [--accuracies 0.6 0.8 0.9 0.95 0.99] [--groups 0] [--repetitions 300] [--replicates 1000]
+    [--seed 0]
 
 The logits of an image are Gaussian: variance 1, with a higher mean for its true class, which the
 accuracy determines. The calibrated model returns the true probabilities, the overconfident one has
@@ -181,11 +182,19 @@ def coverages(
         yield name, float(np.mean(held[name])) if enough else None
 
 
-def table(classes: int, images: Sequence[int], *, size: int, repetitions: int, seed: int) -> None:
+def table(
+    classes: int,
+    images: Sequence[int],
+    accuracies: Sequence[float],
+    *,
+    size: int,
+    repetitions: int,
+    seed: int,
+) -> None:
     """Print the lowest and the mean coverage over all accuracies and both models."""
     lowest: dict[tuple[str, int], list[float | None]] = defaultdict(list)
     for n in images:
-        for accuracy in ACCURACIES:
+        for accuracy in accuracies:
             for model in SHARPNESS:
                 for name, share in coverages(
                     classes, accuracy, model, n, size=size, repetitions=repetitions, seed=seed
@@ -213,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 10])
     parser.add_argument("--images", type=int, nargs="+", default=[20, 50, 153, 400, 1000])
+    parser.add_argument("--accuracies", type=float, nargs="+", default=list(ACCURACIES))
     parser.add_argument("--groups", type=int, default=0, help="mean size; 0 for single images")
     parser.add_argument("--repetitions", type=int, default=300)
     parser.add_argument("--replicates", type=int, default=1000, help="of each bootstrap")
@@ -223,6 +233,7 @@ def main() -> None:
         table(
             classes,
             options.images,
+            options.accuracies,
             size=options.groups,
             repetitions=options.repetitions,
             seed=options.seed,

@@ -280,3 +280,13 @@ def test_the_next_step_fits_the_metrics(tmp_path, change, advice):
 )
 def test_ticks_are_round_and_contain_the_values(low, high, ticks):
     assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_groups_of_images_are_named_where_they_matter(tmp_path):
+    predictions = labelled_predictions(tmp_path / "photos", NAMES)
+    patients = [f"patient {number // 4}" for number in range(24)]
+    for groups, described in ((patients, True), ([""] * 24, False), (None, False)):
+        report = report_on(replace(predictions, groups=groups))
+        words = page_of(tmp_path / f"{described}{groups is None}.html", report).words
+        assert ("24 images of 6 groups, effective n" in words) == described
+        assert ("images of one group, such as a patient" in words) == described

@@ -122,7 +122,7 @@ def test_the_table_shows_a_dash_for_undefined_metrics() -> None:
     assert rows[0] == ("ants", "2", "1.000", "1.000", "0.342 … 1.000 rough", "1.000")
     assert rows[1] == ("bees", "0", "–", "–", "–", "–")
     assert len(rows[0]) == len(PER_CLASS_COLUMNS)
-    assert format_rate(metrics["accuracy"]) == "1.000 [0.342, 1.000]"
+    assert format_rate(metrics["accuracy"]) == "1.000 [0.342, 1.000] rough"
 
 
 @st.composite

@@ -125,7 +125,7 @@ def _metrics(predictions: LabelledPredictions, model: Path, observer: Observer) 
     metrics = {
         **evaluate_predictions(predictions),
         "train_overlap": train_overlap(predictions.images.items, model),
-        "baselines": compute_baselines(predictions.images),
+        "baselines": compute_baselines(predictions.images, groups=predictions.group_numbers()),
     }
     leakage = describe_train_overlap(metrics)
     if leakage:

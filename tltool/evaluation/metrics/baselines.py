@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog
-from tltool.evaluation.metrics.confidence_intervals import rate_with_interval
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -20,6 +20,8 @@ def compute_baselines(
     training_labels: Integers | None = None,
     probe_logits: Floats | None = None,
     validation_labels: Integers | None = None,
+    groups: Integers | None = None,
+    validation_groups: Integers | None = None,
 ) -> dict[str, Any]:
     """Return the accuracy of two baselines.
 
@@ -29,6 +31,8 @@ def compute_baselines(
             majority class; without them the labels of ``images`` do.
         probe_logits: logits of the linear probe on the validation images, float [V, C].
         validation_labels: class numbers of the validation images, int [V].
+        groups: number of the group of each of ``images``, int [N], or None.
+        validation_groups: the same of the validation images, int [V], or None.
 
     Returns:
         ``majority`` ``{class, accuracy}`` on ``images``, and ``probe`` ``{evaluated_on, accuracy}``
@@ -40,15 +44,11 @@ def compute_baselines(
     probe = None
     if probe_logits is not None and validation_labels is not None:
         correct = probe_logits.argmax(axis=1) == validation_labels
-        probe = {"evaluated_on": "validation", "accuracy": _accuracy(correct)}
+        probe = {"evaluated_on": "validation", "accuracy": rate_of(correct, validation_groups)}
     return {
         "majority": {
             "class": images.class_names[majority],
-            "accuracy": _accuracy(labels == majority),
+            "accuracy": rate_of(labels == majority, groups),
         },
         "probe": probe,
     }
-
-
-def _accuracy(correct: NDArray[np.bool_]) -> dict[str, float]:
-    return rate_with_interval(int(correct.sum()), len(correct))

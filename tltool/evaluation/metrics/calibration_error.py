@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tltool.evaluation.metrics.confidence_intervals import (
     bootstrap,
     effective_sample_size,
-    independent_images,
 )
+from tltool.evaluation.metrics.sample_sizes import few_independent, independent_images
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -45,7 +45,8 @@ def calibration_metrics(
         groups: number of the group of each image, int [N]; None where all are independent.
 
     Returns:
-        ``ece``, with the expected value subtracted; ``ece_interval``; ``ece_raw``, the error of
+        ``ece``, with the expected value subtracted; ``ece_interval`` and
+        ``ece_rough``; ``ece_raw``, the error of
         ``expected_calibration_error``; ``ece_expected_by_chance`` and ``ece_by_chance``, the mean
         and the 95 % quantile of ``ece_raw`` of a perfectly calibrated model on as many images.
     """
@@ -60,6 +61,7 @@ def calibration_metrics(
     return {
         "ece": value,
         "ece_interval": [min(low, value), max(high, value)],
+        "ece_rough": few_independent(len(labels), groups),
         "ece_raw": raw,
         "ece_expected_by_chance": expected,
         "ece_by_chance": float(np.quantile(chance, 0.95)),

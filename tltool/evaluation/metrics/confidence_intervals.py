@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.metrics.sample_sizes import is_rough
+
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
-
-FEWEST_FOR_RATE = 20
-"""Images; with fewer the interval of a rate is rough: coverage as low as 0.84 near 0 and 1."""
 
 _SAME = 1e-12  # replicates closer than this differ by rounding only
 REPLICATES, LEAST_REPLICATES = 1000, 200
@@ -93,28 +92,6 @@ def effective_sample_size(values: NDArray[Any], groups: Integers) -> float:
     between = (deviations**2).sum() * len(deviations) / (len(deviations) - 1)
     within = ((x - mean) ** 2).sum() + typical * (rarest - mean) ** 2
     return float(min(n, max(1.0, n * within / between)))
-
-
-def independent_images(mask: NDArray[np.bool_], groups: Integers | None) -> float:
-    """Return how many independent images those of ``mask`` are at least: their number of groups.
-
-    Large groups count more than small ones: it is n divided by the mean size of the group of an
-    image. Without groups it is the number of images.
-
-    Args:
-        mask: bool [N].
-        groups: number of the group of each image, int [N]; None where all are independent.
-    """
-    n = int(mask.sum())
-    if groups is None or not n:
-        return float(n)
-    _, sizes = np.unique(groups[mask], return_counts=True)
-    return float(n**2 / (sizes**2).sum())
-
-
-def is_rough(n: float) -> bool:
-    """Return whether the Wilson interval of ``n`` images may hold the rate in less than 93 %."""
-    return n < FEWEST_FOR_RATE
 
 
 def rate_with_interval(
@@ -217,6 +194,21 @@ def bootstrap(
     if groups is not None and len(np.unique(groups)) < n:
         drawn = _group_draws(groups, replicates, seed)
     return np.concatenate([statistics(draws) for draws in drawn]).astype(np.float64)
+
+
+def expanded_level(size: int) -> float:
+    """Return the level of the lower percentile of a 95 % bootstrap interval of a small sample.
+
+    It is below 0.025, as Student's t is wider than the normal distribution: Hesterberg, "What
+    teachers should know about the bootstrap", 2015, section 4.4.
+
+    Args:
+        size: resampled items: images or groups, at least 2.
+    """
+    from scipy.stats import t as student
+
+    quantile = float(student.ppf(0.025, size - 1))
+    return NormalDist().cdf(math.sqrt(size / (size - 1)) * quantile)
 
 
 def bootstrap_interval(

@@ -16,9 +16,9 @@ from tltool.evaluation.metrics.class_rates import (
 from tltool.evaluation.metrics.confidence_intervals import (
     bootstrap_interval,
     interval_of_mean,
-    is_rough,
     wilson_interval,
 )
+from tltool.evaluation.metrics.sample_sizes import is_rough
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]

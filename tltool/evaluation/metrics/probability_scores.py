@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,9 @@ from tltool.evaluation.metrics.confidence_intervals import (
     affordable_replicates,
     bootstrap,
     bootstrap_interval,
-    independent_images,
+    expanded_level,
 )
+from tltool.evaluation.metrics.sample_sizes import few_independent, independent_images
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -23,7 +22,7 @@ Integers = NDArray[np.integer[Any]]
 def probability_scores(
     probabilities: Floats, labels: Integers, groups: Integers | None = None
 ) -> dict[str, Any]:
-    """Return ``log_loss`` and ``brier``, each with its ``…_interval``.
+    """Return ``log_loss`` and ``brier``, each with its ``…_interval`` and ``…_rough``.
 
     Most of the log-loss of an accurate model comes from its errors, and a small sample may have
     none of them. Therefore the bootstrap also resamples one error more than there is: the image of
@@ -43,6 +42,7 @@ def probability_scores(
     for position, name in enumerate(("log_loss", "brier")):
         metrics[name] = float(values[:, position].mean())
         metrics[f"{name}_interval"] = intervals[position]
+        metrics[f"{name}_rough"] = few_independent(len(labels), groups)
     return metrics
 
 
@@ -53,7 +53,7 @@ def intervals_of_means(
 
     Each contains two intervals: the bias-corrected one of the sample, and the percentile interval
     of the sample with one more image, of the values ``error``. The percentiles of the second are
-    expanded for few images (Hesterberg 2015, section 4.4).
+    expanded for few images.
 
     Args:
         values: of each image, float [N, S], N >= 1.
@@ -64,8 +64,6 @@ def intervals_of_means(
     Returns:
         ``[low, high]`` of each of the S means.
     """
-    from scipy.stats import t as student
-
     n, more, wider = len(values), 1, None
     if groups is not None:
         more = max(1, round(n / independent_images(np.ones(n, np.bool_), groups)))
@@ -73,7 +71,7 @@ def intervals_of_means(
     with_error = np.concatenate([values, np.broadcast_to(error, (more, len(error)))])
     drawn, drawn_with_error = _resampled_means(values, groups), _resampled_means(with_error, wider)
     size = n + 1 if wider is None else len(np.unique(wider))
-    level = NormalDist().cdf(math.sqrt(size / (size - 1)) * float(student.ppf(0.025, size - 1)))
+    level = expanded_level(size)
     lows, highs = np.quantile(drawn_with_error, [level, 1 - level], axis=0)
     intervals = []
     for column, value in enumerate(values.mean(axis=0).tolist()):

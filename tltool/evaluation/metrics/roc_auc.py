@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.evaluation.metrics.confidence_intervals import (
-    independent_images,
     wilson_interval,
 )
+from tltool.evaluation.metrics.sample_sizes import independent_images
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]

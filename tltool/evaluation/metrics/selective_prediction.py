@@ -11,8 +11,10 @@ from tltool.evaluation.metrics.confidence_intervals import (
     affordable_replicates,
     bootstrap,
     bootstrap_interval,
+    expanded_level,
     rate_of,
 )
+from tltool.evaluation.metrics.sample_sizes import few_independent, independent_images
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -77,6 +79,7 @@ def _curve(
         "aurc_interval": _aurc_interval(
             float(risk.mean()), wrong[order], None if groups is None else groups[order]
         ),
+        "aurc_rough": few_independent(len(wrong), groups),
     }
 
 
@@ -84,18 +87,21 @@ def _aurc_interval(value: float, wrong: NDArray[np.bool_], groups: Integers | No
     """Return the 95 % interval of the area under the risk-coverage curve.
 
     It contains the bias-corrected bootstrap interval, and the percentile interval of the images
-    with one more error, of median rank: a sample without errors does not vary.
+    with one more error, or group of errors, of median rank: a sample without errors does not vary.
 
     Args:
         value: the area.
         wrong: bool [N], in the order in which the images are covered.
         groups: number of the group of each image in the same order, int [N], or None.
     """
-    middle = len(wrong) // 2
-    with_error = np.insert(wrong, middle, [True])
-    more = None if groups is None else np.insert(groups, middle, groups.max() + 1)
+    n, more, wider = len(wrong), 1, None
+    if groups is not None:
+        more = max(1, round(n / independent_images(np.ones(n, np.bool_), groups)))
+        wider = np.insert(groups, n // 2, np.full(more, groups.max() + 1))
+    with_error = np.insert(wrong, n // 2, np.ones(more, np.bool_))
+    level = expanded_level(n + 1 if wider is None else len(np.unique(wider)))
     bounds = bootstrap_interval(value, _areas(wrong, groups)) or [value, value]
-    low, high = np.quantile(_areas(with_error, more), [0.025, 0.975]).tolist()
+    low, high = np.quantile(_areas(with_error, wider), [level, 1 - level]).tolist()
     return [min(bounds[0], low), max(bounds[1], high)]
 
 

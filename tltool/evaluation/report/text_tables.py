@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tltool.evaluation.metrics.confidence_intervals import FEWEST_FOR_RATE
+from tltool.evaluation.metrics.sample_sizes import FEWEST_FOR_RATE
 
 _NEARLY_ALL = 0.95  # of the images; with more effective ones, groups do not matter
 PER_CLASS_COLUMNS = ("class", "images", "precision", "recall", "recall 95 % CI", "F1")
@@ -13,7 +13,17 @@ PER_CLASS_COLUMNS = ("class", "images", "precision", "recall", "recall 95 % CI",
 
 def format_rate(rate: Mapping[str, float]) -> str:
     """Return a rate with its confidence interval, such as ``0.935 [0.884, 0.964]``."""
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+    rough = " rough" if rate.get("rough") else ""
+    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]{rough}"
+
+
+def format_with_interval(metrics: Mapping[str, Any], key: str) -> str:
+    """Return a metric with its confidence interval as ``format_rate`` does; a dash if undefined."""
+    value, interval = metrics[key], metrics[f"{key}_interval"]
+    if value is None or interval is None:
+        return _number(value)
+    rate = {"value": value, "low": interval[0], "high": interval[1]}
+    return format_rate({**rate, "rough": metrics.get(f"{key}_rough", False)})
 
 
 def describe_sample(metrics: Mapping[str, Any]) -> str:
@@ -84,10 +94,10 @@ def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, s
 
 def _baselines(baselines: Mapping[str, Any]) -> str:
     majority, probe = baselines["majority"], baselines["probe"]
-    text = f"{majority['accuracy']['value']:.3f} by always predicting {majority['class']}"
+    text = f"{format_rate(majority['accuracy'])} by always predicting {majority['class']}"
     if probe is not None:
         split = f" on the {probe['evaluated_on']} images"
-        text += f", {probe['accuracy']['value']:.3f} by the linear probe{split}"
+        text += f", {format_rate(probe['accuracy'])} by the linear probe{split}"
     return f"Baselines: {text}"
 
 

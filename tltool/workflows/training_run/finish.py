@@ -17,7 +17,10 @@ from tltool.evaluation.csv_tables import write_history, write_predictions
 from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
-from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
+from tltool.evaluation.metrics.labelled_predictions import (
+    LabelledPredictions,
+    numbers_of_groups,
+)
 from tltool.evaluation.plots.confusion_plot import plot_confusion
 from tltool.evaluation.plots.history_plot import plot_history
 from tltool.inference import Classifier, softmax
@@ -136,6 +139,8 @@ def _metrics(
             training_labels=dataset.part("train").labels(),
             probe_logits=outcome.probe_logits,
             validation_labels=validation,
+            groups=predictions.group_numbers(),
+            validation_groups=numbers_of_groups(_group_names(dataset, "validation")),
         ),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
