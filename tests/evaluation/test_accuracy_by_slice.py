@@ -106,3 +106,16 @@ def test_sharpness_of_a_blurred_and_brightness_of_a_dark_image(tmp_path: Path) -
     assert found["blurred"].sharpness < found["sharp"].sharpness / 5
     assert found["dark"].brightness == pytest.approx(found["sharp"].brightness * 0.3, abs=2)
     assert found["blurred"].brightness == pytest.approx(found["sharp"].brightness, abs=2)
+
+
+def test_a_slice_of_one_group_is_not_significantly_worse() -> None:
+    """All twelve errors are of one patient; as single images they are significant."""
+    catalog = images(format=["png"] * 30 + ["jpeg"] * 90)
+    correct = np.arange(120) >= 12
+    single = {row["value"]: row for row in accuracy_by_slice(catalog, correct)}
+    groups = np.repeat([0, 1, *range(2, 92)], [12, 18, *[1] * 90])
+    grouped = {row["value"]: row for row in accuracy_by_slice(catalog, correct, groups)}
+    assert single["png"]["worse"] and not grouped["png"]["worse"]
+    assert grouped["png"]["accuracy"]["low"] < single["png"]["accuracy"]["low"]
+    assert grouped["png"]["accuracy"]["rough"] and not grouped["jpeg"]["accuracy"]["rough"]
+    assert grouped["jpeg"]["accuracy"] == single["jpeg"]["accuracy"]

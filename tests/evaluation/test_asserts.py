@@ -141,15 +141,21 @@ def test_a_percentage_is_corrected_to_a_share() -> None:
     assert raised.value.hint == "write 0.9 for 90 %"
 
 
-def test_without_an_interval_a_strict_condition_is_not_met() -> None:
+def test_a_sample_without_errors_does_not_meet_every_strict_condition() -> None:
     labels = np.arange(20) % 2
     found = compute_metrics(np.where(np.eye(2)[labels] > 0, 0.999, 0.001), labels, NAMES[:2])
-    assert evaluate_asserts(["ece<=0.05"], found, strict=False)[0]["passed"]
     for text in ("ece<=0.05", "log_loss<=0.1", "brier<=0.1"):
-        with pytest.raises(
-            GateError, match="is not met with --strict: there is no confidence interval"
-        ):
+        (result,) = evaluate_asserts([text], found, strict=False)
+        assert result["passed"]
+        with pytest.raises(GateError, match="is not met with --strict: it is 0"):
             require_asserts(evaluate_asserts([text], found, strict=True))
+
+
+def test_the_calibration_error_of_a_condition_is_that_beyond_chance(
+    metrics: dict[str, Any],
+) -> None:
+    (result,) = evaluate_asserts(["ece<=0.05"], metrics, strict=False)
+    assert result["value"] == metrics["ece"] < metrics["ece_raw"]
 
 
 def test_all_conditions_that_are_not_met_are_listed(metrics: dict[str, Any]) -> None:

@@ -54,3 +54,10 @@ def test_history_keeps_its_columns_and_adds_unknown_ones(tmp_path: Path) -> None
 def test_an_empty_history_is_a_header(tmp_path: Path) -> None:
     write_history(tmp_path / "h.csv", [])
     assert read(tmp_path / "h.csv") == []
+
+
+def test_predictions_have_the_group_of_each_image(tmp_path: Path) -> None:
+    paths, labels = ["a.jpg", "b.jpg", "c.jpg"], np.array([0, 1, 0])
+    for groups, expected in ((["p 1", "p 1", ""], ["p 1", "p 1", ""]), (None, ["", "", ""])):
+        write_predictions(tmp_path / "p.csv", paths, labels, np.eye(2)[labels], ["a", "b"], groups)
+        assert [row["group"] for row in read(tmp_path / "p.csv")] == expected

@@ -133,17 +133,20 @@ def test_metrics_fitted_on_these_images_are_marked(tmp_path):
     predictions = replace(predictions, ood_scores=np.linspace(0, 1.1, 24))
     report = report_on(predictions)
     fitted = {"value": 1.5, "log_loss_after_cross_fitted": 0.765, "ece_after_cross_fitted": 0.1234}
-    metrics = {**report.metrics, "calibration": fitted, "ece": 0.11, "ece_by_chance": 0.12}
+    chance = {"ece_raw": 0.11, "ece_by_chance": 0.12, "ece_expected_by_chance": 0.05}
+    metrics = {**report.metrics, "calibration": fitted, **chance}
     words = page_of(tmp_path / "own.html", replace(report, metrics=metrics)).words
     assert "each image is scored with a temperature fitted on the other folds" in words
     assert "this model is above it" in words  # by the cross-fitted error
-    assert "0.123" in words and "0.765" in words and "calibrated, cross-fitted" in words
+    assert "measured calibration error is 0.123" in words and "0.765" in words
+    assert "0.073" in words  # what chance explains is subtracted
+    assert "calibrated, cross-fitted" in words
     assert "The OOD threshold was set on these images" in words
     assert "determined the best epoch, the temperature and the OOD threshold" in words
     other = replace(report, metrics={**metrics, "split": "test"})
     words = page_of(tmp_path / "test.html", other).words
     assert "this model is not above it" in words
-    assert "on these images" not in words and "0.765" not in words
+    assert "on these images" not in words and "0.073" not in words
     assert "fewer than 10 images, so single points are noisy" in words
 
 
@@ -244,8 +247,8 @@ def test_a_missing_image_leaves_a_blank(tmp_path):
             "3 images of apple predicted as kaki",
         ),
         ({"accuracy": {"value": 0.9, "low": 0.7, "high": 1.0}}, "about 220 instead of 24"),
-        ({"ece": 0.2, "ece_by_chance": 0.1}, "Do not read confidences as probabilities"),
-        ({"ece": 0.2, "ece_by_chance": 0.21}, "Hold out a test set"),
+        ({"ece": 0.2, "ece_raw": 0.25}, "Do not read confidences as probabilities"),
+        ({"ece": 0.2, "ece_raw": 0.09}, "Hold out a test set"),
         ({}, "Hold out a test set"),
         ({"split": "test"}, "Test the model on images from its future use"),
     ],
@@ -259,7 +262,8 @@ def test_the_next_step_fits_the_metrics(tmp_path, change, advice):
         "per_class": [{"name": name} for name in sorted(NAMES)],
         "accuracy": {"value": 0.97, "low": 0.95, "high": 0.99},
         "ece": 0.01,
-        "ece_by_chance": 0.02,
+        "ece_raw": 0.06,
+        "ece_by_chance": 0.1,
         "split": "validation",
         "n": 24,
     }
@@ -276,3 +280,13 @@ def test_the_next_step_fits_the_metrics(tmp_path, change, advice):
 )
 def test_ticks_are_round_and_contain_the_values(low, high, ticks):
     assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_groups_of_images_are_named_where_they_matter(tmp_path):
+    predictions = labelled_predictions(tmp_path / "photos", NAMES)
+    patients = [f"patient {number // 4}" for number in range(24)]
+    for groups, described in ((patients, True), ([""] * 24, False), (None, False)):
+        report = report_on(replace(predictions, groups=groups))
+        words = page_of(tmp_path / f"{described}{groups is None}.html", report).words
+        assert ("24 images of 6 groups, effective n" in words) == described
+        assert ("images of one group, such as a patient" in words) == described

@@ -7,7 +7,7 @@ import pytest
 
 from tltool.evaluation.calibration.group_folds import group_folds
 from tltool.evaluation.calibration.temperature import choose_temperature
-from tltool.evaluation.metrics.classification import log_loss
+from tltool.evaluation.metrics.probability_scores import log_loss
 from tltool.training.temperature import fit_temperature
 
 

@@ -150,6 +150,8 @@ def test_metrics_and_predictions_tell_the_same_story(trained):
     assert metrics["evaluated_on"] == "validation"
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
     assert trained.result.metrics == metrics
+    groups = {row["path"]: row["group"] for row in rows_of(trained.run / "split.csv")}
+    assert all(row["group"] == groups[row["path"]] for row in rows)
 
 
 def test_baselines_stand_beside_the_model(trained):

@@ -241,9 +241,29 @@ def test_evaluate_prints_baselines_calibration_and_conditions(trained):
     conditions = ("--assert", "accuracy>=0.01", "--assert", "recall[plum]<=1")
     result = tltool("evaluate", trained.export, trained.photos, *conditions)
     assert result.exit_code == 0, result.stderr
-    assert "Baselines: 0.333 by always predicting green apple" in result.stdout
+    assert re.search(
+        r"Baselines: 0\.333 \[0\.\d+, 0\.\d+\].* by always predicting green apple", result.stdout
+    )
     assert "calibration error" in result.stdout and "ROC-AUC" in result.stdout
     assert result.stdout.count("met      ") == 2
+
+
+def test_images_of_a_group_are_not_counted_as_independent(trained, tmp_path):
+    table = tmp_path / "photos.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group"])
+        for folder in sorted(trained.photos.iterdir()):
+            for number, photo in enumerate(sorted(folder.iterdir())):
+                writer.writerow([photo, folder.name, f"{folder.name} {number // 7}"])
+    single = json.loads(tltool("evaluate", trained.export, trained.photos, "--json").stdout)
+    grouped = json.loads(tltool("evaluate", trained.export, table, "--json").stdout)
+    assert grouped["groups"]["n"] == 6 < grouped["groups"]["effective_n"] + 5
+    assert grouped["accuracy"]["value"] == single["accuracy"]["value"]
+    widths = [one["accuracy"]["high"] - one["accuracy"]["low"] for one in (single, grouped)]
+    assert widths[1] > 1.1 * widths[0]
+    text = " ".join(tltool("evaluate", trained.export, table).stdout.split())
+    assert "n = 42 images of 6 groups, effective n " in text
 
 
 def test_run_and_export_agree_on_what_calibration_changed(trained):
@@ -257,10 +277,10 @@ def test_run_and_export_agree_on_what_calibration_changed(trained):
 
 
 def test_a_condition_that_is_not_met_is_exit_code_4_with_all_metrics(trained):
-    conditions = ("--assert", "ece<=0", "--assert", "accuracy>0")
+    conditions = ("--assert", "log_loss<=0", "--assert", "accuracy>0")
     result = tltool("evaluate", trained.run, trained.photos, *conditions, "--json")
     assert result.exit_code == 4
-    assert "ece<=0 is not met" in result.stderr
+    assert "log_loss<=0 is not met" in result.stderr
     document = json.loads(result.stdout)
     assert [row["passed"] for row in document["asserts"]] == [False, True]
     strict = tltool(

@@ -29,8 +29,9 @@ def write_predictions(
     labels: NDArray[np.integer[Any]],
     probabilities: NDArray[np.floating[Any]],
     class_names: Sequence[str],
+    groups: Sequence[str] | None = None,
 ) -> None:
-    """Write one row per image: path, label, predicted, confidence, correct, ``p_<class>`` ….
+    """Write one row per image: path, label, predicted, confidence, correct, group, ``p_<class>`` ….
 
     Args:
         path: the CSV file (UTF-8); replaced if it exists.
@@ -38,16 +39,18 @@ def write_predictions(
         labels: int [N], the true classes.
         probabilities: float [N, C], written with 9 digits, which restore a float32 exactly.
         class_names: the C names, in the order of the columns.
+        groups: name of the group of each image, as in split.csv; empty for a single image.
 
     Raises:
         ValueError: the lengths differ.
         OSError: the file cannot be written.
     """
-    header = ["path", "label", "predicted", "confidence", "correct"]
+    header = ["path", "label", "predicted", "confidence", "correct", "group"]
     header += [f"p_{name}" for name in class_names]
+    names = [""] * len(paths) if groups is None else groups
     rows = (
-        _prediction_row(str(image), int(label), row, class_names)
-        for image, label, row in zip(paths, labels, probabilities, strict=True)
+        _prediction_row(str(image), int(label), group, row, class_names)
+        for image, label, group, row in zip(paths, labels, names, probabilities, strict=True)
     )
     _write_csv(path, header, rows)
 
@@ -69,13 +72,13 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _prediction_row(
-    image: str, label: int, row: NDArray[np.floating[Any]], class_names: Sequence[str]
+    image: str, label: int, group: str, row: NDArray[np.floating[Any]], class_names: Sequence[str]
 ) -> list[str]:
     predicted = int(row.argmax())
     correct = "true" if predicted == label else "false"
     numbers = [f"{value:.9g}" for value in row.tolist()]
     names = [class_names[label], class_names[predicted]]
-    return [image, *names, numbers[predicted], correct, *numbers]
+    return [image, *names, numbers[predicted], correct, group, *numbers]
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.inference import Predictions, Tta, without_temperature
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
+from tltool.workflows.dataset.splitting import find_duplicates, group_names
 from tltool.workflows.prediction.heat_maps import heat_map_images
 from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_ood_images
 from tltool.workflows.prediction.model import LoadedModel, load_model
@@ -87,7 +89,13 @@ def evaluate(
     images = _select_images(audited, loaded, Path(model), split, observer)
     observer.on_phase("predict", f"{len(images)} images")
     predictions, without_tta = _predict(
-        loaded, images, name=split or str(data), split=split, tta=tta, observer=observer
+        loaded,
+        images,
+        name=split or str(data),
+        split=split,
+        groups=_group_names(images, Path(model), observer),
+        tta=tta,
+        observer=observer,
     )
     metrics = _metrics(predictions, Path(model), observer)
     if ood_images:
@@ -117,7 +125,7 @@ def _metrics(predictions: LabelledPredictions, model: Path, observer: Observer) 
     metrics = {
         **evaluate_predictions(predictions),
         "train_overlap": train_overlap(predictions.images.items, model),
-        "baselines": compute_baselines(predictions.images),
+        "baselines": compute_baselines(predictions.images, groups=predictions.group_numbers()),
     }
     leakage = describe_train_overlap(metrics)
     if leakage:
@@ -194,6 +202,21 @@ def _items_of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> 
     return [item for item in matches if item is not None]
 
 
+def _group_names(images: Catalog, model: Path, observer: Observer) -> tuple[str, ...]:
+    """Return the name of the group of each image; empty for a single image.
+
+    Groups are those of the source, those of the run for images that it lists, and near duplicates.
+    """
+    listed = RunLayout(model).split
+    rows = read_split(listed) if listed.is_file() else ()
+    known = {row.sha256: row.group for row in rows if row.group}
+    items = tuple(
+        replace(item, group=item.group or known.get(item.sha256)) for item in images.items
+    )
+    grouped = replace(images, items=items)
+    return group_names(grouped, find_duplicates(grouped, observer))
+
+
 def _nearest(path: Path, same_content: Sequence[Item]) -> Item | None:
     """Return the item at ``path`` among those with the same content, or else the first."""
     same_path = [item for item in same_content if item.path.parts[-len(path.parts) :] == path.parts]
@@ -228,6 +251,7 @@ def _predict(
     *,
     name: str,
     split: SplitName | None,
+    groups: Sequence[str],
     tta: Tta,
     observer: Observer,
 ) -> tuple[LabelledPredictions, np.ndarray | None]:
@@ -249,6 +273,7 @@ def _predict(
         ),
         _concatenate([batch.ood_scores for batch in batches]),
         split,
+        groups,
     )
     return predictions, without_tta
 

@@ -35,13 +35,18 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,
+        describe_sample,
         per_class_rows,
         remarks,
     )
 
     console = out()
     rate = metrics["accuracy"]
-    interval = f"  (95 % interval {rate['low']:.3f} to {rate['high']:.3f}, n = {metrics['n']}, "
+    rough = "rough " if rate.get("rough") else ""
+    interval = (
+        f"  ({rough}95 % interval {rate['low']:.3f} to {rate['high']:.3f}, "
+        f"n = {describe_sample(metrics)}, "
+    )
     line(console)
     line(
         console,
@@ -73,13 +78,16 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 
 
 def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
-    yield f"log-loss {metrics['log_loss']:.3f}{_best_epoch(metrics)}"
-    auc = metrics["roc_auc"]
+    from tltool.evaluation.report.text_tables import format_rate, format_with_interval
+
+    loss = format_with_interval(metrics, "log_loss")
+    yield f"log-loss {loss}{_best_epoch(metrics)}"
     yield (
-        f"balanced accuracy {metrics['balanced_accuracy']['value']:.3f}, "
-        f"ROC-AUC {'–' if auc is None else f'{auc:.3f}'}, "
-        f"calibration error {metrics['ece']:.3f}{_calibration_details(metrics)}"
+        f"balanced accuracy {format_rate(metrics['balanced_accuracy'])}, "
+        f"ROC-AUC {format_with_interval(metrics, 'roc_auc')}"
     )
+    error = format_with_interval(metrics, "ece")
+    yield f"calibration error {error}{_calibration_details(metrics)}"
     yield from _selective(metrics["selective"], validation=metrics["split"] == "validation")
     if "tta" in metrics:
         kind, gain = metrics["tta"]["kind"], metrics["tta"]["accuracy_gain"]
@@ -91,24 +99,27 @@ def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _calibration_details(metrics: Mapping[str, Any]) -> str:
     """Return what to compare the calibration error with, in parentheses; or nothing."""
-    before, after, chance = (metrics[f"ece{end}"] for end in ("_uncalibrated", "", "_by_chance"))
-    details = []
+    before, after = metrics["ece_uncalibrated"], metrics["ece"]
+    details = [
+        f"beyond chance: measured {metrics['ece_raw']:.3f}, expected by chance "
+        f"{metrics['ece_expected_by_chance']:.3f}"
+    ]
     if abs(before - after) >= 5e-4:
         fitted = ", which was fitted on these images" if metrics["split"] == "validation" else ""
         without = " and test-time augmentation" if "tta" in metrics else ""
         details.append(f"{before:.3f} before temperature scaling{without}{fitted}")
-    if after <= chance:
-        details.append(f"up to {chance:.3f} by chance with so few images")
-    return f" ({'; '.join(details)})" if details else ""
+    return f" ({'; '.join(details)})"
 
 
 def _selective(selective: Mapping[str, Any], *, validation: bool) -> Iterator[str]:
+    from tltool.evaluation.report.text_tables import format_rate
+
     coverage, accuracy = selective.get("coverage"), selective.get("selective_accuracy")
     if coverage is None or accuracy is None:
         return
     yield (
         f"below the OOD threshold {coverage['value']:.1%} (95 % interval {coverage['low']:.1%} to "
-        f"{coverage['high']:.1%}), accuracy on them {accuracy['value']:.3f}"
+        f"{coverage['high']:.1%}), accuracy on them {format_rate(accuracy)}"
         f"{'; the threshold was set on these images' if validation else ''}"
     )
     ood = selective.get("ood")

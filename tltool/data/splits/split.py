@@ -60,6 +60,7 @@ class SplitRow:
     label: str
     split: SplitName
     sha256: str
+    group: str = ""
 
 
 def make_split(
@@ -235,4 +236,6 @@ def read_split(path: Path) -> tuple[SplitRow, ...]:
 def _row(row: Mapping[str, str]) -> SplitRow:
     if row["split"] not in SPLIT_NAMES:
         raise ValueError(row["split"])
-    return SplitRow(Path(row["path"]), row["label"], row["split"], row["sha256"])
+    return SplitRow(
+        Path(row["path"]), row["label"], row["split"], row["sha256"], row.get("group") or ""
+    )

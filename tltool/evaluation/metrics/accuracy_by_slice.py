@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog, Item
-from tltool.evaluation.metrics.confidence_intervals import rate_with_interval
+from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, rate_of
 
 OTHER_VALUES = "others"
 _MOST_VALUES = 12  # of one property; the rarest are merged
@@ -21,7 +21,9 @@ _IMAGES_FOR_THIRDS = 30  # with fewer, halves
 _SIGNIFICANT = 0.05
 
 
-def accuracy_by_slice(images: Catalog, correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def accuracy_by_slice(
+    images: Catalog, correct: NDArray[np.bool_], groups: NDArray[np.int64] | None = None
+) -> list[dict[str, Any]]:
     """Return the accuracy on subsets of the images, by the properties that the audit recorded.
 
     Numbers are divided into thirds of the images (halves with fewer than 30). A property that is
@@ -30,11 +32,13 @@ def accuracy_by_slice(images: Catalog, correct: NDArray[np.bool_]) -> list[dict[
     Args:
         images: N audited images.
         correct: bool [N], whether the prediction is correct.
+        groups: number of the group of each image, int [N]; None where all are independent.
 
     Returns:
-        ``[{by, value, n, accuracy: {value, low, high}, worse}]``; ``worse`` says that the accuracy
-        is significantly lower than on all other images: one-sided Fisher's exact test, 5 %,
-        Bonferroni-corrected for the number of slices.
+        ``[{by, value, n, accuracy: {value, low, high, rough}, worse}]``; ``worse`` says that the
+        accuracy is significantly lower than on all other images: one-sided Fisher's exact test,
+        5 %, Bonferroni-corrected for the number of slices. With groups the test counts effective
+        images.
     """
     slices = [
         (by, value, np.array([each == value for each in values]))
@@ -46,8 +50,8 @@ def accuracy_by_slice(images: Catalog, correct: NDArray[np.bool_]) -> list[dict[
             "by": by,
             "value": value,
             "n": int(mask.sum()),
-            "accuracy": rate_with_interval(int(correct[mask].sum()), int(mask.sum())),
-            "worse": _p_worse(correct, mask) * len(slices) < _SIGNIFICANT,
+            "accuracy": rate_of(correct[mask], None if groups is None else groups[mask]),
+            "worse": _p_worse(correct, mask, groups) * len(slices) < _SIGNIFICANT,
         }
         for by, value, mask in slices
     ]
@@ -122,10 +126,22 @@ def _ordered(by: str, values: Sequence[str]) -> list[str]:
     return [value for value, _ in Counter(sorted(values)).most_common()]
 
 
-def _p_worse(correct: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
+def _p_worse(
+    correct: NDArray[np.bool_], mask: NDArray[np.bool_], groups: NDArray[np.int64] | None
+) -> float:
     """Return the p-value of the hypothesis that the slice is no worse than the other images."""
     from scipy.stats import fisher_exact
 
-    inside, outside = correct[mask], correct[~mask]
-    table = [[inside.sum(), (~inside).sum()], [outside.sum(), (~outside).sum()]]
+    table = [
+        _counts(correct[part], None if groups is None else groups[part]) for part in (mask, ~mask)
+    ]
     return float(fisher_exact(table, alternative="less").pvalue)
+
+
+def _counts(correct: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> tuple[int, int]:
+    """Return the number of correct and of wrong images, both in effective images of the groups."""
+    n, right = len(correct), int(correct.sum())
+    if groups is None or not n:
+        return right, n - right
+    share = effective_sample_size(correct, groups) / n
+    return round(right * share), round((n - right) * share)

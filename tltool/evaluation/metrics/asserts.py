@@ -121,7 +121,7 @@ def check_sample_sizes(texts: Sequence[str], counts: Mapping[str, int]) -> None:
 def evaluate_asserts(
     texts: Sequence[str], metrics: Mapping[str, Any], *, strict: bool
 ) -> list[dict[str, Any]]:
-    """Return ``[{assert, value, interval, strict, passed}]`` for conditions on a metrics document.
+    """Return ``[{assert, value, interval, rough, strict, passed}]`` for conditions on metrics.
 
     Args:
         texts: the conditions, which ``check_asserts`` has accepted.
@@ -181,7 +181,7 @@ def _check_classes(condition: Assert, class_names: Sequence[str]) -> None:
 
 
 def _evaluate(condition: Assert, metrics: Mapping[str, Any], strict: bool) -> dict[str, Any]:
-    value, interval = _value_and_interval(condition, metrics)
+    value, interval, rough = _value_and_interval(condition, metrics)
     compared = value
     if strict and value is not None:
         worse = 0 if condition.comparison.startswith(">") else 1
@@ -191,6 +191,7 @@ def _evaluate(condition: Assert, metrics: Mapping[str, Any], strict: bool) -> di
         "assert": condition.text,
         "value": value,
         "interval": interval,
+        "rough": rough,
         "strict": strict,
         "passed": compared is not None and bool(compare(compared, condition.bound)),
     }
@@ -198,12 +199,12 @@ def _evaluate(condition: Assert, metrics: Mapping[str, Any], strict: bool) -> di
 
 def _value_and_interval(
     condition: Assert, metrics: Mapping[str, Any]
-) -> tuple[float | None, list[float] | None]:
-    """Return the metric and its interval; None where it is undefined."""
+) -> tuple[float | None, list[float] | None, bool]:
+    """Return the metric, its interval and whether that is rough; None where it is undefined."""
     metric = condition.metric
     if metric in RATES or metric in TOP_K:
         rate = metrics["top_k"][TOP_K[metric]] if metric in TOP_K else metrics[metric]
-        return rate["value"], [rate["low"], rate["high"]]
+        return rate["value"], [rate["low"], rate["high"]], rate["rough"]
     group: Mapping[str, Any] = metrics
     if condition.class_name is not None:
         group = next(r for r in metrics["per_class"] if r["name"] == condition.class_name)
@@ -211,7 +212,7 @@ def _value_and_interval(
         group = metrics["macro"]
     elif metric.startswith("weighted_"):
         group, metric = metrics["weighted"], metric.removeprefix("weighted_")
-    return group[metric], group[f"{metric}_interval"]
+    return group[metric], group[f"{metric}_interval"], group.get(f"{metric}_rough", False)
 
 
 def _describe_failure(result: Mapping[str, Any]) -> str:
@@ -220,11 +221,6 @@ def _describe_failure(result: Mapping[str, Any]) -> str:
         return f"{result['assert']} is not met: it is undefined on these images"
     if not result["strict"]:
         return f"{result['assert']} is not met: it is {value:.4f}"
-    if interval is None:
-        return (
-            f"{result['assert']} is not met with --strict: there is no confidence interval (too "
-            "many images, or all with the same value)"
-        )
     low, high = interval
     return (
         f"{result['assert']} is not met with --strict: it is {value:.4f}, 95 % interval {low:.4f} "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Catalog
-from tltool.evaluation.metrics.confidence_intervals import rate_with_interval
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -19,6 +19,7 @@ def compute_baselines(
     *,
     training_labels: Integers | None = None,
     probe: Floats | None = None,
+    groups: Integers | None = None,
 ) -> dict[str, Any]:
     """Return the accuracy of two baselines.
 
@@ -27,6 +28,7 @@ def compute_baselines(
         training_labels: class numbers of the training images, int [T], which determine the
             majority class; without them the labels of ``images`` do.
         probe: probabilities of the linear probe for ``images``, float [N, C]; None without one.
+        groups: number of the group of each of ``images``, int [N], or None.
 
     Returns:
         ``majority`` ``{class, accuracy}`` and ``probe`` ``{accuracy}`` or None, on ``images``.
@@ -37,11 +39,9 @@ def compute_baselines(
     return {
         "majority": {
             "class": images.class_names[majority],
-            "accuracy": _accuracy(labels == majority),
+            "accuracy": rate_of(labels == majority, groups),
         },
-        "probe": None if probe is None else {"accuracy": _accuracy(probe.argmax(axis=1) == labels)},
+        "probe": None
+        if probe is None
+        else {"accuracy": rate_of(probe.argmax(axis=1) == labels, groups)},
     }
-
-
-def _accuracy(correct: NDArray[np.bool_]) -> dict[str, float]:
-    return rate_with_interval(int(correct.sum()), len(correct))

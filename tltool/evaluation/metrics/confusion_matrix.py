@@ -8,19 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.metrics.class_rates import (
+    ClassRates,
+    GroupedPredictions,
+    resample_rates,
+)
 from tltool.evaluation.metrics.confidence_intervals import (
-    REPLICATES,
     bootstrap_interval,
     interval_of_mean,
     wilson_interval,
 )
+from tltool.evaluation.metrics.sample_sizes import is_rough
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 
 ALPHA = 0.05
 RATES = ("precision", "recall", "f1")
-_AT_ONCE = 2_000_000  # counts drawn per step, which bounds the memory
 
 
 def confusion_matrix(labels: Integers, predicted: Integers, *, classes: int) -> Integers:
@@ -29,29 +33,44 @@ def confusion_matrix(labels: Integers, predicted: Integers, *, classes: int) -> 
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def confusion_matrix_metrics(matrix: Integers, class_names: Sequence[str]) -> dict[str, Any]:
+def confusion_matrix_metrics(
+    matrix: Integers, class_names: Sequence[str], grouped: GroupedPredictions | None = None
+) -> dict[str, Any]:
     """Return the metrics of a confusion matrix.
 
     Args:
         matrix: int [C, C], rows are the true classes; at least one image.
         class_names: the C names.
+        grouped: the images of the matrix, where they are not independent.
 
     Returns:
-        ``balanced_accuracy`` ``{value, low, high}``; ``macro`` and ``weighted`` (by class size)
-        averages of precision, recall and F1 with their ``…_interval``, over the classes that have
-        images; ``per_class``; ``absent_classes``, those without images; ``not_above_chance``, the
-        classes whose recall is not significantly above chance, and ``needs_more_images``, the
-        classes of which more images would make the test conclusive.
+        ``balanced_accuracy`` ``{value, low, high, rough}``; ``macro`` and ``weighted`` (by class
+        size) averages of precision, recall and F1 with their ``…_interval`` and ``…_rough``, over
+        the classes that have images; ``per_class``; ``absent_classes``, those without images;
+        ``not_above_chance``, the classes whose recall is not significantly above chance, and
+        ``needs_more_images``, the classes of which more images would make the test conclusive.
     """
-    rates = _Rates.of(matrix[None])
-    drawn = _resample(matrix)
-    rows = [_class_row(name, matrix, number) for number, name in enumerate(class_names)]
-    macro = _with_class_intervals(_averages(rates, drawn, weighted=False), rows)
+    rates = ClassRates.of(matrix[None])
+    drawn = resample_rates(matrix, grouped)
+    sizes = [_sizes(matrix, number, grouped) for number in range(len(matrix))]
+    rows = [
+        _class_row(name, matrix, number, sizes[number]) for number, name in enumerate(class_names)
+    ]
+    own = [size["recall"] for size in sizes if size["recall"]]
+    balanced_size = len(own) ** 2 / sum(1 / size for size in own)
+    macro = _averages(rates, drawn, balanced_size, weighted=False)
+    macro = _with_class_intervals(macro, rows)
+    size = float(matrix.sum()) if grouped is None else grouped.size()
     low, high = macro["recall_interval"]
     return {
-        "balanced_accuracy": {"value": macro["recall"], "low": low, "high": high},
+        "balanced_accuracy": {
+            "value": macro["recall"],
+            "low": low,
+            "high": high,
+            "rough": macro["recall_rough"],
+        },
         "macro": macro,
-        "weighted": _averages(rates, drawn, weighted=True),
+        "weighted": _averages(rates, drawn, size, weighted=True),
         "per_class": rows,
         "absent_classes": [row["name"] for row in rows if not row["support"]],
         "not_above_chance": [row["name"] for row in rows if row["above_chance"] is False],
@@ -76,76 +95,20 @@ def _needs_more_images(rows: Sequence[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-class _Rates:
-    """Precision, recall and F1 of each class in B confusion matrices; NaN where undefined.
-
-    Attributes:
-        support: images of each class, int [B, C].
-        precision: float64 [B, C]; so are recall and f1.
-    """
-
-    def __init__(self, hits: Integers, support: Integers, predicted: Integers) -> None:
-        self.support = support
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.precision = hits / predicted
-            self.recall = hits / support
-            self.f1 = 2 * hits / (support + predicted)
-
-    @classmethod
-    def of(cls, matrices: Integers) -> _Rates:
-        """Return the rates of matrices [B, C, C]."""
-        hits = matrices.diagonal(axis1=1, axis2=2)
-        return cls(hits, matrices.sum(axis=2), matrices.sum(axis=1))
-
-    def average(self, name: str, *, weighted: bool) -> Floats:
-        """Return the mean over the classes with images, float64 [B]; undefined counts as 0."""
-        values = np.nan_to_num(getattr(self, name))
-        weights = self.support if weighted else (self.support > 0)
-        return np.asarray((values * weights).sum(axis=1) / weights.sum(axis=1))
-
-
-def _resample(matrix: Integers) -> _Rates:
-    """Return the rates of bootstrap replicates of the matrix.
-
-    A replicate is multinomial over the non-empty cells, so images need not be drawn one by one.
-    """
-    true, predicted = np.nonzero(matrix)
-    cells = matrix[true, predicted]
-    n, classes = int(cells.sum()), len(matrix)
-    random = np.random.default_rng(0)
-    step = max(1, _AT_ONCE // max(len(cells), classes))
-    parts = []
-    for start in range(0, REPLICATES, step):
-        rows = min(step, REPLICATES - start)
-        counts = random.multinomial(n, cells / n, size=rows)
-        totals = [
-            _sum_by_class(counts[:, mask], where[mask], classes)
-            for mask, where in (
-                (true == predicted, true),
-                (true >= 0, true),
-                (true >= 0, predicted),
-            )
-        ]
-        parts.append(totals)
-    hits, support, predicted_counts = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return _Rates(hits, support, predicted_counts)
-
-
-def _sum_by_class(counts: Integers, where: Integers, classes: int) -> Integers:
-    """Sum columns of counts [B, K] by the class ``where`` [K] of each: int64 [B, C]."""
-    sums = np.zeros((classes, len(counts)), np.int64)
-    np.add.at(sums, where, counts.T)
-    return sums.T
-
-
-def _averages(rates: _Rates, drawn: _Rates, *, weighted: bool) -> dict[str, Any]:
+def _averages(
+    rates: ClassRates, drawn: ClassRates, size: float, *, weighted: bool
+) -> dict[str, Any]:
+    """Return the averages; each interval contains the bootstrap's and Wilson's of ``size``."""
     averages: dict[str, Any] = {}
-    n = int(rates.support.sum())
     for name in RATES:
         value = float(rates.average(name, weighted=weighted)[0])
+        low, high = wilson_interval(value * size, size)
+        replicates = bootstrap_interval(value, drawn.average(name, weighted=weighted))
+        if replicates is not None:
+            low, high = min(low, replicates[0]), max(high, replicates[1])
         averages[name] = value
-        replicates = drawn.average(name, weighted=weighted)
-        averages[f"{name}_interval"] = bootstrap_interval(value, replicates, n=n)
+        averages[f"{name}_interval"] = [min(low, value), max(high, value)]
+        averages[f"{name}_rough"] = is_rough(size)
     return averages
 
 
@@ -153,9 +116,8 @@ def _with_class_intervals(macro: dict[str, Any], rows: Sequence[dict[str, Any]])
     """Return macro averages with intervals that account for classes with few images.
 
     If both images of a class of two are correct, they are in every bootstrap replicate too. The
-    recalls of different classes are independent, so their intervals give that of the mean.
-    Precisions and F1 scores are not independent; there each bound is the wider of that one and the
-    bootstrap's.
+    recalls of different classes are independent, so their intervals give that of the mean; each
+    bound is the wider of that one and the given one.
     """
     averages = dict(macro)
     present = [row for row in rows if row["support"]]
@@ -164,28 +126,38 @@ def _with_class_intervals(macro: dict[str, Any], rows: Sequence[dict[str, Any]])
             (row[name] or 0.0, row[f"{name}_interval"] or (0.0, 0.0)) for row in present
         ]
         low, high = interval_of_mean([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        drawn = None if name == "recall" else macro[f"{name}_interval"]
-        if drawn is not None:
-            low, high = min(low, drawn[0]), max(high, drawn[1])
-        averages[f"{name}_interval"] = [min(low, macro[name]), max(high, macro[name])]
+        given = macro[f"{name}_interval"]
+        averages[f"{name}_interval"] = [min(low, given[0]), max(high, given[1])]
     return averages
 
 
-def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
+def _sizes(matrix: Integers, number: int, grouped: GroupedPredictions | None) -> dict[str, float]:
+    """Return the number of independent images behind recall, precision and F1 of a class."""
+    if grouped is not None:
+        return grouped.sizes(number)
+    own, predicted = float(matrix[number].sum()), float(matrix[:, number].sum())
+    both = own + predicted - float(matrix[number, number])
+    return {"recall": own, "precision": predicted, "f1": both}
+
+
+def _class_row(name: str, matrix: Integers, index: int, sizes: dict[str, float]) -> dict[str, Any]:
     hits = int(matrix[index, index])
     support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
-    either = support + predicted - hits  # images of the class or predicted as it
+    counts = {"precision": predicted, "recall": support, "f1": support + predicted - hits}
+    row: dict[str, Any] = {"name": name}
+    for rate, count in counts.items():
+        size = sizes[rate]
+        share = hits / count if count else None
+        interval = None if share is None else list(wilson_interval(share * size, size))
+        if rate == "f1":  # a function of the share of hits among images of either kind
+            share = None if share is None else _f1_of_jaccard(share)
+            interval = interval and [_f1_of_jaccard(bound) for bound in interval]
+        row[rate] = share
+        row[f"{rate}_interval"] = interval
+        row[f"{rate}_rough"] = bool(count) and is_rough(size)
     total = int(matrix.sum())
     return {
-        "name": name,
-        "precision": hits / predicted if predicted else None,
-        "precision_interval": list(wilson_interval(hits, predicted)) if predicted else None,
-        "recall": hits / support if support else None,
-        "recall_interval": list(wilson_interval(hits, support)) if support else None,
-        "f1": 2 * hits / (support + predicted) if either else None,
-        "f1_interval": [_f1_of_jaccard(share) for share in wilson_interval(hits, either)]
-        if either
-        else None,
+        **row,
         "support": support,
         # the expected recall if predictions were independent of the images
         "chance": predicted / total,

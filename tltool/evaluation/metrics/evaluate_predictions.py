@@ -22,12 +22,17 @@ def evaluate_predictions(predictions: LabelledPredictions) -> dict[str, Any]:
     images, probabilities = predictions.images, predictions.probabilities
     labels = images.labels()
     correct = probabilities.argmax(axis=1) == labels
+    groups = predictions.group_numbers()
     return {
         "evaluated_on": predictions.name,
         "split": predictions.split,
         **compute_metrics(
-            probabilities, labels, images.class_names, uncalibrated=predictions.uncalibrated
+            probabilities,
+            labels,
+            images.class_names,
+            uncalibrated=predictions.uncalibrated,
+            groups=groups,
         ),
-        "selective": selective_metrics(probabilities, labels, predictions.ood_scores),
-        "slices": accuracy_by_slice(images, correct),
+        "selective": selective_metrics(probabilities, labels, predictions.ood_scores, groups),
+        "slices": accuracy_by_slice(images, correct, groups),
     }

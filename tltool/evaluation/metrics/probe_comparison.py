@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.classification import log_losses
-from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, rate_with_interval
+from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, rate_of
 from tltool.evaluation.metrics.paired_tests import compare_with_first
+from tltool.evaluation.metrics.probability_scores import log_losses
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -36,7 +36,7 @@ def compare_with_probe(
     paired = compare_with_first(correct[0], [correct[1]])[0]
     losses = [log_losses(rows, labels) for rows in (probe, model)]
     return {
-        "accuracy": rate_with_interval(int(correct[0].sum()), len(labels)),
+        "accuracy": rate_of(correct[0], groups),
         "log_loss": float(losses[0].mean()),
         "accuracy_difference": paired.to_json(),
         "log_loss_difference": _mean_difference(losses[1] - losses[0], groups),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tltool.evaluation.report.text_tables import describe_sample
+
 _WIDE = 0.05  # half an interval; with wider ones, models are hard to compare
 _MISCALIBRATED = 0.05
 _CONFUSIONS, _LABEL_ISSUES = 3, 5  # fewer are not mentioned
@@ -14,9 +16,12 @@ def summary_sentence(metrics: Mapping[str, Any]) -> str:
     """Return one sentence: top-1 accuracy with interval and n, and the baselines."""
     rate, baselines = metrics["accuracy"], metrics["baselines"]
     majority, probe = baselines["majority"], baselines["probe"]
+    rough = "rough " if rate.get("rough") else ""
+    groups = describe_sample(metrics).partition(" images ")[2]
     sentence = (
         f"Top-1 accuracy {percent(rate['value'])} on {metrics['n']:,} {_split_name(metrics)}images "
-        f"(95 % confidence interval {percent(rate['low'])} to {percent(rate['high'])}); baselines: "
+        f"({f'{groups}; ' if groups else ''}{rough}95 % confidence interval "
+        f"{percent(rate['low'])} to {percent(rate['high'])}); baselines: "
         f"{percent(majority['accuracy']['value'])} by always predicting {majority['class']}"
     )
     if probe is not None:
@@ -121,10 +126,10 @@ def _about_confusions(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _about_evaluation(metrics: Mapping[str, Any]) -> Iterator[str]:
     rate = metrics["accuracy"]
-    if metrics["ece"] > max(_MISCALIBRATED, metrics["ece_by_chance"]):
+    if metrics["ece"] > _MISCALIBRATED and metrics["ece_raw"] > metrics["ece_by_chance"]:
         yield (
-            "Do not read confidences as probabilities: the expected calibration error is "
-            f"{percent(metrics['ece'])}."
+            "Do not read confidences as probabilities: the calibration error is "
+            f"{percent(metrics['ece'])} more than chance explains."
         )
     half = (rate["high"] - rate["low"]) / 2
     if half > _WIDE:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tltool.evaluation.metrics.classification import CALIBRATION_BINS
+from tltool.evaluation.metrics.calibration_error import CALIBRATION_BINS
 from tltool.evaluation.report.advice import percent
 from tltool.training.temperature import LOSS_LIMIT
 
@@ -27,16 +27,27 @@ class CalibrationRow:
 def calibration_rows(metrics: Mapping[str, Any]) -> list[CalibrationRow]:
     """Return calibration error and log-loss; cross-fitted on the images of the temperature."""
     fitted = _cross_fitted(metrics)
+    error = max(0.0, _measured_error(metrics) - metrics["ece_expected_by_chance"])
+    loss = fitted["log_loss_after_cross_fitted"] if fitted else metrics["log_loss"]
     return [
         CalibrationRow(
             name,
             metrics[f"{key}_uncalibrated"],
             metrics[f"{key}_uncalibrated_interval"],
-            fitted[f"{key}_after_cross_fitted"] if fitted else metrics[key],
+            after,
             None if fitted else metrics[f"{key}_interval"],
         )
-        for key, name in (("ece", "calibration error (ECE)"), ("log_loss", "log-loss"))
+        for key, name, after in (
+            ("ece", "calibration error (ECE) beyond chance", error),
+            ("log_loss", "log-loss", loss),
+        )
     ]
+
+
+def _measured_error(metrics: Mapping[str, Any]) -> float:
+    """Return the calibration error with what chance explains; cross-fitted if fitted here."""
+    fitted = _cross_fitted(metrics)
+    return float(fitted["ece_after_cross_fitted"] if fitted else metrics["ece_raw"])
 
 
 def calibrated_heading(metrics: Mapping[str, Any]) -> str:
@@ -80,7 +91,7 @@ def _calibration_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
             "The temperature was fitted on these images. The last column is cross-fitted: each "
             "image is scored with a temperature fitted on the other folds."
         )
-    elif _is_validation(metrics) and metrics["ece"] != metrics["ece_uncalibrated"]:
+    elif _is_validation(metrics) and metrics["log_loss"] != metrics["log_loss_uncalibrated"]:
         yield "The temperature was fitted on these images, so the last column is optimistic."
     clipped = metrics.get("log_loss_clipped", 0)
     if clipped:
@@ -93,12 +104,13 @@ def _calibration_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
             "The temperature was fitted without test-time augmentation. The uncalibrated column is "
             "without it too; the calibrated column is with it, which lowers the confidences."
         )
-    error = calibration_rows(metrics)[0].after
-    above = "above" if error > metrics["ece_by_chance"] else "not above"
+    measured, chance = _measured_error(metrics), metrics["ece_by_chance"]
+    above = "above" if measured > chance else "not above"
     yield (
-        f"With {metrics['n']:,} images, chance alone gives a perfectly calibrated model a "
-        f"calibration error of up to {metrics['ece_by_chance']:.3f} (95 % quantile); this model is "
-        f"{above} it."
+        f"The measured calibration error is {measured:.3f}. With {metrics['n']:,} images, chance "
+        f"alone gives a perfectly calibrated model {metrics['ece_expected_by_chance']:.3f} on "
+        f"average, which is subtracted in the table, and up to {chance:.3f} (95 % quantile); this "
+        f"model is {above} it."
     )
     if metrics["n"] < _ENOUGH_PER_BIN * CALIBRATION_BINS:
         yield f"Each point is fewer than {_ENOUGH_PER_BIN} images, so single points are noisy."

@@ -38,7 +38,7 @@ def reliability_diagram(metrics: Mapping[str, Any]) -> Markup:
         Chart(
             title="Reliability diagram",
             description=(
-                "Reliability diagram: accuracy against confidence. Expected calibration error "
+                "Reliability diagram: accuracy against confidence. Calibration error beyond chance "
                 f"{metrics['ece']:.3f}, uncalibrated {metrics['ece_uncalibrated']:.3f}. The dashed "
                 "line is perfect calibration."
             ),

@@ -34,7 +34,7 @@ from tltool.evaluation.report.gallery import (
 from tltool.evaluation.report.learning_curve_text import describe_gain, learning_curve_chart
 from tltool.evaluation.report.model_card import model_card
 from tltool.evaluation.report.render import page_template
-from tltool.evaluation.report.text_tables import describe_probe_comparison
+from tltool.evaluation.report.text_tables import describe_probe_comparison, describe_sample
 from tltool.evaluation.report.thumbnails import data_uri
 
 _MATRIX_UP_TO = 40  # classes; with more, the most frequent confusions are listed instead
@@ -64,6 +64,7 @@ def _content(report: Report) -> dict[str, Any]:
         "title": report.title,
         "metrics": metrics,
         "names": names,
+        "sample": _sample(metrics),
         "summary": summary_sentence(metrics),
         "steps": next_steps(metrics, label_errors=len(report.label_errors)),
         "probe_text": describe_probe_comparison(metrics),
@@ -89,6 +90,11 @@ def _content(report: Report) -> dict[str, Any]:
         "model_card": model_card(report),
         "script_data": _for_script({"names": names, "images": cards}),
     }
+
+
+def _sample(metrics: Mapping[str, Any]) -> str:
+    text = describe_sample(metrics)
+    return text if "images" in text else f"{text} images"
 
 
 def _curves(training: Training | None) -> list[Markup]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tltool.evaluation.report.advice import describe_train_overlap, percent
 from tltool.evaluation.report.content import Report
+from tltool.evaluation.report.text_tables import describe_sample
 
 
 def model_card(report: Report) -> list[tuple[str, list[str]]]:
@@ -68,6 +69,12 @@ def _limitations(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"On images like these the accuracy is between {percent(rate['low'])} and "
         f"{percent(rate['high'])} (95 % confidence interval); on other images it can be far lower."
     )
+    sample = describe_sample(metrics)
+    if sample != f"{metrics['n']:,}":
+        yield (
+            f"The sample is {sample}: images of one group, such as a patient, a film or near "
+            "duplicates, are not independent. All intervals take this into account."
+        )
     overlap = describe_train_overlap(metrics)
     if overlap:
         yield overlap
@@ -91,7 +98,7 @@ def _limitations(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _chosen_on_validation(metrics: Mapping[str, Any]) -> str:
     """Return what the validation images determined, as far as the metrics show it."""
     chosen = ["the best epoch"]
-    if metrics["ece"] != metrics["ece_uncalibrated"]:
+    if metrics["log_loss"] != metrics["log_loss_uncalibrated"]:
         chosen.append("the temperature")
     if metrics["selective"].get("coverage") is not None:
         chosen.append("the OOD threshold")

@@ -5,12 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tltool.evaluation.metrics.sample_sizes import FEWEST_FOR_RATE
+
+_NEARLY_ALL = 0.95  # of the images; with more effective ones, groups do not matter
 PER_CLASS_COLUMNS = ("class", "images", "precision", "recall", "recall 95 % CI", "F1")
 
 
 def format_rate(rate: Mapping[str, float]) -> str:
     """Return a rate with its confidence interval, such as ``0.935 [0.884, 0.964]``."""
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+    rough = " rough" if rate.get("rough") else ""
+    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]{rough}"
+
+
+def format_with_interval(metrics: Mapping[str, Any], key: str) -> str:
+    """Return a metric with its confidence interval as ``format_rate`` does; a dash if undefined."""
+    value, interval = metrics[key], metrics[f"{key}_interval"]
+    if value is None or interval is None:
+        return _number(value)
+    rate = {"value": value, "low": interval[0], "high": interval[1]}
+    return format_rate({**rate, "rough": metrics.get(f"{key}_rough", False)})
+
+
+def describe_sample(metrics: Mapping[str, Any]) -> str:
+    """Return the number of images, and of their groups where these matter.
+
+    Such as ``153``, or ``120 images of 14 groups, effective n 31``.
+    """
+    n, groups = f"{metrics['n']:,}", metrics.get("groups")
+    if not groups or groups["effective_n"] > _NEARLY_ALL * metrics["n"]:
+        return n
+    return f"{n} images of {groups['n']:,} groups, effective n {groups['effective_n']:,.0f}"
 
 
 def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -25,7 +49,7 @@ def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
             str(row["support"]),
             _number(row["precision"]),
             _number(row["recall"]),
-            _interval(row["recall_interval"]),
+            _interval(row["recall_interval"], rough=row.get("recall_rough", False)),
             _number(row["f1"]),
         )
         for row in metrics["per_class"]
@@ -42,6 +66,11 @@ def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
     compared = describe_probe_comparison(metrics)
     if compared:
         yield compared
+    if any(row.get("recall_rough") for row in metrics["per_class"]):
+        yield (
+            f"Rough: with fewer than {FEWEST_FOR_RATE} images, an interval may hold the true value "
+            "in less than 95 % of samples"
+        )
     unclear = metrics["not_above_chance"]
     if unclear:
         yield f"Recall not significantly above chance (too few images): {_some(unclear)}"
@@ -59,7 +88,8 @@ def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, s
         (
             result["passed"],
             f"{result['assert']}  ({_number(result['value'])}, 95 % "
-            f"{_interval(result['interval'])}{', strict' if result['strict'] else ''})",
+            f"{_interval(result['interval'], rough=result.get('rough', False))}"
+            f"{', strict' if result['strict'] else ''})",
         )
         for result in results
     ]
@@ -101,9 +131,9 @@ def describe_probe_comparison(metrics: Mapping[str, Any]) -> str | None:
 
 def _baselines(baselines: Mapping[str, Any]) -> str:
     majority, probe = baselines["majority"], baselines["probe"]
-    text = f"{majority['accuracy']['value']:.3f} by always predicting {majority['class']}"
+    text = f"{format_rate(majority['accuracy'])} by always predicting {majority['class']}"
     if probe is not None:
-        text += f", {probe['accuracy']['value']:.3f} by the linear probe"
+        text += f", {format_rate(probe['accuracy'])} by the linear probe"
     return f"Baselines: {text}"
 
 
@@ -116,5 +146,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.3f} … {bounds[1]:.3f}"
+def _interval(bounds: list[float] | None, *, rough: bool = False) -> str:
+    if bounds is None:
+        return "–"
+    return f"{bounds[0]:.3f} … {bounds[1]:.3f}{' rough' if rough else ''}"

@@ -132,6 +132,19 @@ def _duplicates_phase(observer: Observer) -> Progress:
     return report
 
 
+def group_names(catalog: Catalog, clusters: Sequence[Cluster]) -> tuple[str, ...]:
+    """Return the name of the group of each image, as in split.csv; empty for a single image.
+
+    Duplicates (``clusters``) and the images of one group have the same name.
+    """
+    names = [""] * len(catalog)
+    everything = range(len(catalog))
+    for group in make_split_groups(catalog.items, everything, seed=0, clusters=clusters):
+        for index in group.members:
+            names[index] = group.name
+    return tuple(names)
+
+
 def group_numbers(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64]:
     """Return the group of each image for grouped cross-validation: int64 [N].
 

@@ -90,6 +90,7 @@ def _metrics(
             predictions.images,
             training_labels=dataset.part("train").labels(),
             probe=probe,
+            groups=predictions.group_numbers(),
         ),
         "probe_comparison": _compare_with_probe(outcome, predictions, probe),
         "temperature": calibrated.temperature,
@@ -109,7 +110,12 @@ def _compare_with_probe(
     """Return how much training gained over the probe; None if the model is the probe."""
     if probe is None or outcome.best[0] == "probe":
         return None
-    return compare_with_probe(probe, predictions.probabilities, predictions.images.labels())
+    return compare_with_probe(
+        probe,
+        predictions.probabilities,
+        predictions.images.labels(),
+        predictions.group_numbers(),
+    )
 
 
 def _probe_figures(outcome: TrainingOutcome) -> dict[str, float] | None:
@@ -138,6 +144,7 @@ def _write_results(
         catalog.labels(),
         predictions.probabilities,
         catalog.class_names,
+        predictions.groups,
     )
     write_history(layout.history, outcome.history)
     layout.plots.mkdir(exist_ok=True)

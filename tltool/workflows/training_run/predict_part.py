@@ -12,6 +12,7 @@ from tltool.inference import Classifier, softmax
 from tltool.models.network_parts import Network
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
+from tltool.workflows.dataset.splitting import group_names
 from tltool.workflows.training_run.calibration import CalibrationResult
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.linear_probe import vectors
@@ -43,10 +44,17 @@ def predict_part(
         uncalibrated=softmax(logits),
         ood_scores=detector.scores(pooled) if detector else None,
         split=name,
+        groups=_group_names(dataset, name),
     )
     if probe_logits is None:
         return predictions, None
     return predictions, softmax(probe_logits, _probe_temperature(run, dataset, outcome))
+
+
+def _group_names(dataset: Dataset, name: SplitName) -> list[str]:
+    """Return the name of the group of each image of a part; empty for a single image."""
+    names = group_names(dataset.catalog, dataset.clusters)
+    return [names[index] for index in dataset.split.indices(name)]
 
 
 def _probe_temperature(run: RunContext, dataset: Dataset, outcome: TrainingOutcome) -> float:
