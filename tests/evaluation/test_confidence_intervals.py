@@ -7,6 +7,7 @@ from tltool.evaluation.metrics.confidence_intervals import (
     affordable_replicates,
     bootstrap,
     bootstrap_interval,
+    effective_sample_size,
     interval_of_mean,
     rule_of_three_interval,
     wilson_interval,
@@ -92,3 +93,62 @@ def test_many_images_get_fewer_replicates_and_a_costly_metric_may_get_none() -> 
     assert affordable_replicates(153) == 1000
     assert affordable_replicates(1_000_000) == 200
     assert affordable_replicates(1_000_000, cost=10) == 0
+
+
+def grouped_rates(
+    random: np.random.Generator, *, groups: int, size: int, rate: float, correlation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return beta-binomial outcomes float [N] and their groups int [N]."""
+    scale = (1 - correlation) / correlation
+    rates = random.beta(rate * scale, (1 - rate) * scale, groups)
+    numbers = np.repeat(np.arange(groups), size)
+    return (random.random(len(numbers)) < rates[numbers]).astype(float), numbers
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "rate", "correlation"),
+    [(12, 5, 0.8, 0.5), (12, 20, 0.95, 0.5), (30, 20, 0.9, 0.1), (30, 10, 0.6, 0.9)],
+)
+def test_wilson_at_the_effective_number_covers_grouped_rates(
+    groups: int, size: int, rate: float, correlation: float
+) -> None:
+    random, covered, naive = np.random.default_rng(0), 0, 0
+    for _ in range(300):
+        correct, numbers = grouped_rates(
+            random, groups=groups, size=size, rate=rate, correlation=correlation
+        )
+        for n in (len(correct), effective_sample_size(correct, numbers)):
+            low, high = wilson_interval(correct.mean() * n, n)
+            naive += n == len(correct) and low <= rate <= high
+            covered += n < len(correct) and low <= rate <= high
+    assert covered / 300 >= 0.93
+    assert naive / 300 <= 0.85
+
+
+def test_single_images_are_all_independent() -> None:
+    correct = np.random.default_rng(0).random(40) < 0.9
+    assert effective_sample_size(correct.astype(float), np.arange(40)[::-1]) == 40
+
+
+def test_copies_of_one_image_are_one_image() -> None:
+    outcome = (np.arange(40) % 3 == 0).astype(float)
+    size = effective_sample_size(np.repeat(outcome, 5), np.repeat(np.arange(40), 5))
+    assert 36 <= size <= 41
+
+
+def test_without_variation_each_group_counts_once() -> None:
+    assert effective_sample_size(np.ones(60), np.repeat(np.arange(12), 5)) == pytest.approx(12)
+    uneven = np.repeat([0, 1], [90, 10])  # nearly all images are of one group
+    assert 1 < effective_sample_size(np.ones(100), uneven) < 1.3
+    assert effective_sample_size(np.ones(100), np.zeros(100, np.int64)) == 1
+
+
+def test_independent_groups_cost_little() -> None:
+    random = np.random.default_rng(0)
+    correct = (random.random(2000) < 0.7).astype(float)
+    assert effective_sample_size(correct, np.repeat(np.arange(400), 5)) > 1500
+
+
+def test_values_and_groups_must_match() -> None:
+    with pytest.raises(ValueError, match="do not match"):
+        effective_sample_size(np.ones(3), np.zeros(2, np.int64))

@@ -19,15 +19,15 @@ _WORK = 5_000_000  # items drawn over all replicates: large samples need fewer r
 _AT_ONCE = 1_000_000  # items drawn per step, which bounds the memory
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of the rate ``successes / n``.
 
     Unlike the normal approximation ``p ± 1.96 s``, it stays inside [0, 1] and does not have zero
     width at 0 or ``n`` successes, which small validation sets often reach.
 
     Args:
-        successes: number of successes, 0 … ``n``.
-        n: number of trials; with 0 the interval is (0, 1).
+        successes: number of successes, 0 … ``n``; a fraction where ``n`` is an effective number.
+        n: number of trials, or their effective number; with 0 the interval is (0, 1).
         confidence: nominal coverage, inside (0, 1).
 
     Returns:
@@ -51,6 +51,45 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+def effective_sample_size(values: Floats, groups: Integers) -> float:
+    """Return the number of independent images that determine the mean of ``values`` as well.
+
+    It is ``n`` divided by the design effect: the variance of the mean between groups, divided by
+    that of ``n`` independent images (Kish, "Survey sampling", 1965, section 5.4; the variance is
+    that of Liang and Zeger, 1986). Where few images are wrong, a sample rarely shows that errors
+    come in groups. Therefore one group of typical size with the rarest value is added before the
+    variances are computed; without it, the Wilson interval of a high accuracy is too narrow.
+
+    Args:
+        values: of each image, such as 1 for a correct prediction and 0 for an error, [N], N >= 1.
+        groups: number of the group of each image, int [N]; images of different groups are
+            independent.
+
+    Returns:
+        1 … N; N if each group is a single image; about the number of groups if all values are
+        equal, as the sample then says nothing about the variance.
+
+    Raises:
+        ValueError: the lengths differ, or there are no images.
+    """
+    if values.shape != groups.shape or not len(values):
+        raise ValueError(f"values {values.shape} and groups {groups.shape} do not match")
+    n, x = len(values), values.astype(np.float64)
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(sizes) == n:
+        return float(n)
+    typical = float((sizes**2).sum() / n)  # the mean size of the group of an image
+    if np.ptp(x) < _SAME:
+        return n / typical
+    rarest = x.min() if x.mean() - x.min() > x.max() - x.mean() else x.max()
+    images = n + typical
+    mean = (x.sum() + typical * rarest) / images
+    deviations = np.append(np.bincount(group, weights=x - mean), typical * (rarest - mean))
+    between = (deviations**2).sum() * len(deviations) / (len(deviations) - 1)
+    within = ((x - mean) ** 2).sum() + typical * (rarest - mean) ** 2
+    return float(min(n, max(1.0, n * within / between)))
 
 
 def rate_with_interval(successes: int, n: int) -> dict[str, float]:
