@@ -42,10 +42,21 @@ def test_flipped_labels_are_found_and_the_right_class_is_suggested() -> None:
     assert found.estimated == pytest.approx(15, abs=6)
 
 
+@pytest.mark.parametrize(("flips", "above"), [(0, False), (15, True)])
+def test_flipped_labels_are_more_than_chance_gives(flips: int, above: bool) -> None:
+    features, labels = clouds(300)
+    flipped = np.random.default_rng(1).permutation(300)[:flips]
+    labels[flipped] = (labels[flipped] + 1) % 3
+    found = find_label_issues(features, labels, np.arange(300), classes=3, strength=0.01, seed=0)
+    assert found is not None and found.above_chance == above
+    assert found.by_chance is not None and found.by_chance.high < 5
+
+
 def test_clean_labels_have_no_issues() -> None:
     features, labels = clouds(200)
     found = find_label_issues(features, labels, np.arange(200), classes=3, strength=0.1, seed=0)
     assert found is not None and not found.issues and found.estimated == 0
+    assert not found.above_chance
 
 
 def test_copies_with_the_same_wrong_label_do_not_confirm_each_other() -> None:

@@ -31,6 +31,7 @@ from tltool.evaluation.report.gallery import (
     thumbnail_uris,
     worst_errors,
 )
+from tltool.evaluation.report.headline import describe_cross_validation
 from tltool.evaluation.report.model_card import model_card
 from tltool.evaluation.report.render import page_template
 from tltool.evaluation.report.thumbnails import data_uri
@@ -62,8 +63,9 @@ def _content(report: Report) -> dict[str, Any]:
         "title": report.title,
         "metrics": metrics,
         "names": names,
+        "estimate": describe_cross_validation(metrics),
         "summary": summary_sentence(metrics),
-        "steps": next_steps(metrics, label_errors=len(report.label_errors)),
+        "steps": next_steps(metrics),
         "curves": _curves(training),
         "phases_text": _describe_phases(training),
         "best_epoch": _best_epoch(training),
@@ -134,12 +136,25 @@ def _label_errors(report: Report) -> dict[str, Any]:
     sources = thumbnail_uris([each.path for each in shown])
     return {
         "count": len(report.label_errors),
+        "by_chance": _by_chance(report.metrics),
         "more": len(report.label_errors) - len(shown),
         "rows": [
             {"name": shown_path(each.path, root), "error": each, "source": source}
             for each, source in zip(shown, sources, strict=True)
         ],
     }
+
+
+def _by_chance(metrics: Mapping[str, Any]) -> str:
+    """Return how many label issues chance gives; empty if unknown."""
+    found = metrics.get("label_errors")
+    if not found or not found.get("by_chance"):
+        return ""
+    chance = found["by_chance"]
+    text = f"{chance['mean']:,.0f} are expected if every label were right"
+    if found["above_chance"]:
+        return f"{text}."
+    return f"{text}, and up to {chance['high']:,.0f} by chance: probably most of them are right."
 
 
 def _issues(report: Report) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.cross_validation import cross_validate_features
 from tltool.workflows.training_run.label_error_search import find_label_errors
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
 
@@ -60,6 +61,7 @@ def evaluate_best(
                 dataset.split.names, dataset.clusters, predictions.split or "test"
             ),
             "label_errors": label_errors.figures,
+            "cross_validation": cross_validate_features(run, dataset, outcome),
         }
         _write_results(run, predictions, metrics, outcome)
         artifact = _artifact(run, network, dataset, calibrated)
