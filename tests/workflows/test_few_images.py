@@ -53,7 +53,9 @@ def test_few_validation_images_are_cross_validated_with_all_and_labels_are_searc
     show_metrics(metrics)
     screen = " ".join(capsys.readouterr().out.split())
     headline = screen.index("Cross-validated accuracy of a linear probe on frozen features")
-    assert headline < screen.index("not of the fine-tuned model") < screen.index("top-1 accuracy")
+    assert (
+        headline < screen.index("The model below is such a probe") < screen.index("top-1 accuracy")
+    )
     assert "Cross-validated accuracy" in (result.run / "report.html").read_text("utf-8")
     found = metrics["label_errors"]
     with (result.run / "label_errors.csv").open(newline="", encoding="utf-8") as file:

@@ -78,7 +78,8 @@ class EvaluateSection(Section):
     """Check asserts against the worse end of the 95 % confidence interval, not the estimate."""
     label_errors: bool = True
     """Search training and validation images for label errors (confident learning; Northcutt et
-    al. 2021) and write label_errors.csv. It takes seconds, on features that exist already."""
+    al. 2021) and write label_errors.csv. It takes seconds, on features that exist already; random
+    features are not searched."""
 
 
 class ExportSection(Section):

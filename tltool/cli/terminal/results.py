@@ -31,8 +31,7 @@ def show_files(run: Path, **more: object) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
-    from tltool.evaluation.report.advice import describe_train_overlap
-    from tltool.evaluation.report.headline import describe_cross_validation
+    from tltool.evaluation.report.advice import describe_cross_validation, describe_train_overlap
     from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,

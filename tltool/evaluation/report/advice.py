@@ -41,6 +41,31 @@ def summary_sentence(metrics: Mapping[str, Any]) -> str:
     return f"{sentence}."
 
 
+def describe_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
+    """Return sentences on the cross-validated accuracy and what it is of; none without it."""
+    estimate = metrics.get("cross_validation")
+    if not estimate:
+        return []
+    rate, folds = estimate["accuracy"], estimate["folds"]
+    alone = metrics.get("best", {}).get("phase") == "probe"
+    model = (
+        "The model below is such a probe."
+        if alone
+        else "It is an estimate of the probe, not of the fine-tuned model below."
+    )
+    sentences = [
+        f"Cross-validated accuracy of a {estimate['what']}: {percent(rate['value'])} on all "
+        f"{estimate['n']:,} labelled images (95 % confidence interval {percent(rate['low'])} to "
+        f"{percent(rate['high'])}).",
+        f"With only {metrics['n']:,} validation images this is the more certain figure: each image "
+        f"is predicted by a probe that was fitted on the other {folds - 1} of {folds} folds. "
+        f"{model}",
+    ]
+    if half_width(rate) > HALF_WIDTH:
+        sentences.append(f"{describe_needed_images(metrics).capitalize()}.")
+    return sentences
+
+
 def next_steps(metrics: Mapping[str, Any], *, most: int = 3) -> list[str]:
     """Return what to do next, the most severe finding first; at least one sentence.
 
@@ -133,8 +158,8 @@ def _about_baseline(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     elif _sign_test(better, worse) >= _SIGNIFICANT and not _estimate_is_above(metrics):
         yield (
-            f"Do not use this model yet: with {metrics['n']:,} images, its accuracy cannot be told "
-            f"from that of always predicting {name}."
+            f"Do not use this model yet: with {metrics['n']:,} images, its accuracy is not "
+            f"significantly above that of always predicting {name}."
         )
 
 

@@ -11,7 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.report.advice import confused_pairs, next_steps, percent, summary_sentence
+from tltool.evaluation.report.advice import (
+    confused_pairs,
+    describe_cross_validation,
+    next_steps,
+    percent,
+    summary_sentence,
+)
 from tltool.evaluation.report.calibration_text import (
     calibrated_heading,
     calibration_rows,
@@ -31,7 +37,6 @@ from tltool.evaluation.report.gallery import (
     thumbnail_uris,
     worst_errors,
 )
-from tltool.evaluation.report.headline import describe_cross_validation
 from tltool.evaluation.report.model_card import model_card
 from tltool.evaluation.report.render import page_template
 from tltool.evaluation.report.thumbnails import data_uri

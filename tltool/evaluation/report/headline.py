@@ -26,25 +26,6 @@ def half_width(rate: Mapping[str, float]) -> float:
     return (rate["high"] - rate["low"]) / 2
 
 
-def describe_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
-    """Return sentences on the cross-validated accuracy and what it is of; none without it."""
-    estimate = metrics.get("cross_validation")
-    if not estimate:
-        return []
-    rate = estimate["accuracy"]
-    sentences = [
-        f"Cross-validated accuracy of a {estimate['what']}: {_percent(rate['value'])} on all "
-        f"{estimate['n']:,} labelled images (95 % confidence interval {_percent(rate['low'])} to "
-        f"{_percent(rate['high'])}).",
-        f"With only {metrics['n']:,} validation images this is the more certain figure: each image "
-        f"is predicted by a probe of the other {estimate['folds'] - 1} of {estimate['folds']} "
-        "folds. It is an estimate of the probe, not of the fine-tuned model below.",
-    ]
-    if half_width(rate) > HALF_WIDTH:
-        sentences.append(f"{describe_needed_images(metrics).capitalize()}.")
-    return sentences
-
-
 def describe_needed_images(metrics: Mapping[str, Any]) -> str:
     """Return how many images would narrow the interval of the first figure, a clause."""
     estimate = metrics.get("cross_validation")
@@ -63,7 +44,3 @@ def describe_needed_images(metrics: Mapping[str, Any]) -> str:
 
 def _rounded(count: float) -> int:
     return int(round(count, -1)) if count >= 100 else round(count)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
