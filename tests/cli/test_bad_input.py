@@ -638,5 +638,5 @@ def test_no_label_is_called_wrong_by_features_that_tell_nothing(
     result = finetune_tiny(photos, settings=settings)
     assert result.exit_code == 0, result.stderr
     assert "linear probe on the random features does no better" in result.stderr
-    assert "no search for label errors: the random features" in result.stderr
+    assert "no search for label errors: the weights are random" in result.stderr
     assert not (tmp_path / "run" / "label_errors.csv").exists()

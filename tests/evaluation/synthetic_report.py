@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def full_report(root: Path, names: Sequence[str], **options: Any) -> Report:
     }
     counts = {"train": dict.fromkeys(predictions.images.class_names, 9)}
     path = predictions.images.items[0].path
-    return report_on(
+    report = report_on(
         predictions,
         asserts=("accuracy>=0.999", "ece<=1"),
         label_errors=[LabelErrorExample(path, "apple", "plum", 0.97)] * 6,
@@ -89,3 +90,6 @@ def full_report(root: Path, names: Sequence[str], **options: Any) -> Report:
         training=Training(HISTORY, 1, "name: fruit\n", manifest, counts, "runs/fruit"),
         heat_maps={0: picture(1), 1: picture(2)},
     )
+    chance = {"mean": 1.4, "high": 4.0}
+    found = {"n": 24, "issues": 6, "by_chance": chance, "above_chance": True}
+    return replace(report, metrics={**report.metrics, "label_errors": found})

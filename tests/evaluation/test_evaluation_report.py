@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -80,7 +81,7 @@ def test_the_summary_comes_first_with_interval_baseline_and_next_steps(page):
     )
     assert summary < main.index("33.3 % by always predicting apple") < main.index("Next: ")
     assert main.index("Next: ") < main.index("Confusion matrix")
-    assert "Check the 6 probable label errors" in main
+    assert "Check the 6 labels that may be wrong" in main
     assert "Do not use this model yet: accuracy>=0.999 is not met" in main
 
 
@@ -234,40 +235,135 @@ def test_a_missing_image_leaves_a_blank(tmp_path):
     assert page_of(tmp_path / "report.html", report_on(predictions)).words.count("no image") >= 1
 
 
-@pytest.mark.parametrize(
-    ("change", "advice"),
-    [
-        ({"asserts": [{"assert": "ece<=0", "passed": False}]}, "ece<=0 is not met"),
-        (
-            {"not_above_chance": ["apple", "plum"], "needs_more_images": ["plum"]},
-            "Collect more images of plum: with so few, recall of apple, plum is not",
-        ),
-        (
-            {"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]},
-            "3 images of apple predicted as kaki",
-        ),
-        ({"accuracy": {"value": 0.9, "low": 0.7, "high": 1.0}}, "about 220 instead of 24"),
-        ({"ece": 0.2, "ece_raw": 0.25}, "Do not read confidences as probabilities"),
-        ({"ece": 0.2, "ece_raw": 0.09}, "Hold out a test set"),
-        ({}, "Hold out a test set"),
-        ({"split": "test"}, "Test the model on images from its future use"),
-    ],
-)
-def test_the_next_step_fits_the_metrics(tmp_path, change, advice):
-    unremarkable = {
+LEAKAGE = {"train_overlap": {"train": 3, "validation": 0}, "split": "test"}
+FINDINGS: list[tuple[dict[str, Any], str]] = [
+    (LEAKAGE, "Data leakage: 3 of these images are in the training set"),
+    ({"asserts": [{"assert": "ece<=0", "passed": False}]}, "ece<=0 is not met"),
+    (
+        {"confusion_matrix": [[3, 5, 0], [5, 3, 0], [6, 0, 2]]},
+        "Do not use this model: always predicting apple is correct as often",
+    ),
+    (
+        {
+            "not_above_chance": ["kaki 柿"],
+            "needs_more_images": [],
+            "confusion_matrix": [[8, 0, 0], [8, 0, 0], [0, 0, 8]],
+            "per_class": [{"name": n, "recall": r} for n, r in zip(NAMES, (1, 0, 1), strict=True)],
+        },
+        "No image of kaki 柿 is recognised: check the labels",
+    ),
+    (
+        {"not_above_chance": ["apple", "plum"], "needs_more_images": ["plum"]},
+        "Collect more images of plum: with so few, recall of apple, plum is not",
+    ),
+    ({"ece": 0.2, "ece_raw": 0.25}, "Do not read confidences as probabilities"),
+    (
+        {
+            "label_errors": {
+                "issues": 91,
+                "by_chance": {"mean": 60.2, "high": 71.0},
+                "above_chance": True,
+            }
+        },
+        "Check the 91 labels that may be wrong, listed below and in label_errors.csv: 60 are",
+    ),
+    (
+        {
+            "slices": [
+                {"by": "shape", "value": "tall", "worse": True, "n": 9, "accuracy": {"value": 0.4}}
+            ]
+        },
+        "Add training images with shape tall",
+    ),
+    (
+        {"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]},
+        "3 images of apple predicted as kaki 柿",
+    ),
+    ({"accuracy": {"value": 0.9, "low": 0.78, "high": 0.96}}, "would narrow the confidence"),
+    ({"split": "validation"}, "Hold out a test set"),
+    ({}, "Test the model on images from its future use"),
+]
+"""Each finding alone, the most severe first."""
+
+
+def unremarkable_metrics():
+    return {
         "asserts": [],
         "not_above_chance": [],
+        "needs_more_images": [],
         "slices": [],
         "confusion_matrix": [[8, 0, 0], [0, 8, 0], [0, 0, 8]],
-        "per_class": [{"name": name} for name in sorted(NAMES)],
+        "per_class": [{"name": name, "recall": 1.0} for name in sorted(NAMES)],
+        "baselines": {"majority": {"class": "apple", "accuracy": {"value": 1 / 3}}},
         "accuracy": {"value": 0.97, "low": 0.95, "high": 0.99},
         "ece": 0.01,
         "ece_raw": 0.06,
         "ece_by_chance": 0.1,
-        "split": "validation",
+        "split": "test",
         "n": 24,
     }
-    assert advice in next_steps({**unremarkable, **change})[0]
+
+
+@pytest.mark.parametrize(("change", "advice"), FINDINGS)
+def test_the_next_step_fits_the_metrics(change, advice):
+    assert advice in next_steps({**unremarkable_metrics(), **change})[0]
+
+
+def test_the_worst_finding_is_the_first_advice():
+    for (change, advice), (milder, _) in itertools.combinations(FINDINGS, 2):
+        if change.keys() & milder.keys() <= {"split"}:  # others cannot be shown at once
+            steps = next_steps({**unremarkable_metrics(), **milder, **change})
+            assert advice in steps[0], (change, milder)
+
+
+def test_labels_are_not_advised_on_when_chance_explains_the_issues():
+    found = {"issues": 91, "by_chance": {"mean": 85.0, "high": 102.0}, "above_chance": False}
+    metrics = {**unremarkable_metrics(), "label_errors": found}
+    assert not any("label_errors.csv" in step for step in next_steps(metrics, most=99))
+
+
+def test_a_perfect_model_on_six_images_is_not_significantly_above_the_baseline():
+    tiny = {
+        **unremarkable_metrics(),
+        "confusion_matrix": [[2, 0, 0], [0, 2, 0], [0, 0, 2]],
+        "n": 6,
+    }
+    advice = (
+        "with 6 images, its accuracy is not significantly above that of always predicting apple"
+    )
+    assert advice in next_steps(tiny)[0]
+    estimate = {
+        "what": "linear probe on frozen features",
+        "n": 60,
+        "folds": 5,
+        "accuracy": {"value": 0.9, "low": 0.8, "high": 0.95},
+        "images_for_5_points": 139,
+    }
+    steps = next_steps({**tiny, "cross_validation": estimate}, most=99)
+    assert not any("not significantly above" in step for step in steps)
+    assert "Label more images: about 140 labelled images instead of 60" in steps[0]
+
+
+def test_the_cross_validated_accuracy_comes_first_and_says_what_it_is_of(tmp_path):
+    report = report_on(labelled_predictions(tmp_path / "photos", NAMES))
+    assert "Cross-validated" not in page_of(tmp_path / "plain.html", report).words
+    estimate = {
+        "what": "linear probe on frozen features",
+        "n": 120,
+        "folds": 5,
+        "accuracy": {"value": 0.8, "low": 0.72, "high": 0.862},
+        "images_for_5_points": 245,
+    }
+    metrics = {**report.metrics, "cross_validation": estimate}
+    words = page_of(tmp_path / "report.html", replace(report, metrics=metrics)).words
+    first = words.index(
+        "Cross-validated accuracy of a linear probe on frozen features: 80.0 % on all 120 labelled "
+        "images (95 % confidence interval 72.0 % to 86.2 %)."
+    )
+    why = words.index("With only 24 validation images this is the more certain figure")
+    needed = words.index("About 240 labelled images instead of 120 would narrow")
+    assert first < why < needed < words.index("Top-1 accuracy 87.5 % on 24 validation images")
+    assert "It is an estimate of the probe, not of the fine-tuned model below." in words
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ from tltool.evaluation.label_errors import (
 )
 
 
-def clouds(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return features [n, 8] of well separated classes, and their labels."""
+def clouds(
+    n: int, classes: int = 3, seed: int = 0, spread: float = 3.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features [n, 8] of classes whose centres are ``spread`` apart, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % classes
-    centres = rng.normal(0, 3, (classes, 8))
+    centres = rng.normal(0, spread, (classes, 8))
     return (centres[labels] + rng.normal(0, 1, (n, 8))).astype(np.float32), labels
 
 
@@ -42,10 +44,22 @@ def test_flipped_labels_are_found_and_the_right_class_is_suggested() -> None:
     assert found.estimated == pytest.approx(15, abs=6)
 
 
+@pytest.mark.parametrize(("flips", "above"), [(0, False), (15, True)])
+def test_flipped_labels_are_more_than_chance_gives(flips: int, above: bool) -> None:
+    features, labels = clouds(300, spread=1.5)
+    rng = np.random.default_rng(1)
+    flipped = rng.permutation(300)[:flips]
+    labels[flipped] = (labels[flipped] + rng.integers(1, 3, flips)) % 3
+    found = find_label_issues(features, labels, np.arange(300), classes=3, strength=0.01, seed=0)
+    assert found is not None and found.by_chance is not None
+    assert found.above_chance == above, (len(found.issues), found.by_chance)
+
+
 def test_clean_labels_have_no_issues() -> None:
     features, labels = clouds(200)
     found = find_label_issues(features, labels, np.arange(200), classes=3, strength=0.1, seed=0)
     assert found is not None and not found.issues and found.estimated == 0
+    assert not found.above_chance
 
 
 def test_copies_with_the_same_wrong_label_do_not_confirm_each_other() -> None:

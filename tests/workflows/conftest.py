@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import WITH_EXTRAS, WITHOUT_EXTRAS, merged
+from tltool.models.backbone_registry import get_backbone
+from tltool.models.build import build_model
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
@@ -105,3 +107,22 @@ def finetune_tiny(tmp_path: Path) -> Callable[..., FinetuneResult]:
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small class-per-folder tree of three classes."""
     return write_fruit(tmp_path_factory.mktemp("fruit") / "photos", n=8, seed=1)
+
+
+@pytest.fixture(scope="session")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of weights for the tiny backbone: with it, features count as pretrained."""
+    model = build_model(
+        get_backbone("tiny_vgg"),
+        image_size=(32, 32),
+        classes=2,
+        head="gap",
+        dropout=0.0,
+        hidden_units=8,
+        norm="none",
+        weights=None,
+        seed=0,
+    )
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    model.save_weights(path)
+    return path

@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem
 from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.workflows.compare_backbones import _Probes
-from tltool.workflows.finetune import FinetuneResult
 
 
 def tltool(*args: object) -> Any:
@@ -236,35 +234,3 @@ def test_an_unknown_backbone(trained):
     result = tltool("compare", trained.photos, "--backbones", "vgg61")
     assert result.exit_code == 2 and "vgg16" in result.stderr
     assert "start" not in result.stderr  # before TensorFlow is loaded, which takes seconds
-
-
-def test_a_run_lists_probable_label_errors(trained, finetune_tiny: Callable[..., FinetuneResult]):
-    figures = json.loads((trained.run / "metrics.json").read_text("utf-8"))["label_errors"]
-    with (trained.run / "label_errors.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert figures["n"] == 42 and figures["issues"] == len(rows)
-    for row in rows:
-        assert (trained.photos / row["file"]).is_file()
-        assert Path(row["file"]).parent.name == row["label"] != row["suggested"]
-    assert figures["skipped_classes"] == []
-    without = finetune_tiny(trained.photos, "evaluate.label_errors=false", "train.head.epochs=0")
-    assert without.metrics["label_errors"] is None
-    assert not (without.run / "label_errors.csv").exists()
-
-
-def test_a_class_of_one_image_is_not_checked_for_label_errors(
-    finetune_tiny: Callable[..., FinetuneResult], tmp_path: Path
-):
-    photos = write_fruit(tmp_path / "photos" / "train", n=8, seed=1).parent
-    write_fruit(photos / "val", n=3, seed=2)
-    lemon = write_fruit(tmp_path / "more", n=1, seed=9) / "plum"
-    shutil.move(lemon, photos / "train" / "lemon")
-    found = finetune_tiny(
-        photos,
-        "evaluate.label_errors=true",
-        "train.head.epochs=0",
-        "train.finetune.epochs=0",
-    )
-    figures = found.metrics["label_errors"]
-    assert (figures["n"], figures["skipped_classes"]) == (33, ["lemon"])
-    assert "labels of lemon are not checked" in (found.run / "log.txt").read_text("utf-8")

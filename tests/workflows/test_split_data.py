@@ -105,15 +105,22 @@ def test_equal_file_names_do_not_overwrite_each_other(tmp_path):
     assert set(contents(tmp_path / "photos").values()) <= set(contents(tmp_path / "out").values())
 
 
-def test_adding_images_moves_no_other(tmp_path):
+def test_adding_an_image_moves_at_most_one_other_of_its_class_at_each_cut(tmp_path):
     source = write_photos(tmp_path / "photos", n=40, size=24)
+    first, *_ = sorted(path.name for path in source.iterdir())
     run(source, "--out", tmp_path / "before", "--kfold", 4)
-    write_photos(source, n=25, size=24, seed=5)
+    added = source / first / "added.png"
+    picture(999).resize((24, 24)).save(added)
     run(source, "--out", tmp_path / "after", "--kfold", 4)
     after = {row["path"]: row for row in rows(tmp_path / "after")}
-    assert len(after) == 130
-    # images that the noise makes near copies of new ones may move with them: none here
-    assert [after[row["path"]] for row in rows(tmp_path / "before")] == rows(tmp_path / "before")
+    assert len(after) == 81
+    changed = {"split": 0, "fold": 0}
+    for row in rows(tmp_path / "before"):
+        for column in changed:
+            changed[column] += row[column] != after[row["path"]][column]
+        assert row["label"] == first or row == after[row["path"]]
+    # two cuts; three between the folds, which one image more and one test image less can move
+    assert changed["split"] <= 2 and changed["fold"] <= 1 + 2 * 3
 
 
 def patients(root: Path) -> Path:

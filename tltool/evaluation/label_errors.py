@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.label_noise import IssuesByChance, confident_classes, issues_by_chance
 from tltool.models.standardization import fit_standardization
 from tltool.training.probe import solve_softmax
 
@@ -62,12 +63,19 @@ class LabelErrors:
         estimated: estimated number of wrong labels; can differ from the number of issues.
         n: labels checked.
         skipped_classes: numbers of the classes not checked: their images are of a single group.
+        by_chance: number of issues that are expected if every label is right; None if unknown.
     """
 
     issues: tuple[LabelIssue, ...]
     estimated: float
     n: int
     skipped_classes: tuple[int, ...] = ()
+    by_chance: IssuesByChance | None = None
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether there are more issues than chance gives in 95 % of data without wrong labels."""
+        return self.by_chance is not None and len(self.issues) > self.by_chance.high
 
 
 def find_label_issues(
@@ -108,9 +116,14 @@ def find_label_issues(
         )
         for one in seeds
     ]
-    errors = confident_learning(np.mean(repeated, axis=0), labels)
-    issues = (replace(one, index=int(rows[one.index])) for one in errors.issues)
-    return replace(errors, issues=tuple(issues), skipped_classes=tuple(map(int, small)))
+    probabilities = np.mean(repeated, axis=0)
+    errors = confident_learning(probabilities, labels)
+    return replace(
+        errors,
+        issues=tuple(replace(one, index=int(rows[one.index])) for one in errors.issues),
+        skipped_classes=tuple(map(int, small)),
+        by_chance=issues_by_chance(probabilities, labels, seed=seed),
+    )
 
 
 def out_of_fold_probabilities(
@@ -162,22 +175,17 @@ def _standardized_unit_length(pooled: Floats, rows: Integers) -> NDArray[np.floa
 def confident_learning(probabilities: Floats, labels: Integers) -> LabelErrors:
     """Return the labels that out-of-fold probabilities confidently contradict.
 
-    The threshold of class j is the mean probability of j over the images labelled j. An image
-    counts as of the most probable class among those at or above their threshold; where that is not
-    its label, the label is an issue. The counts, scaled to the number of images of each class,
-    estimate how many labels are wrong.
+    Where an image is confidently of another class than its label (see ``confident_classes``), the
+    label is an issue. The counts of (label, confident class), scaled to the number of images of
+    each class, estimate how many labels are wrong.
 
     Args:
         probabilities: out of fold, float [N, C].
         labels: class numbers, int [N].
     """
     rows, classes = probabilities.shape
-    thresholds = np.full(classes, np.inf)
-    for label in np.unique(labels):
-        thresholds[label] = probabilities[labels == label, label].mean()
-    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
-    counted = confident.max(axis=1) >= 0
-    confident_class = np.where(counted, confident.argmax(axis=1), labels)
+    confident_class = confident_classes(probabilities, labels)
+    counted = confident_class >= 0
     joint = np.zeros((classes, classes))
     np.add.at(joint, (labels[counted], confident_class[counted]), 1)
     counts = np.bincount(labels, minlength=classes)
@@ -191,7 +199,7 @@ def confident_learning(probabilities: Floats, labels: Integers) -> LabelErrors:
             float(probabilities[row, labels[row]]),
             float(probabilities[row, confident_class[row]]),
         )
-        for row in np.flatnonzero(confident_class != labels)
+        for row in np.flatnonzero(counted & (confident_class != labels))
     ]
     ranked = sorted(issues, key=lambda issue: (-issue.score, issue.index))
     return LabelErrors(tuple(ranked), estimated, rows)

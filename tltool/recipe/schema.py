@@ -81,7 +81,8 @@ class EvaluateSection(Section):
     """Check asserts against the worse end of the 95 % confidence interval, not the estimate."""
     label_errors: bool = True
     """Search training and validation images for label errors (confident learning; Northcutt et
-    al. 2021) and write label_errors.csv. It takes seconds, on features that exist already."""
+    al. 2021) and write label_errors.csv. It takes seconds, on features that exist already; random
+    features are not searched."""
     learning_curve: bool = True
     """Measure what more images would bring: a learning curve of the linear probe, for at most 2,000
     images and pretrained weights. It takes seconds, on features that exist already."""

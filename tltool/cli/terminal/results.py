@@ -31,7 +31,7 @@ def show_files(run: Path, **more: object) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
-    from tltool.evaluation.report.advice import describe_train_overlap
+    from tltool.evaluation.report.advice import describe_cross_validation, describe_train_overlap
     from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,
@@ -42,15 +42,18 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 
     console = out()
     rate = metrics["accuracy"]
+    estimate = describe_cross_validation(metrics)
     rough = "rough " if rate.get("rough") else ""
     interval = (
         f"  ({rough}95 % interval {rate['low']:.3f} to {rate['high']:.3f}, "
         f"n = {describe_sample(metrics)}, "
     )
     line(console)
+    for number, text in enumerate(estimate):
+        line(console, (printable(text), "" if number else "bold"))
     line(
         console,
-        (f"top-1 accuracy {rate['value']:.3f}", "bold"),
+        (f"top-1 accuracy {rate['value']:.3f}", "" if estimate else "bold"),
         f"{interval}{printable(metrics['evaluated_on'])})",
     )
     # `evaluate` has already warned of leakage

@@ -1,13 +1,13 @@
-"""Training, validation and test splits, assigned by content.
+"""Training, validation and test splits, stratified by count and assigned by content.
 
-Each image gets a pseudo-random number in [0, 1), a hash of the seed and of its bytes, and the split
-is decided by the interval that contains the number. So adding images or renaming files moves no
-other image, and every class is split in proportion on average. An exact stratified split is not
-possible under this condition: there the split of an image depends on the other images.
+The images of each class are sorted by a pseudo-random number in [0, 1), a hash of the seed and of
+their bytes; the first are test images, the next validation images, the rest training images. So
+each class is within one image of its share in each split, renaming files moves no image, and at
+each of the two cuts a new image moves at most one other image, the nearest one of its class.
 
-An image can still move in three cases. In a class that would get no image in a split, the nearest
-image is moved there. Near duplicates and images of one group share a number, so a new one can
-change that of the images that it joins.
+Near duplicates and the images of one group stay in one split, where classes are then as near to
+their shares as whole groups allow; see ``stratified_assignment``. A new image that joins groups can
+move them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
 from tltool.data.duplicates.find_duplicates import Cluster
-from tltool.data.splits.split_groups import Bounds, assign, make_split_groups
+from tltool.data.splits.split_groups import make_split_groups
+from tltool.data.splits.stratified_assignment import Shares, assign
 from tltool.errors import DataError
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
@@ -92,10 +93,10 @@ def make_split(
     groups = [item.group or "" for item in catalog.items]
     if "validation" not in source_splits:
         from_source = "test" in source_splits
-        bounds = _bounds(validation_fraction, 0.0 if from_source else test_fraction)
+        shares = _shares(validation_fraction, 0.0 if from_source else test_fraction)
         free = [i for i, item in enumerate(catalog.items) if item.given_split in (None, "train")]
         split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters)
-        for group, name in zip(split_groups, assign(split_groups, bounds), strict=True):
+        for group, name in zip(split_groups, assign(split_groups, shares), strict=True):
             for index in group.members:
                 names[index], groups[index] = cast(SplitName, name), group.name
     _check_every_class_has_training(catalog, names)
@@ -105,17 +106,17 @@ def make_split(
 def with_folds(
     catalog: Catalog, split: Split, count: int, *, seed: int, clusters: Sequence[Cluster] = ()
 ) -> Split:
-    """Return a split with ``count`` cross-validation folds, assigned by content; none for test.
+    """Return a split with ``count`` stratified folds, assigned by content; none for test images.
 
     Raises:
         DataError: a class has too few different images.
     """
     free = [index for index, name in enumerate(split.names) if name != "test"]
     split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
-    bounds = {f"fold {n}": (n / count, (n + 1) / count) for n in range(count)}
+    shares = {f"fold {n}": 1 / count for n in range(count)}
     folds: list[int | None] = [None] * len(catalog)
     groups = list(split.groups)
-    for group, name in zip(split_groups, assign(split_groups, bounds), strict=True):
+    for group, name in zip(split_groups, assign(split_groups, shares), strict=True):
         for index in group.members:
             folds[index], groups[index] = int(name.removeprefix("fold ")), group.name
     return replace(split, groups=tuple(groups), folds=tuple(folds))
@@ -159,15 +160,13 @@ def validate_on_fold(catalog: Catalog, split: Split, fold: int) -> Split:
     return replace(split, names=tuple(names))
 
 
-def _bounds(validation: float, test: float) -> Bounds:
-    """Return the interval of [0, 1) of each split, test first."""
-    ends: dict[str, tuple[float, float]] = {}
-    if test > 0:
-        ends["test"] = (0.0, test)
-    if validation > 0:
-        ends["validation"] = (test, test + validation)
-    ends["train"] = (test + validation, 1.0)
-    return ends
+def _shares(validation: float, test: float) -> Shares:
+    """Return the share of each split, in the order of the positions: test first."""
+    drawn = {"test": test, "validation": validation}
+    return {
+        **{name: share for name, share in drawn.items() if share > 0},
+        "train": 1.0 - test - validation,
+    }
 
 
 def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]) -> None:

@@ -1,15 +1,29 @@
-"""The summary of a report: how good the model is, and what to do next."""
+"""The summary of a report: how good the model is, and what to do next.
+
+What to do next is sorted by severity: first what makes the metrics or the model invalid (leakage,
+conditions that are not met, no better than chance), then what makes single outputs unreliable
+(classes never recognised or not above chance, calibration), then what would improve the model
+(labels, slices, confusions), then what would make the metrics more certain.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tltool.evaluation.report.headline import (
+    HALF_WIDTH,
+    describe_needed_images,
+    half_width,
+    headline_rate,
+)
 from tltool.evaluation.report.text_tables import describe_sample
 
-_WIDE = 0.05  # half an interval; with wider ones, models are hard to compare
 _MISCALIBRATED = 0.05
-_CONFUSIONS, _LABEL_ISSUES = 3, 5  # fewer are not mentioned
+_CONFUSIONS = 3  # fewer are not mentioned
+_NEVER = 3  # images of a class of which none is recognised; of fewer this says little
+_SIGNIFICANT = 0.05
 
 
 def summary_sentence(metrics: Mapping[str, Any]) -> str:
@@ -29,15 +43,39 @@ def summary_sentence(metrics: Mapping[str, Any]) -> str:
     return f"{sentence}."
 
 
-def next_steps(metrics: Mapping[str, Any], *, label_errors: int = 0, most: int = 3) -> list[str]:
-    """Return what to do next, the most useful first; at least one sentence.
+def describe_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
+    """Return sentences on the cross-validated accuracy and what it is of; none without it."""
+    estimate = metrics.get("cross_validation")
+    if not estimate:
+        return []
+    rate, folds = estimate["accuracy"], estimate["folds"]
+    alone = metrics.get("best", {}).get("phase") == "probe"
+    model = (
+        "The model below is such a probe."
+        if alone
+        else "It is an estimate of the probe, not of the fine-tuned model below."
+    )
+    sentences = [
+        f"Cross-validated accuracy of a {estimate['what']}: {percent(rate['value'])} on all "
+        f"{estimate['n']:,} labelled images (95 % confidence interval {percent(rate['low'])} to "
+        f"{percent(rate['high'])}).",
+        f"With only {metrics['n']:,} validation images this is the more certain figure: each image "
+        f"is predicted by a probe that was fitted on the other {folds - 1} of {folds} folds. "
+        f"{model}",
+    ]
+    if half_width(rate) > HALF_WIDTH:
+        sentences.append(f"{describe_needed_images(metrics).capitalize()}.")
+    return sentences
+
+
+def next_steps(metrics: Mapping[str, Any], *, most: int = 3) -> list[str]:
+    """Return what to do next, the most severe finding first; at least one sentence.
 
     Args:
         metrics: the document of metrics.json.
-        label_errors: number of labels that are probably wrong.
         most: sentences at most.
     """
-    return list(_steps(metrics, label_errors))[:most]
+    return list(itertools.islice(_steps(metrics), most))
 
 
 def describe_train_overlap(metrics: Mapping[str, Any]) -> str | None:
@@ -79,28 +117,103 @@ def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def _steps(metrics: Mapping[str, Any], label_errors: int) -> Iterator[str]:
-    failed = [_describe_failure(row) for row in metrics["asserts"] if not row["passed"]]
-    if failed:
-        yield f"Do not use this model yet: {', '.join(failed)}."
+def _steps(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield all findings, in the order of their severity."""
+    for findings in (
+        _about_leakage,
+        _about_conditions,
+        _about_baseline,
+        _about_classes,
+        _about_calibration,
+        _about_labels,
+        _about_slices,
+        _about_confusions,
+        _about_number_of_images,
+        _about_test_set,
+    ):
+        yield from findings(metrics)
+
+
+def _about_leakage(metrics: Mapping[str, Any]) -> Iterator[str]:
     overlap = describe_train_overlap(metrics)
     if overlap:
         yield overlap
-    unclear = metrics["not_above_chance"]
-    if unclear:
+
+
+def _about_conditions(metrics: Mapping[str, Any]) -> Iterator[str]:
+    failed = [_describe_failure(row) for row in metrics["asserts"] if not row["passed"]]
+    if failed:
+        yield f"Do not use this model yet: {', '.join(failed)}."
+
+
+def _about_baseline(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Compare the model with always predicting the majority class, by McNemar's exact test."""
+    name = metrics["baselines"]["majority"]["class"]
+    majority = [row["name"] for row in metrics["per_class"]].index(name)
+    matrix: Sequence[Sequence[int]] = metrics["confusion_matrix"]
+    better = sum(row[n] for n, row in enumerate(matrix) if n != majority)
+    worse = sum(matrix[majority]) - matrix[majority][majority]
+    if better <= worse:
         yield (
-            f"Collect more images of {_some(metrics['needs_more_images'])}: with so few, recall of "
-            f"{_some(unclear)} is not significantly above chance."
+            f"Do not use this model: always predicting {name} is correct as often. Check the "
+            "labels and the images."
         )
-    if label_errors >= _LABEL_ISSUES:
+    elif _sign_test(better, worse) >= _SIGNIFICANT and not _estimate_is_above(metrics):
         yield (
-            f"Check the {label_errors:,} probable label errors listed below and in "
-            "label_errors.csv: correcting labels is the cheapest improvement."
+            f"Do not use this model yet: with {metrics['n']:,} images, its accuracy is not "
+            f"significantly above that of always predicting {name}."
         )
-    yield from _about_slices(metrics)
-    yield from _about_confusions(metrics)
-    yield from _about_evaluation(metrics)
-    yield ("Test the model on images from its future use: these images resemble its training data.")
+
+
+def _sign_test(first: int, second: int) -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(first, first + second).pvalue)
+
+
+def _estimate_is_above(metrics: Mapping[str, Any]) -> bool:
+    """Return whether the cross-validated accuracy, of more images, is above the baseline."""
+    majority = metrics["baselines"]["majority"]["accuracy"]["value"]
+    return bool(metrics.get("cross_validation")) and headline_rate(metrics)["low"] > majority
+
+
+def _about_classes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    unclear, rows = metrics["not_above_chance"], metrics["per_class"]
+    names = [row["name"] for row in rows]
+    images = dict(zip(names, map(sum, metrics["confusion_matrix"]), strict=True))
+    recall = {row["name"]: row["recall"] for row in rows}
+    never = [name for name in unclear if images[name] >= _NEVER and not recall[name]]
+    if never:
+        yield (
+            f"No image of {_some(never)} is recognised: check the labels of these images, and add "
+            "training images."
+        )
+    others = [name for name in unclear if name not in never]
+    if others:
+        few = [name for name in metrics["needs_more_images"] if name not in never] or others
+        yield (
+            f"Collect more images of {_some(few)}: with so few, recall of {_some(others)} is not "
+            "significantly above chance."
+        )
+
+
+def _about_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if metrics["ece"] > _MISCALIBRATED and metrics["ece_raw"] > metrics["ece_by_chance"]:
+        yield (
+            "Do not read confidences as probabilities: the calibration error is "
+            f"{percent(metrics['ece'])} more than chance explains."
+        )
+
+
+def _about_labels(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Advise on labels only if there are more issues than chance gives."""
+    found = metrics.get("label_errors")
+    if found and found.get("above_chance"):
+        yield (
+            f"Check the {found['issues']:,} labels that may be wrong, listed below and in "
+            f"label_errors.csv: {found['by_chance']['mean']:,.0f} are expected if every label were "
+            "right. Correcting labels is the cheapest improvement."
+        )
 
 
 def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -124,25 +237,19 @@ def _about_confusions(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _about_evaluation(metrics: Mapping[str, Any]) -> Iterator[str]:
-    rate = metrics["accuracy"]
-    if metrics["ece"] > _MISCALIBRATED and metrics["ece_raw"] > metrics["ece_by_chance"]:
-        yield (
-            "Do not read confidences as probabilities: the calibration error is "
-            f"{percent(metrics['ece'])} more than chance explains."
-        )
-    half = (rate["high"] - rate["low"]) / 2
-    if half > _WIDE:
-        needed = round(metrics["n"] * (half / _WIDE) ** 2, -1)
-        yield (
-            f"Evaluate on more images: about {needed:,.0f} instead of {metrics['n']:,} narrow the "
-            "confidence interval to ±5 points."
-        )
+def _about_number_of_images(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if half_width(headline_rate(metrics)) > HALF_WIDTH:
+        action = "Label" if metrics.get("cross_validation") else "Evaluate on"
+        yield f"{action} more images: {describe_needed_images(metrics)}."
+
+
+def _about_test_set(metrics: Mapping[str, Any]) -> Iterator[str]:
     if metrics["split"] == "validation":
         yield (
             "Hold out a test set (--set data.test_fraction=0.2 or --test FOLDER): the validation "
             "images also selected the best epoch, so these metrics are optimistic."
         )
+    yield "Test the model on images from its future use: these images resemble its training data."
 
 
 def _split_name(metrics: Mapping[str, Any]) -> str:

@@ -11,7 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from tltool.data.splits.split import shown_path
-from tltool.evaluation.report.advice import confused_pairs, next_steps, percent, summary_sentence
+from tltool.evaluation.report.advice import (
+    confused_pairs,
+    describe_cross_validation,
+    next_steps,
+    percent,
+    summary_sentence,
+)
 from tltool.evaluation.report.calibration_text import (
     calibrated_heading,
     calibration_rows,
@@ -65,8 +71,9 @@ def _content(report: Report) -> dict[str, Any]:
         "metrics": metrics,
         "names": names,
         "sample": _sample(metrics),
+        "estimate": describe_cross_validation(metrics),
         "summary": summary_sentence(metrics),
-        "steps": next_steps(metrics, label_errors=len(report.label_errors)),
+        "steps": next_steps(metrics),
         "probe_text": describe_probe_comparison(metrics),
         "curves": _curves(training),
         **_learning_curve(metrics),
@@ -151,12 +158,25 @@ def _label_errors(report: Report) -> dict[str, Any]:
     sources = thumbnail_uris([each.path for each in shown])
     return {
         "count": len(report.label_errors),
+        "by_chance": _by_chance(report.metrics),
         "more": len(report.label_errors) - len(shown),
         "rows": [
             {"name": shown_path(each.path, root), "error": each, "source": source}
             for each, source in zip(shown, sources, strict=True)
         ],
     }
+
+
+def _by_chance(metrics: Mapping[str, Any]) -> str:
+    """Return how many label issues chance gives; empty if unknown."""
+    found = metrics.get("label_errors")
+    if not found or not found.get("by_chance"):
+        return ""
+    chance = found["by_chance"]
+    text = f"{chance['mean']:,.0f} are expected if every label were right"
+    if found["above_chance"]:
+        return f"{text}."
+    return f"{text}, and up to {chance['high']:,.0f} by chance: probably most of them are right."
 
 
 def _issues(report: Report) -> dict[str, Any]:

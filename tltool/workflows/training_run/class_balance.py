@@ -58,11 +58,21 @@ def balance_classes(
 
 def probe_image_weights(recipe: Recipe, train: ImageSource) -> np.ndarray | None:
     """Return the weights of the images for the probe, which draws none: float64 [N] or None."""
+    return probe_weights(recipe, train.labels, train.expected_labels())
+
+
+def probe_weights(recipe: Recipe, numbers: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """Return the same for any images: float64 [N] or None.
+
+    Args:
+        recipe: what the run does.
+        numbers: class numbers, int [N].
+        labels: one-hot labels times the weights of the images, float32 [N, C].
+    """
     # to draw a class more often is, in expectation, to weight it more
     imbalance = recipe.train.imbalance
     kind = "weights" if imbalance == "balanced_sampling" else imbalance
-    labels = train.expected_labels()
-    return image_weights(loss_weights(kind, train.labels, labels), labels)
+    return image_weights(loss_weights(kind, numbers, labels), labels)
 
 
 def hint_at_imbalance(run: RunContext, counts: Mapping[str, int]) -> None:

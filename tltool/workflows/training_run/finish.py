@@ -27,6 +27,7 @@ from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.cross_validation import cross_validate_features
 from tltool.workflows.training_run.label_error_search import find_label_errors
 from tltool.workflows.training_run.predict_part import predict_part
 from tltool.workflows.training_run.probe_learning_curve import measure_learning_curve
@@ -61,6 +62,7 @@ def evaluate_best(
             ),
             "label_errors": label_errors.figures,
             "learning_curve": measure_learning_curve(run, dataset, outcome),
+            "cross_validation": cross_validate_features(run, dataset, outcome),
         }
         _write_results(run, predictions, metrics, outcome)
         artifact = _artifact(run, network, dataset, calibrated)

@@ -17,7 +17,11 @@ from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.dataset.splitting import group_numbers
 from tltool.workflows.training_run.context import RunContext
-from tltool.workflows.training_run.linear_probe import describe_features, is_no_better_than_chance
+from tltool.workflows.training_run.linear_probe import (
+    describe_features,
+    has_random_weights,
+    is_no_better_than_chance,
+)
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
 
@@ -27,9 +31,10 @@ class LabelErrorReport:
     """What the search for label errors gave.
 
     Attributes:
-        figures: ``{n, issues, estimated, skipped_classes}`` for metrics.json: labels checked, label
-            issues, estimated number of wrong labels, and classes that were not checked; None where
-            nothing was checked.
+        figures: ``{n, issues, by_chance, above_chance, estimated, skipped_classes}`` for
+            metrics.json: labels checked, label issues, ``{mean, high}`` of the issues that are
+            expected if every label is right, whether there are more than ``high``, estimated number
+            of wrong labels, and classes that were not checked; None where nothing was checked.
         labels: for the report, by descending score.
     """
 
@@ -44,11 +49,17 @@ def find_label_errors(
 
     Only training and validation images are checked: the test images are for the evaluation alone.
     Nothing is checked where the recipe leaves it out, where the run has no features of untouched
-    images, where its probe is no better than chance, or where fewer than two classes have two
-    images. Smaller classes are left out and named.
+    images, where these are random, where its probe is no better than chance, or where fewer than
+    two classes have two images. Smaller classes are left out and named.
     """
     nothing = LabelErrorReport(None, ())
     if not run.recipe.evaluate.label_errors or outcome.pretrained is None:
+        return nothing
+    if has_random_weights(run.manifest):
+        run.observer.on_message(
+            "no search for label errors: the weights are random, and random features say little "
+            "about labels"
+        )
         return nothing
     if _probe_is_useless(outcome, dataset.part("validation").labels()):
         run.observer.on_message(
@@ -104,6 +115,8 @@ def _report(run: RunContext, errors: LabelErrors, catalog: Catalog) -> LabelErro
     figures = {
         "n": errors.n,
         "issues": len(labels),
+        "by_chance": errors.by_chance and errors.by_chance._asdict(),
+        "above_chance": errors.above_chance,
         "estimated": errors.estimated,
         "skipped_classes": skipped,
     }
@@ -119,8 +132,12 @@ def _vectors(pooled: np.ndarray, network: Network) -> np.ndarray:
 
 
 def _summary(errors: LabelErrors, file: str, features: str) -> str:
-    count = len(errors.issues)
+    count, chance = len(errors.issues), errors.by_chance
+    expected = ""
+    if chance is not None:
+        level = "" if errors.above_chance else f", and up to {chance.high:,.0f} by chance"
+        expected = f", where {chance.mean:,.0f} are expected if every label were right{level}"
     return (
-        f"{count:,} of {errors.n:,} labels are probably wrong, by the {features}; "
+        f"{count:,} of {errors.n:,} labels may be wrong, by the {features}{expected}; "
         f"{file} lists them by descending probability"
     )
