@@ -351,7 +351,7 @@ def test_the_cross_validated_accuracy_comes_first_and_says_what_it_is_of(tmp_pat
         "what": "linear probe on frozen features",
         "n": 120,
         "folds": 5,
-        "accuracy": {"value": 0.8, "low": 0.72, "high": 0.862},
+        "accuracy": {"value": 0.8, "low": 0.72, "high": 0.862, "rough": False},
         "images_for_5_points": 245,
     }
     metrics = {**report.metrics, "cross_validation": estimate}

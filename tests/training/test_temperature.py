@@ -12,7 +12,7 @@ def calibrated_log_loss(logits, labels):
 
 
 def separated(gap: float, scale: float, n: int = 400, seed: int = 0):
-    """Logits of three classes that tell them apart by ``gap``, all multiplied by ``scale``."""
+    """Logits of three classes that separate them by ``gap``, all multiplied by ``scale``."""
     random = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     return scale * (gap * np.eye(3)[labels] + random.normal(size=(n, 3))), labels

@@ -191,8 +191,8 @@ def extrapolate(
     """Return floor, scale and exponent of the power law, and the predicted gain with its interval.
 
     The gain is from N images to 2N, although the last point is trained on the training folds only.
-    The interval contains those of a law with and without a floor, which four points rarely tell
-    apart.
+    The interval contains those of a law with and without a floor, which four points rarely
+    distinguish.
 
     Args:
         images: training images of each point, ascending, float [S], S >= 2.

@@ -20,7 +20,7 @@ def calibrated_log_losses(
 
     Training makes the logits of new images larger than their accuracy supports, which raises their
     log-loss while the accuracy still rises (Guo et al. 2017, arXiv:1706.04599, section 3). A
-    temperature removes that, so that epochs can be compared by what the logits tell apart.
+    temperature removes that, so that epochs can be compared by how well they separate the classes.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.

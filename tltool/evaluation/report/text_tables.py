@@ -119,8 +119,8 @@ def describe_probe_comparison(metrics: Mapping[str, Any]) -> str | None:
                 f"{figures}."
             )
         return (
-            f"The model cannot be told apart from the linear probe {figures}: --recipe quick is "
-            "as good and much faster."
+            f"No significant difference between the model and the linear probe {figures}: --recipe "
+            "quick is as good and much faster."
         )
     better = "better" if points > 0 else "worse"
     chosen = ""

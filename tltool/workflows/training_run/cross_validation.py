@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, rate_of
 from tltool.evaluation.metrics.images_needed import images_for_half_width
 from tltool.evaluation.metrics.probability_scores import log_loss
 from tltool.inference import softmax
@@ -82,14 +82,12 @@ def _is_needed(run: RunContext, dataset: Dataset) -> bool:
 
 def _figures(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     """Return accuracy, log-loss, and how many images would narrow the interval."""
-    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    correct = probabilities.argmax(axis=1) == labels
     n, effective = len(labels), effective_sample_size(correct, groups)
-    accuracy = float(correct.mean())
-    low, high = wilson_interval(accuracy * effective, effective)
-    needed = images_for_half_width(accuracy, _HALF_WIDTH) * n / effective
+    needed = images_for_half_width(float(correct.mean()), _HALF_WIDTH) * n / effective
     return {
         "n_effective": effective,
-        "accuracy": {"value": accuracy, "low": low, "high": high},
+        "accuracy": rate_of(correct, groups),
         "log_loss": log_loss(probabilities, labels),
         "images_for_5_points": math.ceil(needed),
     }
