@@ -42,6 +42,20 @@ def loss_weights(
     return None if same else weights.astype(np.float32)
 
 
+def corrected_logits(logits: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
+    """Return the logits of the class frequencies of the training images, float32 [N, C].
+
+    A network that is trained with class weights w estimates p(c | x) · w_c up to a factor, so the
+    correction subtracts log w (Saerens, Latinne and Decaestecker 2002, "Adjusting the outputs of a
+    classifier to new a priori probabilities"; Menon et al. 2021, arXiv:2007.07314).
+
+    Args:
+        logits: [N, C].
+        class_weights: [C].
+    """
+    return np.asarray(logits - np.log(class_weights), np.float32)
+
+
 def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean label of each image over its views, float64 [N, C].
 

@@ -30,6 +30,7 @@ from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.label_error_search import find_label_errors
+from tltool.workflows.training_run.prior_correction import correct_prior
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
 
 
@@ -51,6 +52,7 @@ def evaluate_best(
         GateError: the model does not meet the conditions of the recipe.
     """
     with run.phase("evaluation"):
+        outcome = correct_prior(run, network, dataset, outcome)
         calibrated = calibrate(run, network, dataset, outcome)
         predictions = _predict(run, network, dataset, outcome, calibrated)
         label_errors = find_label_errors(run, network, dataset, outcome)
