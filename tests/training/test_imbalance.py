@@ -7,7 +7,7 @@ import pytest
 
 from tltool.evaluation.metrics.classification import expected_calibration_error, log_loss
 from tltool.inference import softmax
-from tltool.training.imbalance import corrected_logits, image_weights, loss_weights, mean_labels
+from tltool.training.imbalance import image_weights, log_prior, loss_weights, mean_labels
 from tltool.training.probe import fit_probe
 
 NUMBERS = np.array([0] * 8 + [1] * 2 + [2] * 5)
@@ -85,7 +85,7 @@ def test_prior_correction_lowers_the_calibration_error_at_the_natural_frequencie
         seed=0,
     )
     logits = probe.logits(new)
-    before, after = (softmax(each) for each in (logits, corrected_logits(logits, weights)))
+    before, after = (softmax(each) for each in (logits, logits + log_prior(weights)))
     errors = [expected_calibration_error(each, new_labels) for each in (before, after)]
     assert errors[1] < 0.7 * errors[0]
     assert log_loss(after, new_labels) < 0.7 * log_loss(before, new_labels)

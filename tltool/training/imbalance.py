@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Imbalance = Literal["none", "weights", "balanced_sampling", "focal"]
 
@@ -42,18 +43,17 @@ def loss_weights(
     return None if same else weights.astype(np.float32)
 
 
-def corrected_logits(logits: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
-    """Return the logits of the class frequencies of the training images, float32 [N, C].
+def log_prior(class_weights: np.ndarray) -> NDArray[np.float64]:
+    """Return what turns balanced logits into those of the class frequencies, float64 [C].
 
     A network that is trained with class weights w estimates p(c | x) · w_c up to a factor, so the
     correction subtracts log w (Saerens, Latinne and Decaestecker 2002, "Adjusting the outputs of a
     classifier to new a priori probabilities"; Menon et al. 2021, arXiv:2007.07314).
 
     Args:
-        logits: [N, C].
         class_weights: [C].
     """
-    return np.asarray(logits - np.log(class_weights), np.float32)
+    return -np.log(class_weights.astype(np.float64))
 
 
 def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:

@@ -101,6 +101,7 @@ def choose_temperature(
     labels: NDArray[np.int64],
     *,
     groups: NDArray[np.int64] | None = None,
+    log_prior: NDArray[np.float64] | None = None,
 ) -> Temperature:
     """Fit a temperature (Guo et al. 2017, arXiv:1706.04599) and decide whether it is used.
 
@@ -115,16 +116,22 @@ def choose_temperature(
         labels: class numbers, int [N].
         groups: int [N]; images of one group are in one fold and are resampled together. None if
             all images are independent.
+        log_prior: float [C], added to the logits after their division by T (prior correction).
     """
+    shift = np.zeros(logits.shape[1]) if log_prior is None else log_prior
     groups = np.arange(len(labels)) if groups is None else groups
-    fitted = fit_temperature(logits, labels)
+    fitted = fit_temperature(logits, labels, log_prior=shift)
     folds = group_folds(groups, _FOLDS)
     log_after = np.zeros(logits.shape)
     for fold in np.unique(folds):
         inside, others = folds == fold, folds != fold
-        value = fit_temperature(logits[others], labels[others]) if others.any() else 1.0
-        log_after[inside] = _log_softmax(logits[inside], value)
-    before, after = np.exp(_log_softmax(logits, 1.0)), np.exp(log_after)
+        value = (
+            fit_temperature(logits[others], labels[others], log_prior=shift)
+            if others.any()
+            else 1.0
+        )
+        log_after[inside] = _log_softmax(logits[inside] / value + shift)
+    before, after = np.exp(_log_softmax(logits + shift)), np.exp(log_after)
     return Temperature(
         fitted,
         log_loss_before=log_loss(before, labels),
@@ -137,8 +144,13 @@ def choose_temperature(
     )
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the posterior mode of the temperature T of ``softmax(logits / T)``.
+def fit_temperature(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    log_prior: NDArray[np.float64] | None = None,
+) -> float:
+    """Return the posterior mode of the temperature T of ``softmax(logits / T + log_prior)``.
 
     The likelihood is that of the labels, with each log-loss clipped as in
     ``classification.log_loss``; the prior of log T is normal with mean 0 and standard deviation
@@ -148,13 +160,14 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     Args:
         logits: float [N, C] of images that the model was not trained on.
         labels: class numbers, int [N].
+        log_prior: float [C]; None for zeros.
     """
     from scipy.optimize import minimize_scalar
 
-    rows = np.arange(len(labels))
+    rows, shift = np.arange(len(labels)), 0 if log_prior is None else log_prior
 
     def negative_log_posterior(log_temperature: float) -> float:
-        true = _log_softmax(logits, float(np.exp(log_temperature)))[rows, labels]
+        true = _log_softmax(logits / np.exp(log_temperature) + shift)[rows, labels]
         return float(0.5 * (log_temperature / _PRIOR_SD) ** 2 - np.maximum(true, -LOSS_LIMIT).sum())
 
     # clipped losses can have several local minima, so the bracket comes from a grid
@@ -191,9 +204,9 @@ def _ece_rises(
     return bool(rise > _Z * np.std(rises))
 
 
-def _log_softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """Return the logarithm of ``softmax(logits / temperature)``, [N, C]."""
-    scaled = logits.astype(np.float64) / temperature
-    shifted = scaled - scaled.max(axis=1, keepdims=True)
+def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the logarithm of the softmax, [N, C]."""
+    wide = logits.astype(np.float64)
+    shifted = wide - wide.max(axis=1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result

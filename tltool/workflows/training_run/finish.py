@@ -30,7 +30,6 @@ from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.label_error_search import find_label_errors
-from tltool.workflows.training_run.prior_correction import correct_prior
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
 
 
@@ -52,12 +51,11 @@ def evaluate_best(
         GateError: the model does not meet the conditions of the recipe.
     """
     with run.phase("evaluation"):
-        outcome = correct_prior(run, network, dataset, outcome)
         calibrated = calibrate(run, network, dataset, outcome)
-        predictions = _predict(run, network, dataset, outcome, calibrated)
+        predictions = _predict(run, network, dataset, calibrated)
         label_errors = find_label_errors(run, network, dataset, outcome)
         metrics = {
-            **_metrics(run, dataset, outcome, calibrated, predictions),
+            **_metrics(run, dataset, calibrated, predictions),
             "train_overlap": count_train_overlap(
                 dataset.split.names, dataset.clusters, predictions.split or "test"
             ),
@@ -77,11 +75,11 @@ def _predict(
     run: RunContext,
     network: Network,
     dataset: Dataset,
-    outcome: TrainingOutcome,
     calibrated: CalibrationResult,
 ) -> LabelledPredictions:
     """Return the best model's predictions for the test set, or else for the validation set."""
     name: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
+    outcome = calibrated.outcome
     pooled, logits = outcome.validation_pooled, outcome.validation_logits
     if name == "test":
         pooled, logits = _pooled_and_logits(run, network, dataset)
@@ -115,11 +113,11 @@ def _pooled_and_logits(
 def _metrics(
     run: RunContext,
     dataset: Dataset,
-    outcome: TrainingOutcome,
     calibrated: CalibrationResult,
     predictions: LabelledPredictions,
 ) -> dict[str, Any]:
     """Return the document of metrics.json."""
+    outcome = calibrated.outcome
     evaluate, figures = run.recipe.evaluate, evaluate_predictions(predictions)
     validation = dataset.part("validation").labels()
     metrics = {
