@@ -82,6 +82,18 @@ def test_log_losses_are_clipped_as_in_the_metrics():
     assert 0.8 < found.fitted < 1.25  # three clipped images say nothing about the temperature
 
 
+def test_with_prior_correction_the_temperature_is_that_of_the_balanced_logits():
+    """Three times too large logits of a model that takes all classes as equally frequent."""
+    rng = np.random.default_rng(0)
+    frequencies = np.array([0.85, 0.05, 0.05, 0.05])
+    labels = rng.choice(4, 800, p=frequencies)
+    balanced = 1.5 * (rng.normal(size=(800, 4)) + 1.5 * np.eye(4)[labels])
+    wide = (3 * balanced).astype(np.float32)
+    found = choose_temperature(wide, labels, log_prior=np.log(4 * frequencies))
+    assert found.value == pytest.approx(3, rel=0.15)
+    assert found.ece_after < 0.05 < found.ece_before
+
+
 def test_copies_in_one_group_are_not_cross_fitted_on_each_other():
     logits, labels = (np.repeat(array, 10, axis=0) for array in synthetic_logits(3, 12, 1.0))
     together = choose_temperature(logits, labels, groups=np.repeat(np.arange(12), 10))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.training.imbalance import image_weights, loss_weights, mean_labels
+from tltool.evaluation.metrics.classification import expected_calibration_error, log_loss
+from tltool.inference import softmax
+from tltool.training.imbalance import image_weights, log_prior, loss_weights, mean_labels
+from tltool.training.probe import fit_probe
 
 NUMBERS = np.array([0] * 8 + [1] * 2 + [2] * 5)
 ONE_HOT = np.eye(3, dtype=np.float32)[NUMBERS]
@@ -56,3 +59,33 @@ def test_an_image_counts_by_its_class_weight_and_its_own():
     found = image_weights(np.array([0.5, 1, 4], np.float32), labels)
     assert found.tolist() == pytest.approx([1.0] * 8 + [2.0] * 2 + [8.0] * 5)
     assert image_weights(None, labels) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_prior_correction_lowers_the_calibration_error_at_the_natural_frequencies(seed):
+    rng = np.random.default_rng(seed)
+
+    def images(n: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = (rng.random(n) < 0.1).astype(np.int64)
+        features = rng.normal(size=(n, 5)) * np.where(labels, 2.0, 1.0)[:, None]
+        features[:, 0] += 1.2 * labels
+        return features.astype(np.float32), labels
+
+    (features, labels), (new, new_labels) = images(600), images(5000)
+    one_hot = np.eye(2)[labels]
+    weights = loss_weights("weights", labels, one_hot)
+    assert weights is not None
+    probe = fit_probe(
+        features,
+        labels,
+        classes=2,
+        c_values=[0.1],
+        folds=3,
+        weights=image_weights(weights, one_hot),
+        seed=0,
+    )
+    logits = probe.logits(new)
+    before, after = (softmax(each) for each in (logits, logits + log_prior(weights)))
+    errors = [expected_calibration_error(each, new_labels) for each in (before, after)]
+    assert errors[1] < 0.7 * errors[0]
+    assert log_loss(after, new_labels) < 0.7 * log_loss(before, new_labels)

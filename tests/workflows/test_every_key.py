@@ -100,6 +100,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("train.early_stopping.patience=1", "train.head.epochs=4", "train.probe.enabled=false"),
     ),
     "evaluate.calibrate": ("true", ()),
+    "evaluate.prior_correction": ("true", ("train.imbalance=weights",)),
     "evaluate.coverage": ("0.6", ()),
     "evaluate.coverage_confidence": ("0.99", ("evaluate.coverage=0.6",)),
     "evaluate.min_accuracy": ("1", ()),

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pytest import approx
 
@@ -15,6 +16,7 @@ from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune
+from tltool.workflows.prediction.model import load_model
 
 
 class Listener(SilentObserver):
@@ -96,3 +98,41 @@ def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path,
     weights = dict(read_manifest(run / "manifest.json").class_weights or {})
     assert weights == {name: approx(1 / mean) for name in ("cat", "dog")}
     assert measured[1] != measured[4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imbalance", ["weights", "balanced_sampling"])
+def test_prior_correction_subtracts_the_logarithm_of_the_class_weights(
+    uneven, tmp_path, tiny_settings, imbalance
+):
+    plain, corrected = (
+        trained(
+            uneven,
+            tmp_path / value,
+            tiny_settings,
+            f"train.imbalance={imbalance}",
+            f"evaluate.prior_correction={value}",
+        )[0]
+        for value in ("false", "true")
+    )
+    before, after = (probabilities(run) for run in (plain, corrected))
+    counts = train_counts(plain)
+    odds = counts["cat"] / counts["dog"]
+    np.testing.assert_allclose(
+        (after[:, 0] / after[:, 1]) / (before[:, 0] / before[:, 1]), odds, rtol=1e-3
+    )
+    model = load_model(corrected)
+    files = [path for path in sorted(uneven.rglob("*.*")) if path.is_file()]
+    again = model.predict([path.read_bytes() for path in files[:3]]).probabilities
+    first = load_model(plain).predict([path.read_bytes() for path in files[:3]]).probabilities
+    np.testing.assert_allclose(
+        (again[:, 0] / again[:, 1]) / (first[:, 0] / first[:, 1]), odds, rtol=1e-2
+    )
+
+
+def probabilities(run: Path) -> np.ndarray:
+    """Return the probabilities in predictions.csv, [N, 2]."""
+    with (run / "predictions.csv").open(newline="") as file:
+        return np.array(
+            [[float(row["p_cat"]), float(row["p_dog"])] for row in csv.DictReader(file)]
+        )

@@ -118,11 +118,16 @@ class Network:
             kernel: [D, C], of pooled features that are not standardised.
             bias: [C].
         """
-        last = self.model.get_layer("head_conv" if self.head == "gap_conv" else "head_logits")
+        last = self._last_layer
         if self._standardizes:
             kernel, bias = for_standardized(self.model.get_layer(STANDARDIZE), kernel, bias)
         last.kernel.assign(kernel.reshape(last.kernel.shape))
         last.bias.assign(bias)
+
+    def shift_logits(self, shift: np.ndarray) -> None:
+        """Add ``shift`` [C] to the logits: to the bias of the last layer."""
+        bias = self._last_layer.bias
+        bias.assign(keras.ops.convert_to_numpy(bias) + shift)
 
     def digest(self, *, head: bool = True) -> str:
         """Return a SHA-256 (hex) of all weights, or all but the head's, in the order of layers."""
@@ -133,6 +138,10 @@ class Network:
                 if np.issubdtype(value.dtype, np.floating):  # not the states of random generators
                     digest.update(np.ascontiguousarray(value, np.float32).tobytes())
         return digest.hexdigest()
+
+    @property
+    def _last_layer(self) -> keras.layers.Layer:
+        return self.model.get_layer("head_conv" if self.head == "gap_conv" else "head_logits")
 
     @property
     def _standardizes(self) -> bool:

@@ -63,6 +63,10 @@ class EvaluateSection(Section):
     calibrate: bool = True
     """Temperature scaling, fitted on the validation set (Guo et al. 2017) and stored in the
     model."""
+    prior_correction: bool = False
+    """With imbalance weights or balanced_sampling: subtract the logarithm of the class weights from
+    the logits (Saerens et al. 2002), so that probabilities follow the class frequencies of the
+    training images. Small classes are then predicted less often."""
     coverage: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.95
     """Fraction of in-distribution images that the OOD detector accepts; it sets the OOD threshold.
     null leaves the detector out."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Imbalance = Literal["none", "weights", "balanced_sampling", "focal"]
 
@@ -40,6 +41,19 @@ def loss_weights(
     weights = np.divide(1, classes * mass, out=np.ones(classes), where=mass > 0)
     same = max(np.abs(weights - 1).max(), np.abs(rows - 1).max()) < _TOLERANCE
     return None if same else weights.astype(np.float32)
+
+
+def log_prior(class_weights: np.ndarray) -> NDArray[np.float64]:
+    """Return what turns balanced logits into those of the class frequencies, float64 [C].
+
+    A network that is trained with class weights w estimates p(c | x) · w_c up to a factor, so the
+    correction subtracts log w (Saerens, Latinne and Decaestecker 2002, "Adjusting the outputs of a
+    classifier to new a priori probabilities"; Menon et al. 2021, arXiv:2007.07314).
+
+    Args:
+        class_weights: [C].
+    """
+    return -np.log(class_weights.astype(np.float64))
 
 
 def mean_labels(numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:

@@ -31,13 +31,18 @@ def calibrated_log_losses(
     """
     if not np.isfinite(logits).all():
         return np.full(len(labels), np.nan)
-    rows = log_softmax(logits, fit_temperature(logits, labels))
+    rows = log_softmax(logits / fit_temperature(logits, labels))
     losses: NDArray[np.float64] = -np.maximum(rows[np.arange(len(labels)), labels], -LOSS_LIMIT)
     return losses
 
 
-def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
-    """Return the posterior mode of the temperature T of ``softmax(logits / T)``.
+def fit_temperature(
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    *,
+    log_prior: NDArray[np.float64] | None = None,
+) -> float:
+    """Return the posterior mode of the temperature T of ``softmax(logits / T + log_prior)``.
 
     The likelihood is that of the labels, with each log-loss clipped at ``LOSS_LIMIT``; the prior of
     log T is normal with mean 0 and standard deviation 0.5, so that T is within 0.37 … 2.7 with
@@ -47,13 +52,14 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
     Args:
         logits: float [N, C] of images that the model was not trained on.
         labels: class numbers, int [N].
+        log_prior: float [C]; None for zeros.
     """
     from scipy.optimize import minimize_scalar
 
-    rows = np.arange(len(labels))
+    rows, shift = np.arange(len(labels)), 0 if log_prior is None else log_prior
 
     def negative_log_posterior(log_temperature: float) -> float:
-        true = log_softmax(logits, float(np.exp(log_temperature)))[rows, labels]
+        true = log_softmax(logits / np.exp(log_temperature) + shift)[rows, labels]
         return float(0.5 * (log_temperature / _PRIOR_SD) ** 2 - np.maximum(true, -LOSS_LIMIT).sum())
 
     # clipped losses can have several local minima, so the bracket comes from a grid
@@ -66,9 +72,9 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
     return float(np.exp(result.x)) if better else 1.0
 
 
-def log_softmax(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
-    """Return the logarithm of ``softmax(logits / temperature)``, [N, C]."""
-    scaled = logits.astype(np.float64) / temperature
-    shifted = scaled - scaled.max(axis=1, keepdims=True)
+def log_softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the logarithm of the softmax, [N, C]."""
+    wide = logits.astype(np.float64)
+    shifted = wide - wide.max(axis=1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result

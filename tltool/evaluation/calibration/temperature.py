@@ -97,6 +97,7 @@ def choose_temperature(
     labels: NDArray[np.int64],
     *,
     groups: NDArray[np.int64] | None = None,
+    log_prior: NDArray[np.float64] | None = None,
 ) -> Temperature:
     """Fit a temperature (Guo et al. 2017, arXiv:1706.04599) and decide whether it is used.
 
@@ -111,16 +112,22 @@ def choose_temperature(
         labels: class numbers, int [N].
         groups: int [N]; images of one group are in one fold and are resampled together. None if
             all images are independent.
+        log_prior: float [C], added to the logits after their division by T (prior correction).
     """
+    shift = np.zeros(logits.shape[1]) if log_prior is None else log_prior
     groups = np.arange(len(labels)) if groups is None else groups
-    fitted = fit_temperature(logits, labels)
+    fitted = fit_temperature(logits, labels, log_prior=shift)
     folds = group_folds(groups, _FOLDS)
     log_after = np.zeros(logits.shape)
     for fold in np.unique(folds):
         inside, others = folds == fold, folds != fold
-        value = fit_temperature(logits[others], labels[others]) if others.any() else 1.0
-        log_after[inside] = log_softmax(logits[inside], value)
-    before, after = np.exp(log_softmax(logits, 1.0)), np.exp(log_after)
+        value = (
+            fit_temperature(logits[others], labels[others], log_prior=shift)
+            if others.any()
+            else 1.0
+        )
+        log_after[inside] = log_softmax(logits[inside] / value + shift)
+    before, after = np.exp(log_softmax(logits + shift)), np.exp(log_after)
     return Temperature(
         fitted,
         log_loss_before=log_loss(before, labels),

@@ -64,7 +64,9 @@ def _of_training(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
     why = f"unfreeze {train.finetune.unfreeze}, which trains no second stage"
     yield "train.finetune.stage_decay", alone, why
     yield "train.finetune.unfreeze_every", alone, why
-    evaluate = spec.recipe.evaluate
+    evaluate, imbalance = spec.recipe.evaluate, train.imbalance
+    unbalanced = imbalance not in ("weights", "balanced_sampling")
+    yield "evaluate.prior_correction", unbalanced, f"imbalance {imbalance}"
     yield "evaluate.coverage_confidence", evaluate.coverage is None, "coverage null"
 
 

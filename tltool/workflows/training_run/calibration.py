@@ -33,6 +33,7 @@ from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.ood_scores import in_distribution_scores
+from tltool.workflows.training_run.prior_correction import correct_prior, requested_log_prior
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class CalibrationResult:
 
     Attributes:
         temperature: divides the logits before the softmax.
+        outcome: of training, with logits after the prior correction of the recipe.
         calibration: travels with the model.
         figures: for metrics.json: ``calibration`` and ``selective``, where the recipe has them.
     """
 
     temperature: float
+    outcome: TrainingOutcome
     calibration: Calibration
     figures: dict[str, Any]
 
@@ -55,16 +58,19 @@ def calibrate(
 ) -> CalibrationResult:
     """Return temperature, scores for prediction sets, and the OOD detector."""
     validation = dataset.part("validation")
-    logits, labels = outcome.validation_logits, validation.labels()
+    labels, log_prior = validation.labels(), requested_log_prior(run, dataset)
     groups = dataset.groups("validation")
     figures: dict[str, Any] = {}
     temperature = 1.0
     if run.recipe.evaluate.calibrate:
-        fitted = choose_temperature(logits, labels, groups=groups)
+        fitted = choose_temperature(
+            outcome.validation_logits, labels, groups=groups, log_prior=log_prior
+        )
         temperature, figures["calibration"] = fitted.value, fitted.to_json()
         _report_skipped(run, fitted)
+    outcome = correct_prior(network, outcome, log_prior, temperature)
     draws = np.array([uniform_draw(item.sha256) for item in validation.items])
-    scores = conformity_scores(softmax(logits, temperature), labels, draws)
+    scores = conformity_scores(softmax(outcome.validation_logits, temperature), labels, draws)
     order = np.argsort(scores, kind="stable")
     detector = None
     if run.recipe.evaluate.coverage is not None:
@@ -73,7 +79,7 @@ def calibrate(
     if detector is not None:
         detector, figures["selective"] = _set_threshold(run, network, dataset, outcome, detector)
     calibration = Calibration(detector, scores[order], labels[order], groups[order])
-    return CalibrationResult(temperature, calibration, figures)
+    return CalibrationResult(temperature, outcome, calibration, figures)
 
 
 def _report_skipped(run: RunContext, fitted: Temperature) -> None:

@@ -53,10 +53,11 @@ def evaluate_best(
     """
     with run.phase("evaluation"):
         calibrated = calibrate(run, network, dataset, outcome)
-        predictions, probe = predict_part(run, network, dataset, outcome, calibrated)
+        outcome = calibrated.outcome
+        predictions, probe = predict_part(run, network, dataset, calibrated)
         label_errors = find_label_errors(run, network, dataset, outcome)
         metrics = {
-            **_metrics(run, dataset, outcome, calibrated, predictions, probe),
+            **_metrics(run, dataset, calibrated, predictions, probe),
             "train_overlap": count_train_overlap(
                 dataset.split.names, dataset.clusters, predictions.split or "test"
             ),
@@ -77,12 +78,12 @@ def evaluate_best(
 def _metrics(
     run: RunContext,
     dataset: Dataset,
-    outcome: TrainingOutcome,
     calibrated: CalibrationResult,
     predictions: LabelledPredictions,
     probe: np.ndarray | None,
 ) -> dict[str, Any]:
     """Return the document of metrics.json; ``probe`` are the probabilities of the linear probe."""
+    outcome = calibrated.outcome
     evaluate, figures = run.recipe.evaluate, evaluate_predictions(predictions)
     validation = dataset.part("validation").labels()
     metrics = {

@@ -22,7 +22,6 @@ def predict_part(
     run: RunContext,
     network: Network,
     dataset: Dataset,
-    outcome: TrainingOutcome,
     calibrated: CalibrationResult,
 ) -> tuple[LabelledPredictions, np.ndarray | None]:
     """Return predictions for the test set, or else for the validation set.
@@ -32,6 +31,7 @@ def predict_part(
         float32 [N, C], calibrated in the same way; None without a probe.
     """
     name: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
+    outcome = calibrated.outcome
     pooled, logits = outcome.validation_pooled, outcome.validation_logits
     probe_logits = outcome.probe_logits
     if name == "test":
