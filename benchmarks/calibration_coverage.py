@@ -25,7 +25,8 @@ from tltool.evaluation.calibration.prediction_sets import (
     set_threshold,
 )
 from tltool.evaluation.calibration.temperature import choose_temperature
-from tltool.evaluation.metrics.classification import expected_calibration_error, log_loss
+from tltool.evaluation.metrics.calibration_error import expected_calibration_error
+from tltool.evaluation.metrics.probability_scores import log_loss
 
 TEMPERATURES, CLASSES, ACCURACIES = (0.5, 1.0, 2.0), (2, 10), (0.8, 0.9, 0.97, 0.99)
 NEW_IMAGES = 8000

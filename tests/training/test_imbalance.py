@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.evaluation.metrics.classification import expected_calibration_error, log_loss
+from tltool.evaluation.metrics.calibration_error import expected_calibration_error
+from tltool.evaluation.metrics.probability_scores import log_loss
 from tltool.inference import softmax
 from tltool.training.imbalance import image_weights, log_prior, loss_weights, mean_labels
 from tltool.training.probe import fit_probe
