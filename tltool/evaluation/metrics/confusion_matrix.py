@@ -14,6 +14,7 @@ from tltool.evaluation.metrics.confidence_intervals import (
     interval_of_mean,
     wilson_interval,
 )
+from tltool.evaluation.metrics.paired_tests import holm
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -40,12 +41,14 @@ def confusion_matrix_metrics(matrix: Integers, class_names: Sequence[str]) -> di
         ``balanced_accuracy`` ``{value, low, high}``; ``macro`` and ``weighted`` (by class size)
         averages of precision, recall and F1 with their ``…_interval``, over the classes that have
         images; ``per_class``; ``absent_classes``, those without images; ``not_above_chance``, the
-        classes whose recall is not significantly above chance, and ``needs_more_images``, the
-        classes of which more images would make the test conclusive.
+        classes whose recall is not significantly above chance (corrected for the number of
+        classes), and ``needs_more_images``, those of which more images would make the test
+        conclusive.
     """
     rates = _Rates.of(matrix[None])
     drawn = _resample(matrix)
     rows = [_class_row(name, matrix, number) for number, name in enumerate(class_names)]
+    _test_against_chance(rows, matrix)
     macro = _with_class_intervals(_averages(rates, drawn, weighted=False), rows)
     low, high = macro["recall_interval"]
     return {
@@ -189,20 +192,26 @@ def _class_row(name: str, matrix: Integers, index: int) -> dict[str, Any]:
         "support": support,
         # the expected recall if predictions were independent of the images
         "chance": predicted / total,
-        "above_chance": _above_chance(hits, support, predicted, total),
     }
 
 
-def _above_chance(hits: int, support: int, predicted: int, total: int) -> bool | None:
-    """Return whether the recall is significantly above chance: Fisher's exact test (1935).
+def _test_against_chance(rows: Sequence[dict[str, Any]], matrix: Integers) -> None:
+    """Add to each row whether the recall is significantly above chance, as ``above_chance``.
 
-    None without images of the class, or without images of other classes.
+    Fisher's exact test (1935), one-sided, with Holm's correction for all tested classes, so that a
+    model that guesses clears any class in at most 5 % of cases. With two classes both tests are
+    the same. It is None without images of the class, or without images of other classes.
     """
     from scipy.stats import hypergeom
 
-    if support in (0, total):
-        return None
-    return bool(hypergeom.sf(hits - 1, total, support, predicted) < ALPHA)
+    hits, supports, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    total = int(matrix.sum())
+    tested = [number for number, support in enumerate(supports) if support not in (0, total)]
+    p_values = hypergeom.sf(hits - 1, total, supports, predicted)[tested].tolist()
+    adjusted = p_values if len(rows) == 2 else holm(p_values)
+    above = dict(zip(tested, adjusted, strict=True))
+    for number, row in enumerate(rows):
+        row["above_chance"] = above[number] < ALPHA if number in above else None
 
 
 def _f1_of_jaccard(jaccard: float) -> float:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import (
+    effective_sample_size,
+    wilson_interval,
+)
 from tltool.evaluation.metrics.paired_tests import PairedComparison, verdict
 from tltool.workflows.comparison.compared_runs import (
     ComparedRun,
@@ -25,6 +28,7 @@ class Comparison:
         runs: the runs.
         keys: the images, by content.
         correct: whether each run classifies each image correctly, bool [runs, N].
+        groups: the group of each image, int64 [N].
         paired: each run but the first, compared with the first.
         costs: of each run; None if its model does not exist any more.
     """
@@ -32,6 +36,7 @@ class Comparison:
     runs: tuple[ComparedRun, ...]
     keys: tuple[Key, ...]
     correct: np.ndarray
+    groups: np.ndarray
     paired: tuple[PairedComparison, ...]
     costs: tuple[Cost | None, ...]
 
@@ -45,9 +50,10 @@ class Comparison:
         ]
 
     def accuracy(self, number: int) -> tuple[float, float, float]:
-        """Return the accuracy of a run and its Wilson interval."""
-        hits, n = int(self.correct[number].sum()), len(self.keys)
-        return hits / n, *wilson_interval(hits, n)
+        """Return the accuracy of a run and its Wilson interval for the effective sample size."""
+        correct = self.correct[number]
+        value, n = float(correct.mean()), effective_sample_size(correct, self.groups)
+        return value, *wilson_interval(value * n, n)
 
     def only_one_correct(self, first: int, second: int) -> list[Key]:
         """Return the images that run ``first`` classifies correctly and run ``second`` does not."""

@@ -23,7 +23,11 @@ from tltool.events import Observer
 from tltool.features.image_source import ImageSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
-from tltool.workflows.dataset.splitting import show_duplicates_hint, split_source
+from tltool.workflows.dataset.splitting import (
+    group_numbers,
+    show_duplicates_hint,
+    split_source,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,13 @@ class Dataset:
     def part(self, name: SplitName) -> Catalog:
         """Return the images of one split; training images are ordered by fold if there are any."""
         return self.catalog.select(self._order(name))
+
+    def groups(self, name: SplitName) -> NDArray[np.int64]:
+        """Return the group of each image of ``part(name)``, int64 [n].
+
+        Duplicates and the images of one group (a patient, a film) have the same number.
+        """
+        return group_numbers(self.catalog, self.clusters)[self._order(name)]
 
     def without_test(self) -> tuple[Catalog, list[Cluster]]:
         """Return training and validation images, and the clusters of duplicates among them."""
