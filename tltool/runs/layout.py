@@ -56,6 +56,11 @@ class RunLayout:
         return self.folder / "predictions.csv"
 
     @property
+    def validation(self) -> Path:
+        """One row per validation image: what the best model reached before calibration."""
+        return self.folder / "validation.csv"
+
+    @property
     def report(self) -> Path:
         """The final evaluation as a page."""
         return self.folder / "report.html"

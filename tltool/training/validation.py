@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tltool.training.precision import Precision
 
@@ -49,8 +50,14 @@ class Pooling:
 
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return val_loss (nats) and val_accuracy of logits [N, C] for class numbers [N]."""
+    hits = logits.argmax(axis=1) == labels
+    losses = image_losses(logits, labels)
+    return {"val_loss": float(losses.mean()), "val_accuracy": float(hits.mean())}
+
+
+def image_losses(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.float64]:
+    """Return the log-loss (nats) of each image, [N], of logits [N, C] for class numbers [N]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
-    losses = log_sum - shifted[np.arange(len(labels)), labels]
-    hits = logits.argmax(axis=1) == labels
-    return {"val_loss": float(losses.mean()), "val_accuracy": float(hits.mean())}
+    losses: NDArray[np.float64] = log_sum - shifted[np.arange(len(labels)), labels]
+    return losses

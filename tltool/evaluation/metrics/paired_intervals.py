@@ -98,14 +98,27 @@ def mean_interval(
     """
     from scipy.stats import t
 
-    n, numbers = len(values), np.arange(len(values)) if groups is None else groups
-    sizes = _sums(numbers, np.ones(n))
-    if len(sizes) < 2:
+    groups = np.arange(len(values)) if groups is None else groups
+    if len(np.unique(groups)) < 2:
         return -math.inf, math.inf
-    mean, share = float(values.mean()), len(sizes) / (len(sizes) - 1)
-    variance = float(((_sums(numbers, values) - sizes * mean) ** 2).sum()) + 2 * possible**2
-    half = float(t.ppf((1 + _CONFIDENCE) / 2, len(sizes) - 1)) * math.sqrt(share * variance) / n
-    return mean - half, mean + half
+    variance, freedom = variance_of_mean(values, groups, possible=possible)
+    half = float(t.ppf((1 + _CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def variance_of_mean(
+    values: NDArray[np.floating[Any]], groups: Integers, *, possible: float
+) -> tuple[float, int]:
+    """Return the variance of a mean, from the sums of the groups, and its degrees of freedom.
+
+    Args:
+        values: of each image, float [N].
+        groups: the group of each image, int [N]; two or more different ones.
+        possible: a difference that an image can have; see ``mean_interval``.
+    """
+    sizes, mean = _sums(groups, np.ones(len(values))), float(values.mean())
+    squares = float(((_sums(groups, values) - sizes * mean) ** 2).sum()) + 2 * possible**2
+    return squares * len(sizes) / (len(sizes) - 1) / len(values) ** 2, len(sizes) - 1
 
 
 def sign_flip_p_value(differences: Integers, groups: Integers) -> float:

@@ -13,7 +13,7 @@ from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.audit.leakage import count_train_overlap
 from tltool.data.catalog import SplitName
 from tltool.errors import GateError
-from tltool.evaluation.csv_tables import write_history, write_predictions
+from tltool.evaluation.csv_tables import write_history, write_predictions, write_validation
 from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
@@ -25,12 +25,12 @@ from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
 from tltool.runs.json_text import to_json
 from tltool.training.outcome import TrainingOutcome
-from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.label_error_search import find_label_errors
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
+from tltool.workflows.training_run.validation_results import validation_figures, validation_rows
 
 
 def evaluate_best(
@@ -62,6 +62,7 @@ def evaluate_best(
             "label_errors": label_errors.figures,
         }
         _write_results(run, predictions, metrics, outcome)
+        write_validation(run.layout.validation, validation_rows(dataset, outcome))
         artifact = _artifact(run, network, dataset, calibrated)
         save_artifact(run.layout.folder, artifact)
         if run.recipe.evaluate.report:
@@ -131,7 +132,7 @@ def _metrics(
         ),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
-        "validation": loss_and_accuracy(outcome.validation_logits, validation),
+        "validation": validation_figures(validation_rows(dataset, outcome)),
         "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),
