@@ -12,6 +12,8 @@ from tltool.errors import EnvironmentProblem, UsageError
 MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "artifact.json"
 CALIBRATION_FILE = "calibration.npz"
+GROUP_FILE = "group.json"
+"""In the folder of a group of runs: a sweep or a cross-validation."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tltool.evaluation.metrics.paired_tests import compare_with_first
+from tltool.evaluation.shared_test_set import find_shared_test_set
 from tltool.events import Observer, SilentObserver
 from tltool.workflows.comparison.compared_runs import (
     common_keys,
@@ -44,4 +45,7 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
     paired = compare_with_first(correct[0], list(correct[1:]), groups=groups)
     observer.on_phase("cost", "latency of one image")
     costs = [measure_cost(run) for run in compared]
-    return Comparison(tuple(compared), tuple(keys), correct, groups, tuple(paired), tuple(costs))
+    found = [find_shared_test_set(run.run.folder) for run in compared]
+    test_sets = tuple({one.summary: one for one in found if one and one.summary}.values())
+    cost = tuple(costs)
+    return Comparison(tuple(compared), tuple(keys), correct, groups, tuple(paired), cost, test_sets)

@@ -14,7 +14,7 @@ from tltool.evaluation.metrics.paired_intervals import variance_of_mean
 Floats = NDArray[np.floating[Any]]
 
 _CONFIDENCE = 0.95
-_CORRECTION = 1.5  # with 1, as published, equal settings were told apart in up to 6.6 % of sweeps
+_CORRECTION = 1.5  # with 1, as published, up to 6.6 % of sweeps distinguished equal settings
 
 
 class MeanDifference(NamedTuple):

@@ -60,6 +60,7 @@ def _content(report: Report) -> dict[str, Any]:
     names = report.predictions.images.class_names
     return {
         "title": report.title,
+        "test_set": report.test_set,
         "metrics": metrics,
         "names": names,
         "summary": summary_sentence(metrics),

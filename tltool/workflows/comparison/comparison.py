@@ -13,6 +13,7 @@ from tltool.evaluation.metrics.confidence_intervals import (
     wilson_interval,
 )
 from tltool.evaluation.metrics.paired_tests import PairedComparison, verdict
+from tltool.evaluation.shared_test_set import SharedTestSet
 from tltool.workflows.comparison.compared_runs import (
     ComparedRun,
     Cost,
@@ -31,6 +32,7 @@ class Comparison:
         groups: the group of each image, int64 [N].
         paired: each run but the first, compared with the first.
         costs: of each run; None if its model does not exist any more.
+        test_sets: those that other runs in the same folder used too.
     """
 
     runs: tuple[ComparedRun, ...]
@@ -39,6 +41,7 @@ class Comparison:
     groups: np.ndarray
     paired: tuple[PairedComparison, ...]
     costs: tuple[Cost | None, ...]
+    test_sets: tuple[SharedTestSet, ...] = ()
 
     @property
     def verdicts(self) -> list[str]:
@@ -88,7 +91,13 @@ class Comparison:
                 zip(others, self.paired, self.verdicts, strict=True), start=1
             )
         ]
-        return {"n": len(self.keys), "runs": rows, "comparisons": comparisons}
+        test_sets = [test_set.to_json() for test_set in self.test_sets]
+        return {
+            "n": len(self.keys),
+            "runs": rows,
+            "comparisons": comparisons,
+            "test_sets": test_sets,
+        }
 
     def _paths(self, keys: Sequence[Key]) -> list[str]:
         return [self.runs[0].predictions[key].path.as_posix() for key in keys]

@@ -20,6 +20,7 @@ from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
 from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
 from tltool.evaluation.plots.confusion_plot import plot_confusion
 from tltool.evaluation.plots.history_plot import plot_history
+from tltool.evaluation.shared_test_set import find_shared_test_set
 from tltool.inference import Classifier, softmax
 from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
@@ -65,8 +66,12 @@ def evaluate_best(
         write_validation(run.layout.validation, validation_rows(dataset, outcome))
         artifact = _artifact(run, network, dataset, calibrated)
         save_artifact(run.layout.folder, artifact)
+        shared = find_shared_test_set(run.layout.folder)
+        test_set = shared.summary if shared else ""
+        if test_set:
+            run.observer.on_message(test_set)
         if run.recipe.evaluate.report:
-            evaluation = EvaluatedRun(predictions, metrics, label_errors.labels)
+            evaluation = EvaluatedRun(predictions, metrics, label_errors.labels, test_set)
             write_run_report(run, artifact, dataset, outcome, evaluation)
         _check_gates(run, metrics)
     return artifact, metrics
