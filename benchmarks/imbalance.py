@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.seed_comparison import over_drawn_splits
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
-from tltool.workflows.sweep import paired_interval
 
 REMEDIES = ("none", "weights", "balanced_sampling", "focal")
 COUNTS = (200, 112, 63, 36, 20)
@@ -83,7 +83,7 @@ def main() -> None:
     for remedy, rows in results.items():
         each = ", ".join(_rate(row["accuracy"], n) for row in rows)
         pairs = [a["accuracy"] - b["accuracy"] for a, b in zip(rows, results["none"], strict=True)]
-        mean, low, high = paired_interval(pairs)
+        mean, low, high = over_drawn_splits(pairs, ratio=0.0)
         against = "" if remedy == "none" else f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
         columns = [[row[key] for row in rows] for key in ("accuracy", "small", "large", "log_loss")]
         accuracy, small, large, loss = (f"{statistics.fmean(column):.3f}" for column in columns)

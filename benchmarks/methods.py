@@ -22,9 +22,9 @@ import keras
 import numpy as np
 
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.seed_comparison import over_drawn_splits
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
-from tltool.workflows.sweep import paired_interval
 
 LIGHT = "augment.policy=light"
 PRETRAINED = {
@@ -120,7 +120,7 @@ def table(network: str, results: dict[str, list[dict[str, float]]]) -> None:
     for method, rows in results.items():
         each = ", ".join(_rate(row["accuracy"], int(row["n"])) for row in rows)
         pairs = [a["accuracy"] - b["accuracy"] for a, b in zip(rows, first, strict=True)]
-        mean, low, high = paired_interval(pairs)
+        mean, low, high = over_drawn_splits(pairs, ratio=0.0)
         against = "" if rows is first or low is None else f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
         accuracy, loss = (
             f"{statistics.fmean(row[key] for row in rows):.3f}" for key in ("accuracy", "log_loss")

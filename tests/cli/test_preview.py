@@ -160,7 +160,9 @@ def test_with_few_images_the_advice_is_unsure_and_a_warning_is_shown(tltool, pho
         (14, 2, 31, "leave it out"),  # -38.7 points, -58 to -16
         (0, 0, 31, "unsure"),
         (0, 1, 31, "unsure"),
-        (0, 0, 60, "safe"),
+        (0, 0, 60, "unsure"),
+        (0, 0, 74, "unsure"),
+        (0, 0, 75, "safe"),
         (6, 5, 200, "safe"),
         (16, 1, 200, "make it weaker"),
         (8, 0, 200, "unsure"),

@@ -303,6 +303,19 @@ def test_a_perfect_recall_on_few_images_may_still_be_chance() -> None:
     assert compute_metrics(np.eye(2)[more], more, ["ants", "bees"])["not_above_chance"] == []
 
 
+def test_a_model_that_guesses_clears_no_class_of_a_hundred() -> None:
+    """Holm's correction: at least one class is cleared in at most 5 % of models that guess."""
+    rng, names, repetitions = np.random.default_rng(0), [str(n) for n in range(100)], 30
+    labels, cleared = np.repeat(np.arange(100), 10), 0
+    for _ in range(repetitions):
+        matrix = confusion_matrix(labels, rng.integers(0, 100, 1000), classes=100)
+        cleared += len(confusion_matrix_metrics(matrix, names)["not_above_chance"]) < 100
+    assert cleared / repetitions <= 0.05
+    good = np.where(rng.random(1000) < 0.6, labels, rng.integers(0, 100, 1000))
+    found = confusion_matrix_metrics(confusion_matrix(labels, good, classes=100), names)
+    assert len(found["not_above_chance"]) <= 20
+
+
 def test_uncalibrated_metrics_are_reported_too() -> None:
     overconfident = np.tile(np.array([[0.99, 0.01]]), (100, 1))
     calibrated = np.tile(np.array([[0.75, 0.25]]), (100, 1))

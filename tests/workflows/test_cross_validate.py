@@ -8,16 +8,24 @@ import shlex
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
+from tltool.evaluation.csv_tables import ValidationRows, write_validation
+from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.recipe.load import read_recipe
 from tltool.runs.run_options import RunOptions
 from tltool.workflows import sweep
-from tltool.workflows.cross_validate import CrossValidation, cross_validate, mean_over
+from tltool.workflows.cross_validate import (
+    CrossValidation,
+    cross_validate,
+    mean_over,
+    pool_accuracy,
+)
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -72,6 +80,49 @@ def test_the_result_is_mean_and_standard_error_of_what_the_runs_measured(crossed
         assert document[name]["standard_error"] == pytest.approx(error)
     assert document["test_accuracy"] == {"mean": None, "standard_error": None}
     assert mean_over([0.5]).standard_error is None
+
+
+def test_the_pooled_accuracy_is_that_of_all_images_out_of_fold(crossed):
+    found, out = crossed
+    hits = images = 0
+    for fold in found.folds:
+        with (Path(fold.run) / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        hits += sum(line["correct"] == "true" for line in lines)
+        images += len(lines)
+    pooled = json.loads((out / "kfold.json").read_text())["pooled_accuracy"]
+    assert pooled["n"] == images == 24
+    assert pooled["value"] == pytest.approx(hits / images)
+    assert (pooled["low"], pooled["high"]) == pytest.approx(wilson_interval(hits, images))
+    assert pooled["groups"] is None
+
+
+def write_fold(run: Path, correct: list[bool], groups: list[int]) -> Path:
+    run.mkdir()
+    names = tuple(f"{run.name} {number}" for number in range(len(correct)))
+    rows = ValidationRows(names, np.array(correct), np.zeros(len(correct)), np.array(groups))
+    write_validation(run / "validation.csv", rows)
+    return run
+
+
+def test_images_of_one_group_widen_the_pooled_interval(tmp_path):
+    correct = [True] * 20 + [False] * 5
+    single, grouped = (
+        [
+            write_fold(
+                tmp_path / f"{size} {fold}", correct, [fold * 25 + n // size for n in range(25)]
+            )
+            for fold in range(2)
+        ]
+        for size in (1, 5)
+    )
+    alone, films = pool_accuracy(single), pool_accuracy(grouped)
+    assert alone and films
+    assert (alone.value, alone.n, alone.groups) == (films.value, films.n, None)
+    assert films.groups == 10
+    assert films.low < alone.low and films.high > alone.high
+    (single[0] / "validation.csv").unlink()
+    assert pool_accuracy(single) is None  # a run of an earlier version
 
 
 def test_a_fold_equals_its_run_alone(crossed, fruit, short, tmp_path):

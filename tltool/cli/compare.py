@@ -118,6 +118,8 @@ def _show_comparison(comparison: "Comparison") -> None:
     line(console)
     for sentence in comparison.verdicts:
         line(console, (printable(sentence), "bold"))
+    for test_set in comparison.test_sets:
+        line(console, (test_set.summary, "yellow"))
     line(console)
     numbers = range(len(comparison.runs))
     p_value = _p_value_heading(len(comparison.paired))

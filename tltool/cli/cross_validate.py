@@ -13,7 +13,7 @@ from tltool.runs.run_options import RunOptions
 if TYPE_CHECKING:
     from tltool.recipe.load import RecipeFile
     from tltool.recipe.overrides import Override
-    from tltool.workflows.cross_validate import CrossValidation, Mean
+    from tltool.workflows.cross_validate import CrossValidation, Mean, PooledAccuracy
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ def _show(result: "CrossValidation", data: str, rerun: list[str]) -> None:
     line(console)
     print_table(console, columns, rows, title="Each fold, by the model trained on the others")
     line(console)
+    if result.pooled_accuracy:
+        line(console, (_pooled(result.pooled_accuracy), "bold"))
     line(
         console,
         "A fold also chose its model's best epoch, so its figures are a little optimistic. Folds "
@@ -85,6 +87,14 @@ def _show(result: "CrossValidation", data: str, rerun: list[str]) -> None:
     )
     show_fields({"runs": result.folder})
     show_next(["tltool", "finetune", data, *rerun])
+
+
+def _pooled(pooled: "PooledAccuracy") -> str:
+    groups = f" in {pooled.groups:,} groups" if pooled.groups else ""
+    return (
+        f"accuracy over all folds {pooled.value:.3f} (95 % interval {pooled.low:.3f} to "
+        f"{pooled.high:.3f}, n = {pooled.n:,}{groups}, each image out of fold)"
+    )
 
 
 def _number(value: Any) -> str:

@@ -32,18 +32,23 @@ def list_runs(
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """List runs with their status and accuracy."""
+    """List runs with their status and their accuracy on validation and test images."""
+    from tltool.workflows.list_runs import describe_test_sets
     from tltool.workflows.list_runs import list_runs as listed
 
     rows = listed(folder)
     if json:
         print_json(rows)
         return
-    columns = ["run", "status", "started (UTC)", "backbone", "accuracy", "log-loss", "MB"]
-    print_table(out(), columns, [_cells(row) for row in rows])
+    columns = ["run", "status", "started (UTC)", "backbone", "validation", "test", "MB"]
+    title = "Accuracy on validation and test images, with 95 % intervals"
+    print_table(out(), columns, [_cells(row) for row in rows], title=title, whole_words=True)
     for row in rows:
         if "error" in row:
             line(out(), (row["error"], "dim"))
+    for sentence in describe_test_sets(rows):
+        line(out())
+        line(out(), sentence)
 
 
 @app.command("show")
@@ -174,19 +179,24 @@ def pack(
 
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
-    def number(name: str) -> str:
-        value = row.get(name)
-        return "" if value is None else f"{value:.3f}"
-
     return [
         row["run"],
         row["status"],
         row.get("started", "").replace("T", " ").rstrip("Z"),
         row.get("backbone") or "",
-        number("accuracy"),
-        number("log_loss"),
+        _accuracy(row.get("validation")),
+        _accuracy(row.get("test")),
         f"{row['bytes'] / 1e6:.0f}",
     ]
+
+
+def _accuracy(result: dict[str, Any] | None) -> str:
+    """Return the accuracy with its interval, and the number of images."""
+    if result is None:
+        return ""
+    rate, n = result["accuracy"], result["n"]
+    interval = "" if rate["low"] is None else f" {rate['low']:.3f}–{rate['high']:.3f}"
+    return f"{rate['value']:.3f}{interval}" + ("" if n is None else f" n={n}")
 
 
 def _fields(details: "RunDetails") -> dict[str, Any]:

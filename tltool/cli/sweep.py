@@ -184,17 +184,20 @@ def _show(result: "Sweep", folder: Path) -> None:
 def _verdict(result: "Sweep") -> list[str]:
     lines = []
     measure = "accuracy" if result.monitor == "val_accuracy" else "log-loss"
-    if result.winner:
+    difference, rival = result.difference, result.rival
+    if result.winner and rival:
+        others = "the other" if len(result.combinations) == 2 else "all others"
         lines.append(
-            f"{_settings(result.winner)} is better than the second: {measure} {_interval(result)}"
+            f"{_settings(result.winner)} is significantly better than {others}: {measure} "
+            f"{_interval(result)} against {_settings(rival)}"
         )
-    elif result.difference is not None and result.low is not None:
+    elif rival and difference.low is not None:
         lines.append(
-            f"no winner: the first two differ in {measure} by {_interval(result)}, "
-            "which may be chance"
+            f"no winner: {_settings(result.combinations[0])} and {_settings(rival)} are not "
+            f"significantly different: {measure} {_interval(result)}"
         )
-    elif result.difference is not None:
-        lines.append("no winner: one seed says nothing of chance; give more with --seeds")
+    elif rival:
+        lines.append("no winner: a single seed shows no variation; give more with --seeds")
     if result.left_out:
         lines.append(f"{result.left_out} runs were left out, since the budget would not suffice")
     lines.append("The validation part chose among these, so its figures are a little optimistic.")
@@ -202,10 +205,8 @@ def _verdict(result: "Sweep") -> list[str]:
 
 
 def _interval(result: "Sweep") -> str:
-    return (
-        f"{result.difference:+.4f} (95 % interval {result.low:+.4f} to {result.high:+.4f}, "
-        "paired by seed)"
-    )
+    mean, low, high = result.difference
+    return f"{mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f}, paired)"
 
 
 def _settings(one: "Combination") -> str:
@@ -231,8 +232,9 @@ def _document(result: "Sweep", folder: Path) -> dict[str, Any]:
             for one in result.combinations
         ],
         "winner": dict(result.winner.settings) if result.winner else None,
-        "difference": result.difference,
-        "low": result.low,
-        "high": result.high,
+        "rival": dict(result.rival.settings) if result.rival else None,
+        "difference": result.difference.mean,
+        "low": result.difference.low,
+        "high": result.difference.high,
         "left_out": result.left_out,
     }

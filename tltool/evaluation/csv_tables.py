@@ -1,15 +1,17 @@
-"""The CSV files of a run: ``predictions.csv`` and ``history.csv``."""
+"""The CSV files of a run: ``predictions.csv``, ``validation.csv`` and ``history.csv``."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_VALIDATION_COLUMNS = ("path", "correct", "loss", "group")
 HISTORY_COLUMNS = (
     "phase",
     "epoch",
@@ -53,6 +55,56 @@ def write_predictions(
         for image, label, group, row in zip(paths, labels, names, probabilities, strict=True)
     )
     _write_csv(path, header, rows)
+
+
+@dataclass(frozen=True)
+class ValidationRows:
+    """The rows of ``validation.csv``.
+
+    Attributes:
+        paths: the N images, as in split.csv.
+        correct: whether the best model classifies each image correctly, bool [N].
+        losses: its log-loss for each image at its temperature, nats, float64 [N].
+        groups: number of the group of each image, int64 [N].
+    """
+
+    paths: tuple[str, ...]
+    correct: NDArray[np.bool_]
+    losses: NDArray[np.float64]
+    groups: NDArray[np.int64]
+
+
+def write_validation(path: Path, rows: ValidationRows) -> None:
+    """Write one row per validation image: path, correct, loss, group.
+
+    Args:
+        path: the CSV file (UTF-8); replaced if it exists.
+        rows: what to write; losses have 17 digits, which restore them exactly.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    columns = zip(rows.paths, rows.correct, rows.losses, rows.groups, strict=True)
+    lines = (
+        [image, "true" if correct else "false", f"{loss:.17g}", str(group)]
+        for image, correct, loss, group in columns
+    )
+    _write_csv(path, _VALIDATION_COLUMNS, lines)
+
+
+def read_validation(path: Path) -> ValidationRows | None:
+    """Return what ``write_validation`` wrote; None if there is no such file."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        return ValidationRows(
+            tuple(line["path"] for line in lines),
+            np.array([line["correct"] == "true" for line in lines], np.bool_),
+            np.array([line["loss"] for line in lines], np.float64),
+            np.array([line["group"] for line in lines], np.int64),
+        )
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

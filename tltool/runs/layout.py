@@ -12,6 +12,8 @@ from tltool.errors import EnvironmentProblem, UsageError
 MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "artifact.json"
 CALIBRATION_FILE = "calibration.npz"
+GROUP_FILE = "group.json"
+"""In the folder of a group of runs: a sweep or a cross-validation."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class RunLayout:
     def predictions(self) -> Path:
         """One row per image of the final evaluation."""
         return self.folder / "predictions.csv"
+
+    @property
+    def validation(self) -> Path:
+        """One row per validation image: what the best model reached before calibration."""
+        return self.folder / "validation.csv"
 
     @property
     def report(self) -> Path:

@@ -43,6 +43,7 @@ class Manifest:
         gpus: names, driver and CUDA version of the GPUs in use.
         data_digest: SHA-256 over contents and labels of the images.
         images: how many.
+        test_digest: SHA-256 over the contents of the test images; None without a test set.
         weights: source, digest and licence of the weights before training.
         weights_digest: SHA-256 over the network before training.
         backbone: its name and preprocessing.
@@ -72,6 +73,7 @@ class Manifest:
     gpus: Mapping[str, Any] | None = None
     data_digest: str | None = None
     images: int | None = None
+    test_digest: str | None = None
     weights: Mapping[str, Any] | None = None
     weights_digest: str | None = None
     backbone: Mapping[str, Any] | None = None

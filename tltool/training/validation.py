@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tltool.training.precision import Precision
 from tltool.training.temperature import calibrated_log_losses
@@ -56,9 +57,7 @@ def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float
         scaling; ``val_balanced_loss``, the mean over the classes of their mean calibrated loss, so
         that every class counts the same (classes without images are left out); ``val_accuracy``.
     """
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    losses = log_sum - shifted[np.arange(len(labels)), labels]
+    losses = image_losses(logits, labels)
     hits = logits.argmax(axis=1) == labels
     calibrated = calibrated_log_losses(logits, labels)
     counts = np.bincount(labels)
@@ -69,3 +68,11 @@ def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float
         "val_balanced_loss": float(by_class.mean()),
         "val_accuracy": float(hits.mean()),
     }
+
+
+def image_losses(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.float64]:
+    """Return the log-loss (nats) of each image, [N], of logits [N, C] for class numbers [N]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1))
+    losses: NDArray[np.float64] = log_sum - shifted[np.arange(len(labels)), labels]
+    return losses

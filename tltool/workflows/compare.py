@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from tltool.evaluation.metrics.paired_tests import compare_with_first
+from tltool.evaluation.shared_test_set import find_shared_test_set
 from tltool.events import Observer, SilentObserver
 from tltool.workflows.comparison.compared_runs import (
     common_keys,
+    image_groups,
     measure_cost,
     open_compared_runs,
 )
@@ -21,8 +23,8 @@ from tltool.workflows.preflight.arguments import check_runs
 def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> Comparison:
     """Compare finished runs, or exports whose runs can be located, on the same images.
 
-    Images are matched by content. The predictions are those of each run's predictions.csv; only
-    the latency of one image is measured.
+    Images are matched by content. The predictions and groups are those of each run's
+    predictions.csv; only the latency of one image is measured.
 
     Args:
         runs: two or more; the others are compared with the first.
@@ -39,7 +41,11 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
     keys = common_keys(compared)
     correct = np.array([[run.predictions[key].correct for key in keys] for run in compared])
     observer.on_phase("compare", f"{len(keys)} images")
-    paired = compare_with_first(correct[0], list(correct[1:]))
+    groups = image_groups(compared, keys)
+    paired = compare_with_first(correct[0], list(correct[1:]), groups=groups)
     observer.on_phase("cost", "latency of one image")
     costs = [measure_cost(run) for run in compared]
-    return Comparison(tuple(compared), tuple(keys), correct, tuple(paired), tuple(costs))
+    found = [find_shared_test_set(run.run.folder) for run in compared]
+    test_sets = tuple({one.summary: one for one in found if one and one.summary}.values())
+    cost = tuple(costs)
+    return Comparison(tuple(compared), tuple(keys), correct, groups, tuple(paired), cost, test_sets)

@@ -10,7 +10,10 @@ import numpy as np
 
 from tltool.data.catalog import Catalog
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import (
+    effective_sample_size,
+    wilson_interval,
+)
 from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import Backbone, get_backbone
@@ -31,6 +34,7 @@ class LeaderboardEntry:
     Attributes:
         backbone: registry entry.
         correct: whether its probe classifies each image correctly out of fold, bool [N].
+        groups: the group of each image, int64 [N]; near duplicates share one.
         features: features per image, D.
         seconds_per_image: of the backbone alone, in batches, measured on this machine.
         against_best: comparison with the best backbone; None for the best itself.
@@ -38,15 +42,16 @@ class LeaderboardEntry:
 
     backbone: Backbone
     correct: np.ndarray
+    groups: np.ndarray
     features: int
     seconds_per_image: float
     against_best: PairedComparison | None = None
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Cross-validated accuracy and its 95 % Wilson interval."""
-        hits, n = int(self.correct.sum()), len(self.correct)
-        return hits / n, *wilson_interval(hits, n)
+        """Cross-validated accuracy and its 95 % Wilson interval for the effective sample size."""
+        value, n = float(self.correct.mean()), effective_sample_size(self.correct, self.groups)
+        return value, *wilson_interval(value * n, n)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -129,8 +134,9 @@ def compare_backbones(
         data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
     groups = group_numbers(catalog, find_duplicates(catalog, observer))
-    folds, random_weights = _folds(catalog, groups, seed), weights == "random"
-    probes = _Probes(catalog, groups, folds, image_size, random_weights, seed, offline, observer)
+    random_weights = weights == "random"
+    folds = _folds(catalog.labels(), groups, seed)
+    probes = _Probes(catalog, folds, groups, image_size, random_weights, seed, offline, observer)
     entries, skipped, reasons = [], {}, []
     for backbone in candidates:
         try:
@@ -147,15 +153,14 @@ def compare_backbones(
     return Leaderboard(len(catalog), len(catalog.class_names), _ranked(entries), skipped)
 
 
-def _folds(catalog: Catalog, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Return the fold of every image, int64 [N]; duplicates and groups share one.
+def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Return the fold of every image, int64 [N]; the images of a group share one.
 
     Raises:
         DataError: a class is too small for two folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    labels = catalog.labels()
     count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if count < 2:
         raise DataError(
@@ -174,8 +179,8 @@ class _Probes:
     """Settings shared by the probes of all backbones."""
 
     catalog: Catalog
-    groups: np.ndarray
     folds: np.ndarray
+    groups: np.ndarray
     image_size: int | None
     random_weights: bool
     seed: int
@@ -195,8 +200,8 @@ class _Probes:
             observer=self.observer,
         )
         features = embeddings.features
-        correct = self._cross_validate(features)
-        return LeaderboardEntry(backbone, correct, features.shape[1], embeddings.seconds_per_image)
+        correct, seconds = self._cross_validate(features), embeddings.seconds_per_image
+        return LeaderboardEntry(backbone, correct, self.groups, features.shape[1], seconds)
 
     def _cross_validate(self, features: np.ndarray) -> np.ndarray:
         """Return whether the probe of the other folds classifies each image correctly, bool [N]."""
@@ -222,7 +227,12 @@ class _Probes:
 def _ranked(entries: Sequence[LeaderboardEntry]) -> tuple[LeaderboardEntry, ...]:
     """Return the entries by descending accuracy, the others compared with the best."""
     best, *others = sorted(entries, key=lambda entry: (-entry.correct.mean(), entry.backbone.name))
-    paired = compare_with_first(best.correct, [entry.correct for entry in others], best_of_all=True)
+    paired = compare_with_first(
+        best.correct,
+        [entry.correct for entry in others],
+        best_of_all=True,
+        groups=best.groups,
+    )
     return (
         best,
         *(replace(entry, against_best=one) for entry, one in zip(others, paired, strict=True)),

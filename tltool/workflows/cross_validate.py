@@ -10,12 +10,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tltool.data.sources.listing import Listing
 from tltool.errors import UsageError
+from tltool.evaluation.csv_tables import read_validation
+from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.runs.json_text import to_json
+from tltool.runs.layout import RunLayout
 from tltool.runs.run_options import RunOptions
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.sweep import metrics_of
@@ -53,12 +58,32 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class PooledAccuracy:
+    """Accuracy over the images of all folds, each classified by the model that did not see it.
+
+    Attributes:
+        value: fraction of correct predictions.
+        low: lower bound of its 95 % Wilson interval, for the effective number of images.
+        high: upper bound.
+        n: all images.
+        groups: number of groups of dependent images; None if the images are independent.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    groups: int | None
+
+
+@dataclass(frozen=True)
 class CrossValidation:
     """The runs of all folds.
 
     Attributes:
         folder: of the runs and of kfold.json.
         folds: one entry per fold.
+        pooled_accuracy: over the images of all folds; None if a run did not record them.
         accuracy: over the folds.
         log_loss: over the folds.
         test_accuracy: of the same models on the test part; None without one.
@@ -66,6 +91,7 @@ class CrossValidation:
 
     folder: Path
     folds: tuple[Fold, ...]
+    pooled_accuracy: PooledAccuracy | None
     accuracy: Mean
     log_loss: Mean
     test_accuracy: Mean
@@ -149,10 +175,32 @@ def _summary(out: Path, folds: Sequence[Fold]) -> CrossValidation:
     return CrossValidation(
         out,
         tuple(folds),
+        pooled_accuracy=pool_accuracy([Path(fold.run) for fold in folds]),
         accuracy=mean_over([fold.accuracy for fold in folds]),
         log_loss=mean_over([fold.log_loss for fold in folds]),
         test_accuracy=mean_over(tests),
     )
+
+
+def pool_accuracy(runs: Sequence[Path]) -> PooledAccuracy | None:
+    """Return the accuracy over the validation images of all runs, which share none.
+
+    The interval treats the models of the folds as one, which is that of k - 1 of k parts of the
+    images (Stone 1974, "Cross-validatory choice and assessment of statistical predictions").
+
+    Returns:
+        None if a run did not record its validation images.
+    """
+    tables = [read_validation(RunLayout(run).validation) for run in runs]
+    known = [table for table in tables if table is not None]
+    if not known or len(known) < len(tables):
+        return None
+    correct = np.concatenate([table.correct for table in known]).astype(np.float64)
+    groups = np.concatenate([table.groups for table in known])
+    value, n, count = float(correct.mean()), len(correct), len(np.unique(groups))
+    effective = effective_sample_size(correct, groups)
+    low, high = wilson_interval(value * effective, effective)
+    return PooledAccuracy(value, low, high, n, count if count < n else None)
 
 
 def mean_over(values: Sequence[float]) -> Mean:

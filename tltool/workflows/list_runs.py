@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, TltoolError, UsageError
+from tltool.evaluation.shared_test_set import (
+    SharedTestSet,
+    find_shared_test_set,
+    find_shared_test_sets,
+)
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.lock import is_locked
@@ -41,7 +46,11 @@ class RunDetails:
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """Return name, status, start, accuracy, log-loss and size of every run in ``folder``.
+    """Return name, status, start, results and size of every run in ``folder``.
+
+    The results on the validation set and on the test set are apart, each with its number of images
+    and the interval of the accuracy; ``test_set`` says how many runs in the folder used the same
+    test images.
 
     Raises:
         DataError: there is no such folder.
@@ -52,8 +61,20 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
             hint="runs are kept in ./runs unless --out said otherwise; give their folder",
         )
     if (folder / "manifest.json").is_file():
-        return [_row(folder)]
-    return [_row(path.parent) for path in sorted(folder.glob("*/manifest.json"))]
+        shared = find_shared_test_set(folder)
+        return [_row(folder, {shared.digest: shared} if shared else {})]
+    test_sets = find_shared_test_sets(folder)
+    return [_row(path.parent, test_sets) for path in sorted(folder.glob("*/manifest.json"))]
+
+
+def describe_test_sets(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each test set that several of the listed runs share."""
+    test_sets = {row["test_set"]["digest"]: row["test_set"] for row in rows if row.get("test_set")}
+    return [
+        f"{test_set['summary']}; the best is {Path(test_set['best']).name}"
+        for test_set in test_sets.values()
+        if test_set["summary"]
+    ]
 
 
 def show_run(folder: Path) -> RunDetails:
@@ -85,7 +106,7 @@ def check_resumable(run: RunLayout, status: str) -> None:
         )
 
 
-def _row(folder: Path) -> dict[str, Any]:
+def _row(folder: Path, test_sets: Mapping[str, SharedTestSet]) -> dict[str, Any]:
     run = RunLayout(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     try:
@@ -93,15 +114,38 @@ def _row(folder: Path) -> dict[str, Any]:
     except TltoolError as error:
         return {"run": str(folder), "status": "unreadable", "error": error.message, "bytes": size}
     metrics = _metrics(run) or {}
+    test = _test(metrics)
+    shared = test_sets.get(manifest.test_digest or "") if test else None
     return {
         "run": str(folder),
         "status": _status(folder, manifest.status),
         "started": manifest.started,
         "backbone": manifest.backbone["name"] if manifest.backbone else None,
-        "accuracy": metrics.get("accuracy", {}).get("value"),
-        "log_loss": metrics.get("log_loss"),
+        "validation": _validation(metrics),
+        "test": test,
+        "test_set": shared.to_json() if shared else None,
         "bytes": size,
     }
+
+
+def _validation(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a run reached on its validation set; bounds are None in runs of old versions."""
+    figures = metrics.get("validation")
+    if not figures:
+        return None
+    evaluated = metrics["accuracy"] if metrics.get("split") == "validation" else {}
+    known = evaluated.get("low"), evaluated.get("high")
+    low, high = figures.get("val_accuracy_interval") or known
+    accuracy = {"value": figures["val_accuracy"], "low": low, "high": high}
+    n = figures.get("n") or (metrics["n"] if evaluated else None)
+    return {"n": n, "accuracy": accuracy, "log_loss": figures["val_loss"]}
+
+
+def _test(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a run reached on its test set; None without one."""
+    if metrics.get("split") != "test":
+        return None
+    return {"n": metrics["n"], "accuracy": metrics["accuracy"], "log_loss": metrics["log_loss"]}
 
 
 def _status(folder: Path, recorded: str) -> str:

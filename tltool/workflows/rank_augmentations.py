@@ -11,22 +11,27 @@ import numpy as np
 
 from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import DataError
-from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import (
+    effective_sample_size,
+    wilson_interval,
+)
+from tltool.evaluation.metrics.paired_intervals import noninferiority_p_value
 from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.features.image_source import ImageSource
+from tltool.features.sampler import spread_over_classes
 from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.schema import Recipe
 from tltool.training.probe import Probe, fit_probe
 from tltool.weights.fetch_weights import obtain
-from tltool.workflows.dataset.dataset import load_dataset
+from tltool.workflows.dataset.dataset import Dataset, load_dataset
 from tltool.workflows.dataset.embeddings import EmbeddingExtractor
 from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms
 from tltool.workflows.resolve.run_spec import resolve
 
 MAX_IMAGES = 200  # validation images used: each augmentation takes a forward pass over them
 _MARGIN = 0.05  # loss of accuracy that still counts as safe (non-inferiority margin)
-_MIN_IMAGES = math.ceil(3 / _MARGIN)  # with 0 errors these exclude a larger loss (rule of three)
+_MIN_IMAGES = 75  # with fewer, not even results without any change exclude a larger loss
 
 
 @dataclass(frozen=True)
@@ -38,33 +43,45 @@ class AugmentationEffect:
         used: whether the recipe uses it.
         correct: which of the augmented images are classified correctly, bool [N].
         against_original: paired comparison with the original images.
+        groups: the group of each image, int64 [N]; None if the images are independent.
     """
 
     name: str
     used: bool
     correct: np.ndarray
     against_original: PairedComparison
+    groups: np.ndarray | None = None
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
         """Accuracy on the augmented images, with its 95 % confidence interval."""
-        return _accuracy(self.correct)
+        return _accuracy(self.correct, self.groups)
 
     @property
     def advice(self) -> str:
         """``leave it out``, ``make it weaker`` or ``safe``; ``unsure`` without evidence.
 
         An interval that lies entirely below the margin needs no correction for the number of
-        augmentations tested; one that lies entirely below zero must pass the corrected test.
+        augmentations tested; one that lies entirely below zero must pass the corrected test. An
+        augmentation is safe if the exact test excludes a loss of the margin, one-sided at 2.5 %.
         """
         paired = self.against_original
         if paired.high < -_MARGIN and paired.p_value < ALPHA:
             return "leave it out"
         if paired.high < 0 and paired.distinguishable:
             return "make it weaker"
-        # with fewer images, no error at all does not exclude a loss of the margin (rule of three)
-        safe = paired.low >= -_MARGIN and paired.n >= _MIN_IMAGES
-        return "safe" if safe else "unsure"
+        return "safe" if paired.low >= -_MARGIN and self._excludes_margin() else "unsure"
+
+    def _excludes_margin(self) -> bool:
+        """Return whether the exact test excludes a loss of the margin.
+
+        Images of groups count as their effective number, rounded against the augmentation.
+        """
+        paired = self.against_original
+        n = math.floor(paired.effective_n)
+        lost = min(n, math.ceil(paired.only_first * n / paired.n))
+        gained = min(n - lost, math.floor(paired.only_second * n / paired.n))
+        return noninferiority_p_value(lost, gained, n, margin=_MARGIN) <= ALPHA / 2
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
@@ -88,17 +105,19 @@ class AugmentationRanking:
         train_images: number of training images of the probe.
         original: which of the original images are classified correctly, bool [N].
         effects: of every augmentation, the most harmful first.
+        groups: the group of each image, int64 [N]; None if the images are independent.
     """
 
     backbone: str
     train_images: int
     original: np.ndarray
     effects: tuple[AugmentationEffect, ...]
+    groups: np.ndarray | None = None
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
         """Accuracy on the original images, with its 95 % confidence interval."""
-        return _accuracy(self.original)
+        return _accuracy(self.original, self.groups)
 
     @property
     def warning(self) -> str:
@@ -190,13 +209,21 @@ def rank_augmentations(
     original = test.correct("original")
     transforms, used = _transforms(section)
     results = {name: test.correct(name, spec) for name, spec in transforms.items()}
-    paired = compare_with_first(original, list(results.values()))
+    groups = _tested_groups(data)
+    paired = compare_with_first(original, list(results.values()), groups=groups)
     effects = [
-        AugmentationEffect(name, name in used, correct, one)
+        AugmentationEffect(name, name in used, correct, one, groups)
         for (name, correct), one in zip(results.items(), paired, strict=True)
     ]
     ranked = sorted(effects, key=lambda effect: effect.against_original.difference)
-    return AugmentationRanking(backbone.name, len(train), original, tuple(ranked))
+    return AugmentationRanking(backbone.name, len(train), original, tuple(ranked), groups)
+
+
+def _tested_groups(data: Dataset) -> np.ndarray:
+    """Return the group of each validation image that is tested, int64 [N]."""
+    labels = data.part("validation").labels()
+    groups: np.ndarray = data.groups("validation")[spread_over_classes(labels, MAX_IMAGES)]
+    return groups
 
 
 def _transforms(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
@@ -248,5 +275,8 @@ class _ProbeTest:
         return result
 
 
-def _accuracy(correct: np.ndarray) -> tuple[float, float, float]:
-    return float(correct.mean()), *wilson_interval(int(correct.sum()), len(correct))
+def _accuracy(correct: np.ndarray, groups: np.ndarray | None) -> tuple[float, float, float]:
+    value, n = float(correct.mean()), float(len(correct))
+    if groups is not None:
+        n = effective_sample_size(correct, groups)
+    return value, *wilson_interval(value * n, n)

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from tltool.errors import UsageError
+from tltool.evaluation.metrics.seed_comparison import MeanDifference
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.run_options import RunOptions
+from tltool.workflows.comparison.seed_runs import compare_settings, read_seed_run
 from tltool.workflows.finetune import start_run
 from tltool.workflows.list_runs import show_run
 from tltool.workflows.preflight.recipe import check_spec
@@ -27,8 +27,6 @@ from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.resume import resume
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.run_group import list_group, open_run_group
-
-CONFIDENCE = 0.95
 
 
 @dataclass
@@ -65,19 +63,17 @@ class Sweep:
     Attributes:
         combinations: with at least one run, sorted by the mean of the monitored measure.
         monitor: the measure that decides: val_loss or val_accuracy.
-        winner: the best combination, None when the difference to the second is within its interval.
-        difference: mean of the first less the second, over the seeds of both; None with one.
-        low: lower end of its 95 % interval.
-        high: upper end.
+        winner: the best combination if it is distinguishable from every other one, else None.
+        rival: the combination that is the hardest to distinguish from the best; None with one.
+        difference: mean of the best less the rival over the seeds of both, with its 95 % interval.
         left_out: runs for which the budget did not suffice.
     """
 
     combinations: tuple[Combination, ...]
     monitor: str
     winner: Combination | None
-    difference: float | None
-    low: float | None
-    high: float | None
+    rival: Combination | None
+    difference: MeanDifference
     left_out: int
 
 
@@ -222,33 +218,28 @@ def metrics_of(spec: RunSpec, options: RunOptions, observer: Observer) -> Mappin
 
 
 def _judge(combinations: Sequence[Combination], monitor: str, *, left_out: int) -> Sweep:
-    sign = -1 if monitor == "val_accuracy" else 1
+    """Return the ranking, and a winner that is distinguishable from every other combination."""
+    sign = 1 if monitor == "val_accuracy" else -1
     ranked = sorted(
         (one for one in combinations if one.runs),
-        key=lambda one: sign * statistics.fmean(one.measures(monitor).values()),
+        key=lambda one: -sign * statistics.fmean(one.measures(monitor).values()),
     )
-    winner, difference, low, high = None, None, None, None
-    if len(ranked) > 1:
-        first, second = (one.measures(monitor) for one in ranked[:2])
-        pairs = [first[seed] - second[seed] for seed in first if seed in second]
-        difference, low, high = paired_interval(pairs)
-        if low is not None and high is not None and (high < 0 if sign > 0 else low > 0):
-            winner = ranked[0]
-    return Sweep(tuple(ranked), monitor, winner, difference, low, high, left_out)
+    found = tuple(ranked)
+    if len(ranked) < 2:
+        return Sweep(found, monitor, None, None, MeanDifference(None), left_out)
+    runs = [
+        {seed: read_seed_run(run, one.measures(monitor)[seed]) for seed, run in one.runs.items()}
+        for one in ranked
+    ]
+    differences = [compare_settings(runs[0], other, metric=monitor) for other in runs[1:]]
+    position = min(range(len(differences)), key=lambda place: _clearance(differences[place], sign))
+    closest = differences[position]
+    winner = ranked[0] if _clearance(closest, sign) > 0 else None
+    return Sweep(found, monitor, winner, ranked[position + 1], closest, left_out)
 
 
-def paired_interval(
-    pairs: Sequence[float],
-) -> tuple[float | None, float | None, float | None]:
-    """Return mean and 95 % interval of paired differences (Student's t); None for what is unknown.
-
-    One pair has no interval, since it says nothing of the spread.
-    """
-    if not pairs:
-        return None, None, None
-    mean = statistics.fmean(pairs)
-    if len(pairs) < 2:
-        return mean, None, None
-    error = statistics.stdev(pairs) / math.sqrt(len(pairs))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1)) * error
-    return mean, mean - half, mean + half
+def _clearance(difference: MeanDifference, sign: int) -> float:
+    """Return how far the interval is from zero on the side of the first; -inf if it is unknown."""
+    if difference.low is None or difference.high is None:
+        return -math.inf
+    return difference.low if sign > 0 else -difference.high

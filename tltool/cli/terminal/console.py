@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ACCENT = "cyan"
 _UNWRAPPED = 10_000  # columns
+_WORD = 12  # characters of the longest word that a narrow column keeps whole
 _CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))}
 
 
@@ -73,10 +74,18 @@ def print_json(document: Any) -> None:
 
 
 def print_table(
-    console: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = ""
+    console: "Console",
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    whole_words: bool = False,
 ) -> None:
-    """Print an aligned table; columns that hold only numbers are right-aligned."""
-    table = _table(columns, rows)
+    """Print an aligned table; columns that hold only numbers are right-aligned.
+
+    With ``whole_words`` no number and no short word is broken where lines are wrapped.
+    """
+    table = _table(columns, rows, whole_words=whole_words)
     if title:
         line(console, (title, "bold"))
     # rich pads every line to the width of the table; a copy or a diff should not have that
@@ -88,14 +97,18 @@ def print_table(
     console.file.write(rendered)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole_words: bool) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(_looks_numeric(row[position]) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        words = " ".join([column, *(row[position] for row in rows)]).split()
+        least = min(_WORD, max(map(len, words), default=0)) if whole_words else None
+        table.add_column(
+            column, justify="right" if numeric else "left", overflow="fold", min_width=least
+        )
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

@@ -18,6 +18,7 @@ from tltool.evaluation.metrics.confidence_intervals import (
     interval_of_mean,
     wilson_interval,
 )
+from tltool.evaluation.metrics.paired_tests import holm
 from tltool.evaluation.metrics.sample_sizes import is_rough
 
 Integers = NDArray[np.integer[Any]]
@@ -47,8 +48,9 @@ def confusion_matrix_metrics(
         ``balanced_accuracy`` ``{value, low, high, rough}``; ``macro`` and ``weighted`` (by class
         size) averages of precision, recall and F1 with their ``…_interval`` and ``…_rough``, over
         the classes that have images; ``per_class``; ``absent_classes``, those without images;
-        ``not_above_chance``, the classes whose recall is not significantly above chance, and
-        ``needs_more_images``, the classes of which more images would make the test conclusive.
+        ``not_above_chance``, the classes whose recall is not significantly above chance (corrected
+        for the number of classes), and ``needs_more_images``, those of which more images would make
+        the test conclusive.
     """
     rates = ClassRates.of(matrix[None])
     drawn = resample_rates(matrix, grouped)
@@ -56,6 +58,7 @@ def confusion_matrix_metrics(
     rows = [
         _class_row(name, matrix, number, sizes[number]) for number, name in enumerate(class_names)
     ]
+    _test_against_chance(rows, matrix)
     own = [size["recall"] for size in sizes if size["recall"]]
     balanced_size = len(own) ** 2 / sum(1 / size for size in own)
     macro = _averages(rates, drawn, balanced_size, weighted=False)
@@ -161,20 +164,26 @@ def _class_row(name: str, matrix: Integers, index: int, sizes: dict[str, float])
         "support": support,
         # the expected recall if predictions were independent of the images
         "chance": predicted / total,
-        "above_chance": _above_chance(hits, support, predicted, total),
     }
 
 
-def _above_chance(hits: int, support: int, predicted: int, total: int) -> bool | None:
-    """Return whether the recall is significantly above chance: Fisher's exact test (1935).
+def _test_against_chance(rows: Sequence[dict[str, Any]], matrix: Integers) -> None:
+    """Add to each row whether the recall is significantly above chance, as ``above_chance``.
 
-    None without images of the class, or without images of other classes.
+    Fisher's exact test (1935), one-sided, with Holm's correction for all tested classes, so that a
+    model that guesses clears any class in at most 5 % of cases. With two classes both tests are
+    the same. It is None without images of the class, or without images of other classes.
     """
     from scipy.stats import hypergeom
 
-    if support in (0, total):
-        return None
-    return bool(hypergeom.sf(hits - 1, total, support, predicted) < ALPHA)
+    hits, supports, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    total = int(matrix.sum())
+    tested = [number for number, support in enumerate(supports) if support not in (0, total)]
+    p_values = hypergeom.sf(hits - 1, total, supports, predicted)[tested].tolist()
+    adjusted = p_values if len(rows) == 2 else holm(p_values)
+    above = dict(zip(tested, adjusted, strict=True))
+    for number, row in enumerate(rows):
+        row["above_chance"] = above[number] < ALPHA if number in above else None
 
 
 def _f1_of_jaccard(jaccard: float) -> float:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.confidence_intervals import rule_of_three_interval
+from tltool.evaluation.metrics.paired_intervals import (
+    Integers,
+    design_effect,
+    grouped_paired_interval,
+    paired_interval,
+    sign_flip_p_value,
+)
 
 ALPHA = 0.05
-_RESAMPLES = 20_000
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,14 @@ class PairedComparison:
     Attributes:
         n: images.
         difference: accuracy of the second minus that of the first.
-        low: lower bound of its 95 % bootstrap interval.
+        low: lower bound of its 95 % interval.
         high: upper bound.
         only_first: images that only the first classifies correctly.
         only_second: images that only the second classifies correctly.
-        p_value: of McNemar's exact test, two-sided.
+        p_value: of McNemar's exact test, two-sided; with groups, of its form for groups.
         adjusted: the same after Holm's correction for all comparisons made together.
+        groups: number of groups of dependent images; None if the images are independent.
+        effective_n: number of independent images that would determine the difference as well.
     """
 
     n: int
@@ -38,6 +45,8 @@ class PairedComparison:
     only_second: int
     p_value: float
     adjusted: float
+    groups: int | None
+    effective_n: float
 
     @property
     def distinguishable(self) -> bool:
@@ -55,31 +64,28 @@ def compare_with_first(
     others: Sequence[NDArray[np.bool_]],
     *,
     best_of_all: bool = False,
-    seed: int = 0,
+    groups: Integers | None = None,
 ) -> list[PairedComparison]:
     """Compare each of ``others`` with ``first``.
 
-    The interval is a percentile interval over resampled images (Efron 1979). A resampled image
-    keeps both predictions, which makes the interval narrower than that of two independent samples.
-    If the two classifiers agree on every image, it is the interval of the rule of three. The test
-    is McNemar's (1947) in its exact form: a binomial test on the images that only one classifies
-    correctly. Multiple comparisons are corrected by Holm's step-down method (1979); the intervals
-    are not.
+    The interval is the adjusted Wald interval of Bonett and Price (2012). The test is McNemar's
+    (1947) in its exact form: a binomial test on the images that only one classifies correctly. If
+    images belong to groups, such as patients, both are computed from the sums over the groups.
+    Multiple comparisons are corrected by Holm's step-down method (1979); the intervals are not.
 
     Args:
         first: whether its prediction is correct, bool [N].
         others: the same of each other classifier, for the same images in the same order.
         best_of_all: whether ``first`` was selected as the best on these images. The correction then
             counts all pairs, as any two might have been compared.
-        seed: of the resampling.
+        groups: the group of each image, int [N]; None if the images are independent.
     """
-    compared = [_compare(first, other, seed) for other in others]
+    if groups is not None and len(np.unique(groups)) == len(groups):
+        groups = None
+    compared = [_compare(first, other, groups) for other in others]
     pairs = len(others) * (len(others) + 1) // 2
     adjusted = holm([one.p_value for one in compared], made=pairs if best_of_all else len(others))
-    return [
-        PairedComparison(**{**vars(one), "adjusted": value})
-        for one, value in zip(compared, adjusted, strict=True)
-    ]
+    return [replace(one, adjusted=value) for one, value in zip(compared, adjusted, strict=True)]
 
 
 def holm(p_values: Sequence[float], *, made: int | None = None) -> list[float]:
@@ -101,39 +107,43 @@ def holm(p_values: Sequence[float], *, made: int | None = None) -> list[float]:
 def verdict(name: str, other: str, paired: PairedComparison) -> str:
     """Return one sentence on the second classifier ``other`` compared with the first, ``name``."""
     points = f"95 % interval {100 * paired.low:+.1f} to {100 * paired.high:+.1f} points"
+    images = f"n = {paired.n:,}" + (f" in {paired.groups:,} groups" if paired.groups else "")
     if not paired.only_first + paired.only_second:
         return (
-            f"no difference between {other} and {name} with n = {paired.n:,}: they classify the "
+            f"no difference between {other} and {name} with {images}: they classify the "
             f"same images correctly ({points})"
         )
     if not paired.distinguishable:
         return (
-            f"no significant difference between {other} and {name} with n = {paired.n:,} "
+            f"no significant difference between {other} and {name} with {images} "
             f"({100 * paired.difference:+.1f}, {points})"
         )
     better, worse = (other, name) if paired.difference > 0 else (name, other)
     low, high = sorted((abs(paired.low), abs(paired.high)))
     return (
         f"{better} is better than {worse} by {100 * abs(paired.difference):.1f} points (95 % "
-        f"interval {100 * low:.1f} to {100 * high:.1f})"
+        f"interval {100 * low:.1f} to {100 * high:.1f}, {images})"
     )
 
 
-def _compare(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int) -> PairedComparison:
+def _compare(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: Integers | None
+) -> PairedComparison:
     from scipy.stats import binomtest
 
     n = len(first)
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     differing = only_first + only_second
-    p_value = float(binomtest(only_first, differing).pvalue) if differing else 1.0
-    # only three kinds of images matter, so counts are resampled instead of images
-    shares = np.array([only_first, only_second, n - differing]) / n
-    drawn = np.random.default_rng(seed).multinomial(n, shares, size=_RESAMPLES)
-    low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / n, (ALPHA / 2, 1 - ALPHA / 2))
+    count, effect = None, 1.0
+    if groups is None:
+        low, high = paired_interval(only_first, only_second, n)
+        p_value = float(binomtest(only_first, differing).pvalue) if differing else 1.0
+    else:
+        differences = second.astype(np.int64) - first
+        low, high = grouped_paired_interval(differences, groups)
+        p_value, count = sign_flip_p_value(differences, groups), len(np.unique(groups))
+        effect = design_effect(differences, groups) if count > 1 else n
     difference = (only_second - only_first) / n
-    if low == high:  # all images are of one kind, so every resample is the same
-        low, high = rule_of_three_interval(difference, n, least=-1.0)
-    return PairedComparison(
-        n, difference, float(low), float(high), only_first, only_second, p_value, p_value
-    )
+    counts = n, difference, low, high, only_first, only_second
+    return PairedComparison(*counts, p_value, p_value, count, n / effect)

@@ -2,58 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.confidence_intervals import (
-    affordable_replicates,
-    bootstrap,
-    bootstrap_interval,
-    rule_of_three_interval,
-)
+from tltool.evaluation.metrics.paired_intervals import mean_interval
+from tltool.evaluation.metrics.paired_tests import compare_with_first
+
+_SMALLEST = float(np.finfo(np.float32).eps)
 
 
 def tta_gain(
-    without_tta: NDArray[np.float32], with_tta: NDArray[np.float32], labels: NDArray[np.int64]
+    without_tta: NDArray[np.float32],
+    with_tta: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    groups: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return the gain in accuracy and in log-loss, JSON-ready; positive is better.
 
-    The 95 % intervals are paired bootstrap intervals: each resampled image keeps both predictions.
-    If the accuracy changes on no image, its interval is that of the rule of three. If the log-loss
-    changes on no image, its bounds are None.
+    The 95 % intervals are paired by image. That of the accuracy is the one of
+    `compare_with_first`. That of the log-loss is Student's t interval of the mean gain, with two
+    images added: one that TTA corrects and one that it makes wrong, at the median confidence.
+    Without them the interval would exclude such images wherever the sample has none.
 
     Args:
         without_tta: probabilities of the original images, [N, C].
         with_tta: mean probabilities over the augmented copies too, [N, C].
         labels: class numbers [N].
+        groups: the group of each image, int [N]; None if the images are independent.
     """
-    gains = np.stack(
-        [
-            _correct(with_tta, labels) - _correct(without_tta, labels),
-            _loss(without_tta, labels) - _loss(with_tta, labels),
-        ],
-        axis=1,
-    )
-    n = len(labels)
-    drawn = bootstrap(lambda rows: gains[rows].mean(axis=1), n, replicates=affordable_replicates(n))
-    metrics: dict[str, Any] = {}
-    for column, name in enumerate(("accuracy", "log_loss")):
-        value = float(gains[:, column].mean())
-        interval = bootstrap_interval(value, drawn[:, column])
-        if interval is None and name == "accuracy":
-            interval = rule_of_three_interval(value, n, least=-1.0)
-        low, high = interval or (None, None)
-        metrics[f"{name}_gain"] = {"value": value, "low": low, "high": high}
-    return metrics
+    first, second = (each.argmax(axis=1) == labels for each in (without_tta, with_tta))
+    (paired,) = compare_with_first(first, [second], groups=groups)
+    gains = _losses(without_tta, labels) - _losses(with_tta, labels)
+    confidence = float(np.median(with_tta.max(axis=1)))
+    changed = max(float(np.abs(gains).max()), -math.log(max(1 - confidence, _SMALLEST)))
+    low, high = mean_interval(gains, groups, possible=changed)
+    return {
+        "accuracy_gain": {"value": paired.difference, "low": paired.low, "high": paired.high},
+        "log_loss_gain": {"value": float(gains.mean()), "low": low, "high": high},
+    }
 
 
-def _correct(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    return result
-
-
-def _loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def _losses(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return -np.log(np.maximum(true, np.finfo(np.float32).eps))
+    return -np.log(np.maximum(true, _SMALLEST))

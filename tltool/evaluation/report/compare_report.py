@@ -56,6 +56,7 @@ def compare_page(
     galleries: Sequence[Gallery],
     *,
     n: int,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return the HTML page.
 
@@ -64,6 +65,7 @@ def compare_page(
         verdicts: one sentence per comparison.
         galleries: two per comparison.
         n: images.
+        notes: further sentences.
     """
     page = page_template("compare_report.html.j2")
-    return page.render(rows=rows, verdicts=verdicts, galleries=galleries, n=n)
+    return page.render(rows=rows, verdicts=verdicts, galleries=galleries, n=n, notes=notes)

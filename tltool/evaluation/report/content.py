@@ -64,6 +64,7 @@ class Report:
         training: None for a model that was trained earlier.
         manifest: the document of manifest.json of a model that was trained earlier; None if
             unknown.
+        test_set: a sentence on other runs that used the same test set, or empty.
         heat_maps: heat maps drawn over images, by the number of the image in ``predictions``.
     """
 
@@ -74,4 +75,5 @@ class Report:
     issues: Sequence[Issue] = ()
     training: Training | None = None
     manifest: Mapping[str, Any] | None = None
+    test_set: str = ""
     heat_maps: Mapping[int, Image.Image] = field(default_factory=dict)

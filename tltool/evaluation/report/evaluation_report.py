@@ -68,6 +68,7 @@ def _content(report: Report) -> dict[str, Any]:
     names = report.predictions.images.class_names
     return {
         "title": report.title,
+        "test_set": report.test_set,
         "metrics": metrics,
         "names": names,
         "sample": _sample(metrics),

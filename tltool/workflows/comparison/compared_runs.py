@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tltool.data.splits.split import SplitRow, read_split
 from tltool.errors import DataError, UsageError
@@ -36,12 +37,14 @@ class ImagePrediction:
         label: its class.
         predicted: the predicted class.
         confidence: its probability.
+        group: its group, such as a patient or a cluster of near duplicates; empty if it has none.
     """
 
     path: Path
     label: str
     predicted: str
     confidence: float
+    group: str
 
     @property
     def correct(self) -> bool:
@@ -132,6 +135,16 @@ def common_keys(runs: Sequence[ComparedRun]) -> list[Key]:
                 hint="labels were changed between the runs: train both again",
             )
     return list(first.predictions)
+
+
+def image_groups(runs: Sequence[ComparedRun], keys: Sequence[Key]) -> NDArray[np.int64]:
+    """Return the group of each image, int64 [N], from the first run that recorded groups."""
+    for run in runs:
+        names = [run.predictions[key].group for key in keys]
+        if any(names):
+            numbers = {name: number for number, name in enumerate(dict.fromkeys(names), len(keys))}
+            return np.array([numbers[name] if name else n for n, name in enumerate(names)])
+    return np.arange(len(keys))
 
 
 def measure_cost(compared: ComparedRun) -> Cost | None:
@@ -234,7 +247,11 @@ def _predictions(run: RunLayout, rows: Sequence[SplitRow]) -> dict[Key, ImagePre
             if row.label != line["label"]:
                 raise ValueError(row.path)
             predictions[row.sha256, copies[row.sha256]] = ImagePrediction(
-                row.path, row.label, line["predicted"], float(line["confidence"])
+                row.path,
+                row.label,
+                line["predicted"],
+                float(line["confidence"]),
+                line.get("group", ""),
             )
             copies[row.sha256] += 1
     except OSError as error:

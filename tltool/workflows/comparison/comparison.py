@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.metrics.confidence_intervals import wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import (
+    effective_sample_size,
+    wilson_interval,
+)
 from tltool.evaluation.metrics.paired_tests import PairedComparison, verdict
+from tltool.evaluation.shared_test_set import SharedTestSet
 from tltool.workflows.comparison.compared_runs import (
     ComparedRun,
     Cost,
@@ -25,15 +29,19 @@ class Comparison:
         runs: the runs.
         keys: the images, by content.
         correct: whether each run classifies each image correctly, bool [runs, N].
+        groups: the group of each image, int64 [N].
         paired: each run but the first, compared with the first.
         costs: of each run; None if its model does not exist any more.
+        test_sets: those that other runs in the same folder used too.
     """
 
     runs: tuple[ComparedRun, ...]
     keys: tuple[Key, ...]
     correct: np.ndarray
+    groups: np.ndarray
     paired: tuple[PairedComparison, ...]
     costs: tuple[Cost | None, ...]
+    test_sets: tuple[SharedTestSet, ...] = ()
 
     @property
     def verdicts(self) -> list[str]:
@@ -45,9 +53,10 @@ class Comparison:
         ]
 
     def accuracy(self, number: int) -> tuple[float, float, float]:
-        """Return the accuracy of a run and its Wilson interval."""
-        hits, n = int(self.correct[number].sum()), len(self.keys)
-        return hits / n, *wilson_interval(hits, n)
+        """Return the accuracy of a run and its Wilson interval for the effective sample size."""
+        correct = self.correct[number]
+        value, n = float(correct.mean()), effective_sample_size(correct, self.groups)
+        return value, *wilson_interval(value * n, n)
 
     def only_one_correct(self, first: int, second: int) -> list[Key]:
         """Return the images that run ``first`` classifies correctly and run ``second`` does not."""
@@ -82,7 +91,13 @@ class Comparison:
                 zip(others, self.paired, self.verdicts, strict=True), start=1
             )
         ]
-        return {"n": len(self.keys), "runs": rows, "comparisons": comparisons}
+        test_sets = [test_set.to_json() for test_set in self.test_sets]
+        return {
+            "n": len(self.keys),
+            "runs": rows,
+            "comparisons": comparisons,
+            "test_sets": test_sets,
+        }
 
     def _paths(self, keys: Sequence[Key]) -> list[str]:
         return [self.runs[0].predictions[key].path.as_posix() for key in keys]

@@ -44,7 +44,9 @@ def write_comparison_report(path: Path, comparison: Comparison) -> None:
             galleries.append(Gallery(*names, len(keys), examples))
     rows = _rows(comparison)
     with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(compare_page(rows, comparison.verdicts, galleries, n=len(comparison.keys)))
+        notes = [test_set.summary for test_set in comparison.test_sets]
+        n = len(comparison.keys)
+        file.write(compare_page(rows, comparison.verdicts, galleries, n=n, notes=notes))
 
 
 def _image_root(run: ComparedRun) -> Path | None:

@@ -11,7 +11,7 @@ import numpy as np
 from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.audit.leakage import count_train_overlap
 from tltool.errors import GateError
-from tltool.evaluation.csv_tables import write_history, write_predictions
+from tltool.evaluation.csv_tables import write_history, write_predictions, write_validation
 from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
@@ -19,11 +19,11 @@ from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
 from tltool.evaluation.metrics.probe_comparison import compare_with_probe
 from tltool.evaluation.plots.confusion_plot import plot_confusion
 from tltool.evaluation.plots.history_plot import plot_history
+from tltool.evaluation.shared_test_set import find_shared_test_set
 from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
 from tltool.runs.json_text import to_json
 from tltool.training.outcome import TrainingOutcome
-from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
 from tltool.workflows.training_run.context import RunContext
@@ -32,6 +32,7 @@ from tltool.workflows.training_run.label_error_search import find_label_errors
 from tltool.workflows.training_run.predict_part import predict_part
 from tltool.workflows.training_run.probe_learning_curve import measure_learning_curve
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
+from tltool.workflows.training_run.validation_results import validation_figures, validation_rows
 
 
 def evaluate_best(
@@ -66,10 +67,15 @@ def evaluate_best(
             "cross_validation": cross_validate_features(run, dataset, outcome),
         }
         _write_results(run, predictions, metrics, outcome)
+        write_validation(run.layout.validation, validation_rows(dataset, calibrated))
         artifact = _artifact(run, network, dataset, calibrated)
         save_artifact(run.layout.folder, artifact)
+        shared = find_shared_test_set(run.layout.folder)
+        test_set = shared.summary if shared else ""
+        if test_set:
+            run.observer.on_message(test_set)
         if run.recipe.evaluate.report:
-            evaluation = EvaluatedRun(predictions, metrics, label_errors.labels)
+            evaluation = EvaluatedRun(predictions, metrics, label_errors.labels, test_set)
             write_run_report(run, artifact, dataset, outcome, evaluation)
         _check_gates(run, metrics)
     return artifact, metrics
@@ -85,7 +91,6 @@ def _metrics(
     """Return the document of metrics.json; ``probe`` are the probabilities of the linear probe."""
     outcome = calibrated.outcome
     evaluate, figures = run.recipe.evaluate, evaluate_predictions(predictions)
-    validation = dataset.part("validation").labels()
     metrics = {
         **figures,
         "selective": {**(calibrated.figures.get("selective") or {}), **figures["selective"]},
@@ -98,7 +103,7 @@ def _metrics(
         "probe_comparison": _compare_with_probe(outcome, predictions, probe),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
-        "validation": loss_and_accuracy(outcome.validation_logits, validation),
+        "validation": validation_figures(validation_rows(dataset, calibrated)),
         "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),

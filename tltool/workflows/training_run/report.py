@@ -27,11 +27,13 @@ class EvaluatedRun:
         predictions: of the best model for the test images, or the validation images.
         metrics: the document of metrics.json.
         label_errors: probable label errors, by descending score.
+        test_set: a sentence on other runs that used the same test set, or empty.
     """
 
     predictions: LabelledPredictions
     metrics: Mapping[str, Any]
     label_errors: Sequence[LabelErrorExample]
+    test_set: str = ""
 
 
 def write_run_report(
@@ -62,6 +64,7 @@ def write_run_report(
         label_errors=evaluation.label_errors,
         issues=dataset.audit.issues,
         training=training,
+        test_set=evaluation.test_set,
         heat_maps=heat_map_images(artifact, evaluation.predictions),
     )
     write_report(run.layout.report, report)

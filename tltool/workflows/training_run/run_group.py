@@ -15,9 +15,9 @@ from tltool.recipe.schema import DataSection
 from tltool.recipe.source_text import anchored
 from tltool.runs.durable import write_durably
 from tltool.runs.json_text import from_json, to_json
+from tltool.runs.layout import GROUP_FILE
 from tltool.runs.run_options import RunOptions
 
-RECORD = "group.json"
 _CHANGES = {
     "data": "other images",
     "test": "another test source",
@@ -92,7 +92,7 @@ def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: O
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_durably(out / RECORD, f"{to_json(now)}\n".encode())
+        write_durably(out / GROUP_FILE, f"{to_json(now)}\n".encode())
     except OSError as error:
         raise EnvironmentProblem(
             f"the folder '{out}' cannot be written: {error.strerror}",
@@ -102,7 +102,7 @@ def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: O
 
 def _recorded(out: Path) -> Mapping[str, str | None] | None:
     try:
-        document = from_json((out / RECORD).read_text(encoding="utf-8"))
+        document = from_json((out / GROUP_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

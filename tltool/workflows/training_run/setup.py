@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tltool.data.catalog import SplitName
 from tltool.evaluation.metrics.asserts import check_asserts, check_sample_sizes
+from tltool.evaluation.shared_test_set import digest_of_images
 from tltool.models.build import build_model
 from tltool.models.head_parts import DropoutSettings
 from tltool.models.network_parts import Network
@@ -61,7 +62,9 @@ def open_dataset(run: RunContext) -> Dataset:
             part: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
             check_sample_sizes(recipe.evaluate.asserts, dataset.part(part).counts())
         write_dataset(run.layout, dataset)
-        run.record(replace(run.manifest, data_digest=catalog.digest(), images=len(catalog)))
+        test = digest_of_images(item.sha256 for item in dataset.part("test").items)
+        digest, images = catalog.digest(), len(catalog)
+        run.record(replace(run.manifest, data_digest=digest, images=images, test_digest=test))
     return dataset
 
 
