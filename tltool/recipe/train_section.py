@@ -52,7 +52,7 @@ class HeadPhaseSection(Section):
 class FinetunePhaseSection(Section):
     """The third phase: the upper stages of the backbone together with the head."""
 
-    epochs: Count = 5
+    epochs: Count = 10
     """Maximum number of epochs; 0 skips the phase."""
     unfreeze: str = "last"
     """First stage that is trained, with everything above it: a stage name such as block5, `last`
