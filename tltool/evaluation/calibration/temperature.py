@@ -16,7 +16,7 @@ from tltool.evaluation.metrics.calibration_error import (
 from tltool.evaluation.metrics.probability_scores import count_clipped, log_loss
 from tltool.training.temperature import BOUNDS, fit_temperature, log_softmax
 
-_FOLDS = 10
+_FOLDS, _FEWER_FOLDS, _MANY = 10, 5, 1000  # with many images fewer folds are enough
 _NEAR = 1.001  # a temperature this close to a bound, as a factor, is at it
 _REPLICATES = 200  # of the bootstrap of the calibration error
 _Z = 1.645  # one-sided 95 %
@@ -101,11 +101,11 @@ def choose_temperature(
 ) -> Temperature:
     """Fit a temperature (Guo et al. 2017, arXiv:1706.04599) and decide whether it is used.
 
-    It is cross-validated in ten folds, each scored at the temperature of the other nine.
-    Temperature scaling is skipped if that does not lower the log-loss, or if it raises the
-    calibration error beyond chance: above 1.645 bootstrap standard errors of the difference, and
-    above the error of a calibrated model. It is also skipped at a bound of the search, where the
-    logits are wrong and not just too large.
+    It is cross-validated in ten folds, or five of more than 1000 images, each scored at the
+    temperature of the other folds. Temperature scaling is skipped if that does not lower the
+    log-loss, or if it raises the calibration error beyond chance: by more than 1.645 bootstrap
+    standard errors of the difference, and above the error of a calibrated model. It is also skipped
+    at a bound of the search, where the logits are wrong and not just too large.
 
     Args:
         logits: float [N, C] of images that the model was not trained on.
@@ -117,7 +117,7 @@ def choose_temperature(
     shift = np.zeros(logits.shape[1]) if log_prior is None else log_prior
     groups = np.arange(len(labels)) if groups is None else groups
     fitted = fit_temperature(logits, labels, log_prior=shift)
-    folds = group_folds(groups, _FOLDS)
+    folds = group_folds(groups, _FOLDS if len(labels) <= _MANY else _FEWER_FOLDS)
     log_after = np.zeros(logits.shape)
     for fold in np.unique(folds):
         inside, others = folds == fold, folds != fold
