@@ -2,17 +2,20 @@
 
 python -m benchmarks.coverage [--classes 2 10] [--images 20 50 153 400 1000]
     [--accuracies 0.6 0.8 0.9 0.95 0.99] [--groups 0] [--repetitions 300] [--replicates 1000]
-    [--seed 0]
+    [--beta-binomial] [--seed 0]
 
 The logits of an image are Gaussian: variance 1, with a higher mean for its true class, which the
 accuracy determines. The calibrated model returns the true probabilities, the overconfident one has
 twice the logits. The true values are those of 400,000 other images. With ``--groups SIZE`` the
 images are those of groups of about this size, of one class each, whose logits have half of their
-variance in common. Needs no images; prints Markdown.
+variance in common. With ``--beta-binomial`` only accuracies are simulated, which differ between
+groups as beta-distributed rates with intraclass correlations of 0.1, 0.5 and 0.9. Needs no images;
+prints Markdown: the lowest and the mean coverage over accuracies and models.
 """
 
 import argparse
 import functools
+import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 from tltool.evaluation.metrics import confidence_intervals
 from tltool.evaluation.metrics.calibration_error import expected_calibration_error
 from tltool.evaluation.metrics.classification import compute_metrics
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.probability_scores import brier_scores, log_loss
 from tltool.evaluation.metrics.roc_auc import average_precision, roc_auc
 from tltool.evaluation.metrics.selective_prediction import selective_metrics
@@ -211,6 +215,28 @@ def table(
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def beta_binomial_table(*, repetitions: int, seed: int) -> None:
+    """Print the coverage of Wilson's interval for rates that differ between groups."""
+    random = np.random.default_rng(seed)
+    print("\n| groups | images of each | every image independent | effective sample size |")
+    print("|---|---|---|---|")
+    for count, size in itertools.product((6, 12, 30, 80), (5, 20)):
+        shares = []
+        for correlation, rate in itertools.product((0.1, 0.5, 0.9), ACCURACIES):
+            held = np.zeros(2)
+            for _ in range(repetitions):
+                scale, group = (1 - correlation) / correlation, np.repeat(np.arange(count), size)
+                rates = random.beta(rate * scale, (1 - rate) * scale, count)
+                correct = random.random(count * size) < rates[group]
+                for position, groups in enumerate((None, group)):
+                    interval = rate_of(correct, groups)
+                    held[position] += interval["low"] <= rate <= interval["high"]
+            shares.append(held / repetitions)
+        lowest, mean = np.min(shares, axis=0), np.mean(shares, axis=0)
+        cells = [f"{low:.3f}, {average:.3f}" for low, average in zip(lowest, mean, strict=True)]
+        print(f"| {count} | {size} | {' | '.join(cells)} |", flush=True)
+
+
 def _cell(shares: Sequence[float | None]) -> str:
     known = [share for share in shares if share is not None]
     rough = " (rough)" if 0 < len(known) < len(shares) else ""
@@ -226,9 +252,13 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=0, help="mean size; 0 for single images")
     parser.add_argument("--repetitions", type=int, default=300)
     parser.add_argument("--replicates", type=int, default=1000, help="of each bootstrap")
+    parser.add_argument("--beta-binomial", action="store_true", help="only rates of groups")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     confidence_intervals.REPLICATES = options.replicates
+    if options.beta_binomial:
+        beta_binomial_table(repetitions=options.repetitions, seed=options.seed)
+        return
     for classes in options.classes:
         table(
             classes,
