@@ -137,7 +137,7 @@ def _metrics(
         ),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
-        "validation": validation_figures(validation_rows(dataset, outcome)),
+        "validation": validation_figures(dataset, outcome),
         "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),

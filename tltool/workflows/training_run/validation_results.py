@@ -10,7 +10,7 @@ from tltool.data.splits.split import shown_path
 from tltool.evaluation.csv_tables import ValidationRows
 from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
 from tltool.training.outcome import TrainingOutcome
-from tltool.training.validation import image_losses
+from tltool.training.validation import image_losses, loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 
 
@@ -25,16 +25,13 @@ def validation_rows(dataset: Dataset, outcome: TrainingOutcome) -> ValidationRow
     )
 
 
-def validation_figures(rows: ValidationRows) -> dict[str, Any]:
+def validation_figures(dataset: Dataset, outcome: TrainingOutcome) -> dict[str, Any]:
     """Return log-loss (nats), accuracy and its 95 % Wilson interval, as metrics.json has them.
 
     The interval is that of the effective sample size: images of one group count together.
     """
-    accuracy = float(rows.correct.mean())
+    rows, labels = validation_rows(dataset, outcome), dataset.part("validation").labels()
+    figures = loss_and_accuracy(outcome.validation_logits, labels)
     n = effective_sample_size(rows.correct.astype(np.float64), rows.groups)
-    return {
-        "n": len(rows.paths),
-        "val_loss": float(rows.losses.mean()),
-        "val_accuracy": accuracy,
-        "val_accuracy_interval": list(wilson_interval(accuracy * n, n)),
-    }
+    interval = list(wilson_interval(figures["val_accuracy"] * n, n))
+    return {"n": len(rows.paths), **figures, "val_accuracy_interval": interval}
