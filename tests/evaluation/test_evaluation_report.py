@@ -203,6 +203,15 @@ def test_a_section_without_content_is_omitted(tmp_path):
     assert all(link["href"] in {f"#{name}" for name in page.sections} for link in page.all("a")[1:])
 
 
+def test_other_runs_with_the_same_test_set_are_reported(tmp_path):
+    predictions = labelled_predictions(tmp_path / "photos", NAMES[:2], wrong=0)
+    summary, path = "this test set was used by 3 runs", tmp_path / "report.html"
+    write_report(path, report_on(predictions, test_set=summary))
+    assert f"When this report was written, {summary}." in path.read_text("utf-8")
+    write_report(path, report_on(predictions))
+    assert "When this report was written" not in path.read_text("utf-8")
+
+
 def test_no_class_name_can_inject_html(tmp_path):
     predictions = labelled_predictions(
         tmp_path / "photos", [name.replace("/", "∕") for name in HOSTILE]

@@ -26,6 +26,11 @@ def test_one_difference_has_no_interval() -> None:
     assert given == (0.5, None, None)
 
 
+def test_the_same_difference_with_each_of_few_seeds_may_be_one_image() -> None:
+    assert over_drawn_splits([1 / 12] * 3, ratio=0.25).excludes_zero()
+    assert not over_drawn_splits([1 / 12] * 3, ratio=0.25, step=1 / 12).excludes_zero()
+
+
 def test_more_seeds_do_not_narrow_the_interval_of_drawn_splits_without_limit() -> None:
     few, many = (np.resize([0.1, -0.1], count) for count in (10, 1000))
     widths = [over_drawn_splits(list(each), ratio=0.25).high for each in (few, many)]
@@ -42,7 +47,7 @@ def test_equal_settings_are_rarely_distinguished_when_the_seed_draws_the_split(
     for _ in range(repetitions):
         differences = sweep_of_equal_settings(rng, seeds)
         plain += over_drawn_splits(differences, ratio=0.0).excludes_zero()
-        corrected += over_drawn_splits(differences, ratio=0.25).excludes_zero()
+        corrected += over_drawn_splits(differences, ratio=0.25, step=0.05).excludes_zero()
     assert binomtest(corrected, repetitions, 0.05, "greater").pvalue > 0.05
     assert seeds == 3 or plain > 0.1 * repetitions
 

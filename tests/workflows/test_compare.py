@@ -42,6 +42,11 @@ def inverted(row: dict[str, str], number: int) -> dict[str, str]:
     return row | {"predicted": wrong if row["predicted"] == row["label"] else row["label"]}
 
 
+def grouped(row: dict[str, str], number: int) -> dict[str, str]:
+    """Put the first nine images into three groups."""
+    return row | {"group": f"film {number % 3}" if number < 9 else ""}
+
+
 def rewrite(path: Path, change: Callable[[dict[str, str], int], dict[str, str]]) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         rows = [change(row, number) for number, row in enumerate(csv.DictReader(file))]
@@ -86,6 +91,20 @@ def test_an_export_stands_for_its_run_and_three_are_corrected(
     assert [row["name"] for row in document["runs"]] == ["run", "worse", "third"]
     for one in document["comparisons"]:
         assert one["adjusted"] == pytest.approx(min(1, 2 * one["p_value"]))
+
+
+def test_the_images_of_one_group_count_together(trained, other, tmp_path):
+    one, two = (shutil.copytree(run, tmp_path / run.name) for run in (trained.run, other))
+    alone = json.loads(tltool("compare", one, two, "--json").stdout)["comparisons"][0]
+    for run in (one, two):
+        rewrite(run / "predictions.csv", grouped)
+    document = json.loads(tltool("compare", one, two, "--json").stdout)
+    (found,) = document["comparisons"]
+    assert alone["groups"] is None and alone["effective_n"] == document["n"]
+    assert found["groups"] == document["n"] - 6
+    assert found["effective_n"] < document["n"]
+    assert found["high"] - found["low"] > alone["high"] - alone["low"]
+    assert f"n = {document['n']} in {found['groups']} groups" in found["verdict"]
 
 
 def test_the_report_shows_images_that_only_one_run_classifies_correctly(trained, other, tmp_path):

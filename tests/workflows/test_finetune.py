@@ -18,11 +18,13 @@ import pytest
 import yaml
 
 from tests.conftest import merged, unless_thorough
+from tltool.evaluation.shared_test_set import digest_of_images
 from tltool.features.image_source import ImageSource
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.heads import HEADS
 from tltool.recipe.load import load_recipe
+from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import FinetuneResult, finetune
 
 BLENDED = ("train.head.epochs=1", "train.finetune.epochs=1", "augment.mixup.alpha=0.4")
@@ -448,6 +450,12 @@ def test_a_separate_test_folder_is_used_only_for_the_last_evaluation(
     assert result.metrics["n"] == 6
     names = {Path(row["path"]).name for row in rows_of(result.run / "predictions.csv")}
     assert names == {path.name for path in (root / "later").rglob("*.png")}
+    digests = [row["sha256"] for row in rows_of(result.run / "split.csv") if row["split"] == "test"]
+    assert read_manifest(result.run / "manifest.json").test_digest == digest_of_images(digests)
+    validated = rows_of(result.run / "validation.csv")
+    assert len(validated) == result.metrics["validation"]["n"]
+    losses = [float(row["loss"]) for row in validated]
+    assert np.mean(losses) == pytest.approx(result.metrics["validation"]["val_loss"])
 
 
 @pytest.mark.slow

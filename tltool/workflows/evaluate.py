@@ -101,7 +101,12 @@ def evaluate(
     if ood_images:
         _add_ood_metrics(metrics, predictions.ood_scores, ood_images, loaded, observer)
     if without_tta is not None:
-        gain = tta_gain(without_tta, predictions.probabilities, images.labels())
+        gain = tta_gain(
+            without_tta,
+            predictions.probabilities,
+            images.labels(),
+            groups=predictions.group_numbers(),
+        )
         metrics["tta"] = {"kind": tta, **gain}
     metrics["asserts"] = evaluate_asserts(asserts, metrics, strict=strict)
     if report is not None:

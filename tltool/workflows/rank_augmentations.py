@@ -81,6 +81,8 @@ class AugmentationEffect:
         n = math.floor(paired.effective_n)
         lost = min(n, math.ceil(paired.only_first * n / paired.n))
         gained = min(n - lost, math.floor(paired.only_second * n / paired.n))
+        if n < _MIN_IMAGES:
+            return False
         return noninferiority_p_value(lost, gained, n, margin=_MARGIN) <= ALPHA / 2
 
     def to_json(self) -> dict[str, Any]:

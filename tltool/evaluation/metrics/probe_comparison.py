@@ -33,7 +33,7 @@ def compare_with_probe(
         paired differences.
     """
     correct = [rows.argmax(axis=1) == labels for rows in (probe, model)]
-    paired = compare_with_first(correct[0], [correct[1]])[0]
+    paired = compare_with_first(correct[0], [correct[1]], groups=groups)[0]
     losses = [log_losses(rows, labels) for rows in (probe, model)]
     return {
         "accuracy": rate_of(correct[0], groups),

@@ -29,7 +29,9 @@ class MeanDifference(NamedTuple):
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def over_drawn_splits(differences: Sequence[float], *, ratio: float) -> MeanDifference:
+def over_drawn_splits(
+    differences: Sequence[float], *, ratio: float, step: float = 0.0
+) -> MeanDifference:
     """Return the mean difference over seeds that each draw a validation set of their own.
 
     The splits share most of their images, so the differences are correlated, and more seeds do not
@@ -41,6 +43,9 @@ def over_drawn_splits(differences: Sequence[float], *, ratio: float) -> MeanDiff
     Args:
         differences: of each seed, between the same metric of two settings.
         ratio: validation images / training images of a run.
+        step: the change of the metric if one image changes, 1 / validation images for an accuracy:
+            few seeds often have the same difference, which would leave no variance. Two differences
+            of one step, one of each sign, are added to it.
 
     Reference:
         Nadeau and Bengio, "Inference for the generalization error", 2003.
@@ -48,7 +53,8 @@ def over_drawn_splits(differences: Sequence[float], *, ratio: float) -> MeanDiff
     if len(differences) < 2:
         return MeanDifference(differences[0] if differences else None)
     values = np.array(differences, np.float64)
-    variance = float(values.var(ddof=1)) * (1 / len(values) + _CORRECTION * ratio)
+    squares = float(((values - values.mean()) ** 2).sum()) + 2 * step**2
+    variance = squares / (len(values) - 1) * (1 / len(values) + _CORRECTION * ratio)
     return _interval(float(values.mean()), variance, len(values) - 1)
 
 

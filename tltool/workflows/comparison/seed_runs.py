@@ -68,7 +68,8 @@ def compare_settings(
     differences = [one.value - other.value for one, other in pairs]
     if len({run.images for run in runs}) > 1:
         ratio = float(np.mean([run.ratio for run in runs]))
-        return over_drawn_splits(differences, ratio=ratio)
+        step = 1 / min(len(run.images) for run in runs) if metric == "val_accuracy" else 0.0
+        return over_drawn_splits(differences, ratio=ratio, step=step)
     rows = [run.rows for run in runs if run.rows is not None]
     if len(rows) < len(runs) or len({table.paths for table in rows}) > 1:
         return MeanDifference(float(np.mean(differences)))

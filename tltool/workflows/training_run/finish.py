@@ -103,7 +103,7 @@ def _metrics(
         "probe_comparison": _compare_with_probe(outcome, predictions, probe),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
-        "validation": validation_figures(validation_rows(dataset, calibrated)),
+        "validation": validation_figures(dataset, calibrated),
         "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),

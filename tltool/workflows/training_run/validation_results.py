@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.csv_tables import ValidationRows
 from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
-from tltool.training.validation import image_losses
+from tltool.training.validation import image_losses, loss_and_accuracy
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult
 
@@ -26,16 +24,15 @@ def validation_rows(dataset: Dataset, calibrated: CalibrationResult) -> Validati
     )
 
 
-def validation_figures(rows: ValidationRows) -> dict[str, Any]:
-    """Return log-loss (nats), accuracy and its 95 % Wilson interval, as metrics.json has them.
+def validation_figures(dataset: Dataset, calibrated: CalibrationResult) -> dict[str, Any]:
+    """Return ``n``, the metrics of ``loss_and_accuracy`` and the interval of the accuracy.
 
-    The interval is that of the effective sample size: images of one group count together.
+    The logits are divided by the temperature of the run. The interval is Wilson's at the effective
+    sample size: images of one group count together.
     """
-    accuracy = float(rows.correct.mean())
-    n = effective_sample_size(rows.correct.astype(np.float64), rows.groups)
-    return {
-        "n": len(rows.paths),
-        "val_loss": float(rows.losses.mean()),
-        "val_accuracy": accuracy,
-        "val_accuracy_interval": list(wilson_interval(accuracy * n, n)),
-    }
+    rows, labels = validation_rows(dataset, calibrated), dataset.part("validation").labels()
+    logits = calibrated.outcome.validation_logits / calibrated.temperature
+    figures = loss_and_accuracy(logits, labels)
+    n = effective_sample_size(rows.correct, rows.groups)
+    interval = list(wilson_interval(figures["val_accuracy"] * n, n))
+    return {"n": len(rows.paths), **figures, "val_accuracy_interval": interval}
