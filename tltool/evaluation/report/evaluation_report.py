@@ -124,7 +124,10 @@ def _describe_phases(training: Training | None) -> str:
     if len(phases) < 2:
         return ""
     probe = "; the first point is the linear probe" if phases[0] == "probe" else ""
-    return f"Dashed lines separate the phases{probe}."
+    calibrated = ""
+    if training and any("val_calibrated_loss" in row for row in training.history):
+        calibrated = " Calibrated: the validation loss after temperature scaling."
+    return f"Dashed lines separate the phases{probe}.{calibrated}"
 
 
 def _best_epoch(training: Training | None) -> str:
