@@ -9,7 +9,7 @@ from tltool.evaluation.report.learning_curve_text import describe_gain, learning
 from tltool.training.probe import solve_softmax
 
 
-def logistic(features, labels):
+def logistic(features, labels, groups):
     kernel, bias = solve_softmax(
         features, labels, classes=int(labels.max()) + 1, strength=0.1, weights=None
     )
@@ -27,7 +27,7 @@ def by_power_law(floor, scale, exponent, seed):
     """A classifier of two classes with the error rate floor + scale * m ** -exponent."""
     random = np.random.default_rng(seed)
 
-    def fit(features, labels):
+    def fit(features, labels, groups):
         rate = floor + scale * len(labels) ** -exponent
 
         def logits(rows):
@@ -73,9 +73,9 @@ def test_groups_are_in_one_fold_and_wholly_in_a_training_set() -> None:
     groups = np.arange(120) // 6  # each with images of all classes
     seen = []
 
-    def fit(some, names):
+    def fit(some, names, groups):
         seen.append(some[:, 0].tolist())
-        return logistic(some, names)
+        return logistic(some, names, groups)
 
     learning_curve(features, labels, groups, fit, seed=0)
     number = dict(zip(features[:, 0].tolist(), groups.tolist(), strict=True))
@@ -88,7 +88,7 @@ def test_images_of_few_groups_have_wider_intervals() -> None:
     labels = np.arange(400) % 2
     groups = np.arange(400) // 2 % 40
     features = np.where(groups % 10 == 0, 1 - labels, labels)[:, np.newaxis].astype(float)
-    named = lambda some, names: lambda rows: np.eye(2)[rows[:, 0].astype(int)]  # noqa: E731
+    named = lambda some, names, groups: lambda rows: np.eye(2)[rows[:, 0].astype(int)]  # noqa: E731
     grouped, single = (
         learning_curve(features, labels, g, named, seed=0).points[-1]
         for g in (groups, np.arange(400))

@@ -17,8 +17,9 @@ from tltool.evaluation.metrics.power_law import fit_power_law
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
-Fit = Callable[[Floats, Integers], Callable[[Floats], Floats]]
-"""Fits a classifier on features [M, D] and class numbers [M]; returns its logits [N, C]."""
+Fit = Callable[[Floats, Integers, Integers], Callable[[Floats], Floats]]
+"""Fits a classifier on features [M, D], class numbers [M] and groups [M]; returns a function of
+features [N, D] to logits [N, C]."""
 
 SHARES = (0.1, 0.2, 0.5, 1.0)
 _FOLDS = 5
@@ -152,7 +153,7 @@ def _cross_validate(
             chosen = train[rank < share]
             if not _is_enough(labels[chosen], groups[chosen], len(np.unique(labels))):
                 continue
-            logits = fit(features[chosen], labels[chosen])(features[held_out])
+            logits = fit(features[chosen], labels[chosen], groups[chosen])(features[held_out])
             correct[row, held_out] = logits.argmax(axis=1) == labels[held_out]
             images[row, fold] = len(chosen)
     return correct, np.where((images > 0).all(axis=1), images.mean(axis=1), 0.0)

@@ -78,6 +78,7 @@ def cross_validate_probe(
             folds=folds,
             weights=None if weights is None else weights[train],
             seed=seed,
+            groups=groups[train],
         )
         logits[validation] = probe.logits(pooled[validation])
     return OutOfFold(logits, count)

@@ -100,7 +100,7 @@ def _probe(classes: int, seed: int) -> Fit:
     """Return a probe that selects its regularisation strength on its own training images."""
     settings = ProbeSection()
 
-    def fit(features: np.ndarray, labels: np.ndarray) -> Any:
+    def fit(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Any:
         return fit_probe(
             features,
             labels,
@@ -109,6 +109,7 @@ def _probe(classes: int, seed: int) -> Fit:
             folds=settings.folds,
             weights=None,
             seed=seed,
+            groups=groups,
         ).logits
 
     return fit

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.learning_curve import learning_curve
+from tltool.evaluation.learning_curve import Fit, learning_curve
 from tltool.models.standardization import fit_standardization
 from tltool.training.outcome import TrainingOutcome
 from tltool.training.probe import solve_softmax
@@ -49,10 +49,12 @@ def measure_learning_curve(
     return curve.to_json() if curve else None
 
 
-def _regression(
-    classes: int, strength: float
-) -> Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]:
-    def fit(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _regression(classes: int, strength: float) -> Fit:
+    """Return a logistic regression whose regularisation strength is given."""
+
+    def fit(
+        features: np.ndarray, labels: np.ndarray, _: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
         standard = fit_standardization(features)
         kernel, bias = solve_softmax(
             standard.apply(features), labels, classes=classes, strength=strength, weights=None
