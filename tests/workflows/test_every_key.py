@@ -27,6 +27,7 @@ ELSEWHERE = {
     "data.source": "tests/cli/test_recipes.py",
     "data.pixels": "tests/workflows/test_sources.py: of tables of pixels alone",
     "evaluate.label_errors": "tests/workflows/test_few_images.py: of pretrained weights alone",
+    "evaluate.learning_curve": "tests/workflows/test_few_images.py: of pretrained weights alone",
     "train.deterministic": "benchmarks/reproducibility.py: TensorFlow cannot be asked twice",
 }
 RESNET = ("model.backbone=tiny_resnet",)
@@ -89,7 +90,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.finetune.unfreeze_every": ("1", ("train.finetune.unfreeze=block2",)),
     "train.early_stopping.monitor": (
         "val_accuracy",
-        ("train.head.epochs=6", "augment.policy=light"),
+        ("train.head.epochs=6", "train.probe.enabled=false"),
     ),
     "train.early_stopping.patience": (
         "1",

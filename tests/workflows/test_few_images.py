@@ -61,6 +61,11 @@ def test_few_validation_images_are_cross_validated_with_all_and_labels_are_searc
     with (result.run / "label_errors.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert found["n"] == 42 and found["issues"] == len(rows)
+    curve = metrics["learning_curve"]
+    assert curve["n"] == 42 and [point["images"] for point in curve["points"]] == [6, 9, 18, 34]
+    gain = curve["gain_with_twice_the_images"]
+    assert 0 <= gain["low"] <= gain["value"] <= gain["high"]
+    assert "Twice the images" in (result.run / "report.html").read_text("utf-8")
     assert 0 <= found["by_chance"]["mean"] <= found["by_chance"]["high"]
     assert found["above_chance"] == (found["issues"] > found["by_chance"]["high"])
     assert found["skipped_classes"] == []
@@ -75,6 +80,7 @@ def test_nothing_is_estimated_and_no_label_is_judged_by_random_features(
 ) -> None:
     result = finetune_tiny(photos, *PROBE_ALONE)
     assert result.metrics["cross_validation"] is None and result.metrics["label_errors"] is None
+    assert result.metrics["learning_curve"] is None
     assert "no search for label errors: the weights are random" in log_of(result)
     assert not (result.run / "label_errors.csv").exists()
 
@@ -82,8 +88,14 @@ def test_nothing_is_estimated_and_no_label_is_judged_by_random_features(
 def test_with_a_test_set_or_without_a_search_there_is_no_estimate_and_no_search(
     finetune_pretrained: Finetune, photos: Path
 ) -> None:
-    result = finetune_pretrained(photos, "data.test_fraction=0.2", "evaluate.label_errors=false")
+    result = finetune_pretrained(
+        photos,
+        "data.test_fraction=0.2",
+        "evaluate.label_errors=false",
+        "evaluate.learning_curve=false",
+    )
     assert result.metrics["cross_validation"] is None and result.metrics["label_errors"] is None
+    assert result.metrics["learning_curve"] is None
     assert not (result.run / "label_errors.csv").exists()
 
 
