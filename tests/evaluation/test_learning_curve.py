@@ -106,13 +106,28 @@ def test_shares_that_are_too_small_are_skipped_and_classes_without_images_refuse
     assert learning_curve(features, 0 * labels, np.arange(24), logistic, seed=0) is None
 
 
-def test_a_perfect_probe_gains_nothing(tmp_path) -> None:
-    features, labels = clusters(200, classes=2, spread=0.01)
-    curve = learning_curve(features, labels, np.arange(200), logistic, seed=0)
-    assert curve.points[-1].accuracy == 1.0
-    assert curve.gain[0] < 0.01
+@pytest.mark.parametrize(
+    ("n", "spread"), [(200, 0.01), (90, 2.5)], ids=["without errors", "few images"]
+)
+def test_nothing_is_predicted_from_too_few_images_or_errors(n, spread, tmp_path) -> None:
+    features, labels = clusters(n, spread=spread)
+    curve = learning_curve(features, labels, np.arange(n), logistic, seed=0)
+    assert curve.gain is None and curve.power_law is None
     document = curve.to_json()
-    assert "would" in describe_gain(document)
+    least = round(100 * (1 - curve.points[-1].low))
+    assert "cannot be predicted: that needs two points, 100 images" in describe_gain(document)
+    assert f"The error rate is at most {least} %" in describe_gain(document)
     assert "training images" in learning_curve_chart(document)
     plot_learning_curve(tmp_path / "curve.png", curve)
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_gain_is_a_sentence_and_a_small_one_is_said_to_be_small() -> None:
+    features, labels = clusters(300)
+    document = learning_curve(features, labels, np.arange(300), logistic, seed=0).to_json()
+    gain = {"value": 0.021, "low": 0.004, "high": 0.035}
+    text = describe_gain({**document, "gain_with_twice_the_images": gain})
+    assert text.startswith("Twice the images (600 instead of 300 images) would bring about 2.1 poi")
+    assert "(95 % interval 0.4 to 3.5)" in text
+    small = {"value": 0.001, "low": 0.0, "high": 0.003}
+    assert "hardly help" in describe_gain({**document, "gain_with_twice_the_images": small})

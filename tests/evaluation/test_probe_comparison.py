@@ -38,7 +38,9 @@ def test_a_model_that_is_no_better_recommends_the_quick_recipe() -> None:
     document, text = compared(0.8, 0.805)
     assert not document["accuracy_difference"]["distinguishable"]
     assert text.startswith("No significant difference between the model and the linear probe")
-    assert "--recipe quick" in text
+    assert text.endswith("--recipe quick is as good and much faster.")
+    few = compared(0.8, 0.8, n=20)[1]
+    assert few.startswith("No significant") and few.endswith("--recipe quick is much faster.")
     assert compared(0.9, 0.8)[1].startswith("The model is worse than the linear probe (-10.0")
 
 

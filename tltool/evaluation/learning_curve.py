@@ -24,6 +24,8 @@ features [N, D] to logits [N, C]."""
 SHARES = (0.1, 0.2, 0.5, 1.0)
 _FOLDS = 5
 _FEWEST = 2  # groups of each class in a training set
+_EXTRAPOLATED_FROM = 100  # groups; with fewer the interval of the gain is too narrow
+_FEWEST_ERRORS = 5  # at the last point; fewer do not show whether the error rate still falls
 _REPLICATES = 1000
 
 
@@ -52,9 +54,9 @@ class LearningCurve:
         n: images, each of which is predicted once for every point.
         points: by ascending number of training images.
         power_law: a, b and c of the error rate a + b * m**-c after m training images; None with one
-            point.
+            point, fewer than 100 images or groups, or fewer than 5 errors at the last point.
         gain: predicted increase in accuracy with twice as many images, with the bounds of its 95 %
-            interval; None with one point.
+            interval; None like ``power_law``.
     """
 
     n: int
@@ -126,9 +128,14 @@ def learning_curve(
     points = tuple(
         _point(round(count), row, groups) for count, row in zip(images, correct, strict=True)
     )
-    if len(points) < _FEWEST:
+    if len(points) < _FEWEST or not _can_extrapolate(correct, groups):
         return LearningCurve(len(labels), points, None, None)
     return LearningCurve(len(labels), points, *extrapolate(images, correct, groups, seed))
+
+
+def _can_extrapolate(correct: NDArray[np.bool_], groups: Integers) -> bool:
+    enough = len(np.unique(groups)) >= _EXTRAPOLATED_FROM
+    return enough and int((~correct[-1]).sum()) >= _FEWEST_ERRORS
 
 
 def _cross_validate(

@@ -88,7 +88,7 @@ class EvaluateSection(Section):
     al. 2021) and write label_errors.csv. It takes seconds, on features that exist already; random
     features are not searched."""
     learning_curve: bool = True
-    """Measure what more images would bring: a learning curve of the linear probe, for at most 2,000
+    """Measure what more images would bring: a learning curve of the linear probe, for at most 1,000
     images and pretrained weights. It takes seconds, on features that exist already."""
 
 

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tltool.errors import DataError
-from tltool.evaluation.learning_curve import Fit, LearningCurve
+from tltool.evaluation.learning_curve import LearningCurve
 from tltool.evaluation.learning_curve import learning_curve as measure
 from tltool.evaluation.plots.learning_curve_plot import plot_learning_curve
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import DataSection
 from tltool.recipe.train_section import ProbeSection
-from tltool.training.probe import fit_probe
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.labelled_images import read_labelled_images
+from tltool.workflows.dataset.probe_fit import probe_fit
 from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
 
 
@@ -85,7 +83,13 @@ def learning_curve(
     )
     observer.on_phase("probe", "on growing shares of the images")
     classes = len(catalog.class_names)
-    curve = measure(embeddings.features, catalog.labels(), groups, _probe(classes, seed), seed=seed)
+    curve = measure(
+        embeddings.features,
+        catalog.labels(),
+        groups,
+        probe_fit(ProbeSection(), classes, seed),
+        seed=seed,
+    )
     if curve is None:
         raise DataError(
             f"{data}: a learning curve needs two classes, with at least 4 different images each",
@@ -94,22 +98,3 @@ def learning_curve(
     if output is not None:
         plot_learning_curve(output, curve)
     return BackboneCurve(backbone, classes, curve)
-
-
-def _probe(classes: int, seed: int) -> Fit:
-    """Return a probe that selects its regularisation strength on its own training images."""
-    settings = ProbeSection()
-
-    def fit(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Any:
-        return fit_probe(
-            features,
-            labels,
-            classes=classes,
-            c_values=list(settings.c_values),
-            folds=settings.folds,
-            weights=None,
-            seed=seed,
-            groups=groups,
-        ).logits
-
-    return fit

@@ -120,8 +120,10 @@ def _selective(selective: Mapping[str, Any], *, validation: bool) -> Iterator[st
     coverage, accuracy = selective.get("coverage"), selective.get("selective_accuracy")
     if coverage is None or accuracy is None:
         return
+    rough = "rough " if coverage.get("rough") else ""
     yield (
-        f"below the OOD threshold {coverage['value']:.1%} (95 % interval {coverage['low']:.1%} to "
+        f"below the OOD threshold {coverage['value']:.1%} ({rough}95 % interval "
+        f"{coverage['low']:.1%} to "
         f"{coverage['high']:.1%}), accuracy on them {format_rate(accuracy)}"
         f"{'; the threshold was set on these images' if validation else ''}"
     )

@@ -158,10 +158,13 @@ def _about_baseline(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"Do not use this model: always predicting {name} is correct as often. Check the "
             "labels and the images."
         )
-    elif _sign_test(better, worse) >= _SIGNIFICANT and not _estimate_is_above(metrics):
+        return
+    p_value = _sign_test(better, worse)
+    if p_value >= _SIGNIFICANT and not _estimate_is_above(metrics):
         yield (
             f"Do not use this model yet: with {metrics['n']:,} images, its accuracy is not "
-            f"significantly above that of always predicting {name}."
+            f"significantly above that of always predicting {name} (McNemar's exact test, p = "
+            f"{p_value:.2f})."
         )
 
 
@@ -201,7 +204,7 @@ def _about_calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
     if metrics["ece"] > _MISCALIBRATED and metrics["ece_raw"] > metrics["ece_by_chance"]:
         yield (
             "Do not read confidences as probabilities: the calibration error is "
-            f"{percent(metrics['ece'])} more than chance explains."
+            f"{metrics['ece']:.3f} above what chance explains."
         )
 
 

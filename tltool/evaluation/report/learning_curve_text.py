@@ -18,11 +18,19 @@ def describe_gain(curve: Mapping[str, Any]) -> str:
     """
     gain = curve["gain_with_twice_the_images"]
     if gain is None:
-        return "There are too few images for a learning curve of more than one point."
+        last = curve["points"][-1]["accuracy"]
+        return (
+            "What more images would bring cannot be predicted: that needs two points, 100 images "
+            "(or groups of images) and 5 errors. The error rate is at most "
+            f"{100 * (1 - last['low']):.0f} % (95 % interval)."
+        )
     value, low, high = (100 * gain[key] for key in ("value", "low", "high"))
     twice = f"{2 * curve['n']:,} instead of {curve['n']:,} images"
-    if high < 0.05:
-        return f"More images like these would not help: {twice} would change nothing that shows."
+    if high < 0.5:
+        return (
+            f"More images like these would hardly help: {twice} would bring at most {high:.1f} "
+            "points of accuracy (95 % interval), as extrapolated by a power law."
+        )
     return (
         f"Twice the images ({twice}) would bring about {value:.1f} points of accuracy (95 % "
         f"interval {low:.1f} to {high:.1f}), as extrapolated by a power law."

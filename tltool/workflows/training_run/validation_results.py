@@ -7,7 +7,7 @@ from typing import Any
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.csv_tables import ValidationRows
 from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
-from tltool.training.validation import image_losses, loss_and_accuracy
+from tltool.training.validation import image_losses
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult
 
@@ -25,14 +25,16 @@ def validation_rows(dataset: Dataset, calibrated: CalibrationResult) -> Validati
 
 
 def validation_figures(dataset: Dataset, calibrated: CalibrationResult) -> dict[str, Any]:
-    """Return ``n``, the metrics of ``loss_and_accuracy`` and the interval of the accuracy.
+    """Return log-loss (nats), accuracy and its 95 % Wilson interval, as metrics.json has them.
 
-    The logits are divided by the temperature of the run. The interval is Wilson's at the effective
-    sample size: images of one group count together.
+    The log-loss is that at the temperature of the run. The interval is that of the effective sample
+    size: images of one group count together.
     """
-    rows, labels = validation_rows(dataset, calibrated), dataset.part("validation").labels()
-    logits = calibrated.outcome.validation_logits / calibrated.temperature
-    figures = loss_and_accuracy(logits, labels)
-    n = effective_sample_size(rows.correct, rows.groups)
-    interval = list(wilson_interval(figures["val_accuracy"] * n, n))
-    return {"n": len(rows.paths), **figures, "val_accuracy_interval": interval}
+    rows = validation_rows(dataset, calibrated)
+    accuracy, n = float(rows.correct.mean()), effective_sample_size(rows.correct, rows.groups)
+    return {
+        "n": len(rows.paths),
+        "val_loss": float(rows.losses.mean()),
+        "val_accuracy": accuracy,
+        "val_accuracy_interval": list(wilson_interval(accuracy * n, n)),
+    }
