@@ -9,6 +9,10 @@ from tltool.cli.terminal.console import ACCENT, line, out, print_table, printabl
 from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"
+_OPTIMISTIC = (
+    "The validation images also selected the best epoch, so metrics are optimistic: hold out a test "
+    "set with --test FOLDER or --set data.test_fraction=0.2."
+)
 
 
 def show_run(document: Mapping[str, Any]) -> None:
@@ -31,7 +35,11 @@ def show_files(run: Path, **more: object) -> None:
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """Print the figures of an evaluation."""
-    from tltool.evaluation.report.advice import describe_cross_validation, describe_train_overlap
+    from tltool.evaluation.report.advice import (
+        describe_cross_validation,
+        describe_train_overlap,
+        warnings_of,
+    )
     from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
         describe_asserts,
@@ -63,14 +71,9 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     for text in (*_metric_lines(metrics), *remarks(metrics)):
         line(console, printable(text))
     if metrics["split"] == "validation" and "best" in metrics:
-        line(
-            console,
-            (
-                "The validation images also selected the best epoch, so metrics are optimistic: "
-                "hold out a test set with --test FOLDER or --set data.test_fraction=0.2.",
-                "dim",
-            ),
-        )
+        line(console, (_OPTIMISTIC, "dim"))
+    for text in warnings_of(metrics):
+        line(console, (printable(text), "yellow"))
     line(console)
     print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics))
     if metrics["asserts"]:

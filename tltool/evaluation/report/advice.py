@@ -78,6 +78,17 @@ def next_steps(metrics: Mapping[str, Any], *, most: int = 3) -> list[str]:
     return list(itertools.islice(_steps(metrics), most))
 
 
+def warnings_of(metrics: Mapping[str, Any]) -> list[str]:
+    """Return why the model should not be used, for the screen; empty if nothing speaks against it.
+
+    Conditions that are not met have their own lines there.
+
+    Args:
+        metrics: the document of metrics.json.
+    """
+    return list(_about_baseline(metrics))
+
+
 def describe_train_overlap(metrics: Mapping[str, Any]) -> str | None:
     """Return a sentence on data leakage: images that the model was trained or validated on.
 
