@@ -10,8 +10,8 @@ from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"
 _OPTIMISTIC = (
-    "The validation images also selected the best epoch, so metrics are optimistic: hold out a test "
-    "set with --test FOLDER or --set data.test_fraction=0.2."
+    "The validation images also selected the best epoch, so metrics are optimistic: hold out a "
+    "test set with --test FOLDER or --set data.test_fraction=0.2."
 )
 
 
