@@ -105,12 +105,12 @@ def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _calibration_details(metrics: Mapping[str, Any]) -> str:
     """Return what to compare the calibration error with, in parentheses; or nothing."""
-    before, after = metrics["ece_uncalibrated"], metrics["ece"]
+    before = metrics["ece_uncalibrated"]
     details = [
         f"beyond chance: measured {metrics['ece_raw']:.3f}, expected by chance "
         f"{metrics['ece_expected_by_chance']:.3f}"
     ]
-    if abs(before - after) >= 5e-4:
+    if abs(metrics["ece_raw_uncalibrated"] - metrics["ece_raw"]) >= 5e-4:
         fitted = ", which was fitted on these images" if metrics["split"] == "validation" else ""
         without = " and test-time augmentation" if "tta" in metrics else ""
         details.append(f"{before:.3f} before temperature scaling{without}{fitted}")
