@@ -34,7 +34,9 @@ def learning_curve(
         Path | None,
         typer.Option(metavar="FILE.png", help="Also draw the curve; the file must not exist."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the training sets.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of the folds and of the training sets.")
+    ] = 0,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
