@@ -74,7 +74,9 @@ Monitor = Literal["val_calibrated_loss", "val_balanced_loss", "val_loss", "val_a
 class EarlyStoppingSection(Section):
     """Early stopping. The best weights of all phases are restored at the end."""
 
-    monitor: Literal["auto"] | Monitor = "auto"
+    monitor: Literal[
+        "auto", "val_calibrated_loss", "val_balanced_loss", "val_loss", "val_accuracy"
+    ] = "auto"
     """The validation metric that decides which weights are best. val_calibrated_loss is the
     log-loss after temperature scaling; val_balanced_loss is the mean over the classes of that loss.
     auto: val_balanced_loss with imbalance weights or balanced_sampling; else val_calibrated_loss,
