@@ -34,10 +34,9 @@ import numpy as np
 from scipy.stats import t
 
 from benchmarks.protocol_sets import SETS, Files, ImageSet, draw_training, write_table
+from benchmarks.time_to_accuracy import weights_for_keras
 from tltool.evaluation.metrics.paired_tests import holm
-from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
-from tltool.weights.fetch_weights import obtain
 from tltool.workflows.finetune import finetune
 
 ARMS = ("quick", "vgg16", "usual")
@@ -118,7 +117,7 @@ def _usual_way(work: Path, one: ImageSet, training: Files, test: Files, draw: in
             (work / part / name).mkdir(parents=True)
             for path in paths:
                 shutil.copy(path, work / part / name)
-    weights = obtain("vgg16", offline=False, observer=SilentObserver()).path
+    weights = weights_for_keras(work)
     program = Path(__file__).with_name("usual_way.py")
     subprocess.run(
         [
