@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.confidence_intervals import (
-    effective_sample_size,
-    wilson_interval,
-)
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.power_law import fit_power_law
 
 Floats = NDArray[np.floating[Any]]
@@ -188,9 +185,8 @@ def _is_enough(labels: Integers, groups: Integers, classes: int) -> bool:
 
 
 def _point(images: int, correct: NDArray[np.bool_], groups: Integers) -> CurvePoint:
-    accuracy, n = float(correct.mean()), effective_sample_size(correct.astype(np.float64), groups)
-    low, high = wilson_interval(accuracy * n, n)
-    return CurvePoint(images, accuracy, low, high)
+    rate = rate_of(correct, groups)
+    return CurvePoint(images, rate["value"], rate["low"], rate["high"])
 
 
 def extrapolate(

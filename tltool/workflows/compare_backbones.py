@@ -10,10 +10,7 @@ import numpy as np
 
 from tltool.data.catalog import Catalog
 from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.evaluation.metrics.confidence_intervals import (
-    effective_sample_size,
-    wilson_interval,
-)
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import Backbone, get_backbone
@@ -50,8 +47,8 @@ class LeaderboardEntry:
     @property
     def accuracy(self) -> tuple[float, float, float]:
         """Cross-validated accuracy and its 95 % Wilson interval for the effective sample size."""
-        value, n = float(self.correct.mean()), effective_sample_size(self.correct, self.groups)
-        return value, *wilson_interval(value * n, n)
+        rate = rate_of(self.correct, self.groups)
+        return rate["value"], rate["low"], rate["high"]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""

@@ -15,7 +15,7 @@ import numpy as np
 from tltool.data.sources.listing import Listing
 from tltool.errors import UsageError
 from tltool.evaluation.csv_tables import read_validation
-from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
@@ -195,12 +195,11 @@ def pool_accuracy(runs: Sequence[Path]) -> PooledAccuracy | None:
     known = [table for table in tables if table is not None]
     if not known or len(known) < len(tables):
         return None
-    correct = np.concatenate([table.correct for table in known]).astype(np.float64)
+    correct = np.concatenate([table.correct for table in known])
     groups = np.concatenate([table.groups for table in known])
-    value, n, count = float(correct.mean()), len(correct), len(np.unique(groups))
-    effective = effective_sample_size(correct, groups)
-    low, high = wilson_interval(value * effective, effective)
-    return PooledAccuracy(value, low, high, n, count if count < n else None)
+    n, count, rate = len(correct), len(np.unique(groups)), rate_of(correct, groups)
+    known_groups = count if count < n else None
+    return PooledAccuracy(rate["value"], rate["low"], rate["high"], n, known_groups)
 
 
 def mean_over(values: Sequence[float]) -> Mean:

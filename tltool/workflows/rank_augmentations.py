@@ -11,10 +11,7 @@ import numpy as np
 
 from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import DataError
-from tltool.evaluation.metrics.confidence_intervals import (
-    effective_sample_size,
-    wilson_interval,
-)
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.paired_intervals import noninferiority_p_value
 from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, compare_with_first
 from tltool.events import Observer, SilentObserver
@@ -278,7 +275,5 @@ class _ProbeTest:
 
 
 def _accuracy(correct: np.ndarray, groups: np.ndarray | None) -> tuple[float, float, float]:
-    value, n = float(correct.mean()), float(len(correct))
-    if groups is not None:
-        n = effective_sample_size(correct, groups)
-    return value, *wilson_interval(value * n, n)
+    rate = rate_of(correct, groups)
+    return rate["value"], rate["low"], rate["high"]

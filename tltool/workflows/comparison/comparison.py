@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.metrics.confidence_intervals import (
-    effective_sample_size,
-    wilson_interval,
-)
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.paired_tests import PairedComparison, verdict
 from tltool.evaluation.shared_test_set import SharedTestSet
 from tltool.workflows.comparison.compared_runs import (
@@ -54,9 +51,8 @@ class Comparison:
 
     def accuracy(self, number: int) -> tuple[float, float, float]:
         """Return the accuracy of a run and its Wilson interval for the effective sample size."""
-        correct = self.correct[number]
-        value, n = float(correct.mean()), effective_sample_size(correct, self.groups)
-        return value, *wilson_interval(value * n, n)
+        rate = rate_of(self.correct[number], self.groups)
+        return rate["value"], rate["low"], rate["high"]
 
     def only_one_correct(self, first: int, second: int) -> list[Key]:
         """Return the images that run ``first`` classifies correctly and run ``second`` does not."""

@@ -11,7 +11,12 @@ import numpy as np
 from tltool.artifact import Artifact, Description, save_artifact
 from tltool.data.audit.leakage import count_train_overlap
 from tltool.errors import GateError
-from tltool.evaluation.csv_tables import write_history, write_predictions, write_validation
+from tltool.evaluation.csv_tables import (
+    ValidationRows,
+    write_history,
+    write_predictions,
+    write_validation,
+)
 from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
@@ -56,9 +61,10 @@ def evaluate_best(
         calibrated = calibrate(run, network, dataset, outcome)
         outcome = calibrated.outcome
         predictions, probe = predict_part(run, network, dataset, calibrated)
+        validation = validation_rows(dataset, calibrated)
         label_errors = find_label_errors(run, network, dataset, outcome)
         metrics = {
-            **_metrics(run, dataset, calibrated, predictions, probe),
+            **_metrics(run, dataset, calibrated, predictions, probe, validation),
             "train_overlap": count_train_overlap(
                 dataset.split.names, dataset.clusters, predictions.split or "test"
             ),
@@ -67,7 +73,7 @@ def evaluate_best(
             "cross_validation": cross_validate_features(run, dataset, outcome),
         }
         _write_results(run, predictions, metrics, outcome)
-        write_validation(run.layout.validation, validation_rows(dataset, calibrated))
+        write_validation(run.layout.validation, validation)
         artifact = _artifact(run, network, dataset, calibrated)
         save_artifact(run.layout.folder, artifact)
         shared = find_shared_test_set(run.layout.folder)
@@ -87,6 +93,7 @@ def _metrics(
     calibrated: CalibrationResult,
     predictions: LabelledPredictions,
     probe: np.ndarray | None,
+    validation: ValidationRows,
 ) -> dict[str, Any]:
     """Return the document of metrics.json; ``probe`` are the probabilities of the linear probe."""
     outcome = calibrated.outcome
@@ -103,7 +110,7 @@ def _metrics(
         "probe_comparison": _compare_with_probe(outcome, predictions, probe),
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
-        "validation": validation_figures(dataset, calibrated),
+        "validation": validation_figures(validation),
         "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),

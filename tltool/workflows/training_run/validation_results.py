@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.csv_tables import ValidationRows
-from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, wilson_interval
+from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.training.validation import image_losses
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult
@@ -24,17 +24,16 @@ def validation_rows(dataset: Dataset, calibrated: CalibrationResult) -> Validati
     )
 
 
-def validation_figures(dataset: Dataset, calibrated: CalibrationResult) -> dict[str, Any]:
+def validation_figures(rows: ValidationRows) -> dict[str, Any]:
     """Return log-loss (nats), accuracy and its 95 % Wilson interval, as metrics.json has them.
 
     The log-loss is that at the temperature of the run. The interval is that of the effective sample
     size: images of one group count together.
     """
-    rows = validation_rows(dataset, calibrated)
-    accuracy, n = float(rows.correct.mean()), effective_sample_size(rows.correct, rows.groups)
+    accuracy = rate_of(rows.correct, rows.groups)
     return {
         "n": len(rows.paths),
         "val_loss": float(rows.losses.mean()),
-        "val_accuracy": accuracy,
-        "val_accuracy_interval": list(wilson_interval(accuracy * n, n)),
+        "val_accuracy": accuracy["value"],
+        "val_accuracy_interval": [accuracy["low"], accuracy["high"]],
     }
