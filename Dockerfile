@@ -2,6 +2,8 @@
 #   docker build -t tltool .                              for CPUs, with the weights of VGG16
 #   docker build -t tltool:gpu --build-arg EXTRA=gpu .    for NVIDIA GPUs
 #   docker build --build-arg WEIGHTS="vgg16 resnet50" .   other weights; WEIGHTS="" for none
+#   docker build --build-arg BASE_IMAGE=python:3.11-slim-bookworm@sha256:... .
+#                                                         the base image by digest
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 # The other stages start from this one, so that its gigabytes are never copied. It is rebuilt only if
@@ -32,7 +34,7 @@ ARG WEIGHTS="vgg16"
 RUN --mount=type=cache,target=/var/cache/weights \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
     export TLTOOL_WEIGHTS_DIR=/var/cache/weights PYTHONDONTWRITEBYTECODE=1 \
-    && mkdir /image && mkdir -m 0777 /image/work /image/weights \
+    && mkdir /image && mkdir -m 0777 /image/work /image/weights /image/cuda-cache \
     && for name in ${WEIGHTS}; do \
          /opt/tltool/bin/tltool weights pull "$name" \
          && cp -p "/var/cache/weights/$name.json" "/var/cache/weights/$name"-* /image/weights/ \
@@ -40,7 +42,7 @@ RUN --mount=type=cache,target=/var/cache/weights \
        done
 
 FROM environment
-# /weights and /work, writable for any user id; then the files that change most often
+# /weights, /work and /cuda-cache, writable for any user id; then the files that change most often
 COPY --from=build /image /
 COPY docker/healthcheck.py /opt/healthcheck.py
 COPY --from=build /opt/tltool /opt/tltool
@@ -49,7 +51,8 @@ ARG EXTRA=cpu
 ARG VERSION=0.1.0.dev0
 ARG REVISION=""
 # A user without a name has no home folder: what libraries cache goes to /tmp. Everything of the image
-# is compiled; bytecode of generated code would litter the working folder.
+# is compiled; bytecode of generated code would litter the working folder. GPU code that the driver
+# compiles, which takes minutes on a new kind of GPU, is kept where a volume can hold it.
 ENV PATH=/opt/tltool/bin:/opt/venv/bin:$PATH \
     TLTOOL_WEIGHTS_DIR=/weights \
     TLTOOL_IMAGE=tltool:${VERSION}-${EXTRA} \
@@ -57,6 +60,7 @@ ENV PATH=/opt/tltool/bin:/opt/venv/bin:$PATH \
     HOME=/tmp \
     XDG_CACHE_HOME=/tmp/.cache \
     MPLCONFIGDIR=/tmp/matplotlib \
+    CUDA_CACHE_PATH=/cuda-cache \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 LABEL org.opencontainers.image.title="tltool" \

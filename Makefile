@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 FAST := not slow and not thorough and not photos and not pretrained
 
-.PHONY: help venv demo test test-fast test-versions lint format wheel lock docs bench protocol image-check clean
+.PHONY: help venv demo test test-fast test-versions lint format wheel lock sbom docs site bench protocol image-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -31,7 +32,8 @@ demo: $(STAMP) ## train, export and predict on 1797 handwritten digits
 # build/test-durations.txt lists the time of each test. A test without a mark that takes more CPU time
 # than the limit fails; CI allows twice as much, because its machines differ in speed.
 test: $(STAMP) ## run the tests; with TLTOOL_THOROUGH=1 all of them, as in CI
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cpu-limit $(if $(TLTOOL_THOROUGH),20,10) --cpu-table build/test-durations.txt \
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+	  --cpu-limit $(if $(TLTOOL_THOROUGH),20,10) --cpu-table build/test-durations.txt \
 	  $(if $(TLTOOL_THOROUGH),,-m "not thorough")
 
 test-fast: $(STAMP) ## run the fast tests, which need neither pretrained weights nor real images
@@ -40,7 +42,7 @@ test-fast: $(STAMP) ## run the fast tests, which need neither pretrained weights
 test-versions: $(STAMP) ## run the tests that depend on the Python version, on all other supported versions
 	$(BIN)/python .ci/python_versions.py test "$(FAST)"
 
-lint: $(STAMP) ## check style, syntax, types, import layers, spelling, dependencies, dead code, wording, generated docs
+lint: $(STAMP) ## check style, syntax, types, import layers, spelling, dependencies, dead code, wording, generated docs, the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python .ci/python_versions.py compile
@@ -52,13 +54,26 @@ lint: $(STAMP) ## check style, syntax, types, import layers, spelling, dependenc
 	[ ! -x $(BIN)/hadolint ] || $(BIN)/hadolint Dockerfile
 	$(BIN)/python docs/words.py
 	$(BIN)/python docs/generate.py --check
+	$(SITE) --quiet
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The lock files name everything in the image beside Debian and Python. No time is written, so that
+# equal lock files give equal documents.
+sbom: $(STAMP) ## write build/sbom.cdx.json (CycloneDX) and build/THIRD_PARTY_NOTICES.txt
+	@mkdir -p build
+	cat requirements/build.txt requirements/cpu.txt | $(BIN)/cyclonedx-py requirements - \
+	  --pyproject pyproject.toml --output-reproducible --output-format JSON -o build/sbom.cdx.json
+	$(BIN)/python .ci/supply_chain.py notices requirements/build.txt requirements/cpu.txt \
+	  > build/THIRD_PARTY_NOTICES.txt
+
 docs: $(STAMP) ## update the generated parts of the documentation
 	$(BIN)/python docs/generate.py
+
+site: $(STAMP) ## build the documentation site in build/site; open build/site/index.html
+	$(SITE)
 
 wheel: $(STAMP) ## build dist/tltool-VERSION-py3-none-any.whl
 	$(BIN)/python -m build --wheel --no-isolation
@@ -75,8 +90,11 @@ bench: $(STAMP) ## compare with the usual fine-tuning in Keras (needs TLTOOL_TES
 protocol: $(STAMP) ## measure whether fine-tuning earns its cost; takes hours, resumes (needs TLTOOL_TEST_DATA)
 	$(BIN)/python -m benchmarks.protocol run
 
-image-check: ## build the Docker image and check that a run in it is bit-identical; takes minutes
+image-check: sbom ## build the Docker image and check that a run in it is bit-identical; takes minutes
 	.ci/image_check.sh
 
+release: $(STAMP) ## build, check and tag a release; publishes nothing (docs/develop/releasing.md)
+	BIN=$(BIN) .ci/release
+
 clean: ## delete the virtual environment, caches and build folders
-	rm -rf $(VENV) .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .venv-3.* .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

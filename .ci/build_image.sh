@@ -58,11 +58,12 @@ make_base() {
   rm -rf "$root" "$STORE_HOME/base.tar"
 }
 
-# pip's settings on this machine, from every file and variable, as one file.
+# pip's settings on this machine, from every file and variable, as one file. Constraints are left out:
+# their files are not in the build, and the lock files name every version.
 pip_settings() {
   echo "[global]"
   python3 -m pip config list 2>/dev/null | sed -nE "s/^(global|:env:)\.([a-z-]+)='(.*)'\$/\2\t\3/p" |
-    awk -F '\t' '$2 != "" && !seen[$1]++ { print $1 " = " $2 }'
+    awk -F '\t' '$2 != "" && $1 != "constraint" && !seen[$1]++ { print $1 " = " $2 }'
 }
 
 build() {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build the image and run a recipe in it without network, with a read-only root file system, as
 # another user, with the data mounted read-only. Then reproduce the run in a second container; it must
-# be bit-identical. Uses docker or podman if one of them works, otherwise .ci/build_image.sh ($ENGINE
+# be bit-identical. The image must hold what build/sbom.cdx.json lists (`make sbom`), and nothing else.
+# Uses docker or podman if one of them works, otherwise .ci/build_image.sh ($ENGINE
 # selects docker, podman or script). Exit code 77: this machine cannot build images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,6 +43,7 @@ run() {
   [ "$ENGINE" != script ] || command=(.ci/build_image.sh run)
   [ "$ENGINE" != podman ] || command+=(--security-opt label=disable)
   "${command[@]}" --rm --network none --read-only --tmpfs /tmp --user "$USER_ID" \
+    --cap-drop ALL --security-opt no-new-privileges \
     "${arguments[@]}" "$IMAGE" "$@"
 }
 
@@ -79,6 +81,12 @@ run -v "$BOX/photos:/work" --entrypoint sh -- -c \
 
 say "the health check passes with a command other than serve"
 run --entrypoint python -- /opt/healthcheck.py
+
+say "the packages of the image are those of the SBOM, and each names its licence"
+[ -s build/THIRD_PARTY_NOTICES.txt ] || { echo "no third-party notices: run make sbom" >&2 && exit 1; }
+run --entrypoint python -- -c 'from importlib.metadata import distributions as d
+for one in d(): print(f"{one.name}=={one.version}")' >"$BOX/installed"
+python3 .ci/supply_chain.py check build/sbom.cdx.json "$BOX/installed"
 
 say "the image contains the weights"
 run -- weights pull vgg16

@@ -99,7 +99,7 @@ def compile_tree(version: str) -> bool:
 def run_tests(version: str, *, markers: str) -> bool:
     """Return whether ``TESTS`` with these markers pass in an environment of the version's own."""
     python = environment(version)
-    options = ("-q", "-n", "2", "--dist", "loadgroup", "-m", markers)
+    options = ("-q", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-m", markers)
     command = [python, "-m", "pytest", *options, *TESTS]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -74,8 +74,9 @@ def _decoded(paths: list[str], kept: Callable):
 
 
 def speed(rounds: int) -> None:
+    from tltool.data.checks.packed_items import PackedItems
     from tltool.data.checks.scan_files import scan_files
-    from tltool.data.sources.folder import read_folder
+    from tltool.data.sources.folders.folder import read_folder
     from tltool.events import SilentObserver
     from tltool.workflows.check_data import check_data
 
@@ -89,7 +90,7 @@ def speed(rounds: int) -> None:
         "plain decode, images": lambda: plain_images(paths),
         "plain decode, shapes in batches": lambda: plain_shapes(paths),
         "the pass over the files": lambda: scan_files(
-            listing.items, max_pixels=10**8, image_size=224, observer=quiet
+            PackedItems(listing.items), max_pixels=10**8, image_size=224, observer=quiet
         ),
         "the whole check with its report": lambda: check_data(folder, out=out),
     }
@@ -174,12 +175,13 @@ def rate(found: int, count: int) -> str:
     return f"{found} of {count} ({low:.3f} to {high:.3f})"
 
 
-def scanned(folder: Path) -> list:
+def scanned(folder: Path) -> Sequence:
+    from tltool.data.checks.packed_items import PackedItems
     from tltool.data.checks.scan_files import scan_files
-    from tltool.data.sources.folder import read_folder
+    from tltool.data.sources.folders.folder import read_folder
     from tltool.events import SilentObserver
 
-    items = read_folder(folder).items
+    items = PackedItems(read_folder(folder).items)
     return scan_files(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
 
 

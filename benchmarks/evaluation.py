@@ -23,10 +23,11 @@ from tltool.workflows.training_run import finish, report
 
 STEPS = {
     "calibration, OOD threshold": (finish, "calibrate"),
-    "predictions": (finish, "_evaluated"),
+    "predictions": (finish, "predict_part"),
     "label errors": (finish, "find_label_errors"),
     "metrics, intervals, slices": (finish, "_metrics"),
-    "tables and plots": (finish, "_write_results"),
+    "tables": (finish, "_write_tables"),
+    "plots": (finish, "_draw_plots"),
     "Grad-CAM of the worst errors": (report, "heat_map_images"),
     "report page": (report, "write_report"),
 }

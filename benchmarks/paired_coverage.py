@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import multinomial
 
-from tltool.evaluation.metrics.confusion_matrix import confusion_matrix, confusion_matrix_metrics
+from tltool.evaluation.metrics.class_metrics import confusion_matrix_metrics
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.metrics.paired_intervals import noninferiority_p_value, paired_interval
 from tltool.evaluation.metrics.paired_tests import compare_with_first
 from tltool.evaluation.metrics.seed_comparison import (
@@ -247,7 +248,7 @@ def chance(repetitions: int) -> Iterator[Row]:
             names = [str(number) for number in range(classes)]
             for _ in range(repetitions):
                 predicted = rng.integers(0, classes, len(labels))
-                matrix = confusion_matrix(labels, predicted, classes=classes)
+                matrix = ConfusionMatrix.count(labels, predicted, classes=classes)
                 found = confusion_matrix_metrics(matrix, names)["not_above_chance"]
                 cleared += len(found) < classes
             yield classes, size, f"{cleared / repetitions:.3f}"

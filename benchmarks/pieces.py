@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.folders.folder import read_folder
 from tltool.events import SilentObserver
 from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
@@ -21,7 +21,7 @@ from tltool.training.early_stopping import BestModel
 from tltool.training.live_phase import live_data
 from tltool.training.optimizers import Group
 from tltool.training.phase_plan import AugmentationSchedule, PhaseData
-from tltool.training.precision import Precision
+from tltool.training.precision import FLOAT32, Precision
 from tltool.training.training_loop import Trainer
 from tltool.training.validation import HeadLogits, Pooling
 from tltool.workflows.training_run.phases import phase_plan
@@ -38,20 +38,21 @@ def hymenoptera(count: int, *, batch_size: int = 32) -> ImageSource:
     return ImageSource(items, labels, 2, DecodeSpec(SIDE, SIDE, "crop"), batch_size)
 
 
-def network(name: str) -> Network:
+def network(name: str, *, side: int = SIDE, precision: Precision = FLOAT32) -> Network:
     """Return a classifier of two classes with random weights; its speed is that of any weights."""
     backbone = get_backbone(name)
-    model = build_model(
-        backbone,
-        image_size=(SIDE, SIDE),
-        classes=2,
-        head="gap",
-        dropout=0.2,
-        hidden_units=1,
-        norm="none",
-        weights=None,
-        seed=0,
-    )
+    with precision.building():
+        model = build_model(
+            backbone,
+            image_size=(side, side),
+            classes=2,
+            head="gap",
+            dropout=0.2,
+            hidden_units=1,
+            norm="none",
+            weights=None,
+            seed=0,
+        )
     return Network(model, backbone, "gap")
 
 

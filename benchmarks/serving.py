@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from benchmarks.loopback import Connection, post, served
 from tltool.data.decoding.decode import decode_batch
-from tltool.data.sources.folder import list_images
+from tltool.data.sources.folders.folder import list_images
 from tltool.export.exported_model import ExportedModel, load_exported
 
 BATCH = 16

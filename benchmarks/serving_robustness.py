@@ -207,7 +207,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=64)
     args = parser.parse_args()
 
-    from tltool.data.sources.folder import list_images
+    from tltool.data.sources.folders.folder import list_images
     from tltool.export.exported_model import load_exported
     from tltool.serving.settings import Limits
 

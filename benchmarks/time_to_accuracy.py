@@ -1,11 +1,13 @@
 """Time from the command to the exported SavedModel: tltool against the usual way, in one run.
 
 python benchmarks/time_to_accuracy.py [--full] [--seeds 0,1,2] [--repeat 1]
+                                      [--arms quick,vgg16,fast,auto]
 
 Reads hymenoptera/{train,val} from TLTOOL_TEST_DATA. The usual way (benchmarks/usual_way.py) trains
 its head for 10 epochs and block 5 for 5; without --full it is timed for 2 epochs of each stage and
-scaled, as stated in the output. Every run has its own process, one after the other; wall and CPU
-seconds and peak memory are measured by the operating system. Prints Markdown.
+scaled, as stated in the output. The arms are recipes of tltool; auto is the recipe vgg16 with
+--backbone auto, whose choice is part of the time. Every run has its own process, one after the
+other; wall and CPU seconds and peak memory are measured by the operating system. Prints Markdown.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 HEAD_EPOCHS, FINETUNE_EPOCHS = 10, 5
+ARMS = ("quick", "vgg16", "fast", "auto")
 HERE = Path(__file__).resolve().parent
 
 
@@ -59,10 +62,11 @@ def usual(data: Path, weights: str, *, seed: int, full: bool, folder: Path) -> d
     return result
 
 
-def ours(data: Path, recipe: str, *, seed: int, folder: Path) -> dict:
+def ours(data: Path, arm: str, *, seed: int, folder: Path) -> dict:
     out = Path(tempfile.mkdtemp(dir=folder))
     command = [sys.executable, "-c", "from tltool.cli.main import run; run()", "finetune"]
-    command += [str(data), "--recipe", recipe, "--seed", str(seed), "--json", "--quiet"]
+    command += [str(data), "--seed", str(seed), "--json", "--quiet"]
+    command += ["--backbone", "auto"] if arm == "auto" else ["--recipe", arm]
     command += ["--out", str(out / "run"), "--export-to", str(out / "models"), "--offline"]
     result = measure(command, folder)
     result["accuracy"] = result["metrics"]["accuracy"]["value"]
@@ -82,9 +86,10 @@ def median(results: list[dict], key: str) -> float:
 
 def report(ways: dict[str, list[dict]], *, full: bool) -> None:
     base = ways["usual"]
+    arms = [name for name in ways if name != "usual"]
     note = "" if full else " (2 + 2 epochs timed, scaled to 10 + 5; its accuracy is after 2 + 2)"
     print(f"\nThe usual way{note} against tltool; medians over {len(base)} usual and")
-    print(f"{len(ways['quick'])} tltool runs with different seeds, hymenoptera, n = 153.\n")
+    print(f"{len(ways[arms[0]])} tltool runs with different seeds, hymenoptera, n = 153.\n")
     print("| way | wall s | CPU s | wall ratio | CPU ratio | accuracy | log-loss | peak MiB |")
     print("|---|---|---|---|---|---|---|---|")
     for name, results in ways.items():
@@ -96,11 +101,13 @@ def report(ways: dict[str, list[dict]], *, full: bool) -> None:
             f"{median(base, 'cpu') / cpu:.1f} | {accuracies} | {losses} | "
             f"{median(results, 'rss'):.0f} |"
         )
-    live = statistics.median(result["finetune_epochs"][-1] for result in base)
-    cached = median(ways["vgg16"], "finetune_epoch")
-    print(f"\nFine-tune epoch with validation: {live:.1f} s live, {cached:.1f} s cached,")
-    print(f"{live / cached:.1f} times faster. Phases in seconds (first seed):\n")
-    for name in ("quick", "vgg16"):
+    if "vgg16" in ways:
+        live = statistics.median(result["finetune_epochs"][-1] for result in base)
+        cached = median(ways["vgg16"], "finetune_epoch")
+        print(f"\nFine-tune epoch with validation: {live:.1f} s live, {cached:.1f} s cached,")
+        print(f"{live / cached:.1f} times faster.")
+    print("\nPhases in seconds (first seed):\n")
+    for name in arms:
         phases = ", ".join(f"{what} {took:.1f}" for what, took in ways[name][0]["seconds"].items())
         print(f"- {name}: {phases}")
 
@@ -125,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="all 15 epochs of the usual way")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--repeat", type=int, default=1, help="runs of the usual way")
     args = parser.parse_args()
     data = Path(os.environ["TLTOOL_TEST_DATA"]) / "hymenoptera"
@@ -132,11 +140,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         weights = weights_for_keras(folder)
-        ways: dict[str, list[dict]] = {"usual": [], "quick": [], "vgg16": []}
+        ways: dict[str, list[dict]] = {"usual": []}
         for repeat in range(args.repeat):
             ways["usual"].append(usual(data, weights, seed=repeat, full=args.full, folder=folder))
-        for recipe in ("quick", "vgg16"):
-            ways[recipe] = [ours(data, recipe, seed=seed, folder=folder) for seed in seeds]
+        for arm in args.arms.split(","):
+            ways[arm] = [ours(data, arm, seed=seed, folder=folder) for seed in seeds]
     report(ways, full=args.full)
 
 

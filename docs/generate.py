@@ -2,25 +2,26 @@
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 and names every file that differs. A
 generated part is between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; the rest
-of each page is written by hand. The JSON Schema of recipes and the picture of the architecture are
-generated as a whole. TensorFlow is not imported, and the terminal has no effect on the result.
+of each page is written by hand. The pages of commands, the JSON Schema of recipes and the picture
+of the architecture are generated as a whole. TensorFlow is not imported, and the terminal has no
+effect on the result.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import typer
 from drawn import architecture
-from typer.cli import get_docs_for_click
+from generators.commands import command_pages, command_table, navigation, shared_options
+from generators.markdown import sentence as _sentence
+from generators.markdown import table as _table
 
-from tltool.cli.main import app
 from tltool.models.backbone_registry import listed_backbones
 from tltool.recipe.json_schema import json_schema_text
 from tltool.recipe.library import shipped, shipped_folder
@@ -32,17 +33,21 @@ PAGES = (
     "README.md",
     "docs/architecture.md",
     "docs/backbones.md",
-    "docs/cli.md",
+    "docs/commands/README.md",
     "docs/offline.md",
     "docs/recipes.md",
+    "mkdocs.yml",
 )
+COMMANDS = "docs/commands"
 WHOLE: Mapping[str, Callable[[], str]] = {  # files that are generated as a whole
     "recipes/recipe.schema.json": json_schema_text,
     "docs/images/architecture.svg": lambda: architecture.picture(ROOT),
+    **{f"{COMMANDS}/{name}": partial(str, text) for name, text in command_pages().items()},
 }
-PART = re.compile(
-    r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end generated -->)",
-    re.DOTALL,
+PART = re.compile(  # in Markdown, or in the comments of YAML
+    r"(?P<begin>(?:<!--|#) generated: (?P<name>[a-z-]+)(?: -->)?\n).*?"
+    r"(?P<end>^ *(?:<!--|#) end generated)",
+    re.DOTALL | re.MULTILINE,
 )
 
 
@@ -50,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write every page, or with ``--check`` only compare; return the exit code."""
     check = "--check" in arguments
     stale = [name for name in (*PAGES, *WHOLE) if not _bring_up_to_date(name, check=check)]
+    stale += [name for name in _pages_of_removed_commands() if not _removed(name, check=check)]
     for name in stale if check else ():
         sys.stderr.write(f"{name} does not match the code; update it with: make docs\n")
     return 1 if check and stale else 0
@@ -65,54 +71,21 @@ def _bring_up_to_date(name: str, *, check: bool) -> bool:
     return new == old
 
 
+def _pages_of_removed_commands() -> list[str]:
+    pages = {path.name for path in (ROOT / COMMANDS).glob("*.md")} - {"README.md"}
+    return [f"{COMMANDS}/{name}" for name in sorted(pages - set(command_pages()))]
+
+
+def _removed(name: str, *, check: bool) -> bool:
+    if not check:
+        (ROOT / name).unlink()
+    return not check
+
+
 def _with_fresh_body(part: re.Match[str]) -> str:
-    body = GENERATORS[part["name"]]().strip()
-    return f"{part['begin']}\n{body}\n\n{part['end']}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in lines
-    )
-
-
-def _sentence(text: str) -> str:
-    """Return a docstring as one line."""
-    return " ".join(text.split())
-
-
-def _commands() -> Iterator[tuple[str, Any, typer.Context]]:
-    """Yield (words after ``tltool``, command, context) of every command that does something."""
-    yield from _leaves(typer.main.get_command(app), [], None)
-
-
-def _leaves(command: Any, words: list[str], parent: Any) -> Iterator[tuple[str, Any, Any]]:
-    name = words[-1] if words else "tltool"
-    context = typer.Context(command, info_name=name, parent=parent, **command.context_settings)
-    if not hasattr(command, "list_commands"):
-        yield " ".join(words), command, context
-        return
-    for verb in command.list_commands(context):
-        yield from _leaves(command.get_command(context, verb), [*words, verb], context)
-
-
-def _verbs(link: str) -> str:
-    rows = []
-    for words, command, _ in _commands():
-        anchor = f"tltool-{words.replace(' ', '-')}"
-        rows.append([f"[`tltool {words}`]({link}#{anchor})", _sentence(command.help)])
-    return _table(["command", "description"], rows)
-
-
-def _command_reference() -> str:
-    """Return Typer's own documentation of every command, one section each."""
-    sections = []
-    for words, command, context in _commands():
-        *before, _ = ["tltool", *words.split()]
-        text = get_docs_for_click(obj=command, ctx=context, indent=1, call_prefix=" ".join(before))
-        sections.append(html.unescape(text).strip())
-    return "\n\n".join(sections)
+    body = GENERATORS[part["name"]]().strip("\n")
+    gap = "\n" if "<!--" in part["begin"] else ""
+    return f"{part['begin']}{gap}{body}\n{gap}{part['end']}"
 
 
 def _recipes() -> str:
@@ -187,20 +160,26 @@ def _backbones() -> str:
     columns = [
         "backbone",
         "parameters without classifier",
+        "multiply-adds",
         "training size",
         "minimum size",
         "stages",
         "preprocessing",
+        "licence of weights",
         "paper",
     ]
     rows = [
         [
             f"`{backbone.name}`",
             _count(backbone.parameters),
+            f"{backbone.multiply_adds / 1e9:.2f} G"
+            if backbone.multiply_adds >= 10_000_000
+            else _count(backbone.multiply_adds),
             f"{backbone.image_size}",
             f"{backbone.min_size}",
             ", ".join(f"`{stage.name}`" for stage in backbone.stages),
             backbone.preprocessing,
+            backbone.licence or "no weights",
             "[{}]({})".format(*backbone.paper.split(", ")),
         ]
         for backbone in listed_backbones()
@@ -230,14 +209,26 @@ def _rooms() -> str:
     return _table(["package or module", "content"], rows)
 
 
+def _decisions() -> str:
+    """Return the lines of mkdocs.yml that list the decisions, by their headings."""
+    pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    headings = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    return "\n".join(
+        f"          - {json.dumps(heading.removeprefix('# '))}: decisions/{page.name}"
+        for heading, page in zip(headings, pages, strict=True)
+    )
+
+
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "backbones": _backbones,
     "rooms": _rooms,
-    "commands": _command_reference,
+    "commands-navigation": navigation,
+    "decisions-navigation": _decisions,
     "recipe-keys": _recipe_keys,
     "recipes": _recipes,
-    "verbs": lambda: _verbs(""),
-    "verbs-readme": lambda: _verbs("docs/cli.md"),
+    "shared-options": shared_options,
+    "verbs": lambda: command_table(""),
+    "verbs-readme": lambda: command_table("docs/commands/"),
     "weights": _weights,
 }
 

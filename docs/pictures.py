@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/methods.md.
+"""Draw the pictures of docs/methods/.
 
 Usage: ``python docs/pictures.py [networks] [augmentation] [training]``.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -50,8 +52,11 @@ WITHOUT_EXTRAS = (
     "evaluate.calibrate=false",
     "evaluate.label_errors=false",
     "evaluate.report=false",  # another second
+    "train.refit=off",
 )
 """Settings of a run that leaves out what few tests are about."""
+ONLY_PROBE = ("train.head.epochs=0", "train.finetune.epochs=0")
+"""Settings of a run that ends with the linear probe: no training step is traced."""
 WITH_EXTRAS = (
     "augment.policy=auto",
     "evaluate.calibrate=true",
@@ -94,6 +99,15 @@ def picture(seed: int, size: tuple[int, int] = (48, 48), *, hue: int = 0) -> Ima
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+def flip_bit(path: Path, position: int) -> None:
+    """Change one bit of the byte at ``position`` of a file, as a failing disk does."""
+    with path.open("r+b") as file:
+        file.seek(position)
+        (value,) = file.read(1)
+        file.seek(position)
+        file.write(bytes([value ^ 4]))
+
+
 def write_photos(
     root: Path,
     *,
@@ -116,17 +130,18 @@ def write_photos(
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep unpacked sources out of the user's cache."""
+    """Keep unpacked sources and measured speeds out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLTOOL_DATA_DIR", str(tmp_path_factory.mktemp("data-cache")))
+        patch.setenv("TLTOOL_MEASUREMENTS_DIR", str(tmp_path_factory.mktemp("measurements")))
         yield
 
 
-# TensorFlow alone, as tltool/export/parity_child.py imports it
-WITHOUT_KERAS = f"""
+# the runtime alone, as tltool/export/parity_child.py imports it
+BLOCKED = f"""
 import runpy, sys
 child = runpy.run_path({str(fresh_process.CHILD)!r}, run_name="child")
-sys.meta_path.insert(0, child["ImportBlocker"](child["FORBIDDEN"]["saved_model"]))
+sys.meta_path.insert(0, child["ImportBlocker"](child["FORBIDDEN"]["%s"]))
 """
 TLTOOL = (
     "keras_cv",
@@ -140,7 +155,15 @@ TLTOOL = (
 @pytest.fixture(scope="session")
 def forked_tensorflow() -> Iterator[ForkServer]:
     """A server of fresh processes with TensorFlow, which can import neither Keras nor tltool."""
-    server = ForkServer(["tensorflow"], before=WITHOUT_KERAS)
+    server = ForkServer(["tensorflow"], before=BLOCKED % "saved_model")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def forked_keras() -> Iterator[ForkServer]:
+    """A server of fresh processes with Keras, which cannot import tltool."""
+    server = ForkServer(["keras"], before=BLOCKED % "keras")
     yield server
     server.close()
 
@@ -153,18 +176,27 @@ def forked_tltool() -> Iterator[ForkServer]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def forked_cli() -> Iterator[ForkServer]:
+    """A server of fresh processes with the command line and its first checks, no TensorFlow."""
+    server = ForkServer(["tltool.cli.main", "tltool.workflows.preflight.run", "scipy.ndimage"])
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _forked_checks(forked_tensorflow: ForkServer) -> Iterator[None]:
-    """Fork the processes in which SavedModels are checked: importing takes longer than the check.
+def _forked_checks(forked_tensorflow: ForkServer, forked_keras: ForkServer) -> Iterator[None]:
+    """Fork the processes in which exports are checked: importing takes longer than the check.
 
     In tests/export/test_parity.py they are real ones.
     """
     real = fresh_process.start_child
+    servers = {"saved_model": forked_tensorflow, "keras": forked_keras}
 
     def start_child(runtime: Runtime, said: IO[bytes]) -> subprocess.Popen[str] | Forked:
-        if runtime != "saved_model":
+        if runtime not in servers:
             return real(runtime, said)
-        return forked_tensorflow.start(
+        return servers[runtime].start(
             f"import runpy; runpy.run_path({str(fresh_process.CHILD)!r}, run_name='__main__')",
             runtime,
             stdout=said,
@@ -175,6 +207,57 @@ def _forked_checks(forked_tensorflow: ForkServer) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fresh_process, "start_child", start_child)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_over() -> Iterator[None]:
+    """Free what the tests of a file have left, above all TensorFlow's functions.
+
+    The more functions a process holds, the longer it takes to build another one. What is there
+    after the first file with TensorFlow is mostly its modules; it is never searched again.
+    """
+    yield
+    if "tensorflow" in sys.modules:
+        gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _cheap_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out of a run what costs most of its time in one process, and no test here looks at.
+
+    - A new seed makes TensorFlow forget its kernels. The graph that decodes images is then built
+      anew, which takes up to two seconds if the process holds many functions. tltool has no
+      kernels that depend on the seed: its random numbers are stateless. Runs in processes of
+      their own (tests/workflows/kills.py and others) show that it makes no difference.
+    - The plots of a run are made, but not rendered. Those of session and module fixtures are, and
+      tests/evaluation/test_plots.py looks at plots.
+    """
+    if "tensorflow" not in sys.modules:
+        return
+    from tensorflow.python.eager import context
+
+    from tltool.workflows.training_run import finish
+
+    monkeypatch.setattr(context.pywrap_tfe, "TFE_ContextClearCaches", lambda handle: None)
+    for name in ("plot_confusion", "plot_history"):
+        monkeypatch.setattr(finish, name, _not_rendered(getattr(finish, name)))
+
+
+def _not_rendered(plot: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that plots like ``plot``, but writes a picture of one pixel."""
+    from matplotlib.figure import Figure
+
+    def save(figure: Figure, path: Path, **_: object) -> None:
+        Image.new("RGB", (1, 1)).save(path)
+
+    def plotted(*args: object, **kwargs: object) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Figure, "savefig", save)
+            plot(*args, **kwargs)
+
+    return plotted
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import fnmatch
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -131,6 +132,39 @@ def test_compose_serves_on_this_machine_only_and_changes_no_model(name):
     assert all(mount["read_only"] for mount in service["volumes"])
 
 
+@pytest.mark.parametrize("name", compose())
+def test_compose_gives_no_service_more_than_it_needs(name):
+    service = compose()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["pids_limit"] > 0
+    assert service["mem_limit"]
+    assert service["user"]
+
+
+def test_every_base_image_can_be_given_by_its_digest():
+    assert "${SERVING_IMAGE:-" in compose()["serve"]["image"]
+    assert values("ARG")[0].startswith("BASE_IMAGE=")
+
+
+def test_the_example_for_kubernetes_is_confined():
+    (text,) = re.findall(
+        r"## Kubernetes.*?```yaml\n(.*?)```", (ROOT / "docs/serving.md").read_text(), re.DOTALL
+    )
+    pod = next(yaml.safe_load_all(text))["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert "@sha256:" in container["image"]
+    assert container["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"].keys() == {"memory", "ephemeral-storage"}
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+
+
 def test_one_compose_service_starts_at_a_time():
     assert all(service["profiles"] == [name] for name, service in compose().items())
 
@@ -174,6 +208,30 @@ def test_a_server_is_healthy_while_it_answers(tmp_path, form):
         options = form.format(port).split()
         assert health(tmp_path, "/opt/tltool/bin/tltool", "serve", "model", *options) == 0
     assert health(tmp_path, "/opt/tltool/bin/tltool", "serve", "model", *options) == 1
+
+
+@pytest.mark.parametrize("name", ["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"])
+def test_the_port_of_a_platform_is_asked(tmp_path, monkeypatch, name):
+    with a_server() as port:
+        monkeypatch.setenv(name, str(port))
+        assert health(tmp_path, "/opt/tltool/bin/tltool", "serve") == 0
+    assert health(tmp_path, "/opt/tltool/bin/tltool", "serve") == 1
+
+
+def test_a_server_on_a_socket_is_asked(tmp_path):
+    path = str(tmp_path / "s")
+    assert health(tmp_path, "/opt/tltool/bin/tltool", "serve", "--unix-socket", path) == 1
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            with listener.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert health(tmp_path, "/opt/tltool/bin/tltool", "serve", "--unix-socket", path) == 0
 
 
 def test_a_server_started_through_an_init_process_is_asked_too(tmp_path):

@@ -46,8 +46,11 @@ def test_importing_the_package_loads_no_framework():
 
 
 def test_the_public_names_are_pinned():
-    assert tltool.__all__ == ["__version__", "evaluate", "finetune", "predict"]
-    for name in tltool.__all__[1:]:
+    functions = ["check_data", "compare", "evaluate", "explain", "finetune", "load"]
+    functions += ["predict", "split_data"]
+    assert tltool.__all__ == ["Recipe", "__version__", *functions]
+    assert dir(tltool) == sorted(tltool.__all__)
+    for name in ("Recipe", *functions):
         assert callable(getattr(tltool, name))
         assert getattr(tltool, name).__doc__
 
@@ -55,3 +58,23 @@ def test_the_public_names_are_pinned():
 def test_an_unknown_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="tltool"):
         _ = tltool.finetun
+
+
+WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = None\n"
+
+
+def test_without_tensorflow_a_command_says_what_to_install():
+    program = f"{WITHOUT_TENSORFLOW}from tltool.cli.main import run\nrun()"
+    command = [sys.executable, "-c", program, "backbones", "show", "vgg16"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 5
+    assert "TensorFlow is not installed" in done.stderr
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_tensorflow_the_python_api_says_what_to_install():
+    program = f"{WITHOUT_TENSORFLOW}import tltool; tltool.finetune"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "EnvironmentProblem: TensorFlow is not installed" in done.stderr
+    assert "hint: " in done.stderr

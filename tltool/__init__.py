@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tltool.recipe.schema import Recipe
+    from tltool.workflows.check_data import check_data
+    from tltool.workflows.compare import compare
+    from tltool.workflows.evaluate import evaluate
+    from tltool.workflows.explain import explain
+    from tltool.workflows.finetune import finetune
+    from tltool.workflows.load import load
+    from tltool.workflows.predict import predict
+    from tltool.workflows.split_data import split_data
 
 __version__ = "0.1.0.dev0"
-__all__ = ["__version__", "evaluate", "finetune", "predict"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "check_data",
+    "compare",
+    "evaluate",
+    "explain",
+    "finetune",
+    "load",
+    "predict",
+    "split_data",
+]
 
 
-def __getattr__(name: str) -> Any:
-    """Load a workflow when it is first asked for: TensorFlow takes seconds to import."""
-    if name in __all__:
-        import importlib
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for: TensorFlow takes seconds to import."""
+    if name not in __all__:
+        raise AttributeError(f"module 'tltool' has no attribute '{name}'")
+    import importlib
 
-        return getattr(importlib.import_module(f"tltool.workflows.{name}"), name)
-    raise AttributeError(f"module 'tltool' has no attribute '{name}'")
+    if name == "Recipe":
+        return importlib.import_module("tltool.recipe.schema").Recipe
+    from tltool.runs.keras_setup import check_keras, claim_keras
+
+    claim_keras()
+    check_keras()
+    found: object = getattr(importlib.import_module(f"tltool.workflows.{name}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion in editors and notebooks."""
+    return sorted(__all__)

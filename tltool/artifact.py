@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.errors import DataError
-from tltool.models import preprocessing  # noqa: F401  (registers the layer a model file names)
-from tltool.models.backbone_registry import get_backbone
+from tltool.errors import DataError, GateError, reading
+from tltool.models import own_model
+from tltool.models.backbone_registry import Backbone, get_backbone
+from tltool.models.model_file import load_model_file
 from tltool.models.network_parts import Network
-from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
+from tltool.runs.digests import describe_changes, file_digest
+from tltool.runs.durable import replaced_file, write_durably
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, SEAL_FILE
+from tltool.runs.npz_file import read_arrays
 from tltool.training.ood import OutlierDetector
 
 FORMAT_VERSION = 1
@@ -38,6 +41,7 @@ class Description:
         batch_size: images per batch of that evaluation.
         temperature: divides the logits before the softmax.
         licence: of the pretrained weights.
+        own_backbone: description of a backbone that is not in the registry.
     """
 
     name: str
@@ -49,23 +53,70 @@ class Description:
     batch_size: int
     temperature: float
     licence: str
+    own_backbone: dict[str, Any] | None = None
+
+    def find_backbone(self) -> Backbone:
+        """Return the backbone: from the registry, or as the model describes it.
+
+        Raises:
+            UsageError: this version of tltool has no such backbone.
+            KeyError, TypeError: the description is damaged.
+        """
+        if self.own_backbone is not None:
+            return own_model.from_json(self.own_backbone)
+        return get_backbone(self.backbone)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary with the format version."""
         return {
             "format_version": FORMAT_VERSION,
-            **{field: getattr(self, field) for field in self.__dataclass_fields__},
+            **{
+                field: getattr(self, field)
+                for field in self.__dataclass_fields__
+                if field != "own_backbone" or self.own_backbone
+            },
             "class_names": list(self.class_names),
             "decode": self.decode.to_json(),
         }
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Description:
-        """Return the description that ``to_json`` wrote."""
+        """Return the description that ``to_json`` wrote.
+
+        Raises:
+            Exception: of any type, for another document.
+        """
         fields = {key: value for key, value in document.items() if key != "format_version"}
-        fields["class_names"] = tuple(fields["class_names"])
-        fields["decode"] = DecodeSpec.from_json(fields["decode"])
-        return cls(**fields)
+        return cls(
+            **{
+                **fields,
+                "class_names": as_class_names(fields["class_names"]),
+                "decode": DecodeSpec.from_json(fields["decode"]),
+                "batch_size": _positive(fields["batch_size"]),
+                "temperature": _temperature(fields["temperature"]),
+            }
+        )
+
+
+def as_class_names(value: Any) -> tuple[str, ...]:
+    """Return the class names in a document; raise ValueError for something else."""
+    if not isinstance(value, list) or not value or len({*map(str, value)}) < len(value):
+        raise ValueError("its class names are no list of different names")
+    if not all(isinstance(name, str) for name in value):
+        raise ValueError("its class names are not text")
+    return tuple(value)
+
+
+def _positive(value: Any) -> int:
+    if not isinstance(value, int) or not 0 < value < 1 << 16:
+        raise ValueError(f"{value!r} is no batch size")
+    return value
+
+
+def _temperature(value: Any) -> float:
+    if isinstance(value, bool) or not 0 < float(value) < math.inf:
+        raise ValueError(f"{value!r} is no temperature")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -94,19 +145,15 @@ class Calibration:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Calibration:
-        """Return the calibration that ``to_bytes`` wrote.
+    def from_file(cls, path: Path) -> Calibration:
+        """Return the calibration in a file of ``to_bytes``.
 
         Raises:
-            ValueError: ``content`` is damaged.
+            Exception: of any type, if it is damaged.
         """
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            more = {name: arrays[name] for name in _ARRAYS if name in arrays}
-            return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"], **more)
-        except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError("not a calibration file") from error
+        arrays = read_arrays(path)
+        more = {name: arrays[name] for name in _ARRAYS if name in arrays}
+        return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"], **more)
 
 
 @dataclass(frozen=True)
@@ -119,16 +166,44 @@ class Artifact:
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> None:
-    """Write the model, its calibration and its description into ``folder``."""
-    artifact.network.model.save(folder / MODEL_FILE)
-    (folder / CALIBRATION_FILE).write_bytes(artifact.calibration.to_bytes())
+    """Write the model, its calibration, its description and their digests into ``folder``.
+
+    Raises:
+        OSError: one cannot be written; no incomplete file is left.
+    """
+    with replaced_file(folder / MODEL_FILE) as part:
+        artifact.network.model.save(part)
+    write_durably(folder / CALIBRATION_FILE, artifact.calibration.to_bytes())
     text = json.dumps(artifact.description.to_json(), indent=2, ensure_ascii=False)
-    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+    write_durably(folder / DESCRIPTION_FILE, f"{text}\n".encode())
+    digests = {name: file_digest(folder / name) for name in _SEALED}
+    write_durably(folder / SEAL_FILE, f"{json.dumps({'files': digests}, indent=2)}\n".encode())
 
 
-def is_artifact(folder: Path) -> bool:
-    """Whether ``folder`` contains a trained model."""
-    return (folder / DESCRIPTION_FILE).is_file() and (folder / MODEL_FILE).is_file()
+_SEALED = (MODEL_FILE, CALIBRATION_FILE, DESCRIPTION_FILE)
+
+
+def check_artifact_seal(folder: Path) -> None:
+    """Compare the files of the trained model with their digests; older runs have none.
+
+    Raises:
+        GateError: a file is missing or has changed.
+        DataError: the digests cannot be read.
+    """
+    path = folder / SEAL_FILE
+    if not path.exists():
+        return
+    with reading(path, "list of digests", hint="restore it from a copy"):
+        digests = json.loads(path.read_text("utf-8"))["files"]
+        damage = describe_changes(
+            folder, {name: digests[name] for name in _SEALED}, since="the training"
+        )
+    if damage:
+        raise GateError(
+            f"the trained model in '{folder}' is damaged: {'; '.join(damage)}",
+            hint="restore the files from a copy; if you changed your own model yourself, predict, "
+            "evaluate and explain load it with --trust",
+        )
 
 
 def load_description(folder: Path) -> Description:
@@ -138,40 +213,52 @@ def load_description(folder: Path) -> Description:
         DataError: there is none, or its format version is not supported.
     """
     path = folder / DESCRIPTION_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"'{folder}' contains no trained model: {path.name} cannot be read ({error})",
-            hint="give the folder of a finished run, or of an exported model",
-        ) from None
+    with reading(path, "description of the model", hint=_NO_MODEL_HINT):
+        document = dict(json.loads(path.read_text(encoding="utf-8")))
     if document.get("format_version") != FORMAT_VERSION:
         raise DataError(
             f"'{path}' has format version {document.get('format_version')}; this version of tltool "
             f"reads {FORMAT_VERSION}",
             hint="use the version of tltool that wrote it, or upgrade",
         )
-    return Description.from_json(document)
+    with reading(path, "description of the model", hint=_NO_MODEL_HINT):
+        return Description.from_json(document)
 
 
-def load_artifact(folder: Path) -> Artifact:
-    """Return the trained model in ``folder``. Keras' safe mode runs no code from the file.
+_NO_MODEL_HINT = "give the folder of a finished run, or restore the file from a copy"
+
+
+def load_artifact(folder: Path, *, trust: bool = False) -> Artifact:
+    """Return the trained model in ``folder``. No code from its files is run.
+
+    Args:
+        folder: of the run.
+        trust: do not compare its files with their digests; for a model of one's own.
 
     Raises:
         DataError: there is no trained model, or its file is damaged.
+        GateError: a file has changed since the training.
     """
+    if not trust:
+        check_artifact_seal(folder)
     description = load_description(folder)
     path = folder / MODEL_FILE
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().split("\n", 1)[0]
-        raise DataError(
-            f"the model file '{path}' is damaged or missing: {first}",
-            hint="train again, or restore the file from a copy",
-        ) from None
-    network = Network(model, get_backbone(description.backbone), description.head)
+    with reading(path, "model file", hint="train again, or restore the file from a copy"):
+        model = load_model_file(path)
+        _check_fits(model, description)
+    with reading(folder / DESCRIPTION_FILE, "description of the model", hint=_NO_MODEL_HINT):
+        backbone = description.find_backbone()
+    network = Network(model, backbone, description.head)
     return Artifact(network, description, read_calibration(folder / CALIBRATION_FILE))
+
+
+def _check_fits(model: Any, description: Description) -> None:
+    spec, classes = description.decode, len(description.class_names)
+    images, logits = (None, spec.height, spec.width, 3), (None, classes)
+    if (model.input_shape, model.output_shape) != (images, logits):
+        raise ValueError(
+            f"it maps {model.input_shape} to {model.output_shape}, not to {classes} classes"
+        )
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -182,9 +269,5 @@ def read_calibration(path: Path) -> Calibration:
     """
     if not path.is_file():
         return Calibration()
-    try:
-        return Calibration.from_bytes(path.read_bytes())
-    except ValueError:
-        raise DataError(
-            f"'{path}' is damaged", hint="train or export again, or restore the file from a copy"
-        ) from None
+    with reading(path, "calibration", hint="train or export again, or restore it from a copy"):
+        return Calibration.from_file(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,6 +23,8 @@ class TltoolError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:  # shown below a traceback, as in a notebook
+            self.add_note(f"hint: {hint}")
 
 
 class UsageError(TltoolError):
@@ -70,12 +74,106 @@ class Interrupted(TltoolError):
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``.
 
-    ``prefix`` is put before the word suggested.
+    Capital and small letters count as equal. ``prefix`` is put before the word suggested.
     """
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{prefix}{near[0]}'?" if near else ""
+    words = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
+    return f" Did you mean '{prefix}{words[near[0]]}'?" if near else ""
+
+
+def some_of(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names for a sentence, and how many more there are: ``a, b and 3 more``."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """Return a number with the words for one or for several: ``1 file is``, ``2,000 files are``."""
+    return f"{count:,} {one if count == 1 else several}"
+
+
+_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # of emoji, Persian and Indic scripts
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""Return text of someone else as it may be shown: what is no character to see is escaped.
+
+    Control characters could change the terminal or forge a line; U+202E reverses what follows it,
+    so that a name looks like another one.
+
+    Args:
+        text: a file name, a class name, or a message of a library.
+        keep: characters that stay, such as a line feed.
+
+    Example:
+        >>> visible("cat\u202egnp.exe")
+        'cat\u202egnp.exe'
+    """
+    if text.isprintable():
+        return text
+    shown = _JOINERS + keep
+    return "".join(
+        c if c.isprintable() or c in shown or unicodedata.category(c) == "Zs" else ascii(c)[1:-1]
+        for c in text
+    )
 
 
 def one_line(name: str) -> str:
     r"""Return a file's name for a sentence: line breaks and the like escaped, as in ``a\nb``."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
+@contextmanager
+def reading(
+    path: object, what: str, *, hint: str | None = None, error: type[TltoolError] = DataError
+) -> Iterator[None]:
+    """Report a failure to parse a user's file as an error about that file, whatever was raised.
+
+    Parsers raise exceptions of many types for malformed files. The body contains only the parser
+    and the conversion of its result, so that a bug elsewhere is still reported as a bug.
+
+    Args:
+        path: of the file.
+        what: kind of the file, as in "state" or "table".
+        hint: how to solve the problem.
+        error: class of the error that is raised instead.
+
+    Raises:
+        TltoolError: the body raised it, or ``error`` for any other exception.
+
+    Example:
+        >>> with reading(path, "manifest", hint="restore it from a copy"):
+        ...     document = json.loads(path.read_bytes())
+    """
+    try:
+        yield
+    except TltoolError:
+        raise
+    except Exception as problem:
+        message = f"the {what} '{one_line(str(path))}' cannot be read: {why_unreadable(problem)}"
+        raise error(message, hint=hint) from problem
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (RecursionError, "it is nested too deeply"),
+    (MemoryError, "it needs more memory than is available"),
+    (UnicodeError, "it is not text in UTF-8"),
+    (EOFError, "it is truncated"),
+    (KeyError, "the entry {} is missing"),
+)
+
+
+def why_unreadable(problem: Exception) -> str:
+    """Return the reason why a file could not be parsed, as the end of a sentence.
+
+    Example:
+        >>> why_unreadable(EOFError())
+        'it is truncated'
+    """
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    for kind, reason in _REASONS:
+        if isinstance(problem, kind):
+            return reason.format(one_line(str(problem))[:100])
+    first = str(problem).strip().split("\n", 1)[0].rstrip(".")
+    return one_line(first)[:300] or type(problem).__name__

@@ -12,6 +12,9 @@ class Observer(Protocol):
     def on_phase(self, name: str, detail: str = "") -> None:
         """A phase starts; the one before it, if any, is over."""
 
+    def on_phase_end(self, *, failed: bool = False) -> None:
+        """The current phase is over before the next one starts; ``failed``: with a problem."""
+
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
         """``done`` of ``total`` units of the current phase are finished."""
 
@@ -29,6 +32,9 @@ class SilentObserver:
     """Ignores everything: the default of the Python API."""
 
     def on_phase(self, name: str, detail: str = "") -> None:
+        """Ignore it."""
+
+    def on_phase_end(self, *, failed: bool = False) -> None:
         """Ignore it."""
 
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:

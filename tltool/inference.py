@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from tltool.data.decoding.decode import decode_batch
+from tltool.data.decoding.decode import decode_contents
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.models.network_parts import Network
 from tltool.training.ood import OutlierDetector
 from tltool.training.precision import FLOAT32, Precision
+from tltool.training.temperature import row_blocks
 from tltool.training.validation import HeadLogits, Pooling
 
 Tta = Literal["none", "flips", "crops"]
@@ -95,26 +97,27 @@ class Classifier:
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Return the softmax of logits [N, C] divided by ``temperature``, float32."""
-    scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    result: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    result = np.empty(logits.shape, np.float32)
+    for part in row_blocks(logits.shape):
+        scaled = logits[part].astype(np.float64) / temperature
+        exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        result[part] = exponents / exponents.sum(axis=1, keepdims=True)
     return result
 
 
 def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return probabilities [N, C] with the temperature scaling undone, float32."""
     tiny = np.finfo(np.float32).tiny
-    return softmax(np.log(np.maximum(probabilities.astype(np.float64), tiny)), 1 / temperature)
+    result = np.empty(probabilities.shape, np.float32)
+    for part in row_blocks(probabilities.shape):
+        logits = np.log(np.maximum(probabilities[part].astype(np.float64), tiny))
+        result[part] = softmax(logits, 1 / temperature)
+    return result
 
 
 def decoder(spec: DecodeSpec) -> Callable[[Sequence[bytes]], tuple[tf.Tensor, np.ndarray]]:
     """Return a function of encoded images to images float32 [N, H, W, 3] and ok bool [N]."""
-
-    def decode(contents: Sequence[bytes]) -> tuple[tf.Tensor, np.ndarray]:
-        images, ok = decode_batch(tf.constant(list(contents), tf.string), spec)
-        return images, np.asarray(ok)
-
-    return decode
+    return partial(decode_contents, spec=spec)
 
 
 def tta_views(images: tf.Tensor, tta: Tta) -> list[tf.Tensor]:

@@ -1,1 +1,1 @@
-"""The pictures of docs/methods.md, drawn with tltool's own layers and functions."""
+"""The pictures of docs/methods/, drawn with tltool's own layers and functions."""

@@ -19,7 +19,7 @@ from tltool.training.early_stopping import EarlyStopping
 from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
 from tltool.training.lr_range_test import range_test
-from tltool.training.optimizers import Group, make_optimizer, set_rate
+from tltool.training.optimizers import Group, make_optimizer
 from tltool.training.phase_plan import PhaseData, PhasePlan
 from tltool.training.precision import Precision
 from tltool.training.training_step import TrainingStep
@@ -74,8 +74,8 @@ def _decay() -> None:
 
     def trajectory(decay: float, l2: float) -> np.ndarray:
         weights, rng = keras.Variable(np.ones((1, 2), np.float32)), np.random.default_rng(0)
-        optimizer = make_optimizer("adamw", Group([weights]), weight_decay=decay, loss_scale=False)
-        set_rate(optimizer, 0.002)
+        optimizer = make_optimizer("adamw", Group([weights]), weight_decay=decay)
+        optimizer.learning_rate.assign(0.002)
         values = []
         for _ in range(steps):
             noise = size * rng.standard_normal((1, 2)).astype(np.float32)

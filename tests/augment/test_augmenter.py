@@ -23,14 +23,11 @@ def test_without_transforms_images_are_unchanged():
 @pytest.fixture(scope="module")
 def usual() -> tuple[np.ndarray, ...]:
     """Return an epoch of images with all transforms."""
-    return augmented(noise(24), ALL_TRANSFORMS)
+    return augmented(noise(24), ALL_TRANSFORMS, threads=5)
 
 
-@pytest.mark.parametrize("threads", [1, 5])
-def test_the_number_of_workers_has_no_influence(usual, threads):
-    for one, other in zip(
-        usual, augmented(noise(24), ALL_TRANSFORMS, threads=threads), strict=True
-    ):
+def test_the_number_of_workers_has_no_influence(usual):
+    for one, other in zip(usual, augmented(noise(24), ALL_TRANSFORMS, threads=1), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

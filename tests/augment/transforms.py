@@ -54,6 +54,7 @@ def augmented(
     order: np.ndarray | None = None,
     batch_size: int = 8,
     threads: int | None = None,
+    on_device: bool = False,
 ) -> Batch:
     """Return (index [N], images [N, H, W, 3], labels [N, C]) of one epoch."""
     count = len(images)
@@ -63,10 +64,14 @@ def augmented(
         (index.astype(np.int64), images[index], labels[index])
     )
     augmenter = Augmenter(spec, (images.shape[1], images.shape[2]))
-    batches = augmenter.batches(examples, key=tf.constant([seed, epoch]), batch_size=batch_size)
+    read = augmenter.drawn_batches if on_device else augmenter.batches
+    batches = read(examples, key=tf.constant([seed, epoch]), batch_size=batch_size)
     if threads is not None:
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
         batches = batches.with_options(options)
-    parts = list(batches.as_numpy_iterator())
+    if on_device:
+        parts = [[part.numpy() for part in augmenter.transform(batch)] for batch in batches]
+    else:
+        parts = list(batches.as_numpy_iterator())
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore

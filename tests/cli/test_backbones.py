@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import unless_thorough
+
 
 @pytest.fixture
 def narrow(monkeypatch):
@@ -17,12 +19,30 @@ def narrow(monkeypatch):
 def test_the_list_names_sizes_and_weights(tltool):
     lines = tltool("backbones", "list").stdout.splitlines()
     row = next(line.split() for line in lines if line.startswith("lenet5"))
-    assert row[:3] == ["lenet5", "2,572", "32"]
+    assert row[:4] == ["lenet5", "2,572", "0.4", "M"]
     assert "none" in row
     assert "parameters: without the classifier" in lines[-1]
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet152", "resnet50v2"])
+def test_the_list_fits_80_columns_and_separates_families(tltool, narrow):
+    lines = tltool("backbones", "list").stdout.splitlines()
+    table = lines[: lines.index(next(line for line in lines if line.startswith("parameters:")))]
+    assert max(map(len, table)) <= 80
+    position = next(n for n, line in enumerate(table) if line.startswith("mobilenet "))
+    assert table[position - 1] == "" and table[position + 1].startswith("mobilenet_v2 ")
+
+
+@pytest.mark.parametrize("command", ["backbones show", "weights pull", "weights import"])
+def test_an_unknown_name_is_answered_with_the_nearest_and_not_with_all(tltool, tmp_path, command):
+    file = [tmp_path / "w.h5"] if command == "weights import" else []
+    result = tltool(*command.split(), "EfficientNetV2S", *file)
+    assert result.exit_code == 2
+    assert "Did you mean 'efficientnet_v2_s'?" in result.stderr
+    assert "tltool backbones list" in result.stderr
+    assert "vgg16" not in result.stderr and len(result.stderr) < 300
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet152", "resnet50v2", "mobilenet_v3_small"])
 def test_the_table_fits_80_columns(tltool, narrow, name):
     result = tltool("backbones", "show", name)
     lines = result.stdout.splitlines()
@@ -71,7 +91,9 @@ def test_another_size_changes_the_maps_but_not_the_weights(tltool):
     assert [end["receptive_field"] for end in ends] == [212, 212]
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet50", "vgg16"])
+@pytest.mark.parametrize(
+    "name", unless_thorough(["lenet5", "resnet50", "vgg16"], "lenet5", "resnet50")
+)
 def test_the_diagram_shows_the_whole_network(tltool, tmp_path, name):
     file = tmp_path / "net.png"
     result = tltool("backbones", "show", name, "--output", file)

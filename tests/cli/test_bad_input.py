@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import unless_thorough
+from tests.conftest import ONLY_PROBE, unless_thorough
+from tests.fork_server import ForkServer
 
 
 def damaged(path: Path, *, keep: int) -> None:
@@ -48,23 +49,18 @@ def test_a_folder_that_does_not_exist(finetune_tiny, the_error, tmp_path):
     ],
 )
 def test_what_is_known_at_once_is_told_before_tensorflow_is_loaded(
-    make_photos, tmp_path, arguments
+    forked_cli: ForkServer, make_photos, tmp_path, arguments, monkeypatch
 ):
     make_photos(n=1).rename(tmp_path / "photos")
+    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path / "weights"))
     program = (
         "import sys\n"
         "from tltool.cli.main import app\n"
         "try: app(['finetune', *sys.argv[1:]])\n"
         "except SystemExit as end: print(end.code, 'tensorflow' in sys.modules)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "TLTOOL_WEIGHTS_DIR": str(tmp_path / "weights")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = forked_cli.run(program, *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     code, loaded = result.stdout.split()
     assert int(code) in (2, 3, 5)
     assert loaded == "False"
@@ -83,7 +79,7 @@ def test_a_photos_argument_that_is_a_file(finetune_tiny, the_error, tmp_path):
     [
         ("photos.zip", "these are words", "not a zip or tar archive"),
         ("data.csv", "path,label\na.jpg,cat\nb.jpg,dog\n", "a.jpg in line 2, b.jpg in line 3"),
-        ("data.csv", "file,class\n", "no column 'path' and no column 'label'"),
+        ("data.csv", "photo,kind\n", "no column 'path' and no column 'label'"),
         (
             "train.csv",
             "label,pixel0,pixel1,pixel2,pixel3\n7,0,0,0,256\n",
@@ -201,7 +197,7 @@ def test_bad_files_among_good_ones_are_named_and_left_alone(
     damaged(photos / "dog" / "0_000.jpg", keep=400)
     Image.open(photos / "cat" / "0_001.jpg").save(photos / "cat" / "really_png.jpg", format="PNG")
     (photos / "cat" / ".hidden.jpg").write_text("not looked at")
-    result = finetune_tiny(untouched(photos), settings=("data.max_bad_fraction=0.5",))
+    result = finetune_tiny(untouched(photos), settings=("data.max_bad_fraction=0.5", *ONLY_PROBE))
     assert result.exit_code == 0, result.stderr
     with (tmp_path / "run" / "data_issues.csv").open(encoding="utf-8") as file:
         used = {Path(row["path"]).name: row["used"] for row in csv.DictReader(file)}
@@ -220,7 +216,7 @@ def test_class_names_with_spaces_unicode_and_a_leading_dot(
 ):
     names = ("Große Hunde", "小猫 🐈", "it's [bold]", ".secret")
     photos = make_photos(classes=names, n=5)
-    result = finetune_tiny(untouched(photos))
+    result = finetune_tiny(untouched(photos), settings=ONLY_PROBE)
     assert result.exit_code == 0, result.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
     assert [row["name"] for row in metrics["per_class"]] == sorted(names[:3])
@@ -367,7 +363,7 @@ def test_the_same_command_works_after_a_typo_in_the_photos_folder(
     finetune_tiny, make_photos, tmp_path
 ):
     assert finetune_tiny(tmp_path / "nowhere").exit_code == 3
-    result = finetune_tiny(make_photos())
+    result = finetune_tiny(make_photos(), settings=ONLY_PROBE)
     assert result.exit_code == 0, result.stderr
 
 
@@ -385,7 +381,7 @@ def test_a_disk_without_room_for_the_cache(
 ):
     tight = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: tight)
-    result = finetune_tiny(make_photos())
+    result = finetune_tiny(make_photos(), settings=ONLY_PROBE)
     assert result.exit_code == 5
     assert "no space" in the_error(result)
     assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
@@ -400,7 +396,7 @@ def test_a_disk_that_fills_up_while_the_cache_is_reserved(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    result = finetune_tiny(make_photos())
+    result = finetune_tiny(make_photos(), settings=ONLY_PROBE)
     assert result.exit_code == 5
     assert "no space" in the_error(result)
     assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
@@ -417,7 +413,8 @@ def test_a_disk_that_fills_up_during_the_export(
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", full)
-    result = finetune_tiny(make_photos(), settings=("export.enabled=true",))
+    settings = ("export.enabled=true", *ONLY_PROBE)
+    result = finetune_tiny(make_photos(), settings=settings)
     assert result.exit_code == 5
     assert "disk" in the_error(result)
     assert list((tmp_path / "exports").rglob("*.pb")) == []
@@ -456,8 +453,8 @@ def test_a_run_folder_on_a_full_disk(
 
 @pytest.mark.parametrize("size", ["16k", "256k"])
 def test_an_export_onto_a_full_disk(finetune_tiny, the_error, make_photos, small_disk, size):
-    disk = small_disk(size)
-    result = finetune_tiny(make_photos(), "--export-to", disk, settings=("export.enabled=true",))
+    disk, settings = small_disk(size), ("export.enabled=true", *ONLY_PROBE)
+    result = finetune_tiny(make_photos(), "--export-to", disk, settings=settings)
     assert result.exit_code == 5
     assert "disk" in the_error(result)
     assert [path for path in disk.rglob("*") if path.is_file()] == []
@@ -470,7 +467,7 @@ def test_a_model_below_the_recipes_bar_is_not_exported(
     for cat in sorted((photos / "cat").iterdir()):
         # the same pictures under both names, as other bytes: nothing to learn
         (photos / "dog" / cat.name).write_bytes(cat.read_bytes() + b"dog")
-    settings = ("evaluate.min_accuracy=1", "export.enabled=true")
+    settings = ("evaluate.min_accuracy=1", "export.enabled=true", *ONLY_PROBE)
     result = finetune_tiny(photos, "--json", settings=settings)
     assert result.exit_code == 4
     assert "evaluate.min_accuracy" in the_error(result)
@@ -485,7 +482,7 @@ def test_a_model_against_its_conditions_is_not_exported(
     finetune_tiny, the_error, make_photos, tmp_path
 ):
     conditions = ("--assert", "accuracy>=0", "--assert", "log_loss<=1e-9")
-    settings = ("export.enabled=true", "evaluate.report=true")
+    settings = ("export.enabled=true", "evaluate.report=true", *ONLY_PROBE)
     result = finetune_tiny(make_photos(n=8), *conditions, settings=settings)
     assert result.exit_code == 4
     for output in (
@@ -512,7 +509,8 @@ def test_a_run_folder_whose_name_is_not_utf8(
     except OSError:
         pytest.skip("this file system takes no such name")
     photos = make_photos(n=8)
-    result = finetune_tiny(photos, "--out", odd, "--json", settings=("export.enabled=true",))
+    settings = ("export.enabled=true", *ONLY_PROBE)
+    result = finetune_tiny(photos, "--out", odd, "--json", settings=settings)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["run"] == str(tmp_path) + r"/caf\udce9"
     (facts,) = (tmp_path / "exports").rglob("metadata.json")
@@ -533,7 +531,7 @@ def test_a_folder_whose_name_is_not_utf8(finetune_tiny, tltool, make_photos, tmp
         for part in (b"\xe9", b"\xe8"):
             folder = odd / label / os.fsdecode(part)
             make_photos(folder.parent, classes=[folder.name], n=12, seed=ord(part) + len(label))
-    result = finetune_tiny(odd, "--json", settings=("data.validation_fraction=0.5",))
+    result = finetune_tiny(odd, "--json", settings=("data.validation_fraction=0.5", *ONLY_PROBE))
     assert result.exit_code == 0, result.stderr
     run = tmp_path / "run"
     program = (
@@ -614,7 +612,9 @@ def test_ctrl_c_in_each_phase_says_what_is_kept(
 
     monkeypatch.setattr(Display, "on_phase", press_ctrl_c)
     photos = untouched(make_photos(n=4))
-    result = finetune_tiny(photos, settings=("export.enabled=true",))
+    settings = () if phase in ("head", "finetune") else ONLY_PROBE
+    exported = f"export.enabled={json.dumps(phase == 'export')}"
+    result = finetune_tiny(photos, settings=(exported, *settings))
     assert result.exit_code == 130
     assert f"tltool runs resume {tmp_path / 'run'}" in result.stderr
     assert not (tmp_path / "exports").exists()
@@ -630,12 +630,7 @@ def test_no_label_is_called_wrong_by_features_that_tell_nothing(
 ):
     photos = make_photos(classes=("cat",), n=12)
     shutil.copytree(photos / "cat", photos / "dog")  # each image has both labels
-    settings = (
-        "evaluate.label_errors=true",
-        "train.head.epochs=0",
-        "train.finetune.epochs=0",
-    )
-    result = finetune_tiny(photos, settings=settings)
+    result = finetune_tiny(photos, settings=("evaluate.label_errors=true", *ONLY_PROBE))
     assert result.exit_code == 0, result.stderr
     assert "linear probe on the random features does no better" in result.stderr
     assert "no search for label errors: the weights are random" in result.stderr

@@ -71,7 +71,7 @@ REFUSED = {
     ),
     "group norm where there is no norm": (
         ("model.regularization.norm=group", "model.backbone=vgg16"),
-        "vgg16 has no normalisation that model.regularization.norm could replace",
+        "vgg16 has no batch normalisation that model.regularization.norm could replace",
     ),
     "another norm under pretrained weights": (
         (
@@ -144,8 +144,8 @@ def test_validate_lists_every_contradiction(tltool, the_error, tmp_path):
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert lines[0] == f"error: recipe '{recipe}':"
-    text = ("no frozen part", "at least 63 px", "residual blocks", "no normalisation", "7 groups",
-            "no pretrained weights")  # fmt: skip
+    text = ("no frozen part", "at least 63 px", "residual blocks", "no batch normalisation",
+            "7 groups", "no pretrained weights")  # fmt: skip
     assert len(lines) == 1 + len(text)
     assert all(words in line for words, line in zip(text, lines[1:], strict=True)), lines
 
@@ -198,3 +198,11 @@ def test_all_problems_of_a_recipe_are_named_at_once(tltool, make_photos):
     assert "block9" in error
     assert "evaluate.strict is set without a condition" in error
     assert "16" in error
+
+
+def test_a_batch_has_no_more_parts_than_images(tltool, make_photos):
+    settings = ("train.batch_size=4", "train.accumulate=5")
+    result = tltool("finetune", make_photos(), settings=settings)
+    assert result.exit_code == 2
+    assert "train.accumulate 5 is more than the 4 images of a batch" in result.stderr
+    assert "--set train.accumulate=4" in result.stderr

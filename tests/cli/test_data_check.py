@@ -11,14 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import PhotoMaker
-from tests.data.samples import SAMPLES, encode, good_files, other_formats, tiles
+from tests.conftest import ONLY_PROBE, PhotoMaker
+from tests.data.samples import SAMPLES, animation, encode, good_files, other_formats, tiles
 from tests.data.test_duplicates import COPIES, scene
 
 pytestmark = pytest.mark.usefixtures("no_weights")
+
+
+TWELVE_BITS = np.arange(80 * 80, dtype=np.uint16).reshape(80, 80) % 4096
 
 
 def found(result: Any) -> dict[str, set[str]]:
@@ -80,28 +84,22 @@ def test_every_bad_file_is_found_and_no_good_file_is_rejected(
     assert "animated" in kinds["gif animated.gif"]
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "kind"),
-    [
-        ("png.jpg", lambda: SAMPLES["png"](), "wrong extension"),
-        ("wide.png", lambda: encode(tiles(400, 60), "PNG"), "extreme aspect"),
-        ("icon.png", lambda: encode(tiles(40, 40), "PNG"), "tiny"),
-        ("large.png", lambda: encode(Image.new("L", (5000, 4100)), "PNG"), "huge"),
-        ("bomb.png", lambda: encode(Image.new("1", (20_000, 20_000)), "PNG"), "too many pixels"),
-    ],
-)
-def test_unusual_files_are_reported(
-    name: str,
-    data: Callable[[], bytes],
-    kind: str,
-    tltool: Callable[..., Any],
-    make_photos: PhotoMaker,
-) -> None:
+def test_unusual_files_are_reported(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
     root = make_photos(n=3, size=80)
-    (root / "cat" / name).write_bytes(data())
+    files = {
+        "png.jpg": (SAMPLES["png"](), "wrong extension"),
+        "wide.png": (encode(tiles(400, 60, seed=1), "PNG"), "extreme aspect"),
+        "icon.png": (encode(tiles(40, 40, seed=2), "PNG"), "tiny"),
+        "large.png": (encode(Image.new("L", (5000, 4100)), "PNG"), "huge"),
+        "ct.png": (encode(Image.fromarray(TWELVE_BITS), "PNG"), "almost black"),
+        "stack.tif": (animation(tiles(seed=3), "TIFF"), "several pages"),
+        "bomb.png": (encode(Image.new("1", (20_000, 20_000)), "PNG"), "too many pixels"),
+    }
+    write(root, "cat", {name: data for name, (data, _) in files.items()})
     kinds = found(tltool("data", "check", root, "--json"))
-    assert kind in kinds[name]
-    assert set(kinds) <= {name, ""}
+    for name, (_, kind) in files.items():
+        assert kind in kinds[name]
+    assert set(kinds) <= {*files, ""}
 
 
 def planted(root: Path) -> dict[str, str]:
@@ -283,6 +281,18 @@ def test_features_find_rotated_copies_and_are_cached(
         monkeypatch.setattr("tltool.models.build.build_model", None)  # the features are cached now
 
 
+def test_unusual_folders_are_one_line_of_the_summary(
+    tltool: Callable[..., Any], make_photos: PhotoMaker
+) -> None:
+    root = make_photos(n=3)
+    for path in (root / "cat").iterdir():
+        path.rename(path.with_name(f"{path.stem}_mask.jpg"))
+        Image.new("RGB", (64, 64)).save(path)
+    result = tltool("data", "check", root, "--offline")
+    assert "folders          warning  1 masks" in result.stdout
+    assert "3 segmentation masks such as this one are not used" in result.stderr
+
+
 def test_a_single_class_is_serious(tltool: Callable[..., Any], make_photos: PhotoMaker) -> None:
     result = tltool("data", "check", make_photos(classes=("cat",), n=3, size=80), "--strict")
     assert result.exit_code == 3
@@ -298,7 +308,7 @@ def test_tiny_images_are_only_compared_by_their_bytes(
     columns = ["label", *(f"pixel{n}" for n in range(64))]
     rows = [
         [label, *map(int, 255 * pixels / 16)]
-        for pixels, label in zip(digits.data[:600], digits.target[:600], strict=True)
+        for pixels, label in zip(digits.data[:200], digits.target[:200], strict=True)
     ]
     text = "\n".join(",".join(map(str, row)) for row in [columns, *rows])
     (tmp_path / "digits.csv").write_text(text)
@@ -428,7 +438,7 @@ def test_too_many_unusable_files_are_reported_with_a_setting(
     failed = finetune_tiny(root)
     assert failed.exit_code == 3
     assert f"train without them: --set {setting}" in failed.stderr
-    trained = finetune_tiny(root, settings=(setting,))
+    trained = finetune_tiny(root, settings=(setting, *ONLY_PROBE))
     assert trained.exit_code == 0, trained.stderr
     assert "30% of the images are skipped" in trained.stderr
 
@@ -463,3 +473,21 @@ def test_broken_links_and_pipes_get_a_suggestion(
     assert (severity, suggestion) == ("serious", "remove the link")
     assert "the folder of all images" in detail
     assert not reported
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_earlier_one(tltool, make_photos, monkeypatch):
+    from tltool.workflows import check_data
+
+    root, out = make_photos(n=3), make_photos(n=3).parent / "report"
+    assert tltool("data", "check", root, "--out", out).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(path, *_, **__):
+        path.write_text("half of a page")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(check_data, "write_data_report", full)
+    failed = tltool("data", "check", root, "--out", out)
+    assert failed.exit_code == 5
+    assert "the report cannot be written" in failed.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

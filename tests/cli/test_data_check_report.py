@@ -111,7 +111,7 @@ def test_no_cell_of_the_table_starts_like_a_formula(
     with (tmp_path / "report" / "data_issues.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     bad = {row["path"] for row in rows if row["kind"] == "empty"}
-    assert bad == {f"./{name}/bad.jpg" for name in names}
+    assert bad == {f"'{name}/bad.jpg" for name in names}
     assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@")]
 
 

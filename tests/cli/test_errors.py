@@ -12,7 +12,14 @@ import typer
 from typer.testing import CliRunner
 
 from tltool.cli.terminal.error_output import guarded
-from tltool.errors import DataError, EnvironmentProblem, GateError, TltoolError, UsageError
+from tltool.errors import (
+    DataError,
+    EnvironmentProblem,
+    GateError,
+    TltoolError,
+    UsageError,
+    did_you_mean,
+)
 
 
 def run(error: BaseException, *flags: str) -> Any:
@@ -79,7 +86,8 @@ NO_SPACE = os.strerror(errno.ENOSPC)
 def test_a_full_disk_is_exit_code_5(error):
     result = run(error)
     assert result.exit_code == 5
-    assert "the disk is full" in result.stderr
+    assert "the disk" in result.stderr
+    assert "is full (" in result.stderr
 
 
 def test_a_full_memory_is_exit_code_5_and_names_a_way_out():
@@ -109,3 +117,11 @@ def test_a_name_with_control_characters_cannot_reach_the_terminal():
     text = run(TltoolError("no image '\x1b[2Jgone\x07.jpg'")).stderr
     assert "\x1b" not in text
     assert "\x07" not in text
+
+
+@pytest.mark.parametrize(
+    ("word", "known"),
+    [("ONNX", "onnx"), ("saved-model", "saved_model"), ("Grad-Cam", "grad-cam"), ("vgg", "VGG")],
+)
+def test_a_suggestion_does_not_depend_on_capital_letters(word, known):
+    assert did_you_mean(word, ["keras", known, "other"]) == f" Did you mean '{known}'?"

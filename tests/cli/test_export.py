@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ from typer.testing import CliRunner
 
 from tests.cli.conftest import TINY, Tltool
 from tests.conftest import write_photos
+from tltool.artifact import load_artifact
 from tltool.cli.main import app
 from tltool.export import convert, export_formats
 from tltool.export.export_formats import FORMATS
+from tltool.workflows.export_samples.parity_samples import make_parity_samples
 
 Places = tuple[Path, Path]
 
@@ -245,6 +248,25 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_the_work_begins(
 
 
 @pytest.mark.slow
+def test_identical_images_keep_their_labels(places: Places, tltool: Tltool, tmp_path: Path) -> None:
+    """The validation images A, A, B, … have labels by position."""
+    contents = [path.read_bytes() for path in sorted(places[1].rglob("*.*"))][:4]
+    repeated = [contents[0], *contents, contents[2]]
+    assert make_parity_samples(load_artifact(places[0]), repeated).images == repeated
+    others = write_photos(tmp_path / "others", n=6, seed=5)
+    for folder in others.iterdir():
+        first, *rest = sorted(folder.iterdir())
+        for path in rest:
+            shutil.copy(first, path)
+    result = tltool(
+        "export", places[0], "-f", "litert", "--out", tmp_path / "models", "--data", others,
+        "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["exports"][0]["n"] == len(list(others.rglob("*.*"))) // 2
+
+
+@pytest.mark.slow
 def test_a_wrong_conversion_fails_the_gate_and_leaves_nothing(
     places: Places,
     tltool: Tltool,
@@ -253,6 +275,7 @@ def test_a_wrong_conversion_fails_the_gate_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The int8 file predicts something else; the float file is correct."""
+    failing, passing = "litert-int8", "litert"
     correct = convert._litert
 
     def wrong(endpoint: Any, name: str, calibration: np.ndarray | None) -> bytes:
@@ -263,12 +286,17 @@ def test_a_wrong_conversion_fails_the_gate_and_leaves_nothing(
     monkeypatch.setattr(convert, "_litert", wrong)
     monkeypatch.setattr(convert, "_with_full_range", lambda images: images)
     result = tltool(
-        "export", places[0], "-f", "litert,litert-int8", "--out", tmp_path / "models",
+        "export", places[0], "-f", "litert-int8,litert", "--out", tmp_path / "models",
         "--max-drop", "0.1",
     )  # fmt: skip
     assert result.exit_code == 4
     assert "litert-int8 (accuracy drops by" in the_error(result)
     assert "failed" in result.stderr and "passed" in result.stderr
+    marks = re.findall(r"^(.) (litert\S*) ", result.stderr, re.MULTILINE)
+    assert [name for mark, name in marks if mark in "×x"] == [failing], result.stderr
+    assert f"leave out {failing}: --format {passing}" in result.stderr
+    accepted = re.search(r"--max-drop ([\d.]+),", result.stderr)
+    assert accepted and 0.1 < float(accepted[1]) <= 1
     assert not (tmp_path / "models").exists()
 
 
@@ -337,7 +365,7 @@ def test_a_missing_extra_is_named(
     result = tltool("export", "run", "-f", "litert,onnx")
     assert result.exit_code == 5
     assert "the format onnx needs tf2onnx" in the_error(result)
-    assert "pip install 'tltool[onnx]'" in result.stderr
+    assert "install 'onnx>=" in result.stderr
 
 
 def test_an_export_without_a_manifest_cannot_be_checked(

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.conftest import ONLY_PROBE
+
 
 @pytest.mark.parametrize(
     "command",
@@ -25,7 +27,7 @@ def test_listings_are_one_document(tltool, command):
 
 
 def test_finetune_prints_one_document(finetune_tiny, make_photos, tmp_path):
-    result = finetune_tiny(make_photos(), "--json", settings=("train.finetune.epochs=0",))
+    result = finetune_tiny(make_photos(), "--json", settings=ONLY_PROBE)
     document = json.loads(result.stdout)
     assert document["run"] == str(tmp_path / "run")
     assert document["export"] is None
@@ -43,8 +45,7 @@ def test_an_error_is_the_document_too(finetune_tiny, the_error, tmp_path):
 
 
 def test_quiet_says_only_the_result(finetune_tiny, make_photos):
-    settings = ("train.finetune.epochs=0", "train.head.epochs=0")
-    result = finetune_tiny(make_photos(), "--quiet", settings=settings)
+    result = finetune_tiny(make_photos(), "--quiet", settings=ONLY_PROBE)
     assert result.exit_code == 0
     assert "accuracy" in result.stdout
     assert result.stderr == ""

@@ -7,13 +7,12 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.cli.conftest import TINY
-from tests.conftest import WITHOUT_EXTRAS, merged, unless_thorough
+from tests.conftest import ONLY_PROBE, WITHOUT_EXTRAS, merged, unless_thorough
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
@@ -22,8 +21,7 @@ from tltool.recipe.load import load_recipe
 from tltool.recipe.section import Section
 
 NAMES = [name for name, _ in shipped()]
-EXPORTED = ("vgg16", "docker_smoke", "digit_recognizer")
-NOTHING_TRAINED = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
+EXPORTED = ("vgg16", "digit_recognizer")
 
 
 # list, show, copy, validate -----------------------------------------------------------------
@@ -213,7 +211,7 @@ def test_every_key_is_read_when_a_recipe_with_its_own_source_runs(
 
 def test_the_source_on_the_command_line_overrides_that_of_the_recipe(tltool, make_photos, tmp_path):
     Path("my.yaml").write_text("base: vgg16\ndata: {source: gone}")
-    photos, settings = make_photos(), merged(*TINY, *NOTHING_TRAINED)
+    photos, settings = make_photos(), merged(*TINY, *ONLY_PROBE, "export.enabled=false")
     flags = ("--out", "run", "--offline", "--json", "--quiet", "--seed", "4", "--name", "mine")
     result = tltool("recipes", "run", "my.yaml", photos, *flags, settings=tuple(settings))
     assert result.exit_code == 0
@@ -225,7 +223,8 @@ def test_the_source_on_the_command_line_overrides_that_of_the_recipe(tltool, mak
 def tiny(name: str) -> list[str]:
     """Return settings with which a shipped recipe takes seconds but keeps its methods.
 
-    Of recipes that differ only in training, one is exported.
+    Of recipes that differ only in training, one is exported. tests/workflows/test_reproduce.py
+    reproduces a run with all phases.
     """
     recipe = load_recipe(name)
     train, least = recipe.train, get_backbone(recipe.model.backbone).min_size
@@ -244,7 +243,7 @@ def tiny(name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", unless_thorough(NAMES, "quick", "docker_smoke"))
+@pytest.mark.parametrize("name", unless_thorough(NAMES, "quick"))
 def test_a_shipped_recipe_runs_and_is_reproduced_bit_identically(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))
@@ -270,17 +269,25 @@ def test_a_recipe_file_is_read_once(tltool, tmp_path, make_photos, monkeypatch):
     base, recipe = tmp_path / "base.yaml", tmp_path / "mine.yaml"
     base.write_text("base: vgg16\n")
     recipe.write_text("base: base.yaml\nmodel: {backbone: tiny_vgg, weights: random}\n")
-    reads, read_text = Counter[str](), Path.read_text
+    reads, read_bytes = Counter[str](), Path.read_bytes
 
-    def counted(path: Path, *args: Any, **kwargs: Any) -> str:
+    def counted(path: Path) -> bytes:
         reads[path.name] += path.parent == tmp_path
-        return read_text(path, *args, **kwargs)
+        return read_bytes(path)
 
-    monkeypatch.setattr(Path, "read_text", counted)
-    short = ("train.head.epochs=0", "train.finetune.epochs=0", "export.enabled=false")
+    monkeypatch.setattr(Path, "read_bytes", counted)
     result = tltool(
         *("finetune", make_photos(n=6), "--recipe", recipe, "--out", tmp_path / "run"),
-        settings=(*short, *WITHOUT_EXTRAS),
+        settings=(*ONLY_PROBE, *WITHOUT_EXTRAS, "export.enabled=false"),
     )
     assert result.exit_code == 0, result.stderr
     assert (reads["mine.yaml"], reads["base.yaml"]) == (1, 1)
+
+
+def test_a_recipe_whose_backbone_is_chosen_later_is_valid_if_it_fits_one(tltool, tmp_path):
+    for name, stage in (("some", "block6"), ("none", "block9")):
+        text = f"model: {{backbone: auto}}\ntrain: {{finetune: {{unfreeze: {stage}}}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert tltool("recipes", "validate", str(tmp_path / "some.yaml")).exit_code == 0
+    wrong = tltool("recipes", "validate", str(tmp_path / "none.yaml"))
+    assert wrong.exit_code == 2 and "no stage 'block9'" in wrong.stderr

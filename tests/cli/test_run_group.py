@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from tests.conftest import picture, write_photos
 from tltool.data.sources.open import read_source
 from tltool.errors import UsageError
 from tltool.events import SilentObserver
+from tltool.runs.lock import NAME, locked
 from tltool.runs.run_options import RunOptions
-from tltool.workflows.training_run.run_group import open_run_group
+from tltool.workflows.training_run.run_group import group_folder, open_run_group
 
 FLAGS = [part for setting in TINY for part in ("--set", setting)]
 
@@ -68,12 +70,13 @@ class Source:
     def begin(self, out: Path, photos: Path | None = None) -> None:
         source = photos or self.photos
         test = str(self.test) if self.test else None
-        open_run_group(
+        with open_run_group(
             out,
             read_source(source, test=self.test),
             RunOptions(str(source), test=test, weights=self.weights),
             SilentObserver(),
-        )
+        ):
+            pass
 
 
 @pytest.fixture
@@ -90,7 +93,8 @@ def started(source: Source, tmp_path: Path) -> Iterator[Path]:
     (out / "fold-0" / "manifest.json").write_text("{}")
     before = fingerprint(out)
     yield out
-    assert fingerprint(out) == before
+    after = fingerprint(out)
+    assert {**after, NAME: before[NAME]} == before  # the lock is written while it is held
 
 
 def moved_to_another_class(source: Source) -> None:
@@ -186,3 +190,26 @@ def test_what_has_no_run_yet_is_begun_anew(source: Source, tmp_path: Path) -> No
     (out / "fold-0").mkdir()
     (out / "fold-0" / "manifest.json").write_text("{}")
     source.begin(out)
+
+
+def test_a_folder_is_refused_while_another_process_uses_it(source: Source, tmp_path: Path) -> None:
+    out = tmp_path / "group"
+    source.begin(out)
+    with locked(out), pytest.raises(UsageError, match="in use by process"):
+        source.begin(out)
+    source.begin(out)
+
+
+def test_groups_of_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    now = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
+    with (
+        group_folder(None, "sweep-x", now=now) as one,
+        group_folder(None, "sweep-x", now=now) as two,
+    ):
+        assert one != two
+        (one / "group.json").touch()
+    assert one.is_dir()
+    assert not two.exists()  # nothing was written into it

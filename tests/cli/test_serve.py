@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import small_manifest
+from tests.conftest import small_manifest, unless_thorough
 from tests.export.tiny_classifier import encoded, export, tiny_model
 from tltool.export.golden import GOLDEN_ASSET, Golden
 from tltool.export.seal import write_seal
@@ -81,6 +81,51 @@ def test_no_such_host(tltool, the_error, exported):
     assert "no address 'not a host'" in the_error(result)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([""], "'MODEL_BASE_DIR|RUN': it is empty"), ([".", "--name", ""], "'--name': it is empty")],
+)
+def test_an_empty_name_is_not_left_out(tltool, arguments, message):
+    result = tltool("serve", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_empty_host_is_not_all_networks(tltool, exported):
+    result = tltool("serve", exported.parent, "--host", "")
+    assert result.exit_code == 2
+    assert "'--host': it is empty" in result.stderr
+
+
+def test_a_socket_and_a_port_are_two_addresses(tltool, the_error, exported):
+    result = tltool("serve", exported.parent, "--unix-socket", "s", "--port", 0)
+    assert result.exit_code == 2
+    assert "--unix-socket cannot be combined" in the_error(result)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--cors", "example.org/page", "--cors 'example.org/page' is not an origin"),
+        ("--path-prefix", "digits", "--path-prefix 'digits' is not a path"),
+        ("--allow-host", "http://a.example", "--allow-host 'http://a.example' is not the name"),
+        ("--token", "nowhere", "--token 'nowhere' cannot be read"),
+        ("--token", os.devnull, f"--token '{os.devnull}' holds no token"),
+    ],
+)
+def test_an_invalid_option_of_a_proxy(tltool, the_error, exported, option, value, message):
+    result = tltool("serve", exported.parent, option, value)
+    assert result.exit_code == 2
+    assert message in the_error(result)
+
+
+def test_a_port_of_a_platform_that_is_none(tltool, the_error, exported, monkeypatch):
+    monkeypatch.setenv("AIP_HTTP_PORT", "http")
+    result = tltool("serve", exported.parent)
+    assert result.exit_code == 2
+    assert "AIP_HTTP_PORT is 'http', which is not a port" in the_error(result)
+
+
 def test_a_name_that_cannot_be_part_of_a_url(tltool, the_error, exported):
     result = tltool("serve", exported.parent, "--name", "a/b:c")
     assert result.exit_code == 2
@@ -141,8 +186,11 @@ def started(tmp_path: Path) -> Iterator[object]:
         process.stderr.close()
 
 
+STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", unless_thorough([*STOPS], signal.SIGHUP))
 def test_a_signal_stops_the_server_with_exit_code_0(started, exported, tmp_path, sent):
     run = tmp_path / "run"
     run.mkdir()

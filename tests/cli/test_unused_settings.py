@@ -58,6 +58,10 @@ NOTES = {
         "train: {cache: {mode: off, views: 5}}",
         "train.cache.views does nothing with cache off",
     ),
+    "decoded images beside features": (
+        "train: {cache: on, cache_decoded: on}",
+        "train.cache_decoded does nothing with cache on, which trains on features",
+    ),
     "one stage": (
         "train: {finetune: {unfreeze: last, stage_decay: 0.5}}",
         "train.finetune.stage_decay does nothing with unfreeze last, which trains no second stage",

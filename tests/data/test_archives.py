@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import shutil
+import stat
 import tarfile
 import time
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import flip_bit
+from tests.data.test_folder import Listener
+from tltool.data.sources.grouping import assign_groups
 from tltool.data.sources.open import read_images, read_source
 from tltool.errors import DataError, EnvironmentProblem, TltoolError
 
@@ -46,6 +52,18 @@ def write_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "
 
 def write_files(path: Path, files: dict[str, bytes]) -> Path:
     return write_tar(path, *(member(name, data) for name, data in files.items()))
+
+
+def zip_of_pairs(path: Path, *pairs: tuple[str, bytes]) -> Path:
+    with zipfile.ZipFile(path.with_suffix(".zip"), "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of names that it has written before
+        for name, data in pairs:
+            archive.writestr(name, data)
+    return path.with_suffix(".zip")
+
+
+def tar_of_pairs(path: Path, *pairs: tuple[str, bytes]) -> Path:
+    return write_tar(path.with_suffix(".tar"), *(member(*pair) for pair in pairs))
 
 
 def tree_tar(path: Path, mode: str = "w", *more: tuple[tarfile.TarInfo, bytes]) -> Path:
@@ -104,6 +122,99 @@ def test_backslashes_in_zip_names_separate_folders(tmp_path: Path) -> None:
     assert listed(path) == EXPECTED
 
 
+@pytest.mark.parametrize("pack", [zip_of_pairs, tar_of_pairs])
+def test_files_with_the_same_name_are_all_kept_and_reported(
+    pack: Callable[..., Path], tmp_path: Path
+) -> None:
+    pairs = [("a/cat/1.jpg", b"c1"), ("a/cat/1.jpg", b"c2"), ("a/cat/1.jpg", b"c3")]
+    path = pack(tmp_path / "twice", *pairs, ("a/dog/1.jpg", b"d1"), ("a/dog/1.jpg", b"d1"))
+    for _ in range(2):  # the second time from the cache
+        listener = Listener()
+        found = listed(path, cache=tmp_path / "cache", observer=listener)
+        assert found == [
+            ("cat/1 (2).jpg", "cat", b"c2"),
+            ("cat/1 (3).jpg", "cat", b"c3"),
+            ("cat/1.jpg", "cat", b"c1"),
+            ("dog/1.jpg", "dog", b"d1"),  # the same content twice is nothing lost
+        ]
+        assert any("2 files have the same name" in message for message in listener.messages)
+
+
+def test_links_inside_a_zip_give_a_file_a_second_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    links = {"dog/2.jpg": "3.jpg", "dog/3.jpg": "../cat/1.jpg", "dog/4.jpg": "gone.jpg"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, target in links.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, target)
+        for name, data in TREE.items():
+            archive.writestr(name, data)
+    listener = Listener()
+    more = [("dog/2.jpg", "dog", b"c1"), ("dog/3.jpg", "dog", b"c1")]
+    assert listed(path, observer=listener) == [*EXPECTED, *more]
+    assert any("1 links to folders or missing files are skipped" in m for m in listener.messages)
+
+
+def test_a_zip_with_a_link_to_the_outside_is_rejected(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("cat/link.jpg")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path = write_zip(tmp_path / "a.zip", TREE)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "../../../../etc/passwd")
+    rejected(path, "outside itself")
+
+
+PIXELS = b"label,pixel0,pixel1,pixel2,pixel3\n0,0,0,255,255\n1,255,255,0,0\n"
+TABLES = {
+    "pixels": {"train.csv": PIXELS, "sample_submission.csv": b"ImageId,Label\n1,0\n"},
+    "pixels with a test table": {"d/train.csv": PIXELS, "d/test.csv": b"pixel0,pixel1\n0,1\n"},
+    "paths": {"list.csv": b"path,label\nimages/1.jpg,cat\nimages/2.jpg,dog\n",
+              "images/1.jpg": b"x", "images/2.jpg": b"y"},
+    "JSONL": {"list.jsonl": b'{"path": "1.jpg", "label": "a"}\n{"path": "2.jpg", "label": "b"}\n',
+              "1.jpg": b"x", "2.jpg": b"y"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_one_table_in_an_archive_is_read(kind: str, tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", TABLES[kind])
+    listing = read_source(path)
+    assert len({item.label for item in listing.items}) == 2
+    assert listing.shown(listing.items[0]).startswith(str(path))
+
+
+def test_several_tables_in_an_archive_are_named(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"train.csv": PIXELS, "valid.csv": PIXELS})
+    with pytest.raises(DataError, match=r"a\.zip contains no images, but other files") as raised:
+        read_source(path)
+    assert "extract it, and give the table" in str(raised.value.hint)
+    assert "'train.csv', 'valid.csv'" in str(raised.value.hint)
+
+
+def test_a_table_in_an_archive_without_labels_can_be_predicted(tmp_path: Path) -> None:
+    files = {"test.csv": b"pixel0,pixel1,pixel2,pixel3\n0,0,1,1\n1,0,1,0\n"}
+    assert len(read_images(write_zip(tmp_path / "a.zip", files)).items) == 2
+
+
+def test_groups_by_a_column_of_a_table_in_an_archive(tmp_path: Path) -> None:
+    rows = b"path,label,nest\n1.jpg,ant,n1\n2.jpg,bee,\n"
+    files = {"list.csv": rows, "1.jpg": b"x", "2.jpg": b"y"}
+    listing = assign_groups(read_source(write_zip(tmp_path / "a.zip", files)), "Nest")
+    assert [item.group for item in listing.items] == ["n1", None]
+
+
+@pytest.mark.parametrize(
+    "others", [{"readme[1].txt": b"x", "licence.pdf": b"%PDF"}, {"meta/list.txt": b"x"}]
+)
+def test_other_files_beside_the_folder_of_an_archive(
+    others: dict[str, bytes], tmp_path: Path
+) -> None:
+    files = {f"PetImages/{name}": data for name, data in TREE.items()} | others
+    found = listed(write_zip(tmp_path / "a.zip", files))
+    assert [(name.removeprefix("PetImages/"), *rest) for name, *rest in found] == EXPECTED
+
+
 def test_an_archive_is_extracted_once_and_again_if_its_copy_was_deleted(tmp_path: Path) -> None:
     archive, cache = write_zip(tmp_path / "a.zip", TREE), tmp_path / "cache"
     root = read_source(archive, cache=cache).root
@@ -115,6 +226,57 @@ def test_an_archive_is_extracted_once_and_again_if_its_copy_was_deleted(tmp_path
     shutil.rmtree(cache)
     assert listed(archive, cache=cache) == EXPECTED
     assert [path.name[:6] for path in cache.iterdir()] == ["a.zip-"]
+
+
+def _flipped(root: Path) -> None:
+    flip_bit(root / "cat/1.jpg", 0)
+
+
+def _exchanged(root: Path) -> None:
+    first, second = root / "cat/1.jpg", root / "cat/2.jpg"
+    first.rename(root / "x")
+    second.rename(first)
+    (root / "x").rename(second)
+
+
+def _linked(root: Path) -> None:
+    copy = root.parent / "copy"
+    shutil.copyfile(root / "cat/1.jpg", copy)
+    (root / "cat/1.jpg").unlink()
+    (root / "cat/1.jpg").symlink_to(copy)
+
+
+def _piped(root: Path) -> None:
+    (root / "cat/1.jpg").unlink()
+    os.mkfifo(root / "cat/1.jpg")
+
+
+@pytest.mark.parametrize("damage", [_flipped, _exchanged, _linked, _piped])
+def test_a_copy_in_the_cache_that_was_changed_is_made_again(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    archive, cache = write_zip(tmp_path / "a.zip", TREE), tmp_path / "cache"
+    damage(read_source(archive, cache=cache).root)
+    assert listed(archive, cache=cache) == EXPECTED
+
+
+def test_links_of_an_archive_are_copies_on_a_disk_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data in TREE.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        link = tarfile.TarInfo("cat/9.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "cat/1.jpg"
+        tar.addfile(link)
+    found = {name: data for name, _, data in listed(tmp_path / "a.tar")}
+    assert found["cat/9.jpg"] == TREE["cat/1.jpg"]
 
 
 def test_a_leftover_removed_by_another_process_is_no_error(
@@ -314,7 +476,7 @@ def test_an_unsupported_compression_method_is_not_reported_as_damage(tmp_path: P
         data[place + offset] = 9
     path.write_bytes(data)
     rejected(
-        path, r"compressed with Deflate64, which Python does not support: 1 files \('cat/1\.jpg'\)"
+        path, r"compressed with Deflate64, which Python does not support: 1 file \('cat/1\.jpg'\)"
     )
     data[data.find(b"PK\x01\x02") + 10] = 8
     data[data.find(b"PK\x01\x02") + 6] = 99  # the version of ZIP that it takes
@@ -329,7 +491,7 @@ def test_an_encrypted_zip_is_rejected(tmp_path: Path) -> None:
         place = data.find(signature)
         data[place + offset] |= 1
     path.write_bytes(data)
-    rejected(path, r"encrypted: 1 files \('cat/1\.jpg'\)")
+    rejected(path, r"encrypted: 1 file \('cat/1\.jpg'\)")
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz"])

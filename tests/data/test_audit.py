@@ -74,7 +74,7 @@ def test_every_kind_of_bad_file_is_reported_and_skipped(make_photos: PhotoMaker)
         "start.jpg": (jpeg[:30], "damaged"),
         "text.jpg": (b"this is a text\n" * 9, "not an image"),
         "half.png": (SAMPLES["png"]()[:200], "damaged"),
-        "photo.heic": (b"\0\0\0\x18ftypheic" + b"\0" * 60, "unsupported"),
+        "drawing.jpg": (b"<svg width='9'/>", "unsupported"),
     }
     for name, (data, _) in bad.items():
         (cat / name).write_bytes(data)
@@ -141,6 +141,27 @@ def test_fail_stops_at_any_bad_file_and_skip_at_too_many(make_photos: PhotoMaker
     ):
         run(root, most=0.05)
     assert len(run(root, most=0.1).catalog) == 10
+
+
+def test_the_mend_is_in_the_hint_where_a_run_is_refused(make_photos: PhotoMaker) -> None:
+    root = make_photos(n=2)
+    for number in range(3):
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+        (root / "cat" / f"{number}.jpg").write_bytes(pointer)
+    (root / "dog" / "x.png").write_bytes(b"")
+    named = r"cat/0\.jpg: not an image, but a Git LFS pointer"
+    with pytest.raises(DataError, match=named) as refused:
+        run(root, most=0.1)
+    assert refused.value.hint == (
+        "fetch the image with: git lfs pull; replace it with an intact copy, or remove it; "
+        "or train without them: --set data.max_bad_fraction=0.5"
+    )
+    for path in [*root.rglob("0_*"), *root.rglob("1_*"), root / "dog" / "x.png"]:
+        path.unlink()
+    (root / "dog" / "0.jpg").write_bytes(b"<svg/>")
+    with pytest.raises(DataError, match="none of the 4 images") as refused:
+        run(root)
+    assert refused.value.hint == "fetch the image with: git lfs pull; render it to PNG"
 
 
 def test_a_class_without_a_readable_image_is_named(make_photos: PhotoMaker) -> None:

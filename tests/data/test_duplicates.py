@@ -15,7 +15,7 @@ from tltool.data.catalog import Item
 from tltool.data.duplicates import find_duplicates, image_match, perceptual_hash
 from tltool.data.duplicates.find_duplicates import cluster_duplicates
 from tltool.data.duplicates.perceptual_hash import distance, near_pairs
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.folders.folder import read_folder
 from tltool.events import SilentObserver
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {

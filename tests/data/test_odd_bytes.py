@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.data.odd_tiffs import few_bits, turned_planes
 from tests.data.samples import SAMPLES, other_formats
-from tltool.data.decoding.header import BadFileError, read_header
+from tltool.data.decoding.header import read_header
+from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.decoding.transcode import transcode
 from tltool.data.duplicates.image_match import load_thumbnail
 from tltool.errors import DataError
@@ -47,6 +49,8 @@ def saved_as(kind: str) -> bytes:
 WHOLE = {
     "gif animated": SAMPLES["gif animated"](),
     "jpeg with EXIF": with_exif(),
+    "tiff planes": turned_planes().data,
+    "tiff white is zero": few_bits()[-1].data,
     **{kind.lower(): saved_as(kind) for kind in ("AVIF", "TIFF", "JPEG2000", "ICO")},
     **{name: other_formats()[name] for name in ("tiff_lzw.tif", "a.j2k", "a.ppm", "one bit.bmp")},
     **{name: SAMPLES[name]() for name in ("png", "webp animated alpha", "bmp palette")},
@@ -54,7 +58,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_corruption_is_reported_as_bad_file(
     tmp_path: Path, name: str, data: st.DataObject

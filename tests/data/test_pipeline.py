@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
 
 from tests.conftest import PhotoMaker, picture
 from tests.data.samples import SAMPLES, by_pillow, encode, see_through, tiles
+from tltool.data import pipeline as pipeline_module
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.decoding.decode import decode_and_resize
+from tltool.data.decoding import decode as decode_module
+from tltool.data.decoding.decode import decode_and_resize, decode_batch
 from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.data.decoding.gif import first_frame
+from tltool.data.decoding.image_formats import decode_stored
 from tltool.data.decoding.transcode import read_image_bytes
-from tltool.data.pipeline import image_dataset, image_files
-from tltool.data.sources.folder import read_folder
+from tltool.data.pipeline import image_dataset, image_files, parallel_calls
+from tltool.data.sources.folders.folder import read_folder
 from tltool.errors import DataError
 from tltool.events import SilentObserver
 
@@ -109,8 +117,10 @@ def test_alpha_orientation_and_depth_survive_transcoding(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_formats_of_the_decoder_are_not_transcoded(tmp_path: Path, name: str) -> None:
-    (tmp_path / "x").write_bytes(SAMPLES[name]())
-    assert read_image_bytes(tmp_path / "x") == SAMPLES[name]()
+    content = SAMPLES[name]()
+    (tmp_path / "x").write_bytes(content)
+    # of a GIF, what is behind the first frame is left out
+    assert read_image_bytes(tmp_path / "x") == first_frame(content)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +143,18 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, data: bytes, messag
         read_image_bytes(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize(
+    ("cores", "memory", "calls"),
+    [(2, 2**40, 2), (64, 2**40, 64), (64, 2**32, 8), (64, 2**20, 1)],
+)
+def test_as_many_images_are_decoded_at_once_as_cores_and_memory_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, calls: int
+) -> None:
+    monkeypatch.setattr(pipeline_module, "cores", lambda: cores)
+    monkeypatch.setattr(pipeline_module, "available_memory", lambda: memory)
+    assert parallel_calls() == calls
+
+
 def test_the_catalog_does_not_import_tensorflow() -> None:
     program = (
         "import sys, tltool.data.audit.audit, tltool.data.splits.split\n"
@@ -140,3 +162,100 @@ def test_the_catalog_does_not_import_tensorflow() -> None:
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_decoding_has_no_stateful_op(resize: Literal["squash", "crop", "pad"]) -> None:
+    """Under op determinism TensorFlow runs functions with stateful ops one at a time."""
+    spec = DecodeSpec(20, 16, resize=resize)
+    decode = tf.function(lambda data: decode_and_resize(data, spec), autograph=False)
+    graph = decode.get_concrete_function(tf.TensorSpec([], tf.string)).graph.as_graph_def()
+    functions = [function.node_def for function in graph.library.function]
+    ops = {node.op for nodes in (graph.node, *functions) for node in nodes}
+    assert {"DecodeJpeg", "DecodePng", "DecodeBmp"} <= ops
+    definitions = [op_def_registry.get(op) for op in ops]  # None for a function
+    assert not [each.name for each in definitions if each is not None and each.is_stateful]
+
+
+def test_only_the_branch_of_an_image_is_visited() -> None:
+    """Flattened by TensorFlow, the branches of all formats cost CPU time for every image."""
+    spec = DecodeSpec(20, 16, resize="crop")
+    decode = tf.function(lambda data: decode_batch(data, spec), autograph=False)
+    graph = decode.get_concrete_function(tf.TensorSpec([None], tf.string)).graph.as_graph_def()
+    nodes = [node for function in graph.library.function for node in function.node_def]
+    branches = [node for node in nodes if "If" in node.op or "Case" in node.op]
+    assert branches and not [each.name for each in branches if each.attr[LOWERED].b]
+
+
+LOWERED = "_lower_using_switch_merge"
+
+
+def test_the_decoder_is_traced_once_and_saved_once(
+    make_photos: PhotoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracing takes a second of CPU time, and each copy in an export 0.3 MB and half a second."""
+    spec, traced = DecodeSpec(18, 14, resize="pad"), []
+
+    def counted(*args: Any, **keywords: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        traced.append(args)
+        return decode_stored(*args, **keywords)
+
+    monkeypatch.setattr(decode_module, "decode_stored", counted)
+
+    def signature(offset: float) -> Any:
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+        def images(data: tf.Tensor) -> tf.Tensor:
+            return decode_batch(data, spec)[0] + offset
+
+        return images
+
+    module = tf.Module()
+    module.functions = {f"s{number}": signature(float(number)) for number in range(3)}
+    tf.saved_model.save(module, str(tmp_path), signatures=module.functions)
+    order = tf.range(2, dtype=tf.int64)
+    list(image_dataset(image_files(read_folder(make_photos(n=1)).items), spec, order=order))
+    assert len(traced) == 1
+    saved = saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    resizes = [n.name for f in functions for n in f.node_def if n.op == "ScaleAndTranslate"]
+    assert len(resizes) == 1
+
+
+def test_images_are_loaded_at_once_under_determinism(make_photos: PhotoMaker) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("needs two cores")
+    root = make_photos(n=4)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(root)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 1
+
+
+LOAD = """
+import sys, threading, time
+import numpy as np, tensorflow as tf
+from tltool.data import pipeline
+from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.data.sources.open import read_source
+from tltool.features.image_source import ImageSource
+
+tf.config.experimental.enable_op_determinism()
+read, running, most, lock = pipeline.read_image_bytes, 0, 0, threading.Lock()
+
+def slowly(path, **options):
+    global running, most
+    with lock:
+        running += 1
+        most = max(most, running)
+    time.sleep(0.2)
+    with lock:
+        running -= 1
+    return read(path, **options)
+
+pipeline.read_image_bytes = slowly  # of items that no audit has seen
+items = read_source(sys.argv[1]).items
+labels = np.zeros(len(items), np.int64)
+for batch in ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4).original():
+    pass
+print(most)
+"""

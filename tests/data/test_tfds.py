@@ -16,10 +16,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tltool.data.sources import tfds_download
 from tltool.data.sources.open import read_source
-from tltool.data.sources.tfds import DatasetName, parse_name
-from tltool.data.sources.tfds_download import download_dataset
+from tltool.data.sources.sample_sets import tfds_download
+from tltool.data.sources.sample_sets.tfds import DatasetName, parse_name
+from tltool.data.sources.sample_sets.tfds_download import download_dataset
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.events import SilentObserver
 

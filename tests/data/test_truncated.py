@@ -14,8 +14,8 @@ from PIL import Image
 from tests.data.samples import encode, good_files, other_formats, tiles
 from tltool.data.audit.inspect_file import DecodedFacts, inspect_file
 from tltool.data.catalog import Item
-from tltool.data.decoding.header import BadFileError
-from tltool.data.decoding.transcode import DamagedError, decodes_as_stored, read_image_bytes
+from tltool.data.decoding.image_errors import BadFileError, DamagedError
+from tltool.data.decoding.transcode import decodes_as_stored, read_image_bytes
 from tltool.errors import DataError
 
 # the formats of the decoder are tested in tests/cli/test_data_check.py
@@ -29,7 +29,7 @@ CONVERTED = {
 def no_decoder(data: bytes) -> DecodedFacts:
     """Replace the decoder: its input was complete enough to become a PNG."""
     height, width, _ = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).shape
-    return DecodedFacts(height, width, 1, np.zeros((32, 32, 3), np.float32), 0.0)
+    return DecodedFacts(height, width, 1, np.zeros((32, 32, 3), np.float32), 0.0, (0, 255))
 
 
 @pytest.mark.parametrize("name", CONVERTED)
@@ -53,7 +53,7 @@ def test_pixels_without_a_defined_range_are_unsupported_and_not_damaged(tmp_path
         inspect_file(Item(path, "a"), max_pixels=10**6, decode=no_decoder)
 
 
-@pytest.mark.parametrize("text", [b"P7 or not", b"II to III", b"{}", b"<svg/>"])
+@pytest.mark.parametrize("text", [b"P7 or not", b"II to III", b"{}", b"<note/>"])
 def test_text_that_starts_like_an_image_is_not_an_image(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(text * 9)
     with pytest.raises(BadFileError, match="not an image"):
@@ -67,7 +67,8 @@ def test_pillow_prints_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(data[: len(data) // 10])  # Pillow warns of tags after the end
     program = (
         "import pathlib, sys\n"
-        "from tltool.data.decoding.transcode import DamagedError, read_image_bytes\n"
+        "from tltool.data.decoding.image_errors import DamagedError\n"
+        "from tltool.data.decoding.transcode import read_image_bytes\n"
         "try: read_image_bytes(pathlib.Path(sys.argv[1]))\n"
         "except DamagedError: print('damaged')"
     )

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import SHARPNESS, draw, groups_of, true_values
+from tests.conftest import unless_thorough
 from tltool.evaluation.metrics.calibration_error import calibration_metrics
+from tltool.evaluation.metrics.class_metrics import confusion_matrix_metrics
 from tltool.evaluation.metrics.class_rates import GroupedPredictions
 from tltool.evaluation.metrics.confidence_intervals import rate_of
-from tltool.evaluation.metrics.confusion_matrix import confusion_matrix, confusion_matrix_metrics
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.metrics.probability_scores import probability_scores
 from tltool.evaluation.metrics.roc_auc import ranking_metrics
 
@@ -53,7 +55,7 @@ def rates(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray | No
     """Return the intervals of accuracy, balanced accuracy and macro F1."""
     classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
     grouped = None if groups is None else GroupedPredictions(labels, predicted, groups)
-    matrix = confusion_matrix(labels, predicted, classes=classes)
+    matrix = ConfusionMatrix.count(labels, predicted, classes=classes)
     names = [str(number) for number in range(classes)]
     metrics = confusion_matrix_metrics(matrix, names, grouped)
     accuracy, balanced = rate_of(predicted == labels, groups), metrics["balanced_accuracy"]
@@ -65,7 +67,7 @@ def rates(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray | No
 
 
 @pytest.mark.parametrize("model", SHARPNESS)
-@pytest.mark.parametrize(("accuracy", "n"), [(0.99, 50), (0.99, 153)])
+@pytest.mark.parametrize(("accuracy", "n"), unless_thorough([(0.99, 50), (0.99, 153)], (0.99, 50)))
 def test_log_loss_and_brier_score_of_an_accurate_model(model: str, accuracy: float, n: int) -> None:
     """Most of these samples have no error, or one."""
     names = {"log_loss": "log-loss", "brier": "Brier score"}
@@ -73,7 +75,7 @@ def test_log_loss_and_brier_score_of_an_accurate_model(model: str, accuracy: flo
     assert min(found.values()) >= LEAST, found
 
 
-@pytest.mark.parametrize(("accuracy", "n"), [(0.9, 153), (0.8, 50)])
+@pytest.mark.parametrize(("accuracy", "n"), unless_thorough([(0.9, 153), (0.8, 50)], (0.8, 50)))
 def test_balanced_accuracy_and_macro_f1_of_ten_classes(accuracy: float, n: int) -> None:
     names = {"balanced": "balanced accuracy", "f1": "macro F1"}
     found = held(rates, names, classes=10, accuracy=accuracy, n=n)
@@ -81,7 +83,8 @@ def test_balanced_accuracy_and_macro_f1_of_ten_classes(accuracy: float, n: int) 
 
 
 @pytest.mark.parametrize(
-    ("classes", "accuracy", "n"), [(2, 0.99, 400), (2, 0.9, 50), (10, 0.9, 400)]
+    ("classes", "accuracy", "n"),
+    unless_thorough([(2, 0.99, 400), (2, 0.9, 50), (10, 0.9, 400)], (2, 0.99, 400), (2, 0.9, 50)),
 )
 def test_roc_auc_and_average_precision(classes: int, accuracy: float, n: int) -> None:
     def compute(*sample: Any) -> Metrics:
@@ -99,7 +102,7 @@ def test_the_calibration_error_of_a_calibrated_and_of_an_overconfident_model(mod
     assert found["ece"] >= LEAST
 
 
-@pytest.mark.parametrize(("accuracy", "size"), [(0.9, 10), (0.8, 20)])
+@pytest.mark.parametrize(("accuracy", "size"), unless_thorough([(0.9, 10), (0.8, 20)], (0.9, 10)))
 def test_groups_of_images(accuracy: float, size: int) -> None:
     def compute(*sample: Any) -> Metrics:
         return {**rates(*sample), **probability_scores(*sample)}

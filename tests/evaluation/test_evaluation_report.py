@@ -16,6 +16,7 @@ import pytest
 from tests.evaluation.synthetic_report import full_report, labelled_predictions, report_on
 from tltool.evaluation.calibration.temperature import Temperature
 from tltool.evaluation.metrics.asserts import evaluate_asserts
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.metrics.ood_detection import ood_detection_metrics
 from tltool.evaluation.report.advice import next_steps
 from tltool.evaluation.report.evaluation_report import write_report
@@ -244,20 +245,34 @@ def test_a_missing_image_leaves_a_blank(tmp_path):
     assert page_of(tmp_path / "report.html", report_on(predictions)).words.count("no image") >= 1
 
 
+def counted(rows: list[list[int]]) -> dict[str, Any]:
+    """The metrics that depend on a confusion matrix, of the classes apple, kaki and plum."""
+    names, matrix = sorted(NAMES), ConfusionMatrix.from_dense(rows)
+    return {
+        "per_class": [
+            {"name": name, "support": int(support), "correct": int(hits)}
+            for name, support, hits in zip(names, matrix.support, matrix.hits, strict=True)
+        ],
+        "confusions": [
+            {"true": names[true], "predicted": names[predicted], "n": count}
+            for true, predicted, count in matrix.confusions()
+        ],
+    }
+
+
 LEAKAGE = {"train_overlap": {"train": 3, "validation": 0}, "split": "test"}
 FINDINGS: list[tuple[dict[str, Any], str]] = [
     (LEAKAGE, "Data leakage: 3 of these images are in the training set"),
     ({"asserts": [{"assert": "ece<=0", "passed": False}]}, "ece<=0 is not met"),
     (
-        {"confusion_matrix": [[3, 5, 0], [5, 3, 0], [6, 0, 2]]},
+        counted([[3, 5, 0], [5, 3, 0], [6, 0, 2]]),
         "Do not use this model: always predicting apple is correct as often",
     ),
     (
         {
             "not_above_chance": ["kaki 柿"],
             "needs_more_images": [],
-            "confusion_matrix": [[8, 0, 0], [8, 0, 0], [0, 0, 8]],
-            "per_class": [{"name": n, "recall": r} for n, r in zip(NAMES, (1, 0, 1), strict=True)],
+            **counted([[8, 0, 0], [8, 0, 0], [0, 0, 8]]),
         },
         "No image of kaki 柿 is recognised: check the labels",
     ),
@@ -285,7 +300,7 @@ FINDINGS: list[tuple[dict[str, Any], str]] = [
         "Add training images with shape tall",
     ),
     (
-        {"confusion_matrix": [[5, 3, 0], [0, 8, 0], [0, 0, 8]]},
+        counted([[5, 3, 0], [0, 8, 0], [0, 0, 8]]),
         "3 images of apple predicted as kaki 柿",
     ),
     ({"accuracy": {"value": 0.9, "low": 0.78, "high": 0.96}}, "would narrow the confidence"),
@@ -301,8 +316,7 @@ def unremarkable_metrics():
         "not_above_chance": [],
         "needs_more_images": [],
         "slices": [],
-        "confusion_matrix": [[8, 0, 0], [0, 8, 0], [0, 0, 8]],
-        "per_class": [{"name": name, "recall": 1.0} for name in sorted(NAMES)],
+        **counted([[8, 0, 0], [0, 8, 0], [0, 0, 8]]),
         "baselines": {"majority": {"class": "apple", "accuracy": {"value": 1 / 3}}},
         "accuracy": {"value": 0.97, "low": 0.95, "high": 0.99},
         "ece": 0.01,
@@ -334,7 +348,7 @@ def test_labels_are_not_advised_on_when_chance_explains_the_issues():
 def test_a_perfect_model_on_six_images_is_not_significantly_above_the_baseline():
     tiny = {
         **unremarkable_metrics(),
-        "confusion_matrix": [[2, 0, 0], [0, 2, 0], [0, 0, 2]],
+        **counted([[2, 0, 0], [0, 2, 0], [0, 0, 2]]),
         "n": 6,
     }
     advice = (

@@ -74,3 +74,14 @@ def test_a_history_of_any_length_is_drawn(tmp_path: Path, rows: list[dict[str, A
         plot_history(tmp_path / "marked.png", rows, best=len(rows) - 1 if rows else None)
     with Image.open(tmp_path / "plot.png") as image:
         assert image.size[0] > 1000
+
+
+def test_settings_of_the_user_do_not_matter(tmp_path: Path) -> None:
+    import matplotlib
+
+    plot_confusion(tmp_path / "plain.png", np.eye(3, dtype=np.int64), NAMES["two"] + ["wasps"])
+    other = {"text.usetex": True, "savefig.facecolor": "black", "axes.grid": True, "font.size": 30}
+    with matplotlib.rc_context(other):
+        plot_confusion(tmp_path / "same.png", np.eye(3, dtype=np.int64), NAMES["two"] + ["wasps"])
+        assert matplotlib.rcParams["text.usetex"] is True
+    assert (tmp_path / "same.png").read_bytes() == (tmp_path / "plain.png").read_bytes()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,13 @@ import numpy as np
 import pytest
 
 from tests.export.tiny_classifier import tiny_model
+from tests.fork_server import ForkServer
 from tltool.export.convert import with_probabilities, write_converted
 from tltool.export.export_formats import FORMATS
 from tltool.export.parity import reference_probabilities
 from tltool.models.backbone_registry import PreprocessMode
 from tltool.models.head_parts import for_standardized, set_statistics
-from tltool.models.preprocessing import Preprocess
+from tltool.models.preprocessing import preprocessed
 
 TEMPERATURE = 1.7
 ARRAYS = np.random.default_rng(0).uniform(0, 255, (5, 20, 16, 3)).round().astype(np.float32)
@@ -44,24 +43,25 @@ def _converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return write
 
 
-def saved_model_cli(*arguments: str) -> str:
-    command = [
-        sys.executable, "-c", "from tensorflow.python.tools.saved_model_cli import main; main()",
-    ]  # fmt: skip
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+def saved_model_cli(server: ForkServer, *arguments: str) -> str:
+    program = "from tensorflow.python.tools.saved_model_cli import main; main()"
+    done = server.run(program, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.slow
-def test_saved_model_cli_shows_and_runs_the_export(exported: Path, tmp_path: Path) -> None:
-    shown = saved_model_cli("show", "--dir", str(exported), "--all")
+def test_saved_model_cli_shows_and_runs_the_export(
+    forked_tensorflow: ForkServer, exported: Path, tmp_path: Path
+) -> None:
+    shown = saved_model_cli(forked_tensorflow, "show", "--dir", str(exported), "--all")
     for name in ("serving_default", "images", "features"):
         assert f"signature_def['{name}']" in shown
     np.save(tmp_path / "images.npy", ARRAYS)
+    inputs = ("--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path))
     output = saved_model_cli(
-        "run", "--dir", str(exported), "--tag_set", "serve", "--signature_def", "images",
-        "--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path),
+        forked_tensorflow, "run", "--dir", str(exported), "--tag_set", "serve",
+        "--signature_def", "images", *inputs,
     )  # fmt: skip
     assert "probabilities" in output
     expected = reference_probabilities(tiny_model(), ARRAYS)
@@ -105,7 +105,7 @@ def test_int8_keeps_the_colours_if_preprocessing_reverses_the_channels(
     ).astype(np.float32)
     keras.utils.set_random_seed(3)
     images = keras.Input((20, 16, 3))
-    flow = keras.layers.Conv2D(8, 3, activation="relu")(Preprocess(mode, name="preprocess")(images))
+    flow = keras.layers.Conv2D(8, 3, activation="relu")(preprocessed(images, mode))
     flow = keras.layers.GlobalAveragePooling2D()(flow)
     scale = 0.02 if mode == "caffe" else 1.0
     model = keras.Model(images, keras.layers.Dense(3)(keras.layers.Rescaling(scale)(flow)))
@@ -185,6 +185,23 @@ def test_openvino_reads_the_onnx_file(
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
+def test_openvino_reads_its_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: np.ndarray
+) -> None:
+    import openvino
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    path = tmp_path / "model.xml"
+    write_converted(path, FORMATS["openvino"], tiny_model(), temperature=1.7, calibration=None)
+    assert {one.name for one in tmp_path.iterdir()} == {"home", "model.xml", "model.bin"}
+    assert not list((tmp_path / "home").iterdir()), "telemetry has been prepared"
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for count in (1, 5):
+        probabilities = compiled({"images": ARRAYS[:count]})["probabilities"]
+        np.testing.assert_allclose(probabilities, expected[:count], atol=1e-5)
+
+
 def test_the_keras_file_needs_no_custom_layer(
     converted: Callable[[str], Path], expected: np.ndarray
 ) -> None:
@@ -192,12 +209,12 @@ def test_the_keras_file_needs_no_custom_layer(
     np.testing.assert_allclose(model(ARRAYS, training=False), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["caffe", "tf", "torch", "unit", "grey", "none"])
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch", "lite", "unit", "grey", "none"])
 def test_preprocessing_becomes_a_convolution(mode: PreprocessMode) -> None:
     images = keras.Input((20, 16, 3))
-    flow = keras.layers.GlobalAveragePooling2D()(Preprocess(mode, name="preprocess")(images))
+    flow = keras.layers.GlobalAveragePooling2D()(preprocessed(images, mode))
     model = keras.Model(images, keras.layers.Dense(3)(flow))
     portable = with_probabilities(model, 2.0)
-    assert not any(isinstance(layer, Preprocess) for layer in portable.layers)
+    assert isinstance(portable.get_layer("preprocess"), keras.layers.Conv2D)
     expected = reference_probabilities(model, ARRAYS, temperature=2.0)
     np.testing.assert_allclose(portable(ARRAYS, training=False), expected, atol=2e-5)

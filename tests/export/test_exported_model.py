@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded
-from tltool.errors import DataError, UsageError
-from tltool.export.exported_model import load_exported, version_folder
+from tltool.errors import DataError, GateError, UsageError
+from tltool.export.exported_model import load_exported
+from tltool.export.model_folder import version_folder
 
 
 def test_a_loaded_export_predicts_and_has_its_class_names(exported: Path) -> None:
@@ -55,12 +56,14 @@ def test_an_image_file_is_no_saved_model(tmp_path: Path) -> None:
 
 def test_a_saved_model_of_another_program_is_an_error(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path))
-    with pytest.raises(DataError, match=r"class_names\.json is missing"):
+    with pytest.raises(DataError, match=r"metadata\.json is missing"):
         load_exported(tmp_path)
 
 
 def test_a_damaged_saved_model_is_an_error(exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path / "1")
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"\x00damaged")
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(GateError, match="damaged"):
         load_exported(tmp_path)
+    with pytest.raises(DataError, match="damaged"):
+        load_exported(tmp_path, trust=True)

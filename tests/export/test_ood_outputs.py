@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import unless_thorough
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, features_of
 from tests.serving.conftest import SETTINGS
 from tests.serving.live_server import form, serving, versions_of
@@ -47,8 +49,13 @@ def _with_detector(
     return export(model, base, detector=detector, top_k=2)
 
 
+@functools.lru_cache(maxsize=1)
+def _loaded(folder: Path) -> Any:
+    return tf.saved_model.load(str(folder))
+
+
 def signature(folder: Path, name: str, **inputs: Any) -> dict[str, np.ndarray]:
-    loaded = tf.saved_model.load(str(folder))
+    loaded = _loaded(folder)
     return {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
 
 
@@ -102,7 +109,7 @@ def test_the_server_returns_unknown(with_detector: Path) -> None:
     assert "error" in rows or rows["outputs"]["is_known"] == []
 
 
-@pytest.mark.parametrize(("size", "count"), [(1, 49), (7, 7)])
+@pytest.mark.parametrize(("size", "count"), unless_thorough([(1, 49), (7, 7)], (7, 7)))
 def test_the_server_knows_how_many_independent_images_validated_the_model(
     exported: Path, model: keras.Model, tmp_path: Path, size: int, count: int
 ) -> None:

@@ -31,6 +31,25 @@ def _served(exported: Path) -> Any:
     return tf.saved_model.load(str(exported))
 
 
+@pytest.fixture(scope="module", name="hot")
+def _hot(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An export with a temperature and two of three classes by name."""
+    base = tmp_path_factory.mktemp("saved_models") / "hot"
+    return tf.saved_model.load(str(export(model, base, temperature=4.0, top_k=2)))
+
+
+@pytest.fixture(scope="module", name="mixed")
+def _mixed() -> keras.Model:
+    return tiny_model("mixed_bfloat16")
+
+
+@pytest.fixture(scope="module", name="of_mixed")
+def _of_mixed(mixed: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An export of a model of mixed precision, with more classes by name than there are."""
+    base = tmp_path_factory.mktemp("saved_models") / "mixed"
+    return tf.saved_model.load(str(export(mixed, base, top_k=9)))
+
+
 def predict(served: Any, images: list[bytes]) -> dict[str, np.ndarray]:
     outputs = served.signatures["serving_default"](image_bytes=tf.constant(images, tf.string))
     return {name: value.numpy() for name, value in outputs.items()}
@@ -95,11 +114,11 @@ def test_all_signatures_share_one_graph_that_decodes(exported: Path) -> None:
     assert len(decoding) == 1
 
 
-@pytest.mark.parametrize(("top_k", "count"), [(2, 2), (9, 3)])
+@pytest.mark.parametrize(("name", "count"), [("hot", 2), ("of_mixed", 3)])
 def test_the_top_k_classes_are_returned_by_name(
-    model: keras.Model, tmp_path: Path, top_k: int, count: int
+    request: pytest.FixtureRequest, name: str, count: int
 ) -> None:
-    served = tf.saved_model.load(str(export(model, tmp_path / "top", top_k=top_k)))
+    served = request.getfixturevalue(name)
     outputs = predict(served, [encoded(1), b"junk", encoded(2)])
     order = (-outputs["probabilities"][[0, 2]]).argsort(axis=1, kind="stable")[:, :count]
     names = [[NAMES[index].encode() for index in row] for row in order]
@@ -132,23 +151,20 @@ def test_an_export_contains_no_path_of_this_machine(exported: Path) -> None:
             assert str(Path(__file__).parents[2]).encode() not in path.read_bytes(), path
 
 
-def test_a_temperature_above_1_softens_the_probabilities(
-    model: keras.Model, tmp_path: Path
-) -> None:
-    hot = tf.saved_model.load(str(export(model, tmp_path / "hot", temperature=4.0)))
+def test_a_temperature_above_1_softens_the_probabilities(hot: Any, model: keras.Model) -> None:
     arrays = decode_batch(tf.constant([encoded(1)]), SPEC)[0].numpy()
     expected = reference_probabilities(model, arrays, temperature=4.0)
     np.testing.assert_allclose(predict(hot, [encoded(1)])["probabilities"], expected, atol=1e-6)
 
 
-def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path: Path) -> None:
-    mixed = tiny_model("mixed_bfloat16")
+def test_a_model_of_mixed_precision_is_exported_in_float32(
+    mixed: keras.Model, of_mixed: Any
+) -> None:
     float32 = tiny_model()
     float32.set_weights(mixed.get_weights())
-    served = tf.saved_model.load(str(export(mixed, tmp_path / "mixed")))
     arrays = decode_batch(tf.constant([encoded(1), encoded(2)]), SPEC)[0].numpy()
     expected = reference_probabilities(float32, arrays)
-    outputs = predict(served, [encoded(1), encoded(2)])
+    outputs = predict(of_mixed, [encoded(1), encoded(2)])
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
     assert mixed.layers[1].compute_dtype == "bfloat16", "the trained model was changed"
 

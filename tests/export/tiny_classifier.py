@@ -59,13 +59,14 @@ def export(
     top_k: int = 0,
     detector: OutlierDetector | None = None,
     attend: Embed | None = map_of,
+    metadata: Mapping[str, Any] | None = None,
     assets: Mapping[str, bytes] | None = None,
 ) -> Path:
     contents = Contents(
         model,
         class_names=NAMES,
         decode=SPEC,
-        metadata={"run": "tiny-1", "licence": "none"},
+        metadata={"run": "tiny-1", "licence": "none", **(metadata or {})},
         temperature=temperature,
         embed=features_of,
         attend=attend,

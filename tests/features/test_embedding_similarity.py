@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tests.conftest import write_photos
+from tests.conftest import flip_bit, write_photos
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.events import SilentObserver
 from tltool.features import embedding_similarity
 from tltool.features.embedding_similarity import EmbeddingSimilarity
-from tltool.weights.weights_store import StoredWeights
+from tltool.weights.weights_store import StoredWeights, file_digest
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_kept_features_are_of_this_layer_and_size(
     what: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = sorted(write_photos(tmp_path / "photos", n=1).rglob("*.jpg"))
-    first, second = (Item(path, "a", sha256=path.parent.name) for path in paths)
+    first, second = (Item(path, "a", sha256=file_digest(path)) for path in paths)
     weights = StoredWeights("vgg16", tmp_path / "none.h5", "made up", "none", "0" * 64, "", 0)
     seen: list[tuple[int, ...]] = []
 
@@ -45,6 +45,10 @@ def test_kept_features_are_of_this_layer_and_size(
             [(first, second)]
         ) == [True]
     assert seen == [(2, 128, 128, 3)]
+    for kept in (tmp_path / "cache").rglob("*.npz"):
+        flip_bit(kept, kept.stat().st_size // 2)  # a damaged one is computed again
+    EmbeddingSimilarity(weights, tmp_path / "cache", SilentObserver())([(first, second)])
+    assert seen.pop() == (2, 128, 128, 3)
     monkeypatch.setattr(embedding_similarity, what, value)
     EmbeddingSimilarity(weights, tmp_path / "cache", SilentObserver())([(first, second)])
     assert len(seen) == 2

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.conftest import flip_bit
 from tltool.augment.spec import AugmentSpec, WithProbability
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.folders.folder import read_folder
 from tltool.errors import EnvironmentProblem
+from tltool.events import SilentObserver
 from tltool.features.extract import Features
 from tltool.features.feature_store import BFLOAT16, FeatureStore, reserve
 from tltool.features.image_source import ImageSource
@@ -65,10 +69,12 @@ def test_a_second_process_goes_on_after_the_last_committed_row(tmp_path):
     assert FeatureStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 7
 
 
-@pytest.mark.parametrize("damage", ["{", '{"rows": 7}', "[]", ""])
+@pytest.mark.parametrize("damage", ["{", '{"rows": 7}', "[]", "", "more rows"])
 def test_damaged_or_foreign_progress_starts_the_pass_anew(tmp_path, damage):
     filled(tmp_path / "pass", 7, rows=7)
-    (tmp_path / "pass" / "progress.json").write_text(damage)
+    progress = tmp_path / "pass" / "progress.json"
+    more = progress.read_text().replace('"rows": 7', '"rows": 8')
+    progress.write_text(more if damage == "more rows" else damage)
     assert FeatureStore(tmp_path / "pass", count=7, columns=COLUMNS).rows == 0
 
 
@@ -85,9 +91,72 @@ def test_progress_never_claims_more_rows_than_were_committed(tmp_path):
     assert json.loads((tmp_path / "pass" / "progress.json").read_text())["rows"] == 2
 
 
+class Warnings(SilentObserver):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_message(self, text: str, *, level: str = "info") -> None:
+        assert level == "warning"
+        self.texts.append(text)
+
+
+def write_again(store: FeatureStore, rows: list[int]) -> None:
+    for row in rows:
+        store.columns["index"].write(row, np.array([row]))
+        store.columns["activations"].write(row, values(7)[row : row + 1])
+
+
+@pytest.mark.parametrize("name", ["index", "activations"])
+@pytest.mark.parametrize("reopened", [True, False])
+def test_every_flipped_bit_is_noticed_and_the_row_computed_again(tmp_path, name, reopened):
+    store, warnings = filled(tmp_path / "pass", 7, rows=7), Warnings()
+    if reopened:
+        store = FeatureStore(tmp_path / "pass", count=7, columns=COLUMNS)
+    asked: list[list[int]] = []
+
+    def compute(rows: list[int]) -> None:
+        asked.append(rows)
+        write_again(store, rows)
+
+    store.repair_with(compute, warnings)
+    stored = store.columns[name].path
+    stride = stored.stat().st_size // 7
+    for position in (0, stride - 1, 3 * stride, 6 * stride + 1):
+        flip_bit(stored, position)
+    rows = store.columns[name].take([5, 3, 6, 0])
+    expected = {"index": np.arange(7), "activations": values(7)}[name][[5, 3, 6, 0]]
+    np.testing.assert_array_equal(rows.view(np.uint8), expected.view(np.uint8))
+    assert asked == [[0, 3, 6]]
+    (text,) = warnings.texts
+    assert "3 rows of cached activations in" in text
+    assert "are computed again" in text
+    store.columns[name].read(0, 7)  # they are mended on the disk too
+    assert len(asked) == 1
+
+
+def test_a_row_that_cannot_be_mended_is_an_error_not_a_number(tmp_path):
+    store = filled(tmp_path / "pass", 7, rows=7)
+    flip_bit(store.columns["activations"].path, 5)
+    with pytest.raises(EnvironmentProblem, match=r"do not match in 1 of 7 rows"):
+        store.columns["activations"].take([0])
+    store.repair_with(lambda _: None, SilentObserver())  # the disk damages it again
+    with pytest.raises(EnvironmentProblem, match=r"activations.bin' is damaged"):
+        store.columns["activations"].take([0])
+
+
+def test_rows_that_another_process_cut_off_are_computed_again(tmp_path):
+    store = filled(tmp_path / "pass", 7, rows=7)
+    os.truncate(store.columns["activations"].path, 100)
+    store.repair_with(partial(write_again, store), SilentObserver())
+    read = store.columns["activations"].read(0, 7)
+    np.testing.assert_array_equal(bits(read), bits(values(7)))
+
+
 def test_a_full_disk_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100})())
-    with pytest.raises(EnvironmentProblem, match="no space"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"no space .*: 0 MiB are free, and the run needs 256 MiB"
+    ):
         FeatureStore(tmp_path / "pass", count=1000, columns=COLUMNS)
     assert list((tmp_path / "pass").iterdir()) == []
 
@@ -154,8 +223,8 @@ def test_a_resumed_pass_gives_exactly_the_remaining_images(make_photos, start):
     items = read_folder(make_photos(n=5, size=24)).items
     labels = np.array([item.label == "dog" for item in items], np.int64)
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
-    whole = list(source.augmented(EVERYTHING, seed=3, epoch=2).as_numpy_iterator())
-    rest = list(source.augmented(EVERYTHING, seed=3, epoch=2, start=start).as_numpy_iterator())
+    whole = list(source.augmented(EVERYTHING, seed=3, epoch=2))
+    rest = list(source.augmented(EVERYTHING, seed=3, epoch=2, start=start))
     assert len(rest) == len(whole) - start // 4
     for one, other in zip(whole[start // 4 :], rest, strict=True):
         for part, again in zip(one, other, strict=True):
@@ -168,8 +237,8 @@ def test_cached_views_equal_the_first_epochs_without_cache(make_photos):
     labels = np.array([item.label == "dog" for item in items], np.int64)
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=4)
     for number in (1, 2, 3):
-        cached = source.augmented(EVERYTHING, seed=3, epoch=number).as_numpy_iterator()
-        live = source.sampled(EVERYTHING, Sampler(labels, seed=3), epoch=number).as_numpy_iterator()
+        cached = source.augmented(EVERYTHING, seed=3, epoch=number)
+        live = source.sampled(EVERYTHING, Sampler(labels, seed=3), epoch=number)
         for one, other in zip(cached, live, strict=True):
             for part, again in zip(one, other, strict=True):
                 np.testing.assert_array_equal(part, again)
@@ -182,7 +251,7 @@ def test_an_image_drawn_twice_in_an_epoch_is_augmented_differently(make_photos):
     spec = AugmentSpec(crop=(0.3, 1.5))
 
     def drawn(sampler: Sampler) -> list[np.ndarray]:
-        batches = list(source.sampled(spec, sampler, epoch=1).as_numpy_iterator())
+        batches = list(source.sampled(spec, sampler, epoch=1))
         return [np.concatenate(part) for part in zip(*batches, strict=True)]
 
     draws, images, one_hot = drawn(Sampler(labels, seed=0, balanced=True))
@@ -202,7 +271,7 @@ def test_image_weights_are_in_the_labels_also_when_blended(make_photos):
     weights = np.array([2] * 4 + [0.5] * 4, np.float32)
     source = ImageSource(items, labels, 2, DecodeSpec(16, 16), batch_size=8, weights=weights)
     for spec in (AugmentSpec(), AugmentSpec(mixup=1.0), AugmentSpec(cutmix=1.0)):
-        batches = source.augmented(spec, seed=0, epoch=1).as_numpy_iterator()
+        batches = source.augmented(spec, seed=0, epoch=1)
         found = np.concatenate([batch[2] for batch in batches])
         # each row's shares, the weights taken out again, sum to one
         np.testing.assert_allclose(found @ [1 / 2, 1 / 0.5], 1, rtol=1e-5)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.conftest import unless_thorough
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
@@ -37,7 +38,9 @@ def test_the_model_is_flat_from_images_to_logits() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["tiny_vgg", "tiny_resnet", "vgg16"])
+@pytest.mark.parametrize(
+    "name", unless_thorough(["tiny_vgg", "tiny_resnet", "vgg16"], "tiny_vgg", "tiny_resnet")
+)
 def test_random_weights_are_a_function_of_the_seed_alone(name: str) -> None:
     first, again, other = make(name, seed=1), make(name, seed=1), make(name, seed=2)
     for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
@@ -127,21 +130,33 @@ def statistics(model: keras.Model) -> list[np.ndarray]:
     return [np.asarray(w) for w in model.weights if "moving_" in w.path]
 
 
-@pytest.mark.slow
-def test_moving_statistics_do_not_move_while_resnet50_is_trained() -> None:
-    model, backbone = make("resnet50", 64), get_backbone("resnet50")
+TUNED = [
+    ("tiny_resnet", "block3", "block3_conv1"),
+    ("resnet50", "conv5", "conv5_block1_1_conv"),
+    ("mobilenet_v2", "block7", "Conv_1"),
+    ("efficientnet_b0", "block7", "top_conv"),
+    ("xception", "block14", "block14_sepconv2"),
+    ("densenet121", "conv5", "conv5_block1_1_conv"),
+]
+
+
+# the trunk of resnet50 in training is also that of the next test
+@pytest.mark.parametrize(("name", "stage", "layer"), unless_thorough(TUNED, TUNED[0]))
+def test_moving_statistics_do_not_move_in_training(name: str, stage: str, layer: str) -> None:
+    size = max(64, get_backbone(name).min_size)
+    model, backbone = make(name, size), get_backbone(name)
     randomise_statistics(model)
-    tuned = {id(v) for v in Network(model, backbone, "gap").trained_from("conv5")[0]}
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = any(id(v) in tuned for v in layer.trainable_variables)
-    before, kernel = statistics(model), model.get_layer("conv5_block1_1_conv").get_weights()[0]
+    tuned = {id(v) for v in Network(model, backbone, "gap").trained_from(stage)[0]}
+    for one in model.layers:
+        if not isinstance(one, keras.layers.BatchNormalization):
+            one.trainable = any(id(v) in tuned for v in one.trainable_variables)
+    before, kernel = statistics(model), model.get_layer(layer).get_weights()[0]
     model.compile(
         keras.optimizers.SGD(1e-6), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    model.fit(images(4, 64), np.array([0, 1, 2, 0]), epochs=2, verbose=0)
+    model.fit(images(4, size), np.array([0, 1, 2, 0]), epochs=2, verbose=0)
     assert all(map(np.array_equal, statistics(model), before))
-    after = model.get_layer("conv5_block1_1_conv").get_weights()[0]
+    after = model.get_layer(layer).get_weights()[0]
     assert np.isfinite(after).all() and not np.array_equal(after, kernel)
 
 

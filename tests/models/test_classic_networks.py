@@ -9,7 +9,7 @@ import pytest
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import BACKBONES, get_backbone
 from tltool.models.build import build_model
-from tltool.models.preprocessing import Preprocess
+from tltool.models.preprocessing import preprocessed
 
 
 def make(name: str, size: int, head: str = "original") -> keras.Model:
@@ -24,7 +24,7 @@ def random_images(n: int, size: int) -> np.ndarray:
 
 def test_lenet5_sees_one_grey_channel() -> None:
     model, x = make("lenet5", 32), random_images(3, 32)
-    grey = np.repeat(np.asarray(Preprocess("grey")(x)) * 255, 3, axis=-1)
+    grey = np.repeat(np.asarray(preprocessed(x, "grey")) * 255, 3, axis=-1)
     assert model.get_layer("conv1_conv").kernel.shape == (5, 5, 1, 6)
     np.testing.assert_allclose(np.asarray(model(grey)), np.asarray(model(x)), atol=1e-4)
 

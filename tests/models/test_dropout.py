@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import keras
-import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tltool.augment.keras_cv_operations import DropPath
 from tltool.models.dropout import DropBlock, DropConnectDense
 
 RATE = 0.3
@@ -26,7 +26,7 @@ def compiled(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
         keras.layers.GaussianDropout(RATE, seed=1),
         keras.layers.SpatialDropout2D(RATE, seed=1),
         keras.layers.AlphaDropout(RATE, seed=1),
-        keras_cv.layers.DropPath(RATE, seed=1),
+        DropPath(RATE, seed=1),
         DropBlock(RATE, 3, seed=1),
     ],
     ids=lambda layer: layer.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -9,23 +10,35 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import unless_thorough
 from tltool.models.backbone_registry import BACKBONES, get_backbone
 from tltool.models.build import build_model, outline
-from tltool.models.layer_folds import fold_rows
+from tltool.models.layer_folds import fold_rows, window_text
 from tltool.models.layer_table import LayerRow, layer_rows, output_side, receptive_field
+from tltool.weights.keras_files import KERAS_FILES
+
+BY_KERAS = [row[0] for row in KERAS_FILES]
+# networks of keras.applications with squeeze-and-excitation, 1x7 and separable convolutions
+PECULIAR = ("mobilenet_v3_small", "inception_v3", "xception")
+SMALL = [*(name for name in BACKBONES if name not in BY_KERAS), *PECULIAR]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _forget_outlines() -> Iterator[None]:
     """Keras would draw the weights of outlines as soon as the next test builds a model."""
     yield
+    outlined.cache_clear()
     keras.backend.clear_session()
+
+
+@functools.cache
+def outlined(name: str, side: int) -> keras.Model:
+    return outline(get_backbone(name), (side, side))
 
 
 def rows_of(name: str, size: int | None = None) -> list[LayerRow]:
     backbone = get_backbone(name)
-    side = size or backbone.image_size
-    return layer_rows(outline(backbone, (side, side)), backbone)
+    return layer_rows(outlined(name, size or backbone.image_size), backbone)
 
 
 def total(name: str, key: str) -> int:
@@ -54,12 +67,12 @@ def test_a_receptive_field_grows_by_jumps():
     assert receptive_field(5, 1, 3, dilation=2) == 9
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", unless_thorough(list(BACKBONES), *SMALL))
 @pytest.mark.parametrize("odd", [False, True], ids=["own size", "odd size"])
 def test_every_row_agrees_with_keras(name, odd):
     backbone = get_backbone(name)
     side = 97 if odd else backbone.image_size
-    model = outline(backbone, (side, side))
+    model = outlined(name, side)
     rows = layer_rows(model, backbone)
     assert len(rows) == len(model.layers) - 2, "all but the input and the preprocessing"
     for row in rows:
@@ -77,10 +90,28 @@ def test_every_row_agrees_with_keras(name, odd):
         ("vgg16", 15_470_264_320),
         ("resnet18", 1_814_073_344),
         ("resnet50", 3_857_973_248),
+        ("mobilenet_v3_small", 56_510_400),  # 56 M in the paper
     ],
 )
 def test_multiply_adds_are_the_known_ones(name, work):
     assert total(name, "multiply_adds") == work
+
+
+@pytest.mark.parametrize("name", unless_thorough(list(BACKBONES), *SMALL))
+def test_the_registry_has_the_multiply_adds_of_the_table(name):
+    rows = [row for row in rows_of(name) if row.stage != "head"]
+    assert sum(row.multiply_adds for row in rows) == BACKBONES[name].multiply_adds
+
+
+def test_equal_blocks_with_squeeze_and_excitation_are_one_line():
+    folds = {fold.label: fold for fold in fold_rows(rows_of("mobilenet_v3_small"))}
+    assert folds["block3 block 2-3"].windows == "1x1 5x5 1x1", "the gates are no window on the way"
+
+
+def test_a_window_that_is_not_square_has_both_sides():
+    rows = {row.name: row for row in rows_of("inception_v3")}
+    wide = [row for row in rows.values() if (row.kernel, row.kernel_width) == (1, 7)]
+    assert wide and window_text(wide[0]) == "1x7"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
+from tltool.models.build import build_model
 from tltool.models.norms import NORMS, norm_layer
 from tltool.models.regularization import for_inference, regularize_backbone
 from tltool.models.regularization_spec import RegularizationSpec
@@ -160,7 +161,12 @@ def test_groups_of_none_are_as_many_as_divide_up_to_32():
             False,
             "5 x 5 .* 4 x 4 maps of stage block3",
         ),
-        (RegularizationSpec(norm="group"), "tiny_vgg", False, "tiny_vgg has no normalisation"),
+        (
+            RegularizationSpec(norm="group"),
+            "tiny_vgg",
+            False,
+            "tiny_vgg has no batch normalisation",
+        ),
         (
             RegularizationSpec(norm="group"),
             "tiny_resnet",
@@ -188,3 +194,12 @@ def test_rates_rise_from_block_to_block():
     _, other = changed(RegularizationSpec(stochastic_depth=0.3))
     rates = [layer.rate for layer in other.layers if layer.name.endswith("drop_path")]
     assert all(low < high for low, high in pairwise(rates))
+
+
+def test_it_is_applied_behind_the_preprocessing():
+    model = build_model(
+        get_backbone("tiny_resnet"), image_size=(32, 32), classes=2, head="gap", dropout=0.0,
+        hidden_units=1, norm="none", weights=None, seed=0,
+        regularization=RegularizationSpec(stochastic_depth=0.5),
+    )  # fmt: skip
+    assert sum(layer.name.endswith("_drop_path") for layer in model.layers) == 3

@@ -13,6 +13,7 @@ from tltool.errors import UsageError
 from tltool.recipe.augmentation_policies import OFF, POLICIES
 from tltool.recipe.keys import all_keys
 from tltool.recipe.load import load_recipe, to_yaml
+from tltool.recipe.train_section import TrainSection
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def problem(reference: str, *overrides: str) -> str:
     return caught.value.message
 
 
-def test_an_empty_file_gives_all_defaults_under_its_own_name(write):
-    recipe = load_recipe(write("", "mine.yaml"))
+def test_a_file_without_keys_gives_all_defaults_under_its_own_name(write):
+    recipe = load_recipe(write("# my recipe\n", "mine.yaml"))
     assert recipe.name == "mine"
     assert recipe.train.batch_size == 32
 
@@ -97,8 +98,26 @@ def test_a_key_in_the_wrong_section_suggests_the_right_one(write):
 def test_a_key_similar_to_no_other_gets_the_list_of_known_keys(write):
     assert "Known keys: kind, dropout" in problem(write("model: {head: {qqqq: 1}}"))
     message = problem(write("train: {momentum: 0.9}"))
-    assert "unknown key 'train.momentum'. None of the 22 keys of 'train' is similar." in message
+    known = f"None of the {len(TrainSection.model_fields)} keys of 'train' is similar."
+    assert f"unknown key 'train.momentum'. {known}" in message
     assert "Known keys" not in problem(write("train: {batchsize: 8}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("name=../../evil", "name must consist of 1 to 64 letters A to Z, digits, dots"),
+        ("data.pixels=28*28", "data.pixels must be a shape such as 28x28"),
+        ("data.fold=2/1", "data.fold must be a fold such as 2, or 2/5"),
+    ],
+)
+def test_a_text_of_the_wrong_form_is_explained_in_words(override, message):
+    with pytest.raises(UsageError) as caught:
+        load_recipe("quick", [override])
+    assert f"{message}" in caught.value.message
+    assert caught.value.message.endswith(f", got {override.partition('=')[2]}")
+    assert "pattern" not in caught.value.message
+    assert caught.value.hint == "`tltool recipes show quick --resolved` shows every key"
 
 
 def test_a_duplicate_key(write):
@@ -117,6 +136,9 @@ def test_a_duplicate_key(write):
         ("a: b: c", "not valid YAML"),
         ("seed: !!python/object/apply:os.getcwd []", "not valid YAML"),
         ("--- 1\n--- 2", "not valid YAML"),
+        ("seed: 1\n---\nseed: 2\n", "it has several documents, remove what is behind"),
+        ("", "is empty"),
+        (" \n\n", "is empty"),
         ("? [a, b]\n: 1", "not valid YAML"),
         ("[" * 5000, "nested too deeply"),
         ("seed: " + "9" * 5000, "not valid YAML"),
@@ -275,9 +297,7 @@ WORDS = ("data", "train", "model", "base", "vgg16", "seed", "null", "1e3", "on",
 MARKS = ("{", "}", "[", "]", ":", ",", "\n", "- ", "? ", "!!", "'", '"', "|", "#", " ", "<<")
 
 
-@settings(
-    max_examples=300, deadline=1000, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.binary(max_size=80)
     | st.lists(st.sampled_from(WORDS + MARKS), max_size=25).map(
@@ -351,3 +371,9 @@ def test_a_wrong_augmentation_is_one_line(setting, expected):
     assert expected in caught.value.message
     assert "\n" not in caught.value.message
     assert "Section" not in caught.value.message
+
+
+def test_a_wrong_image_size_is_named_by_its_key_alone():
+    for value in ("7", "big"):
+        with pytest.raises(UsageError, match=r"data\.image_size: Input should be"):
+            load_recipe("vgg16", [f"data.image_size={value}"])

@@ -19,7 +19,16 @@ NAMES = [name for name, _ in shipped()]
 
 def test_the_promised_recipes_ship():
     named = {"vgg16", "resnet50", "quick", "mixup_cutmix", "scratch"}
-    named |= {"small_data", "fine_grained", "gpu", "imbalanced", "docker_smoke"}
+    named |= {
+        "fast",
+        "mobile",
+        "strong",
+        "small_data",
+        "fine_grained",
+        "gpu",
+        "imbalanced",
+        "docker_smoke",
+    }
     assert set(NAMES) == named | {"digit_recognizer", "tfds_flowers", "alexnet_classic"}
 
 
@@ -99,7 +108,7 @@ def test_the_settings_of_the_other_recipes():
     small, fine, gpu = map(load_recipe, ("small_data", "fine_grained", "gpu"))
     assert small.train.cache.views > default.train.cache.views
     assert small.train.finetune.learning_rate < default.train.finetune.learning_rate
-    assert (fine.data.image_size or 0) > 224
+    assert isinstance(fine.data.image_size, int) and fine.data.image_size > 224
     assert fine.train.label_smoothing > 0
     assert (gpu.train.cache.mode, gpu.train.precision) == ("off", "auto")
     assert gpu.train.batch_size > default.train.batch_size

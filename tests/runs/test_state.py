@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def saved(folder: Path, *numbers: int) -> StateFolder:
     states = StateFolder(folder)
     for number in numbers:
         states.save(state_of(number))
+    states.wait()
     return states
 
 
@@ -43,10 +45,33 @@ def check(found: RunState | None, number: int) -> None:
     assert found.arrays["a/1"] == number
 
 
-def test_the_newest_state_comes_back_and_the_old_one_goes(tmp_path):
-    states = saved(tmp_path / "state", 1, 2, 3)
-    check(states.load(), 3)
-    assert len(list((tmp_path / "state").iterdir())) == 1
+def test_the_newest_state_comes_back_and_only_the_one_before_it_is_kept(tmp_path):
+    states = saved(tmp_path / "state", 1, 2, 3, 4)
+    check(states.load(), 4)
+    assert not states.damaged
+    names = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert names == ["state-000003.npz", "state-000004.npz"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "text", "huge", "json"])
+def test_a_damaged_state_falls_back_to_the_one_before_it(tmp_path, damage):
+    saved(tmp_path, 1, 2)
+    newest = tmp_path / "state-000002.npz"
+    content = newest.read_bytes()
+    if damage == "json":
+        np.savez(newest, document=np.frombuffer(b"[" * 100_000, np.uint8))
+    elif damage == "huge":  # the header of an array claims 16 TB
+        newest.write_bytes(
+            content.replace(b"(3, 2), }" + b" " * 12, b"(3, 999999999999), }" + b" ")
+        )
+    else:
+        changed = content.replace(b"\x00\x00\x00@", b"\x00\x00\x00A", 1)
+        kinds = {"empty": b"", "truncated": content[:-30], "flipped": changed, "text": b"state"}
+        newest.write_bytes(kinds[damage])
+    assert newest.read_bytes() != content
+    states = StateFolder(tmp_path)
+    check(states.load(), 1)
+    assert states.damaged == (newest,)
 
 
 def test_no_state_is_none(tmp_path):
@@ -71,7 +96,10 @@ if moment == "write":
     state.np.savez = half
 elif moment == "fsync": os.fsync = cut
 elif moment == "replace": Path.replace = cut
-else: Path.unlink = cut
+else:
+    states.save(state_of(2))
+    states.wait()
+    Path.unlink = cut
 states.save(state_of(2))
 """
     root = Path(__file__).parents[2]
@@ -90,8 +118,9 @@ def test_a_full_disk_keeps_the_state_before_and_says_what_to_do(tmp_path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "savez", full)
+    states.save(state_of(2))
     with pytest.raises(EnvironmentProblem, match="no room") as caught:
-        states.save(state_of(2))
+        states.wait()
     assert caught.value.exit_code == 5
     check(states.load(), 1)
 
@@ -104,7 +133,7 @@ def test_a_damaged_newest_state_falls_back_to_an_older_one(tmp_path):
 
 def test_only_damaged_states_are_an_error(tmp_path):
     (tmp_path / "state-000001.npz").write_bytes(b"half")
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"saved state .* cannot be read"):
         StateFolder(tmp_path).load()
 
 
@@ -142,6 +171,7 @@ def test_a_manifest_comes_back(tmp_path):
         saved_models=tmp_path,
         weights=tmp_path / "weights.h5",
         track=("mlflow",),
+        register="ants",
     )
     manifest = small_manifest(options=options, seconds={"audit": 0.1}, cached=False)
     write_manifest(tmp_path / "manifest.json", manifest)
@@ -197,3 +227,21 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
         write_durably(path, b"after")
     assert path.read_bytes() == b"before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_training_goes_on_while_a_state_is_written(tmp_path, monkeypatch):
+    disk, savez = threading.Event(), np.savez
+
+    def slow(*args, **arrays):
+        assert disk.wait(20)
+        savez(*args, **arrays)
+
+    states = saved(tmp_path, 1)
+    monkeypatch.setattr(np, "savez", slow)
+    numbers = {"epoch": 2, "lowest": math.inf}
+    states.save(RunState(numbers, state_of(2).arrays))  # returns, although nothing is written
+    numbers["epoch"] = 3  # what is saved is what was handed over
+    check(StateFolder(tmp_path).load(), 1)
+    disk.set()
+    check(states.load(), 2)
+    assert len(list(tmp_path.iterdir())) == 2

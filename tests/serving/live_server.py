@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tltool.serving.app import make_app
+from tltool.serving.listener import Listener, listen
 from tltool.serving.model_source import ModelSource
 from tltool.serving.prometheus import Metrics
 from tltool.serving.repository import Repository
-from tltool.serving.server import listen, make_server
+from tltool.serving.server import make_server
 from tltool.serving.settings import Settings
 
 
@@ -81,19 +82,21 @@ class Live:
 
 
 @contextmanager
-def serving(source: ModelSource, settings: Settings | None = None) -> Iterator[Live]:
-    """Serve ``source`` on a free port of the loopback interface."""
+def serving(
+    source: ModelSource, settings: Settings | None = None, *, listener: Listener | None = None
+) -> Iterator[Live]:
+    """Serve ``source``, by default on a free port of the loopback interface."""
     settings = settings or Settings(drain_seconds=0.0)
     messages: list[str] = []
-    with listen("127.0.0.1", 0) as listener:
+    with listener or listen("127.0.0.1", 0) as listener:
         metrics = Metrics()
         repository = Repository(source, settings, metrics, messages.append)
         repository.load_first()
         app, drain = make_app(repository, settings, metrics)
         server = make_server(app, settings, drain)
-        thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
+        thread = threading.Thread(target=lambda: server.run(sockets=list(listener.sockets)))
         thread.start()
-        live = Live(listener.getsockname()[1], source.name, server, thread, messages)
+        live = Live(listener.port, source.name, server, thread, messages)
         while not server.started:
             time.sleep(0.01)
         try:

@@ -123,7 +123,8 @@ def test_responses_are_json_that_browsers_can_parse(live):
 
 def test_a_format_that_needs_another_program_is_no_image(live):
     answer = live.classify(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
-    assert answer.json["results"][0]["error"] == "not an image"
+    error = answer.json["results"][0]["error"]
+    assert error.startswith("a PostScript drawing (EPS), which is not supported")
 
 
 def test_the_error_of_a_damaged_image_has_no_details_of_the_server(live):

@@ -57,7 +57,8 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.mark.parametrize("where", ["", "/versions/123"])
 def test_the_documented_status(three, where):
     answer = three.get(f"/v1/models/half_plus_three{where}")
-    assert (answer.status, answer.json) == (200, AVAILABLE)
+    assert answer.status == 200
+    assert answer.json.items() >= AVAILABLE.items()
     assert answer.headers["content-type"] == "application/json"
 
 

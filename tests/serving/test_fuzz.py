@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections import Counter
 from contextlib import suppress
 from unittest import SkipTest
@@ -26,9 +27,9 @@ from tests.export.tiny_classifier import encoded
 from tests.serving.live_server import form
 
 PHOTOS = [encoded(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "GIF", "BMP"))]
+MORE = 2 if os.environ.get("TLTOOL_THOROUGH") else 1
 FEW = settings(
-    max_examples=100,
-    deadline=None,
+    max_examples=50 * MORE,
     derandomize=True,
     database=None,
     phases=(Phase.explicit, Phase.generate),
@@ -57,7 +58,7 @@ def _statuses(operation: APIOperation, mode: GenerationMode) -> list[int]:
     """Send many requests to a route; return the statuses of the responses."""
     statuses: list[int] = []
 
-    @settings(FEW, max_examples=20)
+    @settings(FEW, max_examples=12)
     @given(operation.as_strategy(generation_mode=mode), st.booleans())
     def send(case: schemathesis.Case, existing: bool) -> None:
         if existing:
@@ -119,6 +120,39 @@ def test_any_json_gets_a_response(live, document, signature):
     for one in (document, {"signature_name": signature, **document}):
         answer = live.predict(json.dumps(one).encode())
         assert answer.status in (200, 400, 413)
+
+
+TENSOR = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["image_bytes", "images", "x"]) | VALUES,
+        "shape": st.lists(st.integers(-1, 3), max_size=5) | VALUES,
+        "datatype": st.sampled_from(["BYTES", "FP32", "INT8"]) | VALUES,
+        "data": VALUES,
+        "parameters": st.dictionaries(
+            st.sampled_from(["binary_data_size", "binary_data", "content_type"]), VALUES
+        )
+        | VALUES,
+    },
+)
+INFER = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSOR, max_size=2) | VALUES},
+    optional={
+        "id": VALUES,
+        "outputs": st.lists(TENSOR, max_size=2) | VALUES,
+        "parameters": st.dictionaries(st.sampled_from(["signature_name", "top", "y"]), VALUES)
+        | VALUES,
+    },
+)
+
+
+@settings(FEW, max_examples=75 * MORE)
+@given(INFER, st.binary(max_size=20), st.none() | st.integers(-1, 400))
+def test_any_tensors_get_a_response(live, document, more, length):
+    headers = {} if length is None else {"Inference-Header-Content-Length": str(length)}
+    body = json.dumps(document).encode() + more
+    answer = live.ask("POST", "/v2/models/tiny/infer", body, headers)
+    assert answer.status in (200, 400, 413)
 
 
 @settings(FEW)

@@ -6,6 +6,7 @@ import io
 from urllib.parse import quote
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, export, tiny_model
@@ -62,12 +63,21 @@ def test_files_that_cannot_be_explained_are_an_error(live):
     assert answer.status == 400 and answer.error == "Send one image at a time"
 
 
-def test_a_model_without_the_signature_returns_501(tmp_path):
-    export(tiny_model(), tmp_path / "old", attend=None)
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, "export it again"),
+        ({"feature_map": [3, 3]}, "export it again"),
+        ({"feature_map": [1, 1]}, "for images of 20x16 pixels is a single position"),
+    ],
+)
+def test_a_model_without_the_signature_returns_501(tmp_path, facts, reason):
+    export(tiny_model(), tmp_path / "old", attend=None, metadata=facts)
     with serving(versions_of(tmp_path / "old"), SETTINGS) as old:
         assert not old.get("/v1/models").json["models"][0]["explains"]
         answers = [
             old.ask("POST", f"/v1/explain{more}", encoded(1)) for more in ("", "?class=ants")
         ]
     for answer in answers:
-        assert answer.status == 501 and "export it again" in answer.error
+        assert answer.status == 501 and reason in answer.error
+        assert ("--method occlusion" in answer.error) == (facts.get("feature_map") == [1, 1])

@@ -16,10 +16,11 @@ import pytest
 
 from benchmarks.loopback import Connection, served
 from benchmarks.serving_requests import Truth, damaged
-from benchmarks.serving_robustness import LoadTest, stopped_under_load
+from benchmarks.serving_robustness import LoadTest, Tally, stopped_under_load
 from tests.export.tiny_classifier import encoded
 from tests.serving.conftest import LIMITS
-from tltool.serving.server import accept_pending, listen, start_listening
+from tltool.serving.accepting import accept_pending
+from tltool.serving.listener import listen
 
 T = TypeVar("T")
 
@@ -57,39 +58,47 @@ def test_every_request_under_load_gets_the_right_response(live, truth):
 
 
 def test_a_shutdown_under_load_loses_no_request(exported: Path, truth: Truth):
+    """Neither those of clients that send all the time nor that of one that connected before."""
     with served(exported.parent) as server:
         load = LoadTest(server.port, server.name, PHOTOS, truth=truth, body_bytes=2**25)
         stop = partial(server.process.send_signal, signal.SIGTERM)
-        tally = run(stopped_under_load(load, stop, clients=16))
+
+        async def late(connected: asyncio.Event, stopped: asyncio.Event) -> int:
+            async with Connection(server.port) as connection:
+                connected.set()
+                await stopped.wait()
+                await asyncio.sleep(1.2)  # the server has stopped listening meanwhile
+                return (await connection.send(load.job("whole").request)).status
+
+        async def both() -> tuple[Tally, int]:
+            connected, stopped = asyncio.Event(), asyncio.Event()
+            waiting = asyncio.create_task(late(connected, stopped))
+            await connected.wait()
+
+            def stop_now() -> None:
+                stop()
+                stopped.set()
+
+            return await stopped_under_load(load, stop_now, clients=16), await waiting
+
+        tally, status = run(both())
+        assert status == 200
         assert server.process.wait(30) == 0
     assert not tally.wrong
     assert tally.outcomes["stopping", "200"] > 64
     assert tally.outcomes["stopping", "not accepted"] == 16
 
 
-def test_a_client_that_connected_before_the_shutdown_may_still_send(exported: Path, truth: Truth):
-    with served(exported.parent) as server:
-        job = LoadTest(server.port, server.name, PHOTOS, truth=truth, body_bytes=2**25).job("whole")
-
-        async def late() -> int:
-            async with Connection(server.port) as connection:
-                server.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(1.2)  # the server has stopped listening meanwhile
-                return (await connection.send(job.request)).status
-
-        assert run(late()) == 200
-        assert server.process.wait(30) == 0
-
-
 def test_connections_that_were_not_accepted_yet_are_not_lost():
     listener = listen("127.0.0.1", 0)
-    start_listening(listener)
-    listener.setblocking(False)
-    address = listener.getsockname()
+    listener.start()
+    (bound,) = listener.sockets
+    bound.setblocking(False)
+    address = bound.getsockname()
     with ExitStack() as clients:
         for _ in range(3):
             clients.enter_context(socket.create_connection(address, timeout=5)).sendall(b"hello")
-        connections = accept_pending([listener])
+        connections = accept_pending([bound])
         assert len(connections) == 3
         for connection in connections:
             clients.enter_context(connection).settimeout(5)

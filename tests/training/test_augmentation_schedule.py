@@ -10,7 +10,7 @@ import pytest
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec, WithProbability
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.sources.folder import read_folder
+from tltool.data.sources.folders.folder import read_folder
 from tltool.features.extract import Features
 from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import unless_thorough
 from tltool.training.cross_validated_probe import OutOfFold, cross_validate_probe
 from tltool.training.probe import fit_probe
 
@@ -68,11 +69,11 @@ def test_a_class_of_few_groups_lowers_the_folds_and_one_of_a_single_group_gives_
     assert cross_validate_probe(features, labels, groups, classes=2, **HOW) is None
 
 
-@pytest.mark.slow
-def test_the_estimate_is_unbiased_for_new_images() -> None:
+@pytest.mark.parametrize("count", unless_thorough([10, 20], 10))
+def test_the_estimate_is_unbiased_for_new_images(count: int) -> None:
     # the mean of the estimates is the mean accuracy on new images
     estimates, truths = [], []
-    for seed in range(20):
+    for seed in range(count):
         rng = np.random.default_rng(seed)
         centres = rng.normal(0, 0.5, (2, 10))
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
-from tltool.training.optimizers import Group, make_optimizer, set_rate
+from tltool.training.optimizers import Group, make_optimizer
 
 
 def loss_by_hand(labels, logits, weights, smoothing, gamma):
@@ -167,8 +167,8 @@ def step_once(kind: str, *, gradient: float, rate: float, weight_decay: float) -
     """Return kernel and bias, both 1 at first, after one step."""
     kernel, bias = keras.Variable(np.ones((1, 1))), keras.Variable(np.ones(1))
     group = Group([kernel, bias])
-    optimizer = make_optimizer(kind, group, weight_decay=weight_decay, loss_scale=False)
-    set_rate(optimizer, rate)
+    optimizer = make_optimizer(kind, group, weight_decay=weight_decay)
+    optimizer.learning_rate.assign(rate)
     optimizer.apply([tf.fill((1, 1), gradient), tf.fill((1,), gradient)], list(group.variables))
     return [float(np.asarray(v.value).ravel()[0]) for v in (kernel, bias)]
 

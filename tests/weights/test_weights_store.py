@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,7 +57,7 @@ def test_adding_again_replaces_and_leaves_one_file(tmp_path: Path, home: Path) -
     put(tmp_path, b"old")
     put(tmp_path, b"new")
     assert [w.path.read_bytes() for w in weights_store.listing()] == [b"new"]
-    assert len(list(home.iterdir())) == 2
+    assert len([path for path in home.iterdir() if path.name != ".lock"]) == 2
 
 
 def test_a_name_that_begins_like_another_is_left_alone(tmp_path: Path) -> None:
@@ -107,6 +111,69 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path / "file" / "store"))
     with pytest.raises(EnvironmentProblem, match="cannot be stored"):
         put(tmp_path)
+
+
+def add_all(tmp_path: Path, rounds: int = 8) -> list[weights_store.StoredWeights]:
+    """Add different weights under one name from several threads at once."""
+
+    def add(number: int) -> list[weights_store.StoredWeights]:
+        file = tmp_path / f"{number}.h5"
+        file.write_bytes(bytes([number]) * 5000)
+        return [
+            weights_store.add("net", file, source=str(number), licence="MIT") for _ in range(rounds)
+        ]
+
+    with ThreadPoolExecutor(6) as pool:
+        return [stored for added in pool.map(add, range(6)) for stored in added]
+
+
+def test_processes_that_add_weights_at_once_leave_one_whole_pair(
+    tmp_path: Path, home: Path
+) -> None:
+    added = add_all(tmp_path)
+    stored = weights_store.find("net")
+    assert stored in added
+    assert stored is not None
+    weights_store.verify(stored)
+    assert {path.name for path in home.iterdir()} == {".lock", "net.json", stored.path.name}
+
+
+def test_on_a_disk_without_locks_no_file_of_another_process_is_removed(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    added = add_all(tmp_path, rounds=2)
+    assert all(stored.path.is_file() for stored in added)
+    stored = weights_store.find("net")
+    assert stored is not None
+    weights_store.verify(stored)
+
+
+def test_weights_that_are_replaced_while_they_are_looked_up_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, b"old")
+    read = weights_store._read_sidecar
+
+    def replaced_after(name: str) -> weights_store.StoredWeights | None:
+        old = read(name)
+        monkeypatch.setattr(weights_store, "_read_sidecar", read)
+        put(tmp_path, b"newer")
+        return old
+
+    monkeypatch.setattr(weights_store, "_read_sidecar", replaced_after)
+    found = weights_store.find("net")
+    assert found is not None and found.path.read_bytes() == b"newer"
+
+
+def test_weights_that_vanish_before_their_digest_is_compared_are_damaged(tmp_path: Path) -> None:
+    stored = put(tmp_path)
+    stored.path.unlink()
+    with pytest.raises(EnvironmentProblem, match="damaged"):
+        weights_store.verify(stored)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import WITH_EXTRAS, WITHOUT_EXTRAS, merged
+from tltool.events import SilentObserver
+from tltool.export import exported_model
+from tltool.export.open_saved_model import load_saved_model
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
+from tltool.workflows.prediction import model
 
 TINY = (
     "model.backbone=tiny_vgg",
@@ -43,6 +49,17 @@ def write_fruit(root: Path, *, n: int, seed: int = 0) -> Path:
             image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
             image.save(root / label / f"{seed}_{number:02d}.png")
     return root
+
+
+class AtPhase(SilentObserver):
+    """Does something when a phase begins."""
+
+    def __init__(self, phase: str, action: Callable[[], object]) -> None:
+        self.phase, self.action = phase, action
+
+    def on_phase(self, name: str, detail: str = "") -> None:
+        if name == self.phase:
+            self.action()
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -85,6 +102,41 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(photos, result, before)
 
 
+@pytest.fixture(scope="module")
+def models_loaded_once() -> Iterator[None]:
+    """Load a run or a SavedModel once for all commands of a file; loading takes a second.
+
+    What has changed since is loaded anew.
+    """
+    load_runs, load_exports = (
+        {t: once_per_state(functools.partial(load, trust=t)) for t in (False, True)}
+        for load in (model._load_run, load_saved_model)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            exported_model, "load_saved_model", lambda path, trust: load_exports[trust](path)
+        )
+        patch.setattr(
+            model, "_load_run", lambda path, trust: replace(load_runs[trust](path), path=path)
+        )
+        yield
+
+
+def once_per_state(load: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Return a function that loads a folder again only when one of its files has changed."""
+
+    @functools.cache
+    def loaded(folder: Path, _state: object) -> Any:
+        return load(folder)
+
+    def load_once(folder: Path) -> Any:
+        files = [path for path in sorted(folder.resolve().rglob("*")) if path.is_file()]
+        state = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+        return loaded(folder.resolve(), state)
+
+    return load_once
+
+
 @pytest.fixture(scope="session")
 def tiny_settings() -> tuple[str, ...]:
     """Return the settings of every run here."""
@@ -112,7 +164,7 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file of weights for the tiny backbone: with it, features count as pretrained."""
-    model = build_model(
+    network = build_model(
         get_backbone("tiny_vgg"),
         image_size=(32, 32),
         classes=2,
@@ -124,5 +176,5 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=0,
     )
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
-    model.save_weights(path)
+    network.save_weights(path)
     return path

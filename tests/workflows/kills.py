@@ -28,7 +28,8 @@ from tltool.workflows.finetune import finetune
 from tltool.workflows.resume import resume
 
 PHASES = (
-    "weights", "audit", "model", "features", "probe", "head", "finetune", "evaluation",
+    "weights", "audit", "model", "features", "probe", "head", "finetune", "calibration", "refit",
+    "refit_head", "refit_finetune", "evaluation",
 )  # fmt: skip
 RESULTS = ("metrics.json", "predictions.csv", "split.csv", "recipe.yaml")
 

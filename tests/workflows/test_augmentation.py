@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.conftest import merged
-from tltool.errors import UsageError
+from tltool.augment.augmenter import Augmenter
+from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import SilentObserver
 from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.augmentation_policies import MIXUP_PAYS, OFF, POLICIES
@@ -47,6 +50,14 @@ class Listener(SilentObserver):
         self.output.append(text)
 
 
+class Stop(Listener):
+    """Ends a run when it has chosen its augmentation: training says nothing more about it."""
+
+    def on_phase(self, name: str, detail: str = "") -> None:
+        if name == "probe":
+            raise EnvironmentProblem("enough")
+
+
 def first_losses(run: Path) -> dict[str, str]:
     with (run / "history.csv").open(newline="", encoding="utf-8") as file:
         return {row["phase"]: row["loss"] for row in csv.DictReader(file) if row["epoch"] == "1"}
@@ -76,11 +87,40 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     assert plain["finetune"] != changed["finetune"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_where_a_gpu_trains_it_computes_the_augmentation(fruit, finetune_tiny, cache, monkeypatch):
+    settings = ("augment.policy=light", f"train.cache={cache}", "train.precision=float32")
+    on_cpu = finetune_tiny(fruit, *settings).run
+    # the code for a GPU runs on a CPU too
+    strategy = tf.distribute.get_strategy()
+    monkeypatch.setattr(
+        "tltool.workflows.training_run.context.choose_devices", lambda _: (strategy, True)
+    )
+    batches = []
+    transform = Augmenter.transform
+
+    def counted(self: Augmenter, batch: Any) -> Any:
+        batches.append(len(batch[0]))
+        return transform(self, batch)
+
+    monkeypatch.setattr(Augmenter, "transform", counted)
+    on_gpu = finetune_tiny(fruit, *settings).run
+    assert sum(batches) > 0
+    devices = {
+        run: read_manifest(run / "manifest.json").augmentation["device"] for run in (on_cpu, on_gpu)
+    }
+    assert devices == {on_cpu: "CPU", on_gpu: "GPU"}
+    losses = [{name: float(loss) for name, loss in first_losses(run).items()} for run in devices]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_a_run_names_changes_that_no_policy_has(fruit, tmp_path, tiny_settings):
-    listener = Listener()
-    more = ("train.finetune.epochs=0", "augment.policy=none", "augment.rotation.degrees=9")
+    listener = Stop()
+    more = ("train.cache=off", "augment.policy=none", "augment.rotation.degrees=9")
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
-    finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
+    with pytest.raises(EnvironmentProblem, match="enough"):
+        finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
     assert "augmentation: rotation (degrees 9) (as the recipe says)" in listener.output
 
 
@@ -99,7 +139,7 @@ def test_the_number_of_photos_chooses_the_policy():
     ("side", "grey", "mirrored"), [(28, True, False), (28, False, True), (33, True, True)]
 )
 def test_tiny_grey_pictures_are_not_mirrored_by_default(
-    finetune_tiny, tmp_path, side, grey, mirrored
+    tiny_settings, tmp_path, side, grey, mirrored
 ):
     rng = np.random.default_rng(0)
     for label in ("2", "S"):
@@ -107,15 +147,11 @@ def test_tiny_grey_pictures_are_not_mirrored_by_default(
         for number in range(8):
             pixels = rng.integers(0, 256, (side, side) if grey else (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "signs" / label / f"{number}.png")
-    settings = (
-        "augment.policy=auto",
-        "train.head.epochs=1",
-        "train.finetune.epochs=0",
-        "train.cache.views=2",
-    )
-    listener = Listener()
-    result = finetune_tiny(tmp_path / "signs", *settings, observer=listener)
-    noted = read_manifest(result.run / "manifest.json").augmentation
+    recipe = load_recipe("vgg16", merged(*tiny_settings, "augment.policy=auto", "train.cache=off"))
+    listener, run = Stop(), tmp_path / "run"
+    with pytest.raises(EnvironmentProblem, match="enough"):
+        finetune(tmp_path / "signs", recipe=recipe, out=run, observer=listener)
+    noted = read_manifest(run / "manifest.json").augmentation
     assert noted["policy"] == "light"
     assert ("no mirror images" in noted["why"]) is not mirrored
     assert ("flip horizontal" in noted["changes"]) is mirrored
@@ -178,10 +214,11 @@ def test_maps_of_one_position_are_refused(name):
 
 @pytest.mark.parametrize("settings", [("train.cache.views=1",), ("train.head.epochs=0",)])
 def test_a_policy_that_no_phase_ever_sees_is_told(fruit, tmp_path, tiny_settings, settings):
-    listener = Listener()
+    listener = Stop()
     more = ("train.finetune.epochs=0", "train.head.epochs=1", "augment.policy=medium", *settings)
     recipe = load_recipe("vgg16", merged(*tiny_settings, *more))
-    finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
+    with pytest.raises(EnvironmentProblem, match="enough"):
+        finetune(fruit, recipe=recipe, out=tmp_path / "run", observer=listener)
     assert any(text.startswith("augmentation: none (") for text in listener.output)
 
 

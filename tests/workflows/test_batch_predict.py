@@ -90,6 +90,15 @@ def test_append_continues_an_interrupted_file(trained, mixed, tmp_path, kind, cu
     assert cut_off.read_bytes() == complete.read_bytes()
 
 
+def test_a_folder_without_images_says_what_it_contains(trained, tmp_path):
+    for name in ("1.CR2", "2.cr2", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    result = tltool("predict", trained.run, tmp_path)
+    assert result.exit_code == 3
+    assert "contains no images, but other files: 2 .cr2, 1 .txt" in result.stderr
+    assert "camera raw" in result.stderr
+
+
 def test_an_existing_file_is_not_overwritten(trained, mixed, tmp_path):
     mine = tmp_path / "mine.csv"
     mine.write_text("my,own\n1,2\n")

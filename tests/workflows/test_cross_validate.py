@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import ONLY_PROBE, merged
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
@@ -36,11 +37,9 @@ def rows(run: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def short(tiny_settings: tuple[str, ...]) -> list[str]:
     """Return settings of a short run, without those that a cross-validation sets itself."""
-    return [
-        *(x for x in tiny_settings if not x.startswith(("export.", "train.head.epochs"))),
-        "train.head.epochs=1",
-        "augment.mixup.alpha=0.4",
-    ]
+    one_epoch = ("train.head.epochs=1", "train.finetune.epochs=1")
+    settings = merged(*tiny_settings, *one_epoch, "augment.mixup.alpha=0.4")
+    return [x for x in settings if not x.startswith("export.")]
 
 
 def run_folds(photos: Path, out: Path, settings: list[str]) -> CrossValidation:
@@ -165,7 +164,7 @@ def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short
     args = ["--kfold", "2", "--val", "0", "--test", "0.25", "--out", str(tmp_path / "split")]
     assert runner.invoke(app, ["data", "split", str(fruit), *args]).exit_code == 0
     file = str(tmp_path / "split" / "split.csv")
-    settings = [part for setting in short for part in ("--set", setting)]
+    settings = [part for setting in merged(*short, *ONLY_PROBE) for part in ("--set", setting)]
     done = runner.invoke(
         app, ["finetune", file, "--kfold", "2", "--out", str(tmp_path / "out"), *settings]
     )
@@ -189,7 +188,7 @@ def test_the_folds_of_a_table_are_used_and_the_test_part_is_in_none(fruit, short
     ("args", "code", "text"),
     [
         (["--fold", "2"], 3, "there are no folds"),
-        (["--fold", "5/4"], 3, "no fold 5; the folds are 0 to 3"),
+        (["--fold", "5/4"], 2, "no fold 5 of 4; the folds are 0 to 3"),
         (["--fold", "x"], 2, "data.fold"),
         (["--kfold", "2", "--fold", "1"], 2, "give one of them"),
         (["--kfold", "2", "--export-to", "there"], 2, "exports nothing"),

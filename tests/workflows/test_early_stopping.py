@@ -68,17 +68,19 @@ def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("until", [2, 4])
-def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings, until):
+def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings):
+    """Stopped in the second epoch, and again in the fourth, when another stage has joined."""
     settings = merged(*tiny_settings, *THAWED, "train.early_stopping.patience=2")
     recipe = load_recipe("vgg16", settings)
-    listener = Listener()
+    half, whole = tmp_path / "half", tmp_path / "whole"
     with pytest.raises(Interrupted):
-        finetune(fruit, recipe=recipe, out=tmp_path / "half", observer=Listener(until))
-    resume(tmp_path / "half", observer=listener)
+        finetune(fruit, recipe=recipe, out=half, observer=Listener(2))
+    with pytest.raises(Interrupted):
+        resume(half, observer=Listener(4))
+    listener = Listener()
+    resume(half, observer=listener)
     assert listener.output[-1] == "stopped after epoch 5: no improvement for 2 epochs"
-    finetune(fruit, recipe=recipe, out=tmp_path / "whole")
-    runs = [tmp_path / name for name in ("half", "whole")]
-    assert [epochs_of(run) for run in runs] == [5, 5]
-    first, second = (read_manifest(run / "manifest.json").model_digest for run in runs)
+    finetune(fruit, recipe=recipe, out=whole)
+    assert [epochs_of(run) for run in (half, whole)] == [5, 5]
+    first, second = (read_manifest(run / "manifest.json").model_digest for run in (half, whole))
     assert first == second

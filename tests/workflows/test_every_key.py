@@ -23,11 +23,13 @@ from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 
 ELSEWHERE = {
+    "model.preprocessing": "tests/workflows/test_own_backbone.py: of a model file alone",
     "format": "tests/recipe/test_load.py",
     "data.source": "tests/cli/test_recipes.py",
     "data.pixels": "tests/workflows/test_sources.py: of tables of pixels alone",
     "evaluate.label_errors": "tests/workflows/test_few_images.py: of pretrained weights alone",
     "evaluate.learning_curve": "tests/workflows/test_few_images.py: of pretrained weights alone",
+    "train.jit_compile": "tests/workflows/test_jit_compile.py: not after deterministic operations",
     "train.deterministic": "benchmarks/reproducibility.py: TensorFlow cannot be asked twice",
 }
 RESNET = ("model.backbone=tiny_resnet",)
@@ -61,6 +63,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.regularization.drop_block.size": ("2", ("model.regularization.drop_block.size=1",)),
     "model.regularization.norm": ("group", RESNET),
     "train.batch_size": ("4", ()),
+    "train.accumulate": ("2", ()),
     "train.optimizer": ("sgd", ()),
     "train.weight_decay": ("0.5", ()),
     "train.l2": ("0.1", ()),
@@ -77,6 +80,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.ema": ("0.5", ()),
     "train.precision": ("bfloat16", ("train.precision=float32",)),
     "train.cache.mode": ("off", ()),
+    "train.cache_decoded": ("on", ("train.cache.mode=off", "data.image_size=24")),
     "train.cache.views": ("3", ("augment.policy=light",)),
     "train.probe.enabled": ("false", ()),
     "train.probe.c_values": ("[10]", ()),
@@ -100,6 +104,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "5",
         ("train.early_stopping.patience=1", "train.head.epochs=4", "train.probe.enabled=false"),
     ),
+    "train.refit": ("on", ()),
     "evaluate.calibrate": ("true", ()),
     "evaluate.prior_correction": ("true", ("train.imbalance=weights",)),
     "evaluate.coverage": ("0.6", ()),
@@ -166,7 +171,8 @@ def files(folder: Path) -> list[Path]:
 
 def left_in(run: Path) -> dict[str, object]:
     """Return contents of a run's files without what names the recipe, times and folders."""
-    timed = ("recipe.yaml", "manifest.json", "log.txt", "history.csv", "model.keras", "report.html")
+    timed = {"recipe.yaml", "manifest.json", "log.txt", "history.csv", "report.html"}
+    timed |= {"model.keras", "seal.json"}  # which contains the time, and its digest
     kept: dict[str, object] = {k: v for k, v in contents(run).items() if Path(k).name not in timed}
     kept["files"] = [str(path.relative_to(run)) for path in files(run)]
     kept["weights"] = json.loads((run / "manifest.json").read_text())["model_digest"]

@@ -8,13 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.conftest import ONLY_PROBE
 from tltool.cli.main import app
+from tltool.models.build import BUILDERS
 from tltool.workflows.explain import explain
+
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
 
 def tltool(*args: object) -> Any:
@@ -120,6 +125,27 @@ def test_a_saved_model_supports_one_method(trained, mixed, tmp_path):
     result = tltool("explain", trained.export, mixed, "--method", "occlusion", "--out", tmp_path)
     assert result.exit_code == 2
     assert "supports only grad-cam" in result.stderr and "--format keras" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_saved_model_that_cannot_have_heat_maps_says_why(
+    trained, finetune_tiny, tmp_path, monkeypatch
+):
+    build = BUILDERS["tiny_resnet"]  # of 16 pixels it makes a feature map of 2 x 2
+    monkeypatch.setitem(
+        BUILDERS, "tiny_resnet", lambda images: build(keras.layers.AveragePooling2D(2)(images))
+    )
+    network = ("model.backbone=tiny_resnet", "data.image_size=16", "train.finetune.unfreeze=none")
+    settings = (*network, *ONLY_PROBE, "export.enabled=true")
+    result = finetune_tiny(trained.photos, *settings, saved_models=tmp_path / "models")
+    photo = next((trained.photos / "plum").iterdir())
+    refused = tltool("explain", result.export, photo, "--out", tmp_path / "to")
+    assert refused.exit_code == 2
+    message = " ".join(refused.stderr.split())
+    assert "its last feature map for images of 16x16 pixels is a single position" in message
+    assert "--method occlusion" in message and "data.image_size" in message
+    mended = tltool("explain", result.run, photo, "--method", "occlusion", "--out", tmp_path / "to")
+    assert mended.exit_code == 0, mended.stderr
 
 
 def test_a_requested_class_is_in_the_table(trained, mixed, tmp_path):

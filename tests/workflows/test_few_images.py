@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ONLY_PROBE
 from tests.workflows.conftest import write_fruit
 from tltool.cli.terminal.results import show_metrics
 from tltool.workflows.finetune import FinetuneResult
 
 Finetune = Callable[..., FinetuneResult]
-PROBE_ALONE = ("train.head.epochs=0", "train.finetune.epochs=0", "evaluate.label_errors=true")
+PROBE_ALONE = (*ONLY_PROBE, "evaluate.label_errors=true")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from tests.conftest import merged, write_photos
+from tests.conftest import ONLY_PROBE, merged, write_photos
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
@@ -41,7 +41,7 @@ def trained(
     photos: Path, out: Path, tiny: tuple[str, ...], *settings: str
 ) -> tuple[Path, list[str]]:
     listener = Listener()
-    short = ("train.head.epochs=1", "train.finetune.epochs=1", *settings)
+    short = ("train.head.epochs=1", "train.finetune.epochs=0", *settings)
     recipe = load_recipe("vgg16", merged(*tiny, *short))
     return finetune(photos, recipe=recipe, out=out, observer=listener).run, listener.output
 
@@ -77,9 +77,9 @@ def test_balanced_sampling_says_how_often_photos_come(uneven, tmp_path, tiny_set
 def test_without_a_choice_there_is_a_hint_where_classes_differ_much(
     uneven, fruit, tmp_path, tiny_settings
 ):
-    _, output = trained(uneven, tmp_path / "uneven", tiny_settings)
+    _, output = trained(uneven, tmp_path / "uneven", tiny_settings, *ONLY_PROBE)
     assert [text for text in output if "as many training images as 'dog'" in text]
-    _, output = trained(fruit, tmp_path / "even", tiny_settings)
+    _, output = trained(fruit, tmp_path / "even", tiny_settings, *ONLY_PROBE)
     assert not [text for text in output if "as many training images" in text]
 
 

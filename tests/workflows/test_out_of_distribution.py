@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import betabinom
 from typer.testing import CliRunner
 
-from tests.conftest import merged
+from tests.conftest import ONLY_PROBE, merged
 from tests.workflows.conftest import TINY, write_fruit
 from tltool.artifact import load_artifact
 from tltool.cli.main import app
@@ -22,8 +22,8 @@ from tltool.errors import DataError
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import FinetuneResult, finetune
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
 CALIBRATED = "evaluate.calibrate=true"
-PROBE = ("train.head.epochs=0", "train.finetune.epochs=0")
 
 
 def tltool(*args: object) -> Any:
@@ -52,7 +52,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     other = write_stripes(photos / "other", n=10)
     (other / "broken.png").write_bytes(b"no picture")
     shutil.copy(next((photos / "plum").iterdir()), other / "plum.png")
-    recipe = load_recipe("vgg16", merged(*TINY, "data.ood_images=other", CALIBRATED))
+    settings = merged(*TINY, "train.head.epochs=1", "data.ood_images=other", CALIBRATED)
+    recipe = load_recipe("vgg16", settings)
     return finetune(photos, recipe=recipe, out=root / "run", saved_models=root / "saved_models")
 
 
@@ -109,13 +110,13 @@ def test_predict_marks_ood_images_as_unknown(run, tmp_path):
 @pytest.mark.slow
 def test_ood_images_may_be_in_any_folder(tmp_path, fruit, finetune_tiny):
     other = write_stripes(tmp_path / "else" / "where", n=6)
-    found = finetune_tiny(fruit, f"data.ood_images={other}", *PROBE)
+    found = finetune_tiny(fruit, f"data.ood_images={other}", *ONLY_PROBE)
     assert found.metrics["selective"]["ood"]["n_ood"] == 6
 
 
 @pytest.mark.slow
 def test_a_run_without_ood_detection(fruit, finetune_tiny, tmp_path):
-    found = finetune_tiny(fruit, "evaluate.coverage=null", *PROBE)
+    found = finetune_tiny(fruit, "evaluate.coverage=null", *ONLY_PROBE)
     assert load_artifact(found.run).calibration.detector is None
     assert set(found.metrics["selective"]) == {"risk_coverage"}
     assert set(found.metrics["selective"]["risk_coverage"]) == {"confidence"}
@@ -125,13 +126,16 @@ def test_a_run_without_ood_detection(fruit, finetune_tiny, tmp_path):
 
 @pytest.mark.slow
 def test_live_training_has_ood_detection_too(fruit, finetune_tiny):
-    found = finetune_tiny(fruit, "train.cache=off", "train.finetune.epochs=1")
+    found = finetune_tiny(
+        fruit, "train.cache=off", "train.head.epochs=1", "train.finetune.epochs=0"
+    )
     assert found.metrics["selective"]["coverage"]["value"] > 0.8
 
 
 def test_a_run_of_an_older_version_answers_as_before(run, tmp_path):
     old = shutil.copytree(run.run, tmp_path / "old")
     (old / "calibration.npz").unlink()
+    (old / "seal.json").unlink()
     photo = one_of(run.run.parent / "photos")
     new_row, old_row = (
         json.loads(tltool("predict", folder, photo, "--json").stdout)[0]
@@ -146,8 +150,11 @@ def test_a_run_of_an_older_version_answers_as_before(run, tmp_path):
 def test_a_damaged_calibration_file_is_named(run, tmp_path):
     broken = shutil.copytree(run.run, tmp_path / "broken")
     (broken / "calibration.npz").write_bytes(b"PK\x03\x04 cut")
-    result = tltool("predict", broken, one_of(run.run.parent / "photos"))
-    assert result.exit_code == 3 and "calibration.npz" in result.stderr
+    photo = one_of(run.run.parent / "photos")
+    result = tltool("predict", broken, photo)
+    assert result.exit_code == 4 and "calibration.npz has changed" in result.stderr
+    result = tltool("predict", broken, photo, "--trust")
+    assert result.exit_code == 3 and "calibration.npz' cannot be read" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,7 @@ def test_ood_images_that_are_all_copies_of_class_images(fruit, finetune_tiny, tm
 def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     """On new images of the same kind; given the calibration images, the hits are beta-binomial."""
     photos = write_fruit(tmp_path / "photos", n=80, seed=3)
-    found = finetune_tiny(photos, *PROBE, CALIBRATED, "data.validation_fraction=0.5")
+    found = finetune_tiny(photos, *ONLY_PROBE, CALIBRATED, "data.validation_fraction=0.5")
     fresh = write_fruit(tmp_path / "fresh", n=80, seed=7)
     result = tltool("predict", found.run, fresh, "--prediction-set", "0.95", "--json")
     rows = json.loads(result.stdout)
@@ -210,7 +217,7 @@ def test_groups_count_as_groups_in_the_calibration(finetune_tiny, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["path,label,group", *rows]), "utf-8")
     found = finetune_tiny(
-        table, *PROBE, CALIBRATED, "data.validation_fraction=0.4", "evaluate.coverage=0.7"
+        table, *ONLY_PROBE, CALIBRATED, "data.validation_fraction=0.4", "evaluate.coverage=0.7"
     )
     n, groups = found.metrics["n"], load_artifact(found.run).calibration.groups
     assert len(groups) == n and len(np.unique(groups)) == n / 2
@@ -225,7 +232,7 @@ def test_groups_count_as_groups_in_the_calibration(finetune_tiny, tmp_path):
 def test_training_images_set_the_ood_threshold_too_while_the_backbone_is_frozen(
     fruit, finetune_tiny, tmp_path
 ):
-    frozen = finetune_tiny(fruit, *PROBE)
+    frozen = finetune_tiny(fruit, *ONLY_PROBE)
     trained = finetune_tiny(
         fruit, "train.probe.enabled=false", "train.head.epochs=0", "train.finetune.epochs=2"
     )
@@ -236,7 +243,7 @@ def test_training_images_set_the_ood_threshold_too_while_the_backbone_is_frozen(
     assert other["ood_threshold_set_on"] == "validation images"
     given = shutil.copytree(fruit, tmp_path / "given" / "train")
     shutil.copytree(write_fruit(tmp_path / "more", n=3, seed=9), given.parent / "val")
-    ready = finetune_tiny(given.parent, *PROBE)
+    ready = finetune_tiny(given.parent, *ONLY_PROBE)
     assert ready.metrics["selective"]["ood_threshold_images"] == ready.metrics["n"] == 9
 
 

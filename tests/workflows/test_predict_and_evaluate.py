@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.conftest import ONLY_PROBE
+from tests.data.samples import encode, noise
+from tests.data.special_files import SPECIAL
+from tests.data.test_file_types import LFS
+from tests.data.test_file_warnings import BROKEN
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
+from tltool.cli.terminal.results import show_metrics
+
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
 
 def tltool(*args: object) -> Any:
@@ -36,6 +45,43 @@ def mixed(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation on all images of the trained run: its JSON document, stderr and report."""
+
+    document: dict[str, Any]
+    stderr: str
+    report: Path
+
+    @property
+    def page(self) -> str:
+        return self.report.read_text("utf-8")
+
+
+def evaluated(model: Path, photos: Path, report: Path) -> Evaluated:
+    result = tltool("evaluate", model, photos, "--report", report, "--json")
+    assert result.exit_code == 0, result.stderr
+    return Evaluated(json.loads(result.stdout), result.stderr, report)
+
+
+@pytest.fixture(scope="module")
+def of_run(trained, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    page = tmp_path_factory.mktemp("of_run") / "page.html"
+    return evaluated(trained.run, trained.photos, page)
+
+
+@pytest.fixture(scope="module")
+def of_export(trained, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    page = tmp_path_factory.mktemp("of_export") / "page.html"
+    return evaluated(trained.export, trained.photos, page)
+
+
+@pytest.fixture(scope="module")
+def of_validation(trained) -> Any:
+    """The result of the command for the validation images of the run."""
+    return tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
+
+
 def test_run_and_export_give_the_same_predictions(trained, mixed):
     predictions = [
         json.loads(tltool("predict", model, mixed, "--top", 3, "--json").stdout)
@@ -48,6 +94,18 @@ def test_run_and_export_give_the_same_predictions(trained, mixed):
             theirs = {row["class"]: row["probability"] for row in export["top"]}
             assert ours == pytest.approx(theirs, abs=0.03)  # the run may compute in bfloat16
     assert predictions[1] == predictions[2]
+
+
+def test_predict_names_what_is_wrong_with_a_file(trained, tmp_path):
+    (tmp_path / "hole.jpg").write_bytes(BROKEN["a hole"](encode(noise(), "JPEG")))
+    (tmp_path / "pointer.jpg").write_bytes(LFS)
+    result = tltool("predict", trained.run, tmp_path, "--json")
+    pointer = next(row for row in json.loads(result.stdout) if not row["ok"])
+    assert pointer["error"] == (
+        "not an image, but a Git LFS pointer; fetch the image with: git lfs pull"
+    )
+    assert "broken inside: 1 image, such as" in result.stderr
+    assert "hole.jpg (Corrupt JPEG data: " in result.stderr
 
 
 def test_a_bad_file_is_one_row_and_exit_code_3(trained, mixed):
@@ -67,6 +125,16 @@ def test_a_file_that_does_not_exist_is_a_row_too(trained, mixed):
     result = tltool("predict", trained.run, mixed / "0.png", mixed / "gone.png", "--json")
     assert result.exit_code == 3
     assert [row["ok"] for row in json.loads(result.stdout)] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to /dev/zero"])
+def test_what_is_no_regular_file_is_a_row_and_not_waited_for(trained, mixed, tmp_path, kind):
+    special = tmp_path / "special.png"
+    SPECIAL[kind](special)
+    result = tltool("predict", trained.run, special, mixed / "0.png", "--json")
+    assert result.exit_code == 3
+    assert [row["ok"] for row in json.loads(result.stdout)] == [False, True]
+    assert "not a regular file (a pipe, a socket" in result.stdout
 
 
 def test_a_bad_file_alone_is_a_row_too(trained, mixed):
@@ -97,9 +165,8 @@ def test_predictions_as_a_table_and_as_csv(trained, mixed, tmp_path):
     ]
 
 
-def test_evaluating_the_validation_set_reproduces_the_metrics_of_the_run(trained):
-    result = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
-    again = json.loads(result.stdout)
+def test_evaluating_the_validation_set_reproduces_the_metrics_of_the_run(trained, of_validation):
+    again = json.loads(of_validation.stdout)
     metrics = json.loads((trained.run / "metrics.json").read_text("utf-8"))
     for key in ("n", "accuracy", "log_loss", "confusion_matrix"):
         assert again[key] == metrics[key], key
@@ -114,10 +181,8 @@ def test_uncalibrated_metrics_are_without_test_time_augmentation(trained):
         assert again[key] == pytest.approx(metrics[key], abs=1e-6)
 
 
-def test_data_leakage_from_the_training_set_is_reported(trained, tmp_path):
-    page = tmp_path / "page.html"
-    result = tltool("evaluate", trained.run, trained.photos, "--report", page, "--json")
-    document = json.loads(result.stdout)
+def test_data_leakage_from_the_training_set_is_reported(trained, of_run):
+    document = of_run.document
     validation = json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
     train = document["n"] - validation
     assert document["train_overlap"] == {"train": train, "validation": validation}
@@ -125,8 +190,8 @@ def test_data_leakage_from_the_training_set_is_reported(trained, tmp_path):
         f"Data leakage: {42 - validation} of these images are in the training set and {validation} "
         "of these images are in the validation set"
     )
-    assert leakage in " ".join(result.stderr.split())
-    assert page.read_text("utf-8").count(leakage) == 2  # next steps, and the model card
+    assert leakage in " ".join(of_run.stderr.split())
+    assert of_run.page.count(leakage) == 2  # next steps, and the model card
 
 
 @pytest.mark.slow
@@ -142,7 +207,7 @@ def test_leakage_is_reported_next_to_the_accuracy_in_metrics_and_report(finetune
         image = Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
         image.save(parts[part] / "plum" / "patches.png")
     shutil.copy(parts["val"] / "plum" / "1_00.png", parts["test"] / "plum" / "copy.png")
-    run = finetune_tiny(tmp_path / "p", "evaluate.report=true").run
+    run = finetune_tiny(tmp_path / "p", *ONLY_PROBE, "evaluate.report=true").run
     assert json.loads((run / "metrics.json").read_text("utf-8"))["train_overlap"] == {
         "train": 2,
         "validation": 1,
@@ -159,7 +224,9 @@ def test_leakage_is_reported_next_to_the_accuracy_in_metrics_and_report(finetune
     assert json.loads(again.stdout)["train_overlap"] == {"train": 1, "validation": 1}
 
 
-def test_new_and_held_out_images_are_evaluated_without_a_warning(trained, tmp_path, monkeypatch):
+def test_new_and_held_out_images_are_evaluated_without_a_warning(
+    trained, of_validation, tmp_path, monkeypatch
+):
     write_fruit(tmp_path / "validation", n=2, seed=5)
     page = tmp_path / "page.html"
     monkeypatch.chdir(tmp_path)
@@ -168,16 +235,13 @@ def test_new_and_held_out_images_are_evaluated_without_a_warning(trained, tmp_pa
     assert document["train_overlap"] == {"train": 0, "validation": 0}
     assert document["split"] is None  # although the folder is called validation
     assert "eakage" not in page.read_text("utf-8") + result.stderr
-    own = tltool("evaluate", trained.run, trained.photos, "--split", "validation", "--json")
-    assert json.loads(own.stdout)["train_overlap"]["train"] == 0
-    assert "eakage" not in own.stderr
+    assert json.loads(of_validation.stdout)["train_overlap"]["train"] == 0
+    assert "eakage" not in of_validation.stderr
 
 
-def test_an_export_does_not_know_its_training_images(trained, tmp_path):
-    page = tmp_path / "page.html"
-    result = tltool("evaluate", trained.export, trained.photos, "--report", page, "--json")
-    assert json.loads(result.stdout)["train_overlap"] is None
-    assert "unknown whether the model was trained on some of these" in page.read_text("utf-8")
+def test_an_export_does_not_know_its_training_images(of_export):
+    assert of_export.document["train_overlap"] is None
+    assert "unknown whether the model was trained on some of these" in of_export.page
 
 
 def test_a_copy_of_the_data_is_matched_by_content(trained, tmp_path):
@@ -248,7 +312,7 @@ def test_evaluate_prints_baselines_calibration_and_conditions(trained):
     assert result.stdout.count("met      ") == 2
 
 
-def test_images_of_a_group_are_not_counted_as_independent(trained, tmp_path):
+def test_images_of_a_group_are_not_counted_as_independent(trained, of_export, tmp_path, capsys):
     table = tmp_path / "photos.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -256,23 +320,20 @@ def test_images_of_a_group_are_not_counted_as_independent(trained, tmp_path):
         for folder in sorted(trained.photos.iterdir()):
             for number, photo in enumerate(sorted(folder.iterdir())):
                 writer.writerow([photo, folder.name, f"{folder.name} {number // 7}"])
-    single = json.loads(tltool("evaluate", trained.export, trained.photos, "--json").stdout)
+    single = of_export.document
     grouped = json.loads(tltool("evaluate", trained.export, table, "--json").stdout)
     assert grouped["groups"]["n"] == 6 < grouped["groups"]["effective_n"] + 5
     assert grouped["accuracy"]["value"] == single["accuracy"]["value"]
     widths = [one["accuracy"]["high"] - one["accuracy"]["low"] for one in (single, grouped)]
     assert widths[1] > 1.1 * widths[0]
-    text = " ".join(tltool("evaluate", trained.export, table).stdout.split())
+    show_metrics(grouped)
+    text = " ".join(capsys.readouterr().out.split())
     assert "n = 42 images of 6 groups, effective n " in text
 
 
-def test_run_and_export_agree_on_what_calibration_changed(trained):
-    documents = [
-        json.loads(tltool("evaluate", model, trained.photos, "--json").stdout)
-        for model in (trained.run, trained.export)
-    ]
+def test_run_and_export_agree_on_what_calibration_changed(of_run, of_export):
     for key in ("log_loss", "log_loss_uncalibrated", "ece", "ece_uncalibrated", "brier"):
-        values = [document[key] for document in documents]
+        values = [one.document[key] for one in (of_run, of_export)]
         assert values[0] == pytest.approx(values[1], abs=0.05), key
 
 
@@ -304,14 +365,10 @@ def test_a_condition_on_an_unknown_metric_or_class(trained, condition, message):
     assert "predict" not in result.stderr
 
 
-def test_evaluate_writes_a_report_of_a_run_and_of_an_export(trained, tmp_path):
-    for model, maps in ((trained.run, True), (trained.export, False)):
-        file = tmp_path / f"{maps}.html"
-        result = tltool("evaluate", model, trained.photos, "--report", file, "--json")
-        assert result.exit_code == 0, result.stderr
-        assert f"wrote {file}" in result.stderr
-        page = file.read_text("utf-8")
-        rate = json.loads(result.stdout)["accuracy"]["value"]
+def test_evaluate_writes_a_report_of_a_run_and_of_an_export(of_run, of_export):
+    for one, maps in ((of_run, True), (of_export, False)):
+        assert f"wrote {one.report}" in one.stderr
+        page, rate = one.page, one.document["accuracy"]["value"]
         assert f"Top-1 accuracy {100 * rate:.1f} % on 42 images" in page
         assert ('alt="Grad-CAM for' in page) == maps
         assert ("Backbone tiny_vgg, weights from random." in page) == maps  # known for a run
@@ -372,6 +429,22 @@ def test_a_model_that_does_not_exist(trained, tmp_path, verb):
     assert "none" in result.stderr
 
 
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "explain"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("https://example.org//a.jpg", "https://example.org//a.jpg is an address (URL)"),
+        ("s3://bucket/photos.zip", "s3://bucket/photos.zip is an address (URL)"),
+        ("photos/*.jpg", "'photos/*.jpg' is a pattern that the shell did not expand"),
+    ],
+)
+def test_images_that_are_an_address_or_a_pattern_are_refused_first(trained, verb, name, message):
+    result = tltool(verb, trained.run, name)
+    assert result.exit_code == 3
+    assert message in " ".join(result.stderr.split())
+    assert "TensorFlow" not in result.stderr
+
+
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
 def test_a_folder_that_is_no_model(trained, tmp_path, verb):
     result = tltool(verb, tmp_path, trained.photos)
@@ -379,16 +452,57 @@ def test_a_folder_that_is_no_model(trained, tmp_path, verb):
     assert "neither a finished run nor an exported model" in result.stderr
 
 
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("fruit-onnx", "1/model.onnx"),
+        ("fruit-litert-int8/2", "model.tflite"),
+        ("fruit-keras", "1/model.keras"),
+        ("fruit-openvino", "1/model.xml"),
+    ],
+)
+def test_an_export_for_other_programs_is_named(trained, tmp_path, verb, name, file):
+    (tmp_path / name / file).parent.mkdir(parents=True)
+    (tmp_path / name / file).touch()
+    alone = tltool(verb, tmp_path / name, trained.photos)
+    assert alone.exit_code == 3
+    assert f"contains {Path(file).name}; predictions need a run or a SavedModel" in alone.stderr
+    assert "tltool export RUN" in alone.stderr
+    (tmp_path / "fruit").symlink_to(trained.export.parent)
+    beside = tltool(verb, tmp_path / name, trained.photos)
+    assert f"give the SavedModel: {tmp_path / 'fruit'}" in beside.stderr
+    if Path(name).name == "fruit-onnx":  # which works
+        assert tltool(verb, tmp_path / "fruit", trained.photos).exit_code == 0
+
+
 def test_a_damaged_model_file(trained, tmp_path):
     run = shutil.copytree(trained.run, tmp_path / "run")
     (run / "model.keras").write_bytes((run / "model.keras").read_bytes()[:2000])
     result = tltool("predict", run, trained.photos / "plum")
-    assert result.exit_code == 3
-    assert "model.keras" in result.stderr
+    assert result.exit_code == 4
+    assert "model.keras has changed since the training" in result.stderr
+    trusted = tltool("predict", run, trained.photos / "plum", "--trust")
+    assert trusted.exit_code == 3
+    assert "model.keras' cannot be read" in trusted.stderr
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "explain"])
+def test_a_run_with_changed_class_names_is_refused(trained, tmp_path, verb):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    text = (run / "artifact.json").read_text("utf-8")
+    names = json.loads(text)["class_names"]
+    swapped = json.dumps({**json.loads(text), "class_names": names[::-1]})
+    (run / "artifact.json").write_text(swapped, "utf-8")
+    more = ["--out", tmp_path / "maps"] if verb == "explain" else []
+    result = tltool(verb, run, trained.photos, *more)
+    assert result.exit_code == 4
+    assert "artifact.json has changed since the training" in result.stderr
 
 
 def test_a_run_of_a_later_format(trained, tmp_path):
     run = shutil.copytree(trained.run, tmp_path / "run")
+    (run / "seal.json").unlink()
     document = json.loads((run / "artifact.json").read_text("utf-8"))
     (run / "artifact.json").write_text(json.dumps({**document, "format_version": 99}))
     result = tltool("predict", run, trained.photos / "plum")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -12,23 +14,34 @@ from typing import Any
 
 import pytest
 
-from tests.workflows.conftest import Trained, write_fruit
+from tests.conftest import ONLY_PROBE, merged
+from tests.workflows.conftest import TINY, write_fruit
 from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest, write_manifest
+from tltool.workflows import pack_run
+from tltool.workflows.finetune import finetune
 from tltool.workflows.pack_run import pack
 from tltool.workflows.reproduce import reproduce
 
 Copy = Callable[..., Path]
 
 
+@pytest.fixture(scope="module")
+def probed(fruit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that ends with the linear probe, which is done again in less than a second."""
+    recipe = load_recipe("vgg16", merged(*TINY, *ONLY_PROBE))
+    return finetune(fruit, recipe=recipe, out=tmp_path_factory.mktemp("probed") / "run").run
+
+
 @pytest.fixture
-def copied(trained: Trained, tmp_path: Path) -> Copy:
-    """Copy the finished run, with its manifest changed as if it had been elsewhere."""
+def copied(probed: Path, tmp_path: Path) -> Copy:
+    """Copy a finished run, with its manifest changed as if it had been elsewhere."""
 
     def copy(**known: Any) -> Path:
         folder = tmp_path / "copy"
-        shutil.copytree(trained.run, folder)
+        shutil.copytree(probed, folder)
         manifest = folder / "manifest.json"
         write_manifest(manifest, replace(read_manifest(manifest), **known))
         return folder
@@ -49,17 +62,17 @@ def test_a_second_run_on_this_machine_is_bit_identical(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_packed_run_is_reproduced_from_photos_elsewhere(trained, tmp_path):
-    file = pack(trained.run, tmp_path / "fruit.tar.gz")
+def test_a_packed_run_is_reproduced_from_photos_elsewhere(probed, fruit, tmp_path):
+    file = pack(probed, tmp_path / "fruit.tar.gz")
     with tarfile.open(file) as tar:
         assert set(tar.getnames()) == {
             "recipe.yaml", "manifest.json", "split.csv", "metrics.json", "history.csv",
-            "predictions.csv", "packages.txt",
+            "predictions.csv", "packages.txt", "digests.json",
         }  # fmt: skip
         packages = tar.extractfile("packages.txt")
         assert packages is not None
         assert b"\nkeras==" in packages.read()
-    shutil.copytree(trained.photos, tmp_path / "elsewhere")
+    shutil.copytree(fruit, tmp_path / "elsewhere")
     found = reproduce(file, data=tmp_path / "elsewhere", out=tmp_path / "again", offline=True)
     assert found.verdict == "bit-identical"
 
@@ -76,11 +89,23 @@ def test_packing_writes_over_nothing(trained, tmp_path):
     assert (tmp_path / "a.tar.gz").read_text() == "mine"
 
 
+def test_a_disk_that_is_full_while_packing_leaves_no_half_file(trained, tmp_path, monkeypatch):
+    def full() -> list[str]:  # the last thing that is packed
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pack_run, "installed", full)
+    with pytest.raises(EnvironmentProblem, match=r"cannot be written: No space left"):
+        pack(trained.run, tmp_path / "a.tar.gz")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    assert pack(trained.run, tmp_path / "a.tar.gz").is_file()
+
+
 @pytest.mark.slow
 def test_other_weights_in_the_end_are_the_same_within_tolerance_and_say_what_differs(
     copied, tmp_path
 ):
-    run = copied(model_digest="0" * 64)
+    run = copied(model_digest="0" * 64, precision="float32")
     manifest = read_manifest(run / "manifest.json")
     elsewhere = replace(manifest, machine={**manifest.machine, "cores": 64})
     write_manifest(run / "manifest.json", elsewhere)
@@ -88,6 +113,7 @@ def test_other_weights_in_the_end_are_the_same_within_tolerance_and_say_what_dif
     assert found.verdict == "same within tolerance"
     assert not found.weights_identical
     assert ("machine.cores", "64", str(manifest.machine["cores"])) in found.environment
+    assert read_manifest(found.run / "manifest.json").precision == "float32"
 
 
 @pytest.mark.slow
@@ -143,7 +169,7 @@ def test_a_recipe_edited_by_hand_is_refused(copied):
 def test_what_is_no_run_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "run.tar.gz").write_bytes(content)
-    with pytest.raises(DataError, match=r"no run|no packed run"):
+    with pytest.raises(DataError, match=r"no run|packed run .* cannot be read"):
         reproduce(tmp_path / "run.tar.gz")
 
 
@@ -151,5 +177,21 @@ def test_a_pack_that_would_leave_its_folder_is_refused(tmp_path):
     (tmp_path / "evil").write_text("x")
     with tarfile.open(tmp_path / "run.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "evil", arcname="../evil")
-    with pytest.raises(DataError, match="no packed run"):
+    with pytest.raises(DataError, match=r"which is no file of a run"):
         reproduce(tmp_path / "run.tar.gz")
+
+
+def test_images_that_were_moved_are_asked_for(trained, tmp_path):
+    with pytest.raises(DataError, match="no longer at '/moved/photos'") as caught:
+        reproduce(trained.run, data="/moved/photos", out=tmp_path / "again")
+    assert "--data" in str(caught.value.hint)
+    with pytest.raises(DataError, match="the test images of the run are no longer"):
+        reproduce(trained.run, test="/moved/test", out=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_the_settings_of_keras_are_recorded(trained):
+    recorded = read_manifest(trained.run / "manifest.json").keras
+    assert recorded is not None
+    assert recorded["backend"] == "tensorflow"
+    assert recorded["image_data_format"] == "channels_last"

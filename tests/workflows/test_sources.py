@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from typer.testing import CliRunner
 
-from tests.conftest import merged
+from tests.conftest import ONLY_PROBE, merged
+from tests.data.test_tables import Listener
 from tests.workflows.conftest import TINY
 from tltool.cli.main import app
+from tltool.recipe.schema import DataSection
 from tltool.runs.manifest import read_manifest
+from tltool.workflows.dataset.dataset import load_dataset
+
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
 
 def tltool(*args: object) -> Any:
@@ -40,14 +49,37 @@ def write_table(images: Path, path: Path) -> Path:
     return path
 
 
+def write_parquet(images: Path, path: Path) -> str:
+    files = sorted(images.rglob("*.png"))
+    rows = {
+        "image": [{"bytes": file.read_bytes(), "path": file.name} for file in files],
+        "label": [file.parent.name for file in files],
+    }
+    parquet.write_table(pyarrow.table(rows), path)
+    return f"parquet:{path}"
+
+
+def write_webdataset(images: Path, path: Path) -> str:
+    with tarfile.open(path, "w") as archive:
+        for number, file in enumerate(sorted(images.rglob("*.png"))):
+            archive.add(file, f"{number:04d}.png")
+            label = file.parent.name.encode()
+            member = tarfile.TarInfo(f"{number:04d}.cls")
+            member.size = len(label)
+            archive.addfile(member, io.BytesIO(label))
+    return f"wds:{path}"
+
+
 @pytest.fixture(scope="module")
-def sources(trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def sources(trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | str]:
     """The images of the trained run in other forms."""
     folder = tmp_path_factory.mktemp("sources")
     return {
         "zip": Path(shutil.make_archive(str(folder / "fruit"), "zip", trained.photos)),
         "tar": Path(shutil.make_archive(str(folder / "fruit"), "xztar", trained.photos)),
         "csv": write_table(trained.photos, folder / "fruit.csv"),
+        "parquet": write_parquet(trained.photos, folder / "fruit.parquet"),
+        "wds": write_webdataset(trained.photos, folder / "fruit-000.tar"),
     }
 
 
@@ -69,13 +101,18 @@ def flags(*settings: str) -> list[str]:
     return [flag for setting in merged(*TINY, *settings) for flag in ("--set", setting)]
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "csv"])
-def test_a_model_is_evaluated_on_any_source(trained, sources, kind):
-    folder = document("evaluate", trained.run, trained.photos)
+@pytest.fixture(scope="module")
+def of_folder(trained) -> dict[str, object]:
+    """Return what the run's evaluation on its own folder says."""
+    measured = document("evaluate", trained.run, trained.photos)
+    return {key: value for key, value in measured.items() if key != "evaluated_on"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "csv", "parquet", "wds"])
+def test_a_model_is_evaluated_on_any_source(trained, sources, of_folder, kind):
     found = document("evaluate", trained.run, sources[kind])
     assert found.pop("evaluated_on") == str(sources[kind])
-    folder.pop("evaluated_on")
-    assert found == folder
+    assert found == of_folder
     part = document("evaluate", trained.run, sources[kind], "--split", "validation")
     assert part["n"] == json.loads((trained.run / "metrics.json").read_text("utf-8"))["n"]
 
@@ -95,11 +132,7 @@ def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
     sources, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("TLTOOL_DATA_DIR", str(tmp_path / "cache"))
-    how = [
-        "--offline",
-        "--no-tensorboard",
-        *flags("train.head.epochs=1", "train.finetune.epochs=1"),
-    ]
+    how = ["--offline", "--no-tensorboard", *flags(*ONLY_PROBE)]
     assert document("finetune", sources["zip"], "--out", tmp_path / "run", *how)
     manifest = read_manifest(tmp_path / "run" / "manifest.json")
     assert manifest.options.data == str(sources["zip"])
@@ -118,7 +151,7 @@ def test_pixels_of_a_recipe_train_and_predict(pixels, tmp_path, monkeypatch):
     recipe = tmp_path / "mine.yaml"
     shutil.copy(pixels, tmp_path / "train.csv")
     recipe.write_text("base: vgg16\ndata: {source: train.csv, pixels: 16x18, image_size: 16}")
-    quick = flags("train.head.epochs=1", "train.finetune.epochs=0")
+    quick = flags(*ONLY_PROBE)
     found = document("recipes", "run", recipe, "--out", tmp_path / "run", "--offline", *quick)
     assert found["metrics"]["n"] > 0
     lines = pixels.read_text().splitlines()
@@ -141,7 +174,26 @@ def test_a_separate_test_source(sources, trained, tmp_path):
         photo = next(folder.iterdir())
         Image.open(photo).rotate(90).save(test / folder.name / photo.name)
     archive = shutil.make_archive(str(tmp_path / "held"), "gztar", test)
-    quick = flags("train.head.epochs=1", "train.finetune.epochs=0")
-    run = ("--test", archive, "--out", tmp_path / "run", "--offline", *quick)
+    run = ("--test", archive, "--out", tmp_path / "run", "--offline", *flags(*ONLY_PROBE))
     found = document("finetune", sources["csv"], *run)
     assert found["metrics"]["n"] == 3
+
+
+def test_a_run_reports_class_names_in_two_spellings(tmp_path):
+    for number, name in enumerate(("Plum", "plum", "pear")):
+        (tmp_path / "fruit" / name).mkdir(parents=True)
+        for n in range(4):
+            pixels = np.random.default_rng(10 * number + n).integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "fruit" / name / f"{n}.png")
+    listener = Listener()
+    load_dataset(
+        str(tmp_path / "fruit"),
+        test=None,
+        settings=DataSection(),
+        seed=0,
+        offline=True,
+        observer=listener,
+    )
+    warnings = [message for message in listener.messages if "spelling" in message]
+    assert len(warnings) == 1
+    assert "'Plum' and 'plum'" in warnings[0]

@@ -410,4 +410,12 @@ def test_too_few_groups_are_an_error(tmp_path):
     assert "--group camera gives too few groups for 3 splits: 'cat' has 2, 'dog' has 2" in error
     assert "--test 0" in error
     assert run(file, "--group", "camera", "--test", 0).exit_code == 0
-    assert "--group is empty" in rejected(2, source, "--group", "")
+    assert "'--group': it is empty" in rejected(2, source, "--group", "")
+
+
+def test_class_names_in_two_spellings_are_reported(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos/dog").rename(tmp_path / "photos/Cat")
+    done = CliRunner().invoke(app, ["data", "split", str(tmp_path / "photos")])
+    assert done.exit_code == 0, done.output
+    assert "'Cat' and 'cat' differ only in their spelling" in " ".join(done.output.split())

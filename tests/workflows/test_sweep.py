@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import merged
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
 from tltool.errors import UsageError
@@ -30,7 +31,8 @@ def run_sweep(photos: Path, out: Path, settings: tuple[str, ...], **how: object)
 @pytest.fixture(scope="module")
 def short(tiny_settings: tuple[str, ...]) -> tuple[str, ...]:
     """Return settings of a short run, without those that a sweep sets itself."""
-    return tuple(x for x in tiny_settings if not x.startswith("export."))
+    one_epoch = ("train.head.epochs=1", "train.finetune.epochs=1")
+    return tuple(x for x in merged(*tiny_settings, *one_epoch) if not x.startswith("export."))
 
 
 @pytest.mark.slow
@@ -65,7 +67,7 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
 def test_a_run_of_a_sweep_equals_the_run_alone(fruit, tmp_path, short, finetune_tiny):
     grid = {"model.head.dropout": [0.5]}
     found = run_sweep(fruit, tmp_path / "sweep", short, grid=grid, seeds=[3])
-    alone = finetune_tiny(fruit, "model.head.dropout=0.5", "seed=3")
+    alone = finetune_tiny(fruit, *short, "model.head.dropout=0.5", "seed=3")
     assert found.combinations[0].losses[3] == alone.metrics["validation"]["val_loss"]
 
 
@@ -182,7 +184,8 @@ def test_a_wrong_sweep_is_one_clear_sentence(fruit, tmp_path, flags, message):
 @pytest.mark.slow
 def test_the_command_prints_a_table_and_a_verdict(fruit, tmp_path, short, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    flags = [flag for setting in short for flag in ("--set", setting)]
+    settings = merged(*short, "train.head.epochs=1", "train.finetune.epochs=0")
+    flags = [flag for setting in settings for flag in ("--set", setting)]
     command = [
         "recipes", "sweep", "vgg16", str(fruit), "--grid", "head.dropout=0.0,0.5", "--seeds",
         "0..1", "--out", str(tmp_path / "out"), *flags,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
-from tltool.augment import pixel_operations, rand_augment, seeded_layers
+from tltool.augment import batch_operations, pixel_operations, rand_augment, seeded_layers
 from tltool.augment.seeded_layers import SeedStream
-from tltool.augment.spec import AugmentSpec, ColorJitter, WithProbability
-
-Transform = Callable[[tf.Tensor], tf.Tensor]  # image float32 [H, W, 3] in 0…255 to the same
+from tltool.augment.spec import AugmentSpec, ColorJitter
+from tltool.augment.transform import Draws, Transform, per_image
 
 _CELL = (96 / 224, 1.0)  # sides of GridMask's cells relative to the image's, as in the paper
 
@@ -51,17 +51,17 @@ def _affine(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Tra
     zoom = math.log1p(spec.scale or 0.0)
     share = spec.translation or 0.0
 
-    def transform(image: tf.Tensor) -> tf.Tensor:
-        drawn = stream.uniform((6,), -1.0, 1.0)
-        return pixel_operations.affine(
+    def transform(operations: Any, image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+        numbers = tf.unstack(drawn, axis=-1)
+        return operations.affine(
             image,
-            angle=drawn[0] * rotation,
-            shift=(drawn[1] * share * size[1], drawn[2] * share * size[0]),
-            scale=tf.exp(drawn[3] * zoom),
-            shear=(tf.tan(drawn[4] * shear), tf.tan(drawn[5] * shear)),
+            angle=numbers[0] * rotation,
+            shift=(numbers[1] * share * size[1], numbers[2] * share * size[0]),
+            scale=tf.exp(numbers[3] * zoom),
+            shear=(tf.tan(numbers[4] * shear), tf.tan(numbers[5] * shear)),
         )
 
-    return transform
+    return _of_both(lambda: (stream.uniform((6,), -1.0, 1.0),), transform)
 
 
 def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Transform]:
@@ -69,7 +69,8 @@ def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Transform]:
         jitter = _color_jitter(spec.color_jitter, stream)
         yield _with_probability(jitter, spec.color_jitter.probability, stream)
     if spec.grayscale is not None:
-        yield _with_probability(pixel_operations.grey, spec.grayscale, stream)
+        grey = _of_both(tuple, lambda operations, image: operations.grey(image))
+        yield _with_probability(grey, spec.grayscale, stream)
     if spec.rand_augment is not None:
         yield rand_augment.rand_augment(spec.rand_augment, stream)
     if spec.aug_mix is not None:
@@ -77,77 +78,114 @@ def _colours(spec: AugmentSpec, stream: SeedStream) -> Iterator[Transform]:
 
 
 def _color_jitter(spec: ColorJitter, stream: SeedStream) -> Transform:
-    def transform(image: tf.Tensor) -> tf.Tensor:
-        drawn = stream.uniform((4,), -1.0, 1.0)
+    def transform(operations: Any, image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+        numbers = tf.unstack(drawn, axis=-1)
         if spec.brightness:
-            image = pixel_operations.brightness(image, 1 + drawn[0] * spec.brightness)
+            image = operations.brightness(image, 1 + numbers[0] * spec.brightness)
         if spec.contrast:
-            image = pixel_operations.contrast(image, 1 + drawn[1] * spec.contrast)
+            image = operations.contrast(image, 1 + numbers[1] * spec.contrast)
         if spec.saturation:
-            image = pixel_operations.saturation(image, 1 + drawn[2] * spec.saturation)
-        return pixel_operations.hue(image, drawn[3] * spec.hue) if spec.hue else image
+            image = operations.saturation(image, 1 + numbers[2] * spec.saturation)
+        return operations.hue(image, numbers[3] * spec.hue) if spec.hue else image
 
-    return transform
+    return _of_both(lambda: (stream.uniform((4,), -1.0, 1.0),), transform)
 
 
 def _degradations(
     spec: AugmentSpec, size: tuple[int, int], stream: SeedStream
 ) -> Iterator[Transform]:
-    def noisy(image: tf.Tensor, settings: WithProbability) -> tf.Tensor:
-        deviation = stream.uniform((), 0.0, settings.amount)
-        return pixel_operations.add_noise(image, stream.normal((*size, 3)), deviation)
-
-    def blurred(image: tf.Tensor, settings: WithProbability) -> tf.Tensor:
-        sigma = stream.uniform((), 0.1 * settings.amount, settings.amount)
-        return pixel_operations.gaussian_blur(image, sigma, largest=settings.amount)
-
-    def compressed(image: tf.Tensor, settings: WithProbability) -> tf.Tensor:
-        return pixel_operations.jpeg(
-            image, stream.uniform((), 100 - int(settings.amount), 101, tf.int32)
-        )
-
-    kinds = ((blurred, spec.blur), (noisy, spec.noise), (compressed, spec.jpeg))
+    kinds = ((_blur, spec.blur), (partial(_noise, size=size), spec.noise), (_jpeg, spec.jpeg))
     for degrade, settings in kinds:
         if settings is not None:
-            step = partial(degrade, settings=settings)
-            yield _with_probability(step, settings.probability, stream)
+            transform = degrade(settings.amount, stream=stream)
+            yield _with_probability(transform, settings.probability, stream)
+
+
+def _blur(largest: float, *, stream: SeedStream) -> Transform:
+    def transform(operations: Any, image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+        return operations.gaussian_blur(image, sigma, largest=largest)
+
+    return _of_both(lambda: (stream.uniform((), 0.1 * largest, largest),), transform)
+
+
+def _noise(largest: float, *, size: tuple[int, int], stream: SeedStream) -> Transform:
+    def numbers(seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_normal((*size, 3), seed)
+
+    def apply(image: tf.Tensor, deviation: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return pixel_operations.add_noise(image, numbers(seed), deviation)
+
+    def apply_to_batch(images: tf.Tensor, deviation: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        drawn = tf.map_fn(numbers, seeds, fn_output_signature=tf.float32)
+        return batch_operations.add_noise(images, drawn, deviation)
+
+    # the seed of the noise is drawn, not the noise: it is as large as the image
+    return Transform(
+        lambda: (stream.uniform((), 0.0, largest), stream.draw()), apply, apply_to_batch
+    )
+
+
+def _jpeg(largest: float, *, stream: SeedStream) -> Transform:
+    def draw() -> Draws:
+        return (stream.uniform((), 100 - int(largest), 101, tf.int32),)
+
+    return Transform(draw, pixel_operations.jpeg, None)  # TensorFlow's encoder needs a CPU
 
 
 def _occlusion(spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> Iterator[Transform]:
     if spec.cutout is not None:
-        yield seeded_layers.cutout(spec.cutout, stream)
+        yield seeded_layers.cutout(spec.cutout, size, stream)
     if spec.grid_mask is not None:
         step = _grid_mask(spec.grid_mask.amount, size, stream)
         yield _with_probability(step, spec.grid_mask.probability, stream)
 
 
 def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Transform:
-    def transform(image: tf.Tensor) -> tf.Tensor:
+    def draw() -> Draws:
         unit = stream.uniform((), *(share * min(size) for share in _CELL))
-        offset = stream.uniform((2,)) * unit
-        angle = stream.uniform((), 0.0, 2 * math.pi)
-        return pixel_operations.grid_mask(
+        return unit, stream.uniform((2,)) * unit, stream.uniform((), 0.0, 2 * math.pi)
+
+    def transform(operations: Any, image: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+        unit, offset, angle = drawn
+        return operations.grid_mask(
             image,
             unit=unit,
             hidden=hidden,
-            offset=(offset[0], offset[1]),
+            offset=(offset[..., 0], offset[..., 1]),
             angle=angle,
             fill=seeded_layers.MEAN_GREY,
         )
 
-    return transform
+    return _of_both(draw, transform)
+
+
+def _of_both(draw: Callable[[], Draws], transform: Callable[..., tf.Tensor]) -> Transform:
+    """Return a transform of images and batches, written once for the operations of either."""
+    return Transform(
+        draw, partial(transform, pixel_operations), partial(transform, batch_operations)
+    )
 
 
 def _with_probability(transform: Transform, probability: float, stream: SeedStream) -> Transform:
-    """Return a transform of this fraction of the images; the others cost nothing."""
+    """Return a transform of this fraction of the images; on a CPU the others cost nothing."""
     if probability >= 1:
         return transform
 
-    def maybe(image: tf.Tensor) -> tf.Tensor:
+    def draw() -> Draws:
+        return stream.uniform(()), *transform.draw()
+
+    def apply(image: tf.Tensor, coin: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
         return tf.cond(
-            stream.uniform(()) < probability,
-            lambda: tf.ensure_shape(transform(image), image.shape),
+            coin < probability,
+            lambda: tf.ensure_shape(transform.apply(image, *drawn), image.shape),
             lambda: image,
         )
 
-    return maybe
+    batched = transform.apply_to_batch
+    if batched is None:
+        return Transform(draw, apply, None)
+
+    def apply_to_batch(images: tf.Tensor, coins: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+        return tf.where(per_image(coins < probability), batched(images, *drawn), images)
+
+    return Transform(draw, apply, apply_to_batch)

@@ -1,69 +1,94 @@
 """Mixup and CutMix: blends of two images of a batch and of their labels.
 
 keras-cv's MixUp and CutMix ignore their seed for the Beta draw, and CutMix weights the labels with
-a rectangle that may extend beyond the image. The subclasses use its image operations and replace
-the random draws.
+a rectangle that may extend beyond the image. Here only the filling of rectangles is keras-cv's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
-import keras_cv
 import tensorflow as tf
 
-from tltool.augment.seeded_layers import UNUSED_SEED, SeedStream
+from tltool.augment.keras_cv_operations import fill_rectangle
+from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugmentSpec
+from tltool.augment.transform import Draws, per_image
 
 Pair = tuple[tf.Tensor, tf.Tensor]  # images and labels of a batch
 
 
-class StreamMixUp(keras_cv.layers.MixUp):
-    """Mixup (Zhang et al. 2018, arXiv:1710.09412) with draws from a seed stream."""
+@dataclass(frozen=True)
+class MixUp:
+    """Mixup (Zhang et al. 2018, arXiv:1710.09412).
 
-    def __init__(self, alpha: float, stream: SeedStream) -> None:
-        super().__init__(alpha=alpha, seed=UNUSED_SEED, dtype="float32")
-        self._stream = stream
-
-    def _mixup(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        size = tf.shape(images)[0]
-        order = self._stream.permutation(size)
-        share = self._stream.beta(self.alpha, (size,))
-        weight = tf.reshape(share, [-1, 1, 1, 1])
-        return weight * images + (1.0 - weight) * tf.gather(images, order), share, order
-
-
-class StreamCutMix(keras_cv.layers.CutMix):
-    """CutMix (Yun et al. 2019, arXiv:1905.04899) with draws from a seed stream.
-
-    Labels are weighted by the area actually pasted, as in the paper's code.
+    Attributes:
+        alpha: both parameters of the Beta distribution of the mixing coefficient.
+        stream: source of all random draws.
     """
 
-    def __init__(self, alpha: float, stream: SeedStream) -> None:
-        super().__init__(alpha=alpha, seed=UNUSED_SEED, dtype="float32")
-        self._stream = stream
+    alpha: float
+    stream: SeedStream
 
-    def _cutmix(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        shape = tf.shape(images)
-        size, height, width = shape[0], shape[1], shape[2]
-        order = self._stream.permutation(size)
-        side = tf.sqrt(1.0 - self._stream.beta(self.alpha, (size,)))
+    def draw(self, size: tf.Tensor) -> Draws:
+        """Return partners int32 [B] and mixing coefficients float32 [B] for a batch of ``size``."""
+        return self.stream.permutation(size), self.stream.beta(self.alpha, (size,))
+
+    def apply(
+        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, share: tf.Tensor
+    ) -> Pair:
+        """Return the blended batch."""
+        weight = per_image(share)
+        blended = weight * images + (1.0 - weight) * tf.gather(images, order)
+        return blended, _mixed_labels(labels, order, share)
+
+
+@dataclass(frozen=True)
+class CutMix:
+    """CutMix (Yun et al. 2019, arXiv:1905.04899).
+
+    Labels are weighted by the area actually pasted, as in the paper's code.
+
+    Attributes:
+        alpha: both parameters of the Beta distribution of the pasted area.
+        size: height and width of the images.
+        stream: source of all random draws.
+    """
+
+    alpha: float
+    size: tuple[int, int]
+    stream: SeedStream
+
+    def draw(self, size: tf.Tensor) -> Draws:
+        """Return partners, the fraction kept, and centres and sides of rectangles, each [B]."""
+        order = self.stream.permutation(size)
+        side = tf.sqrt(1.0 - self.stream.beta(self.alpha, (size,)))
+        height, width = self.size
         y, cut_height, pasted_height = self._span(size, side, height)
         x, cut_width, pasted_width = self._span(size, side, width)
-        mixed = keras_cv.src.utils.fill_utils.fill_rectangle(
-            images, x, y, cut_width, cut_height, tf.gather(images, order)
-        )
-        kept = 1.0 - tf.cast(pasted_height * pasted_width, tf.float32) / tf.cast(
-            height * width, tf.float32
-        )
-        return mixed, kept, order, y, x, cut_width, cut_height
+        pasted = tf.cast(pasted_height * pasted_width, tf.float32)
+        kept = 1.0 - pasted / tf.cast(height * width, tf.float32)
+        return order, kept, x, y, cut_width, cut_height
+
+    def apply(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        order: tf.Tensor,
+        kept: tf.Tensor,
+        *rectangles: tf.Tensor,
+    ) -> Pair:
+        """Return the blended batch."""
+        mixed = fill_rectangle(images, *rectangles, tf.gather(images, order))
+        return mixed, _mixed_labels(labels, order, kept)
 
     def _span(
-        self, size: tf.Tensor, side: tf.Tensor, extent: tf.Tensor
+        self, size: tf.Tensor, side: tf.Tensor, extent: int
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return centres, lengths and lengths inside the image along one axis, int32 [size]."""
         length = tf.cast(side * tf.cast(extent, tf.float32), tf.int32)
-        centre = self._stream.uniform((size,), 0, extent, tf.int32)
+        centre = self.stream.uniform((size,), 0, extent, tf.int32)
         start = tf.cast(centre, tf.float32) - tf.cast(length, tf.float32) / 2
         corners = tf.stack([start, start + tf.cast(length, tf.float32)])
         inside = tf.clip_by_value(corners, 0.0, tf.cast(extent, tf.float32))
@@ -77,44 +102,49 @@ class Mixer:
 
     Args:
         spec: which of the two, and with which probability.
+        size: height and width of the images.
         stream: source of all random draws.
     """
 
-    def __init__(self, spec: AugmentSpec, stream: SeedStream) -> None:
+    def __init__(self, spec: AugmentSpec, size: tuple[int, int], stream: SeedStream) -> None:
         self._stream = stream
         self._mixed, self._switched = spec.mix_probability, spec.switch_probability
-        self._mixup = StreamMixUp(spec.mixup, stream) if spec.mixup is not None else None
-        self._cutmix = StreamCutMix(spec.cutmix, stream) if spec.cutmix is not None else None
+        # the order of their draws
+        self._kinds: list[CutMix | MixUp] = []
+        if spec.cutmix is not None:
+            self._kinds.append(CutMix(spec.cutmix, size, stream))
+        if spec.mixup is not None:
+            self._kinds.append(MixUp(spec.mixup, stream))
 
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor) -> Pair:
+    def draw(self, size: tf.Tensor) -> tuple[Draws, ...]:
+        """Return the draws for a batch of ``size`` images: two coins, then those of each kind."""
+        return (self._stream.uniform((2,)),), *(kind.draw(size) for kind in self._kinds)
+
+    def apply(self, images: tf.Tensor, labels: tf.Tensor, draws: tuple[Draws, ...]) -> Pair:
         """Return the batch, blended by one of the two or unchanged.
 
         Args:
             images: float32 [B, H, W, C].
             labels: float32 [B, classes].
+            draws: what ``draw`` returned.
         """
-        coins = self._stream.uniform((2,))
+        with tf.device("/CPU:0"):  # a branch that depends on a GPU waits for all earlier work there
+            mixed, switched = tf.unstack(draws[0][0] < (self._mixed, self._switched))
+        kinds = [
+            partial(kind.apply, images, labels, *drawn)
+            for kind, drawn in zip(self._kinds, draws[1:], strict=True)
+        ]
 
         def mix() -> Pair:
-            if self._mixup is None or self._cutmix is None:
-                return _blend(self._mixup or self._cutmix, images, labels)
-            # both are traced with draws of their own; only the selected one runs
-            result: Pair = tf.cond(
-                coins[1] < self._switched,
-                lambda: _blend(self._cutmix, images, labels),
-                lambda: _blend(self._mixup, images, labels),
-            )
-            return result
+            result: Pair = kinds[0]() if len(kinds) == 1 else tf.cond(switched, *kinds)
+            return tf.ensure_shape(result[0], images.shape), result[1]
 
         if self._mixed >= 1:
             return mix()
-        result: Pair = tf.cond(coins[0] < self._mixed, mix, lambda: (images, labels))
+        result: Pair = tf.cond(mixed, mix, lambda: (images, labels))
         return result
 
 
-def _blend(kind: Any, images: tf.Tensor, labels: tf.Tensor) -> Pair:
-    mixed = kind._batch_augment({"images": images, "labels": labels})
-    return (
-        tf.ensure_shape(mixed["images"], images.shape),
-        tf.ensure_shape(mixed["labels"], labels.shape),
-    )
+def _mixed_labels(labels: tf.Tensor, order: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+    kept = kept[:, tf.newaxis]
+    return kept * labels + (1.0 - kept) * tf.gather(labels, order)

@@ -13,12 +13,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
-from tltool.augment import pixel_operations
+from tltool.augment import batch_operations, pixel_operations
 from tltool.augment.seeded_layers import SeedStream
 from tltool.augment.spec import AugMix, RandAugment
+from tltool.augment.transform import Draws, Transform, per_image
 
 _MAX_DEPTH = 3  # operations of AugMix's longest chain
 _MAX_LEVEL = 10  # the maximum magnitude and severity in the papers' code
@@ -34,94 +36,61 @@ class Operation:
     Attributes:
         name: its name in the paper.
         apply: (image, amount) to image.
+        apply_to_batch: (images, amount of each) to images.
         largest: the amount at full strength.
         signed: whether the amount is negative in half of the cases.
     """
 
     name: str
     apply: Change
+    apply_to_batch: Change
     largest: float = 1.0
     signed: bool = False
 
 
-def _rotate(image: tf.Tensor, degrees: tf.Tensor, *, fill: float) -> tf.Tensor:
-    return pixel_operations.affine(image, angle=degrees * (math.pi / 180), fill=fill)
+def _rotate(operations: Any, image: tf.Tensor, degrees: tf.Tensor, *, fill: float) -> tf.Tensor:
+    return operations.affine(image, angle=degrees * (math.pi / 180), fill=fill)
 
 
-def _shear(image: tf.Tensor, slope: tf.Tensor, *, vertical: bool, fill: float) -> tf.Tensor:
-    return pixel_operations.affine(
-        image, shear=(0.0, slope) if vertical else (slope, 0.0), fill=fill
-    )
+def _shear(
+    operations: Any, image: tf.Tensor, slope: tf.Tensor, *, vertical: bool, fill: float
+) -> tf.Tensor:
+    return operations.affine(image, shear=(0.0, slope) if vertical else (slope, 0.0), fill=fill)
 
 
-def _translate(image: tf.Tensor, share: tf.Tensor, *, vertical: bool, fill: float) -> tf.Tensor:
-    axis = 0 if vertical else 1
-    side = image.shape[axis]
-    # whole pixels: slicing and padding cost a tenth of an interpolation
-    shift = tf.cast(tf.round(share * side), tf.int32)
-    before, after = tf.maximum(shift, 0), tf.maximum(-shift, 0)
-    kept = image[after : side - before] if vertical else image[:, after : side - before]
-    borders = [[0, 0], [0, 0], [0, 0]]
-    borders[axis] = [before, after]
-    return tf.pad(kept, borders, constant_values=fill)
+def _translate(
+    operations: Any, image: tf.Tensor, share: tf.Tensor, *, vertical: bool, fill: float
+) -> tf.Tensor:
+    return operations.translate(image, share, vertical=vertical, fill=fill)
 
 
-def _enhance(change: Change, image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
-    return change(image, 1 + amount)
+def _enhance(operations: Any, image: tf.Tensor, amount: tf.Tensor, *, name: str) -> tf.Tensor:
+    return getattr(operations, name)(image, 1 + amount)
 
 
-def auto_contrast(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-    """Stretch each channel to 0…255; a constant channel is unchanged."""
-    rows = pixel_operations.as_rows(image)
-    low = _of_channels(tf.reduce_min, rows)
-    span = _of_channels(tf.reduce_max, rows) - low
-    factor = tf.where(span > 0, tf.math.divide_no_nan(255.0, span), 1.0)
-    start = tf.where(span > 0, low, 0.0)
-    width = image.shape[1]
-    stretched = (rows - tf.tile(start, [width])) * tf.tile(factor, [width])
-    return tf.reshape(stretched, image.shape)
+def _of_both(change: Callable[..., tf.Tensor], **settings: Any) -> tuple[Change, Change]:
+    """Return a change of an image and of a batch, written once for the operations of either."""
+    both = (pixel_operations, batch_operations)
+    image, batch = (partial(change, operations, **settings) for operations in both)
+    return image, batch
 
 
-def posterize(image: tf.Tensor, lost: tf.Tensor, *, bits: int) -> tf.Tensor:
-    """Keep the ``bits`` highest bits of each value, minus ``lost`` rounded down."""
-    step = tf.pow(2.0, 8.0 - bits + tf.floor(lost))
-    return tf.floor(image / step) * step
-
-
-def solarize(image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
-    """Invert values of at least 256 - ``amount``."""
-    inverted = tf.cast(image >= 256 - amount, tf.float32)
-    return tf.abs(255 * inverted - image)
-
-
-def equalize(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-    """Equalise the histogram of each channel, as Pillow does."""
-    rows = tf.cast(tf.clip_by_value(pixel_operations.as_rows(image), 0.0, 255.0), tf.int32)
-    last_value = _of_channels(tf.reduce_max, rows)
-    places = rows + tf.tile(256 * tf.range(3), [image.shape[1]])  # in a table of all channels
-    counts = tf.reshape(tf.math.bincount(tf.reshape(places, [-1]), minlength=3 * 256), [3, 256])
-    last = tf.gather(counts, last_value, batch_dims=1)
-    step = (tf.reduce_sum(counts, axis=1) - last)[:, tf.newaxis] // 255
-    below = tf.cumsum(counts, axis=1, exclusive=True)
-    table = tf.minimum((below + step // 2) // tf.maximum(step, 1), 255)
-    table = tf.cast(tf.where(step > 0, table, tf.range(256)), tf.float32)
-    return tf.reshape(tf.gather(tf.reshape(table, [-1]), places), image.shape)
-
-
-def _of_channels(reduce: Callable[..., tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
-    """Return the least or greatest value of each channel, [3], of an image as rows."""
-    return reduce(tf.reshape(reduce(rows, axis=0), [-1, 3]), axis=0)
+def _of_pixels(change: Change) -> tuple[Change, Change]:
+    """Return a change of single pixels, and the same for a batch."""
+    return change, batch_operations.elementwise(change)
 
 
 def _geometry(fill: float, *, turn: float, slope: float, share: float) -> tuple[Operation, ...]:
-    shears = [partial(_shear, vertical=vertical, fill=fill) for vertical in (False, True)]
-    shifts = [partial(_translate, vertical=vertical, fill=fill) for vertical in (False, True)]
+    (shear_x, shear_y), (shift_x, shift_y) = (
+        [_of_both(change, vertical=vertical, fill=fill) for vertical in (False, True)]
+        for change in (_shear, _translate)
+    )
     return (
-        Operation("rotate", partial(_rotate, fill=fill), turn, signed=True),
-        Operation("shear_x", shears[0], slope, signed=True),
-        Operation("shear_y", shears[1], slope, signed=True),
-        Operation("translate_x", shifts[0], share, signed=True),
-        Operation("translate_y", shifts[1], share, signed=True),
+        Operation("rotate", *_of_both(_rotate, fill=fill), turn, signed=True),
+        Operation("shear_x", *shear_x, slope, signed=True),
+        Operation("shear_y", *shear_y, slope, signed=True),
+        Operation("translate_x", *shift_x, share, signed=True),
+        Operation("translate_y", *shift_y, share, signed=True),
     )
 
 
@@ -132,20 +101,20 @@ def rand_augment_operations() -> tuple[Operation, ...]:
     effect: in that code posterisation, solarisation and the four enhancements do not.
     """
     enhancements = {
-        "color": pixel_operations.saturation,
-        "contrast": pixel_operations.contrast,
-        "brightness": pixel_operations.brightness,
-        "sharpness": pixel_operations.sharpness,
+        "color": "saturation",
+        "contrast": "contrast",
+        "brightness": "brightness",
+        "sharpness": "sharpness",
     }
     return (
-        Operation("identity", lambda image, _: image),
-        Operation("auto_contrast", auto_contrast),
-        Operation("equalize", equalize),
-        Operation("solarize", solarize, 256.0),
-        Operation("posterize", partial(posterize, bits=8), 4.0),
+        Operation("identity", *_of_pixels(lambda image, _: image)),
+        Operation("auto_contrast", pixel_operations.auto_contrast, batch_operations.auto_contrast),
+        Operation("equalize", pixel_operations.equalize, batch_operations.equalize),
+        Operation("solarize", *_of_pixels(pixel_operations.solarize), 256.0),
+        Operation("posterize", *_of_pixels(partial(pixel_operations.posterize, bits=8)), 4.0),
         *(
-            Operation(name, partial(_enhance, change), 0.9, signed=True)
-            for name, change in enhancements.items()
+            Operation(name, *_of_both(_enhance, name=operation), 0.9, signed=True)
+            for name, operation in enhancements.items()
         ),
         *_geometry(_GREY, turn=30.0, slope=0.3, share=0.45),
     )
@@ -157,10 +126,10 @@ def aug_mix_operations() -> tuple[Operation, ...]:
     None of them is among the corruptions that robustness benchmarks use.
     """
     return (
-        Operation("auto_contrast", auto_contrast),
-        Operation("equalize", equalize),
-        Operation("posterize", partial(posterize, bits=4), 4.0),
-        Operation("solarize", solarize, 256.0),
+        Operation("auto_contrast", pixel_operations.auto_contrast, batch_operations.auto_contrast),
+        Operation("equalize", pixel_operations.equalize, batch_operations.equalize),
+        Operation("posterize", *_of_pixels(partial(pixel_operations.posterize, bits=4)), 4.0),
+        Operation("solarize", *_of_pixels(pixel_operations.solarize), 256.0),
         *_geometry(0.0, turn=30.0, slope=0.3, share=1 / 3),
     )
 
@@ -189,64 +158,126 @@ def apply_one(
     return tf.switch_case(number, [partial(applied, one) for one in operations])
 
 
-def _chain(
+def apply_one_each(
     operations: Sequence[Operation],
-    image: tf.Tensor,
+    images: tf.Tensor,
     numbers: tf.Tensor,
     strengths: tf.Tensor,
     signs: tf.Tensor,
+) -> tf.Tensor:
+    """Return a batch after one operation on each image, as ``apply_one`` with its draws [B].
+
+    All operations are computed: on a GPU that is faster than waiting for which ones were drawn.
+    """
+    changed = images
+    for number, one in enumerate(operations):
+        amount = strengths * one.largest * (signs if one.signed else 1.0)
+        result = tf.ensure_shape(one.apply_to_batch(images, amount), images.shape)
+        changed = tf.where(per_image(numbers == number), result, changed)
+    return changed
+
+
+def _chain(
+    apply: Callable[..., tf.Tensor],
+    image: tf.Tensor,
+    draws: Draws,
     length: tf.Tensor | int,
 ) -> tf.Tensor:
-    """Return the image after the first ``length`` of the drawn operations."""
+    """Return the image, or the batch, after the first ``length`` of the drawn operations.
+
+    Args:
+        apply: (image, draws of one operation) to image.
+        image: the image, or the batch.
+        draws: each with an element per operation as its last axis.
+        length: of the chain.
+    """
 
     def step(place: tf.Tensor, changed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        drawn = (numbers[place], strengths[place], signs[place])
-        return place + 1, apply_one(operations, changed, *drawn)
+        return place + 1, apply(changed, *(each[..., place] for each in draws))
 
     # a loop keeps the graph small: unrolled, AugMix would hold 81 operations
     return tf.while_loop(lambda place, _: place < length, step, (tf.constant(0), image))[1]
 
 
-def rand_augment(spec: RandAugment, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
+def rand_augment(spec: RandAugment, stream: SeedStream) -> Transform:
     """Return RandAugment: ``spec.operations`` operations, drawn uniformly with replacement."""
     operations = rand_augment_operations()
-    count = spec.operations
+    count, strength = spec.operations, spec.magnitude / _MAX_LEVEL
 
-    def augment(image: tf.Tensor) -> tf.Tensor:
+    def draw() -> Draws:
         numbers = stream.uniform((count,), 0, len(operations), tf.int32)
-        strengths = tf.fill((count,), spec.magnitude / _MAX_LEVEL)
-        signs = _signs(stream, (count,))
-        return _chain(operations, image, numbers, strengths, signs, count)
+        return numbers, tf.fill((count,), strength), _signs(stream, (count,))
 
-    return augment
+    def apply(image: tf.Tensor, *draws: tf.Tensor) -> tf.Tensor:
+        return _chain(partial(apply_one, operations), image, draws, count)
+
+    def apply_to_batch(images: tf.Tensor, *draws: tf.Tensor) -> tf.Tensor:
+        return _chain(partial(apply_one_each, operations), images, draws, count)
+
+    return Transform(draw, apply, apply_to_batch)
 
 
-def aug_mix(spec: AugMix, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
+def aug_mix(spec: AugMix, stream: SeedStream) -> Transform:
     """Return AugMix: chains of one to three operations, blended, and blended with the image.
 
     Weights of the chains are drawn from a Dirichlet distribution and the weight of their blend from
     a Beta distribution, both with parameters 1, as in the paper. Its consistency loss is not used.
     """
     operations = aug_mix_operations()
+    shape = (spec.chains, _MAX_DEPTH)
 
-    def augment(image: tf.Tensor) -> tf.Tensor:
-        shape = (spec.chains, _MAX_DEPTH)
+    def draw() -> Draws:
         numbers = stream.uniform(shape, 0, len(operations), tf.int32)
         strengths = stream.uniform(shape, 0.1, max(0.1, spec.severity)) / _MAX_LEVEL
         signs = _signs(stream, shape)
         depths = stream.uniform((spec.chains,), 1, _MAX_DEPTH + 1, tf.int32)
-        weights = stream.dirichlet(spec.chains)
-        share = stream.beta(1.0, ())
+        return (
+            numbers,
+            strengths,
+            signs,
+            depths,
+            stream.dirichlet(spec.chains),
+            stream.beta(1.0, ()),
+        )
+
+    def apply(image: tf.Tensor, *draws: tf.Tensor) -> tf.Tensor:
+        *chains, depths, weights, share = draws
 
         def add(number: tf.Tensor, blend: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            drawn = (numbers[number], strengths[number], signs[number], depths[number])
+            drawn = tuple(each[..., number, :] for each in chains)
             weight = share * weights[number]
-            return number + 1, blend + weight * _chain(operations, image, *drawn)
+            changed = _chain(partial(apply_one, operations), image, drawn, depths[number])
+            return number + 1, blend + weight * changed
 
         start = (tf.constant(0), (1 - share) * image)
         return tf.while_loop(lambda number, _: number < spec.chains, add, start)[1]
 
-    return augment
+    def apply_to_batch(images: tf.Tensor, *draws: tf.Tensor) -> tf.Tensor:
+        *chains, depths, weights, share = draws
+
+        def add(number: tf.Tensor, blend: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            drawn = tuple(each[..., number, :] for each in chains)  # [B, depth]
+            weight = per_image(share * weights[:, number])
+            changed = _chains(operations, images, drawn, depths[:, number])
+            return number + 1, blend + weight * changed
+
+        start = (tf.constant(0), per_image(1 - share) * images)
+        return tf.while_loop(lambda number, _: number < spec.chains, add, start)[1]
+
+    return Transform(draw, apply, apply_to_batch)
+
+
+def _chains(
+    operations: Sequence[Operation], images: tf.Tensor, draws: Draws, lengths: tf.Tensor
+) -> tf.Tensor:
+    """Return a batch after chains of the given lengths [B]."""
+    places = tf.range(_MAX_DEPTH) < lengths[:, tf.newaxis]  # [B, depth]
+
+    def apply(changed: tf.Tensor, active: tf.Tensor, *drawn: tf.Tensor) -> tf.Tensor:
+        result = apply_one_each(operations, changed, *drawn)
+        return tf.where(per_image(active), result, changed)
+
+    return _chain(apply, images, (places, *draws), _MAX_DEPTH)
 
 
 def _signs(stream: SeedStream, shape: tuple[int, ...]) -> tf.Tensor:

@@ -7,18 +7,20 @@ operations are keras-cv's (except for the flip), and the random draws are replac
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import keras_cv
 import tensorflow as tf
-from keras_cv.core import FactorSampler
+
+from tltool.augment import batch_operations
+from tltool.augment.keras_cv_operations import FactorSampler, RandomCropAndResize, RandomCutout
+from tltool.augment.transform import Draws, Transform, per_image
 
 MEAN_GREY = 116.0  # mean of ImageNet's images; fill value of hidden regions
 # without a seed keras-cv uses the global generator, which is an error in deterministic mode
 UNUSED_SEED = 1
 
+_RECTANGLE = ("centers_x", "centers_y", "rectangles_height", "rectangles_width")
 _FLIPPED_AXES = {"horizontal": (1,), "vertical": (0,), "horizontal_and_vertical": (1, 0)}
 
 
@@ -90,26 +92,33 @@ class LogStreamFactor(StreamFactor):
         return tf.exp(self._stream.uniform(shape, low, high, dtype))
 
 
-def flip(mode: str, probability: float, stream: SeedStream) -> Callable[[tf.Tensor], tf.Tensor]:
+def flip(mode: str, probability: float, stream: SeedStream) -> Transform:
     """Return a random flip, independent for each direction of ``mode``.
 
     keras-cv's RandomFlip mirrors every image and then selects pixel by pixel: five times the cost.
     """
+    axes = _FLIPPED_AXES[mode]
 
-    def transform(image: tf.Tensor) -> tf.Tensor:
-        for axis in _FLIPPED_AXES[mode]:
+    def apply(image: tf.Tensor, *coins: tf.Tensor) -> tf.Tensor:
+        for axis, coin in zip(axes, coins, strict=True):
             mirrored = partial(tf.reverse, image, [axis])
-            image = tf.cond(stream.uniform(()) < probability, mirrored, partial(tf.identity, image))
+            image = tf.cond(coin < probability, mirrored, partial(tf.identity, image))
         return image
 
-    return transform
+    def apply_to_batch(images: tf.Tensor, *coins: tf.Tensor) -> tf.Tensor:
+        for axis, coin in zip(axes, coins, strict=True):
+            mirrored = tf.reverse(images, [axis + 1])
+            images = tf.where(per_image(coin < probability), mirrored, images)
+        return images
+
+    return Transform(lambda: tuple(stream.uniform(()) for _ in axes), apply, apply_to_batch)
 
 
 def crop_and_resize(
     size: tuple[int, int], *, min_area: float, max_aspect: float, stream: SeedStream
-) -> Any:
+) -> Transform:
     """Return keras-cv's RandomCropAndResize, drawing from ``stream``."""
-    layer = keras_cv.layers.RandomCropAndResize(
+    layer = RandomCropAndResize(
         target_size=size,
         crop_area_factor=StreamFactor(min_area, 1.0, stream),
         aspect_ratio_factor=LogStreamFactor(1 / max_aspect, max_aspect, stream),
@@ -117,17 +126,42 @@ def crop_and_resize(
         dtype="float32",
     )
     layer._random_generator = stream
-    return layer
+
+    def draw() -> Draws:
+        return (tf.stack(layer.get_random_transformation()[0]),)
+
+    def apply(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+        return layer.augment_image(image, transformation=box[tf.newaxis])
+
+    return Transform(draw, apply, batch_operations.crop_and_resize)
 
 
-def cutout(size: float, stream: SeedStream) -> Any:
-    """Return keras-cv's RandomCutout with ImageNet's mean grey, drawing from ``stream``."""
-    layer = keras_cv.layers.RandomCutout(
-        height_factor=StreamFactor(0.0, size, stream),
-        width_factor=StreamFactor(0.0, size, stream),
+def cutout(share: float, size: tuple[int, int], stream: SeedStream) -> Transform:
+    """Return keras-cv's RandomCutout with ImageNet's mean grey, drawing from ``stream``.
+
+    Args:
+        share: side of the largest hidden rectangle as a fraction of the image's side.
+        size: height and width of the images.
+        stream: source of all random draws.
+    """
+    layer = RandomCutout(
+        height_factor=StreamFactor(0.0, share, stream),
+        width_factor=StreamFactor(0.0, share, stream),
         fill_value=MEAN_GREY,
         seed=UNUSED_SEED,
         dtype="float32",
     )
     layer._random_generator = stream
-    return layer
+
+    def draw() -> Draws:
+        # only the shape of these images is read
+        places = layer.get_random_transformation_batch(1, images=tf.zeros((1, *size, 3)))
+        return tuple(places[name][0] for name in _RECTANGLE)
+
+    def apply_to_batch(images: tf.Tensor, *places: tf.Tensor) -> tf.Tensor:
+        return layer.augment_images(images, dict(zip(_RECTANGLE, places, strict=True)))
+
+    def apply(image: tf.Tensor, *places: tf.Tensor) -> tf.Tensor:
+        return apply_to_batch(image[tf.newaxis], *(place[tf.newaxis] for place in places))[0]
+
+    return Transform(draw, apply, apply_to_batch)

@@ -126,6 +126,11 @@ class AugmentSpec:
         """Whether nothing is augmented."""
         return not self.mixes and self.unmixed() == AugmentSpec()
 
+    @property
+    def needs_cpu(self) -> bool:
+        """Whether a transform only exists for a CPU; those before it run there too."""
+        return self.jpeg is not None
+
     def always(self) -> AugmentSpec:
         """Return the same with every transform applied to every image."""
         certain: dict[str, Any] = {

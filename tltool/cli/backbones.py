@@ -1,6 +1,6 @@
 """tltool backbones list and show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,32 +22,38 @@ _EXACT_UP_TO = 100_000_000  # multiply-adds; larger numbers are in millions, to 
 @app.command("list")
 @guarded
 def list_backbones(json: shared_options.Json = False, debug: shared_options.Debug = False) -> None:
-    """List the backbones: parameters, input size, stages, weights, licence."""
+    """List the backbones: parameters, multiply-adds, input size, weights, licence."""
     from tltool.workflows.backbones import backbone_rows
 
     rows = backbone_rows()
     if json:
         print_json(rows)
         return
-    cells = [
-        [
-            row["name"],
-            _millions(row["parameters"]),
-            f"{row['image_size']}",
-            f"{row['stages'][0]} … {row['stages'][-1]}",
-            _weights(row),
-            row["licence"],
-        ]
-        for row in rows
-    ]
-    columns = ["name", "parameters", "input", "stages", "weights", "licence"]
-    print_table(out(), columns, cells)
+    columns = ["name", "parameters", "mult-adds", "input", "weights", "licence"]
+    print_table(out(), columns, list(_listed(rows)))
     line(out())
     line(
         out(),
-        "parameters: without the classifier, which `tltool backbones show NAME` includes; input: "
-        "side in pixels.",
+        "parameters: without the classifier, which `tltool backbones show NAME` includes; "
+        "mult-adds: multiply-adds for one image of its own size, input: side in pixels.",
     )
+
+
+def _listed(rows: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield the cells of each row, and an empty row between two families."""
+    family = rows[0]["family"]
+    for row in rows:
+        if row["family"] != family:
+            family = row["family"]
+            yield [""] * 6
+        yield [
+            row["name"],
+            _millions(row["parameters"]),
+            _rounded_work(row["multiply_adds"]),
+            f"{row['image_size']}",
+            _weights(row),
+            row["licence"],
+        ]
 
 
 @app.command("show")
@@ -114,6 +120,8 @@ def _print_layers(layers: "BackboneLayers", *, every: bool) -> None:
     columns = ["layer", "output", "kernel/stride", "field", "parameters", work]
     print_table(out(), columns, rows)
     line(out())
+    stages = ", ".join(stage.name for stage in backbone.stages)
+    line(out(), f"stages: {stages}")
     line(
         out(),
         "field: side of the receptive field in pixels. mult-adds: multiply-adds of convolutions "
@@ -161,6 +169,12 @@ def _work(number: int, *, exact: bool) -> str:
 
 def _millions(number: int) -> str:
     return f"{number / 1e6:.1f} M" if number >= 100_000 else f"{number:,}"
+
+
+def _rounded_work(number: int) -> str:
+    if number >= 10_000_000:
+        return f"{number / 1e9:.2f} G"
+    return _millions(number)
 
 
 def _weights(row: dict[str, Any]) -> str:

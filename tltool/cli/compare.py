@@ -13,8 +13,9 @@ from tltool.errors import UsageError
 
 if TYPE_CHECKING:
     from tltool.evaluation.metrics.paired_tests import PairedComparison
-    from tltool.workflows.compare_backbones import Leaderboard, LeaderboardEntry
+    from tltool.workflows.compare_backbones import Leaderboard
     from tltool.workflows.comparison.comparison import Comparison
+    from tltool.workflows.dataset.backbone_probes import LeaderboardEntry
 
 
 @guarded
@@ -58,7 +59,7 @@ def compare(
 ) -> None:
     """Compare runs on the same images with paired tests, or backbones by a linear probe."""
     from tltool.cli.terminal.progress import shown
-    from tltool.models.backbone_registry import get_backbone
+    from tltool.workflows.preflight.run import check_backbones
 
     if backbones is None:
         if image_size or pixels or ood_images or weights != "imagenet":
@@ -75,8 +76,7 @@ def compare(
             hint="tltool compare DATA --backbones vgg16,resnet50",
         )
     names = [name.strip() for name in backbones.split(",") if name.strip()]
-    for name in names:
-        get_backbone(name)  # raises for an unknown one before TensorFlow is loaded
+    check_backbones(names, runs_or_data[0], side=image_size, ood_images=ood_images)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.compare_backbones import compare_backbones
 
@@ -97,11 +97,13 @@ def _compare_runs(
     runs: list[str], report: Path | None, *, quiet: bool, debug: bool
 ) -> "Comparison":
     from tltool.cli.terminal.progress import shown
+    from tltool.workflows.comparison.compared_runs import common_keys, open_compared_runs
     from tltool.workflows.preflight.arguments import check_page, check_runs
 
     check_runs(runs)
     if report is not None:
         check_page(report)
+    common_keys(open_compared_runs([Path(run) for run in runs]))
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.compare import compare as workflow
         from tltool.workflows.comparison.comparison_report import write_comparison_report
@@ -201,6 +203,8 @@ def _show_leaderboard(leaderboard: "Leaderboard") -> None:
         line(console, f"skipped: {name}: {printable(reason)}")
     line(console)
     line(console, (_leaderboard_verdict(leaderboard), "bold"))
+    if leaderboard.saving:
+        line(console, leaderboard.saving)
     line(
         console,
         (

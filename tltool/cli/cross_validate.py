@@ -2,7 +2,6 @@
 
 import datetime
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.cli.terminal.console import line, out, print_json, print_table
@@ -35,17 +34,19 @@ def cross_validate(
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.run import check_training
     from tltool.workflows.resolve.run_spec import resolve
-    from tltool.workflows.training_run.run_group import check_group_folder
+    from tltool.workflows.training_run.run_group import group_folder
 
     if any(one.key == "data.fold" for one in folds.settings):
         raise UsageError("--kfold trains all folds and --fold one", hint="give one of them")
     spec = resolve(folds.recipe.recipe(folds.settings))
     now = datetime.datetime.now(datetime.UTC)
-    default = Path("runs") / f"kfold-{spec.recipe.name}-{now:%Y%m%d-%H%M%S}"
-    folder, options = options.out or default, replace(options, out=None)
+    out_folder, options = options.out, replace(options, out=None)
     check_training(spec, options)
-    check_group_folder(folder)
-    with shown(quiet=quiet, debug=debug) as display:
+    name = f"kfold-{spec.recipe.name}"
+    with (
+        group_folder(out_folder, name, now=now) as folder,
+        shown(quiet=quiet, debug=debug) as display,
+    ):
         from tltool.workflows.cross_validate import cross_validate as workflow
 
         result = workflow(

@@ -9,6 +9,7 @@ from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields, show_next
+from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def check(
             offline=offline,
             observer=display,
         )
-    if json:
-        print_json(checked.to_json())
-    else:
-        _show_check(checked, _settings(ood_images, pixels, image_size))
+    with before_verdict():
+        if json:
+            print_json(checked.to_json())
+        else:
+            _show_check(checked, _settings(ood_images, pixels, image_size))
     if strict and checked.result.count("serious"):
         fail(f"{checked.result.describe_serious()} in {source}", f"see {checked.issues}")
         raise typer.Exit(3)
@@ -201,12 +203,12 @@ def _show_check(checked: "DataCheck", settings: list[str]) -> None:
 
 
 def _show_split(result: "DataSplit", how: str) -> None:
+    from tltool.workflows.dataset.counts_table import counts_table
     from tltool.workflows.preflight.output_paths import SPLIT_FILE
-    from tltool.workflows.split_data import counts_rows
 
     console = out()
     line(console)
-    print_table(console, *counts_rows(result.counts()))
+    print_table(console, *counts_table(result.counts()))
     if result.written is None:
         line(console)
         line(console, "The split was not written; to write it, set --out FOLDER.")

@@ -23,7 +23,9 @@ def demo(
 ) -> None:
     """Train, evaluate, export and predict on 1797 handwritten digits."""
     from tltool.cli.terminal.progress import shown
+    from tltool.workflows.preflight.run import check_demo
 
+    check_demo(folder, offline=offline)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.demo import demo as workflow
 

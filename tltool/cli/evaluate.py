@@ -9,6 +9,7 @@ from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import err, line, print_json
 from tltool.cli.terminal.error_output import guarded, report_error
 from tltool.cli.terminal.results import show_metrics
+from tltool.cli.terminal.streams import before_verdict
 from tltool.errors import GateError, UsageError
 
 
@@ -34,6 +35,7 @@ def evaluate(
         typer.Option(metavar="FILE.html", help="Write an HTML report; the file must not exist."),
     ] = None,
     pixels: shared_options.Pixels = None,
+    trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -42,15 +44,16 @@ def evaluate(
     """Evaluate a model on labelled images; classes are matched by name."""
     from tltool.cli.terminal.progress import shown
     from tltool.evaluation.metrics.asserts import check_asserts, require_asserts
-    from tltool.workflows.preflight.arguments import check_model, check_page
+    from tltool.workflows.preflight.arguments import check_page
+    from tltool.workflows.preflight.model_arguments import check_evaluation
 
-    check_model(model)
     if report is not None:
         check_page(report)
     conditions = asserts or []
     check_asserts(conditions, strict=strict)
     if strict and not conditions:
         raise UsageError("--strict needs --assert", hint="such as --assert 'accuracy>=0.9'")
+    check_evaluation(model, data, asserts=conditions, split=split)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.evaluate import evaluate as workflow
 
@@ -63,13 +66,15 @@ def evaluate(
             tta=tta,
             report=report,
             pixels=pixels,
+            trust=trust,
             offline=offline,
             observer=display,
         )
-    if json:
-        print_json(metrics)
-    else:
-        show_metrics(metrics)
+    with before_verdict():
+        if json:
+            print_json(metrics)
+        else:
+            show_metrics(metrics)
     if report is not None:
         line(err(), f"wrote {report}")
     try:

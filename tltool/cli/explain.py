@@ -48,6 +48,7 @@ def explain(
         ),
     ] = Path("explanations"),
     pixels: shared_options.Pixels = None,
+    trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -58,9 +59,12 @@ def explain(
     Exit code 3 if some images could not be read; the others are explained.
     """
     from tltool.cli.terminal.progress import shown
-    from tltool.workflows.preflight.arguments import check_model
+    from tltool.workflows.preflight.arguments import check_output_folder
+    from tltool.workflows.preflight.model_arguments import check_explainable, check_inputs
 
-    check_model(model)
+    check_explainable(model, class_name=class_name, images=images)
+    check_inputs(images)
+    check_output_folder(out)
     with shown(quiet=quiet, debug=debug) as observer:
         from tltool.workflows.explain import explain as workflow
 
@@ -71,6 +75,7 @@ def explain(
             method=method,
             class_name=class_name,
             pixels=pixels,
+            trust=trust,
             offline=offline,
             observer=observer,
         )

@@ -26,7 +26,7 @@ def export(
             "--format",
             "-f",
             metavar="NAME,…",
-            help="Formats: saved_model, litert, litert-fp16, litert-int8, onnx, keras.",
+            help="Formats: saved_model, litert, litert-fp16, litert-int8, onnx, openvino, keras.",
         ),
     ] = "saved_model",
     out: Annotated[
@@ -72,8 +72,10 @@ def export(
 
     Exit code 4 if a format fails the comparison; then nothing is exported.
     """
+    from tltool.data.sources.open import check_source
     from tltool.errors import UsageError
     from tltool.export.export_formats import parse_formats
+    from tltool.export.model_folder import exportable_run
 
     if (run is None) == (check is None):
         raise UsageError(
@@ -85,13 +87,17 @@ def export(
         _check(check, json=json, quiet=quiet, debug=debug)
         return
     number = _parse_version(version)
+    assert run is not None
+    exportable_run(run)
+    if data is not None:
+        check_source(data, min_classes=1)
     from tltool.cli.terminal.progress import shown
 
     with shown(quiet=quiet, debug=debug) as observer:
         from tltool.workflows.export import export as workflow
 
         result = workflow(
-            run or Path(),
+            run,
             formats,
             out=out,
             version=number,
@@ -108,7 +114,9 @@ def export(
 
 def _check(path: Path, *, json: bool, quiet: bool, debug: bool) -> None:
     from tltool.cli.terminal.progress import shown
+    from tltool.export.model_folder import sealed_folder
 
+    sealed_folder(path)
     with shown(quiet=quiet, debug=debug) as observer:
         from tltool.workflows.export import check as workflow
 

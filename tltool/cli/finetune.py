@@ -22,14 +22,21 @@ def finetune(
             metavar="DATA",
             help="Data source: a folder with one folder of images per class, or with "
             "train/val/test; a zip or tar archive of such a folder; a CSV, TSV or JSONL file of "
-            "paths and labels, or a CSV of labels and pixels; tfds:NAME; tfds-folder:DIR.",
+            "paths and labels, or a CSV of labels and pixels; parquet:PATH; wds:PATH; tfds:NAME; "
+            "tfds-folder:DIR.",
         ),
     ],
     recipe: shared_options.RecipeName = "vgg16",
     backbone: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Backbone; `tltool backbones list` lists them."),
+        typer.Option(
+            metavar="NAME|FILE|auto",
+            help="Backbone; `tltool backbones list` lists them. Or the file of a Keras model of "
+            "your own without its head: backbone.keras. auto: chosen by measurement on the "
+            "training images.",
+        ),
     ] = None,
+    budget: training.Budget = None,
     overrides: shared_options.Set = None,
     test: training.Test = None,
     out_folder: training.Out = None,
@@ -55,10 +62,12 @@ def finetune(
             "--find-lr", help="Run only a learning rate range test, and suggest learning rates."
         ),
     ] = False,
+    time_limit: training.TimeLimit = None,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
+    register: training.Register = None,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -87,20 +96,36 @@ def finetune(
         device=device,
         tensorboard=tensorboard,
         track=tuple(track or ()),
+        register=register,
+        time_limit=training.seconds_of(time_limit),
     )
+    limit = training.seconds_of(budget, "--budget")
     file = read_recipe(recipe)
     rerun = ["--recipe", recipe, *user_options(context, without=("find_lr", "kfold", "recipe"))]
+    if limit is not None and (find_lr or kfold is not None):
+        raise UsageError(
+            "--budget limits the choice of the backbone, which --find-lr and --kfold do not make",
+            hint="leave out --budget, and name the backbone",
+        )
     if find_lr:
-        if kfold is not None or test is not None or saved_models != training.EXPORTS:
+        others = (kfold, test, register, time_limit)
+        if any(one is not None for one in others) or saved_models != training.EXPORTS:
             raise UsageError(
                 "--find-lr keeps nothing that it trains",
-                hint="leave out --kfold, --test and --export-to",
+                hint="leave out --kfold, --test, --export-to, --register and --time-limit",
             )
         suggest_rates(file.recipe(settings), run, rerun, json=json, quiet=quiet, debug=debug)
     elif kfold is not None:
-        if saved_models != training.EXPORTS:
-            raise UsageError("--kfold exports nothing", hint="leave out --export-to")
+        if saved_models != training.EXPORTS or register is not None:
+            raise UsageError("--kfold exports nothing", hint="leave out --export-to and --register")
+        if time_limit is not None:
+            raise UsageError(
+                "--time-limit ends one training, and --kfold compares several that must be alike",
+                hint="leave out one of them; --set train.finetune.epochs=5 limits each fold alike",
+            )
         folds = Folds(file, kfold, settings)
         cross_validate(folds, run, rerun, json=json, quiet=quiet, debug=debug)
     else:
-        training.train(file.recipe(settings), run, json=json, quiet=quiet, debug=debug)
+        training.train(
+            file.recipe(settings), run, budget=limit, json=json, quiet=quiet, debug=debug
+        )

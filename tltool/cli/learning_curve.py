@@ -20,7 +20,9 @@ def learning_curve(
         str,
         typer.Argument(metavar="DATA", help="Labelled images, any data source of finetune."),
     ],
-    backbone: Annotated[str, typer.Option(metavar="NAME", help="A pretrained backbone.")] = "vgg16",
+    backbone: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A pretrained backbone.")
+    ] = "vgg16",
     image_size: Annotated[
         int | None,
         typer.Option(
@@ -44,12 +46,12 @@ def learning_curve(
 ) -> None:
     """Say what more labelled images would bring: probe accuracy at 10 to 100 % of the images."""
     from tltool.cli.terminal.progress import shown
-    from tltool.models.backbone_registry import get_backbone
     from tltool.workflows.preflight.arguments import check_picture
+    from tltool.workflows.preflight.run import check_backbones
 
-    get_backbone(backbone)  # raises for an unknown one before TensorFlow is loaded
     if output is not None:
         check_picture(output, option="--output")
+    check_backbones([backbone], data, side=image_size)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.learning_curve import learning_curve as workflow
 

@@ -1,6 +1,5 @@
 """The entry point. Nothing here may import TensorFlow: `tltool --help` must be fast."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -26,8 +25,10 @@ from tltool.cli import (
     weights,
 )
 from tltool.cli.terminal import interrupts, native_logs
-from tltool.cli.terminal.error_output import close_output
+from tltool.cli.terminal.error_output import report_error
+from tltool.cli.terminal.streams import close_streams, open_streams
 from tltool.cli.terminal.typer_app import Commands
+from tltool.errors import TltoolError
 
 app = Commands(
     pretty_exceptions_enable=False,
@@ -69,21 +70,38 @@ def main(
 
 
 def run() -> None:
-    """Run the command line in this process, with its own signal handlers and streams."""
-    _open_streams()
-    native_logs.own_process()
-    interrupts.watch()
+    """Run the command line, with signal handlers and streams of its own if the process is its own.
+
+    It is not where a notebook runs the command line with ``%run``: there the kernel has replaced
+    standard output, and must live on after Ctrl-C.
+    """
+    if sys.stdout is sys.__stdout__:
+        open_streams()
+        native_logs.own_process()
+        interrupts.watch()
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int | str | None:
+    """Run the command; return its exit code, once all its output is written."""
+    try:
+        code = _run_app()
+        if not code:  # else an error was printed already
+            sys.stdout.flush()
+    except TltoolError as problem:
+        report_error(problem)
+        code = problem.exit_code
+    except BrokenPipeError:  # the reader, such as `head`, has exited
+        code = 0
+    close_streams()
+    return code
+
+
+def _run_app() -> int | str | None:
     try:
         app(prog_name="tltool")
     except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        close_output()
-
-
-def _open_streams() -> None:
-    """Replace closed streams by the null device, and escape what a stream cannot encode."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-        getattr(sys, name).reconfigure(errors="backslashreplace")
+        return interrupts.exit_code()
+    except SystemExit as end:
+        return end.code
+    return 0

@@ -12,7 +12,7 @@ from tltool.cli.terminal.console import err, line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import UNKNOWN, shown_class
-from tltool.errors import UsageError
+from tltool.errors import UsageError, some_of
 
 if TYPE_CHECKING:
     from tltool.workflows.batch_predict import PredictionCounts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tltool.workflows.prediction.prediction import Prediction
 
 _HOW: Literal["copy"] = "copy"
+_MOST_CLASSES = 50  # in a summary of all predictions
 _UNSURE_BELOW = 0.7
 
 
@@ -93,6 +94,7 @@ def predict(
         ),
     ] = None,
     pixels: shared_options.Pixels = None,
+    trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -101,6 +103,7 @@ def predict(
     """Classify images. If some cannot be read, the others are classified and the exit code is 3."""
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.prediction.options import PredictOptions
+    from tltool.workflows.preflight.model_arguments import check_inputs
 
     to_stdout = output is not None and str(output) == "-"
     if to_stdout and json:
@@ -114,12 +117,14 @@ def predict(
         per_class=per_class,
         tta=tta,
         pixels=pixels,
+        trust=trust,
         offline=offline,
         output=file,
         append=append,
         class_folders=_class_folders(sort_into, how, unsure_below),
     )
     chosen.check()
+    check_inputs(images)
     predictions: list[Prediction] = []
     raw_stdout = sys.stdout  # before the display redirects it for output of libraries
 
@@ -182,7 +187,11 @@ def _cells(prediction: "Prediction", columns: "Columns") -> list[str]:
 
 def _print_counts(counts: "PredictionCounts") -> None:
     """Print the number of images per class on stderr: the predictions are in a file."""
-    rows = [[name, f"{count:,}"] for name, count in counts.by_class.most_common()]
+    shown = counts.by_class.most_common(_MOST_CLASSES)
+    rows = [[name, f"{count:,}"] for name, count in shown]
+    if len(counts.by_class) > len(shown):
+        rest = counts.by_class.total() - sum(count for _, count in shown)
+        rows.append([f"{len(counts.by_class) - len(shown):,} other classes", f"{rest:,}"])
     rows += [[UNKNOWN, f"{counts.unknown:,}"]] if counts.columns.ood else []
     line(err())
     print_table(err(), ["class", "images"], rows)
@@ -208,7 +217,9 @@ def _print_summary(counts: "PredictionCounts", file: Path | None, folder: Path |
 
 
 def _print_sorted(counts: "PredictionCounts", folder: Path) -> None:
-    by_folder = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.by_folder.items()))
+    by_folder = some_of(
+        [f"{name} {count:,}" for name, count in sorted(counts.by_folder.items())], _MOST_CLASSES
+    )
     total = counts.by_folder.total()
     line(err(), f"sorted {total:,} images into {folder}: {by_folder or 'none'}")
     if counts.already_present:

@@ -25,6 +25,10 @@ def preview(
         typer.Argument(metavar="DATA", help="Any data source of finetune, such as a folder."),
     ],
     recipe: shared_options.RecipeName = "vgg16",
+    backbone: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Backbone, as of finetune."),
+    ] = None,
     overrides: shared_options.Set = None,
     rows: Annotated[
         int, typer.Option(min=2, max=32, metavar="NUMBER", help="Number of images.")
@@ -54,7 +58,7 @@ def preview(
     from tltool.recipe.load import load_recipe
     from tltool.workflows.preflight.run import check_preview, check_ranking
 
-    settings = training.settings_of(overrides, seed=seed)
+    settings = training.settings_of(overrides, backbone=backbone, seed=seed)
     resolved = load_recipe(recipe, settings)
     if rank:
         if every or rows != _ROWS or output != _PICTURE:

@@ -10,6 +10,7 @@ from tltool.cli.sweep import sweep
 from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
+from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
@@ -44,13 +45,14 @@ def show(
     """Print a recipe."""
     from tltool.recipe import library
     from tltool.recipe.load import load_recipe, to_yaml
+    from tltool.recipe.text_file import read_text
 
     if json:
         print_json(load_recipe(recipe, overrides or []).model_dump(mode="json"))
     elif resolved or overrides:
         typer.echo(to_yaml(load_recipe(recipe, overrides or [])), nl=False)
     else:
-        typer.echo(library.read_text(library.find(recipe)), nl=False)
+        typer.echo(read_text(library.find(recipe)), nl=False)
 
 
 @app.command("copy")
@@ -86,14 +88,16 @@ def validate(
 
     checked = check_recipes(files)
     if json:
-        print_json([one._asdict() for one in checked])
+        with before_verdict():
+            print_json([one._asdict() for one in checked])
     for name, problem, notes in checked:
         if problem is not None:
             fail(problem)
         elif not json:
-            line(out(), f"{name}: valid")
-            for note in notes:
-                line(out(), f"note: {note}", indent=2)
+            with before_verdict():
+                line(out(), f"{name}: valid")
+                for note in notes:
+                    line(out(), f"note: {note}", indent=2)
     if any(one.problem for one in checked):
         raise typer.Exit(2)
 
@@ -139,6 +143,8 @@ def run(
     seed: training.Seed = None,
     tensorboard: training.TensorBoard = True,
     track: training.Track = None,
+    register: training.Register = None,
+    time_limit: training.TimeLimit = None,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -163,6 +169,8 @@ def run(
             device=device,
             tensorboard=tensorboard,
             track=tuple(track or ()),
+            register=register,
+            time_limit=training.seconds_of(time_limit),
         ),
         json=json,
         quiet=quiet,

@@ -12,7 +12,9 @@ from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
+from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
+from tltool.errors import reading
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
@@ -62,7 +64,8 @@ def show(run: Run, json: shared_options.Json = False, debug: shared_options.Debu
         print_json(details.to_json())
         return
     if details.metrics:
-        show_metrics(details.metrics)
+        with reading(run / "metrics.json", "file of metrics", hint="restore it from a copy"):
+            show_metrics(details.metrics)
     show_fields({name: value for name, value in _fields(details).items() if value})
     if details.status == "interrupted":
         show_next(["tltool", "runs", "resume", str(run)])
@@ -133,7 +136,9 @@ def reproduce(
 ) -> None:
     """Repeat a finished run and compare the results. Exit code 4 if they differ."""
     from tltool.cli.terminal.progress import shown
+    from tltool.workflows.preflight.reproduction import check_reproduction
 
+    check_reproduction(run, data=data, test=test, weights=weights, out=out_folder)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.reproduce import reproduce as workflow
 
@@ -147,10 +152,11 @@ def reproduce(
             offline=offline,
             observer=display,
         )
-    if json:
-        print_json(_document(result))
-    else:
-        _show_reproduction(result, tolerance)
+    with before_verdict():
+        if json:
+            print_json(_document(result))
+        else:
+            _show_reproduction(result, tolerance)
     if result.verdict == "differs":
         raise typer.Exit(4)
 
@@ -213,7 +219,7 @@ def _fields(details: "RunDetails") -> dict[str, Any]:
         "export": manifest.export,
         "seed": str(manifest.seed),
         "device": manifest.device,
-        "processor": manifest.machine["processor"],
+        "processor": manifest.machine.get("processor"),
         "tltool": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
         "container": manifest.container,
         "time": duration(seconds) if seconds else None,

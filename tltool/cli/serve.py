@@ -9,32 +9,49 @@ import typer
 from tltool.cli.terminal import interrupts, shared_options
 from tltool.cli.terminal.console import err, line
 from tltool.cli.terminal.error_output import guarded
-from tltool.serving.settings import MEBIBYTE, Settings
+from tltool.errors import UsageError
+from tltool.serving.settings import DEFAULT_HOST, DEFAULT_PORT, MEBIBYTE, Settings
 
 _SHUTDOWN_SECONDS = 10.0  # for the rest of the shutdown, after the running requests
-_BATCHING, _LIMITS = Settings().batching, Settings().limits
+_DEFAULT = Settings()
+_BATCHING, _LIMITS = _DEFAULT.batching, _DEFAULT.limits
 
 
 @guarded
 def serve(
     model: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="MODEL_BASE_DIR|RUN",
-            help="Folder of the versions of a model, one version, or a run with an export. "
-            "[default: the only model in saved_models/]",
+            help="Folder of the versions of a model, one version, a run with an export, or a gs:// "
+            "address. [default: the only model in saved_models/]",
         ),
     ] = None,
     host: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Network interface; 0.0.0.0 accepts requests from other machines.",
+            help="Network interface; 0.0.0.0 accepts requests from other machines, :: also IPv6. "
+            "Vertex AI and SageMaker need 0.0.0.0, which is the default there.",
+            show_default=DEFAULT_HOST,
         ),
-    ] = "127.0.0.1",
+    ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes any free port.")
-    ] = 8501,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Port; 0 takes any free port. On Vertex AI and SageMaker the platform's.",
+            show_default=str(DEFAULT_PORT),
+        ),
+    ] = None,
+    unix_socket: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Listen on a Unix socket instead, for a proxy on this machine."
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -75,10 +92,54 @@ def serve(
             help="Largest image in megapixels; a larger one is not classified.",
         ),
     ] = _LIMITS.pixels / 1e6,
+    idle_timeout: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            help="How long a connection without a request stays open; longer than the load "
+            "balancer keeps it (60 s for AWS and nginx, 600 s for Google Cloud).",
+        ),
+    ] = round(_DEFAULT.idle_seconds),
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Allow web pages of this origin, such as https://example.org, to send requests; "
+            "* for all. May be repeated.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name by which clients call the server, such as digits.example.org; other "
+            "names are refused. On the loopback address only localhost and the address itself are "
+            "allowed without this option; * for all. May be repeated.",
+        ),
+    ] = None,
+    token: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with a token that requests must send in the header 'Authorization: Bearer "
+            "TOKEN'; the health checks need none.",
+        ),
+    ] = None,
+    path_prefix: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Path below which a reverse proxy publishes the server; not needed if it sends "
+            "X-Forwarded-Prefix.",
+            show_default=False,
+        ),
+    ] = "",
+    trust: shared_options.TrustModel = False,
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Serve an export over HTTP: TensorFlow Serving's REST API and a web page for images."""
+    """Serve an export over HTTP: REST APIs of TensorFlow Serving and KServe, and a web page."""
     from tltool.cli.terminal.native_logs import silence_native_logs
     from tltool.serving.settings import settings_from_options
     from tltool.workflows.serve import Address
@@ -95,6 +156,11 @@ def serve(
         max_queue=max_queue,
         max_megabytes=max_megabytes,
         max_megapixels=max_megapixels,
+        idle_timeout=idle_timeout,
+        cors=cors or (),
+        allow_hosts=allow_host or (),
+        token_file=token,
+        path_prefix=path_prefix,
     )
 
     interrupts.allow(settings.stop_seconds + settings.drain_seconds + _SHUTDOWN_SECONDS)
@@ -103,7 +169,13 @@ def serve(
         if not quiet:
             line(err(), sentence)
 
-    workflow(model, Address(host, port), name=name, settings=settings, log=log)
+    if unix_socket is not None and (host is not None or port is not None):
+        raise UsageError(
+            "--unix-socket cannot be combined with --host or --port",
+            hint="start a second server for the other address",
+        )
+    address = Address(host, port, unix_socket)
+    workflow(model, address, name=name, settings=settings, log=log, trust=trust)
 
 
 def _stopping(sentence: str) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tltool.workflows.resolve.run_spec import RunSpec
     from tltool.workflows.sweep import Combination, Sweep
 
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 _MOST_SEEDS = 1000
 
 
@@ -72,9 +71,13 @@ def sweep(
     from tltool.recipe.load import read_recipe
     from tltool.workflows.preflight.recipe import check_spec
     from tltool.workflows.preflight.run import check_training
-    from tltool.workflows.training_run.run_group import check_group_folder
+    from tltool.workflows.training_run.run_group import group_folder
 
-    values, numbers, seconds = _grid(grid or []), _seeds(seeds), _seconds(budget)
+    values, numbers, seconds = (
+        _grid(grid or []),
+        _seeds(seeds),
+        training.seconds_of(budget, "--budget"),
+    )
     file = read_recipe(recipe)
     specs = _combined(file, overrides or [], values)
     for spec in specs:  # what is wrong is reported before anything is trained
@@ -82,10 +85,11 @@ def sweep(
     run = RunOptions(data, test=test, weights=weights, offline=offline, device=device)
     check_training(specs[0], run)
     now = datetime.datetime.now(datetime.UTC)
-    default = Path("runs") / f"sweep-{specs[0].recipe.name}-{now:%Y%m%d-%H%M%S}"
-    folder = out_folder or default
-    check_group_folder(folder)
-    with shown(quiet=quiet, debug=debug) as display:
+    name = f"sweep-{specs[0].recipe.name}"
+    with (
+        group_folder(out_folder, name, now=now) as folder,
+        shown(quiet=quiet, debug=debug) as display,
+    ):
         from tltool.workflows.sweep import sweep as workflow
 
         result = workflow(
@@ -149,15 +153,6 @@ def _seeds(text: str) -> list[int]:
     if re.fullmatch(r"\d+(,\d+)*", text):
         return list(dict.fromkeys(int(part) for part in text.split(",")))
     raise UsageError(f"--seeds {text}: expected 0..4 or 0,1,7")
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if not match:
-        raise UsageError(f"--budget {text}: expected a time such as 90s, 30m or 2h")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _show(result: "Sweep", folder: Path) -> None:

@@ -63,7 +63,8 @@ def import_weights(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="File in the format Keras .h5 or .keras, ONNX or safetensors."
+            metavar="FILE",
+            help="File in the format Keras .h5 or .keras, ONNX, safetensors or PyTorch (.pth).",
         ),
     ],
     json: shared_options.Json = False,

@@ -12,10 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.data.path_as_text import path_as_text
+
 SplitName = Literal["train", "validation", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
+@path_as_text
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image file. The fields after ``fold`` are filled in by the audit.
@@ -88,7 +91,12 @@ class Catalog:
         It does not depend on file names, order or location: the same images with the same labels
         have the same digest on every machine.
         """
-        digest = hashlib.sha256()
-        for content, label in sorted((item.sha256, item.label) for item in self.items):
-            digest.update(f"{content}\0{label}\n".encode())
-        return digest.hexdigest()
+        return digest_of_labels((item.sha256, item.label) for item in self.items)
+
+
+def digest_of_labels(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a SHA-256 (hex) over pairs of content (SHA-256) and label, in any order."""
+    digest = hashlib.sha256()
+    for content, label in sorted(pairs):
+        digest.update(f"{content}\0{label}\n".encode())
+    return digest.hexdigest()

@@ -13,7 +13,12 @@ from tltool.data.catalog import Item
 from tltool.data.decoding.decode import decode_and_resize
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.graph_tracing import without_autograph
-from tltool.data.decoding.transcode import FORMATS, read_image_bytes
+from tltool.data.decoding.transcode import read_image_bytes
+from tltool.runs.environment import available_memory, cores
+
+# A photo of 24 megapixels takes 72 MB decoded, and 288 MB as the float32 input of the resizing.
+_BYTES_PER_CALL = 256 * 2**20
+_MEMORY_SHARE = 0.5  # of the free memory, for all calls together
 
 
 class ImageFiles(NamedTuple):
@@ -21,18 +26,18 @@ class ImageFiles(NamedTuple):
 
     Attributes:
         paths: string [N].
-        native: bool [N], whether the decoder reads the bytes without transcoding.
+        digests: string [N], SHA-256 (hex) of their bytes in the audit; empty without one.
     """
 
     paths: tf.Tensor
-    native: tf.Tensor
+    digests: tf.Tensor
 
 
 def image_files(items: Sequence[Item]) -> ImageFiles:
-    """Return the files of ``items``; audited ones are read faster, as their format is known."""
+    """Return the files of ``items``; those of audited ones are held against their digests."""
     return ImageFiles(
         tf.constant([os.fsencode(item.path) for item in items], tf.string, [len(items)]),
-        tf.constant([item.format in FORMATS.values() for item in items], tf.bool, [len(items)]),
+        tf.constant([item.sha256 for item in items], tf.string, [len(items)]),
     )
 
 
@@ -50,20 +55,25 @@ def image_dataset(files: ImageFiles, spec: DecodeSpec, *, order: tf.Tensor) -> t
 
     Raises:
         tf.errors.InvalidArgumentError: while iterating, if a file cannot be decoded.
+        tf.errors.UnknownError: while iterating, if a file is gone, or different since the audit.
     """
 
     @without_autograph
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        path = tf.gather(files.paths, index)
-        data = tf.cond(
-            tf.gather(files.native, index),
-            lambda: tf.io.read_file(path),
-            lambda: _transcoded(path),
-        )
+        data = file_content(tf.gather(files.paths, index), tf.gather(files.digests, index))
         return index, decode_and_resize(data, spec)
 
     positions = tf.data.Dataset.from_tensor_slices(order)
-    return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return positions.map(load, num_parallel_calls=parallel_calls(), deterministic=True)
+
+
+def parallel_calls() -> int:
+    """Return how many images are decoded or augmented at once: one per core, as memory allows.
+
+    Without autotuning, ``tf.data.AUTOTUNE`` stands for at most 16 calls.
+    """
+    fitting = int(available_memory() * _MEMORY_SHARE) // _BYTES_PER_CALL
+    return max(1, min(cores(), fitting))
 
 
 def fixed_options() -> tf.data.Options:
@@ -79,10 +89,18 @@ def fixed_options() -> tf.data.Options:
     return options
 
 
-def _transcoded(path: tf.Tensor) -> tf.Tensor:
-    data = tf.numpy_function(_read, [path], tf.string, stateful=False)
+def file_content(path: tf.Tensor, digest: tf.Tensor | str = "") -> tf.Tensor:
+    """Return the bytes of an image file that the decoder reads; also inside a ``tf.function``.
+
+    Unlike ``tf.io.read_file`` this does not wait for ever at a pipe.
+
+    Args:
+        path: scalar string.
+        digest: SHA-256 (hex) of the bytes in the audit, scalar string; empty without one.
+    """
+    data = tf.numpy_function(_read, [path, digest], tf.string, stateful=False)
     return tf.ensure_shape(data, [])
 
 
-def _read(path: bytes) -> bytes:
-    return read_image_bytes(Path(os.fsdecode(path)))
+def _read(path: bytes, digest: bytes) -> bytes:
+    return read_image_bytes(Path(os.fsdecode(path)), sha256=digest.decode())

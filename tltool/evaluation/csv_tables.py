@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.runs.csv_cells import CsvWriter, csv_rows
+from tltool.runs.durable import replaced_file
+
+ALL_CLASSES_UP_TO = 200
+"""Classes; with more, a table of predictions has only the most probable ones."""
+_RANKED = 5
 _VALIDATION_COLUMNS = ("path", "correct", "loss", "group")
 HISTORY_COLUMNS = (
     "phase",
@@ -35,6 +40,10 @@ def write_predictions(
 ) -> None:
     """Write one row per image: path, label, predicted, confidence, correct, group, ``p_<class>`` ….
 
+    With more than ``ALL_CLASSES_UP_TO`` classes the probabilities are ``p_label``, of the true
+    class, and ``class_2``, ``p_2`` to ``class_5``, ``p_5``, of the next most probable classes: a
+    table of 10,000 classes and 10,000 images would have a gigabyte.
+
     Args:
         path: the CSV file (UTF-8); replaced if it exists.
         paths: the N images.
@@ -48,7 +57,11 @@ def write_predictions(
         OSError: the file cannot be written.
     """
     header = ["path", "label", "predicted", "confidence", "correct", "group"]
-    header += [f"p_{name}" for name in class_names]
+    if len(class_names) <= ALL_CLASSES_UP_TO:
+        header += [f"p_{name}" for name in class_names]
+    else:
+        header += ["p_label"]
+        header += [f"{what}_{rank}" for rank in range(2, _RANKED + 1) for what in ("class", "p")]
     names = [""] * len(paths) if groups is None else groups
     rows = (
         _prediction_row(str(image), int(label), group, row, class_names)
@@ -96,7 +109,7 @@ def read_validation(path: Path) -> ValidationRows | None:
     """Return what ``write_validation`` wrote; None if there is no such file."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            lines = list(csv_rows(file))
         return ValidationRows(
             tuple(line["path"] for line in lines),
             np.array([line["correct"] == "true" for line in lines], np.bool_),
@@ -128,9 +141,17 @@ def _prediction_row(
 ) -> list[str]:
     predicted = int(row.argmax())
     correct = "true" if predicted == label else "false"
-    numbers = [f"{value:.9g}" for value in row.tolist()]
     names = [class_names[label], class_names[predicted]]
-    return [image, *names, numbers[predicted], correct, group, *numbers]
+    cells = [image, *names, _number(row[predicted]), correct, group]
+    if len(class_names) <= ALL_CLASSES_UP_TO:
+        return [*cells, *map(_number, row.tolist())]
+    ranked = np.argsort(-row, kind="stable")[1:_RANKED].tolist()
+    others = (cell for next_ in ranked for cell in (class_names[next_], _number(row[next_])))
+    return [*cells, _number(row[label]), *others]
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"
 
 
 def _cell(value: Any) -> str:
@@ -141,7 +162,10 @@ def _cell(value: Any) -> str:
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     # A file name on Linux can contain bytes that are not UTF-8; it must not prevent the table.
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with (
+        replaced_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = CsvWriter(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -7,8 +7,6 @@ needed is implemented here.
 
 from __future__ import annotations
 
-import csv
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,10 @@ from numpy.typing import NDArray
 
 from tltool.evaluation.label_noise import IssuesByChance, confident_classes, issues_by_chance
 from tltool.models.standardization import fit_standardization
+from tltool.runs.csv_cells import CsvWriter
+from tltool.runs.durable import replaced_file
 from tltool.training.probe import solve_softmax
+from tltool.training.stratified_folds import groups_of_smallest_class, stratified_folds
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -139,17 +140,10 @@ def out_of_fold_probabilities(
 
     The arguments are those of ``find_label_issues``; every class present has two groups or more.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    present = np.unique(labels)
-    folds = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in present))
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    folds = min(_FOLDS, groups_of_smallest_class(labels, groups))
     rng = np.random.default_rng(seed)
     probabilities = np.full((len(labels), classes), 1.0 / classes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of small classes
-        parts = list(splitter.split(pooled, labels, groups))
-    for train, validation in parts:
+    for train, validation in stratified_folds(labels, groups, count=folds, seed=seed):
         rows = train if len(train) <= _ROWS_PER_FIT else rng.permutation(train)[:_ROWS_PER_FIT]
         standard = _standardized_unit_length(pooled, rows)
         kernel, bias = solve_softmax(
@@ -221,8 +215,11 @@ def write_label_errors(
     Raises:
         OSError: it cannot be written.
     """
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with (
+        replaced_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = CsvWriter(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for one in errors.issues:
             names = [class_names[one.label], class_names[one.suggested]]

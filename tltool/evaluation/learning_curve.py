@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.power_law import fit_power_law
+from tltool.training.stratified_folds import groups_of_smallest_class, stratified_folds
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -144,14 +145,11 @@ def _cross_validate(
     shares: Sequence[float],
 ) -> tuple[NDArray[np.bool_], Floats]:
     """Return correctness [S, N] and training images [S], 0 for a share that is too small."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    smallest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-    folds = min(_FOLDS, smallest // _FEWEST)
-    splitter = StratifiedGroupKFold(max(2, folds), shuffle=True, random_state=seed)
+    count = max(2, min(_FOLDS, groups_of_smallest_class(labels, groups) // _FEWEST))
     correct = np.zeros((len(shares), len(labels)), np.bool_)
-    images = np.zeros((len(shares), splitter.get_n_splits()))
-    for fold, (train, held_out) in enumerate(splitter.split(features, labels, groups)):
+    images = np.zeros((len(shares), count))
+    folds = stratified_folds(labels, groups, count=count, seed=seed)
+    for fold, (train, held_out) in enumerate(folds):
         rank = _stratified_rank(labels[train], groups[train], seed + fold)
         for row, share in enumerate(shares):
             chosen = train[rank < share]

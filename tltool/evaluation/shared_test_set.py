@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import TltoolError
+from tltool.runs.csv_cells import csv_rows
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import GROUP_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
@@ -191,7 +191,7 @@ def _predictions(folder: Path) -> Mapping[str, tuple[bool, str]]:
         with RunLayout(folder).predictions.open(newline="", encoding="utf-8") as file:
             return {
                 row["path"]: (row["correct"] == "true", row.get("group", ""))
-                for row in csv.DictReader(file)
+                for row in csv_rows(file)
             }
     except (OSError, KeyError, ValueError):
         return {}

@@ -1,1 +1,1 @@
-"""Exports a trained model to SavedModel, LiteRT, ONNX and Keras, and verifies the export."""
+"""Exports a trained model to SavedModel and other formats, and verifies the export."""

@@ -1,8 +1,9 @@
-"""Convert a model to LiteRT, ONNX and Keras files."""
+"""Convert a model to LiteRT, ONNX, OpenVINO and Keras files."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from numpy.typing import NDArray
 
 from tltool.errors import GateError
 from tltool.export.export_formats import ExportFormat
+from tltool.export.keras_file import write_keras_file
+from tltool.export.litert_metadata import LitertDescription, with_metadata
+from tltool.export.onnx_operations import register_erfc
+from tltool.export.openvino_file import write_openvino
 from tltool.export.saved_model import float32_model
 from tltool.models.head_parts import STANDARDIZE
-from tltool.models.preprocessing import Preprocess
+from tltool.models.preprocessing import PREPROCESS
+from tltool.runs.temporary import temporary_problem
 
 ONNX_OPSET = 17
 
@@ -54,6 +60,8 @@ def write_converted(
     *,
     temperature: float,
     calibration: NDArray[np.float32] | None,
+    class_names: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``model`` as a file of the format ``export_format``.
 
@@ -63,24 +71,63 @@ def write_converted(
         model: images to logits.
         temperature: divides the logits before the softmax.
         calibration: decoded training images, float32 [N, H, W, 3]; required for litert-int8.
+        class_names: written into a LiteRT file; none for a file without metadata.
+        facts: ``name`` and ``licence`` of the model, for a LiteRT file.
 
     Raises:
         GateError: the conversion fails.
+        EnvironmentProblem: the folder for temporary files cannot be used.
         OSError: the file cannot be written.
     """
     name, runtime = export_format.name, export_format.runtime
     if runtime == "keras":
-        with_probabilities(float32_model(model), temperature).save(path)
+        write_keras_file(with_probabilities(float32_model(model), temperature), path)
         return
-    endpoint = FloatEndpoint(model, temperature=temperature, integers=name == "litert-int8")
     try:
-        content = _onnx(endpoint) if runtime == "onnx" else _litert(endpoint, name, calibration)
-    except OSError:
-        raise
+        content = _convert(
+            path, export_format, model, temperature=temperature, calibration=calibration
+        )
+    except OSError as error:  # converters write temporary files
+        if runtime == "openvino":
+            raise
+        raise temporary_problem(error.strerror or str(error)) from error
     except Exception as error:  # converters raise errors of any type
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise GateError(f"the model cannot be converted to {name}: {first}") from error
+    if runtime == "litert" and class_names:
+        content = with_metadata(content, _describe(model, name, class_names, facts or {}))
     path.write_bytes(content)
+
+
+def _describe(
+    model: keras.Model, name: str, class_names: Sequence[str], facts: Mapping[str, Any]
+) -> LitertDescription:
+    height, width = model.input_shape[1:3]
+    return LitertDescription(
+        str(facts.get("name", "model")),
+        class_names,
+        height,
+        width,
+        str(facts.get("licence") or ""),
+        integers=name == "litert-int8",
+    )
+
+
+def _convert(
+    path: Path,
+    export_format: ExportFormat,
+    model: keras.Model,
+    *,
+    temperature: float,
+    calibration: NDArray[np.float32] | None,
+) -> bytes:
+    """Return the content of ``path``; OpenVINO writes it, and a second file, itself."""
+    name, runtime = export_format.name, export_format.runtime
+    if runtime == "openvino":
+        write_openvino(path, with_probabilities(float32_model(model), temperature))
+        return path.read_bytes()
+    endpoint = FloatEndpoint(model, temperature=temperature, integers=name == "litert-int8")
+    return _onnx(endpoint) if runtime == "onnx" else _litert(endpoint, name, calibration)
 
 
 def _litert(endpoint: FloatEndpoint, name: str, calibration: NDArray[np.float32] | None) -> bytes:
@@ -111,6 +158,7 @@ def _with_full_range(images: NDArray[np.float32]) -> NDArray[np.float32]:
 def _onnx(endpoint: FloatEndpoint) -> bytes:
     import tf2onnx
 
+    register_erfc()
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     proto, _ = tf2onnx.convert.from_function(
         endpoint.probabilities, input_signature=[endpoint.pixels], opset=ONNX_OPSET
@@ -128,10 +176,23 @@ def with_probabilities(model: keras.Model, temperature: float) -> keras.Model:
 
 
 def with_built_in_layers(model: keras.Model) -> keras.Model:
-    """Return a float32 ``model`` whose preprocessing is a 1x1 convolution."""
-    portable = keras.models.clone_model(model, clone_function=_built_in_layer)
+    """Return a float32 ``model`` of public layers of Keras.
+
+    Its preprocessing is a 1x1 convolution, and the scales of ConvNeXt's blocks are depthwise ones.
+    """
+    images = keras.Input(model.input_shape[1:], name="images", dtype="float32")
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        # the convolution takes the images themselves
+        return layer(images) if layer.name == PREPROCESS else layer(*args, **kwargs)
+
+    portable = keras.models.clone_model(
+        model, input_tensors=images, clone_function=_built_in_layer, call_function=call
+    )
     for old, new in zip(model.layers, portable.layers, strict=True):
-        weights = _as_convolution(old) if isinstance(old, Preprocess) else old.get_weights()
+        weights = _as_convolution(model) if old.name == PREPROCESS else old.get_weights()
+        if _is_layer_scale(old):
+            weights = [weights[0].reshape(1, 1, -1, 1)]
         new.set_weights(weights)
     return portable
 
@@ -177,16 +238,24 @@ def _linear_end(model: keras.Model) -> tuple[keras.KerasTensor, NDArray[Any], ND
 
 
 def _built_in_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    if isinstance(layer, Preprocess):
+    if layer.name == PREPROCESS:
         return keras.layers.Conv2D(
-            layer.channels, 1, name=layer.name, dtype="float32", trainable=False
+            layer.output.shape[-1], 1, name=PREPROCESS, dtype="float32", trainable=False
         )
+    if _is_layer_scale(layer):
+        return keras.layers.DepthwiseConv2D(1, use_bias=False, name=layer.name, dtype="float32")
     return type(layer).from_config(layer.get_config())
 
 
-def _as_convolution(layer: Preprocess) -> list[Any]:
-    """Return kernel and bias of the 1x1 convolution that is equivalent to ``layer``."""
-    pixels = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)]).astype(np.float32)
-    outputs = np.asarray(layer(pixels[:, np.newaxis, np.newaxis]), np.float64)[:, 0, 0]
+def _is_layer_scale(layer: keras.layers.Layer) -> bool:
+    return type(layer).__name__ == "LayerScale"  # of keras.applications.convnext, not public
+
+
+def _as_convolution(model: keras.Model) -> list[Any]:
+    """Return kernel and bias of the 1x1 convolution that is equivalent to the preprocessing."""
+    colours = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)]).astype(np.float32)
+    images = np.broadcast_to(colours[:, np.newaxis, np.newaxis], (4, *model.input_shape[1:]))
+    preprocessing = keras.Model(model.input, model.get_layer(PREPROCESS).output)
+    outputs = np.asarray(preprocessing(images), np.float64)[:, 0, 0]
     kernel = (outputs[1:] - outputs[0]) / 255.0
     return [kernel[np.newaxis, np.newaxis].astype(np.float32), outputs[0].astype(np.float32)]

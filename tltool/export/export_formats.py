@@ -1,16 +1,19 @@
-"""The export formats: SavedModel, LiteRT, ONNX, Keras. No framework is imported here."""
+"""The export formats: SavedModel, LiteRT, ONNX, OpenVINO, Keras. No framework is imported here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
+from tltool.export.versions import versions
+from tltool.runs.install_hint import install_hint
 
-Runtime = Literal["saved_model", "litert", "onnx", "keras"]
+Runtime = Literal["saved_model", "litert", "onnx", "openvino", "keras"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,21 @@ _ALL = (
         "onnx",
     ),
     ExportFormat(
+        "openvino",
+        "model.xml",
+        "openvino",
+        "OpenVINO IR, float32, for processors of Intel; the weights are in model.bin",
+        1e-3,
+        False,
+        1e-3,
+        ("openvino",),
+        "openvino",
+    ),
+    ExportFormat(
         "keras",
         "model.keras",
         "keras",
-        "one Keras file of built-in layers, which loads without tltool",
+        "one Keras file of built-in layers, which Keras 3.6 and later load without tltool",
         1e-5,
         True,
         1e-5,
@@ -135,6 +149,37 @@ def parse_formats(names: str) -> tuple[ExportFormat, ...]:
     return formats
 
 
+def other_format(folder: Path) -> ExportFormat | None:
+    """Return the format of an export that contains no SavedModel; None for any other folder.
+
+    Args:
+        folder: of the versions, or one version.
+    """
+    folders = [folder, *(folder / str(number) for number in versions(folder))]
+    names = {path.name for one in folders for path in one.iterdir()}
+    if FORMATS["saved_model"].file in names:
+        return None
+    return next((one for one in FORMATS.values() if one.file in names), None)
+
+
+def saved_model_beside(folder: Path, found: ExportFormat) -> str:
+    """Return how to get the SavedModel of an export to the format ``found``, for a hint.
+
+    Args:
+        folder: as for ``other_format``.
+        found: its result.
+    """
+    base = folder.parent if folder.name.isdecimal() else folder
+    suffixes = [f"-{one.name}" for one in FORMATS.values() if one.file == found.file]
+    names = [base.name.removesuffix(one) for one in suffixes if base.name.endswith(one)]
+    for sibling in (base.with_name(name) for name in names if name):
+        if any(
+            (sibling / str(n) / FORMATS["saved_model"].file).is_file() for n in versions(sibling)
+        ):
+            return f"give the SavedModel: {sibling}"
+    return "give the folder of the SavedModel, or create one: tltool export RUN"
+
+
 def check_installed(formats: Sequence[ExportFormat]) -> None:
     """Check that the converters and runtimes of ``formats`` are installed.
 
@@ -146,5 +191,5 @@ def check_installed(formats: Sequence[ExportFormat]) -> None:
         if missing:
             raise EnvironmentProblem(
                 f"the format {one.name} needs {' and '.join(missing)}, which is not installed",
-                hint=f"pip install 'tltool[{one.extra}]'",
+                hint=install_hint(one.extra),
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,21 +11,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tltool.artifact import Calibration, read_calibration
+from tltool.artifact import Calibration, as_class_names, read_calibration
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.errors import DataError, UsageError
+from tltool.errors import DataError, UsageError, reading
 from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE
-from tltool.export.saved_model import (
-    BYTES_SIGNATURE,
+from tltool.export.model_folder import (
     CLASS_NAMES_ASSET,
-    DECODE_ASSET,
-    IMAGES_SIGNATURE,
     METADATA_ASSET,
+    SAVED_MODEL_FILE,
+    version_folder,
 )
-from tltool.export.versions import versions
+from tltool.export.open_saved_model import load_saved_model
+from tltool.export.saved_model import BYTES_SIGNATURE, DECODE_ASSET, IMAGES_SIGNATURE
+from tltool.features.out_of_memory import InParts
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import CALIBRATION_FILE
-
-SAVED_MODEL_FILE = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ class ExportedModel:
     def outputs(self, contents: Sequence[bytes]) -> dict[str, NDArray[Any]]:
         """Return all outputs of ``serving_default``, by name, for N > 0 encoded images."""
         batch = tf.constant(list(contents), tf.string)
-        tensors = self._loaded.signatures[BYTES_SIGNATURE](image_bytes=batch)
+        signature = self._loaded.signatures[BYTES_SIGNATURE]
+        tensors = InParts(lambda part: signature(image_bytes=part), "predictions")(batch)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def predict_images(self, images: tf.Tensor) -> NDArray[np.float32]:
@@ -97,20 +97,18 @@ class ExportedModel:
         return "is_known" in self._loaded.signatures[BYTES_SIGNATURE].structured_outputs
 
 
-def version_folder(path: Path) -> Path | None:
-    """Return the SavedModel at ``path``: itself or its newest version; ``None`` without one."""
-    if (path / SAVED_MODEL_FILE).is_file():
-        return path
-    complete = [n for n in versions(path) if (path / str(n) / SAVED_MODEL_FILE).is_file()]
-    return path / str(complete[-1]) if complete else None
-
-
-def load_exported(path: Path) -> ExportedModel:
+def load_exported(path: Path, *, trust: bool = False) -> ExportedModel:
     """Load ``saved_models/NAME`` (its newest version) or ``saved_models/NAME/VERSION``.
+
+    Args:
+        path: the folder.
+        trust: omit the checks of its files and operations; for a model of one's own.
 
     Raises:
         UsageError: there is no such folder.
-        DataError: it contains no SavedModel, one that tltool did not export, or a damaged one.
+        DataError: it contains no SavedModel, one that tltool did not export, a damaged one, or one
+            with operations that are not allowed.
+        GateError: a file has changed since the export.
     """
     if not path.exists():
         raise UsageError(f"there is no folder '{path}'", hint="ls saved_models/ lists the exports")
@@ -120,33 +118,27 @@ def load_exported(path: Path) -> ExportedModel:
             f"'{path}' contains no SavedModel: no {SAVED_MODEL_FILE} and no version folder with it",
             hint="give saved_models/NAME or saved_models/NAME/VERSION",
         )
-    class_names = _document(folder, CLASS_NAMES_ASSET)
-    decode = _document(folder, DECODE_ASSET)
-    return ExportedModel(
-        path=folder,
-        class_names=tuple(class_names),
-        decode=DecodeSpec.from_json(decode),
-        metadata=_document(folder, METADATA_ASSET),
-        _loaded=_load(folder),
-        calibration=read_calibration(folder / "assets" / CALIBRATION_FILE),
-    )
+    loaded = load_saved_model(folder, trust=trust)
+    metadata = _document(folder, METADATA_ASSET)
+    with reading(folder, "export", hint=_EXPORT_AGAIN):
+        return ExportedModel(
+            path=folder,
+            class_names=as_class_names(_document(folder, CLASS_NAMES_ASSET)),
+            decode=DecodeSpec.from_json(_document(folder, DECODE_ASSET)),
+            metadata={**metadata, "temperature": float(metadata["temperature"])},
+            _loaded=loaded,
+            calibration=read_calibration(folder / "assets" / CALIBRATION_FILE),
+        )
+
+
+_EXPORT_AGAIN = "only models exported by tltool contain their class names; export it again"
 
 
 def _document(folder: Path, name: str) -> Any:
     try:
-        return json.loads((folder / "assets" / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return from_json((folder / "assets" / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"'{folder}' is a SavedModel, but its assets/{name} is missing or damaged",
-            hint="only models exported by tltool contain their class names; export it again",
-        ) from error
-
-
-def _load(folder: Path) -> Any:
-    try:
-        return tf.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises errors of any type on damaged files
-        raise DataError(
-            f"the SavedModel '{folder}' is damaged and cannot be loaded",
-            hint="export it again, or restore the folder from a copy",
+            hint=_EXPORT_AGAIN,
         ) from error

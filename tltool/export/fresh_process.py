@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from tltool.errors import GateError
 from tltool.export.export_formats import Runtime
+from tltool.runs.keras_setup import BACKEND
+from tltool.runs.temporary import explain_temporary_errors, says_disk_full, temporary_problem
 
 CHILD = Path(__file__).with_name("parity_child.py")
 TIMEOUT = 900.0  # seconds
@@ -32,10 +34,11 @@ class FreshProcess:
 
     def __init__(self, runtime: Runtime = "saved_model") -> None:
         self.runtime = runtime
-        self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
-        self._log = Path(self._folder.name) / "log.txt"
-        with self._log.open("wb") as log:
-            self._process = start_child(runtime, log)
+        with explain_temporary_errors():
+            self._folder = tempfile.TemporaryDirectory(prefix="tltool-parity-")
+            self._log = Path(self._folder.name) / "log.txt"
+            with self._log.open("wb") as log:
+                self._process = start_child(runtime, log)
 
     def __enter__(self) -> Self:
         return self
@@ -69,18 +72,22 @@ class FreshProcess:
 
         Raises:
             GateError: the export does not run.
+            EnvironmentProblem: the folder for temporary files is full or cannot be written.
         """
         folder = Path(self._folder.name)
         inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
-        np.savez(
-            inputs,
-            arrays=arrays,
-            contents=np.frombuffer(b"".join(images), np.uint8),
-            ends=np.cumsum([len(image) for image in images], dtype=np.int64),
-        )
+        with explain_temporary_errors():
+            np.savez(
+                inputs,
+                arrays=arrays,
+                contents=np.frombuffer(b"".join(images), np.uint8),
+                ends=np.cumsum([len(image) for image in images], dtype=np.int64),
+            )
         request = {"model": str(model.resolve()), "inputs": str(inputs), "outputs": str(outputs)}
         self._wait(json.dumps(request) + "\n")
         if self._process.returncode != 0 or not outputs.is_file():
+            if says_disk_full(self._last_line()):
+                raise temporary_problem(self._last_line())
             raise GateError(
                 "the exported model does not run in a fresh process with its runtime only "
                 f"({self.runtime}): {self._last_line()}",
@@ -118,4 +125,5 @@ def start_child(runtime: Runtime, log: IO[bytes]) -> subprocess.Popen[str]:
 def environment() -> dict[str, str]:
     """Return the environment variables of the child process."""
     # The parent occupies the memory of every GPU, and most servers run on the CPU.
-    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    own = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": BACKEND}
+    return {**os.environ, **own}

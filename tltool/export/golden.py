@@ -12,7 +12,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tltool.data.decoding.decode import decode_image
-from tltool.errors import GateError
+from tltool.errors import GateError, reading
+from tltool.runs.npz_file import read_arrays
 
 GOLDEN_ASSET = "golden.npz"
 GOLDEN_IMAGES = 16
@@ -46,14 +47,14 @@ def read_golden(folder: Path) -> Golden:
         GateError: the golden set is missing or damaged.
     """
     path = folder / "assets" / GOLDEN_ASSET
-    try:
-        with np.load(path) as file:
-            contents, ends = file["contents"].tobytes(), file["ends"].tolist()
-            probabilities = file["probabilities"].astype(np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise GateError(f"the golden set '{path}' cannot be read") from error
-    starts = [0, *ends[:-1]]
-    images = tuple(contents[start:end] for start, end in zip(starts, ends, strict=True))
+    with reading(path, "golden set", error=GateError):
+        arrays = read_arrays(path)
+        contents, ends = arrays["contents"].tobytes(), arrays["ends"].tolist()
+        probabilities = arrays["probabilities"].astype(np.float32)
+        starts = [0, *ends[:-1]]
+        images = tuple(contents[start:end] for start, end in zip(starts, ends, strict=True))
+        if probabilities.ndim != 2 or len(probabilities) != len(images):
+            raise ValueError("it has another number of images than of predictions")
     return Golden(images, probabilities)
 
 

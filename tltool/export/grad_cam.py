@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,6 +12,24 @@ from tltool.data.decoding.decode import decode_batch
 from tltool.data.decoding.decode_spec import DecodeSpec
 
 EXPLAIN_SIGNATURE, EXPLAIN_CLASS_SIGNATURE = "explain", "explain_class"
+FEATURE_MAP = "feature_map"  # in the metadata of an export: height and width of the last one
+
+
+def why_not_explained(metadata: Mapping[str, Any], spec: DecodeSpec | None) -> tuple[str, str]:
+    """Return why an export has no ``explain`` signatures, and what to do about it.
+
+    Args:
+        metadata: of the export.
+        spec: how bytes become its input; None if unknown.
+    """
+    if metadata.get(FEATURE_MAP) != [1, 1]:
+        return "it has no explain signature", "export it again"
+    images = f" for images of {spec.height}x{spec.width} pixels" if spec else ""
+    return (
+        f"its last feature map{images} is a single position, so Grad-CAM cannot localise",
+        "use `tltool explain` with the folder of its run and --method occlusion, or train with a "
+        "larger data.image_size",
+    )
 
 
 class HeatMap:

@@ -1,6 +1,7 @@
 """Write a trained model as a SavedModel that takes image bytes: decode, network and names in one.
 
-Every version folder holds five signatures, the first two with the same outputs:
+Every version folder holds five signatures, the first two with the same outputs; the last two are
+left out if the last feature map is a single position:
 
 ``serving_default(image_bytes: string [N])``
     ``class_name`` string [N], ``class_id`` int64 [N], ``confidence`` float32 [N],
@@ -41,6 +42,7 @@ from tltool.export.any_size import to_model_size
 from tltool.export.disk import check_space, explain_disk_errors
 from tltool.export.grad_cam import HeatMap, explain_signatures
 from tltool.export.graph_checks import check_no_random_op
+from tltool.export.model_folder import CLASS_NAMES_ASSET, METADATA_ASSET
 from tltool.export.outputs import class_outputs, mask_undecoded, ood_outputs
 from tltool.export.seal import write_seal
 from tltool.export.versions import publish, staging
@@ -51,9 +53,7 @@ from tltool.training.ood import OutlierDetector
 BYTES_SIGNATURE = "serving_default"
 IMAGES_SIGNATURE = "images"
 FEATURES_SIGNATURE = "features"
-CLASS_NAMES_ASSET = "class_names.json"
 DECODE_ASSET = "decode.json"
-METADATA_ASSET = "metadata.json"
 WARMUP_BATCHES = (1, 8)
 
 
@@ -170,8 +170,9 @@ def float32_model(model: keras.Model) -> keras.Model:
     return clone
 
 
-def _float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+def _float32_layer(layer: Any) -> Any:
+    dtype = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
+    return type(layer).from_config({**layer.get_config(), **dtype})
 
 
 class _ServedModel(tf.Module):
@@ -270,7 +271,8 @@ def _pooled(features: tf.Tensor) -> tf.Tensor:
 
 
 def _write(module: _ServedModel, folder: Path, documents: Mapping[str, bytes]) -> None:
-    with tempfile.TemporaryDirectory() as sources:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as sources:  # on the disk of the export
         # as attributes, the assets stay with the model if it is saved again
         module.documents = []
         for name, document in documents.items():

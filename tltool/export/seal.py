@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import DataError, GateError
+from tltool.errors import DataError, GateError, one_line
+from tltool.runs.digests import describe_changes, file_digest
+from tltool.runs.json_text import from_json
 
 SEAL_FILE = Path("assets.extra") / "manifest.json"
 FORMAT_VERSION = 1
@@ -24,7 +25,7 @@ def write_seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """
     path = folder / SEAL_FILE
     path.parent.mkdir(exist_ok=True)
-    files = {name: _digest(folder / name) for name in _files(folder)}
+    files = {name: file_digest(folder / name) for name in _files(folder)}
     document = {"format_version": FORMAT_VERSION, **facts, "files": files}
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -38,14 +39,14 @@ def read_seal(folder: Path) -> dict[str, Any]:
     """
     path = folder / SEAL_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        readable = document["format_version"] == FORMAT_VERSION and bool(document["files"])
+        document = from_json(path.read_text(encoding="utf-8"))
+        readable = document["format_version"] == FORMAT_VERSION and _are_digests(document["files"])
     except OSError:
         raise DataError(
             f"'{folder}' cannot be verified: it has no {SEAL_FILE}",
             hint="export the run again with `tltool export RUN`",
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         readable = False
     if not readable:
         raise GateError(f"the export '{folder}' is damaged: {SEAL_FILE} cannot be read")
@@ -63,15 +64,8 @@ def check_seal(folder: Path) -> dict[str, Any]:
     """
     document = read_seal(folder)
     files: Mapping[str, Mapping[str, Any]] = document["files"]
-    present = set(_files(folder))
-    missing = files.keys() - present - MAY_BE_ABSENT
-    damage = [f"{name} is missing" for name in files if name in missing]
-    damage += [
-        f"{name} has changed since the export (SHA-256 differs)"
-        for name, digest in files.items()
-        if name in present and _digest(folder / name) != digest
-    ]
-    damage += [f"{name} was added" for name in sorted(present - set(files))]
+    damage = describe_changes(folder, files, since="the export", optional=MAY_BE_ABSENT)
+    damage += [f"{one_line(name)} was added" for name in _files(folder) if name not in files]
     if damage:
         raise GateError(
             f"the export '{folder}' is damaged: {'; '.join(damage)}",
@@ -82,12 +76,18 @@ def check_seal(folder: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[str]:
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in names if name != SEAL_FILE)
+    return sorted(
+        name.as_posix() for name in names if name != SEAL_FILE and not _is_of_system(name)
+    )
 
 
-def _digest(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+def _is_of_system(name: Path) -> bool:
+    """Whether the file managers of macOS and Windows write such files; no runtime reads them."""
+    return name.name.startswith(("._", ".DS_Store")) or name.name in ("Thumbs.db", "desktop.ini")
+
+
+def _are_digests(files: Any) -> bool:
+    if not isinstance(files, dict) or not files:
+        return False
+    inside = all(not Path(name).is_absolute() and ".." not in Path(name).parts for name in files)
+    return inside and all(isinstance(digest, dict) for digest in files.values())

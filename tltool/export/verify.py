@@ -11,34 +11,16 @@ import tensorflow as tf
 
 from tltool.data.decoding.decode import decode_batch
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.errors import DataError, GateError, UsageError
+from tltool.errors import DataError, GateError, reading
 from tltool.export.acceptance import differences
 from tltool.export.export_formats import FORMATS, ExportFormat, check_installed
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, read_golden
+from tltool.export.model_folder import sealed_folder
+from tltool.export.operation_checks import check_operations
 from tltool.export.saved_model import DECODE_ASSET
-from tltool.export.seal import SEAL_FILE, check_seal
-from tltool.export.versions import versions
-
-
-def sealed_folder(path: Path) -> Path:
-    """Return the version folder at ``path``: ``path`` itself or its newest version.
-
-    Raises:
-        UsageError: ``path`` does not exist.
-        DataError: it contains no export.
-    """
-    if not path.exists():
-        raise UsageError(f"there is no export '{path}'", hint="ls saved_models/ lists the exports")
-    if (path / SEAL_FILE).is_file() or any((path / one.file).is_file() for one in FORMATS.values()):
-        return path
-    numbers = versions(path)
-    if not numbers:
-        raise DataError(
-            f"'{path}' contains no export: it has no version folder",
-            hint="give saved_models/NAME or saved_models/NAME/VERSION",
-        )
-    return path / str(numbers[-1])
+from tltool.export.seal import check_seal
+from tltool.models.model_file import check_model_file
 
 
 def verify_export(path: Path) -> dict[str, Any]:
@@ -69,6 +51,7 @@ def verify_export(path: Path) -> dict[str, Any]:
     if not (folder / "assets" / GOLDEN_ASSET).is_file():
         return {**summary, "files": summary["files"] - 1, "n": 0, "max_difference": None}
     check_installed([export_format])
+    _check_program(folder, export_format)
     largest, n = _golden_difference(folder, export_format)
     tolerance = export_format.check_tolerance
     if not largest <= tolerance:
@@ -80,14 +63,24 @@ def verify_export(path: Path) -> dict[str, Any]:
     return {**summary, "n": n, "max_difference": largest, "tolerance": tolerance}
 
 
+def _check_program(folder: Path, export_format: ExportFormat) -> None:
+    """Check that an export of TensorFlow or Keras only computes, before it is loaded."""
+    if export_format.runtime == "saved_model":
+        check_operations(folder)
+    if export_format.runtime == "keras":
+        path = folder / export_format.file
+        with reading(path, "model file", hint="export the run again"):
+            check_model_file(path)
+
+
 def _golden_difference(folder: Path, export_format: ExportFormat) -> tuple[float, int]:
     """Return the largest difference of a probability on the golden set, and its size."""
     with FreshProcess(export_format.runtime) as child:
         golden = read_golden(folder)
-        document = json.loads((folder / "assets" / DECODE_ASSET).read_text(encoding="utf-8"))
-        decoded, ok = decode_batch(
-            tf.constant(list(golden.images), tf.string), DecodeSpec.from_json(document)
-        )
+        path = folder / "assets" / DECODE_ASSET
+        with reading(path, "decode specification"):
+            spec = DecodeSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
+        decoded, ok = decode_batch(tf.constant(list(golden.images), tf.string), spec)
         if not np.asarray(ok).all():
             raise GateError(f"the golden images of '{folder}' cannot be decoded")
         is_saved_model = export_format.runtime == "saved_model"

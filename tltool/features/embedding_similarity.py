@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tltool.data.audit.changed_files import files_as_audited
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.pipeline import fixed_options, image_dataset, image_files
@@ -86,10 +88,11 @@ class EmbeddingSimilarity:
         network = self._network()
         files = image_files(items)
         images = image_dataset(files, _SPEC, order=tf.range(len(items), dtype=tf.int64))
-        for index, batch in images.batch(_BATCH).with_options(fixed_options()):
-            vectors = tf.math.l2_normalize(network(batch), axis=1).numpy()
-            for position, vector in zip(index.numpy().tolist(), vectors, strict=True):
-                yield items[position], vector
+        with files_as_audited(lambda: items):
+            for index, batch in images.batch(_BATCH).with_options(fixed_options()):
+                vectors = tf.math.l2_normalize(network(batch), axis=1).numpy()
+                for position, vector in zip(index.numpy().tolist(), vectors, strict=True):
+                    yield items[position], vector
 
     def _network(self) -> keras.Model:
         """Return the network from images [B, 128, 128, 3] to embeddings [B, 512]."""
@@ -115,8 +118,9 @@ class EmbeddingSimilarity:
 
     def _cached(self, item: Item) -> NDArray[np.float32] | None:
         try:
-            vector = np.load(self._folder / f"{item.sha256}.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with np.load(self._path(item), allow_pickle=False) as file:  # compares its CRC-32
+                vector = file["embedding"]
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
         return vector if vector.shape == (512,) and vector.dtype == np.float32 else None
 
@@ -126,5 +130,8 @@ class EmbeddingSimilarity:
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=self._folder)
             with os.fdopen(descriptor, "wb") as file:
-                np.save(file, vector)
-            Path(name).replace(self._folder / f"{item.sha256}.npy")
+                np.savez(file, embedding=vector)
+            Path(name).replace(self._path(item))
+
+    def _path(self, item: Item) -> Path:
+        return self._folder / f"{item.sha256}.npz"

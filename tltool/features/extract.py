@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,12 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.events import Observer
-from tltool.features.feature_store import BFLOAT16, FeatureStore, Rows
-
-# A killed run repeats at most one shard: some seconds of work.
-_SHARD_BATCHES = 8
+from tltool.features.background_writer import BackgroundWriter
+from tltool.features.feature_store import BFLOAT16, FeatureStore
+from tltool.features.out_of_memory import InParts
+from tltool.features.stored_rows import Rows
+from tltool.models.batch_norm_folding import folded
 
 Forward = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Extractor:
         self.cut_shape = None if cut is None else tuple(int(side) for side in cut.shape[1:])
         # by name: Keras returns a bare tensor for a list of one output
         outputs_by_name = {"pooled": pooled} if cut is None else {"pooled": pooled, "cut": cut}
-        network = keras.Model(images, outputs_by_name)
+        network = folded(keras.Model(images, outputs_by_name))
 
         @tf.function(
             input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.float32)], autograph=False
@@ -62,18 +66,21 @@ class Extractor:
             first = tf.cast(outputs["pooled"], tf.float32)
             return (first,) if cut is None else (first, tf.cast(outputs["cut"], tf.bfloat16))
 
-        self.forward: Forward = forward
+        self.forward: Forward = InParts(forward, "features")
 
     def run(
         self,
-        batches_from: Callable[[int], Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]],
+        batches_from: Callable[[int], Iterable[Batch]],
         folder: Path,
         *,
         count: int,
         classes: int,
         observer: Observer,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Features:
         """Return the features of ``count`` images, resuming where an earlier process was killed.
+
+        Rows that the disk gives back with a wrong checksum, now or later, are computed again.
 
         Args:
             batches_from: returns batches (index [B], images float32 [B, H, W, 3], labels float32
@@ -82,21 +89,20 @@ class Extractor:
             count: number of images.
             classes: number of classes.
             observer: receives the progress.
+            computing: context in which damaged rows are computed again, such as an arithmetic.
 
         Raises:
-            EnvironmentProblem: no disk space for the features.
+            EnvironmentProblem: no disk space for the features, or damaged rows cannot be mended.
         """
         store = FeatureStore(folder, count=count, columns=self._columns(classes))
+        store.repair_with(partial(self._compute_again, store, batches_from, computing), observer)
         done = store.rows
         if done < count:
-            for number, (index, images, labels) in enumerate(batches_from(done), start=1):
-                outputs = dict(zip(("pooled", "activations"), self.forward(images), strict=False))
-                values = {name: value.numpy() for name, value in outputs.items()}
-                store.append(index=index.numpy(), labels=labels.numpy(), **values)
-                done += len(values["pooled"])
-                if number % _SHARD_BATCHES == 0 or done == count:
-                    store.commit()
-                observer.on_progress(done, count)
+            with BackgroundWriter(store) as writer:
+                for batch in batches_from(done):
+                    writer.append(**self._rows(batch))
+                    done += len(batch[0])
+                    observer.on_progress(done, count)
         columns = store.columns
         return Features(
             index=columns["index"].read(0, count),
@@ -104,6 +110,25 @@ class Extractor:
             pooled=columns["pooled"].read(0, count),
             activations=columns.get("activations"),
         )
+
+    def _rows(self, batch: Batch) -> dict[str, tf.Tensor]:
+        index, images, labels = batch
+        outputs = zip(("pooled", "activations"), self.forward(images), strict=False)
+        return {"index": index, "labels": labels, **dict(outputs)}
+
+    def _compute_again(
+        self,
+        store: FeatureStore,
+        batches_from: Callable[[int], Iterable[Batch]],
+        computing: Callable[[], AbstractContextManager[None]],
+        rows: list[int],
+    ) -> None:
+        """Write all rows of the batches of which some are damaged."""
+        with computing():
+            size = len(_first(batches_from(0))[0])
+            for start in sorted({row // size * size for row in rows}):
+                for name, values in self._rows(_first(batches_from(start))).items():
+                    store.columns[name].write(start, values.numpy())
 
     def _columns(self, classes: int) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
         columns: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
@@ -114,3 +139,7 @@ class Extractor:
         if self.cut_shape is not None:
             columns["activations"] = (BFLOAT16, self.cut_shape)
         return columns
+
+
+def _first(batches: Iterable[Batch]) -> Batch:
+    return next(iter(batches))

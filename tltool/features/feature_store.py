@@ -9,95 +9,43 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from tltool.errors import EnvironmentProblem
+from tltool.errors import EnvironmentProblem, counted
+from tltool.events import Observer
+from tltool.features.stored_rows import Column, stored_bytes
 from tltool.runs.durable import write_durably
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-FORMAT = 1
+FORMAT = 2
 _SPARE_BYTES = 256 * 2**20  # disk space left for logs, the model and the export
+# ZFS, some FUSE and network disks
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-class Rows(Protocol):
-    """Rows of one shape and type, in a file or elsewhere."""
+class StoredContents(NamedTuple):
+    """What a store holds, for the message about a full disk.
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return rows ``start`` to ``stop``."""
-
-    def take(self, numbers: Sequence[int]) -> np.ndarray:
-        """Return the rows with these numbers."""
-
-
-class Column:
-    """Rows of one shape and type in a file.
-
-    Args:
-        path: the file; it must exist.
-        dtype: type of the elements.
-        shape: shape of one row.
-        count: number of rows.
+    Attributes:
+        name: in the plural.
+        remedy: how to need less space.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...], count: int) -> None:
-        self._file = path.open("r+b", buffering=0)
-        weakref.finalize(self, self._file.close)
-        self.dtype, self.row_shape, self.count = dtype, shape, count
-        self.row_bytes = math.prod(shape) * dtype.itemsize
-
-    def __len__(self) -> int:
-        return self.count
-
-    def write(self, start: int, rows: np.ndarray) -> None:
-        """Write ``rows`` [n, *row_shape] from row ``start`` on."""
-        self._file.seek(start * self.row_bytes)
-        rest = _bytes(np.ascontiguousarray(rows, self.dtype))
-        while rest:
-            rest = rest[self._file.write(rest) :]
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return rows ``start`` to ``stop``, [stop - start, *row_shape]."""
-        rows = np.empty((max(0, min(stop, self.count) - start), *self.row_shape), self.dtype)
-        self._fill(rows, start)
-        return rows
-
-    def take(self, numbers: Sequence[int]) -> np.ndarray:
-        """Return the rows with these numbers, [n, *row_shape]."""
-        rows = np.empty((len(numbers), *self.row_shape), self.dtype)
-        for row, number in zip(rows, numbers, strict=True):
-            self._fill(row, number)
-        return rows
-
-    def sync(self) -> None:
-        """Wait until all written rows are on disk."""
-        os.fsync(self._file.fileno())
-
-    def _fill(self, target: np.ndarray, start: int) -> None:
-        self._file.seek(start * self.row_bytes)
-        rest = _bytes(target)
-        while rest:
-            got = self._file.readinto(rest)
-            if not got:
-                raise EOFError(f"{self._file.name} is shorter than {start + 1} rows")
-            rest = rest[got:]
+    name: str
+    remedy: str
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    """Return the memory of a contiguous array of any type."""
-    view: memoryview = array.reshape(-1).view(np.uint8).data
-    return view
+ACTIVATIONS = StoredContents(
+    "cached activations",
+    "lower train.cache.views, or train without the cache: --set train.cache=off",
+)
 
 
 class FeatureStore:
@@ -107,6 +55,7 @@ class FeatureStore:
         folder: created if missing; rows that an earlier process stored there are kept.
         count: number of images.
         columns: type and shape of a row, by name.
+        contents: what is stored, for messages.
 
     Attributes:
         rows: number of rows that are on disk.
@@ -116,9 +65,14 @@ class FeatureStore:
     """
 
     def __init__(
-        self, folder: Path, *, count: int, columns: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+        self,
+        folder: Path,
+        *,
+        count: int,
+        columns: Mapping[str, tuple[np.dtype, tuple[int, ...]]],
+        contents: StoredContents = ACTIVATIONS,
     ) -> None:
-        self._folder, self.count = folder, count
+        self._folder, self.count, self._contents = folder, count, contents
         self._layout = {
             "format": FORMAT,
             "count": count,
@@ -129,8 +83,7 @@ class FeatureStore:
         self.rows = self._rows_on_disk()
         if not self.rows:
             sizes = {
-                name: count * math.prod(shape) * dtype.itemsize
-                for name, (dtype, shape) in columns.items()
+                name: count * stored_bytes(dtype, shape) for name, (dtype, shape) in columns.items()
             }
             self._make(sizes)
         self.columns = {
@@ -153,6 +106,26 @@ class FeatureStore:
         document = {**self._layout, "rows": self.rows}
         write_durably(self._progress, json.dumps(document).encode())
 
+    def repair_with(self, compute: Callable[[list[int]], None], observer: Observer) -> None:
+        """Let rows that are damaged be computed again, with a warning.
+
+        Args:
+            compute: writes the rows with these numbers again.
+            observer: receives the warning.
+        """
+
+        def repair(rows: list[int]) -> None:
+            observer.on_message(
+                f"{counted(len(rows), 'row', 'rows')} of {self._contents.name} in '{self._folder}' "
+                "were damaged on the disk (wrong checksum) and are computed again; check the disk "
+                "and the memory of this machine",
+                level="warning",
+            )
+            compute(rows)
+
+        for column in self.columns.values():
+            column.repair = repair
+
     @property
     def _progress(self) -> Path:
         return self._folder / "progress.json"
@@ -165,20 +138,44 @@ class FeatureStore:
             document = dict(json.loads(self._progress.read_bytes()))
         except (OSError, ValueError, TypeError):
             return 0
-        rows = int(document.pop("rows", 0))
-        return rows if document == self._layout else 0
+        rows = document.pop("rows", 0)
+        known = document == self._layout and isinstance(rows, int) and 0 <= rows <= self.count
+        return rows if known else 0
 
     def _make(self, sizes: Mapping[str, int]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         total = sum(sizes.values())
-        if shutil.disk_usage(self._folder).free < total + _SPARE_BYTES:
-            raise disk_full(self._folder, total)
+        problem = space_problem(self._folder, total, self._contents)
+        if problem is not None:
+            raise problem
         for name, size in sizes.items():
-            reserve(self._path(name), size)
+            reserve(self._path(name), size, contents=self._contents)
 
 
-def reserve(path: Path, size: int) -> None:
+def space_problem(folder: Path, size: int, contents: StoredContents) -> EnvironmentProblem | None:
+    """Return the error if ``size`` bytes do not fit on a disk, with room for the rest of a run.
+
+    Args:
+        folder: on the disk; it need not exist.
+        size: in bytes.
+        contents: what should be stored.
+    """
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free >= size + _SPARE_BYTES:
+        return None
+    return disk_full(folder, size, free=free, contents=contents)
+
+
+def reserve(path: Path, size: int, *, contents: StoredContents = ACTIVATIONS) -> None:
     """Create a file of ``size`` bytes with allocated blocks, so that writing to it cannot fail.
+
+    On a disk that cannot reserve blocks only its free space is checked.
+
+    Args:
+        path: of the file.
+        size: in bytes.
+        contents: what will be stored, for messages.
 
     Raises:
         EnvironmentProblem: the disk is full.
@@ -190,19 +187,40 @@ def reserve(path: Path, size: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise disk_full(path.parent, size) from None
+            raise disk_full(path.parent, size, contents=contents) from None
         raise
 
 
 def _allocate_blocks(descriptor: int, size: int) -> None:
-    if size and hasattr(os, "posix_fallocate"):
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    try:
         os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        disk = os.fstatvfs(descriptor)
+        if disk.f_bavail * disk.f_frsize < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
 
 
-def disk_full(folder: Path, size: int) -> EnvironmentProblem:
-    """Return the error for a disk without ``size`` free bytes."""
+def disk_full(
+    folder: Path, size: int, *, free: int | None = None, contents: StoredContents = ACTIVATIONS
+) -> EnvironmentProblem:
+    """Return the error for a disk without space for ``size`` bytes.
+
+    Args:
+        folder: on the disk.
+        size: of all rows.
+        free: bytes on the disk, where some of them must be left for the rest of the run.
+        contents: what should be stored.
+    """
+    space = ""
+    if free is not None:
+        needed = (size + _SPARE_BYTES) / 2**20
+        space = f": {free / 2**20:,.0f} MiB are free, and the run needs {needed:,.0f} MiB"
     return EnvironmentProblem(
-        f"the disk of '{folder}' has no space for {size / 2**20:,.0f} MiB of cached activations",
-        hint="free some space, choose another disk with --out, lower train.cache.views, "
-        "or train without the cache: --set train.cache=off",
+        f"the disk of '{folder}' has no space for {size / 2**20:,.0f} MiB of {contents.name}"
+        f"{space}",
+        hint=f"free some space, choose another disk with --out, {contents.remedy}",
     )

@@ -1,12 +1,15 @@
-"""Labelled images, original or augmented, in the order of an epoch, as tf.data batches."""
+"""Labelled images, original or augmented, in the order of an epoch, in batches."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +17,23 @@ import tensorflow as tf
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.pipeline import ImageFiles, fixed_options, image_dataset, image_files
+from tltool.data.decoding.graph_tracing import without_autograph
+from tltool.data.pipeline import ImageFiles, image_dataset, image_files
+from tltool.events import Observer
+from tltool.features.background_writer import BackgroundWriter
+from tltool.features.decoded_images import (
+    DecodedImages,
+    PixelType,
+    decode_again,
+    decoded_dataset,
+    decoded_store,
+    to_pixels,
+)
+from tltool.features.pass_reader import Batch, PassReader
 from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
+
+if TYPE_CHECKING:
+    from tltool.augment.augmenter import Augmenter
 
 LabelledImage = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # draw number, image, label
 
@@ -34,6 +52,9 @@ class ImageSource:
         decode: how image files are decoded and resized.
         batch_size: images per batch.
         weights: weight of each image in the loss, float32 [N]; None if all are equal.
+        decoded: the images decoded before, in this order; None decodes the files in every pass.
+        augment_on_gpu: whether the pixels of augmented images are computed in batches on the GPU,
+            from the same draws, instead of one by one on the threads of the CPU.
     """
 
     items: Sequence[Item]
@@ -42,6 +63,8 @@ class ImageSource:
     decode: DecodeSpec
     batch_size: int
     weights: np.ndarray | None = None
+    decoded: DecodedImages | None = None
+    augment_on_gpu: bool = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -51,10 +74,56 @@ class ImageSource:
         chosen = spread_over_classes(self.labels, count)
         items = [self.items[position] for position in chosen]
         weights = None if self.weights is None else self.weights[chosen]
-        return replace(self, items=items, labels=self.labels[chosen], weights=weights)
+        labels = self.labels[chosen]
+        return replace(self, items=items, labels=labels, weights=weights, decoded=None)
 
-    def original(self, *, start: int = 0) -> tf.data.Dataset:
+    def decode_once(self, folder: Path, pixels: PixelType, observer: Observer) -> ImageSource:
+        """Return the same images, decoded to a file of ``folder`` that all further passes read.
+
+        Images that an earlier process has stored there are not decoded again.
+
+        Args:
+            folder: for this source alone.
+            pixels: type of the stored pixels. With uint8 they are rounded, by at most 0.5; then
+                batches of original images are uint8 too.
+            observer: receives the progress.
+
+        Raises:
+            EnvironmentProblem: no disk space for all images.
+        """
+        count = len(self)
+        store = decoded_store(folder, self.decode, count=count, pixels=pixels)
+        again = partial(decode_again, store, self.items, self.decode, pixels)
+        store.repair_with(again, observer)
+        done = store.rows
+        if done < count:
+            with BackgroundWriter(store) as writer:
+                for _, images, _ in self.original(start=done):
+                    writer.append(images=to_pixels(images, pixels))
+                    done += len(images)
+                    observer.on_progress(done, count)
+        column = store.columns["images"]
+        return replace(self, decoded=DecodedImages(column.path, pixels, column))
+
+    def followed_by(self, other: ImageSource) -> ImageSource:
+        """Return the images of both, first these, then those of ``other``."""
+        sources, weights = (self, other), None
+        if any(one.weights is not None for one in sources):
+            weights = np.concatenate(
+                [np.ones(len(s), np.float32) if s.weights is None else s.weights for s in sources]
+            )
+        return replace(
+            self,
+            items=[*self.items, *other.items],
+            labels=np.concatenate([one.labels for one in sources]),
+            weights=weights,
+            decoded=None,
+        )
+
+    def original(self, *, start: int = 0) -> Iterator[Batch]:
         """Return batches (index, images, one-hot labels) of the original images.
+
+        The images are float32, or as they are stored where they were decoded once.
 
         Args:
             start: position of the first image, a multiple of the batch size.
@@ -63,7 +132,7 @@ class ImageSource:
 
     def augmented(
         self, spec: AugmentSpec, *, seed: int, epoch: int, start: int = 0
-    ) -> tf.data.Dataset:
+    ) -> Iterator[Batch]:
         """Return batches (index, images, labels) of one augmented view in its own random order.
 
         Args:
@@ -77,7 +146,7 @@ class ImageSource:
 
     def at_positions(
         self, spec: AugmentSpec, positions: np.ndarray, *, seed: int, epoch: int
-    ) -> tf.data.Dataset:
+    ) -> Iterator[Batch]:
         """Return batches (index, images, labels) of chosen images as augmented in an epoch.
 
         Args:
@@ -88,7 +157,7 @@ class ImageSource:
         """
         return self._read(positions, spec, key=(seed, epoch), start=0)
 
-    def sampled(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> tf.data.Dataset:
+    def sampled(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> Iterator[Batch]:
         """Return batches (draw, images, labels) of the images that ``sampler`` draws in an epoch.
 
         An image that is drawn again in the same epoch is augmented differently.
@@ -101,24 +170,32 @@ class ImageSource:
 
     def expected_labels(self) -> np.ndarray:
         """Return one-hot labels times the weights of the images, float32 [N, C]."""
-        one_hot = np.eye(self.classes, dtype=np.float32)[self.labels]
-        result: np.ndarray = one_hot if self.weights is None else one_hot * self.weights[:, None]
-        return result
+        weights = 1.0 if self.weights is None else self.weights
+        return weighted_one_hot(self.labels, weights, self.classes)
 
     def _read(
         self, order: np.ndarray, augment: AugmentSpec, *, key: tuple[int, int], start: int
-    ) -> tf.data.Dataset:
-        one_pass = _traced(self.decode, augment, self.classes, self.batch_size)
+    ) -> Iterator[Batch]:
+        pixels = None if self.decoded is None else self.decoded.pixels
+        on_gpu = self.augment_on_gpu and not augment.identity
+        reader = _reader(self.decode, augment, self.classes, self.batch_size, pixels, on_gpu)
         weights = np.ones(len(self)) if self.weights is None else self.weights
         with tf.device("/CPU:0"):
-            return one_pass(
-                self._files,
+            request = (
+                *self._files,
+                tf.constant("" if self.decoded is None else os.fsencode(self.decoded.path)),
                 tf.constant(self.labels, tf.int64),
                 tf.constant(weights, tf.float32),
                 tf.constant(order[start:], tf.int64),
                 tf.constant(key, tf.int32),
                 tf.constant(start // self.batch_size, tf.int64),
             )
+        count = -(-len(order[start:]) // self.batch_size)
+        batches: Iterator[Any] = reader.read(request, count=count)
+        if not on_gpu:
+            return batches
+        augmenter = _augmenter(augment, (self.decode.height, self.decode.width))
+        return map(augmenter.transform, batches)
 
     def digest(self) -> str:
         """Return a SHA-256 (hex) of contents, labels, order and decoding: part of the cache key."""
@@ -133,55 +210,100 @@ class ImageSource:
         return image_files(self.items)
 
 
-# Tracing takes a second: passes that differ only in images, order and epoch share one graph.
-@lru_cache(maxsize=8)
-def _traced(
-    decode: DecodeSpec, augment: AugmentSpec, classes: int, batch_size: int
-) -> Callable[..., tf.data.Dataset]:
-    """Return a pass: (files, labels and weights of N images, order [M], key [2], first) to batches.
+def weighted_one_hot(
+    labels: np.ndarray, weights: np.ndarray | float, classes: int, dtype: type = np.float32
+) -> np.ndarray:
+    """Return one-hot labels times the weights of the images, [N, C] of ``dtype``.
+
+    Args:
+        labels: class numbers, int [N].
+        weights: of each image, float [N], or one for all.
+        classes: the number of classes C.
+        dtype: of the result.
+    """
+    rows: np.ndarray = np.zeros((len(labels), classes), dtype)
+    rows[np.arange(len(labels)), labels] = weights
+    return rows
+
+
+# Tracing takes a second: passes that differ only in images, order and epoch share one graph. A run
+# uses up to four; each keeps some 20 MB.
+@lru_cache(maxsize=4)
+def _reader(
+    decode: DecodeSpec,
+    augment: AugmentSpec,
+    classes: int,
+    batch_size: int,
+    pixels: PixelType | None,
+    on_gpu: bool,
+) -> PassReader:
+    """Return a reader of passes.
+
+    A request is (paths, digests [N], file of decoded images, labels, weights [N], order [M], key
+    [2], first); the file is read if ``pixels``, the type of its pixels, is not None.
 
     ``order`` holds positions of images, plus N for each earlier draw of the same image; the sum
-    seeds its augmentation. ``first`` is the number of the first batch.
+    seeds its augmentation. ``first`` is the number of the first batch. With ``on_gpu`` the batches
+    are those that ``Augmenter.transform`` takes.
     """
-    augmenter = None
-    if not augment.identity:
-        # imported here: keras-cv takes a second to load
-        from tltool.augment.augmenter import Augmenter
+    augmenter = None if augment.identity else _augmenter(augment, (decode.height, decode.width))
 
-        augmenter = Augmenter(augment, (decode.height, decode.width))
-
-    count = tf.TensorSpec([None], tf.int64)
-    signature = [
-        ImageFiles(tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.bool)),
-        count,
-        tf.TensorSpec([None], tf.float32),
-        count,
-        tf.TensorSpec([2], tf.int32),
-        tf.TensorSpec([], tf.int64),
-    ]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def one_pass(
-        files: ImageFiles,
+    def batches(
+        paths: tf.Tensor,
+        digests: tf.Tensor,
+        decoded: tf.Tensor,
         labels: tf.Tensor,
         weights: tf.Tensor,
         order: tf.Tensor,
         key: tf.Tensor,
         first: tf.Tensor,
     ) -> tf.data.Dataset:
-        def labelled(draw: tf.Tensor, decoded: tuple[tf.Tensor, tf.Tensor]) -> LabelledImage:
-            index, image = decoded
-            label = tf.one_hot(tf.gather(labels, index), classes) * tf.gather(weights, index)
-            return draw, image, label
+        count = tf.shape(labels, tf.int64)[0]
 
-        images = image_dataset(files, decode, order=order % tf.shape(labels, tf.int64)[0])
-        examples = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(order), images)
-        examples = examples.map(labelled)
-        if augmenter is None:
-            batches = examples.batch(batch_size)
+        def labelled(draw: tf.Tensor, image: tf.Tensor) -> LabelledImage:
+            """Add the label of one image or of each image of a batch."""
+            index = draw % count
+            weight = tf.gather(weights, index)[..., tf.newaxis]
+            return draw, image, tf.one_hot(tf.gather(labels, index), classes) * weight
+
+        if pixels is None:
+            images = image_dataset(ImageFiles(paths, digests), decode, order=order % count)
+            examples = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(order), images).map(
+                without_autograph(lambda draw, decoded: labelled(draw, decoded[1]))
+            )
         else:
-            batches = augmenter.batches(examples, key=key, batch_size=batch_size, first=first)
-        return batches.prefetch(_BATCHES_AHEAD).with_options(fixed_options())
+            examples = decoded_dataset(
+                decoded, decode, pixels=pixels, count=count, draws=order, batch_size=batch_size
+            ).map(without_autograph(labelled))
+            if augmenter is not None:
+                examples = examples.unbatch().map(without_autograph(_in_float32))
+        if augmenter is not None:
+            read = augmenter.drawn_batches if on_gpu else augmenter.batches
+            result = read(examples, key=key, batch_size=batch_size, first=first)
+        else:
+            result = examples.batch(batch_size) if pixels is None else examples
+        return result.prefetch(_BATCHES_AHEAD)
 
-    result: Callable[..., tf.data.Dataset] = one_pass
-    return result
+    numbers = tf.TensorSpec([None], tf.int64)
+    signature = [
+        tf.TensorSpec([None], tf.string),
+        tf.TensorSpec([None], tf.string),
+        tf.TensorSpec([], tf.string),
+        numbers,
+        tf.TensorSpec([None], tf.float32),
+        numbers,
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([], tf.int64),
+    ]
+    return PassReader(without_autograph(batches), signature)
+
+
+def _in_float32(draw: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> LabelledImage:
+    return draw, tf.cast(image, tf.float32), label
+
+
+@lru_cache(maxsize=4)
+def _augmenter(spec: AugmentSpec, size: tuple[int, int]) -> Augmenter:
+    from tltool.augment.augmenter import Augmenter  # imports keras-cv, which takes a second
+
+    return Augmenter(spec, size)

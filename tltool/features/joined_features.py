@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tltool.features.extract import Features
-from tltool.features.feature_store import Rows
+from tltool.features.stored_rows import Rows
 
 
 class JoinedRows:

@@ -40,8 +40,8 @@ class PreviewSamples:
     def at_epoch(self, spec: AugmentSpec, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images [N, H, W, 3] and labels [N, C] as augmented in an epoch."""
         batches = self.train.at_positions(spec, self.positions, seed=self.seed, epoch=epoch)
-        ((_, images, labels),) = batches.as_numpy_iterator()
-        return images, labels
+        ((_, images, labels),) = batches
+        return np.asarray(images), np.asarray(labels)
 
     def clearest(self, spec: AugmentSpec) -> tuple[np.ndarray, np.ndarray]:
         """Return, for each image, the sample that shows a transform best.

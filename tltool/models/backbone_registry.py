@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from tltool.errors import UsageError, did_you_mean
@@ -15,6 +16,10 @@ from tltool.models.backbone import (
     PreprocessMode,
     Stage,
 )
+from tltool.models.efficientnet_entries import EFFICIENTNETS
+from tltool.models.inception_entries import INCEPTION_TO_CONVNEXT
+from tltool.models.mobile_entries import MOBILE_NETWORKS
+from tltool.models.multiply_adds import MULTIPLY_ADDS
 
 __all__ = [
     "BACKBONES",
@@ -32,6 +37,7 @@ _LENET_PAPER = "LeCun et al. 1998, https://doi.org/10.1109/5.726791"
 _ALEXNET_PAPER = "Krizhevsky 2014, https://arxiv.org/abs/1404.5997"
 _VGG_PAPER = "Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556"
 _RESNET_PAPER = "He et al. 2016, https://arxiv.org/abs/1512.03385"
+_EFFICIENTNET_PAPER = "Tan & Le 2019, https://arxiv.org/abs/1905.11946"
 _RESNET_V2_PAPER = "He et al. 2016, https://arxiv.org/abs/1603.05027"
 
 
@@ -110,6 +116,36 @@ def _basic_resnet(name: str, blocks: tuple[int, ...], parameters: int) -> Backbo
         stages.append(Stage(f"conv{n + 1}", layer, 2 ** (n + 1), 32 * 2**n, windows))
     return _residual(
         name, "resnet", name, "torch", stages, parameters, "BSD-3-Clause", _RESNET_PAPER
+    )
+
+
+def _efficientnet_lite(
+    variant: int, image_size: int, channels: tuple[int, ...], parameters: int
+) -> Backbone:
+    # The layer that ends each stage; blocks 3 and 4 of the paper have one resolution.
+    ends = ("0_0_bn2", "1_{0}_add", "2_{0}_add", "3_{1}_add", "4_{1}_add", "5_{2}_add")
+    repeats = ((1, 1, 2, 3), (2, 2, 3, 4), (2, 2, 3, 4))[variant][1:]
+    windows = (_HALF, _HALF, ((5, 2, 2),), _HALF, ((5, 1, 2),), ((5, 2, 2),), _SAME)
+    strides = (2, 4, 8, 16, 16, 32, 32)
+    layers = [f"blocks_{end.format(*repeats)}" for end in ends] + ["top"]
+    stages = tuple(
+        Stage(f"block{n}", layer, stride, width, window)
+        for n, (layer, stride, width, window) in enumerate(
+            zip(layers, strides, (*channels, 1280), windows, strict=True), start=1
+        )
+    )
+    return Backbone(
+        f"efficientnet_lite{variant}",
+        "efficientnet_lite",
+        f"efficientnet_lite{variant}",
+        image_size,
+        "lite",
+        stages,
+        parameters,
+        "Apache-2.0",
+        _EFFICIENTNET_PAPER,
+        residual=True,
+        norm_channels=8,
     )
 
 
@@ -225,6 +261,12 @@ _ENTRIES = (
     _resnet_v2("resnet50v2", "ResNet50V2", (3, 4, 6, 3), 23_564_800),
     _resnet_v2("resnet101v2", "ResNet101V2", (3, 4, 23, 3), 42_626_560),
     _resnet_v2("resnet152v2", "ResNet152V2", (3, 8, 36, 3), 58_331_648),
+    _efficientnet_lite(0, 224, (16, 24, 40, 80, 112, 192), 3_413_024),
+    _efficientnet_lite(1, 240, (16, 24, 40, 80, 112, 192), 4_189_344),
+    _efficientnet_lite(2, 260, (16, 24, 48, 88, 120, 208), 4_869_168),
+    *EFFICIENTNETS,
+    *MOBILE_NETWORKS,
+    *INCEPTION_TO_CONVNEXT,
     _alexnet(),
     _lenet5(),
     _digits_cnn(),
@@ -232,7 +274,9 @@ _ENTRIES = (
     _tiny_resnet(),
 )
 
-BACKBONES: Mapping[str, Backbone] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+BACKBONES: Mapping[str, Backbone] = MappingProxyType(
+    {entry.name: replace(entry, multiply_adds=MULTIPLY_ADDS[entry.name]) for entry in _ENTRIES}
+)
 
 
 def listed_backbones(*, include_test: bool = False) -> tuple[Backbone, ...]:
@@ -245,5 +289,5 @@ def get_backbone(name: str) -> Backbone:
     if name not in BACKBONES:
         known = [backbone.name for backbone in listed_backbones()]
         message = f"There is no backbone '{name}'.{did_you_mean(name.lower(), known)}"
-        raise UsageError(message, hint=f"choose one of {', '.join(known)}")
+        raise UsageError(message, hint="list the backbones with: tltool backbones list")
     return BACKBONES[name]

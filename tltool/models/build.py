@@ -12,17 +12,23 @@ import keras
 
 from tltool.models.backbone_registry import Backbone
 from tltool.models.classic_networks import build_alexnet, build_digits_cnn, build_lenet5
+from tltool.models.efficientnet_lite import build_efficientnet_lite
 from tltool.models.head_parts import DEFAULT_DROPOUT, DropoutSettings, kernel_initializer
 from tltool.models.heads import HEAD_PREFIX, attach_head
-from tltool.models.preprocessing import Preprocess
+from tltool.models.keras_applications import build_application
+from tltool.models.own_backbone import own_output
+from tltool.models.preprocessing import preprocessed
 from tltool.models.regularization import regularize_backbone
 from tltool.models.regularization_spec import NO_REGULARIZATION, RegularizationSpec
 from tltool.models.resnet import build_resnet, build_tiny_resnet, build_tiny_vgg
-from tltool.weights.load_weights import load_weights
+from tltool.weights.load_weights import fitting_layers, load_weights
 
 BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "resnet18": partial(build_resnet, 18),
     "resnet34": partial(build_resnet, 34),
+    "efficientnet_lite0": partial(build_efficientnet_lite, 0),
+    "efficientnet_lite1": partial(build_efficientnet_lite, 1),
+    "efficientnet_lite2": partial(build_efficientnet_lite, 2),
     "alexnet": build_alexnet,
     "lenet5": build_lenet5,
     "digits_cnn": build_digits_cnn,
@@ -30,6 +36,7 @@ BUILDERS: Mapping[str, Callable[[Any], Any]] = {
     "tiny_resnet": build_tiny_resnet,
 }
 
+_NAMED_BY_KERAS = ("vgg", "resnet", "resnet_v2")  # flat, and every layer has a name
 _INPUT_STDDEV = {"vgg": 64.0}  # of its pixels; others have about 1, or normalise their input
 
 
@@ -74,11 +81,12 @@ def build_model(
             regularization does not apply to it.
     """
     backbone.check_size(*image_size)
-    images = keras.Input((*image_size, 3), name="images", dtype="float32")
-    pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
-    unregularized = keras.Model(images, _backbone_output(backbone, pixels))
     extractor = regularize_backbone(
-        unregularized, backbone, regularization, pretrained=weights is not None, seed=seed
+        _extractor(backbone, image_size, pretrained=weights is not None),
+        backbone,
+        regularization,
+        pretrained=weights is not None,
+        seed=seed,
     )
     _fill(extractor, backbone, weights, seed)
     logits = attach_head(
@@ -94,7 +102,9 @@ def build_model(
         groups=groups,
         standardize=weights is not None,
     )
-    model = keras.Model(extractor.input, logits, name=f"{backbone.name}_classifier")
+    # converters take no name with a space in it, as a file may have
+    name = "classifier" if backbone.file else f"{backbone.name}_classifier"
+    model = keras.Model(extractor.input, logits, name=name)
     _set_batch_norm(model, trainable=train_batch_norm)
     return model
 
@@ -110,10 +120,9 @@ def outline(backbone: Backbone, image_size: tuple[int, int]) -> keras.Model:
     """
     backbone.check_size(*image_size)
     with keras.StatelessScope(initialize_variables=False):
-        images = keras.Input((*image_size, 3), name="images", dtype="float32")
-        pixels = Preprocess(backbone.preprocessing, name="preprocess")(images)
+        extractor = _extractor(backbone, image_size)
         logits = attach_head(
-            _backbone_output(backbone, pixels),
+            extractor.output,
             kind="original",
             classes=backbone.head.classes,
             dropout=backbone.head.dropout,
@@ -122,20 +131,51 @@ def outline(backbone: Backbone, image_size: tuple[int, int]) -> keras.Model:
             seed=0,
             original=backbone.head,
         )
-        return keras.Model(images, logits, name=backbone.name)
+        return keras.Model(extractor.input, logits, name=backbone.name)
 
 
-def _backbone_output(backbone: Backbone, pixels: Any) -> Any:
+def check_weights(backbone: Backbone, image_size: tuple[int, int], path: Path) -> None:
+    """Check that a file of weights fits a backbone, before the network is built.
+
+    Raises:
+        UsageError: it does not, or the size is too small for the backbone.
+    """
+    backbone.check_size(*image_size)
+    with keras.StatelessScope(initialize_variables=False):
+        extractor = _extractor(backbone, image_size)
+    fitting_layers(extractor, path, backbone=backbone.name)
+
+
+def _extractor(
+    backbone: Backbone, image_size: tuple[int, int], *, pretrained: bool = False
+) -> keras.Model:
+    """Return the model from images to features.
+
+    Its weights are not meant to be used, except those of a model file if ``pretrained`` is set.
+    """
+
+    def pixels_of_images() -> Any:
+        images = keras.Input((*image_size, 3), name="images", dtype="float32")
+        return preprocessed(images, backbone.preprocessing)
+
+    by_keras = backbone.builder not in BUILDERS and backbone.family not in _NAMED_BY_KERAS
+    if by_keras and not backbone.file:
+        return build_application(backbone.builder, pixels_of_images)
+    pixels = pixels_of_images()
+    (images,) = keras.utils.get_source_inputs(pixels)
+    if backbone.file:
+        return keras.Model(images, own_output(backbone, pixels, weights=pretrained))
     if backbone.builder in BUILDERS:
-        return BUILDERS[backbone.builder](pixels)
+        return keras.Model(images, BUILDERS[backbone.builder](pixels))
     application = getattr(keras.applications, backbone.builder)
-    return application(include_top=False, weights=None, input_tensor=pixels).output
+    features = application(include_top=False, weights=None, input_tensor=pixels).output
+    return keras.Model(images, features)
 
 
 def _fill(extractor: keras.Model, backbone: Backbone, weights: Path | None, seed: int) -> None:
     if weights is None:
         _randomise(extractor, seed, _INPUT_STDDEV.get(backbone.family, 1.0))
-    else:
+    elif backbone.file is None or weights != backbone.file.path:
         load_weights(extractor, weights, backbone=backbone.name)
 
 
@@ -147,12 +187,29 @@ def _randomise(extractor: keras.Model, seed: int, stddev: float) -> None:
     kernel scales pixels of standard deviation ``stddev`` to 1; else VGG's logits start far from 0.
     """
     for layer in extractor.layers:
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None:
-            layer_seed = zlib.crc32(f"{seed}/{layer.name}".encode()) & 0x7FFFFFFF
+        for kernel in _kernels(layer):
+            name = layer.name if kernel.name == "kernel" else f"{layer.name}/{kernel.name}"
+            layer_seed = zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
             draw = kernel_initializer(keras.activations.serialize(layer.activation), layer_seed)
-            kernel.assign(draw(kernel.shape, "float32") / stddev)
+            kernel.assign(_drawn(layer, kernel, draw) / stddev)
             stddev = 1.0
+
+
+def _kernels(layer: Any) -> list[Any]:
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        return [layer.depthwise_kernel, layer.pointwise_kernel]
+    kernel = getattr(layer, "kernel", None)
+    return [] if kernel is None else [kernel]
+
+
+def _drawn(layer: Any, kernel: Any, draw: Any) -> Any:
+    """Return a kernel whose fan-in is that of the layer: of a depthwise one, a single channel."""
+    shape = tuple(kernel.shape)
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D) or kernel.name == "depthwise_kernel"
+    if not depthwise:
+        return draw(shape, "float32")
+    rows, columns, channels, multiplier = shape
+    return keras.ops.reshape(draw((rows, columns, 1, channels * multiplier), "float32"), shape)
 
 
 def _set_batch_norm(model: keras.Model, *, trainable: bool) -> None:

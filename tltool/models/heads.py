@@ -148,7 +148,10 @@ def _original(features: Any, settings: HeadSettings) -> Any:
     """The classifier of the backbone's paper, with dropout after each hidden layer."""
     if not settings.original.hidden:
         return _gap(features, settings)
-    x = _flat(features, settings)
+    if settings.original.pooled:
+        x = standardized(average(features, "head_pool"), settings)
+    else:
+        x = _flat(features, settings)
     activation = settings.original.activation
     for number, units in enumerate(settings.original.hidden, start=1):
         seed = settings.seed + number

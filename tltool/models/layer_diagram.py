@@ -72,14 +72,15 @@ def draw_layers(
         title: text above the diagram.
         image: height, width and channels of the input of the first layer.
     """
-    import matplotlib
+    from matplotlib import style
     from matplotlib.figure import Figure
 
     first = _Slab("image", image, ("image", _shape(image)), "", 1.0)
     rows = _in_rows([first, *(_slab(fold, image[0]) for fold in folds)])
     width = max(sum(slab.width for slab in row) for row in rows) + 0.4
     height = _TITLE + len(rows) * _ROW
-    with matplotlib.rc_context({"font.family": "DejaVu Sans", "text.parse_math": False}):
+    own = {"font.family": "DejaVu Sans", "text.parse_math": False}
+    with style.context(["default", own]):  # not the settings of a matplotlibrc file
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(0, height))

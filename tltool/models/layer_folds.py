@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,8 @@ class Fold:
     multiply_adds: int
 
 
+_BLOCK_END = re.compile(r"(_se|_squeeze_excite)?_[a-z0-9]+$")
+_MERGES = ("Add", "Concatenate", "Multiply")
 _WINDOW_KINDS = {
     "MaxPooling2D": " max",
     "AveragePooling2D": " mean",
@@ -47,7 +50,7 @@ def window_text(row: LayerRow) -> str:
     if row.kernel is None or row.kind == "Flatten":
         return "flatten" if row.kernel else ""
     stride = f"/{row.stride}" if row.stride > 1 else ""
-    return f"{row.kernel}x{row.kernel}{stride}{_WINDOW_KINDS.get(row.kind, '')}"
+    return f"{row.kernel}x{row.kernel_width}{stride}{_WINDOW_KINDS.get(row.kind, '')}"
 
 
 def fold_rows(rows: Sequence[LayerRow]) -> list[Fold]:
@@ -80,13 +83,41 @@ def _groups(rows: Sequence[LayerRow]) -> list[list[LayerRow]]:
 
 
 def _blocks(rows: Sequence[LayerRow]) -> Mapping[int, int]:
-    """Return first and last position of each residual block: layers named like its addition."""
-    prefixes = [row.name.rpartition("_")[0] for row in rows if row.kind == "Add"]
-    blocks = {}
-    for prefix in prefixes:
-        inside = [i for i, row in enumerate(rows) if row.name.startswith(f"{prefix}_")]
-        blocks[inside[0]] = inside[-1]
-    return blocks
+    """Return first and last position of each block.
+
+    A block is what is named like an addition or a squeeze-and-excitation, together with all that
+    lies beside it on parallel paths.
+    """
+    prefixes = {_BLOCK_END.sub("", row.name) for row in rows if row.kind in ("Add", "Multiply")}
+    spans = [*_parallel(rows), *(span for prefix in prefixes for span in _named(prefix, rows))]
+    blocks: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if blocks and first <= blocks[-1][1]:
+            blocks[-1] = (blocks[-1][0], max(last, blocks[-1][1]))
+        else:
+            blocks.append((first, last))
+    return dict(blocks)
+
+
+def _named(prefix: str, rows: Sequence[LayerRow]) -> list[tuple[int, int]]:
+    # "expanded_conv" does not hold "expanded_conv_1_add", but "block1" holds "block1_1_conv"
+    name = re.compile(re.escape(prefix) + ("_" if prefix[-1].isdigit() else r"_(?!\d)"))
+    inside = [position for position, row in enumerate(rows) if name.match(row.name)]
+    return [(inside[0], inside[-1])] if inside else []
+
+
+def _parallel(rows: Sequence[LayerRow]) -> list[tuple[int, int]]:
+    """Return first and last position of each part of the network with parallel paths."""
+    position = {row.name: n for n, row in enumerate(rows)}
+    last_use = {position.get(name, -1): n for n, row in enumerate(rows) for name in row.inputs}
+    spans, start, reach = [], 0, 0
+    for n in range(len(rows)):
+        if n == reach:  # one tensor is used by what follows
+            if n > start:
+                spans.append((start, n))
+            start = n + 1
+        reach = max(reach, last_use.get(n, n))
+    return spans
 
 
 def _begins(row: LayerRow, group: Sequence[LayerRow]) -> bool:
@@ -99,7 +130,7 @@ def _begins(row: LayerRow, group: Sequence[LayerRow]) -> bool:
 def _fold(group: Sequence[LayerRow]) -> Fold:
     last = group[-1]
     main = next((row for row in group if row.kernel or row.kind == "Dense"), group[0])
-    block = any(row.kind == "Add" for row in group)
+    block = any(row.kind in _MERGES for row in group)
     return Fold(
         label=main.name,
         stage=main.stage,
@@ -114,10 +145,11 @@ def _fold(group: Sequence[LayerRow]) -> Fold:
 
 
 def _main_path(group: Sequence[LayerRow]) -> list[LayerRow]:
-    """Return the rows on the path with the most windows, which is not the shortcut."""
+    """Return the rows on the path with the most windows: no shortcut, no squeeze-and-excitation."""
     paths: dict[str, list[LayerRow]] = {}
     for row in group:
-        before = [paths.get(name, []) for name in row.inputs]
+        inputs = row.inputs[:1] if row.kind == "Multiply" else row.inputs
+        before = [paths.get(name, []) for name in inputs]
         longest = max(before, key=lambda path: sum(bool(each.kernel) for each in path))
         paths[row.name] = [*longest, row]
     return paths[group[-1].name]

@@ -10,9 +10,15 @@ import keras
 
 from tltool.models.backbone_registry import Backbone
 from tltool.models.heads import HEAD_PREFIX
+from tltool.models.preprocessing import PREPROCESS
 
 HEAD = "head"
 _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+_CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
 _WHOLE = (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)
 
 
@@ -26,12 +32,13 @@ class LayerRow:
         stage: its stage of the backbone, or ``head``.
         inputs: names of the layers that feed it.
         output: (height, width, channels), or (units,).
-        kernel: side of its window, None without one.
+        kernel: height of its window, None without one.
+        kernel_width: width of its window, None without one.
         stride: of the window.
         padding: zeros added along each axis, both ends together.
         dilation: of the window.
         receptive_field: side of the receptive field of an output position, pixels; it may exceed
-            the image.
+            the image. Squeeze-and-excitation, which takes the whole image, is left out.
         jump: pixels of the image between two neighbouring output positions.
         parameters: number of weights, moving statistics included.
         multiply_adds: for one image; counted for convolutions and dense layers.
@@ -43,6 +50,7 @@ class LayerRow:
     inputs: tuple[str, ...]
     output: tuple[int, ...]
     kernel: int | None
+    kernel_width: int | None
     stride: int
     padding: int
     dilation: int
@@ -55,6 +63,7 @@ class LayerRow:
 @dataclass(frozen=True, slots=True)
 class _Window:
     kernel: int | None = None
+    width: int | None = None
     stride: int = 1
     padding: int = 0
     dilation: int = 1
@@ -98,7 +107,7 @@ def layer_rows(model: keras.Model, backbone: Backbone) -> list[LayerRow]:
         model: what ``build.outline`` or ``build.build_model`` returns, for square images.
         backbone: its registry entry.
     """
-    start = model.get_layer("preprocess")
+    start = model.get_layer(PREPROCESS)
     side, channels = int(start.output.shape[1]), int(start.output.shape[3])
     rows = {start.name: _pixels(start.name, side, channels)}
     names = {id(layer.output): layer.name for layer in model.layers}
@@ -123,13 +132,14 @@ def _stages(model: keras.Model, backbone: Backbone) -> Mapping[str, str]:
 
 
 def _pixels(name: str, side: int, channels: int) -> LayerRow:
-    return LayerRow(name, "", "", (), (side, side, channels), None, 1, 0, 1, 1, 1, 0, 0)
+    return LayerRow(name, "", "", (), (side, side, channels), None, None, 1, 0, 1, 1, 1, 0, 0)
 
 
 def _row(layer: keras.layers.Layer, stage: str, inputs: Sequence[LayerRow]) -> LayerRow:
-    before = max(inputs, key=lambda row: row.receptive_field)
+    gated = isinstance(layer, keras.layers.Multiply)  # squeeze-and-excitation: maps, then gates
+    before = inputs[0] if gated else max(inputs, key=lambda row: row.receptive_field)
     window = _window(layer, before.output[0])
-    output = _output(layer, window, before.output)
+    output = _output(layer, window, before.output[0])
     return LayerRow(
         name=layer.name,
         kind=type(layer).__name__,
@@ -137,6 +147,7 @@ def _row(layer: keras.layers.Layer, stage: str, inputs: Sequence[LayerRow]) -> L
         inputs=tuple(row.name for row in inputs),
         output=output,
         kernel=window.kernel,
+        kernel_width=window.width,
         stride=window.stride,
         padding=window.padding,
         dilation=window.dilation,
@@ -152,39 +163,35 @@ def _row(layer: keras.layers.Layer, stage: str, inputs: Sequence[LayerRow]) -> L
 def _window(layer: keras.layers.Layer, side: int) -> _Window:
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return _Window(padding=sum(layer.padding[0]))
+    if isinstance(layer, keras.layers.Cropping2D):
+        return _Window(padding=-sum(layer.cropping[0]))
     if isinstance(layer, _WHOLE):
-        return _Window(kernel=side)
-    if isinstance(layer, keras.layers.Conv2D):
-        kernel, dilation = layer.kernel_size[0], layer.dilation_rate[0]
+        return _Window(side, side)
+    if isinstance(layer, _CONVOLUTIONS):
+        (kernel, width), dilation = layer.kernel_size, layer.dilation_rate[0]
     elif isinstance(layer, _POOLING):
-        kernel, dilation = layer.pool_size[0], 1
+        (kernel, width), dilation = layer.pool_size, 1
     else:
         return _Window()
     stride, padding = layer.strides[0], 0
     if layer.padding == "same":
         reach = (math.ceil(side / stride) - 1) * stride + dilation * (kernel - 1) + 1
         padding = max(reach - side, 0)
-    return _Window(kernel, stride, padding, dilation)
+    return _Window(kernel, width, stride, padding, dilation)
 
 
-def _output(layer: keras.layers.Layer, window: _Window, before: tuple[int, ...]) -> tuple[int, ...]:
-    if isinstance(layer, keras.layers.Dense):
-        return (layer.units,)
-    if isinstance(layer, keras.layers.Flatten):
-        return (math.prod(before),)
-    if isinstance(layer, keras.layers.GlobalAveragePooling2D):
-        return before[-1:]
-    if len(before) == 1:
-        return before
-    side = output_side(
-        before[0],
+def _output(layer: keras.layers.Layer, window: _Window, side: int) -> tuple[int, ...]:
+    shape = tuple(layer.output.shape[1:])
+    if len(shape) == 1 or isinstance(layer, (*_WHOLE, keras.layers.Reshape)):
+        return shape
+    rows = output_side(
+        side,
         window.kernel or 1,
         stride=window.stride,
         padding=window.padding,
         dilation=window.dilation,
     )
-    filters = layer.filters if isinstance(layer, keras.layers.Conv2D) else before[-1]
-    return (side, side, filters)
+    return (rows, *shape[1:])
 
 
 def _numbers(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -197,8 +204,16 @@ def _multiply_adds(
     if isinstance(layer, keras.layers.Dense):
         units: int = layer.units
         return math.prod(before) * units
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        work: int = math.prod(output) * math.prod(layer.kernel_size)
+        return work
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        window = math.prod(layer.kernel_size) * layer.depth_multiplier
+        depthwise = math.prod(output[:2]) * before[-1] * window
+        separable: int = depthwise + math.prod(output) * before[-1] * layer.depth_multiplier
+        return separable
     if isinstance(layer, keras.layers.Conv2D):
         window = math.prod(layer.kernel_size) * before[-1] // layer.groups
-        work: int = math.prod(output) * window
-        return work
+        convolution: int = math.prod(output) * window
+        return convolution
     return 0

@@ -54,12 +54,15 @@ def regularize_backbone(
     if settings.stochastic_depth:
         _plan_stochastic_depth(adds, settings.stochastic_depth, seed, before)
 
+    branches = _residual_branches(model)
+
     def call(layer: keras.layers.Layer, *inputs: Any, **kwargs: Any) -> Any:
         if layer.name in before:
-            shortcut, residual = inputs[0]
+            summands = list(inputs[0])
+            residual = branches[layer.name]
             for drop in before[layer.name]:
-                residual = drop(residual)
-            inputs = ([shortcut, residual],)
+                summands[residual] = drop(summands[residual])
+            inputs = (summands,)
         # batch normalisation was called with mask=None, which other layers do not accept
         known = {name: value for name, value in kwargs.items() if value is not None}
         output = layer(*inputs, **known)
@@ -71,6 +74,23 @@ def regularize_backbone(
     return keras.models.clone_model(model, clone_function=replace, call_function=call)
 
 
+def _residual_branches(model: keras.Model) -> dict[str, int]:
+    """Return the position of the residual branch in each addition: the input of the longer path.
+
+    Keras' EfficientNet and Xception add the shortcut last, the other networks first.
+    """
+    depths: dict[int, int] = {}
+    branches = {}
+    for operation in model.operations:  # the preprocessing does not consist of layers
+        of_input = isinstance(operation, layers.InputLayer)
+        inputs = [] if of_input else keras.tree.flatten(operation.input)
+        before = [depths[id(tensor)] for tensor in inputs]
+        depths[id(operation.output)] = 1 + max(before, default=0)
+        if isinstance(operation, layers.Add):
+            branches[operation.name] = int(before[1] >= before[0])
+    return branches
+
+
 def _plan_stochastic_depth(
     adds: Sequence[str], last: float, seed: int, before: dict[str, list[Call]]
 ) -> None:
@@ -79,12 +99,11 @@ def _plan_stochastic_depth(
     Each image is drawn independently, and kept branches are divided by their probability
     (keras-cv's DropPath), so that inference uses all blocks unchanged. Reference: https://arxiv.org/abs/1603.09382
     """
-    import keras_cv  # imported here: it takes seconds, and few recipes need it
+    # imported here: KerasCV takes seconds, and few recipes need it
+    from tltool.augment.keras_cv_operations import DropPath
 
     for number, name in enumerate(adds, start=1):
-        drop = keras_cv.layers.DropPath(
-            last * number / len(adds), seed=seed + number, name=f"{name}_drop_path"
-        )
+        drop = DropPath(last * number / len(adds), seed=seed + number, name=f"{name}_drop_path")
         before.setdefault(name, []).append(drop)
 
 

@@ -60,6 +60,13 @@ def regularization_problems(
         side: shorter side of the images, pixels.
         pretrained: whether pretrained weights will be loaded.
     """
+    if backbone.file and not settings.identity:
+        yield UsageError(
+            f"model.regularization changes networks of the registry, and {backbone.name} is your "
+            "own",
+            hint="leave it out, or build these layers into your network",
+        )
+        return
     if settings.stochastic_depth and not backbone.residual:
         yield UsageError(
             f"stochastic depth skips residual blocks, and {backbone.name} has none",
@@ -88,7 +95,8 @@ def _norm_problems(
     norm, groups, channels = settings.norm, settings.groups, backbone.norm_channels
     if not channels:
         yield UsageError(
-            f"{backbone.name} has no normalisation that model.regularization.norm could replace",
+            f"{backbone.name} has no batch normalisation that model.regularization.norm could "
+            "replace",
             hint="leave model.regularization.norm at batch, or choose a ResNet",
         )
         return

@@ -6,6 +6,7 @@ from typing import Any
 
 from tltool.errors import UsageError
 from tltool.recipe.schema import Recipe
+from tltool.runs.durable import write_durably
 
 _TITLE = "Recipe of tltool"
 _BASE = {
@@ -50,7 +51,7 @@ def write_json_schema(file: Path) -> None:
         UsageError: it cannot be written.
     """
     try:
-        file.write_text(json_schema_text(), encoding="utf-8")
+        write_durably(file, json_schema_text().encode())
     except OSError as error:
         raise UsageError(f"'{file}' cannot be written: {error.strerror}") from None
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from tltool.errors import UsageError, did_you_mean
+from tltool.recipe.text_file import read_text
+from tltool.runs.durable import new_file
 from tltool.runs.layout import RunLayout
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -49,18 +51,6 @@ def find(reference: str) -> Path:
     )
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a recipe file, without a byte order mark.
-
-    Raises:
-        UsageError: it cannot be read as text.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe '{path}' cannot be read: {error}") from None
-
-
 def copy_recipe(reference: str, file: Path) -> None:
     """Copy a recipe's text to ``file``.
 
@@ -69,12 +59,8 @@ def copy_recipe(reference: str, file: Path) -> None:
     """
     text = read_text(find(reference))
     try:
-        with file.open("x", encoding="utf-8") as target:
-            target.write(text)
-    except FileExistsError:
-        raise UsageError(
-            f"'{file}' exists", hint="choose another name; the file was not changed"
-        ) from None
+        with new_file(file) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"'{file}' cannot be written: {error.strerror}") from None
 

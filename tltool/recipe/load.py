@@ -1,7 +1,7 @@
 """Load a recipe: resolve `base:`, apply overrides, validate, and report all errors at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,13 @@ from tltool.recipe import library
 from tltool.recipe.keys import all_keys, known_keys
 from tltool.recipe.merge import Tree, expand_shorthands, merged, merged_recipes
 from tltool.recipe.overrides import Override, check_conflicts, parse_override
-from tltool.recipe.schema import FORMAT, Recipe
+from tltool.recipe.schema import FORMAT, PATTERNS, Recipe
 from tltool.recipe.section import Section
+from tltool.recipe.text_file import read_text
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
 
 _MAX_VALUE_LENGTH = 200  # characters of a wrong value in a message
+_TYPES = ("Section", "constrained-int")
 _MAX_LISTED_KEYS = 10  # of a section in a message
 
 
@@ -77,6 +79,17 @@ def read_recipe(reference: str) -> RecipeFile:
     return RecipeFile(str(reference), {"name": path.stem, **tree}, user)
 
 
+def read_mapping(recipe: Mapping[str, Any]) -> RecipeFile:
+    """Return the recipe of a dictionary as of a file: with its base, dotted keys and shorthands.
+
+    Raises:
+        UsageError: there is no such base, or a value is set twice.
+    """
+    own = expand_shorthands(dict(recipe), folder=Path())
+    tree, user = _over_base(own, Path("dictionary"), ())
+    return RecipeFile("dictionary", {"name": "custom", **tree}, user)
+
+
 def validate(tree: dict[str, Any], *, source: str) -> Recipe:
     """Return the recipe described by a nested dictionary.
 
@@ -92,7 +105,7 @@ def validate(tree: dict[str, Any], *, source: str) -> Recipe:
         listed = lines[0] if len(lines) == 1 else "\n".join(["", *(f"  {line}" for line in lines)])
         raise UsageError(
             f"recipe '{source}': {listed}",
-            hint="`tltool recipes show vgg16 --resolved` shows every key",
+            hint=f"`tltool recipes show {_shipped(source)} --resolved` shows every key",
         ) from None
 
 
@@ -107,13 +120,18 @@ def _read_layers(path: Path, chain: tuple[Path, ...]) -> tuple[Tree, Tree]:
         names = " -> ".join(p.name for p in (*chain, path.resolve()))
         raise UsageError(f"recipe '{path}': base recipes go in a circle: {names}")
     own = _read(path)
-    base = own.pop("base", None)
-    users = {} if path.parent == library.shipped_folder() else own
+    tree, users = _over_base(own, path, (*chain, path.resolve()))
+    return tree, {} if path.parent == library.shipped_folder() else users
+
+
+def _over_base(own: Tree, path: Path, chain: tuple[Path, ...]) -> tuple[Tree, Tree]:
+    """Return a tree merged over its `base:`, and what of it is the user's own."""
+    base, users = own.pop("base", None), own
     if base is None:
         return own, users
     if not isinstance(base, str):
         raise UsageError(f"recipe '{path}': base must be one recipe's name or file, not {base!r}")
-    below, below_users = _read_layers(_find_base(path, base), (*chain, path.resolve()))
+    below, below_users = _read_layers(_find_base(path, base), chain)
     unnamed = {key: value for key, value in below.items() if key != "name"}
     return merged_recipes(unnamed, own), merged(below_users, users)
 
@@ -137,7 +155,14 @@ def _find_base(path: Path, base: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    tree = read_yaml(library.read_text(path), origin=f"recipe '{path}'")
+    text = read_text(path)
+    if not text.strip():
+        raise UsageError(
+            f"recipe '{path}' is empty",
+            hint="`tltool recipes copy vgg16 my.yaml` gives a file to start from; a line # with a"
+            " comment is enough for a recipe of default values",
+        )
+    tree = read_yaml(text, origin=f"recipe '{path}'")
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -146,7 +171,10 @@ def _read(path: Path) -> dict[str, Any]:
             hint="`tltool recipes copy vgg16 my.yaml` gives a file to start from",
         )
     _check_format(path, tree.get("format"))
-    return expand_shorthands(tree, folder=path.parent)
+    try:
+        return expand_shorthands(tree, folder=path.parent)
+    except UsageError as error:
+        raise UsageError(f"recipe '{path}': {error.message}", hint=error.hint) from None
 
 
 def _check_format(path: Path, version: object) -> None:
@@ -165,8 +193,8 @@ def _is_about_auto(problem: Any) -> bool:
 
 
 def _explain(problem: dict[str, Any]) -> str:
-    # pydantic names the class beside the key where a section may also be auto
-    location = [str(part) for part in problem["loc"] if not str(part).endswith("Section")]
+    # pydantic names the type beside the key where a section or a number may also be auto
+    location = [str(part) for part in problem["loc"] if not str(part).endswith(_TYPES)]
     where = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = known_keys(location[:-1])
@@ -177,11 +205,18 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "model_type":
         keys = ", ".join(known_keys(location))
         return f"{where}: expected a mapping of keys to values, got {got} (its keys: {keys})"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{where} {PATTERNS[problem['ctx']['pattern']]}, got {got}"
     near = ""
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         near = did_you_mean(problem["input"], known)
     return f"{where}: {problem['msg']}, got {got}{'.' if near else ''}{near}"
+
+
+def _shipped(reference: str) -> str:
+    """Return a shipped recipe to look at: ``reference`` itself if it is one."""
+    return reference if reference in dict(library.shipped()) else "vgg16"
 
 
 def _listed(known: Sequence[str], section: str) -> str:

@@ -8,6 +8,9 @@ from tltool.recipe.section import Fraction, Section
 
 Norm: TypeAlias = Literal["none", "batch", "sync_batch", "layer", "instance", "group"]
 
+Preprocessing: TypeAlias = Literal["caffe", "tf", "tf128", "torch", "lite", "unit", "grey", "none"]
+
+AUTO = "auto"  # as backbone: chosen by measurement on the training images
 DROPOUT = 0.2  # rate of a head when neither the recipe nor the backbone's paper sets one
 
 
@@ -65,9 +68,19 @@ class ModelSection(Section):
     """The network."""
 
     backbone: str = "vgg16"
-    """Name of the backbone; `tltool backbones list` lists them."""
+    """Name of the backbone; `tltool backbones list` lists them. Or the path of a Keras model of
+    your own without its head, relative to the recipe file: backbone.keras. Or a preset of KerasHub:
+    hub:PRESET or hub:FOLDER. auto: `tltool finetune` and `tltool recipes run` compare pretrained
+    backbones on training images by a linear probe, the fastest first, and take the fastest whose
+    accuracy is within one standard error of the best."""
+    preprocessing: Preprocessing | None = None
+    """What a model of your own expects of pixels: caffe (BGR minus the ImageNet mean), tf (-1 to
+    1), tf128 (over 128, minus 1), torch (0 to 1, standardised as ImageNet), lite (minus 127, over
+    128), unit (0 to 1), grey (one channel, 0 to 1) or none (0 to 255). null means none where the
+    model scales its input itself, and an error where it does not."""
     weights: str = "imagenet"
-    """imagenet, random, or the path of a weights file."""
+    """imagenet, random, or the path of a weights file. For a model of your own, imagenet means the
+    weights in its file."""
     batch_norm: Literal["frozen", "train"] = "frozen"
     """Whether the backbone's batch normalisation keeps its pretrained statistics (frozen) or is
     trained."""

@@ -9,9 +9,18 @@ from tltool.recipe.model_section import ModelSection
 from tltool.recipe.section import Positive, Section
 from tltool.recipe.train_section import TrainSection
 
-PIXELS_PATTERN = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?$"
+PIXELS_PATTERN = r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4}(x[13])?|3x[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 
 FOLD_PATTERN = r"^[0-9]{1,6}(/([2-9]|[1-9][0-9]))?$"
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+PATTERNS = {  # in words, for messages
+    NAME_PATTERN: "must consist of 1 to 64 letters A to Z, digits, dots, dashes and underscores, "
+    "and start with a letter or digit",
+    PIXELS_PATTERN: "must be a shape such as 28x28, 28x28x3 or 3x28x28",
+    FOLD_PATTERN: "must be a fold such as 2, or 2/5 for fold 2 of 5",
+}
 
 FORMAT = 1  # of recipe files; a change that an older tltool would misread adds one
 
@@ -26,13 +35,16 @@ class DataSection(Section):
 
     source: Annotated[str, Field(min_length=1)] | None = None
     """Data source when the command line names none (`tltool recipes run`): a folder, an archive, a
-    table, or tfds:NAME. A relative path is relative to the folder of the recipe file; null means
-    that the command line names the source."""
+    table, parquet:PATH, wds:PATH or tfds:NAME. A relative path is relative to the folder of the
+    recipe file; null means that the command line names the source."""
     pixels: Annotated[str, Field(pattern=PIXELS_PATTERN)] | None = None
     """Shape of the images in a table of pixel values, such as 28x28 or 28x28x3 (height, width,
-    channels); null means square, greyscale or RGB, whichever fits the number of columns."""
-    image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
-    """Side in pixels of the square network input; null means the backbone's own."""
+    channels), or 3x28x28 where all red values come first, then green, then blue; null means square,
+    greyscale or RGB, whichever fits the number of columns."""
+    image_size: Annotated[int, Field(ge=16, le=2048)] | Literal["auto"] | None = "auto"
+    """Side in pixels of the square network input. null: the backbone's own. auto: the same, but
+    with pretrained weights and smaller images about their size: the median of the shorter sides of
+    training and validation images, rounded up to a multiple of 32, and at least 64."""
     resize: Literal["squash", "crop", "pad"] = "crop"
     """How an image becomes square: crop takes the centre, squash ignores the aspect ratio, pad adds
     black borders."""
@@ -110,7 +122,7 @@ class Recipe(Section):
 
     format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     """Version of the recipe format. A recipe of a later version is an error."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "vgg16"
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = "vgg16"
     """Name of the run and of the exported model: letters, digits, dot, dash, underscore. Without it
     the name of the recipe file is used."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -1,11 +1,62 @@
-"""Notation of a data source: a path, ``tfds-folder:PATH``, or ``tfds:NAME``."""
+"""Notation of a data source: a path, ``tfds:NAME``, or a path after ``tfds-folder:`` and others."""
 
+import re
 from pathlib import Path
 
 from tltool.recipe.library import expanded
 
 TFDS = "tfds:"
 TFDS_FOLDER = "tfds-folder:"
+PARQUET = "parquet:"
+WDS = "wds:"
+HUB = "hub:"
+_PATH_PREFIXES = (TFDS_FOLDER, PARQUET, WDS)
+_LONGEST_NAME = 64  # letters of the name of a run
+_MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
+PREFIXES = (TFDS, *_PATH_PREFIXES)
+"""Of sources that are not simply a path."""
+
+
+def local_path(source: str) -> str:
+    """Return a source without ``tfds-folder:``, ``parquet:`` or ``wds:``, which is then a path."""
+    for prefix in _PATH_PREFIXES:
+        if source.startswith(prefix):
+            return source.removeprefix(prefix)
+    return source
+
+
+def is_model_file(backbone: str) -> bool:
+    """Whether a backbone is the file of a model, and not a name.
+
+    Example:
+        >>> is_model_file("models/backbone.keras"), is_model_file("vgg16")
+        (True, False)
+    """
+    if backbone.startswith(HUB):
+        return False
+    return backbone.lower().endswith(_MODEL_SUFFIXES) or "/" in backbone or "\\" in backbone
+
+
+def anchored_backbone(backbone: str, folder: Path) -> str:
+    """Return a backbone whose path, if it is one, is absolute; names are left unchanged."""
+    preset = backbone.removeprefix(HUB)
+    if backbone.startswith(HUB) and ("/" in preset or "\\" in preset or (folder / preset).is_dir()):
+        return HUB + anchored(preset, folder)
+    return anchored(backbone, folder) if is_model_file(backbone) else backbone
+
+
+def run_name(backbone: str) -> str:
+    """Return the name of a run with a backbone; after a file, without what no name may have.
+
+    Example:
+        >>> run_name("models/my net.keras")
+        'my_net'
+    """
+    if not is_model_file(backbone) and re.fullmatch(r"[A-Za-z0-9._-]+", backbone):
+        return backbone
+    backbone = backbone.removeprefix(HUB)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(backbone).stem).lstrip("._-")
+    return name[:_LONGEST_NAME] or "own_backbone"
 
 
 def anchored(source: str | Path, folder: Path = Path()) -> str:
@@ -18,5 +69,6 @@ def anchored(source: str | Path, folder: Path = Path()) -> str:
     text = str(source)
     if text.startswith(TFDS):
         return text
-    prefix = TFDS_FOLDER if text.startswith(TFDS_FOLDER) else ""
-    return prefix + str(folder.absolute() / expanded(text.removeprefix(prefix)))
+    path = local_path(text)
+    prefix = text.removesuffix(path)
+    return prefix + str(folder.absolute() / expanded(path))

@@ -19,6 +19,11 @@ class CacheSection(Section):
     augmented."""
 
 
+def refit_shorthand(value: Any) -> Any:
+    """Return on or off for true or false; other values are unchanged."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
 def cache_shorthand(value: Any) -> Any:
     """Return the section that `train.cache: auto | on | off` (or true, false) abbreviates."""
     if isinstance(value, bool):
@@ -93,6 +98,11 @@ class TrainSection(Section):
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Images per step."""
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Gradient accumulation: each batch is processed in this many parts, one after another, and the
+    weights are updated once with the gradient of the whole batch. More parts need less memory and
+    give the same weights within rounding; only dropout masks, and the statistics of batch
+    normalisation that is trained, are those of a part."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with momentum 0.9; both with decoupled weight decay."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
@@ -131,11 +141,20 @@ class TrainSection(Section):
     """Momentum per step of an exponential moving average of the weights; the average is what is
     validated and kept. 0 switches it off."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of training. auto: bfloat16 if the processor or GPU supports it, else float32."""
+    """Arithmetic of the network. auto: bfloat16 if the GPU or processor supports it, else float32;
+    on a processor that supports it a measurement, made once and remembered, may choose float32."""
     deterministic: bool = True
     """Bit-identical weights for the same recipe, data and machine."""
+    jit_compile: bool = False
+    """Compile the training step with XLA. Needs deterministic: false, because XLA has no
+    deterministic gradient of max pooling; precision: float32 on a CPU; and one device."""
     cache: Annotated[CacheSection, BeforeValidator(cache_shorthand)] = CacheSection()
     """The feature cache; auto, on or off sets the mode alone."""
+    cache_decoded: Literal["auto", "on", "off"] = "auto"
+    """Where the network runs on images in every epoch: on decodes each image once, to a file in the
+    run folder that is removed at the end. Training pixels are rounded to whole numbers of 0 to 255
+    before augmentation; validation images are exact. off decodes in every epoch. auto: on with a
+    GPU, two epochs or more and enough disk space, else off."""
     probe: ProbeSection = ProbeSection()
     """First phase."""
     head: HeadPhaseSection = HeadPhaseSection()
@@ -144,3 +163,9 @@ class TrainSection(Section):
     """Third phase."""
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     """When a phase ends early."""
+    refit: Annotated[Literal["auto", "on", "off"], BeforeValidator(refit_shorthand)] = "off"
+    """Refit: at the end the model is trained again from the pretrained weights, on training and
+    validation images together, for the numbers of epochs that validation chose; that model is
+    exported. Temperature, prediction sets and the OOD threshold are those of the model before, and
+    so are all figures on validation images. auto: if the validation images were drawn from the
+    training images; not if the source defines them or they are a fold."""

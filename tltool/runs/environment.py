@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tltool.runs.keras_setup import KERAS_SETTINGS
 
 PACKAGES = (
     "tltool", "tensorflow", "tensorflow-cpu", "keras", "keras-cv", "numpy", "scipy",
@@ -25,16 +28,18 @@ _FLAGS = (
     "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "ONEDNN_MAX_CPU_ISA",
 )  # fmt: skip
 
+_FIELD = re.compile(r"^(Name|Version):(.*)$", re.MULTILINE)
 _CHECKOUT = Path(__file__).resolve().parents[2]  # of tltool itself, when it is no installed wheel
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, machine, flags, code and container, JSON-ready."""
+    """Return versions, machine, settings of Keras, flags, code and container, JSON-ready."""
     return {
         "versions": versions(),
         "lock_digest": lock_digest(),
         "machine": machine(),
-        "flags": {name: os.environ[name] for name in _FLAGS if name in os.environ},
+        "keras": dict(KERAS_SETTINGS),
+        "flags": flags(),
         "git_commit": _git_commit(Path.cwd()),
         "tltool_commit": _git_commit(_CHECKOUT) if (_CHECKOUT / ".git").exists() else None,
         "container": _container(),
@@ -52,15 +57,30 @@ def versions() -> dict[str, str]:
     return versions
 
 
-@functools.cache  # reading all their metadata costs half a second
+def flags() -> dict[str, str]:
+    """Return the environment variables that decide the numbers, where they are set."""
+    return {name: os.environ[name] for name in _FLAGS if name in os.environ}
+
+
+@functools.cache
 def installed() -> tuple[str, ...]:
     """Return ``name==version`` of every installed package, sorted."""
-    pairs = {
-        f"{one.metadata['Name'].lower()}=={one.version}"
-        for one in importlib.metadata.distributions()
-        if one.metadata["Name"]
-    }
-    return tuple(sorted(pairs))
+    pairs = map(_name_and_version, importlib.metadata.distributions())
+    return tuple(sorted({pair for pair in pairs if pair is not None}))
+
+
+def _name_and_version(package: importlib.metadata.Distribution) -> str | None:
+    """Return ``name==version``; None without a name.
+
+    ``package.metadata`` parses the whole file, README included, at every access: a second of CPU
+    time for 200 packages.
+    """
+    text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+    head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+    fields = {key: value.strip() for key, value in _FIELD.findall(head)}
+    if not fields.get("Name"):
+        return None
+    return f"{fields['Name'].lower()}=={fields.get('Version')}"
 
 
 def lock_digest() -> str:
@@ -85,6 +105,17 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Return how many bytes of memory are free for this process, also within a container."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        return min(free, max(int(limit) - int(used), 0))
+    except (OSError, ValueError):  # no container, or one without a limit: "max"
+        return free
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -39,9 +39,12 @@ def from_json(text: str | bytes) -> Any:
     """Return what ``to_json`` wrote, names as they were.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or nested too deeply.
     """
-    return _changed(json.loads(text), _restored)
+    try:
+        return _changed(json.loads(text), _restored)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:

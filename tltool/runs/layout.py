@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.errors import EnvironmentProblem, UsageError
+from tltool.runs.durable import is_unfinished
+from tltool.runs.lock import NAME as LOCK_FILE
 
 MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "artifact.json"
 CALIBRATION_FILE = "calibration.npz"
+SEAL_FILE = "seal.json"
+"""Digests of the three files above."""
 GROUP_FILE = "group.json"
 """In the folder of a group of runs: a sweep or a cross-validation."""
 
@@ -31,6 +35,11 @@ class RunLayout:
     def manifest(self) -> Path:
         """Digests, versions, machine, seeds, timings."""
         return self.folder / "manifest.json"
+
+    @property
+    def backbone(self) -> Path:
+        """Folder of a copy of the user's own backbone; absent for one of the registry."""
+        return self.folder / "backbone"
 
     @property
     def split(self) -> Path:
@@ -93,17 +102,29 @@ class RunLayout:
         return self.folder / "log.txt"
 
 
+def is_artifact(folder: Path) -> bool:
+    """Whether ``folder`` contains a trained model."""
+    return (folder / DESCRIPTION_FILE).is_file() and (folder / MODEL_FILE).is_file()
+
+
 def create_run(out: Path | None, name: str, *, now: datetime.datetime) -> RunLayout:
     """Make the folder of a new run: ``out``, or ``runs/name-UTC`` without it.
+
+    Without ``out`` the folder belongs to this call alone, also if runs start in the same second.
+    With ``out`` another process may have found it empty too: ``check_unused`` under its lock
+    decides.
 
     Raises:
         UsageError: ``out`` is a file or a folder that is not empty.
         EnvironmentProblem: it cannot be made.
     """
     check_run_folder(out)
-    folder = out or _unused(Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}")
+    folder = out or Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if out is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = make_new_folder(folder)
     except OSError as error:
         raise EnvironmentProblem(
             f"the run folder '{folder}' cannot be made: {error.strerror}",
@@ -122,9 +143,21 @@ def check_run_folder(out: Path | None) -> None:
         return
     if not out.is_dir():
         raise UsageError(f"'{out}' is a file, not a folder", hint="choose another --out")
-    if any(out.iterdir()):
+    check_unused(out)
+
+
+def check_unused(folder: Path) -> None:
+    """Check that a folder is empty, or holds only what a run left that was killed at its start.
+
+    Raises:
+        UsageError: it is not.
+    """
+    names = {path.name for path in folder.iterdir() if not is_unfinished(path.name)}
+    run = RunLayout(folder)
+    started = {LOCK_FILE, run.manifest.name, run.backbone.name}  # the recipe is written after these
+    if names and not (LOCK_FILE in names and names <= started):
         raise UsageError(
-            f"the run folder '{out}' exists and is not empty",
+            f"the run folder '{folder}' exists and is not empty",
             hint="give another --out; nothing in it was touched",
         )
 
@@ -134,10 +167,20 @@ def discard_run(run: RunLayout) -> None:
     shutil.rmtree(run.folder, ignore_errors=True)
 
 
-def _unused(folder: Path) -> Path:
-    """Return ``folder``, or with a number behind it when two runs start in one second."""
+def make_new_folder(folder: Path) -> Path:
+    """Make ``folder``, or one with a number behind its name where it exists; return it.
+
+    No two calls get the same folder: making it is what decides, not a look before.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     candidate, number = folder, 1
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+    while True:
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            candidate = folder.with_name(f"{folder.name}-{number}")
+        else:
+            return candidate

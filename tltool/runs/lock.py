@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tltool.errors import UsageError
+from tltool.errors import EnvironmentProblem, UsageError
 
 NAME = ".lock"
 
@@ -19,10 +19,10 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         UsageError: another process holds it.
+        EnvironmentProblem: the folder cannot be written to.
     """
-    path = folder / NAME
-    with path.open("a+", encoding="ascii") as file:
-        if not _take(file):
+    with _open(folder) as file:
+        if not take_lock(file):
             file.seek(0)
             raise UsageError(
                 f"the run '{folder}' is in use by process {file.read().strip() or 'unknown'}",
@@ -34,22 +34,80 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def waiting_lock(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, once other processes have released it.
+
+    Yields:
+        Whether there is a lock: some network disks have none.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written to.
+    """
+    with _open(folder) as file:
+        yield take_lock(file, wait=True) and supports_locks(file)
+
+
 def is_locked(folder: Path) -> bool:
-    """Whether a process works on a run folder at this moment."""
+    """Whether a process works on a run folder at this moment.
+
+    A lock of another user that cannot even be read counts as held.
+    """
     path = folder / NAME
-    if not path.is_file():
-        return False
-    with path.open("r", encoding="ascii") as file:
-        return not _take(file)
-
-
-def _take(file: IO[str]) -> bool:
     try:
-        import fcntl
-    except ImportError:  # Windows: no lock rather than no run
+        try:
+            file = path.open("r+", encoding="ascii")  # NFS locks only what is open for writing
+        except OSError:  # of another user, or on a read-only disk
+            file = path.open("r", encoding="ascii")
+    except PermissionError:
         return True
+    except OSError:  # there is none
+        return False
+    with file:
+        return not take_lock(file)
+
+
+def take_lock(file: IO[str], *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed; return whether that was possible.
+
+    Without support for locks (Windows, some network disks) it counts as locked by this process.
+
+    Args:
+        file: open for writing, because NFS locks no other.
+        wait: wait for the process that holds the lock.
+    """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file, wait=wait)
     except BlockingIOError:
         return False
+    except (ImportError, OSError):  # no lock rather than no run
+        return True
     return True
+
+
+def supports_locks(file: IO[str]) -> bool:
+    """Whether the disk of an open file has locks; one that is held elsewhere says so too."""
+    try:
+        _flock(file, wait=False)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _flock(file: IO[str], *, wait: bool) -> None:
+    import fcntl  # not on Windows
+
+    fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _open(folder: Path) -> IO[str]:
+    path = folder / NAME
+    try:
+        return path.open("a+", encoding="ascii")
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"'{path}' cannot be opened: {error.strerror}",
+            hint="the folder may belong to another user; work on a copy of it",
+        ) from None

@@ -1,4 +1,4 @@
-"""log.txt: what was reported during a run, with the time of day."""
+"""log.txt: what was reported during a run, with the time of day; each report is one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from tltool.errors import visible
 from tltool.events import Observer
 
 
@@ -20,6 +21,10 @@ class LoggingObserver:
         """Log and pass on."""
         self._write(f"{name}: {detail}" if detail else name)
         self._next.on_phase(name, detail)
+
+    def on_phase_end(self, *, failed: bool = False) -> None:
+        """Pass on."""
+        self._next.on_phase_end(failed=failed)
 
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
         """Pass on."""
@@ -45,4 +50,4 @@ class LoggingObserver:
     def _write(self, line: str) -> None:
         now = datetime.datetime.now(datetime.UTC)
         with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {line}\n")
+            file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {visible(line)}\n")

@@ -24,9 +24,14 @@ class RunOptions:
         offline: open no network connection.
         device: auto uses GPUs where TensorFlow sees any.
         tensorboard: write event files into the run folder.
-        track: trackers beside TensorBoard: mlflow.
+        track: trackers beside TensorBoard: mlflow, wandb.
+        register: name of the registered model of MLflow that gets the exported model; None for
+            none.
         feature_cache: a folder of features that several runs share; None for the run's own, which
             is removed at its end.
+        time_limit: seconds after which the run is to be over, evaluation and export included; None
+            for no limit.
+        seconds_before: seconds of the time limit that the caller spent, as on loading TensorFlow.
     """
 
     data: str
@@ -38,7 +43,10 @@ class RunOptions:
     device: Device = "auto"
     tensorboard: bool = True
     track: tuple[str, ...] = ()
+    register: str | None = None
     feature_cache: Path | None = None
+    time_limit: float | None = None
+    seconds_before: float = 0.0
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> RunOptions:
@@ -51,6 +59,8 @@ class RunOptions:
             device=document["device"],
             tensorboard=document["tensorboard"],
             track=tuple(document["track"]),
+            register=document.get("register"),
+            time_limit=document.get("time_limit"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -63,4 +73,6 @@ class RunOptions:
             "device": self.device,
             "tensorboard": self.tensorboard,
             "track": list(self.track),
+            "register": self.register,
+            "time_limit": self.time_limit,
         }

@@ -13,14 +13,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tltool import __version__
 from tltool.serving.api_errors import ApiError
+from tltool.serving.forwarded import ForwardedAddress, route_path
+from tltool.serving.inference_routes import InferenceRoutes
+from tltool.serving.open_inference import HEADER_LENGTH
 from tltool.serving.page_routes import page_router
+from tltool.serving.platform_routes import CloudRoutes
+from tltool.serving.predictor import Predictor
 from tltool.serving.prometheus import Metrics
 from tltool.serving.repository import Repository
+from tltool.serving.request_guard import RequestGuard, TokenCheck
 from tltool.serving.routes import Routes
 from tltool.serving.settings import Settings
 
@@ -30,9 +37,10 @@ _CLIENT_CLOSED = 499  # the client has closed the connection and does not read t
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
@@ -42,7 +50,8 @@ def make_app(
     repository: Repository, settings: Settings, metrics: Metrics
 ) -> tuple[FastAPI, Callable[[], None]]:
     """Return the application, and a function to call when the server starts to stop."""
-    routes = Routes(repository, settings.limits, metrics)
+    predictor = Predictor(settings.limits, metrics)
+    cloud = CloudRoutes(repository, predictor, settings.routes)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,20 +69,43 @@ def make_app(
     app = FastAPI(
         title="tltool serve",
         version=__version__,
-        description="TensorFlow Serving's REST API, image classification and heat maps.",
+        description="TensorFlow Serving's REST API, the Open Inference Protocol, image "
+        "classification and heat maps.",
         docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(page_router())
-    app.include_router(routes.router())
+    app.include_router(cloud.given_routes())
+    app.include_router(page_router(repository))
+    app.include_router(Routes(repository, predictor, metrics).router())
+    app.include_router(InferenceRoutes(repository, predictor).router())
+    app.include_router(cloud.router())
     _add_error_handlers(app)
-    app.add_middleware(_HeadersAndMetrics, metrics=metrics, routes=routes)
+    _add_middleware(app, repository, settings, metrics)
 
     def drain() -> None:
-        routes.draining = True
+        repository.stopping = True
 
     return app, drain
+
+
+def _add_middleware(
+    app: FastAPI, repository: Repository, settings: Settings, metrics: Metrics
+) -> None:
+    """Add what happens to every request; the last one is the first that sees it."""
+    if settings.token:
+        app.add_middleware(TokenCheck, token=settings.token)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),
+            expose_headers=("Retry-After", HEADER_LENGTH),
+        )
+    app.add_middleware(RequestGuard, settings=settings)
+    app.add_middleware(_HeadersAndMetrics, metrics=metrics, repository=repository)
+    app.add_middleware(ForwardedAddress, path_prefix=settings.path_prefix)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -85,7 +117,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return respond(error.status, error.message, error.headers)
 
     async def http_error(request: Request, error: HTTPException) -> Response:
-        path = request.url.path[:200]
+        path = route_path(request.scope)[:200]
         unknown = error.status_code == 404 and path.startswith("/v1/")
         if unknown or (error.status_code == 405 and path.startswith("/v1/models")):
             return respond(400, f"Malformed request: {request.method} {path}")
@@ -117,10 +149,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 class _HeadersAndMetrics:
     """Middleware that adds security headers to every response and counts requests."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Routes) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, repository: Repository) -> None:
         self._app = app
         self._metrics = metrics
-        self._routes = routes
+        self._repository = repository
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -136,7 +168,7 @@ class _HeadersAndMetrics:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                if self._routes.draining:
+                if self._repository.stopping:
                     headers["Connection"] = "close"
             await send(message)
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tltool.serving.api_errors import ApiError, too_busy
+from tltool.serving.json_values import Arrays
 from tltool.serving.prometheus import Metrics
-from tltool.serving.requests import Arrays, PredictRequest
+from tltool.serving.requests import PredictRequest
 from tltool.serving.settings import Batching
 from tltool.serving.signatures import Signature
 
@@ -29,6 +30,7 @@ class _Piece:
     inputs: Arrays
     rows: int
     outputs: asyncio.Future[Arrays]
+    decoded: int = 0  # bytes of its large images, while they are decoded
     arrived: float = field(default_factory=time.monotonic)
 
     @property
@@ -37,22 +39,32 @@ class _Piece:
         if not self.signature.can_batch:
             return (id(self),)
         shapes = (array.shape[1:] for array in self.inputs.values())
-        return (self.signature.name, *shapes)
+        return (self.signature.name, self.decoded > 0, *shapes)
 
 
 class Batcher:
     """Collects requests into batches and runs them in threads.
 
+    Large images are decoded in batches of their own, within a budget of memory, and one thread is
+    kept free of them: so that no other image waits for them.
+
     Args:
         run: runs the model; called from a thread.
         settings: batch sizes and delays.
         metrics: counts batches and queued items.
+        decoded_bytes: budget for large images; a single one may take more.
+
+    Attributes:
+        failed_items: by signature, its outputs for one item that cannot be decoded.
     """
 
-    def __init__(self, run: Run, settings: Batching, metrics: Metrics) -> None:
+    def __init__(self, run: Run, settings: Batching, metrics: Metrics, decoded_bytes: int) -> None:
         self._run = run
         self._settings = settings
         self._metrics = metrics
+        self._budget = decoded_bytes
+        self._decoding: list[int] = []  # bytes of each batch of large images that runs
+        self.failed_items: dict[str, Arrays] = {}
         self._pieces: deque[_Piece] = deque()
         self._arrived = asyncio.Event()
         self._assembling = asyncio.Lock()
@@ -86,8 +98,7 @@ class Batcher:
             ApiError: the queue is full, or the model rejects the inputs.
         """
         rows = max(1, request.rows)
-        if rows > self._settings.max_queue:
-            raise ApiError(413, f"{rows} items in one request, over {self._settings.max_queue}")
+        self.check_rows(rows)
         if self.waiting + rows > self._settings.max_queue:
             raise too_busy()
         pieces = self._split(request)
@@ -102,21 +113,42 @@ class Batcher:
             parts.append(result)
         return parts[0] if len(parts) == 1 else _concatenate(parts)
 
+    def check_rows(self, rows: int) -> None:
+        """Check the number of items in a request.
+
+        Raises:
+            ApiError: it is larger than the queue.
+        """
+        if rows > self._settings.max_queue:
+            raise ApiError(413, f"{rows} items in one request, over {self._settings.max_queue}")
+
     def _split(self, request: PredictRequest) -> list[_Piece]:
-        """Return the items in pieces that fit into a batch."""
-        loop, largest = asyncio.get_running_loop(), self._settings.max_batch
-        if request.rows <= largest:
-            parts = [request.inputs]
-        else:
-            parts = [
-                {name: array[at : at + largest] for name, array in request.inputs.items()}
-                for at in range(0, request.rows, largest)
-            ]
-        sizes = [min(largest, request.rows - n * largest) for n in range(len(parts))]
+        """Return the items in pieces that fit into a batch and into the budget."""
+        loop = asyncio.get_running_loop()
+        if not request.rows:
+            return [_Piece(request.signature, request.inputs, 1, loop.create_future())]
+        decoded = request.decoded or (0,) * request.rows
         return [
-            _Piece(request.signature, inputs, max(1, rows), loop.create_future())
-            for inputs, rows in zip(parts, sizes, strict=True)
+            _Piece(
+                request.signature,
+                {name: array[begin:end] for name, array in request.inputs.items()},
+                end - begin,
+                loop.create_future(),
+                sum(decoded[begin:end]),
+            )
+            for begin, end in self._parts(decoded)
         ]
+
+    def _parts(self, decoded: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield begin and end of each part of a request, given the bytes of each item."""
+        begin, total = 0, 0
+        for at, needed in enumerate(decoded):
+            full = at - begin == self._settings.max_batch
+            if at > begin and (full or (needed and total + needed > self._budget)):
+                yield begin, at
+                begin, total = at, 0
+            total += needed
+        yield begin, len(decoded)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,7 +157,8 @@ class Batcher:
                 pieces = await self._next_batch()
             self._metrics.waiting.set(self.waiting)
             try:
-                results = await loop.run_in_executor(self._threads, self._run_pieces, pieces)
+                with self._decodes(sum(piece.decoded for piece in pieces)):
+                    results = await loop.run_in_executor(self._threads, self._run_pieces, pieces)
             except BaseException as error:
                 results = [error] * len(pieces)
                 if isinstance(error, asyncio.CancelledError):
@@ -134,15 +167,36 @@ class Batcher:
                 _resolve(piece, result)
 
     async def _next_batch(self) -> list[_Piece]:
-        while not self._pieces:
+        while (head := self._next_piece()) is None:
             await self._next_arrival()
-        head = self._pieces[0]
         until = head.arrived + self._settings.max_delay
         while self._rows_like(head) < self._settings.max_batch:
             left = until - time.monotonic()
             if left <= 0 or not await self._next_arrival(left):
                 break
         return self._take(head)
+
+    def _next_piece(self) -> _Piece | None:
+        """Return the first piece that may run now."""
+        busy = len(self._decoding) >= max(1, self._settings.workers - 1)
+        for piece in self._pieces:
+            fits = not self._decoding or sum(self._decoding) + piece.decoded <= self._budget
+            if not piece.decoded or (fits and not busy):
+                return piece
+        return None
+
+    @contextmanager
+    def _decodes(self, needed: int) -> Iterator[None]:
+        """Count the large images of a batch while it runs."""
+        if not needed:
+            yield
+            return
+        self._decoding.append(needed)
+        try:
+            yield
+        finally:
+            self._decoding.remove(needed)
+            self._arrived.set()  # other large images may run now
 
     async def _next_arrival(self, seconds: float | None = None) -> bool:
         """Wait for a piece to arrive; return whether one arrived in time."""
@@ -161,10 +215,12 @@ class Batcher:
         """Remove from the queue, in order, the pieces that run with ``head``."""
         key, room = head.key, self._settings.max_batch
         taken: list[_Piece] = []
+        memory = max(self._budget - sum(self._decoding), head.decoded)
         for piece in self._pieces:
-            if piece.key == key and piece.rows <= room:
+            if piece.key == key and piece.rows <= room and piece.decoded <= memory:
                 taken.append(piece)
                 room -= piece.rows
+                memory -= piece.decoded
         chosen = set(map(id, taken))
         self._pieces = deque(piece for piece in self._pieces if id(piece) not in chosen)
         return taken

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tltool.serving.input_images import RequestImage, image_error
-from tltool.serving.requests import Arrays
+from tltool.serving.json_values import Arrays
 from tltool.serving.served_model import ServedModel
 
 UNKNOWN = "unknown"

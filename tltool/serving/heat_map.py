@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.decoding.transcode import open_image
+from tltool.data.decoding.transcode import on_white, open_as_decoded
+from tltool.errors import some_of
 from tltool.evaluation.explain.overlay import overlay
 from tltool.serving.api_errors import ApiError, bad_request
-from tltool.serving.requests import Arrays, PredictRequest
+from tltool.serving.json_values import Arrays
+from tltool.serving.requests import PredictRequest
 from tltool.serving.served_model import CLASS_INPUT, IMAGE_INPUT, ServedModel, bytes_array
 
 MAX_SIDE = 1024  # pixels of the picture
@@ -34,11 +36,12 @@ def prepare_explain(
     """
     signature = model.explain_signature if class_name is None else model.explain_class_signature
     if signature is None or model.decode is None:
-        raise ApiError(501, "This model has no explain signature: export it again")
+        raise ApiError(501, f"This model cannot be explained: {model.why_not_explained}")
     inputs: Arrays = {}
     if class_name is not None:
         if class_name not in model.class_names:
-            raise bad_request(f"No such class; the classes are {_listed(model.class_names)}")
+            names = some_of(model.class_names, _MAX_LISTED)
+            raise bad_request(f"No such class; the classes are {names}")
         inputs[CLASS_INPUT] = np.array([model.class_names.index(class_name)], np.int64)
 
     def make_request(content: bytes) -> PredictRequest:
@@ -47,11 +50,6 @@ def prepare_explain(
         )
 
     return make_request, model.decode
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
 
 
 def draw_heat_map(content: bytes, heat_map: NDArray[np.float32], spec: DecodeSpec) -> bytes:
@@ -66,9 +64,9 @@ def draw_heat_map(content: bytes, heat_map: NDArray[np.float32], spec: DecodeSpe
         ApiError: the image cannot be drawn.
     """
     try:
-        with open_image(io.BytesIO(content)) as image:
+        with open_as_decoded(content) as image:
             image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a large JPEG at a smaller size
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = on_white(ImageOps.exif_transpose(image)).convert("RGB")
     except Exception:  # Pillow raises errors of any type
         raise ApiError(400, "The image cannot be drawn") from None
     upright.thumbnail((MAX_SIDE, MAX_SIDE))

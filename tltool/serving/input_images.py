@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from PIL import Image
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from tltool.data.decoding.gif import first_frame
-from tltool.data.decoding.transcode import decodes_as_stored, open_image, transcode
+from tltool.data.decoding.bounded_work import check_size, decoded_bytes, without_unused_parts
+from tltool.data.decoding.image_errors import DamagedError
+from tltool.data.decoding.image_size import read_size
+from tltool.data.decoding.transcode import decodes_as_stored, prepare
 from tltool.errors import DataError
 from tltool.serving.api_errors import ApiError, bad_request
-from tltool.serving.requests import Arrays
+from tltool.serving.json_values import Arrays
+from tltool.serving.served_model import IMAGE_INPUT
 from tltool.serving.settings import Limits
 from tltool.serving.signatures import Signature
 
@@ -76,53 +77,58 @@ def prepare_image(name: str, content: bytes, limits: Limits) -> RequestImage:
     """Return the image in a format that the model can decode, or with an error."""
     if not content:
         return RequestImage(name, b"", "the file is empty")
-    pixels = count_pixels(content, limits.pixels)
-    if pixels > limits.pixels:
+    size = read_size(content)
+    if size is not None and size.pixels > limits.pixels:
         return RequestImage(name, b"", f"it has more than {limits.pixels:,} pixels", too_large=True)
-    if decodes_as_stored(content):
-        return RequestImage(name, first_frame(content))
     try:
-        return RequestImage(name, transcode(content, name="it"))
+        return RequestImage(name, prepare(content, name="it", max_pixels=limits.pixels))
     except DataError as error:
-        # the details from Pillow are not for clients
-        message = error.message.removeprefix("it is ").partition(":")[0]
+        message = error.message.removeprefix("it is ")
+        if isinstance(error, DamagedError):  # the details from Pillow are not for clients
+            message = message.partition(":")[0]
         hint = "" if error.hint is None else f"; {error.hint}"
         return RequestImage(name, b"", f"{message}{hint}")
 
 
-def count_pixels(content: bytes, limit: int) -> int:
-    """Return the number of pixels in the header of an image; 0 if it cannot be read."""
-    try:
-        with open_image(io.BytesIO(content)) as image:
-            return image.width * image.height
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return limit + 1
-    except Exception:  # Pillow raises errors of any type on a damaged header
-        return 0
+def is_long_conversion(content: bytes) -> bool:
+    """Whether an image is large and must be converted for the model, which takes seconds."""
+    return not decodes_as_stored(content) and decoded_bytes(content) > 0
 
 
-def blank_large_images(inputs: Arrays, signature: Signature, limits: Limits) -> Arrays:
-    """Replace images over the pixel limit in the inputs of a ``:predict`` request by empty bytes.
+def bound_images(inputs: Arrays, signature: Signature, limits: Limits) -> tuple[int, ...]:
+    """Replace images that cannot be decoded within the limits by empty bytes.
 
     For empty bytes ``ok`` is false. Of an animation only the first frame is kept.
+
+    Returns:
+        ``PredictRequest.decoded``.
 
     Raises:
         ApiError: an image is too large, and the signature has no ``ok`` output.
     """
+    decoded: tuple[int, ...] = ()
     for name, array in inputs.items():
         if not signature.inputs[name].is_string:
             continue
         flat = array.reshape(-1)
-        large = [
-            i for i, one in enumerate(flat) if count_pixels(one, limits.pixels) > limits.pixels
-        ]
-        if large and "ok" not in signature.outputs:
-            raise too_many_pixels(limits)
+        only_images = name == IMAGE_INPUT and "ok" in signature.outputs
         for position, content in enumerate(flat):
-            flat[position] = first_frame(content)
-        for position in large:
-            flat[position] = b""
-    return inputs
+            flat[position] = _bounded(content, limits, only_images=only_images)
+        decoded = tuple(map(decoded_bytes, flat))
+    return decoded if any(decoded) else ()
+
+
+def _bounded(content: bytes, limits: Limits, *, only_images: bool) -> bytes:
+    """Return an image for the model; other bytes are kept unless there are ``only_images``."""
+    if not only_images and read_size(content) is None:
+        return content
+    try:
+        check_size(content, name="it", max_pixels=limits.pixels)
+    except DataError:
+        if only_images:
+            return b""
+        raise too_many_pixels(limits) from None
+    return without_unused_parts(content)
 
 
 def too_many_pixels(limits: Limits) -> ApiError:

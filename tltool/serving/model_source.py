@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tltool.errors import DataError
+from tltool.export.model_folder import SAVED_MODEL_FILE
 from tltool.export.versions import versions
-
-SAVED_MODEL_FILE = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class ModelSource:
         name: of the model, in URLs.
         folder: of the version folders; if ``pinned``, the one SavedModel.
         pinned: number of the only version to serve; None to serve the newest version.
+        trust: load versions without a check of their files and operations.
     """
 
     name: str
     folder: Path
     pinned: int | None = None
+    trust: bool = False
 
     def versions(self) -> dict[int, Path]:
         """Return the version folders by number, the newest first."""
@@ -31,3 +33,16 @@ class ModelSource:
         numbers = reversed(versions(self.folder))
         paths = {number: self.folder / str(number) for number in numbers}
         return {n: path for n, path in paths.items() if (path / SAVED_MODEL_FILE).is_file()}
+
+    def check(self) -> None:
+        """Check that there is a version to serve.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not self.versions():
+            raise DataError(
+                f"'{self.folder}' has no version to serve: it contains no numbered folder with "
+                f"{SAVED_MODEL_FILE}",
+                hint="give the folder that `tltool export` or `tltool finetune` wrote to",
+            )

@@ -26,6 +26,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     405: _error("The route does not support this HTTP method."),
     408: _error("The request took too long to arrive."),
     413: _error("The request, an image in it or its number of items is too large."),
+    415: _error("The encoding or the format of the request is not supported."),
     501: _error("The model does not support this."),
     503: _error("Busy, or no version is ready; Retry-After gives the seconds to wait."),
 }
@@ -40,6 +41,13 @@ _JSON_BODY = {
                     "signature_name": {"type": "string"},
                     "instances": {"type": "array", "minItems": 1, "items": {}},
                     "inputs": {},
+                    "parameters": {
+                        "type": "object",
+                        "properties": {
+                            "signature_name": {"type": "string"},
+                            "top": {"type": "integer", "minimum": 1},
+                        },
+                    },
                 },
             },
             "example": {"instances": [{"image_bytes": {"b64": "..."}}]},
@@ -101,4 +109,79 @@ METRICS: dict[str, Any] = {
     "summary": "Metrics for Prometheus",
     "tags": ["monitoring"],
     "responses": {200: {"content": {"text/plain": {}}}},
+}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "datatype": {"type": "string"},
+        "parameters": {"type": "object"},
+        "data": {"type": "array", "items": {}},
+    },
+}
+_INFER_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["inputs"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "parameters": {"type": "object"},
+                    "inputs": {"type": "array", "minItems": 1, "items": _TENSOR},
+                    "outputs": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["name"],
+                            "properties": {
+                                "name": {"type": "string"},
+                                "parameters": {"type": "object"},
+                            },
+                        },
+                    },
+                },
+            },
+            "example": {
+                "inputs": [
+                    {"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": ["..."]}
+                ]
+            },
+        }
+    },
+}
+
+
+def _v2(summary: str, **more: Any) -> dict[str, Any]:
+    return {"summary": summary, "tags": ["Open Inference Protocol"], **more}
+
+
+SERVER_METADATA = _v2("Name, version and extensions of the server")
+V2_LIVE = _v2("Liveness")
+V2_READY = _v2("Readiness for requests", responses={503: ERRORS[503]})
+V2_MODELS = _v2("The name of the model")
+V2_METADATA = _v2("Names, datatypes and shapes of the tensors")
+V2_MODEL_READY = _v2("Readiness of the model")
+V2_INFER = _v2(
+    "Run the signature that takes the inputs",
+    openapi_extra={"requestBody": _INFER_BODY},
+    responses={**ERRORS, 200: {"content": {"application/octet-stream": {}}}},
+)
+PING: dict[str, Any] = {
+    "summary": "Readiness for requests (Amazon SageMaker)",
+    "tags": ["platforms"],
+    "responses": {503: ERRORS[503]},
+}
+INVOCATIONS: dict[str, Any] = {
+    "summary": "Predictions for JSON or images (Amazon SageMaker)",
+    "tags": ["platforms"],
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {**_JSON_BODY["content"], **_IMAGE_BODY["content"]},  # type: ignore[dict-item]
+        }
+    },
 }

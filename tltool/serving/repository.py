@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tltool.errors import DataError, TltoolError
+from tltool.errors import TltoolError
 from tltool.serving.api_errors import ApiError
 from tltool.serving.batching import Batcher
-from tltool.serving.model_source import SAVED_MODEL_FILE, ModelSource
+from tltool.serving.model_source import ModelSource
 from tltool.serving.prometheus import Metrics
 from tltool.serving.served_model import ServedModel, load_version
 from tltool.serving.settings import Settings
@@ -38,6 +38,10 @@ class Repository:
         settings: of the server.
         metrics: records the served version.
         log: called with a sentence when a version is served or rejected.
+
+    Attributes:
+        source: as given.
+        stopping: whether the server is about to stop; set by it.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Repository:
         self._loaded: ServedModel | None = None
         self._states: dict[int, tuple[State, str]] = {}
         self._rejected: dict[int, Stamp] = {}
+        self.stopping = False
         self._draining: set[asyncio.Task[None]] = set()
 
     def load_first(self) -> ServedModel:
@@ -59,18 +64,13 @@ class Repository:
         Raises:
             TltoolError: there is none; the error of the newest version.
         """
+        self.source.check()
         versions = self.source.versions()
-        if not versions:
-            raise DataError(
-                f"'{self.source.folder}' has no version to serve: it contains no numbered folder "
-                f"with {SAVED_MODEL_FILE}",
-                hint="give the folder that `tltool export` or `tltool finetune` wrote to",
-            )
         errors: list[TltoolError] = []
         for number, folder in versions.items():
             stamp = _stamp(folder)
             try:
-                self._loaded = load_version(self.source.name, number, folder)
+                self._loaded = self._load(number, folder)
             except TltoolError as error:
                 errors.append(error)
                 if len(versions) > 1:
@@ -81,13 +81,20 @@ class Repository:
             return self._loaded
         raise errors[0]
 
+    def _load(self, number: int, folder: Path) -> ServedModel:
+        if self.source.trust:
+            return load_version(self.source.name, number, folder, trust=True)
+        return load_version(self.source.name, number, folder)
+
     def start(self) -> None:
         """Start to serve; called in the server's event loop."""
         if self._loaded is not None:
             self._current = self._served(self._loaded)
 
     def _served(self, model: ServedModel) -> ServedVersion:
-        return ServedVersion(model, Batcher(model.run, self._settings.batching, self._metrics))
+        limits = self._settings.limits
+        batcher = Batcher(model.run, self._settings.batching, self._metrics, limits.decoded_bytes)
+        return ServedVersion(model, batcher)
 
     @property
     def current(self) -> ServedVersion:
@@ -99,6 +106,22 @@ class Repository:
         if self._current is None:
             raise ApiError(503, "No version is ready yet", headers={"Retry-After": "1"})
         return self._current
+
+    @property
+    def ready(self) -> ServedVersion:
+        """The version that is served now.
+
+        Raises:
+            ApiError: there is none, or the server is stopping.
+        """
+        if self.stopping:
+            raise ApiError(503, "The server is stopping")
+        return self.current
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new requests may be sent."""
+        return self._current is not None and not self.stopping
 
     def get(self, name: str, version: int | None = None) -> ServedVersion:
         """Return the version of a URL.
@@ -153,7 +176,7 @@ class Repository:
     async def _switch_to(self, number: int, folder: Path, stamp: Stamp) -> bool:
         self._states[number] = ("LOADING", "")
         try:
-            model = await asyncio.to_thread(load_version, self.source.name, number, folder)
+            model = await asyncio.to_thread(self._load, number, folder)
         except TltoolError as error:
             self._reject(number, stamp, error.message)
             return False

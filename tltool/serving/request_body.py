@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from starlette.requests import Request
 
 from tltool.serving.api_errors import ApiError, too_busy
+from tltool.serving.content_encoding import Decompressor, decompressor
 from tltool.serving.settings import Limits
 
-_DISCARD_SECONDS = 5.0  # to read and discard the rest of a body that is too large
+_REJECTED = {400, 413, 415}  # may be known before the whole body has arrived
 
 
 class RequestBodies:
     """Reads request bodies and tracks the memory of all of them together.
 
     Args:
-        limits: of size and time.
+        limits: of size and time; of a compressed body both sizes are limited.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -27,21 +28,23 @@ class RequestBodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Give the body of ``request``; its memory counts until the context ends.
+        """Give the body of ``request``, decompressed; its memory counts until the context ends.
 
         Raises:
-            ApiError: the body is too large or too slow, or all bodies together are too large.
+            ApiError: the body is too large or too slow, all bodies together are too large, or its
+                Content-Encoding is unsupported or wrong.
         """
         chunks: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 self._check(_content_length(request))
-                async for chunk in request.stream():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    self._total_bytes += len(chunk)
-                    self._check(size)
+                async with aclosing(self._stream(request)) as stream:
+                    async for chunk in stream:
+                        chunks.append(chunk)
+                        size += len(chunk)
+                        self._total_bytes += len(chunk)
+                        self._check(size)
             body = b"".join(chunks)
             chunks.clear()
             yield body
@@ -50,12 +53,28 @@ class RequestBodies:
                 408, "The request took too long to arrive", headers={"Connection": "close"}
             ) from None
         except ApiError as error:
-            if error.status == 413:
+            if error.status in _REJECTED:
                 chunks.clear()
-                await _discard_rest(request, 4 * self._limits.body_bytes)
+                await _discard_rest(request, self._limits)
             raise
         finally:
             self._total_bytes -= size
+
+    def _stream(self, request: Request) -> AsyncGenerator[bytes, None]:
+        decoder = decompressor(request.headers.get("content-encoding"))
+        return request.stream() if decoder is None else self._decompressed(request, decoder)
+
+    async def _decompressed(
+        self, request: Request, decoder: Decompressor
+    ) -> AsyncGenerator[bytes, None]:
+        received = 0
+        async for chunk in request.stream():
+            received += len(chunk)
+            self._check(received)
+            pieces = decoder.pieces(chunk)
+            while chunk and (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        decoder.finish()
 
     def _check(self, size: int) -> None:
         limit = self._limits.body_bytes
@@ -70,14 +89,14 @@ def _content_length(request: Request) -> int:
     return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
 
 
-async def _discard_rest(request: Request, max_bytes: int) -> None:
+async def _discard_rest(request: Request, limits: Limits) -> None:
     """Read and discard: a client that is still sending would miss the response otherwise."""
     discarded = 0
     try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
+        async with asyncio.timeout(limits.discard_seconds):
             async for chunk in request.stream():
                 discarded += len(chunk)
-                if discarded > max_bytes:
+                if discarded > 4 * limits.body_bytes:
                     return
     except TimeoutError:
         return

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.serving.api_errors import ApiError
-from tltool.serving.requests import Arrays, PredictRequest
+from tltool.serving.json_values import Arrays
+from tltool.serving.requests import PredictRequest
 
 
 def write_predict_response(outputs: Arrays, request: PredictRequest) -> bytes:
@@ -32,6 +33,19 @@ def write_predict_response(outputs: Arrays, request: PredictRequest) -> bytes:
             )
         document = {"predictions": _by_row(columns)}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def flat_values(array: NDArray[Any], *, as_base64: bool = False) -> list[Any]:
+    """Return the values for JSON in row-major order.
+
+    Args:
+        array: of an output.
+        as_base64: write bytes as base64; otherwise as text, and as ``{"b64": …}`` if they are none.
+    """
+    if as_base64:
+        return [base64.b64encode(one).decode() for one in array.ravel()]
+    values: list[Any] = _to_lists(array.ravel(), "")
+    return values
 
 
 def _by_row(columns: Mapping[str, Any]) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,22 +14,13 @@ from tltool.serving import openapi
 from tltool.serving.api_errors import ApiError, bad_request
 from tltool.serving.classify import classify_results
 from tltool.serving.heat_map import draw_heat_map, prepare_explain
-from tltool.serving.input_images import (
-    blank_large_images,
-    image_error,
-    prepare_image,
-    read_uploads,
-    too_many_pixels,
-)
+from tltool.serving.input_images import image_error
+from tltool.serving.predictor import Predictor
 from tltool.serving.prometheus import CONTENT_TYPE, Metrics
 from tltool.serving.repository import Repository, ServedVersion
-from tltool.serving.request_body import RequestBodies
 from tltool.serving.requests import PredictRequest, parse_predict_request
 from tltool.serving.responses import write_predict_response
-from tltool.serving.served_model import IMAGE_INPUT, bytes_array
-from tltool.serving.settings import Limits
 
-_LARGE_BODY = 2**20  # bytes
 _DIGITS = re.compile(r"[0-9]+")
 _MAX_DIGITS = 18  # of a version that fits into 64 bits
 
@@ -40,17 +30,14 @@ class Routes:
 
     Args:
         repository: of the model versions.
-        limits: of requests.
-        metrics: counts items.
+        predictor: runs requests.
+        metrics: of the server.
     """
 
-    def __init__(self, repository: Repository, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, repository: Repository, predictor: Predictor, metrics: Metrics) -> None:
         self._repository = repository
-        self._limits = limits
+        self._predictor = predictor
         self._metrics = metrics
-        self._bodies = RequestBodies(limits)
-        self._large_bodies = asyncio.Semaphore(1)
-        self.draining = False
 
     def router(self) -> APIRouter:
         """Return the routes with their documentation."""
@@ -95,13 +82,16 @@ class Routes:
 
     async def status_version(self, name: str, version: str) -> JSONResponse:
         """Return the status of one version of a model."""
-        return self._status(name, _parse_version(version))
+        return self._status(name, parse_version(version))
 
     def _status(self, name: str, version: int | None) -> JSONResponse:
         if ":" in name:  # a GET of a POST route, such as :predict
             raise HTTPException(404)
+        document: dict[str, Any] = {}
         states = self._repository.states(name, version)
-        return JSONResponse({"model_version_status": states})
+        if version is None:  # KServe's V1 protocol asks here whether the model is ready
+            document = {"name": name, "ready": self._repository.is_ready}
+        return JSONResponse({**document, "model_version_status": states})
 
     async def metadata(self, name: str) -> JSONResponse:
         """Return the inputs and outputs of a model."""
@@ -109,7 +99,7 @@ class Routes:
 
     async def metadata_version(self, name: str, version: str) -> JSONResponse:
         """Return the inputs and outputs of one version of a model."""
-        return self._metadata(name, _parse_version(version))
+        return self._metadata(name, parse_version(version))
 
     def _metadata(self, name: str, version: int | None) -> JSONResponse:
         model = self._repository.get(name, version).model
@@ -124,26 +114,12 @@ class Routes:
 
     async def predict_version(self, name: str, version: str, request: Request) -> Response:
         """Run a signature of one version."""
-        return await self._predict(self._repository.get(name, _parse_version(version)), request)
+        return await self._predict(self._repository.get(name, parse_version(version)), request)
 
     async def _predict(self, served: ServedVersion, request: Request) -> Response:
         with served.batcher.in_use():
-            async with self._bodies.read(request) as body:
-                async with self._one_large_body(body):
-                    parsed = await asyncio.to_thread(self._parse, body, served)
-                outputs = await served.batcher.predict(parsed)
-            self._count(outputs.get("ok"))
-            content = await asyncio.to_thread(write_predict_response, outputs, parsed)
+            content = await predict_json(self._predictor, served, request)
         return Response(content, media_type="application/json")
-
-    def _one_large_body(self, body: bytes) -> AbstractAsyncContextManager[Any]:
-        """Parse only one large JSON text at a time: parsed, it takes many times its size."""
-        return self._large_bodies if len(body) > _LARGE_BODY else nullcontext()
-
-    def _parse(self, body: bytes, served: ServedVersion) -> PredictRequest:
-        parsed = parse_predict_request(body, served.model.signatures)
-        blank_large_images(parsed.inputs, parsed.signature, self._limits)
-        return parsed
 
     async def classify(self, request: Request, top: int = Query(5, ge=1, le=1000)) -> JSONResponse:
         """Classify images."""
@@ -152,18 +128,8 @@ class Routes:
         if signature is None:
             raise ApiError(501, "This model has no signature for the bytes of image files")
         with served.batcher.in_use():
-            async with self._bodies.read(request) as body:
-                files = await read_uploads(body, request.headers, self._limits)
-                images = await asyncio.to_thread(
-                    lambda: [prepare_image(name, content, self._limits) for name, content in files]
-                )
-                if len(images) == 1 and images[0].too_large:
-                    raise too_many_pixels(self._limits)
-                array = bytes_array([image.content for image in images])
-                inputs = {IMAGE_INPUT: array}
-                predict_request = PredictRequest(signature, inputs, len(images), by_row=False)
-                outputs = await served.batcher.predict(predict_request)
-        self._count(outputs.get("ok"))
+            async with self._predictor.uploads(request) as images:
+                outputs = await self._predictor.predict_images(served, signature, images)
         results = classify_results(served.model, images, outputs, top=top)
         model = {"model": served.model.name, "version": str(served.model.version)}
         return JSONResponse({**model, "results": results})
@@ -177,13 +143,9 @@ class Routes:
         served = self._repository.current
         make_request, spec = prepare_explain(served.model, class_name)
         with served.batcher.in_use():
-            async with self._bodies.read(request) as body:
-                (name, content), *others = await read_uploads(body, request.headers, self._limits)
+            async with self._predictor.uploads(request) as (image, *others):
                 if others:
                     raise bad_request("Send one image at a time")
-                image = await asyncio.to_thread(prepare_image, name, content, self._limits)
-                if image.too_large:
-                    raise too_many_pixels(self._limits)
                 outputs = await served.batcher.predict(make_request(image.content))
                 error = image_error(image, ok=bool(outputs["ok"][0]))
                 if error is not None:
@@ -192,21 +154,13 @@ class Routes:
                 png = await asyncio.to_thread(draw_heat_map, image.content, heat_map, spec)
         return Response(png, media_type="image/png")
 
-    def _count(self, ok: Any) -> None:
-        if ok is not None:
-            decoded = int(ok.sum())
-            self._metrics.items.labels("true").inc(decoded)
-            self._metrics.items.labels("false").inc(len(ok) - decoded)
-
     async def healthz(self) -> JSONResponse:
         """Return 200 while the process runs."""
         return JSONResponse({"status": "ok"})
 
     async def readyz(self) -> JSONResponse:
         """Return 200 if requests may be sent, 503 while the server stops."""
-        if self.draining:
-            raise ApiError(503, "The server is stopping")
-        version = self._repository.current.model.version
+        version = self._repository.ready.model.version
         return JSONResponse({"status": "ready", "version": str(version)})
 
     async def metrics(self) -> Response:
@@ -214,7 +168,26 @@ class Routes:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _parse_version(version: str) -> int:
+async def predict_json(predictor: Predictor, served: ServedVersion, request: Request) -> bytes:
+    """Return the response to a JSON request in TensorFlow Serving's format.
+
+    Raises:
+        ApiError: the request is invalid or too large, or the server is busy.
+    """
+
+    def parse(body: bytes) -> PredictRequest:
+        return parse_predict_request(body, served.model.signatures)
+
+    parsed, outputs = await predictor.predict(served, request, parse, lambda one: one)
+    return await asyncio.to_thread(write_predict_response, outputs, parsed)
+
+
+def parse_version(version: str) -> int:
+    """Return the version number of a URL.
+
+    Raises:
+        HTTPException, ApiError: it is no number.
+    """
     if not _DIGITS.fullmatch(version):
         raise HTTPException(404)  # not a valid URL
     if len(version) > _MAX_DIGITS:

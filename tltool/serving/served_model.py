@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,18 @@ import tensorflow as tf
 from tltool.artifact import read_calibration
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, GateError
-from tltool.export.exported_model import SAVED_MODEL_FILE
-from tltool.export.grad_cam import EXPLAIN_CLASS_SIGNATURE, EXPLAIN_SIGNATURE
-from tltool.export.saved_model import (
-    BYTES_SIGNATURE,
-    CLASS_NAMES_ASSET,
-    DECODE_ASSET,
+from tltool.export.grad_cam import (
+    EXPLAIN_CLASS_SIGNATURE,
+    EXPLAIN_SIGNATURE,
+    why_not_explained,
 )
+from tltool.export.model_folder import CLASS_NAMES_ASSET, METADATA_ASSET, SAVED_MODEL_FILE
+from tltool.export.open_saved_model import check_saved_model, load_saved_model
+from tltool.export.saved_model import BYTES_SIGNATURE, DECODE_ASSET
+from tltool.runs.json_text import from_json
 from tltool.runs.layout import CALIBRATION_FILE
 from tltool.serving.api_errors import ApiError
-from tltool.serving.requests import Arrays
+from tltool.serving.json_values import Arrays
 from tltool.serving.signatures import Signature, read_signatures
 
 IMAGE_INPUT, CLASS_INPUT = "image_bytes", "class_id"
@@ -41,6 +42,7 @@ class ServedModel:
         decode: how image bytes become its input; None if the model does not contain it.
         checks: which checks the version has passed, in words.
         validation_images: independent images on which it was validated; None if unknown.
+        why_not_explained: why it has no heat maps and what to do, if it has none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ServedModel:
     validation_images: int | None
     # the functions hold their variables by weak references only
     _loaded: Any
+    why_not_explained: str = ""
 
     @property
     def image_signature(self) -> Signature | None:
@@ -95,25 +98,32 @@ class ServedModel:
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
-def load_version(name: str, version: int, folder: Path) -> ServedModel:
-    """Load the SavedModel in ``folder`` and verify its files and its predictions.
+def load_version(name: str, version: int, folder: Path, *, trust: bool = False) -> ServedModel:
+    """Load the SavedModel in ``folder`` and verify its files, operations and predictions.
+
+    Args:
+        name: of the model.
+        version: its number.
+        folder: of the version.
+        trust: omit the checks of files and operations; for a model of one's own.
 
     Raises:
-        DataError: it is no SavedModel, or cannot be loaded.
+        DataError: it is no SavedModel, cannot be loaded, or has operations that are not allowed.
         GateError: a file has changed, or the predictions for the golden set have changed.
     """
-    sealed = _check_seal(folder)
+    sealed = False if trust else check_saved_model(folder)
     try:
         signatures = read_signatures(folder / SAVED_MODEL_FILE)
-        loaded = tf.saved_model.load(str(folder))
+        loaded = load_saved_model(folder, trust=True)
     except Exception as error:  # TensorFlow raises errors of any type on damaged files
         raise DataError(
             f"the SavedModel '{folder}' cannot be loaded: it is damaged or incomplete",
             hint="export it again, or restore the folder from a copy",
         ) from error
     names, decode = _class_names(folder), _decode_spec(folder)
+    why = "; ".join(why_not_explained(_metadata(folder), decode))
     model = ServedModel(
-        name, version, signatures, names, decode, "", _validation_images(folder), loaded
+        name, version, signatures, names, decode, "", _validation_images(folder), loaded, why
     )
     golden = _verify_golden_set(model, folder)
     checks = ", ".join([*(["files verified"] if sealed else []), *golden]) or "loaded"
@@ -132,28 +142,26 @@ def _validation_images(folder: Path) -> int | None:
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     try:
-        names = json.loads((folder / "assets" / CLASS_NAMES_ASSET).read_text(encoding="utf-8"))
+        names = from_json((folder / "assets" / CLASS_NAMES_ASSET).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ()
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
+def _metadata(folder: Path) -> dict[str, Any]:
+    try:
+        facts = from_json((folder / "assets" / METADATA_ASSET).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def _decode_spec(folder: Path) -> DecodeSpec | None:
     try:
-        document = json.loads((folder / "assets" / DECODE_ASSET).read_text(encoding="utf-8"))
+        document = from_json((folder / "assets" / DECODE_ASSET).read_text(encoding="utf-8"))
         return DecodeSpec.from_json(document)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _check_seal(folder: Path) -> bool:
-    """Compare the files with their digests; return whether the export has digests."""
-    from tltool.export.seal import SEAL_FILE, check_seal
-
-    if not (folder / SEAL_FILE).is_file():
-        return False
-    check_seal(folder)
-    return True
 
 
 def _verify_golden_set(model: ServedModel, folder: Path) -> list[str]:

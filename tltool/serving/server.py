@@ -1,139 +1,28 @@
-"""The server process: its socket, timeouts, and a graceful shutdown that loses no request."""
+"""The server process: its connections, timeouts, and a graceful shutdown that loses no request."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tltool.errors import EnvironmentProblem, UsageError
-from tltool.serving.settings import Limits, Settings
+from tltool.serving.accepting import Acceptor, accept_pending, allowed_connections
+from tltool.serving.connection_deadlines import TimedProtocol, timed_protocol
+from tltool.serving.listener import BACKLOG
+from tltool.serving.repeated_errors import limit_repeated_errors
+from tltool.serving.settings import Settings
 
-_CONNECTIONS = 1024
-_BACKLOG = 1024
-_LAST_PORT = 65535
-_KEEP_ALIVE = 15  # seconds that an idle connection stays open
+_CLOSED_AT_ONCE = 16  # a share of 1/16 of the connections, if all are in use
 _POLL_SECONDS = 0.05  # between two checks for first requests during shutdown
 _FIRST_REQUEST = 2.0  # seconds, during shutdown, for the first request of a connection
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to ``host`` and ``port``; port 0 takes any free one.
-
-    Raises:
-        EnvironmentProblem: the port is in use, or not permitted for this user.
-        UsageError: there is no such host.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError:
-        raise _no_such_address(host) from None
-    # asyncio turns Nagle's algorithm off (40 ms per request) only if the protocol is given
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise _no_such_address(host) from None
-        raise _port_problem(host, port, error) from None
-    return listener
-
-
-def start_listening(listener: socket.socket) -> None:
-    """Let clients connect; the server handles their requests as soon as it runs.
-
-    Raises:
-        EnvironmentProblem: another process has taken the port meanwhile.
-    """
-    try:
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        host, port = listener.getsockname()[:2]
-        raise _port_problem(host, port, error) from None
-
-
-def _no_such_address(host: str) -> UsageError:
-    return UsageError(
-        f"there is no address '{host}' on this machine",
-        hint="127.0.0.1 for this machine only, 0.0.0.0 for all networks",
-    )
-
-
-def _port_problem(host: str, port: int, error: OSError) -> EnvironmentProblem:
-    reason = {
-        errno.EADDRINUSE: "is in use",
-        errno.EACCES: "is not permitted for this user: ports below 1024 need root",
-    }.get(error.errno or 0, f"cannot be used: {error.strerror}")
-    other = port + 1 if port < _LAST_PORT else 8501
-    return EnvironmentProblem(
-        f"port {port} of {host} {reason}",
-        hint=f"choose another with --port {other}, or any free one with --port 0",
-    )
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the URL of the server."""
-    host, port = listener.getsockname()[:2]
-    shown = "localhost" if host in ("0.0.0.0", "::") else host
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-
-
-class HeaderTimeoutProtocol(H11Protocol):
-    """HTTP with a time limit for the header of a request."""
-
-    header_seconds = Limits().header_seconds
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """Start to wait for the first request."""
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        """Receive part of a request; wait for the rest of its header if it is incomplete."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._deadline is None:
-            self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._deadline = self.loop.call_later(self.header_seconds, self._close_if_idle)
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _close_if_idle(self) -> None:
-        self._deadline = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
-
-
-def header_timeout_protocol(header_seconds: float) -> type[H11Protocol]:
-    """Return the protocol that waits ``header_seconds`` for the header of a request."""
-    return type("HeaderTimeout", (HeaderTimeoutProtocol,), {"header_seconds": header_seconds})
 
 
 class Server(uvicorn.Server):
@@ -143,28 +32,87 @@ class Server(uvicorn.Server):
         config: of uvicorn.
         drain: called when the shutdown starts.
         drain_seconds: how long requests are still accepted.
+        connections: how many may be open at once; further clients wait.
     """
 
     def __init__(
-        self, config: uvicorn.Config, drain: Callable[[], None], drain_seconds: float
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], None],
+        drain_seconds: float,
+        connections: int,
     ) -> None:
         super().__init__(config)
         self._drain = drain
         self._drain_seconds = drain_seconds
+        self.connections = connections
+        self._acceptors: list[Acceptor] = []
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT without raising them again: a requested stop is no error."""
+        """Handle signals without raising them again: a requested stop is no error.
+
+        SIGHUP, which a closed terminal sends, is handled unless it is ignored, as under ``nohup``.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        signals = (signal.SIGTERM, signal.SIGINT)
-        before = {one: signal.signal(one, self.handle_exit) for one in signals}
+        before = {one: signal.signal(one, self.handle_exit) for one in _stop_signals()}
         try:
             yield
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the application, then accept connections."""
+        await super().startup(sockets=[])
+        for one in sockets or []:
+            one.listen(BACKLOG)
+            self._acceptors.append(Acceptor(one, self._handle, self._has_room))
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close the connections of clients that have taken too long; ten times a second."""
+        now = asyncio.get_running_loop().time()
+        for one in list(self.server_state.connections):
+            if isinstance(one, TimedProtocol):
+                one.close_if_late(now)
+        return await super().on_tick(counter)
+
+    def _has_room(self, opening: int) -> bool:
+        """Return whether one more connection may be accepted; if not, close dispensable ones.
+
+        That is the one that has been idle for longest, or else those whose clients have been slow
+        for longest, so that slow clients cannot keep others out.
+
+        Args:
+            opening: connections that were accepted and are not counted by uvicorn yet.
+        """
+        connections = self.server_state.connections
+        if len(connections) + opening < self.connections:
+            return True
+        idle = [
+            (timer.when(), one)
+            for one in connections
+            if isinstance(one, H11Protocol) and (timer := one.timeout_keep_alive_task) is not None
+        ]
+        if idle:
+            min(idle, key=lambda pair: pair[0])[1].timeout_keep_alive_handler()
+        else:
+            self._close_slowest()
+        return False
+
+    def _close_slowest(self) -> None:
+        now = asyncio.get_running_loop().time()
+        slow = [
+            one
+            for one in self.server_state.connections
+            if isinstance(one, TimedProtocol) and one.is_dispensable(now)
+        ]
+        # several, because more slow clients may wait in the queue before the next ordinary one
+        slow.sort(key=lambda one: one.waiting_since() or now)
+        for one in slow[: max(1, self.connections // _CLOSED_AT_ONCE)]:
+            one.transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests of all clients that have connected, then stop as uvicorn does.
@@ -175,11 +123,11 @@ class Server(uvicorn.Server):
         """
         self._drain()
         await asyncio.sleep(self._drain_seconds)
-        listeners = [one.dup() for one in sockets or []]
-        for server in self.servers:
-            server.close()
-        pending = accept_pending(listeners)
-        await asyncio.gather(*(self._handle(connection) for connection in pending))
+        for one in self._acceptors:
+            one.stop()
+        opening = [task for one in self._acceptors for task in one.opening]
+        pending = accept_pending(sockets or [])
+        await asyncio.gather(*opening, *(self._handle(connection) for connection in pending))
         await self._wait_for_first_requests()
         await super().shutdown(sockets)
 
@@ -204,23 +152,22 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def accept_pending(listeners: list[socket.socket]) -> list[socket.socket]:
-    """Return the connections that were not accepted yet, and close ``listeners``."""
-    connections = []
-    for listener in listeners:
-        with listener, suppress(OSError):  # BlockingIOError: there are no more
-            while True:
-                connections.append(listener.accept()[0])
-    return connections
+def _stop_signals() -> list[signal.Signals]:
+    signals = [signal.SIGTERM, signal.SIGINT]
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        signals.append(hang_up)
+    return signals
 
 
 def make_server(app: FastAPI, settings: Settings, drain: Callable[[], None]) -> Server:
     """Return a server for ``app``; its ``run`` takes a socket."""
     for name in ("uvicorn", "uvicorn.error", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    limit_repeated_errors()
     config = uvicorn.Config(
         app,
-        http=header_timeout_protocol(settings.limits.header_seconds),
+        http=timed_protocol(settings.limits),
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -228,8 +175,7 @@ def make_server(app: FastAPI, settings: Settings, drain: Callable[[], None]) -> 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=round(settings.idle_seconds),
         timeout_graceful_shutdown=round(settings.stop_seconds),
     )
-    return Server(config, drain, settings.drain_seconds)
+    return Server(config, drain, settings.drain_seconds, allowed_connections())

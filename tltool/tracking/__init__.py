@@ -1,1 +1,1 @@
-"""Experiment tracking: logs the metrics of a run to TensorBoard and MLflow."""
+"""Experiment tracking: logs a run to TensorBoard, MLflow and Weights & Biases."""

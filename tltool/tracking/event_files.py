@@ -42,6 +42,11 @@ class EventFiles:
         images = [_image(f"plots/{plot.stem}", plot) for plot in plots]
         self._add(0, [*scalars, _text("final", _table(figures)), *images])
 
+    def model(self, export: Path) -> str | None:
+        """Write nothing: event files do not contain models."""
+        del export
+        return None
+
     def close(self, outcome: str) -> None:
         """Close the file; event files do not record the outcome of a run."""
         if self._writer is not None:

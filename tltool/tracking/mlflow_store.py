@@ -15,9 +15,13 @@ import yaml
 
 import tltool
 from tltool.errors import EnvironmentProblem, UsageError
+from tltool.runs.durable import write_durably
+from tltool.runs.install_hint import install_hint
 from tltool.runs.layout import RunLayout
+from tltool.tracking.recipe_parameters import flattened
 
-EXPERIMENT = "tltool"  # unless MLFLOW_EXPERIMENT_NAME is set
+EXPERIMENT = "tltool"  # unless a variable of MLflow names another
+_MAX_PARAMETERS = 100  # that a server takes at once
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 _SETTINGS = {
@@ -31,8 +35,12 @@ _SETTINGS = {
 }
 
 
-def check_mlflow(*, offline: bool) -> None:
+def check_mlflow(*, offline: bool, register: bool = False) -> None:
     """Check that MLflow can be used.
+
+    Args:
+        offline: open no connection.
+        register: whether the model is to be registered.
 
     Raises:
         EnvironmentProblem: MLflow, or a package that its database needs, is not installed.
@@ -41,7 +49,12 @@ def check_mlflow(*, offline: bool) -> None:
     if importlib.util.find_spec("mlflow") is None:
         raise EnvironmentProblem(
             "--track mlflow needs MLflow, which is not installed",
-            hint="pip install 'tltool[mlflow]'",
+            hint=install_hint("mlflow"),
+        )
+    if register and not can_log_models():
+        raise EnvironmentProblem(
+            "--register needs pandas, with which MLflow writes models, and it is not installed",
+            hint=install_hint("mlflow"),
         )
     uri = tracking_uri()
     scheme = urlsplit(uri).scheme.partition("+")[0]
@@ -56,6 +69,11 @@ def check_mlflow(*, offline: bool) -> None:
             "--track mlflow would connect to MLFLOW_TRACKING_URI, but offline mode is on",
             hint="unset MLFLOW_TRACKING_URI to write into ./mlruns",
         )
+
+
+def can_log_models() -> bool:
+    """Whether the package that MLflow needs for models is installed."""
+    return importlib.util.find_spec("pandas") is not None
 
 
 def tracking_uri() -> str:
@@ -73,12 +91,17 @@ class MlflowStore:
     """Logs one run to MLflow; ``<run>/mlflow.json`` has the id of the MLflow run.
 
     A resumed run continues the MLflow run of that file and does not repeat steps.
+
+    Args:
+        run: the run.
+        register: name of the registered model that gets the exported model as its next version.
     """
 
     title = "MLflow"
 
-    def __init__(self, run: RunLayout) -> None:
+    def __init__(self, run: RunLayout, *, register: str | None = None) -> None:
         self._run, self._id_file = run, run.folder / "mlflow.json"
+        self._register = register
         self._client: Any = None
         self._id = ""
         self._written: set[tuple[str, int]] = set()
@@ -95,6 +118,27 @@ class MlflowStore:
                 self._client.log_artifact(self._id, str(path))
         for path in plots:
             self._client.log_artifact(self._id, str(path), "plots")
+
+    def model(self, export: Path) -> str | None:
+        """Log the exported model, and register it; return a sentence about it.
+
+        Raises:
+            ValueError: a package that MLflow needs for models is not installed.
+        """
+        self._open()
+        if not can_log_models():
+            raise ValueError(
+                "the model is not logged, because MLflow needs pandas for it: "
+                f"{install_hint('mlflow')}"
+            )
+        from tltool.tracking.mlflow_model import ARTIFACT, log_model, register_model
+
+        log_model(self._client, self._id, export)
+        logged = f"model logged to MLflow: runs:/{self._id}/{ARTIFACT}"
+        if self._register is None:
+            return logged
+        version = register_model(self._client, self._id, self._register)
+        return f"{logged}, registered as models:/{self._register}/{version}"
 
     def close(self, outcome: str) -> None:
         """Set the status of the MLflow run."""
@@ -137,33 +181,72 @@ class MlflowStore:
         return document["run_id"] if document["tracking_uri"] == public_uri() else None
 
     def _create(self, client: Any) -> str:
-        from mlflow.entities import Param
-
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-        existing = client.get_experiment_by_name(name)
-        experiment = existing.experiment_id if existing else client.create_experiment(name)
+        """Return the id of a new MLflow run, or of the run in MLFLOW_RUN_ID."""
         tags = {
             "mlflow.source.name": f"tltool {tltool.__version__}",
             "tltool.run": str(self._run.folder.absolute()),
         }
-        created = client.create_run(
-            experiment, run_name=self._run.folder.absolute().name, tags=tags
-        )
-        settings = yaml.safe_load(self._run.recipe.read_text(encoding="utf-8"))
-        params = [Param(key, value) for key, value in flattened(settings)]
-        client.log_batch(created.info.run_id, params=params)
-        document = {"tracking_uri": public_uri(), "run_id": created.info.run_id}
-        self._id_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        return str(created.info.run_id)
+        run = _given_run(client, tags)
+        if run is None:
+            name = self._run.folder.absolute().name
+            run = client.create_run(_experiment_id(client), run_name=name, tags=tags)
+        run_id = str(run.info.run_id)
+        _log_parameters(client, run, self._run)
+        document = {"tracking_uri": public_uri(), "run_id": run_id}
+        write_durably(self._id_file, f"{json.dumps(document, indent=2)}\n".encode())
+        return run_id
 
 
-def flattened(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the keys of a recipe, such as ``train.head.epochs``, with their values as text."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value if isinstance(value, str) else json.dumps(value)
+def _given_run(client: Any, tags: dict[str, str]) -> Any:
+    """Return the run in MLFLOW_RUN_ID; None without the variable, or if another run has taken it.
+
+    `mlflow run`, Azure ML and Databricks create a run and set the variable. The first run of tltool
+    logs to it; further ones, such as the folds of a cross-validation, become its children, for
+    which a tag is added to ``tags``.
+    """
+    given = os.environ.get("MLFLOW_RUN_ID")
+    if not given:
+        return None
+    run = client.get_run(given)
+    if run.data.tags.get("tltool.run", tags["tltool.run"]) != tags["tltool.run"]:
+        tags["mlflow.parentRunId"] = given
+        return None
+    for key, value in tags.items():
+        client.set_tag(given, key, value)
+    client.update_run(given, status="RUNNING")
+    return run
+
+
+def _experiment_id(client: Any) -> str:
+    """Return the experiment of MLFLOW_RUN_ID, MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME.
+
+    Raises:
+        ValueError: the two variables of the experiment differ.
+    """
+    given_run = os.environ.get("MLFLOW_RUN_ID")
+    if given_run:
+        return str(client.get_run(given_run).info.experiment_id)
+    given, name = os.environ.get("MLFLOW_EXPERIMENT_ID"), os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if given:
+        experiment = client.get_experiment(given)
+        if name and experiment.name != name:
+            raise ValueError(
+                f"MLFLOW_EXPERIMENT_ID {given} is the experiment '{experiment.name}', but "
+                f"MLFLOW_EXPERIMENT_NAME is '{name}'; unset one of them"
+            )
+        return str(experiment.experiment_id)
+    existing = client.get_experiment_by_name(name or EXPERIMENT)
+    return str(existing.experiment_id if existing else client.create_experiment(name or EXPERIMENT))
+
+
+def _log_parameters(client: Any, run: Any, layout: RunLayout) -> None:
+    """Log the recipe; parameters that a given run has already keep their values."""
+    from mlflow.entities import Param
+
+    settings = yaml.safe_load(layout.recipe.read_text(encoding="utf-8"))
+    params = [Param(key, value) for key, value in flattened(settings) if key not in run.data.params]
+    for start in range(0, len(params), _MAX_PARAMETERS):
+        client.log_batch(run.info.run_id, params=params[start : start + _MAX_PARAMETERS])
 
 
 def _written_steps(client: Any, run_id: str) -> Iterator[tuple[str, int]]:

@@ -11,12 +11,14 @@ from tltool.errors import Interrupted, UsageError, did_you_mean
 from tltool.events import Observer
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import read_manifest
 from tltool.runs.offline import is_offline
 from tltool.tracking.event_files import EventFiles
 from tltool.tracking.mlflow_store import MlflowStore, check_mlflow
+from tltool.tracking.wandb_store import WandbStore, check_wandb
 
 Outcome = Literal["finished", "failed", "interrupted"]
-TRACKERS = ("mlflow",)
+TRACKERS = ("mlflow", "wandb")
 
 
 class Tracker(Protocol):
@@ -30,19 +32,24 @@ class Tracker(Protocol):
     def results(self, figures: Mapping[str, float], plots: Sequence[Path]) -> None:
         """Record the final evaluation."""
 
+    def model(self, export: Path) -> str | None:
+        """Record the exported model of a finished run; return a sentence about it, if it did."""
+
     def close(self, outcome: Outcome) -> None:
         """End the record."""
 
 
-def check_trackers(track: Sequence[str], *, offline: bool) -> None:
+def check_trackers(track: Sequence[str], *, offline: bool, register: str | None = None) -> None:
     """Check that the trackers can be used, without loading them or opening a connection.
 
     Args:
         track: names from ``TRACKERS``.
         offline: open no connection; ``TLTOOL_OFFLINE=1`` has the same effect.
+        register: name of a registered model of MLflow; None for none.
 
     Raises:
-        UsageError: there is no such tracker, or it needs the network and ``offline`` is set.
+        UsageError: there is no such tracker, it needs the network and ``offline`` is set, it finds
+            no account, or ``register`` is given without mlflow.
         EnvironmentProblem: it is not installed.
     """
     for name in track:
@@ -51,12 +58,29 @@ def check_trackers(track: Sequence[str], *, offline: bool) -> None:
                 f"there is no tracker '{name}'.{did_you_mean(name, TRACKERS)}",
                 hint=f"available: {', '.join(TRACKERS)}; TensorBoard is on by default",
             )
-        check_mlflow(offline=offline or is_offline())
+    offline = offline or is_offline()
+    if register is not None and not register.strip():
+        raise UsageError("--register is empty", hint="give the name of a model: --register ants")
+    if "mlflow" in track:
+        check_mlflow(offline=offline, register=register is not None)
+    elif register is not None:
+        raise UsageError(
+            "--register names a model in MLflow's registry, but the run is not logged to MLflow",
+            hint="add --track mlflow",
+        )
+    if "wandb" in track:
+        check_wandb(offline=offline)
 
 
 @contextmanager
 def tracked(
-    run: RunLayout, observer: Observer, *, tensorboard: bool, track: Sequence[str]
+    run: RunLayout,
+    observer: Observer,
+    *,
+    tensorboard: bool,
+    track: Sequence[str],
+    register: str | None = None,
+    offline: bool = False,
 ) -> Iterator[Observer]:
     """Yield an observer that passes all events to ``observer`` and records the metrics of ``run``.
 
@@ -67,10 +91,14 @@ def tracked(
         observer: receives all events, and one warning per failing tracker.
         tensorboard: write event files into the run folder.
         track: names from ``TRACKERS``.
+        register: name of the registered model of MLflow that gets the exported model.
+        offline: open no connection.
     """
     trackers: list[Tracker] = [EventFiles(run)] if tensorboard else []
     if "mlflow" in track:
-        trackers.append(MlflowStore(run))
+        trackers.append(MlflowStore(run, register=register))
+    if "wandb" in track:
+        trackers.append(WandbStore(run, offline=offline))
     tracking = TrackingObserver(run, trackers, observer)
     try:
         yield tracking
@@ -93,6 +121,10 @@ class TrackingObserver:
         self._phase = name
         self._next.on_phase(name, detail)
 
+    def on_phase_end(self, *, failed: bool = False) -> None:
+        """Pass on."""
+        self._next.on_phase_end(failed=failed)
+
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
         """Pass on."""
         self._next.on_progress(done, total, unit=unit)
@@ -114,8 +146,22 @@ class TrackingObserver:
         """Record the final results, if there are any, and end."""
         if self._run.metrics.is_file():
             self._each(self._results)
+        export = _export_of(self._run) if outcome == "finished" else None
+        if export is not None:
+            self._each(lambda tracker: self._model(tracker, export))
         self._each(lambda tracker: tracker.close(outcome))
         self._trackers.clear()
+
+    def _model(self, tracker: Tracker, export: Path) -> None:
+        """Record the model; without it the record of the run is still completed."""
+        try:
+            sentence = tracker.model(export)
+        except Exception as error:
+            message = f"{tracker.title} has not taken the model; the run continues: {_first(error)}"
+            self._next.on_message(message, level="warning")
+            return
+        if sentence is not None:
+            self._next.on_message(sentence)
 
     def _results(self, tracker: Tracker) -> None:
         document = from_json(self._run.metrics.read_text(encoding="utf-8"))
@@ -128,11 +174,23 @@ class TrackingObserver:
                 call(tracker)
             except Exception as error:
                 self._trackers.remove(tracker)
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._next.on_message(
-                    f"{tracker.title} failed and is disabled; the run continues: {reason}",
+                    f"{tracker.title} failed and is disabled; the run continues: {_first(error)}",
                     level="warning",
                 )
+
+
+def _first(error: Exception) -> str:
+    """Return the first line of the message of an error."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _export_of(run: RunLayout) -> Path | None:
+    """Return the folder of the exported SavedModel; None if the run exports nothing."""
+    if not run.manifest.is_file():
+        return None
+    export = read_manifest(run.manifest).export
+    return Path(export) if export else None
 
 
 def final_figures(metrics: Mapping[str, Any]) -> dict[str, float]:

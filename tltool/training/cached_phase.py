@@ -8,8 +8,8 @@ import numpy as np
 
 from tltool.augment.feature_space import augment_features
 from tltool.features.extract import Features
-from tltool.features.feature_store import Rows
 from tltool.features.sampler import Sampler, rows_of_epoch
+from tltool.features.stored_rows import Rows
 from tltool.training.phase_plan import AugmentationSchedule, Batch, PhaseData
 from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,8 @@ from tltool.training.early_stopping import BestModel
 from tltool.training.phase_plan import PhaseState, Row
 from tltool.training.probe import Probe
 
-PHASES = ("probe", "head", "finetune")
+PHASES = ("probe", "head", "finetune", "refit_head", "refit_finetune")
+_OF_THE_BACKBONE = ("finetune", "refit_finetune")  # phases that train more than the head
 
 
 class TrainingState:
@@ -23,13 +25,15 @@ class TrainingState:
     Args:
         folder: where it is kept.
         best: the best state of all phases; what an earlier process saved is put into it.
-        early: how many of the first variables of ``best`` change before the fine-tune phase.
+        early: how many of the first variables of ``best`` change in phases of the head.
         seconds: wall seconds of each phase; those of an earlier process are added.
 
     Attributes:
         best: the best state of all phases.
         history: rows of all phases.
         probe: the linear probe, None before it is fitted.
+        starts: phase and epoch of the model from which each phase starts, by its name.
+        untrained: values of the variables of ``best`` before all training; empty without a refit.
 
     Raises:
         DataError: the state is damaged, or written by a later tltool.
@@ -41,6 +45,8 @@ class TrainingState:
         self._folder, self.best, self._early, self._seconds = folder, best, early, seconds
         self.history: list[Row] = []
         self.probe: Probe | None = None
+        self.starts: dict[str, tuple[str, int]] = {}
+        self.untrained: list[np.ndarray] = []
         self._phase, self._state = "", PhaseState(0, True, {}, {})
         saved = folder.load()
         if saved is not None:
@@ -53,9 +59,14 @@ class TrainingState:
         best = (self.best.phase, self.best.epoch)
         return keys.index(best) if best in keys else None
 
+    def keep_untrained(self) -> None:
+        """Keep a copy of the weights as they are now, before all training."""
+        self.untrained = [keras.ops.convert_to_numpy(v) for v in self.best.variables]
+
     def changing(self, phase: str) -> Sequence[keras.Variable]:
         """Return the variables that may change up to and in ``phase``."""
-        return self.best.variables if phase == PHASES[-1] else self.best.variables[: self._early]
+        variables = self.best.variables
+        return variables if phase in _OF_THE_BACKBONE else variables[: self._early]
 
     def rows_before(self, phase: str) -> int:
         """Return how many rows of ``history`` are of other phases."""
@@ -74,8 +85,10 @@ class TrainingState:
     def save(self, phase: str, state: PhaseState) -> None:
         """Save how far ``phase`` has come, with everything before it.
 
+        It is written while training goes on, within ``on_disk_at_end``.
+
         Raises:
-            EnvironmentProblem: the disk is full; the state before is kept.
+            EnvironmentProblem: the disk is full for the state before; that before it is kept.
         """
         self._phase, self._state = phase, state
         arrays = {f"phase/{name}": array for name, array in state.arrays.items()}
@@ -84,7 +97,7 @@ class TrainingState:
             probe = {**asdict(self.probe), "kernel": None, "bias": None}
             arrays |= {"probe/kernel": self.probe.kernel, "probe/bias": self.probe.bias}
         if self.best.phase:
-            some = None if self.best.phase == PHASES[-1] else self._early
+            some = None if self.best.phase in _OF_THE_BACKBONE else self._early
             arrays |= {f"best/{n}": value for n, value in enumerate(self.best.weights[:some])}
         document = {
             "phase": phase,
@@ -93,10 +106,23 @@ class TrainingState:
             "numbers": state.numbers,
             "probe": probe,
             "best": [self.best.phase, self.best.epoch, self.best.measures],
+            "starts": self.starts,
             "history": self.history,
             "seconds": self._seconds,
         }
         self._folder.save(RunState(document, arrays))
+
+    @contextmanager
+    def on_disk_at_end(self) -> Iterator[None]:
+        """Wait at the end of the body, also after an error, until the saved state is on disk.
+
+        Raises:
+            EnvironmentProblem: the disk is full; the state before is kept.
+        """
+        try:
+            yield
+        finally:
+            self._folder.wait()
 
     def _restore(self, saved: RunState) -> None:
         document, arrays = saved.document, saved.arrays
@@ -111,6 +137,7 @@ class TrainingState:
         if document["probe"]:
             solution = {"kernel": arrays["probe/kernel"], "bias": arrays["probe/bias"]}
             self.probe = Probe(**{**document["probe"], **solution})
+        self.starts = {name: (phase, epoch) for name, (phase, epoch) in document["starts"].items()}
         phase, epoch, measures = document["best"]
         if phase:
             weights = _or_present(_below(arrays, "best/"), self.best.variables)

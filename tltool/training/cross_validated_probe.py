@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tltool.training.probe import fit_probe
+from tltool.training.stratified_folds import groups_of_smallest_class, stratified_folds
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,11 @@ def cross_validate_probe(
     Returns:
         None where a class has images of a single group.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    smallest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-    count = min(outer_folds, smallest)
+    count = min(outer_folds, groups_of_smallest_class(labels, groups))
     if count < 2 or len(np.unique(labels)) < 2:
         return None
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of small classes
-        parts = list(splitter.split(pooled, labels, groups))
     logits = np.zeros((len(labels), classes), np.float32)
-    for train, validation in parts:
+    for train, validation in stratified_folds(labels, groups, count=count, seed=seed):
         probe = fit_probe(
             pooled[train],
             labels[train],

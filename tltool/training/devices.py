@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tltool.errors import EnvironmentProblem
+from tltool.runs.install_hint import gpu_hint
 from tltool.runs.run_options import Device
 
 
@@ -22,7 +23,7 @@ def choose_devices(requested: Device) -> tuple[tf.distribute.Strategy, bool]:
     if requested == "gpu" and not gpus:
         raise EnvironmentProblem(
             "a GPU was requested, but TensorFlow finds none",
-            hint="install tltool[gpu] and check `nvidia-smi`, or use --device auto",
+            hint=f"check `nvidia-smi` and use {gpu_hint()}; or --device auto",
         )
     if requested == "cpu" or not gpus:
         _hide_gpus()

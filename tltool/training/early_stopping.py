@@ -87,3 +87,13 @@ class BestModel:
         self, measures: dict[str, float], weights: list[np.ndarray], phase: str, epoch: int
     ) -> None:
         self.phase, self.epoch, self.measures, self.weights = phase, epoch, dict(measures), weights
+
+
+class LastModel(BestModel):
+    """Keeps the weights of the last epoch, in a phase that has no validation images."""
+
+    def offer(self, measures: dict[str, float], *, phase: str, epoch: int) -> bool:
+        """Keep a copy of the current weights."""
+        weights = [keras.ops.convert_to_numpy(variable) for variable in self.variables]
+        self._keep(measures, weights, phase, epoch)
+        return True

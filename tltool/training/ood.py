@@ -15,6 +15,7 @@ from tltool.models.standardization import floored
 
 MAX_IMAGES = 10_000  # for estimating the covariance; more would only take memory
 MAX_FEATURES = 4096  # the covariance of so many takes a minute, and its square goes into exports
+_MANY_FEATURES = 1024  # of more, a decomposition takes seconds and threads are worth their cost
 _PREFIX = "detector_"
 
 
@@ -94,6 +95,7 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
         labels: class numbers, int [N].
     """
     from sklearn.covariance import ledoit_wolf
+    from threadpoolctl import threadpool_limits
 
     chosen = spread_over_classes(labels, MAX_IMAGES)
     pooled, labels = pooled[chosen], labels[chosen]
@@ -112,8 +114,10 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
     within = vectors - means[position]
     if not np.any(within):
         return None
-    covariance, _ = ledoit_wolf(within, assume_centered=True)
-    variances, directions = np.linalg.eigh(covariance)
+    # threads slow down a small decomposition, and its last digits would depend on their number
+    with threadpool_limits(1 if vectors.shape[1] <= _MANY_FEATURES else None):
+        covariance, _ = ledoit_wolf(within, assume_centered=True)
+        variances, directions = np.linalg.eigh(covariance)
     whitening = directions / np.sqrt(floored(variances))
     return OutlierDetector(
         centre.astype(np.float32),

@@ -29,27 +29,19 @@ def make_optimizer(
     group: Group,
     *,
     weight_decay: float,
-    loss_scale: bool,
 ) -> keras.optimizers.Optimizer:
     """Return a built optimiser for ``group``: AdamW, or SGD with momentum 0.9.
 
     Weight decay is decoupled (Loshchilov and Hutter 2019) and excludes biases and normalisation.
     """
     if kind == "adamw":
-        inner = keras.optimizers.AdamW(learning_rate=0.0, weight_decay=weight_decay)
+        optimizer = keras.optimizers.AdamW(learning_rate=0.0, weight_decay=weight_decay)
     else:
-        inner = keras.optimizers.SGD(
+        optimizer = keras.optimizers.SGD(
             learning_rate=0.0, momentum=0.9, weight_decay=weight_decay or None
         )
     excluded = [variable for variable in group.variables if len(variable.shape) < 2]
     if excluded:
-        inner.exclude_from_weight_decay(var_list=excluded)
-    optimizer = keras.optimizers.LossScaleOptimizer(inner) if loss_scale else inner
+        optimizer.exclude_from_weight_decay(var_list=excluded)
     optimizer.build(list(group.variables))
     return optimizer
-
-
-def set_rate(optimizer: keras.optimizers.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner.learning_rate.assign(rate)

@@ -40,6 +40,9 @@ class PhasePlan:
         max_norm: maximum norm of the weights into one unit of a kernel; None for no constraint.
         unfreeze_every: epochs before the next group of variables is unfrozen; 0 trains all from
             the first epoch.
+        micro_batch: most images that are processed at once; the gradients of a larger batch are
+            accumulated over parts. None to process each batch as a whole.
+        jit_compile: whether XLA compiles the training step.
     """
 
     name: str
@@ -59,6 +62,8 @@ class PhasePlan:
     clip_norm: float | None = None
     max_norm: float | None = None
     unfreeze_every: int = 0
+    micro_batch: int | None = None
+    jit_compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class PhaseData:
 
     Attributes:
         batches: returns the batches of an epoch, by its number (from 1).
-        validate: returns val_loss and val_accuracy on the validation set.
+        validate: returns val_loss and val_accuracy on the validation set; nothing in a refit,
+            which has none.
     """
 
     batches: Callable[[int], Iterable[Batch]]
@@ -107,9 +113,10 @@ class PhaseState:
 
 
 def describe_phase(plan: PhasePlan, groups: Sequence[Group]) -> str:
-    """Return number of trained parameters and maximum number of epochs as a sentence."""
+    """Return trained parameters, maximum number of epochs and accumulation as a sentence."""
     count = sum(int(np.prod(v.shape)) for group in groups for v in group.variables)
     gradual = plan.unfreeze_every and len(groups) > 1
     unfreezing = f", a stage is unfrozen every {plan.unfreeze_every}" if gradual else ""
     epochs = f"{plan.epochs} epoch{'s' * (plan.epochs != 1)}"
-    return f"{count:,} parameters, up to {epochs}{unfreezing}"
+    parts = f", {plan.micro_batch} images at a time" if plan.micro_batch else ""
+    return f"{count:,} parameters, up to {epochs}{unfreezing}{parts}"

@@ -36,16 +36,17 @@ class Precision:
         """Compute graphs called inside in this arithmetic.
 
         TensorFlow reads the option when a graph is called, not when it is traced, so the same
-        function gives float32 results again afterwards.
+        function gives float32 results again afterwards. It may be nested.
         """
         if not self.rewrite:
             yield
             return
+        before = tf.config.optimizer.get_experimental_options().get(_REWRITE, False)
         tf.config.optimizer.set_experimental_options({_REWRITE: True})
         try:
             yield
         finally:
-            tf.config.optimizer.set_experimental_options({_REWRITE: False})
+            tf.config.optimizer.set_experimental_options({_REWRITE: before})
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -70,6 +71,17 @@ def choose_precision(requested: str, *, gpu: bool) -> Precision:
     if requested == "float16":
         return Precision("float16", "mixed_float16", rewrite=False)
     return FLOAT32
+
+
+def recorded_precision(arithmetic: str, *, gpu: bool) -> Precision:
+    """Return the precision in which a run was computed if this machine supports it, else float32.
+
+    Args:
+        arithmetic: float32, bfloat16 or float16.
+        gpu: whether GPUs compute.
+    """
+    supported = arithmetic == "bfloat16" and _fast_bfloat16(gpu=gpu)
+    return choose_precision("bfloat16" if supported else "float32", gpu=gpu)
 
 
 def _fast_bfloat16(*, gpu: bool) -> bool:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tltool.models.standardization import fit_standardization
+from tltool.training.stratified_folds import group_splitter
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+Solution = tuple[np.ndarray, np.ndarray]  # kernel [D, C] and bias [C]
 
 _ROWS_FOR_SELECTION = 1000  # cross-validation on more takes longer and chooses the same C
 
@@ -70,18 +77,55 @@ def fit_probe(
         groups=np.arange(len(labels)) if groups is None else groups,
     )
     strength = _one_standard_error_rule(scores)
+    kernel, bias = _solve_on_pooled(
+        pooled, labels, classes=classes, strength=strength, weights=weights
+    )
+    return Probe(
+        kernel=kernel,
+        bias=bias,
+        strength=float(strength),
+        accuracy=scores[strength].accuracy,
+        loss=scores[strength].loss,
+    )
+
+
+def refit_probe(
+    probe: Probe,
+    pooled: np.ndarray,
+    labels: np.ndarray,
+    *,
+    weights: np.ndarray | None,
+) -> Probe:
+    """Return ``probe`` fitted anew, at the same C, on pooled features [N, D] of more images.
+
+    Its cross-validated accuracy and log-loss are those of ``probe``. ``weights`` [N] are sample
+    weights.
+    """
+    kernel, bias = _solve_on_pooled(
+        pooled,
+        labels,
+        classes=len(probe.bias),
+        strength=probe.strength,
+        weights=weights,
+    )
+    return replace(probe, kernel=kernel, bias=bias)
+
+
+def _solve_on_pooled(
+    pooled: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int,
+    strength: float,
+    weights: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel [D, C] and bias [C], float32, for features that are not standardised."""
     fitted = fit_standardization(pooled)
     kernel, bias = solve_softmax(
         fitted.apply(pooled), labels, classes=classes, strength=strength, weights=weights
     )
     folded = kernel / fitted.scale[:, None]
-    return Probe(
-        kernel=folded.astype(np.float32),
-        bias=(bias - fitted.mean @ folded).astype(np.float32),
-        strength=float(strength),
-        accuracy=scores[strength].accuracy,
-        loss=scores[strength].loss,
-    )
+    return folded.astype(np.float32), (bias - fitted.mean @ folded).astype(np.float32)
 
 
 class _Score(NamedTuple):
@@ -121,16 +165,18 @@ def _cross_validate(
         (train, validation, fit_standardization(features[train])) for train, validation in splits
     ]
     order = np.concatenate([validation for _, validation, _ in parts])
-    scores = {}
+    scores: dict[float, _Score] = {}
+    solutions: list[Solution | None] = [None] * len(parts)  # of each fold, with the C before
     for strength in sorted(c_values):
         losses, hits = [], []
-        for train, validation, fitted in parts:
-            kernel, bias = solve_softmax(
+        for number, (train, validation, fitted) in enumerate(parts):
+            kernel, bias = solutions[number] = solve_softmax(
                 fitted.apply(features[train]),
                 targets[train],
                 classes=classes,
                 strength=strength,
                 weights=None if weights is None else counted[train],
+                start=solutions[number],
             )
             predicted = fitted.apply(features[validation]) @ kernel + bias
             loss, hit = _score(predicted, targets[validation])
@@ -139,7 +185,7 @@ def _cross_validate(
         every = np.concatenate(losses)
         scores[strength] = _Score(
             loss=float(every.mean()),
-            error=_standard_error(every, members[order]),
+            error=standard_error(every, members[order]),
             accuracy=float(np.concatenate(hits).mean()),
         )
         least = min(scores.values(), key=lambda score: score.loss)
@@ -160,15 +206,19 @@ def _stratified_folds(
         folds: at most.
         seed: of the folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold
 
     distinct = np.unique(np.stack([labels, groups]), axis=1)
     smallest = int(np.bincount(distinct[0], minlength=classes).min())
     if smallest < 2:
         return []
     single = groups.max() + 1 == len(groups)
-    kind = StratifiedKFold if single else StratifiedGroupKFold
-    splitter = kind(min(folds, smallest), shuffle=True, random_state=seed)
+    count = min(folds, smallest)
+    splitter = (
+        StratifiedKFold(count, shuffle=True, random_state=seed)
+        if single
+        else group_splitter(count, seed=seed)
+    )
     return [
         (train, validation)
         for train, validation in splitter.split(labels, labels, None if single else groups)
@@ -176,7 +226,7 @@ def _stratified_folds(
     ]
 
 
-def _standard_error(losses: np.ndarray, groups: np.ndarray) -> float:
+def standard_error(losses: np.ndarray, groups: np.ndarray) -> float:
     """Return the standard error of the mean of ``losses`` [N], which are independent by group."""
     sums = np.bincount(groups, weights=losses - losses.mean())
     return float(np.sqrt((sums**2).sum()) / len(losses))
@@ -189,19 +239,29 @@ def solve_softmax(
     classes: int,
     strength: float,
     weights: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
+    start: Solution | None = None,
+) -> Solution:
     """Return kernel [D, C] and bias [C] of softmax regression on standardised features [N, D].
 
-    ``strength`` is C, the inverse L2 regularization strength; ``weights`` [N] are sample weights.
+    Args:
+        features: standardised, float [N, D].
+        labels: class numbers, int [N].
+        classes: number of classes.
+        strength: C, the inverse L2 regularization strength.
+        weights: sample weights, float [N]; None for equal ones.
+        start: where the solver starts, such as the solution for the same rows and a smaller C,
+            which saves most iterations; None for zeros. The optimum is the same, and the result
+            within the tolerance of the solver.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     # threads slow down matrices this small: on two busy cores they took 35 times as long
-    with threadpool_limits(1), warnings.catch_warnings():
+    with _thread_pools().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
+        model = LogisticRegression(C=strength, max_iter=300, tol=1e-4, warm_start=True)
+        if start is not None:
+            model.coef_, model.intercept_ = _coefficients(start, np.unique(labels))
         model.fit(features, labels, sample_weight=weights)
     kernel = np.zeros((features.shape[1], classes))
     bias = np.full(classes, -30.0)  # a class missing from the fold is never predicted
@@ -212,6 +272,22 @@ def solve_softmax(
     else:
         kernel[:, model.classes_], bias[model.classes_] = model.coef_.T, model.intercept_
     return kernel, bias
+
+
+@functools.cache  # the search for the libraries takes as long as a small fit
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of the libraries for linear algebra, which are loaded by now."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _coefficients(solution: Solution, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel and bias of the classes present in scikit-learn's form: [K, D] and [K]."""
+    kernel, bias = (part[..., present] for part in solution)
+    if len(present) == 2:
+        return (kernel[:, 1] - kernel[:, 0])[np.newaxis], (bias[1] - bias[0])[np.newaxis]
+    return kernel.T, bias
 
 
 def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

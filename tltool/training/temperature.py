@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ LOSS_LIMIT = -float(np.log(np.finfo(np.float32).eps))  # nats: log-losses are cl
 BOUNDS = (0.05, 20.0)  # of the search
 _PRIOR_SD = 0.5  # of the logarithm of the temperature, around 0
 _GRID = 13  # temperatures tried before the search
+_AT_ONCE = 4_000_000  # logits computed per step, which bounds the memory
 
 
 def calibrated_log_losses(
@@ -31,8 +33,8 @@ def calibrated_log_losses(
     """
     if not np.isfinite(logits).all():
         return np.full(len(labels), np.nan)
-    rows = log_softmax(logits / fit_temperature(logits, labels))
-    losses: NDArray[np.float64] = -np.maximum(rows[np.arange(len(labels)), labels], -LOSS_LIMIT)
+    true = true_log_probabilities(logits, labels, temperature=fit_temperature(logits, labels))
+    losses: NDArray[np.float64] = -np.maximum(true, -LOSS_LIMIT)
     return losses
 
 
@@ -56,10 +58,9 @@ def fit_temperature(
     """
     from scipy.optimize import minimize_scalar
 
-    rows, shift = np.arange(len(labels)), 0 if log_prior is None else log_prior
-
     def negative_log_posterior(log_temperature: float) -> float:
-        true = log_softmax(logits / np.exp(log_temperature) + shift)[rows, labels]
+        temperature = float(np.exp(log_temperature))
+        true = true_log_probabilities(logits, labels, temperature=temperature, shift=log_prior)
         return float(0.5 * (log_temperature / _PRIOR_SD) ** 2 - np.maximum(true, -LOSS_LIMIT).sum())
 
     # clipped losses can have several local minima, so the bracket comes from a grid
@@ -70,6 +71,35 @@ def fit_temperature(
     result = minimize_scalar(negative_log_posterior, bounds=bracket, method="bounded")
     better = result.fun < negative_log_posterior(0.0) - 1e-9 * len(labels)
     return float(np.exp(result.x)) if better else 1.0
+
+
+def true_log_probabilities(
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    *,
+    temperature: float,
+    shift: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return the log-probability of the true class, float64 [N].
+
+    Args:
+        logits: float [N, C].
+        labels: class numbers, int [N].
+        temperature: divides the logits.
+        shift: float [C], added to the divided logits; None for zeros.
+    """
+    true = np.empty(len(labels))
+    for part in row_blocks(logits.shape):
+        rows = log_softmax(logits[part] / temperature + (0 if shift is None else shift))
+        true[part] = rows[np.arange(len(rows)), labels[part]]
+    return true
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of the rows of a matrix [N, C] that bound the memory of each step."""
+    step = max(1, _AT_ONCE // max(1, shape[1]))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
 
 
 def log_softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

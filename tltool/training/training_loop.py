@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,13 +13,16 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.data.step_trace import StepTrace
-from tltool.errors import GateError
 from tltool.events import Observer
+from tltool.training.device_wait import DeviceWait
 from tltool.training.devices import runs_ahead
+from tltool.training.dropout_seeds import reseed
 from tltool.training.early_stopping import BestModel, EarlyStopping
 from tltool.training.optimizers import Group
 from tltool.training.phase_plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
+from tltool.training.recovery import OutOfTimeError, Recovery
+from tltool.training.time_budget import NO_LIMIT, TimeBudget
 from tltool.training.training_step import AveragedWeights, TrainingStep
 
 
@@ -44,6 +48,9 @@ class Trainer:
     history: list[Row]
     changing: Sequence[keras.Variable] = ()
     _step: TrainingStep = field(init=False)
+    _recovery: Recovery = field(init=False)
+    _budget: TimeBudget = field(init=False)
+    _rows: int = 0
 
     def run(
         self,
@@ -53,8 +60,12 @@ class Trainer:
         observer: Observer,
         before: PhaseState | None = None,
         keep: Callable[[PhaseState], None] = lambda _: None,
-    ) -> None:
+        budget: TimeBudget = NO_LIMIT,
+    ) -> int | None:
         """Run the phase, or the rest of it.
+
+        An epoch that ends with a loss that is not finite, or runs out of memory, is repeated from
+        the state before it, see ``Recovery``.
 
         Args:
             data: training batches and validation.
@@ -62,39 +73,52 @@ class Trainer:
             observer: receives epochs, progress and messages.
             before: state of the phase in an earlier process.
             keep: called after every epoch with the state that a later process resumes from.
+            budget: ends the phase in time, once there is a model; the epoch that would not be
+                finished in time is given up.
+
+        Returns:
+            The number of finished epochs, if the budget ended the phase; else None.
+
+        Raises:
+            GateError: the loss is not finite, also with a quarter of the learning rate.
+            tf.errors.OpError: the device has too little memory even for an eighth of a batch.
         """
-        self._step = TrainingStep(
-            self.network,
-            self.groups,
-            self.plan,
-            self.strategy,
-            loss_scale=self.precision.arithmetic == "float16",
-        )
+        self._recovery, self._budget = Recovery(self.plan, observer), budget
+        self._make_step()
         local = best.fresh(min_delta=self.plan.min_delta)
-        done = self._resume(before, local) if before else 0
-        for epoch in range(done + 1, self.plan.epochs + 1):
-            self._unfreeze(epoch, local, observer)
-            started = time.perf_counter()
-            _reseed(self.network, self.plan.seed, epoch)
-            trace = StepTrace()
-            sums = self._epoch(trace.over(data.batches(epoch)), epoch, observer)
-            with AveragedWeights(self._step):
-                measures = data.validate()
-                best.offer(measures, phase=self.plan.name, epoch=epoch)
-            row = self._row(epoch, sums, measures, time.perf_counter() - started)
-            if not runs_ahead():
-                row["data_wait"] = trace.share
-            _check_finite(row)
+        good = self._resume(before, local) if before else self._state(0, local, finished=False)
+        longest = 0.0
+        for epoch in range(good.epoch + 1, self.plan.epochs + 1):
+            try:
+                self._check_time(good.epoch, best, needed=longest)
+                self._unfreeze(epoch, local, observer)
+                row, measures = self._epoch(epoch, data, best, good)
+            except OutOfTimeError:
+                keep(PhaseState(good.epoch, True, good.numbers, {}))
+                return good.epoch
+            longest = max(longest, float(row["seconds"]))
             self.history.append(row)
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))
-            self.plan.schedule.epoch_ended(measures["val_loss"])
-            stale = local.stale_after(measures, self.plan.patience)
+            _warn_of_overflows(self._step.take_skipped(), epoch, self.plan.steps, observer)
+            stale = self._judge(measures, local)
             finished = epoch == self.plan.epochs or (stale and epoch >= self._last_unfreezing())
-            keep(self._state(epoch, local, finished=finished))
+            good = self._state(epoch, local, finished=finished)
+            keep(good)
             if finished:
                 if epoch < self.plan.epochs:
                     observer.on_message(_describe_stop(epoch, local.stale))
                 break
+        return None
+
+    def _judge(self, measures: dict[str, float], local: EarlyStopping) -> bool:
+        """Update the schedule with the validation loss; return whether patience is over.
+
+        Without ``measures`` the number of epochs is fixed.
+        """
+        if not measures:
+            return False
+        self.plan.schedule.epoch_ended(measures["val_loss"])
+        return local.stale_after(measures, self.plan.patience)
 
     def _unfreeze(self, epoch: int, local: EarlyStopping, observer: Observer) -> None:
         """Report the stage that is unfrozen in this epoch, and reset the patience."""
@@ -114,6 +138,7 @@ class Trainer:
         numbers = {
             "schedule": self.plan.schedule.state(),
             "stopping": {"value": local.value, "stale": local.stale},
+            "diverged": [*self._recovery.diverged],
         }
         if finished:  # the next phase starts from the best weights
             return PhaseState(epoch, True, numbers, {})
@@ -122,31 +147,99 @@ class Trainer:
 
     def _kinds(self) -> list[tuple[str, Sequence[Any]]]:
         return [
-            ("weight", self.changing),
+            ("weight", self.changing or self._step.variables),
             ("average", self._step.averages),
             ("optimizer", self._step.optimizer_variables),
         ]
 
-    def _resume(self, before: PhaseState, local: EarlyStopping) -> int:
-        for kind, variables in self._kinds():
-            for number, variable in enumerate(variables):
-                variable.assign(before.arrays[f"{kind}/{number}"])
+    def _resume(self, before: PhaseState, local: EarlyStopping) -> PhaseState:
+        self._restore(before)
+        self._recovery.resume(before)
         self.plan.schedule.resume(before.numbers["schedule"])
         local.value = before.numbers["stopping"]["value"]
         local.stale = before.numbers["stopping"]["stale"]
-        return before.epoch
+        return before
 
-    def _epoch(self, batches: Iterable[Batch], epoch: int, observer: Observer) -> np.ndarray:
+    def _restore(self, good: PhaseState) -> None:
+        for kind, variables in self._kinds():
+            for number, variable in enumerate(variables):
+                variable.assign(good.arrays[f"{kind}/{number}"])
+
+    def _make_step(self) -> None:
+        self._step = TrainingStep(
+            self.network,
+            self.groups,
+            replace(self.plan, micro_batch=self._recovery.micro_batch),
+            self.strategy,
+            loss_scale=self.precision.arithmetic == "float16",
+        )
+
+    def _check_time(self, epochs: int, best: BestModel, *, needed: float) -> None:
+        """End the phase where the time is over and there is a model: the probe, or an epoch.
+
+        Raises:
+            OutOfTimeError: it ends here.
+        """
+        if self._budget.is_over(self.plan.name, epochs, needed=needed) and self._has_model(best):
+            raise OutOfTimeError
+
+    def _has_model(self, best: BestModel) -> bool:
+        return best.phase == "probe" or any(row["epoch"] for row in self.history)
+
+    def _epoch(
+        self, epoch: int, data: PhaseData, best: BestModel, good: PhaseState
+    ) -> tuple[Row, dict[str, float]]:
+        """Return row and measures of an epoch, repeated from the state ``good`` if it fails."""
+        while (done := self._try_epoch(epoch, data, best)) is None:
+            self._restore(good)
+        return done
+
+    def _try_epoch(
+        self, epoch: int, data: PhaseData, best: BestModel
+    ) -> tuple[Row, dict[str, float]] | None:
+        """Return row and measures of an epoch; None if it must be repeated."""
+        started = time.perf_counter()
+        reseed(self.network, self.strategy, seed=self.plan.seed, epoch=epoch)
+        trace, meter = StepTrace(), DeviceWait() if runs_ahead() else None
+        sums = None
+        try:
+            sums = self._train(trace.over(data.batches(epoch)), epoch, best, meter)
+        except tf.errors.OpError as error:
+            self._recovery.halve_batch(self._rows, error)
+        if sums is None:  # outside of the handler, where the error would keep memory in use
+            self._make_step()
+            return None
+        share = meter.share if meter else trace.share
+        self._step.average_statistics()
+        with AveragedWeights(self._step):
+            measures = data.validate()
+            row = self._row(epoch, sums, measures, time.perf_counter() - started)
+            if not self._recovery.check_finite(row):
+                return None
+            best.offer(measures, phase=self.plan.name, epoch=epoch)
+        if share is not None:
+            row["data_wait"] = share
+        return row, measures
+
+    def _train(
+        self, batches: Iterable[Batch], epoch: int, best: BestModel, meter: DeviceWait | None
+    ) -> np.ndarray:
         """Return sums of (loss, hits, rows) over one epoch."""
         totals = []
         first = (epoch - 1) * self.plan.steps
         with self.precision.active():
             for done, (inputs, labels) in enumerate(batches, start=1):
-                self._step.set_rate(self.plan.schedule.rate(first + done - 1), epoch)
-                totals.append(self._step(inputs, labels))
-                observer.on_progress(done, self.plan.steps, unit="steps")
-        total: np.ndarray = np.sum([total.numpy() for total in totals], axis=0)
+                self._rows = len(labels)
+                self._check_time(epoch - 1, best, needed=0.0)
+                self._step.set_rate(self._rate(first + done - 1), epoch)
+                step = partial(self._step, inputs, labels)
+                totals.append(meter.step(step) if meter else step())
+                self._recovery.observer.on_progress(done, self.plan.steps, unit="steps")
+            total: np.ndarray = np.sum([total.numpy() for total in totals], axis=0)
         return total
+
+    def _rate(self, step: int) -> float:
+        return self.plan.schedule.rate(step) * self._recovery.rate_factor
 
     def _row(self, epoch: int, sums: np.ndarray, measures: dict[str, float], seconds: float) -> Row:
         loss, hits, rows = (float(value) for value in sums)
@@ -156,7 +249,7 @@ class Trainer:
             "loss": loss / rows,
             "accuracy": hits / rows,
             **measures,
-            "learning_rate": self.plan.schedule.rate(epoch * self.plan.steps - 1),
+            "learning_rate": self._rate(epoch * self.plan.steps - 1),
             "seconds": seconds,
             "images_per_second": rows / seconds,
         }
@@ -167,30 +260,17 @@ def _describe_stop(epoch: int, stale: int) -> str:
     return f"stopped after epoch {epoch}: no improvement for {epochs}"
 
 
+def _warn_of_overflows(skipped: int, epoch: int, steps: int, observer: Observer) -> None:
+    if 2 * skipped > steps:
+        observer.on_message(
+            f"epoch {epoch}: gradients overflowed in float16 in {skipped} of {steps} steps, which "
+            "were skipped; train.precision=bfloat16 or float32 avoids this",
+            level="warning",
+        )
+
+
 def _value(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable))
-
-
-def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
-    """Make the dropout of an epoch a function of (seed, epoch, layer)."""
-    generators = [
-        value
-        for layer in network._flatten_layers()
-        for value in vars(layer).values()
-        if isinstance(value, keras.random.SeedGenerator)
-    ]
-    for number, generator in enumerate(generators):
-        mixed = np.random.SeedSequence((seed, epoch, number)).generate_state(2, np.uint32)
-        generator.state.assign(mixed.astype(generator.state.dtype))
-
-
-def _check_finite(row: Row) -> None:
-    if not np.isfinite([row["loss"], row["val_loss"]]).all():
-        raise GateError(
-            f"the loss is not finite in epoch {row['epoch']} of the {row['phase']} phase",
-            hint=f"lower the learning rate: --set train.{row['phase']}.learning_rate=1e-5, "
-            "or --set train.precision=float32",
-        )
 
 
 def _numbers(row: Row) -> dict[str, float]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.training.batch_parts import equal_parts, rows_of, split_rows, spread
+from tltool.training.dropout_seeds import separate_devices
 from tltool.training.loss import classification_loss
-from tltool.training.optimizers import Group, make_optimizer, set_rate
+from tltool.training.loss_scale import LossScale
+from tltool.training.optimizers import Group, make_optimizer
 from tltool.training.phase_plan import PhasePlan
 
 
 class TrainingStep:
     """Compiled step of a phase: (inputs, labels) to sums of loss, hits and rows, float32 [3].
+
+    With ``plan.micro_batch`` a larger batch is processed in parts, one after another; their
+    gradients are added, and the weights are updated once. Several devices divide each part.
 
     Args:
         network: inputs to logits.
@@ -23,6 +29,7 @@ class TrainingStep:
         plan: settings of the phase.
         strategy: devices.
         loss_scale: whether the loss is scaled so that small gradients do not underflow in float16.
+            A step is then skipped on all devices if a gradient is not finite on one of them.
     """
 
     def __init__(
@@ -38,22 +45,31 @@ class TrainingStep:
         self._network, self._groups, self._plan = network, groups, plan
         self._strategy, self._replicas = strategy, strategy.num_replicas_in_sync
         self._kernels = [variable for variable in self.variables if len(variable.shape) > 1]
+        self._statistics = _updated_statistics(network)
         with strategy.scope():
             self._optimizers = [
-                make_optimizer(
-                    plan.optimizer, group, weight_decay=plan.weight_decay, loss_scale=loss_scale
-                )
+                make_optimizer(plan.optimizer, group, weight_decay=plan.weight_decay)
                 for group in groups
             ]
-            copies = self.variables if plan.ema else []
-            self.averages = [tf.Variable(v.value, trainable=False) for v in copies]
-        compiled = self._on_all_replicas if self._replicas > 1 else self._step
-        self._compiled = tf.function(compiled, autograph=False, reduce_retracing=True)
+            self._loss_scale = LossScale() if loss_scale else None
+            self.averages = _copies(self.variables if plan.ema else [])
+            self._sums = _copies(self.variables if plan.micro_batch else [], zero=True)
+            self._kept = _copies(self._statistics if loss_scale else [])
+        separate_devices(network, strategy)
+        self._train_whole = _compiled(self._whole, jit=plan.jit_compile)
+        self._add_part = _compiled(self._part, jit=plan.jit_compile)
+        self._train_on_sums = _compiled(self._on_sums, jit=plan.jit_compile)
+        self._keep_statistics = _compiled(lambda: self._run(self._keep))
 
     @property
     def optimizer_variables(self) -> list[Any]:
-        """State variables of all optimisers."""
-        return [variable for one in self._optimizers for variable in one.variables]
+        """State variables of all optimisers and of the loss scale."""
+        scale = self._loss_scale.variables if self._loss_scale else []
+        return [*(variable for one in self._optimizers for variable in one.variables), *scale]
+
+    def take_skipped(self) -> int:
+        """Return the number of steps skipped for an overflow since the last call."""
+        return self._loss_scale.take_skipped() if self._loss_scale else 0
 
     def set_rate(self, rate: float, epoch: int) -> None:
         """Set the learning rate of the next step; groups frozen in ``epoch`` (from 1) get zero."""
@@ -62,32 +78,89 @@ class TrainingStep:
             unfrozen = 1 + (epoch - 1) // self._plan.unfreeze_every
         pairs = zip(self._groups, self._optimizers, strict=True)
         for depth, (group, optimizer) in enumerate(pairs):
-            set_rate(optimizer, rate * group.multiple if depth < unfrozen else 0.0)
+            optimizer.learning_rate.assign(rate * group.multiple if depth < unfrozen else 0.0)
+
+    def average_statistics(self) -> None:
+        """Replace moving statistics that devices computed apart by their mean over the devices.
+
+        The mean of moving averages is the moving average of means, so once an epoch is enough.
+        """
+        for variable in self._statistics if self._replicas > 1 else []:
+            values = self._strategy.experimental_local_results(variable.value)
+            variable.assign(np.mean([value.numpy() for value in values], axis=0))
 
     def __call__(self, inputs: Any, labels: Any) -> tf.Tensor:
         """Train on one batch; several devices divide it as evenly as possible."""
-        if self._replicas == 1:
-            return self._compiled(inputs, labels)
         size = len(labels)
-        parts, times = np.array_split(np.arange(size), self._replicas), 1
+        parts = split_rows(size, largest=self._plan.micro_batch, devices=self._replicas)
+        if self._kept:
+            self._keep_statistics()
+        if len(parts) == 1:
+            return self._train_one_part(inputs, labels)
+        sums = []
+        of_batch = tf.constant(size), tf.constant(len(parts) * self._replicas, tf.float32)
+        for part in parts:
+            some = rows_of(inputs, part), rows_of(labels, part)
+            if self._replicas > 1:
+                pieces = equal_parts(part.stop - part.start, self._replicas)
+                some = tuple(spread(self._strategy, one, pieces) for one in some)
+            sums.append(self._add_part(*some, *of_batch))
+        self._train_on_sums()
+        return tf.add_n(sums)
+
+    def _train_one_part(self, inputs: Any, labels: Any) -> tf.Tensor:
+        if self._replicas == 1:
+            return self._train_whole(inputs, labels)
+        size = len(labels)
+        parts, times = equal_parts(size, self._replicas), 1
         if size < self._replicas:
             # a batch smaller than the number of devices is trained on by each of them
-            parts, times = [np.arange(size)] * self._replicas, self._replicas
-        sums = self._compiled(
-            _spread(self._strategy, inputs, parts),
-            _spread(self._strategy, labels, parts),
+            parts, times = [slice(0, size)] * self._replicas, self._replicas
+        sums = self._train_whole(
+            spread(self._strategy, inputs, parts),
+            spread(self._strategy, labels, parts),
             tf.constant(size * times),
         )
         return sums / times
 
-    def _on_all_replicas(self, inputs: Any, labels: Any, rows: tf.Tensor) -> tf.Tensor:
-        sums = self._strategy.run(self._step, args=(inputs, labels, rows))
+    def _whole(self, inputs: Any, labels: Any, rows: tf.Tensor | None = None) -> tf.Tensor:
+        """One step; ``rows`` is the size of the whole batch over all devices."""
+        sums, gradients = self._run(self._gradients, inputs, labels, rows, self._replicas)
+        self._update(gradients)
+        return self._total(sums)
+
+    def _part(self, inputs: Any, labels: Any, rows: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+        """Add the gradients of one part of a batch to ``_sums``."""
+        sums, gradients = self._run(self._gradients, inputs, labels, rows, shares)
+        self._run(self._add, gradients)
+        return self._total(sums)
+
+    def _on_sums(self) -> None:
+        """Update the weights with the gradients in ``_sums``, and set these to zero."""
+        self._update(self._run(self._take))
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function on each device."""
+        if self._replicas == 1:
+            return function(*arguments)
+        return self._strategy.run(function, args=arguments)
+
+    def _total(self, sums: Any) -> tf.Tensor:
+        if self._replicas == 1:
+            return sums
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
-    def _step(
-        self, inputs: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """One step on one device; ``rows`` is the size of the whole batch over all devices."""
+    def _gradients(
+        self, inputs: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor | None, shares: Any
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return sums, and gradients of which the sum over all shares is that of the batch.
+
+        Args:
+            inputs: of one share of the batch, on one device.
+            labels: of the same, float32 [B, C].
+            rows: size of the whole batch; None if this is all of it.
+            shares: into how many the batch is divided, over parts and devices.
+        """
         labels = tf.cast(labels, tf.float32)
         rows = tf.cast(tf.shape(labels)[0] if rows is None else rows, tf.float32)
         variables = [variable.value for variable in self.variables]
@@ -104,39 +177,64 @@ class TrainingStep:
             loss = tf.reduce_sum(losses) / rows
             if self._plan.l2:
                 squares = [tf.reduce_sum(tf.square(kernel.value)) for kernel in self._kernels]
-                loss += self._plan.l2 * tf.add_n(squares) / self._replicas
-            scaled = self._optimizers[0].scale_loss(loss)
+                loss += self._plan.l2 * tf.add_n(squares) / shares
+            scaled = self._loss_scale.scaled(loss) if self._loss_scale else loss
         gradients = tape.gradient(scaled, variables)
-        self._apply(gradients if self._plan.clip_norm is None else self._clipped(gradients))
         hits = tf.equal(tf.argmax(labels, -1), tf.argmax(logits, -1))
         size = tf.cast(tf.shape(labels)[0], tf.float32)
-        return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), size])
+        sums = [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), size]
+        return tf.stack(sums), gradients
 
-    def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Return gradients clipped by global norm (Pascanu et al. 2013, arXiv:1211.5063)."""
-        if self._replicas > 1:  # gradients of the whole batch; the optimiser sums them once more
-            context = tf.distribute.get_replica_context()
-            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            gradients = [gradient / self._replicas for gradient in summed]
-        length = tf.linalg.global_norm(gradients) * self._replicas
-        longest = self._optimizers[0].scale_loss(tf.constant(self._plan.clip_norm, tf.float32))
-        return [gradient * tf.minimum(1.0, longest / length) for gradient in gradients]
+    def _add(self, gradients: Sequence[tf.Tensor]) -> None:
+        for total, gradient in zip(self._sums, gradients, strict=True):
+            total.assign_add(gradient)
 
-    def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
+    def _take(self) -> list[tf.Tensor]:
+        gradients = [tf.identity(total) for total in self._sums]
+        for total in self._sums:
+            total.assign(tf.zeros_like(total))
+        return gradients
+
+    def _update(self, gradients: Any) -> None:
+        """Update the weights on all devices, unless a gradient overflowed on one of them."""
+        if self._replicas > 1 and (self._loss_scale or self._plan.clip_norm is not None):
+            gradients = self._run(self._summed, gradients)
+        if self._loss_scale is None:
+            self._run(self._apply, gradients)
+            return
+        gradients, finite = self._run(self._loss_scale.unscaled, gradients)
+        everywhere = self._strategy.experimental_local_results(finite)[0]
+        tf.cond(
+            everywhere,
+            lambda: self._run(self._apply, gradients),
+            lambda: self._run(self._restore),
+        )
+        self._loss_scale.update(everywhere)
+
+    def _summed(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Return gradients of the whole batch; divided, because the optimiser sums them again."""
+        context = tf.distribute.get_replica_context()
+        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return [gradient / self._replicas for gradient in summed]
+
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
         start = 0
+        if self._plan.clip_norm is not None:
+            gradients = self._clipped(gradients)
         for group, optimizer in zip(self._groups, self._optimizers, strict=True):
             stop = start + len(group.variables)
-            part = gradients[start:stop]
-            if optimizer is not self._optimizers[0] and hasattr(optimizer, "dynamic_scale"):
-                # the loss was scaled by the first optimiser; each divides by its own scale
-                ratio = optimizer.dynamic_scale.value / self._optimizers[0].dynamic_scale.value
-                part = [gradient * ratio for gradient in part]
-            optimizer.apply(part, list(group.variables))
+            optimizer.apply(gradients[start:stop], list(group.variables))
             if self._plan.max_norm is not None:
                 self._limit_norm(group.variables, optimizer.learning_rate > 0)
             start = stop
         for average, variable in zip(self.averages, self.variables, strict=False):
             average.assign(self._plan.ema * average + (1 - self._plan.ema) * variable.value)
+
+    def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Return gradients clipped by global norm (Pascanu et al. 2013, arXiv:1211.5063)."""
+        length = tf.linalg.global_norm(gradients) * self._replicas
+        longest = tf.constant(self._plan.clip_norm, tf.float32)
+        return [gradient * tf.minimum(1.0, longest / length) for gradient in gradients]
 
     def _limit_norm(self, variables: Sequence[keras.Variable], trained: tf.Tensor) -> None:
         """Apply the max-norm constraint to kernels, unless the group is still frozen."""
@@ -145,6 +243,16 @@ class TrainingStep:
                 axes = list(range(len(variable.shape) - 1))
                 limited = keras.constraints.MaxNorm(self._plan.max_norm, axis=axes)(variable.value)
                 variable.assign(tf.where(trained, limited, variable.value))
+
+    def _keep(self) -> None:
+        """Copy the moving statistics as they are before a step."""
+        for kept, variable in zip(self._kept, self._statistics, strict=True):
+            kept.assign(variable.value)
+
+    def _restore(self) -> None:
+        """Undo what a skipped step has done to moving statistics."""
+        for kept, variable in zip(self._kept, self._statistics, strict=True):
+            variable.assign(kept)
 
 
 class AveragedWeights:
@@ -163,9 +271,22 @@ class AveragedWeights:
             variable.assign(value)
 
 
-def _spread(strategy: tf.distribute.Strategy, batch: Any, parts: Sequence[np.ndarray]) -> Any:
-    """Return a per-replica value with ``parts`` of the rows of a batch."""
-    array = tf.convert_to_tensor(batch)
-    return strategy.experimental_distribute_values_from_function(
-        lambda context: tf.gather(array, parts[context.replica_id_in_sync_group])
-    )
+def _compiled(function: Callable[..., Any], *, jit: bool = False) -> Any:
+    # None, not False: that would forbid XLA where the caller of tltool switched it on
+    return tf.function(function, autograph=False, reduce_retracing=True, jit_compile=jit or None)
+
+
+def _copies(variables: Sequence[keras.Variable], *, zero: bool = False) -> list[tf.Variable]:
+    """Return a variable with the value of each, or with zeros of its shape."""
+    values = [tf.zeros_like(one.value) if zero else one.value for one in variables]
+    return [tf.Variable(value, trainable=False) for value in values]
+
+
+def _updated_statistics(network: keras.Model) -> list[keras.Variable]:
+    """Return the moving statistics that training updates: of batch normalisation not frozen."""
+    norms = [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    return [value for norm in norms for value in (norm.moving_mean, norm.moving_variance)]

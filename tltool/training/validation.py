@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tltool.features.out_of_memory import InParts
+from tltool.models.batch_norm_folding import folded
 from tltool.training.precision import Precision
-from tltool.training.temperature import calibrated_log_losses
+from tltool.training.temperature import calibrated_log_losses, true_log_probabilities
 
 ToPooled = Callable[[np.ndarray | tf.Tensor], np.ndarray]
 
@@ -35,13 +37,15 @@ class Pooling:
 
     def __init__(self, to_pooled: keras.Model, precision: Precision) -> None:
         self._precision = precision
-        self._run = tf.function(
+        network = folded(to_pooled)
+        run = tf.function(
             lambda inputs: tf.cast(
-                to_pooled(tf.cast(inputs, tf.float32), training=False), tf.float32
+                network(tf.cast(inputs, tf.float32), training=False), tf.float32
             ),
             autograph=False,
             reduce_retracing=True,
         )
+        self._run = InParts(run, "predictions")
 
     def __call__(self, inputs: np.ndarray | tf.Tensor) -> np.ndarray:
         """Return pooled features float32 [B, D] of images or activations [B, h, w, c]."""
@@ -72,7 +76,4 @@ def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float
 
 def image_losses(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.float64]:
     """Return the log-loss (nats) of each image, [N], of logits [N, C] for class numbers [N]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    losses: NDArray[np.float64] = log_sum - shifted[np.arange(len(labels)), labels]
-    return losses
+    return -true_log_probabilities(logits, labels, temperature=1.0)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from tltool.events import Observer
+from tltool.weights.published import Download
 from tltool.weights.weights_store import file_digest
 
 _STALL_SECONDS = 10.0
@@ -22,22 +23,19 @@ class FetchError(Exception):
     """One origin did not deliver the file; the text is the reason."""
 
 
-def download(
-    url: str, target: Path, *, md5: str | None, answer_within: float, observer: Observer
-) -> None:
-    """Download ``url`` to ``target``.
+def download(origin: Download, target: Path, *, answer_within: float, observer: Observer) -> None:
+    """Download a file to ``target``.
 
     Args:
-        url: http or https address; the environment's proxies are used.
+        origin: http or https address, and the digest; the environment's proxies are used.
         target: file to write; incomplete after an error.
-        md5: the publisher's checksum, or None when there is none.
         answer_within: seconds until the server must start to answer, name look-up included.
         observer: receives the progress in megabytes.
 
     Raises:
         FetchError: no answer, an error status, a stalled or cut download, or a wrong checksum.
     """
-    response = _open(url, answer_within)
+    response = _open(origin.url, answer_within)
     try:
         with response, target.open("wb") as file:
             total = int(response.headers.get("Content-Length") or 0)
@@ -50,7 +48,7 @@ def download(
         raise FetchError(f"the download was interrupted ({error})") from error
     if done < total:
         raise FetchError(f"the download was interrupted after {done} of {total} bytes")
-    if md5 and file_digest(target, "md5") != md5:
+    if origin.digest and file_digest(target, origin.algorithm) != origin.digest:
         raise FetchError("the checksum differs from the published one")
 
 

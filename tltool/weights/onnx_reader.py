@@ -117,7 +117,7 @@ def _fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 def _fixed_length(wire: int) -> int:
     if wire not in (_FIXED64, _FIXED32):
-        raise ValueError("it is not an ONNX file")
+        raise ValueError("its format is not known: it is no ONNX file")
     return 8 if wire == _FIXED64 else 4
 
 

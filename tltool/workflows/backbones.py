@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
+from tltool.runs.durable import new_file
+from tltool.training.own_settings import with_own_settings
 from tltool.weights import weights_store
 from tltool.workflows.preflight.arguments import check_picture
 
@@ -63,7 +65,9 @@ def backbone_rows() -> list[dict[str, Any]]:
     return [
         {
             "name": backbone.name,
+            "family": backbone.family,
             "parameters": backbone.parameters,
+            "multiply_adds": backbone.multiply_adds,
             "image_size": backbone.image_size,
             "stages": [stage.name for stage in backbone.stages],
             "preprocessing": backbone.preprocessing,
@@ -89,6 +93,7 @@ def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
         check_picture(diagram, option="--output")
 
 
+@with_own_settings
 def backbone_layers(name: str, size: int | None = None) -> BackboneLayers:
     """Return the layers of the backbone ``name`` for square images.
 
@@ -125,5 +130,5 @@ def draw_layers(path: Path, layers: BackboneLayers) -> None:
         f"{layers.backbone.name}: {total['parameters']:,} parameters, "
         f"{total['multiply_adds']:,} multiply-adds"
     )
-    with path.open("xb") as file:
+    with new_file(path) as part, part.open("wb") as file:
         draw(file, layers.folds, title=title, image=(layers.size, layers.size, layers.channels))

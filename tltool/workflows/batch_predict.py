@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tltool.errors import Interrupted
 from tltool.events import Observer
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.predict import stream_predictions
 from tltool.workflows.prediction.class_folders import ImageSorter
 from tltool.workflows.prediction.model import model_digest
@@ -63,6 +64,7 @@ class PredictionCounts:
             self.by_class[prediction.top[0][0]] += 1
 
 
+@with_own_settings
 def batch_predict(
     options: PredictOptions,
     *,
@@ -94,7 +96,11 @@ def batch_predict(
     sorter = ImageSorter(folders, stream.class_names) if folders else None
     consumers: list[Callable[[Prediction], None]] = [sorter.place] if sorter else []
     with ExitStack() as stack:
-        write = stack.enter_context(open_output_file(output, columns, existing)) if output else None
+        write = None
+        if output is not None:
+            write = stack.enter_context(
+                open_output_file(output, columns, existing, append=options.append)
+            )
         consumers += [make_consumer(columns)] if make_consumer else []
         consumers += [write] if write else []
         try:

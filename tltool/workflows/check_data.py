@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tltool.data.catalog import SPLIT_NAMES, Catalog, Item
+import numpy as np
+
+from tltool.data.audit.changed_files import files_as_audited
+from tltool.data.catalog import SPLIT_NAMES, Item
 from tltool.data.checks.aspect_ratios import measure_shape
 from tltool.data.checks.check_result import CheckResult
 from tltool.data.checks.class_imbalance import Balance, class_findings, measure_balance
+from tltool.data.checks.copy_names import copy_name_findings
 from tltool.data.checks.duplicate_findings import (
     clusters_with_labelled_images,
     duplicate_findings,
@@ -18,6 +22,8 @@ from tltool.data.checks.duplicate_findings import (
 from tltool.data.checks.file_findings import stray_file_findings, too_many_unusable
 from tltool.data.checks.file_properties import FEATURES
 from tltool.data.checks.findings import SEVERITIES, Finding, write_findings
+from tltool.data.checks.layout_findings import layout_findings
+from tltool.data.checks.packed_items import PackedItems
 from tltool.data.checks.recipe_choice import recommend_recipe
 from tltool.data.checks.scan_files import Scan, scan_files
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
@@ -29,12 +35,15 @@ from tltool.errors import EnvironmentProblem
 from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
+from tltool.runs.durable import replaced_file
+from tltool.training.own_settings import with_own_settings
 from tltool.weights import weights_store
 from tltool.weights.weights_store import StoredWeights
 from tltool.workflows.preflight.output_paths import (
     ISSUES_FILE,
     REPORT_FILE,
     check_outside_images,
+    claim_report_folder,
     report_folder,
     source_mark,
 )
@@ -56,6 +65,7 @@ class DataCheck:
         return {**self.result.to_json(), **files}
 
 
+@with_own_settings
 def check_data(
     source: Path | str,
     *,
@@ -97,33 +107,40 @@ def check_data(
     )
     check_outside_images(folder, listing, option="--out")
     observer.on_phase("files", f"{len(listing.items):,} images")
-    scan = _scan(listing.items, image_size, observer)
+    # each item once, and packed: a listing of very many files is larger than all that follows
+    items, listing = PackedItems(listing.items), replace(listing, items=())
+    scan = _scan(items, image_size, observer)
     ood_scan = None
     if ood_images is not None:
         observer.on_phase("OOD images", f"{len(listing.ood_images):,} images")
-        items = [Item(path, ood_images) for path in listing.ood_images]
-        ood_scan = _scan(items, image_size, observer)
+        ood_items = PackedItems(Item(path, ood_images) for path in listing.ood_images)
+        ood_scan = _scan(ood_items, image_size, observer)
     result = _check(listing, scan, ood_scan, ood_images, observer)
+    folder = _write(result, str(source), out)
     observer.on_phase("report", str(folder))
-    _write(folder, result, str(source))
     return DataCheck(result, folder / REPORT_FILE, folder / ISSUES_FILE)
 
 
-def _scan(items: Sequence[Item], image_size: int, observer: Observer) -> Scan:
+def _scan(items: PackedItems, image_size: int, observer: Observer) -> Scan:
     max_pixels = DataSection().max_pixels
     return scan_files(items, max_pixels=max_pixels, image_size=image_size, observer=observer)
 
 
-def _write(folder: Path, result: CheckResult, source: str) -> None:
+def _write(result: CheckResult, source: str, out: Path | str | None) -> Path:
+    """Write both files and return their folder."""
+    folder = report_folder(source, out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_findings(folder / ISSUES_FILE, result.findings, shown=result.shown)
-        write_data_report(folder / REPORT_FILE, result, mark=source_mark(source))
+        folder = claim_report_folder(source, out)
+        with replaced_file(folder / REPORT_FILE) as report:
+            write_data_report(report, result, mark=source_mark(source))
+            with replaced_file(folder / ISSUES_FILE) as issues:
+                write_findings(issues, result.findings, shown=result.shown)
     except OSError as error:
         raise EnvironmentProblem(
             f"the report cannot be written to '{folder}': {error.strerror or error}",
             hint="give another folder with --out",
         ) from None
+    return folder
 
 
 def _check(
@@ -136,19 +153,23 @@ def _check(
     observer.on_phase("duplicates", "perceptual hashes")
     weights = _find_weights(observer)
     verify = None if weights is None else _feature_verifier(weights, observer)
-    ood_items = ood_scan.items if ood_scan else []
-    everything = [*scan.items, *ood_items]
-    duplicates = cluster_duplicates(everything, verify_pairs=verify, progress=observer.on_progress)
+    ood_items = ood_scan.items if ood_scan else PackedItems()
+    everything = scan.items.joined(ood_items)
+    with files_as_audited(lambda: everything):
+        duplicates = cluster_duplicates(
+            everything, verify_pairs=verify, progress=observer.on_progress
+        )
     clusters = clusters_with_labelled_images(duplicates.clusters, everything, ood_source)
     observer.on_phase("shortcuts", "a decision tree per file property")
-    shortcuts = _shortcuts(listing, scan)
+    shortcuts = _shortcuts(scan)
     balance = measure_balance(scan.items, _in_classes(clusters, scan)) if scan.items else None
     recipe = recommend_recipe(scan.features)
     findings = [
         *_file_findings(listing, scan, ignore_tiny=recipe is not None),
         *(ood_scan.findings if ood_scan else ()),
         *duplicate_findings(listing.shown, everything, duplicates, ood_label=ood_source),
-        *_class_findings(listing, scan, balance),
+        *copy_name_findings(listing.shown, scan.items),
+        *_class_findings(scan, balance),
         *shortcut_findings(shortcuts),
     ]
     source_splits = {item.given_split for item in scan.items}
@@ -156,7 +177,7 @@ def _check(
     return CheckResult(
         source=listing.source,
         root=listing.root,
-        images=len(listing.items),
+        images=scan.files,
         bytes=scan.bytes,
         items=scan.items,
         findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
@@ -175,16 +196,17 @@ def _check(
 
 def _file_findings(listing: Listing, scan: Scan, *, ignore_tiny: bool) -> Iterator[Finding]:
     """Yield the findings about files; ``ignore_tiny`` where the recommended network is as small."""
+    yield from layout_findings(listing)
     yield from stray_file_findings(listing)
     yield from (each for each in scan.findings if not (ignore_tiny and each.kind == "tiny"))
-    images, unusable = len(listing.items), len(listing.items) - len(scan.items)
-    yield from too_many_unusable(unusable, images, limit=DataSection().max_bad_fraction)
+    unusable = scan.files - len(scan.items)
+    yield from too_many_unusable(unusable, scan.files, limit=DataSection().max_bad_fraction)
 
 
-def _class_findings(listing: Listing, scan: Scan, balance: Balance | None) -> Iterator[Finding]:
+def _class_findings(scan: Scan, balance: Balance | None) -> Iterator[Finding]:
     usable = {item.label for item in scan.items}
     if balance is not None:
-        yield from class_findings(balance, sorted({i.label for i in listing.items} - usable))
+        yield from class_findings(balance, sorted(scan.labels - usable))
 
 
 def _in_classes(clusters: Sequence[Cluster], scan: Scan) -> list[Cluster]:
@@ -215,9 +237,10 @@ def _feature_verifier(weights: StoredWeights, observer: Observer) -> PairVerifie
     return verify
 
 
-def _shortcuts(listing: Listing, scan: Scan) -> list[Shortcut]:
+def _shortcuts(scan: Scan) -> list[Shortcut]:
     names = sorted({item.label for item in scan.items})
-    labels = Catalog(listing.root, tuple(scan.items), tuple(names)).labels()
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = np.array([numbers[item.label] for item in scan.items], np.int64)
     columns = dict(zip(FEATURES, scan.features.T, strict=True))
     return find_shortcuts(columns, scan.cameras, labels) if len(names) > 1 else []
 

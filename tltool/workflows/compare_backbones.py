@@ -3,64 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
-from tltool.data.catalog import Catalog
-from tltool.errors import DataError, EnvironmentProblem, UsageError
-from tltool.evaluation.metrics.confidence_intervals import rate_of
-from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
+from tltool.data.audit.changed_files import files_as_audited
+from tltool.errors import EnvironmentProblem, TltoolError, UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.recipe.schema import DataSection
-from tltool.recipe.train_section import ProbeSection
-from tltool.training.probe import fit_probe
-from tltool.workflows.dataset.embeddings import extract_embeddings
+from tltool.training.own_settings import with_own_settings
+from tltool.workflows.dataset.backbone_probes import (
+    BackboneProbes,
+    LeaderboardEntry,
+    describe_saving,
+    probe_folds,
+    ranked,
+)
 from tltool.workflows.dataset.labelled_images import read_labelled_images
 from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
-
-_FOLDS = 5
-
-
-@dataclass(frozen=True)
-class LeaderboardEntry:
-    """A backbone on the leaderboard.
-
-    Attributes:
-        backbone: registry entry.
-        correct: whether its probe classifies each image correctly out of fold, bool [N].
-        groups: the group of each image, int64 [N]; near duplicates share one.
-        features: features per image, D.
-        seconds_per_image: of the backbone alone, in batches, measured on this machine.
-        against_best: comparison with the best backbone; None for the best itself.
-    """
-
-    backbone: Backbone
-    correct: np.ndarray
-    groups: np.ndarray
-    features: int
-    seconds_per_image: float
-    against_best: PairedComparison | None = None
-
-    @property
-    def accuracy(self) -> tuple[float, float, float]:
-        """Cross-validated accuracy and its 95 % Wilson interval for the effective sample size."""
-        rate = rate_of(self.correct, self.groups)
-        return rate["value"], rate["low"], rate["high"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary."""
-        value, low, high = self.accuracy
-        return {
-            "backbone": self.backbone.name,
-            "accuracy": {"value": value, "low": low, "high": high},
-            "against_best": self.against_best.to_json() if self.against_best else None,
-            "features": self.features,
-            "parameters": self.backbone.parameters,
-            "seconds_per_image": self.seconds_per_image,
-        }
+from tltool.workflows.resolve.find_backbone import find_backbone
 
 
 @dataclass(frozen=True)
@@ -79,6 +39,11 @@ class Leaderboard:
     entries: tuple[LeaderboardEntry, ...]
     skipped: dict[str, str]
 
+    @property
+    def saving(self) -> str | None:
+        """A sentence on a backbone that is as good and much faster; None if there is none."""
+        return describe_saving(self.entries)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         return {
@@ -86,9 +51,11 @@ class Leaderboard:
             "classes": self.classes,
             "backbones": [entry.to_json() for entry in self.entries],
             "skipped": self.skipped,
+            "saving": self.saving,
         }
 
 
+@with_own_settings
 def compare_backbones(
     data: str,
     backbones: Sequence[str],
@@ -109,8 +76,8 @@ def compare_backbones(
 
     Args:
         data: any source of labelled images; its splits are merged.
-        backbones: names of the registry.
-        image_size: side in pixels for all; None means each backbone's default.
+        backbones: names of the registry, or paths of model files.
+        image_size: side in pixels for all; None means what `data.image_size: auto` would be.
         weights: imagenet, or random to evaluate the architecture alone.
         ood_images: name of a folder of out-of-distribution images next to the class folders.
         pixels: shape of the images in a table of pixels.
@@ -124,113 +91,43 @@ def compare_backbones(
         EnvironmentProblem: none of the backbones has weights available.
     """
     observer = observer or SilentObserver()
-    candidates = [get_backbone(name) for name in dict.fromkeys(backbones)]
+    candidates = [find_backbone(name, side=image_size) for name in dict.fromkeys(backbones)]
     if not candidates:
         raise UsageError("no backbone is given", hint="--backbones vgg16,resnet50")
     catalog = read_labelled_images(
         data, ood_images=ood_images, pixels=pixels, offline=offline, observer=observer
     )
     groups = group_numbers(catalog, find_duplicates(catalog, observer))
-    random_weights = weights == "random"
-    folds = _folds(catalog.labels(), groups, seed)
-    probes = _Probes(catalog, folds, groups, image_size, random_weights, seed, offline, observer)
+    probes = BackboneProbes(
+        catalog,
+        groups,
+        probe_folds(catalog.labels(), groups, seed),
+        image_size or ("auto" if weights == "imagenet" else None),
+        DataSection().resize,
+        random_weights=weights == "random",
+        seed=seed,
+        offline=offline,
+        observer=observer,
+    )
     entries, skipped, reasons = [], {}, []
     for backbone in candidates:
         try:
-            entries.append(probes.evaluate(backbone))
+            with files_as_audited(lambda: catalog.items):
+                entries.append(probes.evaluate(backbone))
         except (EnvironmentProblem, UsageError) as problem:
             reasons.append(problem.message)
-            skipped[backbone.name] = "; ".join(filter(None, (problem.message, problem.hint)))
+            skipped[backbone.name] = _one_line(problem, backbone.name)
             observer.on_message(f"{backbone.name} is skipped", level="warning")
     if not entries:
         raise EnvironmentProblem(
             f"none of the backbones can be evaluated: {'; '.join(reasons)}",
             hint="tltool weights pull NAME, or tltool weights import NAME FILE",
         )
-    return Leaderboard(len(catalog), len(catalog.class_names), _ranked(entries), skipped)
+    return Leaderboard(len(catalog), len(catalog.class_names), ranked(entries), skipped)
 
 
-def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Return the fold of every image, int64 [N]; the images of a group share one.
-
-    Raises:
-        DataError: a class is too small for two folds.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    count = min(_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
-    if count < 2:
-        raise DataError(
-            "cross-validation needs at least 2 different images per class",
-            hint="add images to the small classes, or remove these classes",
-        )
-    folds = np.zeros(len(labels), np.int64)
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for number, (_, validation) in enumerate(splitter.split(labels, labels, groups)):
-        folds[validation] = number
-    return folds
-
-
-@dataclass(frozen=True)
-class _Probes:
-    """Settings shared by the probes of all backbones."""
-
-    catalog: Catalog
-    folds: np.ndarray
-    groups: np.ndarray
-    image_size: int | None
-    random_weights: bool
-    seed: int
-    offline: bool
-    observer: Observer
-
-    def evaluate(self, backbone: Backbone) -> LeaderboardEntry:
-        """Return the result of the probe on one backbone's features."""
-        self.observer.on_phase(backbone.name, f"{len(self.catalog)} images")
-        embeddings = extract_embeddings(
-            self.catalog,
-            backbone,
-            image_size=self.image_size,
-            resize=DataSection().resize,
-            random_weights=self.random_weights,
-            offline=self.offline,
-            observer=self.observer,
-        )
-        features = embeddings.features
-        correct, seconds = self._cross_validate(features), embeddings.seconds_per_image
-        return LeaderboardEntry(backbone, correct, self.groups, features.shape[1], seconds)
-
-    def _cross_validate(self, features: np.ndarray) -> np.ndarray:
-        """Return whether the probe of the other folds classifies each image correctly, bool [N]."""
-        labels, settings = self.catalog.labels(), ProbeSection()
-        correct = np.zeros(len(labels), np.bool_)
-        for fold in np.unique(self.folds):
-            train, validation = self.folds != fold, self.folds == fold
-            probe = fit_probe(
-                features[train],
-                labels[train],
-                classes=len(self.catalog.class_names),
-                c_values=list(settings.c_values),
-                folds=settings.folds,
-                weights=None,
-                seed=self.seed,
-                groups=self.groups[train],
-            )
-            predicted = probe.logits(features[validation]).argmax(axis=1)
-            correct[validation] = predicted == labels[validation]
-        return correct
-
-
-def _ranked(entries: Sequence[LeaderboardEntry]) -> tuple[LeaderboardEntry, ...]:
-    """Return the entries by descending accuracy, the others compared with the best."""
-    best, *others = sorted(entries, key=lambda entry: (-entry.correct.mean(), entry.backbone.name))
-    paired = compare_with_first(
-        best.correct,
-        [entry.correct for entry in others],
-        best_of_all=True,
-        groups=best.groups,
-    )
-    return (
-        best,
-        *(replace(entry, against_best=one) for entry, one in zip(others, paired, strict=True)),
-    )
+def _one_line(problem: TltoolError, name: str) -> str:
+    """Return a problem with a hint; for one that lists alternatives, the first command to try."""
+    listed = problem.hint is None or "\n" in problem.hint
+    hint = f"tltool weights pull {name}" if listed else problem.hint
+    return f"{problem.message.rstrip('.')}; {hint}"

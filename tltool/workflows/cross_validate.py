@@ -19,6 +19,7 @@ from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
+from tltool.runs.durable import write_durably
 from tltool.runs.json_text import to_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.run_options import RunOptions
@@ -131,18 +132,18 @@ def cross_validate(
     observer = observer or SilentObserver()
     listing = list_group(recipe.recipe(settings).data, options, observer)
     names = _fold_names(listing, count)
-    open_run_group(out, listing, options, observer)
-    options = replace(options, feature_cache=out / _FEATURES)
     specs = [resolve(recipe.recipe([*settings, *_fold_settings(name)])) for name in names]
     folds = []
-    for number, (name, spec) in enumerate(zip(names, specs, strict=True)):
-        observer.on_message(f"run {number + 1} of {len(names)}: fold {name}")
-        folder = out / f"fold-{name.partition('/')[0]}"
-        metrics = metrics_of(spec, replace(options, out=folder), observer)
-        folds.append(_fold(name, folder, metrics))
-    result = _summary(out, folds)
-    (out / RESULT).write_text(f"{to_json(result.to_json())}\n", encoding="utf-8")
-    shutil.rmtree(out / _FEATURES, ignore_errors=True)
+    with open_run_group(out, listing, options, observer):
+        options = replace(options, feature_cache=out / _FEATURES)
+        for number, (name, spec) in enumerate(zip(names, specs, strict=True)):
+            observer.on_message(f"run {number + 1} of {len(names)}: fold {name}")
+            folder = out / f"fold-{name.partition('/')[0]}"
+            metrics = metrics_of(spec, replace(options, out=folder), observer)
+            folds.append(_fold(name, folder, metrics))
+        result = _summary(out, folds)
+        write_durably(out / RESULT, f"{to_json(result.to_json())}\n".encode())
+        shutil.rmtree(out / _FEATURES, ignore_errors=True)
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.workflows.finetune import finetune
 from tltool.workflows.predict import predict
-from tltool.workflows.samples import DIGITS, write_digits
+from tltool.workflows.samples import has_digits, write_digits
 
 # digits have no mirror images, and 48 pixels show all that 8 x 8 hold
 _OVERRIDES = ("name=digits", "data.image_size=48", "data.test_fraction=0.2", "augment.flip=none")
@@ -63,7 +64,7 @@ def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
     """
     digits = folder / "digits"
     observer.on_phase("samples", str(digits))
-    if len(list(digits.glob("[0-9]/*.png"))) != DIGITS:
+    if not has_digits(digits):
         write_digits(digits)
     result = finetune(
         digits,
@@ -80,8 +81,12 @@ def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
 
 
 def _next_run(folder: Path) -> Path:
-    """Return folder/1, or the first higher number that is free."""
-    return next(run for n in itertools.count(1) if not (run := folder / str(n)).exists())
+    """Make and return folder/1, or the first higher number that is free."""
+    for number in itertools.count(1):
+        with suppress(FileExistsError):
+            (folder / str(number)).mkdir(parents=True)
+            break
+    return folder / str(number)
 
 
 def _unseen(run: RunLayout) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tltool.artifact import is_artifact, load_artifact
+from tltool.artifact import load_artifact
 from tltool.data.audit.audit import Audit
 from tltool.data.catalog import Catalog, Item, SplitName
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.splits.split import read_split
-from tltool.errors import DataError, UsageError
+from tltool.errors import DataError, some_of
 from tltool.evaluation.metrics.asserts import check_asserts, evaluate_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
@@ -24,18 +24,25 @@ from tltool.evaluation.metrics.tta_gain import tta_gain
 from tltool.evaluation.report.advice import describe_train_overlap
 from tltool.evaluation.report.content import Report
 from tltool.evaluation.report.evaluation_report import write_report
+from tltool.evaluation.report.refit_text import after_refit
+from tltool.evaluation.report.text_tables import describe_accuracy
 from tltool.evaluation.train_overlap import train_overlap
 from tltool.events import Observer, SilentObserver
+from tltool.features.out_of_memory import micro_batches, reported_to
 from tltool.inference import Predictions, Tta, without_temperature
-from tltool.runs.layout import RunLayout
+from tltool.runs.durable import new_file
+from tltool.runs.layout import RunLayout, is_artifact
 from tltool.runs.manifest import read_manifest
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.splitting import find_duplicates, group_names
 from tltool.workflows.prediction.heat_maps import heat_map_images
 from tltool.workflows.prediction.labelled_inputs import read_labelled_inputs, scores_of_ood_images
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.preflight.arguments import check_page
+from tltool.workflows.preflight.model_arguments import check_known_classes, rows_of_split
 
 
+@with_own_settings
 def evaluate(
     model: Path | str,
     data: Path | str,
@@ -46,6 +53,7 @@ def evaluate(
     tta: Tta = "none",
     report: Path | None = None,
     pixels: str | None = None,
+    trust: bool = False,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
@@ -53,13 +61,14 @@ def evaluate(
 
     The document says under ``asserts`` which conditions are met; ``require_asserts`` of
     ``evaluation.metrics.asserts`` raises if one is not. It says under ``train_overlap`` how many of
-    the images the run used for training and for validation.
+    the images the run used for training and for validation, and under ``refit`` if it used both.
 
     Args:
         model: a run folder or an exported model.
         data: one folder per class, train, val and test folders of such, or any other source.
         split: only the images of this split of the run (by content, as its split.csv lists them);
-            reproduces the run's own metrics.
+            reproduces the run's own metrics, except those of the validation split if the run has
+            a refit.
         asserts: conditions to check, such as ``accuracy>=0.9`` and ``recall[bees]>=0.85``.
         strict: check them on the worse bound of the 95 % confidence interval.
         tta: test-time augmentation: average the probabilities over flips or crops of each image;
@@ -67,24 +76,32 @@ def evaluate(
         report: HTML file to write; it must not exist.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means that of the run,
             or square.
+        trust: load the model without a check of its files and operations.
         offline: open no network connection.
         observer: receives progress and messages.
 
     Raises:
         UsageError: there is no such model, or it has no such split; a condition has an unknown
             metric or class; ``report`` exists or cannot be written.
-        DataError: the images cannot be used, or have classes that the model does not know.
+        DataError: the images cannot be used, or have classes that the model does not know; the
+            model has operations that are not allowed.
+        GateError: a file of the model has changed.
     """
     observer = observer or SilentObserver()
     check_asserts(asserts, strict=strict)
     if report is not None:
         check_page(report)
     observer.on_phase("model", str(model))
-    loaded = load_model(Path(model))
+    loaded = load_model(Path(model), trust=trust)
     check_asserts(asserts, loaded.class_names)
     observer.on_phase("audit", str(data))
     audited, ood_images = read_labelled_inputs(
-        Path(model), data, pixels=pixels, offline=offline, observer=observer
+        Path(model),
+        data,
+        class_names=loaded.class_names,
+        pixels=pixels,
+        offline=offline,
+        observer=observer,
     )
     images = _select_images(audited, loaded, Path(model), split, observer)
     observer.on_phase("predict", f"{len(images)} images")
@@ -110,6 +127,8 @@ def evaluate(
         metrics["tta"] = {"kind": tta, **gain}
     metrics["asserts"] = evaluate_asserts(asserts, metrics, strict=strict)
     if report is not None:
+        observer.on_message(describe_accuracy(metrics))
+        observer.on_phase("report", str(report))
         _write_report(report, Path(model), predictions, metrics, audited)
     return metrics
 
@@ -130,6 +149,7 @@ def _metrics(predictions: LabelledPredictions, model: Path, observer: Observer) 
     metrics = {
         **evaluate_predictions(predictions),
         "train_overlap": train_overlap(predictions.images.items, model),
+        "refit": after_refit(_manifest(RunLayout(model))),
         "baselines": compute_baselines(predictions.images, groups=predictions.group_numbers()),
     }
     leakage = describe_train_overlap(metrics)
@@ -152,9 +172,10 @@ def _write_report(
         metrics,
         issues=audited.issues,
         manifest=_manifest(RunLayout(model)) if is_run else None,
-        heat_maps=heat_map_images(load_artifact(model), predictions) if is_run else {},
+        heat_maps=heat_map_images(load_artifact(model, trust=True), predictions) if is_run else {},
     )
-    write_report(path, report)
+    with new_file(path) as part:
+        write_report(part, report)
 
 
 def _manifest(run: RunLayout) -> dict[str, Any] | None:
@@ -183,17 +204,7 @@ def _add_ood_metrics(
 
 
 def _items_of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> list[Item]:
-    if not run.split.is_file():
-        raise UsageError(
-            f"--split needs a run folder; '{run.folder}' has no {run.split.name}",
-            hint="omit --split, or give the folder of the run",
-        )
-    rows = [row for row in read_split(run.split) if row.split == split]
-    if not rows:
-        raise UsageError(
-            f"the run '{run.folder}' has no {split} set",
-            hint="omit --split, or train with --test FOLDER or --set data.test_fraction=0.2",
-        )
+    rows = rows_of_split(run, split)
     by_content: dict[str, list[Item]] = {}
     for item in items:
         by_content.setdefault(item.sha256, []).append(item)
@@ -230,24 +241,16 @@ def _nearest(path: Path, same_content: Sequence[Item]) -> Item | None:
 
 def _check_classes(items: Sequence[Item], loaded: LoadedModel, observer: Observer) -> None:
     """Raise for classes that the model does not know; warn of classes without images."""
-    known = set(loaded.class_names)
     present = {item.label for item in items}
+    check_known_classes(present, loaded.class_names)
     missing = [name for name in loaded.class_names if name not in present]
-    if present - known:
-        unknown = sorted(present - known)
-        without = f"; there are no images of {', '.join(missing)}" if missing else ""
-        raise DataError(
-            f"the model does not know the class{'es' if len(unknown) > 1 else ''} "
-            f"{', '.join(unknown)}; it knows {', '.join(loaded.class_names)}{without}",
-            hint="rename the folders to the model's class names, or leave these images out",
-        )
     if len(present) == 1:
         observer.on_message(
             f"all images are of one class, {min(present)}: its false positives cannot be measured",
             level="warning",
         )
     elif missing:
-        observer.on_message(f"no images of {', '.join(missing)}: not evaluated", level="warning")
+        observer.on_message(f"no images of {some_of(missing)}: not evaluated", level="warning")
 
 
 def _predict(
@@ -262,10 +265,11 @@ def _predict(
 ) -> tuple[LabelledPredictions, np.ndarray | None]:
     """Return the predictions, and with test-time augmentation the probabilities without it."""
     batches: list[Predictions] = []
-    for start in range(0, len(images), loaded.batch_size):
-        items = images.items[start : start + loaded.batch_size]
-        batches.append(loaded.predict([read_image_bytes(item.path) for item in items], tta=tta))
-        observer.on_progress(start + len(items), len(images))
+    with micro_batches(reported_to(observer)):
+        for start in range(0, len(images), loaded.batch_size):
+            items = images.items[start : start + loaded.batch_size]
+            batches.append(loaded.predict(_contents(items), tta=tta))
+            observer.on_progress(start + len(items), len(images))
     probabilities = np.concatenate([batch.probabilities for batch in batches])
     without_tta = _concatenate([batch.without_tta for batch in batches])
     predictions = LabelledPredictions(
@@ -281,6 +285,10 @@ def _predict(
         groups,
     )
     return predictions, without_tta
+
+
+def _contents(items: Sequence[Item]) -> list[bytes]:
+    return [read_image_bytes(item.path, sha256=item.sha256) for item in items]
 
 
 def _concatenate(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -12,12 +12,16 @@ from pathlib import Path
 import tensorflow as tf
 
 from tltool.data.decoding.decode import decode_image
-from tltool.errors import EnvironmentProblem, UsageError, did_you_mean
+from tltool.errors import EnvironmentProblem, UsageError
 from tltool.evaluation.explain.overlay import side_by_side
 from tltool.evaluation.explain.saliency import TITLES, Method
 from tltool.events import Observer, SilentObserver
+from tltool.runs.durable import new_file
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.prediction.explainer import ExplainableModel, Explanation, load_explainable
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
+from tltool.workflows.preflight.arguments import file_instead_of_folder
+from tltool.workflows.preflight.model_arguments import check_class
 
 _BATCH = 8  # images that are read and explained together
 _MAX_STEM_BYTES = 200  # a file name may have 255, with method and number
@@ -54,6 +58,7 @@ class ImageExplanation:
     picture: Path | None = None
 
 
+@with_own_settings
 def explain(
     model: Path | str,
     images: Sequence[Path | str],
@@ -62,6 +67,7 @@ def explain(
     method: Method = "grad-cam",
     class_name: str | None = None,
     pixels: str | None = None,
+    trust: bool = False,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> list[ImageExplanation]:
@@ -77,6 +83,7 @@ def explain(
         method: see ``Explainer``.
         class_name: the class to explain; by default the predicted class of each image.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        trust: load the model without a check of its files and operations.
         offline: open no network connection.
         observer: receives progress events.
 
@@ -89,7 +96,7 @@ def explain(
     observer = observer or SilentObserver()
     inputs = list_inputs(images, pixels=pixels, offline=offline, observer=observer)
     observer.on_phase("model", str(model))
-    explainable = load_explainable(Path(model), method)
+    explainable = load_explainable(Path(model), method, trust=trust)
     class_id = _class_id(class_name, explainable.class_names)
     writer = _PictureWriter(explainable, method, _create(out))
     observer.on_phase("explain", f"{len(inputs)} image{'s' if len(inputs) > 1 else ''}, {method}")
@@ -109,11 +116,7 @@ def _class_id(name: str | None, names: Sequence[str]) -> int:
     """
     if name is None:
         return -1
-    if name not in names:
-        raise UsageError(
-            f"the model has no class '{name}'.{did_you_mean(name, names)}",
-            hint=f"its classes are {', '.join(names)}",
-        )
+    check_class(name, names)
     return names.index(name)
 
 
@@ -121,7 +124,7 @@ def _create(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise UsageError(f"'{folder}' is a file", hint="give a folder with --out") from None
+        raise file_instead_of_folder(folder) from None
     except OSError as error:
         raise EnvironmentProblem(
             f"the folder '{folder}' cannot be created: {error.strerror}",
@@ -191,10 +194,13 @@ class _PictureWriter:
         name, number = f"{stem}-{self._method}", 1
         while True:
             path = self._folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+            if path.exists():
+                number += 1
+                continue
             try:
-                with path.open("xb") as file:
-                    file.write(png)
-            except FileExistsError:
+                with new_file(path) as part:
+                    part.write_bytes(png)
+            except UsageError:  # another process has just taken the name
                 number += 1
             except PermissionError:
                 raise EnvironmentProblem(

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.artifact import Artifact, is_artifact, load_artifact
-from tltool.errors import DataError, UsageError
+from tltool.artifact import Artifact, load_artifact
 from tltool.events import Observer, SilentObserver
 from tltool.export.acceptance import (
     COLUMNS,
@@ -23,17 +22,18 @@ from tltool.export.acceptance import (
 from tltool.export.convert import write_converted
 from tltool.export.disk import check_space, explain_disk_errors
 from tltool.export.export_formats import ExportFormat, parse_formats
-from tltool.export.exported_model import version_folder
 from tltool.export.fresh_process import FreshProcess
 from tltool.export.golden import GOLDEN_ASSET, Golden
+from tltool.export.model_folder import exportable_run
 from tltool.export.saved_model import Contents, check_shapes, write_saved_model
 from tltool.export.seal import write_seal
 from tltool.export.verify import verify_export
 from tltool.export.versions import check_base, check_unused, prune, publish, staging
 from tltool.recipe.load import load_recipe
 from tltool.runs.environment import versions
-from tltool.runs.layout import MODEL_FILE, RunLayout
+from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.export_samples.parity_samples import (
     ParitySamples,
     export_contents,
@@ -72,6 +72,7 @@ class _Staged:
     folder: Path
 
 
+@with_own_settings
 def export(
     run: Path | str,
     formats: str = "saved_model",
@@ -103,7 +104,7 @@ def export(
     """
     observer = observer or SilentObserver()
     requested = parse_formats(formats)
-    run = _checked_run(Path(run))
+    run = exportable_run(Path(run))
     observer.on_phase("model", str(run))
     artifact = load_artifact(run)
     name = artifact.description.name
@@ -152,32 +153,12 @@ def _publish(
     return folders, pruned
 
 
+@with_own_settings
 def check(path: Path | str, *, observer: Observer | None = None) -> dict[str, Any]:
     """Verify an existing export; see ``verify_export``."""
     observer = observer or SilentObserver()
     observer.on_phase("check", str(path))
     return verify_export(Path(path))
-
-
-def _checked_run(path: Path) -> Path:
-    """Return the folder of the run: ``path`` itself, or the folder of its model file."""
-    if not path.exists():
-        raise UsageError(
-            f"there is no run '{path}'",
-            hint="give the folder of a run; `tltool runs list` shows them",
-        )
-    run = path.parent if path.name == MODEL_FILE else path
-    if is_artifact(run):
-        return run
-    if version_folder(path) is not None:
-        raise DataError(
-            f"'{path}' is an export; other formats are exported from its run",
-            hint="give the folder of the run; `tltool runs list` shows them",
-        )
-    raise DataError(
-        f"'{path}' contains no trained model",
-        hint="give the folder of a finished run; `tltool runs resume RUN` finishes one",
-    )
 
 
 def _contents(run: RunLayout, artifact: Artifact, golden: Golden) -> Contents:
@@ -217,6 +198,7 @@ def _export_format(
         golden = Golden(samples.golden.images, comparison.probabilities[positions])
         (folder / "assets" / GOLDEN_ASSET).write_bytes(golden.to_bytes())
     write_seal(folder, {"format": export_format.name, "gate": comparison.to_json()})
+    observer.on_phase_end(failed=bool(comparison.gate_failures))
     return comparison
 
 
@@ -232,4 +214,6 @@ def _write_converted(staged: _Staged, contents: Contents, calibration: np.ndarra
         contents.model,
         temperature=contents.temperature,
         calibration=calibration,
+        class_names=contents.class_names,
+        facts=contents.metadata,
     )

@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tltool.data.audit.changed_files import files_as_audited
 from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import Observer
 from tltool.recipe.schema import Recipe
-from tltool.runs.layout import RunLayout, create_run
+from tltool.runs.durable import replaced_file
+from tltool.runs.layout import RunLayout, check_unused, create_run
 from tltool.runs.run_options import RunOptions
 from tltool.training.checkpoint import TrainingState
 from tltool.training.lr_range_test import LIVE_STEPS, STEPS, RangeTest, range_test
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.preflight.run import check_training
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.class_balance import balance_classes
@@ -63,6 +66,7 @@ class LRRangeResult:
         return {"folder": str(self.folder), "phases": phases}
 
 
+@with_own_settings
 def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observer) -> LRRangeResult:
     """Suggest a learning rate for each phase. Nothing that is trained is kept.
 
@@ -81,13 +85,19 @@ def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observe
     now = datetime.datetime.now(datetime.UTC)
     folder = create_run(options.out, f"{spec.recipe.name}-find-lr", now=now).folder
     work = RunLayout(folder / _WORK)
-    work.folder.mkdir()
+    try:
+        work.folder.mkdir()
+    except FileExistsError:  # made by a search that found the folder empty at the same time
+        check_unused(folder)
+        raise
     finished = False
     try:
         options = absolute(options)
         manifest = new_manifest(spec, options, now=now)
         observer.on_message(machine.summary)
-        tests = _test_phases(RunContext(spec, options, work, machine, observer, manifest))
+        run = RunContext(spec, options, work, machine, observer, manifest)
+        with files_as_audited(lambda: run.items):
+            tests = _test_phases(run)
         train = spec.recipe.train
         present = {"head": train.head.learning_rate, "finetune": train.finetune.learning_rate}
         _write_table(folder / TABLE, tests)
@@ -99,11 +109,14 @@ def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observe
 
 
 def _with_cache(spec: RunSpec) -> Recipe:
-    """Return the recipe with cached features wherever a part of the backbone stays frozen."""
+    """Return the recipe with cached features wherever a part of the backbone stays frozen.
+
+    Decoded images are not cached: a range test is shorter than an epoch.
+    """
     recipe = spec.recipe
     mode = "off" if spec.trains_whole_backbone else "on"
     cache = recipe.train.cache.model_copy(update={"mode": mode})
-    train = recipe.train.model_copy(update={"cache": cache})
+    train = recipe.train.model_copy(update={"cache": cache, "cache_decoded": "off"})
     return recipe.model_copy(update={"train": train})
 
 
@@ -143,7 +156,7 @@ def _test(run: RunContext, phase: Phase, state: TrainingState) -> RangeTest:
 
 
 def _write_table(path: Path, tests: Mapping[str, RangeTest]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replaced_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["phase", "learning_rate", "loss", "smoothed_loss"])
         for name, test in tests.items():

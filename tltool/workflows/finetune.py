@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tltool.data.sources.python_data import as_source
+from tltool.data.sources.source_cache import cache_folder
 from tltool.events import Observer
 from tltool.models.network_parts import Network
-from tltool.recipe.load import load_recipe
+from tltool.recipe.from_python import recipe_of
+from tltool.recipe.model_section import AUTO
 from tltool.recipe.schema import Recipe
+from tltool.runs.durable import flush_tree
 from tltool.runs.run_options import Device, RunOptions
-from tltool.workflows.preflight.run import check_run
+from tltool.training.own_settings import with_own_settings
+from tltool.workflows.choose_backbone import choose_backbone
+from tltool.workflows.preflight.run import check_budget, check_run
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
+from tltool.workflows.training_run.calibration import calibrate
 from tltool.workflows.training_run.class_balance import balance_classes
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.features import extract_features
@@ -27,8 +34,18 @@ from tltool.workflows.training_run.phases import (
     restore_best,
     train_head,
 )
-from tltool.workflows.training_run.setup import build_network, fetch_weights, open_dataset
+from tltool.workflows.training_run.python_backbone import recipe_with_backbone
+from tltool.workflows.training_run.refit import refit
+from tltool.workflows.training_run.setup import (
+    build_network,
+    fetch_weights,
+    open_dataset,
+)
+from tltool.workflows.training_run.time_limit import record_spent_time, set_time_budget
 from tltool.workflows.training_run.verified_export import export_verified, parity_process
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -56,21 +73,28 @@ def finetune_run(run: RunContext) -> FinetuneResult:
     state = load_state(run, network)  # of an earlier process, where there was one
     features = extract_features(run, network, dataset)
     fit_probe(run, features, state)
+    set_time_budget(run, network, dataset)
     features = features.with_views()  # the augmented ones, where features are cached
     balance = balance_classes(run, features.images, features.views)
     train_head(run, features, balance, state)
     fine_tune(run, features, balance, state)
     outcome = restore_best(run, features, state)
+    calibrated = calibrate(run, network, dataset, outcome)
+    calibrated = refit(run, dataset, features, state, calibrated)  # if the recipe has one
     with parity_process(run) as child:
-        artifact, metrics = evaluate_best(run, network, dataset, outcome)
+        artifact, metrics = evaluate_best(run, network, dataset, calibrated)
         export = export_verified(run, artifact, dataset, child)
     return _finish(run, network, export, metrics)
 
 
 def finetune(
-    data: Path | str,
+    data: Any,
     *,
-    recipe: Recipe | str = "vgg16",
+    recipe: Recipe | Mapping[str, Any] | Path | str = "vgg16",
+    set: Mapping[str, Any] | None = None,
+    backbone: keras.Model | Path | str | None = None,
+    preprocessing: str | None = None,
+    class_names: Sequence[str] | None = None,
     test: Path | str | None = None,
     out: Path | None = None,
     saved_models: Path = Path("saved_models"),
@@ -79,32 +103,57 @@ def finetune(
     device: Device = "auto",
     tensorboard: bool = True,
     track: Sequence[str] = (),
+    register: str | None = None,
     feature_cache: Path | None = None,
+    time_limit: float | None = None,
+    budget: float | None = None,
     observer: Observer | None = None,
 ) -> FinetuneResult:
     """Train a classifier on ``data`` and export it.
 
     Args:
         data: a folder with one folder of images per class, or with train, val and test folders of
-            such; or any other source: docs/data.md names them.
-        recipe: what to do: a recipe, or the name or file of one.
+            such; or any other source: docs/data.md names them. Or images with labels as arrays, a
+            ``tf.data.Dataset``, a sequence of batches or a pandas table of paths, see
+            `tltool.data.sources.python_data.as_source`.
+        recipe: what to do: the name or file of a recipe, its keys as a dictionary, or a recipe.
+        set: values of single keys of the recipe, such as ``{"train.head.epochs": 5}``.
+        backbone: instead of the recipe's: a name, the path of a Keras model without its head, or
+            such a model. A model may hold only layers of Keras; it is copied into the run folder.
+        preprocessing: what such a model expects of pixels, as ``model.preprocessing`` of a recipe:
+            tf, tf128, torch, unit, lite, caffe, grey or none; None where it scales its input
+            itself.
+        class_names: names of the label numbers of arrays and datasets.
         test: a separate source of images opened only by the final evaluation.
-        out: the run folder; by default runs/<name>-<UTC>. It must be empty or absent.
-        saved_models: the export goes to <saved_models>/<name>/<version>.
+        out: the run folder; by default runs/NAME-UTC. It must be empty or absent.
+        saved_models: the model is exported to saved_models/NAME/VERSION.
         weights: a file of pretrained weights to use instead of the backbone's own.
         offline: open no network connection.
         device: auto uses GPUs where TensorFlow sees any.
         tensorboard: write event files into the run folder.
-        track: where to log the run besides: mlflow.
+        track: where to log the run besides: mlflow, wandb.
+        register: name of the registered model of MLflow that gets the exported model.
         feature_cache: a folder of features that several runs share; by default the run's own,
             which is removed at the end.
+        time_limit: seconds after which the run is to be over: training ends early enough for
+            evaluation and export, which take the best model so far. At least the probe is fitted,
+            or one epoch is trained. The result then depends on the speed of the machine.
+        budget: seconds for the choice of the backbone, with ``model.backbone: auto``; by default
+            two minutes.
         observer: receives everything that is reported.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
+
+    Example:
+        >>> result = finetune("photos", recipe="quick", set={"train.head.epochs": 5})
+        >>> result.run
+        PosixPath('runs/quick-20261201T120000Z')
+        >>> body = keras.applications.MobileNetV2(include_top=False)
+        >>> result = finetune("photos", backbone=body, preprocessing="tf")
     """
     options = RunOptions(
-        str(data),
+        as_source(data, class_names=class_names, cache=cache_folder()),
         test=str(test) if test else None,
         out=out,
         saved_models=saved_models,
@@ -113,18 +162,49 @@ def finetune(
         device=device,
         tensorboard=tensorboard,
         track=tuple(track),
+        register=register,
         feature_cache=feature_cache,
+        time_limit=time_limit,
     )
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    return start_run(resolve(recipe), options, observer=observer)
+    with recipe_with_backbone(recipe_of(recipe, set), backbone, preprocessing) as changed:
+        return train_recipe(changed, options, budget=budget, observer=observer)
 
 
+def train_recipe(
+    recipe: Recipe,
+    options: RunOptions,
+    *,
+    budget: float | None = None,
+    observer: Observer | None = None,
+) -> FinetuneResult:
+    """Choose the backbone where the recipe leaves it open, then do a new run.
+
+    Args:
+        recipe: what to do.
+        options: what the run is called with.
+        budget: seconds for the choice of the backbone, with ``model.backbone: auto``.
+        observer: receives everything that is reported.
+
+    Raises:
+        UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
+    """
+    check_budget(recipe, budget)
+    if recipe.model.backbone != AUTO:
+        return start_run(resolve(recipe), options, observer=observer)
+    choice = choose_backbone(recipe, options, budget=budget, observer=observer)
+    options = replace(options, seconds_before=options.seconds_before + choice.seconds)
+    spec = resolve(choice.recipe)
+    return start_run(spec, options, observer=observer, choice=choice.to_json())
+
+
+@with_own_settings
 def start_run(
     spec: RunSpec,
     options: RunOptions,
     *,
     observer: Observer | None = None,
     expected: RunFingerprint | None = None,
+    choice: Mapping[str, Any] | None = None,
 ) -> FinetuneResult:
     """Check everything that needs no image and no network, then do a new run.
 
@@ -133,12 +213,15 @@ def start_run(
         options: what the run is called with.
         observer: receives everything that is reported.
         expected: data and weights of an earlier run that this one must find again.
+        choice: how the backbone was chosen, for manifest.json; None if the recipe names it.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
     check_run(spec, options)
     with run_context(spec, options, observer=observer, expected=expected) as run:
+        if choice:
+            run.record(replace(run.manifest, backbone_choice=choice))
         return finetune_run(run)
 
 
@@ -147,6 +230,8 @@ def _finish(
 ) -> FinetuneResult:
     """Record the end of a run."""
     run.seconds["total"] = sum(run.seconds.values())
+    record_spent_time(run)
+    flush_tree(run.layout.folder)  # a power cut must not leave "finished" without the results
     run.record(
         replace(
             run.manifest,

@@ -11,13 +11,15 @@ from tltool.evaluation.learning_curve import LearningCurve
 from tltool.evaluation.learning_curve import learning_curve as measure
 from tltool.evaluation.plots.learning_curve_plot import plot_learning_curve
 from tltool.events import Observer, SilentObserver
-from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.schema import DataSection
 from tltool.recipe.train_section import ProbeSection
+from tltool.runs.durable import new_file
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.labelled_images import read_labelled_images
 from tltool.workflows.dataset.probe_fit import probe_fit
 from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
+from tltool.workflows.resolve.find_backbone import find_backbone
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class BackboneCurve:
         return {"backbone": self.backbone, "classes": self.classes, **self.curve.to_json()}
 
 
+@with_own_settings
 def learning_curve(
     data: Path | str,
     *,
@@ -56,7 +59,7 @@ def learning_curve(
 
     Args:
         data: any source of labelled images.
-        backbone: name of a pretrained backbone of the registry.
+        backbone: name of a pretrained backbone, or the path of a model file.
         image_size: side in pixels; None means the backbone's default.
         output: a PNG file for the plot; replaced if it exists.
         seed: of the folds and of the training sets.
@@ -69,7 +72,7 @@ def learning_curve(
         EnvironmentProblem: the weights are not available.
     """
     observer = observer or SilentObserver()
-    entry = get_backbone(backbone)
+    entry = find_backbone(backbone, side=image_size)
     catalog = read_labelled_images(str(data), offline=offline, observer=observer)
     groups = group_numbers(catalog, find_duplicates(catalog, observer))
     observer.on_phase(backbone, f"{len(catalog)} images")
@@ -96,5 +99,6 @@ def learning_curve(
             hint="add images to the small classes, or remove these classes",
         )
     if output is not None:
-        plot_learning_curve(output, curve)
+        with new_file(output) as part:
+            plot_learning_curve(part, curve)
     return BackboneCurve(backbone, classes, curve)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import DataError, TltoolError, UsageError
+from tltool.errors import TltoolError, UsageError, reading
 from tltool.evaluation.shared_test_set import (
     SharedTestSet,
     find_shared_test_set,
@@ -53,10 +53,10 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     test images.
 
     Raises:
-        DataError: there is no such folder.
+        UsageError: there is no such folder.
     """
     if not folder.is_dir():
-        raise DataError(
+        raise UsageError(
             f"there is no folder '{folder}'",
             hint="runs are kept in ./runs unless --out said otherwise; give their folder",
         )
@@ -81,7 +81,9 @@ def show_run(folder: Path) -> RunDetails:
     """Return what is known of a run.
 
     Raises:
-        DataError: the folder holds no run, or its manifest was changed by hand.
+        UsageError: there is no such folder.
+        DataError: the folder holds no run, its manifest was changed by hand, or its metrics are
+            damaged.
     """
     run = RunLayout(folder)
     manifest = read_manifest(run.manifest)
@@ -111,17 +113,18 @@ def _row(folder: Path, test_sets: Mapping[str, SharedTestSet]) -> dict[str, Any]
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     try:
         manifest = read_manifest(run.manifest)
+        metrics = _metrics(run) or {}
+        with reading(run.metrics, "file of metrics"):
+            test, validation = _test(metrics), _validation(metrics)
     except TltoolError as error:
         return {"run": str(folder), "status": "unreadable", "error": error.message, "bytes": size}
-    metrics = _metrics(run) or {}
-    test = _test(metrics)
     shared = test_sets.get(manifest.test_digest or "") if test else None
     return {
         "run": str(folder),
         "status": _status(folder, manifest.status),
         "started": manifest.started,
         "backbone": manifest.backbone["name"] if manifest.backbone else None,
-        "validation": _validation(metrics),
+        "validation": validation,
         "test": test,
         "test_set": shared.to_json() if shared else None,
         "bytes": size,
@@ -138,14 +141,24 @@ def _validation(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     low, high = figures.get("val_accuracy_interval") or known
     accuracy = {"value": figures["val_accuracy"], "low": low, "high": high}
     n = figures.get("n") or (metrics["n"] if evaluated else None)
-    return {"n": n, "accuracy": accuracy, "log_loss": figures["val_loss"]}
+    return _checked({"n": n, "accuracy": accuracy, "log_loss": figures["val_loss"]})
 
 
 def _test(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a run reached on its test set; None without one."""
     if metrics.get("split") != "test":
         return None
-    return {"n": metrics["n"], "accuracy": metrics["accuracy"], "log_loss": metrics["log_loss"]}
+    rate = {bound: metrics["accuracy"][bound] for bound in ("value", "low", "high")}
+    return _checked({"n": metrics["n"], "accuracy": rate, "log_loss": metrics["log_loss"]})
+
+
+def _checked(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result; raise ValueError if one of its figures is no number."""
+    for name, value in {**result, **result["accuracy"]}.items():
+        missing = value is None and name in ("n", "low", "high")
+        if name != "accuracy" and not missing and not isinstance(value, int | float):
+            raise ValueError(f"{name} is no number")
+    return result
 
 
 def _status(folder: Path, recorded: str) -> str:
@@ -156,7 +169,7 @@ def _status(folder: Path, recorded: str) -> str:
 
 
 def _metrics(run: RunLayout) -> Mapping[str, Any] | None:
-    try:
-        return dict(from_json(run.metrics.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    if not run.metrics.exists():
         return None
+    with reading(run.metrics, "file of metrics", hint="restore it from a copy"):
+        return dict(from_json(run.metrics.read_text(encoding="utf-8")))

@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.evaluation.calibration.conformal_quantile import images_needed
 from tltool.evaluation.calibration.prediction_sets import (
     prediction_sets,
     uniform_draw_of_bytes,
 )
 from tltool.events import Observer, SilentObserver
+from tltool.features.out_of_memory import micro_batches, reported_to
 from tltool.inference import Predictions, Tta
-from tltool.workflows.prediction.inputs import InputImage, list_inputs
+from tltool.training.own_settings import with_own_settings
+from tltool.workflows.prediction.broken_images import BrokenImages
+from tltool.workflows.prediction.inputs import ImageInMemory, InputImage, list_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.prediction import Prediction
@@ -42,6 +46,7 @@ class PredictionStream:
     predictions: Iterator[Prediction]
 
 
+@with_own_settings
 def predict(
     model: Path | str,
     images: Sequence[Path | str],
@@ -88,6 +93,7 @@ def predict(
     return list(stream_predictions(options, observer=observer).predictions)
 
 
+@with_own_settings
 def stream_predictions(
     options: PredictOptions,
     *,
@@ -116,40 +122,73 @@ def stream_predictions(
     paths = _unique(paths) if unique else paths
     remaining = [image for path, image in paths if path not in skip]
     observer.on_phase("model", str(options.model))
-    model = load_model(options.model)
-    thresholds = _set_thresholds(model, options, observer)
+    model = load_model(options.model, trust=options.trust)
     return PredictionStream(
         class_names=model.class_names,
         has_ood_detector=model.has_ood_detector,
         count=len(remaining),
         skipped=len(paths) - len(remaining),
-        predictions=_stream(model, remaining, options, thresholds, observer),
+        predictions=predictions_of(model, remaining, options, observer),
     )
+
+
+def predictions_of(
+    model: LoadedModel,
+    images: Sequence[InputImage | ImageInMemory],
+    options: PredictOptions,
+    observer: Observer,
+) -> Iterator[Prediction]:
+    """Return the predictions of a loaded model; ``model`` and ``images`` of the options are unused.
+
+    Raises:
+        UsageError: the model has too few calibration scores for prediction sets.
+    """
+    thresholds = _set_thresholds(model, options, observer)
+    return _stream(model, images, options, thresholds, observer)
 
 
 def _stream(
     model: LoadedModel,
-    images: Sequence[InputImage],
+    images: Sequence[InputImage | ImageInMemory],
     options: PredictOptions,
     thresholds: np.ndarray | None,
     observer: Observer,
 ) -> Iterator[Prediction]:
     observer.on_phase("predict", f"{len(images):,} image{'s' if len(images) != 1 else ''}")
+    broken, fitting = BrokenImages(), reported_to(observer)
     for start in range(0, len(images), model.batch_size):
         batch = images[start : start + model.batch_size]
-        yield from _predict_batch(model, batch, options, thresholds)
+        with micro_batches(fitting):
+            predictions = _predict_batch(model, batch, options, thresholds, broken)
+        yield from predictions
         observer.on_progress(start + len(batch), len(images))
+    broken.report(observer)
 
 
+@with_own_settings
 def _predict_batch(
     model: LoadedModel,
-    images: Sequence[InputImage],
+    images: Sequence[InputImage | ImageInMemory],
     options: PredictOptions,
     thresholds: np.ndarray | None,
+    broken: BrokenImages,
+) -> list[Prediction]:
+    return list(_predictions(model, images, options, thresholds, broken))
+
+
+def _predictions(
+    model: LoadedModel,
+    images: Sequence[InputImage | ImageInMemory],
+    options: PredictOptions,
+    thresholds: np.ndarray | None,
+    broken: BrokenImages,
 ) -> Iterator[Prediction]:
     contents = [image.content() for image in images]
     readable = [content for content in contents if isinstance(content, bytes)]
-    predictions = model.predict(readable, tta=options.tta)
+    with JpegWarnings() as warnings:
+        predictions = model.predict(readable, tta=options.tta)
+        if warnings.take():
+            broken.find(images, contents, warnings)
     sets = _prediction_sets(predictions, readable, thresholds)
     rows = iter(range(len(readable)))
     for image, content in zip(images, contents, strict=True):

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from tltool.data.audit.changed_files import files_as_audited
 from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
 from tltool.features.preview_samples import SAMPLES, PreviewSamples
 from tltool.recipe.schema import Recipe
+from tltool.runs.durable import new_file
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.dataset import load_dataset
+from tltool.workflows.dataset.image_size import fit_image_size
 from tltool.workflows.preflight.arguments import check_picture
 from tltool.workflows.resolve.augmentation import (
     augment_spec,
@@ -80,6 +84,7 @@ class Preview:
         }
 
 
+@with_own_settings
 def preview(
     source: str,
     *,
@@ -121,7 +126,8 @@ def preview(
         offline=offline,
         observer=observer,
     )
-    train = data.source("train", decode=resolve(recipe).decode, batch_size=rows)
+    spec = fit_image_size(resolve(recipe), data, observer)
+    train = data.source("train", decode=spec.decode, batch_size=rows)
     section, choice = resolve_augmentation(
         recipe.augment, len(train), looks_like_text=looks_like_text(train.items)
     )
@@ -130,13 +136,14 @@ def preview(
     samples = PreviewSamples(replace(train, batch_size=len(positions)), positions, recipe.seed)
     sheet = _Sheet(samples, data.catalog.class_names)
     observer.on_phase("preview", f"{len(single)} transforms")
-    columns = [sheet.column(name, *samples.clearest(spec)) for name, spec in single.items()]
-    if not whole.identity:
-        columns += [
-            sheet.column(f"whole policy, epoch {epoch}", *samples.at_epoch(whole, epoch))
-            for epoch in range(1, _EPOCHS + 1)
-        ]
-    first = sheet.column("original", *samples.original)
+    with files_as_audited(lambda: train.items):
+        columns = [sheet.column(name, *samples.clearest(spec)) for name, spec in single.items()]
+        if not whole.identity:
+            columns += [
+                sheet.column(f"whole policy, epoch {epoch}", *samples.at_epoch(whole, epoch))
+                for epoch in range(1, _EPOCHS + 1)
+            ]
+        first = sheet.column("original", *samples.original)
     images = tuple(train.items[position].path for position in positions)
     result = Preview(
         output,
@@ -148,13 +155,14 @@ def preview(
         images,
     )
     try:
-        draw_sheet(
-            output,
-            first,
-            columns,
-            title=f"Augmentation: policy {choice.policy}",
-            subtitle=result.subtitle(recipe.seed),
-        )
+        with new_file(output) as part:
+            draw_sheet(
+                part,
+                first,
+                columns,
+                title=f"Augmentation: policy {choice.policy}",
+                subtitle=result.subtitle(recipe.seed),
+            )
     except OSError as error:
         raise EnvironmentProblem(f"'{output}' cannot be written: {error.strerror}") from None
     return result

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tltool.data.audit.changed_files import files_as_audited
 from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.errors import DataError
 from tltool.evaluation.metrics.confidence_intervals import rate_of
@@ -17,12 +18,14 @@ from tltool.evaluation.metrics.paired_tests import ALPHA, PairedComparison, comp
 from tltool.events import Observer, SilentObserver
 from tltool.features.image_source import ImageSource
 from tltool.features.sampler import spread_over_classes
+from tltool.models.backbone import Backbone
 from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.schema import Recipe
+from tltool.training.own_settings import with_own_settings
 from tltool.training.probe import Probe, fit_probe
-from tltool.weights.fetch_weights import obtain
 from tltool.workflows.dataset.dataset import Dataset, load_dataset
-from tltool.workflows.dataset.embeddings import EmbeddingExtractor
+from tltool.workflows.dataset.embeddings import EmbeddingExtractor, pretrained_file
+from tltool.workflows.dataset.image_size import fit_image_size
 from tltool.workflows.resolve.augmentation import resolve_augmentation, single_transforms
 from tltool.workflows.resolve.run_spec import resolve
 
@@ -151,6 +154,7 @@ class AugmentationRanking:
         }
 
 
+@with_own_settings
 def rank_augmentations(
     source: str, *, recipe: Recipe, offline: bool = False, observer: Observer | None = None
 ) -> AugmentationRanking:
@@ -173,9 +177,10 @@ def rank_augmentations(
         EnvironmentProblem: the weights are not available.
     """
     observer = observer or SilentObserver()
-    backbone = resolve(recipe).backbone
+    spec = resolve(recipe)
+    backbone = spec.backbone
     observer.on_phase("weights", backbone.name)
-    weights = _weights(recipe, offline=offline, observer=observer)
+    weights = _weights(recipe, backbone, offline=offline, observer=observer)
     observer.on_phase("audit", source)
     data = load_dataset(
         source,
@@ -188,7 +193,7 @@ def rank_augmentations(
     observer.on_phase("model", backbone.name)
     extractor = EmbeddingExtractor(
         backbone,
-        image_size=recipe.data.image_size,
+        image_size=fit_image_size(spec, data, observer).decode.height,
         resize=recipe.data.resize,
         weights=weights,
         observer=observer,
@@ -201,13 +206,14 @@ def rank_augmentations(
             hint="add images, or increase data.validation_fraction",
         )
     observer.on_phase("features", f"{len(train)} training images, original")
-    probe = _probe(extractor.features(train), train, data.groups("train"), recipe)
     text = looks_like_text(train.items)
     section, _ = resolve_augmentation(recipe.augment, len(train), looks_like_text=text)
-    test = _ProbeTest(extractor, probe, validation, recipe.seed, observer)
-    original = test.correct("original")
     transforms, used = _transforms(section)
-    results = {name: test.correct(name, spec) for name, spec in transforms.items()}
+    with files_as_audited(lambda: data.catalog.items):
+        probe = _probe(extractor.features(train), train, data.groups("train"), recipe)
+        test = _ProbeTest(extractor, probe, validation, recipe.seed, observer)
+        original = test.correct("original")
+        results = {name: test.correct(name, spec) for name, spec in transforms.items()}
     groups = _tested_groups(data)
     paired = compare_with_first(original, list(results.values()), groups=groups)
     effects = [
@@ -235,13 +241,15 @@ def _transforms(section: AugmentSection) -> tuple[dict[str, Any], set[str]]:
     return singles, used
 
 
-def _weights(recipe: Recipe, *, offline: bool, observer: Observer) -> Path | None:
+def _weights(
+    recipe: Recipe, backbone: Backbone, *, offline: bool, observer: Observer
+) -> Path | None:
     weights = recipe.model.weights
     if weights == "random":
         return None
     if weights != "imagenet":
         return Path(weights)
-    return obtain(recipe.model.backbone, offline=offline, observer=observer).path
+    return pretrained_file(backbone, offline=offline, observer=observer)
 
 
 def _probe(features: np.ndarray, train: ImageSource, groups: np.ndarray, recipe: Recipe) -> Probe:

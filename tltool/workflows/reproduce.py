@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tltool.data.splits.split import read_split
-from tltool.errors import DataError, UsageError
+from tltool.errors import DataError, reading
 from tltool.events import Observer
 from tltool.recipe.load import read_recipe
 from tltool.recipe.schema import Recipe
@@ -20,6 +20,8 @@ from tltool.runs.manifest import Manifest, read_manifest
 from tltool.runs.run_options import RunOptions
 from tltool.workflows.finetune import FinetuneResult, start_run
 from tltool.workflows.pack_run import open_packed_run
+from tltool.workflows.preflight.reproduction import check_finished, check_places
+from tltool.workflows.resolve.run_backbone import with_kept_backbone
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.fingerprint import RunFingerprint
@@ -78,9 +80,10 @@ def reproduce(
     """
     with open_packed_run(source) as layout:
         first = read_manifest(layout.manifest)
-        _check_finished(source, first.status)
-        spec = resolve(_recipe_of(layout, first))
-        metrics = from_json(layout.metrics.read_text(encoding="utf-8"))
+        check_finished(source, first.status)
+        spec = resolve(with_kept_backbone(_recipe_of(layout, first), layout, first))
+        with reading(layout.metrics, "file of metrics"):
+            metrics = dict(from_json(layout.metrics.read_text(encoding="utf-8")))
         options = RunOptions(
             str(data or first.options.data),
             test=str(test) if test else first.options.test,
@@ -89,6 +92,7 @@ def reproduce(
             device=first.options.device,
             offline=offline,
         )
+        check_places(options)
         expected = _fingerprint(layout, first)
         result = start_run(spec, options, observer=observer, expected=expected)
         second = read_manifest(RunLayout(result.run).manifest)
@@ -103,27 +107,33 @@ def _fingerprint(layout: RunLayout, manifest: Manifest) -> RunFingerprint:
         rows=read_split(layout.split),
         weights_digest=manifest.weights_digest,
         in_order=False,
+        time_limit=_end_of_training(manifest),
+        micro_batches=manifest.micro_batches,
+        precision=manifest.precision,
     )
 
 
-def _check_finished(source: Path, status: str) -> None:
-    if status != "finished":
-        raise UsageError(
-            f"the run '{source}' has no result to compare with: it is {status}",
-            hint=f"finish it first: tltool runs resume {source}",
-        )
+def _end_of_training(manifest: Manifest) -> dict[str, Any] | None:
+    """Return how the time limit changed the run, if it did."""
+    limit = manifest.time_limit or {}
+    names = {"stopped": "until", "until": "until", "views": "views"}
+    return {names[name]: value for name, value in limit.items() if name in names} or None
 
 
 def _recipe_of(layout: RunLayout, manifest: Manifest) -> Recipe:
-    """Return the run's recipe without its export, the choice of the cache made as it was then."""
+    """Return the run's recipe without its export, with the caches and the refit as it had them."""
     file = read_recipe(str(layout.recipe))
     if recipe_digest(file.recipe()) != manifest.recipe_digest:
         raise DataError(
             f"'{layout.recipe}' was changed since the run",
             hint="restore the file; a changed recipe is another experiment",
         )
-    cache = "on" if manifest.cached else "off"
-    return file.recipe(["export.enabled=false", f"train.cache.mode={cache}"])
+    settings = ["export.enabled=false", f"train.cache.mode={'on' if manifest.cached else 'off'}"]
+    if not manifest.cached:
+        settings.append(f"train.cache_decoded={'on' if manifest.decoded else 'off'}")
+    if manifest.refit is None:  # such as in a run with a time limit
+        settings.append("train.refit=off")
+    return file.recipe(settings)
 
 
 def _compare(

@@ -14,14 +14,17 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.lock import locked
 from tltool.runs.manifest import Manifest, read_manifest
 from tltool.tracking.observer import check_trackers
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.finetune import FinetuneResult, finetune_run
 from tltool.workflows.list_runs import check_resumable
+from tltool.workflows.resolve.run_backbone import with_kept_backbone
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.lifecycle import resumed_context
 
 
+@with_own_settings
 def resume(
     folder: Path,
     *,
@@ -46,9 +49,9 @@ def resume(
     manifest = read_manifest(layout.manifest)
     with locked(folder):
         check_resumable(layout, manifest.status)
-        spec = resolve(_unchanged_recipe(layout, manifest))
+        spec = resolve(with_kept_backbone(_unchanged_recipe(layout, manifest), layout, manifest))
         options = replace(manifest.options, offline=offline, feature_cache=feature_cache)
-        check_trackers(options.track, offline=offline)
+        check_trackers(options.track, offline=offline, register=options.register)
         fingerprint = _fingerprint(layout, manifest)
         with resumed_context(
             spec, options, layout, manifest, observer=observer, expected=fingerprint
@@ -75,4 +78,5 @@ def _fingerprint(layout: RunLayout, manifest: Manifest) -> RunFingerprint:
         rows=read_split(layout.split) if manifest.data_digest else (),
         weights_digest=manifest.weights_digest,
         in_order=True,
+        precision=manifest.precision,
     )

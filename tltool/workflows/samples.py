@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import EnvironmentProblem, UsageError
+from tltool.runs.csv_cells import CsvWriter
+from tltool.runs.durable import new_file
 
 DIGITS = 1797
 _ENLARGE = 4  # 8 x 8 pixels are too small for most backbones
@@ -26,10 +27,7 @@ def write_digits(out: Path) -> int:
     """
     from PIL import Image
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            f"'{out}' exists and is not an empty folder", hint="give another folder with --out"
-        )
+    check_empty(out)
     grey, labels = _digits()
     side = grey.shape[1] * _ENLARGE
     try:
@@ -41,6 +39,23 @@ def write_digits(out: Path) -> int:
     except OSError as error:
         raise EnvironmentProblem(f"the digits cannot be written to '{out}': {error}") from None
     return len(grey)
+
+
+def check_empty(out: Path) -> None:
+    """Check that ``out`` does not exist or is an empty folder.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            f"'{out}' exists and is not an empty folder", hint="give another folder with --out"
+        )
+
+
+def has_digits(folder: Path) -> bool:
+    """Whether ``write_digits`` wrote all digits into ``folder``."""
+    return len(list(folder.glob("[0-9]/*.png"))) == DIGITS
 
 
 def write_digits_csv(out: Path) -> int:
@@ -55,12 +70,10 @@ def write_digits_csv(out: Path) -> int:
     grey, labels = _digits()
     rows = grey.reshape(len(grey), -1)
     try:
-        with out.open("x", encoding="ascii", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with new_file(out) as part, part.open("w", encoding="ascii", newline="") as file:
+            writer = CsvWriter(file, lineterminator="\n")
             writer.writerow(["label", *(f"pixel{number}" for number in range(rows.shape[1]))])
             writer.writerows([digit, *row] for digit, row in zip(labels, rows, strict=True))
-    except FileExistsError:
-        raise UsageError(f"'{out}' exists", hint="give another file with --out") from None
     except OSError as error:
         raise EnvironmentProblem(f"the digits cannot be written to '{out}': {error}") from None
     return len(rows)

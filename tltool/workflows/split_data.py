@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import SPLIT_NAMES, Catalog
+from tltool.data.sources.class_names import report_class_names
 from tltool.data.sources.grouping import HINT, assign_groups
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
@@ -16,6 +16,7 @@ from tltool.data.splits.split import Split, make_split, with_folds
 from tltool.errors import DataError, UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
+from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.export_split import How, export_split
 from tltool.workflows.dataset.split_checks import (
     check_drawn,
@@ -66,6 +67,7 @@ class DataSplit:
         return counts
 
 
+@with_own_settings
 def split_data(
     source: str,
     *,
@@ -131,6 +133,7 @@ def split_data(
         listing = _with_groups(listing, group)
         check_groups(listing, group, shares, kfold)
     catalog = _audited(listing, observer)
+    report_class_names(catalog.class_names, observer)
     split = _draw(catalog, shares, kfold, seed, show_duplicates_hint(source), observer)
     result = DataSplit(catalog, split, out, ood_folder)
     _check_every_class(result)
@@ -243,11 +246,3 @@ def _report_source_splits(catalog: Catalog, observer: Observer) -> None:
         observer.on_message("the test split defined by the source is kept")
     elif "train" in names and None in defined:
         observer.on_message("images marked train in the source are split like the others")
-
-
-def counts_rows(counts: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of the table of counts, with the totals."""
-    columns = list(next(iter(counts.values())))
-    rows = [[name, *(f"{row[column]:,}" for column in columns)] for name, row in counts.items()]
-    sums = [sum(row[column] for row in counts.values()) for column in columns]
-    return ["class", *columns], [*rows, ["all", *(f"{total:,}" for total in sums)]]

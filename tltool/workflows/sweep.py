@@ -117,17 +117,18 @@ def sweep(
     for one in plan:
         check_spec(one.spec, options.weights)
     first = plan[0].spec.recipe
-    open_run_group(out, list_group(first.data, options, observer), options, observer)
-    options = replace(options, feature_cache=out / "cache")
-    clock = _Clock(budget)
-    for done, one in enumerate(plan):
-        if not clock.suffices():
-            break
-        observer.on_message(f"run {done + 1} of {len(plan)}: {one.summary}")
-        folder = out / one.folder
-        metrics = metrics_of(one.spec, replace(options, out=folder), observer)
-        one.combination.add(one.seed, folder, metrics)
-        clock.ended()
+    listing = list_group(first.data, options, observer)
+    with open_run_group(out, listing, options, observer):
+        options = replace(options, feature_cache=out / "cache")
+        clock = _Clock(budget)
+        for done, one in enumerate(plan):
+            if not clock.suffices():
+                break
+            observer.on_message(f"run {done + 1} of {len(plan)}: {one.summary}")
+            folder = out / one.folder
+            metrics = metrics_of(one.spec, replace(options, out=folder), observer)
+            one.combination.add(one.seed, folder, metrics)
+            clock.ended()
     trained = sum(len(one.runs) for one in combinations)
     accuracy = first.train.early_stopping.monitor == "val_accuracy"
     monitor = "val_accuracy" if accuracy else "val_loss"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tltool.errors import UsageError
 from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import get_backbone
+from tltool.models.hub_store import fetch_preset
+from tltool.recipe.source_text import HUB
 from tltool.weights import fetch_weights, weights_store
 from tltool.weights.published import PUBLISHED
 
@@ -37,12 +40,14 @@ def weights_table() -> list[dict[str, Any]]:
 def pull_weights(
     name: str, *, offline: bool = False, observer: Observer | None = None
 ) -> dict[str, Any]:
-    """Fetch the weights of a backbone unless they are stored and intact.
+    """Fetch the weights of a backbone, or a preset ``hub:PRESET``, unless they are stored.
 
     Raises:
         UsageError: unknown backbone.
         EnvironmentProblem: they are not available; the message lists alternatives.
     """
+    if name.startswith(HUB):
+        return _preset_row(name, fetch_preset(name, offline=offline))
     get_backbone(name)
     return _row(fetch_weights.pull(name, offline=offline, observer=observer or SilentObserver()))
 
@@ -51,10 +56,25 @@ def import_weights(name: str, file: Path) -> dict[str, Any]:
     """Copy a weights file into the store after checking that it fits the backbone.
 
     Raises:
-        UsageError: unknown backbone, or the file does not fit it.
+        UsageError: unknown backbone, arguments in the wrong order, or the file does not fit it.
     """
+    if Path(name).is_file():
+        raise UsageError(
+            f"'{name}' is a file; the backbone comes first",
+            hint=f"tltool weights import {file} {name}",
+        )
     get_backbone(name)
     return _row(fetch_weights.import_file(name, file))
+
+
+def _preset_row(name: str, file: Path) -> dict[str, Any]:
+    return {
+        "name": name,
+        "path": str(file),
+        "sha256": weights_store.file_digest(file),
+        "source": "KerasHub",
+        "licence": "",
+    }
 
 
 def _row(stored: weights_store.StoredWeights) -> dict[str, Any]:

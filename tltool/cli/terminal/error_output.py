@@ -1,22 +1,25 @@
 """Turn every error into one sentence on stderr and a stable exit code."""
 
-import errno
 import functools
-import os
-import sys
+import shutil
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from tltool.cli.terminal import interrupts
 from tltool.errors import EnvironmentProblem, Interrupted, TltoolError
+from tltool.runs.device_memory import is_out_of_memory, memory_problem
+from tltool.runs.temporary import names_full_disk, temporary_problem
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_BYTES = 2**20  # a disk with less free space counts as full
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -33,7 +36,6 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:
-            close_output()
             raise typer.Exit(0) from None
         except (Exception, KeyboardInterrupt) as error:
             if kwargs.get("debug"):
@@ -41,7 +43,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             problem = explained(error)
             interrupts.reported()
             report_error(problem, json=bool(kwargs.get("json")))
-            raise typer.Exit(problem.exit_code) from None
+            raise typer.Exit(_exit_code(problem)) from None
 
     return wrapped
 
@@ -55,8 +57,15 @@ def report_error(
     fail(problem.message, problem.hint)
     if json:
         document = {"message": problem.message, "hint": problem.hint}
-        error = {**document, "exit_code": problem.exit_code}
-        print_json({**(results or {}), "error": error})
+        error = {**document, "exit_code": _exit_code(problem)}
+        with suppress(EnvironmentProblem):  # the error was printed, and its exit code stands
+            print_json({**(results or {}), "error": error})
+
+
+def _exit_code(problem: TltoolError) -> int:
+    if isinstance(problem, Interrupted) and interrupts.requested():
+        return interrupts.exit_code()
+    return problem.exit_code
 
 
 def explained(error: BaseException) -> TltoolError:
@@ -68,29 +77,19 @@ def explained(error: BaseException) -> TltoolError:
         return Interrupted("interrupted")
     if isinstance(error, TltoolError):
         return error
-    if any(map(_is_disk_full, _chain(error))):
+    if any("usable temporary directory" in str(link) for link in _chain(error)):
+        return temporary_problem(_first_line(error))
+    if names_full_disk(error):
         return EnvironmentProblem(
-            f"the disk is full ({_first_line(error)})", hint="free some space and start again"
+            f"the disk{_of_full_folder()} is full ({_first_line(error)})",
+            hint="free some space there and start again",
         )
-    if any(isinstance(link, MemoryError) or _is_device_full(link) for link in _chain(error)):
-        return EnvironmentProblem(
-            f"the memory is full ({_first_line(error)})",
-            hint="smaller batches need less: --set train.batch_size=8",
-        )
+    if any(isinstance(link, MemoryError) or is_out_of_memory(link) for link in _chain(error)):
+        return memory_problem(error)
     return TltoolError(
         f"internal error: {type(error).__name__}: {_first_line(error)}",
         hint="this is a bug in tltool, please report it; run again with --debug for the details",
     )
-
-
-def close_output() -> None:
-    """Discard buffered output, because its reader, such as `head`, has exited."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            os.dup2(nowhere, stream.fileno())
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -100,17 +99,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return True
-    # h5py and TensorFlow give the message of the system without its error number
-    system_message = isinstance(error, OSError) or type(error).__module__.startswith("tensorflow")
-    return system_message and os.strerror(errno.ENOSPC).lower() in str(error).lower()
-
-
-def _is_device_full(error: BaseException) -> bool:
-    """Whether TensorFlow ran out of memory; by name, because importing it takes seconds."""
-    return type(error).__name__ == "ResourceExhaustedError" and "OOM" in str(error)
+def _of_full_folder() -> str:
+    """Return words for the folder whose disk has no space left, of those that may be meant."""
+    for folder in dict.fromkeys((Path.cwd(), Path(tempfile.gettempdir()))):
+        with suppress(OSError):
+            if shutil.disk_usage(folder).free < _FULL_BYTES:
+                return f" of '{folder}'"
+    return ""
 
 
 def _first_line(error: BaseException) -> str:

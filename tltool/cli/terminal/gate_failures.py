@@ -7,6 +7,7 @@ import typer
 
 from tltool.cli.terminal.error_output import report_error
 from tltool.cli.terminal.results import show_files, show_metrics
+from tltool.cli.terminal.streams import before_verdict
 from tltool.errors import RunGateError
 
 
@@ -24,9 +25,11 @@ def show_results_first(*, json: bool) -> Iterator[None]:
         metrics = show_run(problem.run).metrics  # None where training diverged
         if json:
             results = {"run": str(problem.run), "export": None, "metrics": metrics}
-            report_error(problem, json=True, results=results)
+            with before_verdict():
+                report_error(problem, json=True, results=results)
             raise typer.Exit(problem.exit_code) from None
-        if metrics:
-            show_metrics(metrics)
-        show_files(problem.run)
+        with before_verdict():
+            if metrics:
+                show_metrics(metrics)
+            show_files(problem.run)
         raise

@@ -1,4 +1,8 @@
-"""React to Ctrl-C at once, even while C++ code is running.
+"""React to Ctrl-C, SIGTERM and SIGHUP at once, even while C++ code is running.
+
+SIGTERM is how Slurm, systemd, Kubernetes, `timeout` and `kill` end a process, SIGHUP how a terminal
+or an SSH connection that closes does. They stop a command as Ctrl-C does, also as process 1 of a
+container, where the kernel would ignore them. With `nohup`, SIGHUP stays without effect.
 
 Python raises KeyboardInterrupt between two bytecodes of the main thread, so a training step or an
 import of TensorFlow first runs to its end. A separate thread receives the signal meanwhile.
@@ -10,10 +14,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 _PATIENCE = 1.0  # seconds before a message says that the stop is under way
 _GRACE = 15.0  # seconds for cleaning up before the process is ended
 
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    _NAMES[signal.SIGHUP] = "SIGHUP"
 _requested = threading.Event()
 _reported = threading.Event()
 
@@ -23,12 +31,21 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
+def _try_to_say(text: str) -> None:
+    with suppress(Exception):  # the terminal may be gone
+        _announce(text)
+
+
 _announce: Callable[[str], None] = _say
 _grace = _GRACE
+_signal = int(signal.SIGINT)  # the one that came
 
 
 def watch() -> None:
-    """React to Ctrl-C from now on: print a message, and end the process if it does not end."""
+    """React from now on: print a message, and end the process if it does not end."""
+    for number in _NAMES:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -36,8 +53,16 @@ def watch() -> None:
 
 
 def requested() -> bool:
-    """Whether the user has pressed Ctrl-C."""
+    """Whether the user has pressed Ctrl-C, or SIGTERM or SIGHUP came."""
     return _requested.is_set()
+
+
+def exit_code() -> int:
+    """Return the exit code of an interrupted command.
+
+    130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+    """
+    return 128 + _signal
 
 
 def reported() -> None:
@@ -58,14 +83,17 @@ def allow(seconds: float) -> None:
 
 
 def _wait(reader: int) -> None:
-    while os.read(reader, 1)[0] != signal.SIGINT:
+    global _signal
+    while (number := os.read(reader, 1)[0]) not in _NAMES:
         pass
+    _signal = number
     _requested.set()
     again, _, _ = select.select([reader], [], [], _PATIENCE)
     if not again and not _reported.is_set():
-        _announce("stopping after this step; Ctrl-C again stops at once")
+        name = _NAMES[signal.Signals(number)]
+        _try_to_say(f"stopping after this step; {name} again stops at once")
     if not again:
         select.select([reader], [], [], _grace - _PATIENCE)
     if not _reported.is_set():
-        _announce("error: interrupted")
-    os._exit(130)
+        _try_to_say("error: interrupted")
+    os._exit(exit_code())

@@ -4,8 +4,10 @@ import faulthandler
 import logging
 import os
 import sys
-import tempfile
 import warnings
+
+from tltool.cli.terminal.streams import message_stream
+from tltool.runs.keras_setup import prepare_with
 
 _owner = False
 
@@ -14,11 +16,13 @@ def own_process() -> None:
     """Say that this process is the command line's own, so that its streams may be moved."""
     global _owner
     _owner = True
+    prepare_with(silence_native_logs)
+    os.environ["MPLBACKEND"] = "agg"  # plots are files; an unknown backend would fail at import
     faulthandler.enable()
 
 
 def silence_native_logs() -> None:
-    """Send what C++ code writes to standard error into a temporary file, from now on.
+    """Discard what C++ code writes to standard error, from now on.
 
     TensorFlow 2.21 writes several lines at import that TF_CPP_MIN_LOG_LEVEL does not stop. Python's
     sys.stderr keeps the terminal, and so does the trace of a crash. Does nothing in a process that
@@ -32,7 +36,13 @@ def silence_native_logs() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.stderr.flush()
     terminal = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-    sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    # the terminal still has the encoding that it had, which need not be UTF-8
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    to_terminal = os.fdopen(
+        terminal, "w", buffering=1, encoding=encoding, errors="backslashreplace"
+    )
+    sys.stderr = message_stream(to_terminal)
     faulthandler.enable(file=sys.stderr)

@@ -15,6 +15,7 @@ from tltool.cli.terminal.console import ACCENT, err, line, print_table, printabl
 from tltool.cli.terminal.eta import PhaseSpeed
 from tltool.cli.terminal.native_logs import silence_native_logs
 from tltool.cli.terminal.results import duration
+from tltool.runs.keras_setup import check_keras, claim_keras, import_keras
 
 _REDRAW_SECONDS = 0.1
 _FIRST_LINE_SECONDS = 10.0  # until the first progress line without a terminal
@@ -38,19 +39,25 @@ def _figure(value: float, form: str) -> str:
 
 @contextmanager
 def shown(*, quiet: bool, debug: bool, start: str = "TensorFlow") -> Iterator["Display"]:
-    """Yield the display of a command that uses TensorFlow, which may now be imported.
+    """Import Keras with TensorFlow, and yield the display of a command that uses them.
 
     Args:
         quiet: show nothing.
         debug: leave TensorFlow's log alone.
-        start: name of the first phase, in which TensorFlow is imported; empty for none.
+        start: name of the first phase, in which TensorFlow is imported; empty to import nothing.
+
+    Raises:
+        EnvironmentProblem: Keras cannot be imported.
     """
+    claim_keras()
+    check_keras()
     if not debug:
         silence_native_logs()
     # libraries that print must not mix with the results on stdout
     with redirect_stdout(sys.stderr), Display(quiet=quiet) as display:
         if start:
             display.on_phase("start", start)
+            import_keras()
         yield display
 
 
@@ -67,7 +74,7 @@ class Display:
         self._progress = Progress(
             TextColumn(f"  [{ACCENT}]{{task.description:<12}}", table_column=None),
             BarColumn(bar_width=20, complete_style=ACCENT, finished_style=ACCENT),
-            TextColumn("{task.fields[summary]}", style="default"),
+            TextColumn("{task.fields[summary]}", style="default", markup=False),
             console=self._console,
             transient=True,
             refresh_per_second=5,
@@ -107,6 +114,10 @@ class Display:
         if self._live:
             self._task = self._progress.add_task(name, total=None, summary=self._detail)
 
+    def on_phase_end(self, *, failed: bool = False) -> None:
+        """Close the phase."""
+        self._finish(failed=failed)
+
     def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
         """Move the progress bar, or print a line from time to time."""
         now = time.monotonic()
@@ -131,7 +142,8 @@ class Display:
         row = "".join(f"{cell:>{width}}" for cell, width in cells)
         if not self._rows_shown:
             header = "".join(f"{name:>{width}}" for name, _, _, width in _EPOCH_COLUMNS)
-            line(self._console, (f"{self._phase:<9}", ACCENT), (header, "dim"), indent=2)
+            name = self._phase.replace("_", " ").replace("finetune", "fine")
+            line(self._console, (f"{name:<9}", ACCENT), (header, "dim"), indent=2)
             self._rows_shown = True
         label = f"{epoch:>3}/{epochs}" if epochs else ""
         line(self._console, f"{label:<9}{row}".rstrip(), indent=2)

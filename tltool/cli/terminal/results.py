@@ -9,6 +9,7 @@ from tltool.cli.terminal.console import ACCENT, line, out, print_table, printabl
 from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"
+_MOST_CLASSES = 50  # lines of a table
 _OPTIMISTIC = (
     "The validation images also selected the best epoch, so metrics are optimistic: hold out a "
     "test set with --test FOLDER or --set data.test_fraction=0.2."
@@ -42,27 +43,22 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     )
     from tltool.evaluation.report.text_tables import (
         PER_CLASS_COLUMNS,
+        describe_accuracy,
         describe_asserts,
-        describe_sample,
         per_class_rows,
         remarks,
     )
 
     console = out()
-    rate = metrics["accuracy"]
     estimate = describe_cross_validation(metrics)
-    rough = "rough " if rate.get("rough") else ""
-    interval = (
-        f"  ({rough}95 % interval {rate['low']:.3f} to {rate['high']:.3f}, "
-        f"n = {describe_sample(metrics)}, "
-    )
+    accuracy, _, interval = describe_accuracy(metrics).partition(" (")
     line(console)
     for number, text in enumerate(estimate):
         line(console, (printable(text), "" if number else "bold"))
     line(
         console,
-        (f"top-1 accuracy {rate['value']:.3f}", "" if estimate else "bold"),
-        f"{interval}{printable(metrics['evaluated_on'])})",
+        (accuracy, "" if estimate else "bold"),
+        f"  ({printable(interval)}",
     )
     # `evaluate` has already warned of leakage
     leakage = describe_train_overlap(metrics) if "best" in metrics else None
@@ -70,17 +66,35 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         line(console, (leakage, "yellow"))
     for text in (*_metric_lines(metrics), *remarks(metrics)):
         line(console, printable(text))
-    if metrics["split"] == "validation" and "best" in metrics:
-        line(console, (_OPTIMISTIC, "dim"))
+    for text in _notes(metrics):
+        line(console, (text, "dim"))
     for text in warnings_of(metrics):
         line(console, (printable(text), "yellow"))
     line(console)
-    print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics))
+    print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics, _MOST_CLASSES))
+    more = len(metrics["per_class"]) - _MOST_CLASSES
+    if more > 0:
+        line(console, (f"and {more:,} classes with a higher F1 score, in metrics.json", "dim"))
     if metrics["asserts"]:
         line(console)
     for passed, text in describe_asserts(metrics["asserts"]):
         mark = ("met      ", "green") if passed else ("not met  ", "red")
         line(console, mark, printable(text))
+
+
+def _notes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the figures of a training run are of."""
+    from tltool.evaluation.report.refit_text import describe_refit
+    from tltool.evaluation.report.text_tables import describe_stop
+
+    if "best" not in metrics:
+        return
+    if metrics["split"] == "validation":
+        yield _OPTIMISTIC
+    if metrics.get("refit"):
+        yield describe_refit(metrics)
+    if metrics.get("stopped_by_time_limit"):
+        yield describe_stop(metrics)
 
 
 def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -26,6 +26,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated."),
 ]
+TrustModel = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load the model although its files have changed, or its graph has operations that "
+        "may read and write files. Only for a model that you made yourself.",
+    ),
+]
 Tta = Annotated[
     Literal["none", "flips", "crops"],
     typer.Option(

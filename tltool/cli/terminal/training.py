@@ -1,6 +1,7 @@
 """Options of the commands that train, and how they start a run and show it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from tltool.cli.terminal.console import print_json
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import show_run
 from tltool.runs import run_options
+from tltool.runs.duration import parse_duration
 
 if TYPE_CHECKING:
     from tltool.recipe.overrides import Override
@@ -41,7 +43,11 @@ Weights = Annotated[
     typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
 ]
 Device = Annotated[
-    run_options.Device, typer.Option(metavar="auto|cpu|gpu", help="Device to train on.")
+    run_options.Device,
+    typer.Option(
+        metavar="auto|cpu|gpu",
+        help="Device to train on: gpu for all GPUs, auto for the CPU if there are none.",
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Random seed of the run.")]
 TensorBoard = Annotated[
@@ -50,7 +56,17 @@ TensorBoard = Annotated[
 ]
 Track = Annotated[
     list[str] | None,
-    typer.Option(metavar="mlflow", help="Log the run to MLflow as well (extra 'mlflow')."),
+    typer.Option(
+        metavar="mlflow|wandb",
+        help="Log the run to MLflow or Weights & Biases as well (extras 'mlflow' and 'wandb'). May "
+        "be repeated.",
+    ),
+]
+Register = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Register the exported model in MLflow; needs --track mlflow."
+    ),
 ]
 Asserts = Annotated[
     list[str] | None,
@@ -65,6 +81,23 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict", help="Check --assert against the worse bound of the 95 % confidence interval."
+    ),
+]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="End training early enough to finish in this time, such as 90s, 30m, 1h30m or 2h: the "
+        "best model so far is evaluated and exported. The result then depends on the speed of the "
+        "machine.",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="With --backbone auto: time for the choice of the backbone, such as 30s or 2m, which "
+        "is the default.",
     ),
 ]
 EXPORTS = Path("saved_models")
@@ -89,6 +122,7 @@ def settings_of(
         UsageError: one of ``settings`` is not KEY=VALUE.
     """
     from tltool.recipe.overrides import Override, parse_override
+    from tltool.recipe.source_text import run_name
 
     flags = {
         "--backbone": ("model.backbone", backbone),
@@ -108,25 +142,40 @@ def settings_of(
         *(parse_override(setting) for setting in settings or []),
     ]
     if backbone and all(override.key != "name" for override in overrides):
-        overrides.append(Override("name", backbone, f"--backbone {backbone}"))
+        overrides.append(Override("name", run_name(backbone), f"--backbone {backbone}"))
     return overrides
 
 
+def seconds_of(text: str | None, option: str = "--time-limit") -> float | None:
+    """Return the seconds of an option with a length of time.
+
+    Raises:
+        UsageError: it is not a length of time.
+    """
+    return None if text is None else parse_duration(text, option=option)
+
+
 def train(
-    recipe: "Recipe", options: run_options.RunOptions, *, json: bool, quiet: bool, debug: bool
+    recipe: "Recipe",
+    options: run_options.RunOptions,
+    *,
+    budget: float | None = None,
+    json: bool,
+    quiet: bool,
+    debug: bool,
 ) -> None:
     """Run the quick checks, train, and print the result."""
     from tltool.cli.terminal.progress import shown
-    from tltool.workflows.preflight.run import check_run
-    from tltool.workflows.resolve.run_spec import resolve
+    from tltool.workflows.preflight.run import check_recipe_run
 
     started = time.perf_counter()
-    spec = resolve(recipe)
-    check_run(spec, options)
+    check_recipe_run(recipe, options, budget=budget)
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
-        from tltool.workflows.finetune import start_run
+        from tltool.workflows.finetune import train_recipe
 
-        result = start_run(spec, options, observer=display)
+        # the loading of TensorFlow counts too
+        options = replace(options, seconds_before=time.perf_counter() - started)
+        result = train_recipe(recipe, options, budget=budget, observer=display)
     document = {
         "run": str(result.run),
         "export": str(result.export) if result.export else None,

@@ -19,12 +19,29 @@ class Command(TyperCommand):
         return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the command line; what is said of a wrong value is the sentence alone."""
+        """Parse the command line; what is said of a wrong value is the sentence alone.
+
+        An empty text is an error for every argument and option: ``"$UNSET"`` would otherwise be the
+        current folder.
+        """
+        self._check_empty(ctx, args)
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")
             raise
+
+    def _check_empty(self, ctx: Any, args: list[str]) -> None:
+        if ctx.resilient_parsing or not any(arg == "" or arg.endswith("=") for arg in args):
+            return
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for param in self.get_params(ctx):
+            value = given.get(param.name)
+            values = value if isinstance(value, list | tuple) else [value]
+            if "" in values:
+                raise typer.BadParameter(
+                    "it is empty; is a shell variable unset?", ctx=ctx, param=param
+                )
 
 
 class Commands(typer.Typer):

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from tltool.data.audit.bad_files import mend_of
+from tltool.data.audit.file_warnings import SERIOUS, FileWarning
 from tltool.data.audit.inspect_file import Decoder, image_decoder, inspect_file
+from tltool.data.audit.jpeg_damage import find_damage
 from tltool.data.catalog import Catalog, Item
-from tltool.data.decoding.header import BadFileError
+from tltool.data.decoding.image_errors import BadFileError
+from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.sources.listing import Listing
-from tltool.errors import DataError, one_line
+from tltool.errors import DataError, counted, one_line, some_of
 from tltool.events import Observer
+from tltool.runs.csv_cells import CsvWriter
+from tltool.runs.durable import replaced_file
 
 LEAKAGE = "duplicate across splits"
 LABEL_CONFLICT = "same image, different labels"
 _NAMED_AT_MOST = 5
+_MENDS_AT_MOST = 3
+_BLOCK = 64  # files
 _MANY = 0.1  # of all files
 _PROGRESS_STEPS = 200
 
@@ -35,6 +43,16 @@ class Issue:
     kind: str
     detail: str
     bad: bool
+    mend: str = ""
+
+    @classmethod
+    def of(cls, path: Path, warning: FileWarning) -> Issue:
+        """Return the issue of a usable file."""
+        return cls(path, warning.kind, warning.detail, bad=False, mend=warning.mend)
+
+
+_Inspected = tuple[Item, list[Issue]]
+_Inspect = Callable[[Item], _Inspected]
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,7 @@ def audit(
     _check_policy(bad, total, on_bad, max_bad_fraction)
     issues += _content_issues(items)
     _warn_about_bad_files(bad, total, listing.source, observer)
+    _warn_about_content(issues, observer)
     names = tuple(sorted({item.label for item in items}))
     return Audit(Catalog(listing.root, tuple(items), names), tuple(issues), listing)
 
@@ -89,8 +108,11 @@ def write_issues(path: Path, issues: Sequence[Issue]) -> None:
 
     Bytes of file names that are not UTF-8 are escaped as a backslash, ``udc`` and two digits.
     """
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
+    with (
+        replaced_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = CsvWriter(file)
         writer.writerow(["path", "kind", "used", "detail"])
         for issue in issues:
             writer.writerow([issue.path, issue.kind, "no" if issue.bad else "yes", issue.detail])
@@ -110,37 +132,53 @@ def _listing_issues(listing: Listing) -> list[Issue]:
 
 def _inspected(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, list[Issue]]]:
     """Inspect all items in parallel and yield them in order."""
-    decode = image_decoder()
-    # The first call initialises the graph; in parallel, every thread would do that.
-    yield from (_inspect(item, max_pixels, decode) for item in items[:1])
     pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16))
+    inspect = partial(_inspect, max_pixels=max_pixels, decode=image_decoder())
     try:
-        yield from pool.map(lambda item: _inspect(item, max_pixels, decode), items[1:])
+        for start in range(0, len(items), _BLOCK):
+            yield from _inspect_block(items[start : start + _BLOCK], inspect, pool)
     finally:  # after an error or Ctrl-C, the remaining files are not opened
         pool.shutdown(cancel_futures=True)
 
 
-def _inspect(item: Item, max_pixels: int, decode: Decoder) -> tuple[Item, list[Issue]]:
+def _inspect_block(block: Sequence[Item], inspect: _Inspect, pool: Executor) -> list[_Inspected]:
+    """Inspect items in parallel; if libjpeg warns, find out about which of them."""
+    with JpegWarnings() as warnings:
+        # The first call initialises the graph; in parallel, every thread would do that.
+        inspected = [inspect(block[0]), *pool.map(inspect, block[1:])]
+        if not warnings.take():
+            return inspected
+        return [(item, [*issues, *_damage(item, issues, warnings)]) for item, issues in inspected]
+
+
+def _damage(item: Item, issues: Sequence[Issue], warnings: JpegWarnings) -> list[Issue]:
+    if item.format != "jpeg" or any(issue.bad for issue in issues):
+        return []
+    found = find_damage(item.path, image_decoder(), warnings)
+    return [] if found is None else [Issue.of(item.path, found)]
+
+
+def _inspect(item: Item, *, max_pixels: int, decode: Decoder) -> _Inspected:
     try:
         inspected = inspect_file(item, max_pixels=max_pixels, decode=decode)
     except BadFileError as bad:
-        return item, [Issue(item.path, bad.kind, bad.detail, bad=True)]
-    warnings = [Issue(item.path, w.kind, w.detail, bad=False) for w in inspected.warnings]
-    return inspected.item, warnings
+        return item, [Issue(item.path, bad.kind, bad.detail, bad=True, mend=mend_of(bad))]
+    return inspected.item, [Issue.of(item.path, warning) for warning in inspected.warnings]
 
 
 def _check_classes(listing: Listing, items: Sequence[Item], bad: Sequence[Issue]) -> None:
     if not items:
         raise DataError(
             f"none of the {len(listing.items)} images in {listing.source} can be read"
-            f" ({_summary(bad)})"
+            f" ({_summary(bad)})",
+            hint=_mends(bad),
         )
     lost = sorted({item.label for item in listing.items} - {item.label for item in items})
     if lost:
-        names = ", ".join(repr(name) for name in lost)
+        names = some_of([repr(name) for name in lost])
         raise DataError(
             f"no image of class {names} can be read ({_summary(bad)})",
-            hint="replace these files, or remove the class",
+            hint=f"{_mends(bad)}; or remove the class",
         )
 
 
@@ -151,7 +189,7 @@ def _check_policy(bad: Sequence[Issue], total: int, on_bad: str, most: float) ->
     setting = "data.on_bad: skip" if on_bad == "fail" else bad_fraction_setting(len(bad), total)
     raise DataError(
         f"{len(bad)} of {total} files cannot be used{limit}: {_summary(bad)}",
-        hint=f"repair or remove these files, or train without them: {setting}",
+        hint=f"{_mends(bad)}; or train without them: {setting}",
     )
 
 
@@ -162,11 +200,23 @@ def bad_fraction_setting(bad: int, total: int) -> str:
 
 def _summary(bad: Sequence[Issue]) -> str:
     shown = "; ".join(
-        f"{one_line(f'{issue.path.parent.name}/{issue.path.name}')}: {issue.kind}"
+        f"{one_line(f'{issue.path.parent.name}/{issue.path.name}')}: {_reason(issue)}"
         for issue in bad[:_NAMED_AT_MOST]
     )
     more = len(bad) - _NAMED_AT_MOST
     return shown if more <= 0 else f"{shown}; and {more} more"
+
+
+def _reason(issue: Issue) -> str:
+    """Return the kind, or what the file is instead of a supported image."""
+    _, is_named, name = issue.detail.partition(" is ")
+    return name if is_named and issue.kind in ("unsupported", "not an image") else issue.kind
+
+
+def _mends(bad: Sequence[Issue]) -> str:
+    """Return what to do about unusable files, first about the most common problem."""
+    mends = Counter(issue.mend for issue in bad).most_common(_MENDS_AT_MOST)
+    return "; ".join(mend for mend, _ in mends)
 
 
 def _content_issues(items: Sequence[Item]) -> list[Issue]:
@@ -198,7 +248,10 @@ def _warn_about_bad_files(
     kinds = Counter(issue.kind for issue in bad)
     summary = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     observer.on_message(
-        f"{len(bad)} files cannot be used and are skipped ({summary}): {_summary(bad)}",
+        counted(
+            len(bad), "file cannot be used and is skipped", "files cannot be used and are skipped"
+        )
+        + f" ({summary}): {_summary(bad)}; {_mends(bad)}",
         level="warning",
     )
     if len(bad) > _MANY * total:
@@ -207,3 +260,17 @@ def _warn_about_bad_files(
             f"like these; for advice on each: tltool data check {shlex.quote(source)}",
             level="warning",
         )
+
+
+def _warn_about_content(issues: Sequence[Issue], observer: Observer) -> None:
+    """Report each kind of file that shows the model something else than its user, in one line."""
+    for kind in SERIOUS:
+        of_kind = [issue for issue in issues if issue.kind == kind]
+        if of_kind:
+            first = of_kind[0]
+            example = one_line(f"{first.path.parent.name}/{first.path.name}")
+            observer.on_message(
+                f"{kind}: {len(of_kind):,} image{'s' * (len(of_kind) > 1)}, such as {example} "
+                f"({first.detail}): {first.mend}",
+                level="warning",
+            )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
-import os
-import stat
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,10 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.data.audit.bad_files import BROKEN_LINK, LINK_LOOP
+from tltool.data.audit.file_warnings import FileWarning, file_warnings
 from tltool.data.catalog import Item
 from tltool.data.decoding import transcode
+from tltool.data.decoding.decoding_budget import IN_THIS_PROCESS
 from tltool.data.decoding.gif import is_truncated
-from tltool.data.decoding.header import BadFileError, Header, read_header
+from tltool.data.decoding.header import Header, read_header
+from tltool.data.decoding.image_errors import BadFileError, ImageError, UnreadableError
+from tltool.data.decoding.image_file import content_of, open_image_file
+from tltool.data.decoding.unreadable import unsupported, unsupported_reason
 from tltool.data.duplicates import perceptual_hash
 from tltool.errors import DataError
 
@@ -33,6 +38,7 @@ class DecodedFacts(NamedTuple):
         orientation: the EXIF value as stored.
         thumbnail: the upright image averaged to float32 [32, 32, 3] in 0..255.
         sharpness: variance of its Laplacian (``Item.sharpness``).
+        levels: its darkest and its brightest value in any channel, 0 to 255.
     """
 
     height: int
@@ -40,32 +46,12 @@ class DecodedFacts(NamedTuple):
     orientation: int
     thumbnail: NDArray[np.float32]
     sharpness: float
+    levels: tuple[int, int]
 
 
 Decoder = Callable[[bytes], DecodedFacts]
 
-BROKEN_LINK = "broken symbolic link"
-LINK_LOOP = "symbolic link that points to itself (a loop)"
-NOT_REGULAR = "not a regular file (a pipe, a socket or a device)"
 _FOCUS_SIDE = 128  # pixels per side at which sharpness is measured, to be independent of size
-
-_EXTENSIONS = {
-    "jpeg": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "png": {".png"},
-    "gif": {".gif"},
-    "bmp": {".bmp", ".dib"},
-    "webp": {".webp"},
-    "tiff": {".tif", ".tiff"},
-}
-_IMAGE_EXTENSIONS = {name for names in _EXTENSIONS.values() for name in names}
-
-
-@dataclass(frozen=True)
-class FileWarning:
-    """An unusual property of a file that can be used."""
-
-    kind: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -102,8 +88,8 @@ def as_bad_file_error() -> Iterator[None]:
     """Convert the errors of reading a file to ``BadFileError``."""
     try:
         yield
-    except transcode.DamagedError as error:
-        raise BadFileError("damaged", error.message) from None
+    except ImageError as error:
+        raise error.as_bad_file() from None
     except DataError as error:
         raise BadFileError("unsupported", error.message) from None
     except OSError as error:
@@ -120,23 +106,29 @@ def read_file(path: Path, max_pixels: int) -> tuple[Header, bytes]:
             that is truncated after its first frame.
         OSError: the file cannot be read.
     """
-    status = _status(path)
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise BadFileError("unreadable", NOT_REGULAR)
-    if status.st_size == 0:
-        raise BadFileError("empty", "0 bytes")
-    with path.open("rb") as file:
-        header = read_header(file, max_pixels)
-        file.seek(0)
-        data = file.read()
+    _check_link(path)
+    try:
+        with open_image_file(path) as (file, size):
+            if size == 0:
+                raise BadFileError("empty", "0 bytes")
+            header = read_header(file, max_pixels)
+            data = content_of(path, file, size)
+    except UnreadableError as error:
+        raise BadFileError(error.kind, error.message.removeprefix(f"{path} is ")) from None
     if header.format == "gif" and is_truncated(data):  # the decoder stops after the first frame
         raise BadFileError("damaged", "truncated")
     return header, data
 
 
-def _status(path: Path) -> os.stat_result:
+def _check_link(path: Path) -> None:
+    """Check that a symbolic link leads to something.
+
+    Raises:
+        BadFileError: it does not.
+        OSError: the path cannot be used.
+    """
     try:
-        return path.stat()
+        path.stat()
     except FileNotFoundError:
         if path.is_symlink():
             raise BadFileError("unreadable", BROKEN_LINK) from None
@@ -149,8 +141,9 @@ def _status(path: Path) -> os.stat_result:
 
 def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
     header, data = read_file(item.path, max_pixels)
-    stored = transcode.decodes_as_stored(data)
-    decoded = decode(data if stored else transcode.transcode(data, name=item.path.name))
+    with IN_THIS_PROCESS.hold(data):
+        prepared = transcode.prepare(data, name=item.path.name, max_pixels=max_pixels)
+        decoded = _decode(prepared, decode)
     checked = replace(
         item,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -162,21 +155,17 @@ def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
         sharpness=decoded.sharpness,
         perceptual_hash=perceptual_hash.perceptual_hashes(decoded.thumbnail[np.newaxis])[0],
     )
-    return Inspected(checked, file_warnings(item.path, header), header, decoded, len(data))
+    warnings = file_warnings(item.path, header, decoded.levels, decoded.thumbnail)
+    return Inspected(checked, warnings, header, decoded, len(data))
 
 
-def file_warnings(path: Path, header: Header) -> list[FileWarning]:
-    """Return the unusual properties of a usable file."""
-    warnings, image_format = [], header.format
-    extension = path.suffix.lower()
-    expected = _EXTENSIONS.get(image_format, set())
-    if extension not in expected and (expected or extension in _IMAGE_EXTENSIONS):
-        detail = f"the content is {image_format.upper()}; the file is used"
-        warnings.append(FileWarning("wrong extension", detail))
-    if header.frames > 1:
-        detail = f"only the first of {header.frames} frames is used"
-        warnings.append(FileWarning("animated", detail))
-    return warnings
+def _decode(data: bytes, decode: Decoder) -> DecodedFacts:
+    try:
+        return decode(data)
+    except BadFileError:
+        if reason := unsupported_reason(io.BytesIO(data)):
+            raise unsupported("the file", reason).as_bad_file() from None
+        raise
 
 
 @functools.cache  # building the graph takes longer than decoding a hundred images
@@ -185,9 +174,8 @@ def image_decoder() -> Decoder:
     import tensorflow as tf
 
     from tltool.data.decoding import exif
+    from tltool.data.decoding.graph_tracing import traced_on_cpu
     from tltool.data.decoding.image_formats import decode_stored
-
-    signature = [tf.TensorSpec([], tf.string)]
 
     def _sharpness(stored: tf.Tensor) -> tf.Tensor:
         """Return the variance of the Laplacian of the green channel, float32 scalar.
@@ -199,21 +187,21 @@ def image_decoder() -> Decoder:
         around = green[:-2, 1:-1] + green[2:, 1:-1] + green[1:-1, :-2] + green[1:-1, 2:]
         return tf.math.reduce_variance(around - 4 * inner)
 
-    @tf.function(input_signature=signature, autograph=False)
-    def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def decode_all(data: tf.Tensor) -> tuple[tf.Tensor, ...]:
         stored, orientation = decode_stored(data)
         side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
         small = tf.image.resize(stored, side, method="area")
         # rotating the thumbnail gives the same result and is cheap
         upright = exif.turn_upright(small, orientation)
-        return tf.shape(stored), orientation, upright, _sharpness(stored)
+        levels = tf.stack([tf.reduce_min(stored), tf.reduce_max(stored)])
+        return tf.shape(stored), orientation, upright, _sharpness(stored), levels
 
-    function = decode_all.get_concrete_function()
+    function = traced_on_cpu(decode_all, tf.TensorSpec([], tf.string))
 
     def decode(data: bytes) -> DecodedFacts:
         try:
             with tf.device("/CPU:0"):
-                shape, orientation, thumbnail, sharpness = function(tf.constant(data))
+                shape, orientation, thumbnail, sharpness, levels = function(tf.constant(data))
         except tf.errors.ResourceExhaustedError:
             raise MemoryError from None
         except tf.errors.OpError:
@@ -222,6 +210,9 @@ def image_decoder() -> Decoder:
         turned = int(orientation.numpy())
         if turned >= 5:
             height, width = width, height
-        return DecodedFacts(height, width, turned, thumbnail.numpy(), float(sharpness))
+        darkest, brightest = levels.numpy().tolist()
+        return DecodedFacts(
+            height, width, turned, thumbnail.numpy(), float(sharpness), (darkest, brightest)
+        )
 
     return decode

@@ -10,6 +10,7 @@ from tltool.data.audit.audit import LABEL_CONFLICT, LEAKAGE, Issue
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
 from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.splits.split import shown_path
+from tltool.errors import counted
 
 
 @dataclass(frozen=True)
@@ -116,4 +117,4 @@ def _example_pair(catalog: Catalog, cluster: Cluster, of: Sequence[str]) -> str:
 
 
 def _images_are(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
+    return counted(count, "image is", "images are")

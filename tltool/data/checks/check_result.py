@@ -8,21 +8,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tltool.data.audit.file_warnings import SERIOUS
 from tltool.data.catalog import Item
 from tltool.data.checks.aspect_ratios import Shape
 from tltool.data.checks.class_imbalance import Balance
+from tltool.data.checks.copy_names import COPIES_BY_NAME
 from tltool.data.checks.duplicate_findings import NOT_COMPARED
 from tltool.data.checks.file_findings import CROSS_CLASS_LINK, TOO_MANY_UNUSABLE
 from tltool.data.checks.findings import SEVERITIES, Finding
+from tltool.data.checks.layout_findings import LAYOUT_KINDS
 from tltool.data.checks.recipe_choice import TINY
 from tltool.data.checks.shortcuts import FOLDS, Shortcut
 from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.errors import counted
 
 BAD_KINDS = (
     *("unreadable", "empty", "damaged", "not an image", "unsupported"),
     *("too many pixels", "too large"),
 )
 _UNUSUAL_KINDS = (
+    *SERIOUS,
     *("wrong extension", "extreme aspect", "tiny", "animated", "outside the class folders"),
     *(
         CROSS_CLASS_LINK,
@@ -38,6 +43,8 @@ _CLASS_KINDS = (
     *("class without images", "class too small", "similar class names", "class imbalance"),
     "small class",
     "only one class",
+    "missing label",
+    "numbers as classes",
 )
 
 _CLASS_MESSAGES = {
@@ -45,6 +52,7 @@ _CLASS_MESSAGES = {
     "class too small": "{} too small",
     "small class": "{} small",
     "similar class names": "{} with similar names",
+    "missing label": "{} named like a missing value",
 }
 
 Verdict = Literal["ok", "warning", "serious", "unknown"]
@@ -113,9 +121,13 @@ class CheckResult:
         inside = path.is_relative_to(self.root)
         return str(Path(self.source) / path.relative_to(self.root) if inside else path)
 
+    def _path(self, position: int) -> Path:
+        """Return the file at a position in ``items`` and, after them, ``ood_images``."""
+        behind = position - len(self.items)
+        return (self.items[position] if behind < 0 else self.ood_images[behind]).path
+
     def to_json(self) -> dict[str, Any]:
         """Return everything except the items as a JSON-ready document."""
-        items = [*self.items, *self.ood_images]
         return {
             "source": self.source,
             "images": self.images,
@@ -133,7 +145,7 @@ class CheckResult:
             "recipe": self.recipe,
             "network": self.network,
             "duplicates": [
-                {"exact": c.exact, "files": [self.shown(items[i].path) for i in c.members]}
+                {"exact": c.exact, "files": [self.shown(self._path(i)) for i in c.members]}
                 for c in self.clusters
             ],
             "findings": [
@@ -152,6 +164,7 @@ def summary(result: CheckResult) -> list[SummaryLine]:
     return [
         _unusable(result),
         _count_line(result, "unusual files", _UNUSUAL_KINDS, none="none"),
+        *_layout(result),
         *_ood_images(result),
         _label_conflicts(result),
         _leakage(result),
@@ -187,6 +200,12 @@ def _unusable(result: CheckResult) -> SummaryLine:
     return line
 
 
+def _layout(result: CheckResult) -> Iterator[SummaryLine]:
+    """Yield a line about the folders, if there is anything to say."""
+    if _of_kinds(result, LAYOUT_KINDS):
+        yield _count_line(result, "folders", LAYOUT_KINDS, none="")
+
+
 def _label_conflicts(result: CheckResult) -> SummaryLine:
     findings = _of_kinds(result, ("label conflict",))
     message = f"{_images_are(len(findings))} in more than one class" if findings else "none"
@@ -217,7 +236,12 @@ def _duplicates(result: CheckResult) -> SummaryLine:
         message = f"none except the {above:,} counted above" if above else "none"
     if _of_kinds(result, (NOT_COMPARED,)):
         message += "; not all pairs were compared, because many images share a layout"
-    return SummaryLine("duplicates", "warning" if exact + near else "ok", message)
+    verdict: Verdict = "warning" if exact + near else "ok"
+    named = _of_kinds(result, (COPIES_BY_NAME,))
+    if named:
+        message = f"{message}; {named[0].detail.partition(',')[0]}"
+        verdict = _verdict(named)
+    return SummaryLine("duplicates", verdict, message)
 
 
 def _ood_images(result: CheckResult) -> Iterator[SummaryLine]:
@@ -235,7 +259,7 @@ def _ood_images(result: CheckResult) -> Iterator[SummaryLine]:
 
 
 def _images_are(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
+    return counted(count, "image is", "images are")
 
 
 def _classes(result: CheckResult) -> SummaryLine:

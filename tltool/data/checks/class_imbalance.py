@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
 from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.sources.class_names import is_missing, measurements, similar_names
 
 IMBALANCED = 3.0
 """Ratio of the largest class to the smallest."""
@@ -75,9 +75,17 @@ def class_findings(balance: Balance, unusable: Sequence[str]) -> Iterator[Findin
             "add images to the small classes, or set train.imbalance; check the recall per class"
         )
         yield Finding(None, "class imbalance", detail, suggestion, "warning")
-    for names in _similar_names([*balance.counts, *unusable]):
+    for names in similar_names([*balance.counts, *unusable]):
         detail = f"the class names {' and '.join(map(repr, names))} differ only in their spelling"
         yield Finding(None, "similar class names", detail, "merge these classes", "serious")
+    if decimals := measurements([*balance.counts, *unusable]):
+        detail = f"the classes are numbers such as {decimals[0]!r}, which looks like regression"
+        suggestion = "tltool trains classifiers: replace the numbers by a few named ranges"
+        yield Finding(None, "numbers as classes", detail, suggestion, "serious")
+    for label in filter(is_missing, balance.counts):
+        detail = f"the class {label!r} has the name of a missing value"
+        suggestion = "check where its images come from; they may have no label"
+        yield Finding(None, "missing label", detail, suggestion, "serious")
 
 
 def _small(label: str, count: int) -> Finding:
@@ -92,11 +100,3 @@ def _small(label: str, count: int) -> Finding:
 
 def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count} different images"
-
-
-def _similar_names(names: Sequence[str]) -> list[list[str]]:
-    """Return groups of names that differ only in case, spaces, hyphens and underscores."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        groups[re.sub(r"[\s_-]+", "", name).casefold()].append(name)
-    return [sorted(group) for group in groups.values() if len(group) > 1]

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.data.audit.audit import bad_fraction_setting
-from tltool.data.audit.inspect_file import BROKEN_LINK, LINK_LOOP, NOT_REGULAR, file_warnings
+from tltool.data.audit.bad_files import mend_of
+from tltool.data.audit.file_warnings import FileWarning
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding, Severity
-from tltool.data.decoding.header import BadFileError, Header
+from tltool.data.decoding.header import Header
+from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.sources.listing import Listing
 
 TOO_MANY_UNUSABLE = "too many unusable files"
 CROSS_CLASS_LINK = "link to another class"
 EXTREME_ASPECT = 3.0
 HUGE_PIXELS = 20_000_000
-
-_REMOVE = "replace it with an intact copy, or remove it"
-_BAD_FILES = {
-    "unreadable": "copy it again, or remove it",
-    "unsupported": "convert it to JPEG or PNG",
-    "too many pixels": "downscale it; a model uses a few hundred pixels per side",
-    "too large": "downscale it; a model uses a few hundred pixels per side",
-}
-_UNREADABLE = {
-    BROKEN_LINK: "fix the link, or remove it",
-    LINK_LOOP: "fix the link, or remove it",
-    NOT_REGULAR: "remove it",
-    os.strerror(errno.EACCES): "get permission to read it, or remove it",
-}
-_UNUSUAL_FILES = {
-    "wrong extension": "rename it; other programs may reject it",
-    "animated": "save the frame that shows the object as a separate file",
-}
 
 
 @dataclass(frozen=True)
@@ -91,8 +74,7 @@ _TRAITS = (
 
 def bad_file_finding(path: Path, problem: BadFileError) -> Finding:
     """Return the finding about an unusable file."""
-    suggestion = _UNREADABLE.get(problem.detail, _BAD_FILES.get(problem.kind, _REMOVE))
-    return Finding(path, problem.kind, problem.detail, suggestion, "serious")
+    return Finding(path, problem.kind, problem.detail, mend_of(problem), "serious")
 
 
 def too_many_unusable(unusable: int, images: int, *, limit: float) -> Iterator[Finding]:
@@ -113,17 +95,24 @@ def too_many_unusable(unusable: int, images: int, *, limit: float) -> Iterator[F
         yield Finding(None, TOO_MANY_UNUSABLE, detail, suggestion, "serious")
 
 
-def unusual_file_findings(item: Item, header: Header, *, image_size: int) -> Iterator[Finding]:
+def warning_finding(path: Path, warning: FileWarning) -> Finding:
+    """Return the finding about an unusual property of a usable file."""
+    return Finding(path, warning.kind, warning.detail, warning.mend, "warning")
+
+
+def unusual_file_findings(
+    item: Item, header: Header, warnings: Sequence[FileWarning], *, image_size: int
+) -> Iterator[Finding]:
     """Yield the findings about a usable file.
 
     Args:
         item: the file, audited.
         header: of the file.
+        warnings: about the file.
         image_size: side in pixels of the model's square input.
     """
     path = item.path
-    for each in file_warnings(path, header):
-        yield Finding(path, each.kind, each.detail, _UNUSUAL_FILES[each.kind], "warning")
+    yield from (warning_finding(path, each) for each in warnings)
     for trait in _TRAITS:
         if trait.applies(header):
             yield Finding(path, trait.kind, trait.detail(header), trait.suggestion, trait.severity)
@@ -135,7 +124,8 @@ def unusual_file_findings(item: Item, header: Header, *, image_size: int) -> Ite
     if min(header.width, header.height) < image_size / 4:
         detail = f"{header.width} x {header.height} pixels for a model input of {image_size}"
         suggestion = "find a larger copy, or train with a smaller data.image_size"
-        yield Finding(path, "tiny", detail, suggestion, "warning")
+        # interned: in a data set of thumbnails the same text stands for every file
+        yield Finding(path, "tiny", sys.intern(detail), suggestion, "warning")
 
 
 def stray_file_findings(listing: Listing) -> Iterator[Finding]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from tltool.data.path_as_text import path_as_text
+from tltool.runs.csv_cells import CsvWriter
 
 Severity = Literal["serious", "warning", "note"]
 COLUMNS = ("path", "kind", "severity", "detail", "suggestion")
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
 
 
+@path_as_text
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One row of ``data_issues.csv``.
@@ -48,15 +51,10 @@ def write_findings(
         shown: returns the displayed path of a file.
     """
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
+        writer = CsvWriter(file)
         writer.writerow(COLUMNS)
         for finding in findings:
-            name = "" if finding.path is None else _as_text(shown(finding.path))
+            name = "" if finding.path is None else shown(finding.path)
             writer.writerow(
                 [name, finding.kind, finding.severity, finding.detail, finding.suggestion]
             )
-
-
-def _as_text(path: str) -> str:
-    """Return a path that a spreadsheet does not interpret as a formula (CSV injection)."""
-    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path

@@ -8,33 +8,46 @@ the reason.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from tltool.data.audit.file_warnings import FileWarning, file_warnings
 from tltool.data.audit.inspect_file import as_bad_file_error, image_decoder, inspect_file, read_file
+from tltool.data.audit.jpeg_damage import WarnedBatches, find_damage
 from tltool.data.catalog import Item
-from tltool.data.checks.file_findings import bad_file_finding, unusual_file_findings
+from tltool.data.checks.file_findings import (
+    bad_file_finding,
+    unusual_file_findings,
+    warning_finding,
+)
 from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.findings import Finding
+from tltool.data.checks.packed_items import PackedItems
+from tltool.data.checks.scan_pipeline import (
+    CHUNK,
+    FROM_HEADER,
+    Decode,
+    FilePaths,
+    decode_for_scan,
+    scan_pipeline,
+)
 from tltool.data.decoding import transcode
-from tltool.data.decoding.graph_tracing import without_autograph
-from tltool.data.decoding.header import BadFileError, Header
+from tltool.data.decoding.bounded_work import check_size, without_unused_parts
+from tltool.data.decoding.header import Header
+from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.decoding.image_formats import decode_stored
-from tltool.data.decoding.jpeg import decode_jpeg
+from tltool.data.decoding.jpeg import decode_thumbnail
+from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.duplicates import perceptual_hash
-from tltool.data.pipeline import fixed_options
 from tltool.events import Observer
-
-_CHUNK = 128
 
 
 @dataclass
@@ -47,19 +60,17 @@ class Scan:
         cameras: make and model for each of ``items``, ``""`` if unknown.
         findings: about single files.
         bytes: size of all usable files.
+        files: the number of all files, also unusable ones.
+        labels: of all files.
     """
 
-    items: list[Item]
+    items: PackedItems
     features: NDArray[np.float32]
     cameras: list[str]
     findings: list[Finding]
     bytes: int
-
-
-_Chunk = tuple[NDArray[np.int64], list[bytes]]
-"""Positions of files and their paths."""
-_Decode = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-_FROM_HEADER = 0
+    files: int
+    labels: frozenset[str]
 
 
 class _Opened(NamedTuple):
@@ -68,13 +79,12 @@ class _Opened(NamedTuple):
     size: int
 
 
-def scan_files(
-    items: Sequence[Item], *, max_pixels: int, image_size: int, observer: Observer
-) -> Scan:
+def scan_files(items: PackedItems, *, max_pixels: int, image_size: int, observer: Observer) -> Scan:
     """Open and fully decode every file once.
 
     Args:
-        items: the files.
+        items: the files; each is replaced when it has been audited, so that memory never holds
+            all of them twice.
         max_pixels: larger images are bad; they are not decoded.
         image_size: side in pixels of the model's input.
         observer: receives the progress.
@@ -82,11 +92,16 @@ def scan_files(
     state = _Scanner(items, max_pixels, image_size)
     done = 0
     for chunks, decode in state.passes():
-        for batch in _pipeline(chunks, decode):
-            indices, *decoded = (part.numpy() for part in batch)
-            state.take(indices, *decoded)
-            done += len(indices)
-            observer.on_progress(done, len(items))
+        with JpegWarnings() as warnings:
+            warned = WarnedBatches()
+            for batch in scan_pipeline(chunks, decode):
+                indices, *decoded = (part.numpy() for part in batch)
+                state.take(indices, *decoded)
+                warned.add(indices.tolist(), warned=bool(warnings.take()))
+                done += len(indices)
+                observer.on_progress(done, len(items))
+            for index in warned.indices():
+                state.find_damage(index, warnings)
     for index in state.remaining():
         state.inspect_one(index)
         done += 1
@@ -97,30 +112,33 @@ def scan_files(
 class _Scanner:
     """The state of a scan: files are opened, then decoded."""
 
-    def __init__(self, items: Sequence[Item], max_pixels: int, image_size: int) -> None:
+    def __init__(self, items: PackedItems, max_pixels: int, image_size: int) -> None:
         self._items, self._max_pixels, self._image_size = items, max_pixels, image_size
+        self._labels = frozenset(item.label for item in items)
         self._opened: dict[int, _Opened] = {}
-        self._usable: dict[int, Item] = {}
+        # arrays of a few bytes per file: a dictionary would take a hundred
+        self._usable = np.zeros(len(items), np.bool_)
         self._features = np.zeros((len(items), len(FEATURES)), np.float32)
         self._cameras: dict[int, str] = {}
-        self._findings: dict[int, list[Finding]] = {}
+        self._findings: list[Finding] = []
+        self._found_in = array("q")  # the position of the file of each finding
         self._bytes = 0
 
-    def passes(self) -> Iterator[tuple[Iterator[_Chunk], _Decode]]:
+    def passes(self) -> Iterator[tuple[Iterator[FilePaths], Decode]]:
         """Yield files and their decoder: all JPEG files, then the rest, if any."""
-        yield self._jpegs(), _decode_jpeg
+        yield self._jpegs(), decode_for_scan
         not_jpeg = [i for i, file in self._opened.items() if file.header.format != "jpeg"]
         if not_jpeg:  # tracing the decoder of all formats takes a second
-            starts = range(0, len(not_jpeg), _CHUNK)
-            yield (self._chunk(not_jpeg[at : at + _CHUNK]) for at in starts), decode_stored
+            starts = range(0, len(not_jpeg), CHUNK)
+            yield (self._chunk(not_jpeg[at : at + CHUNK]) for at in starts), decode_stored
 
-    def _jpegs(self) -> Iterator[_Chunk]:
+    def _jpegs(self) -> Iterator[FilePaths]:
         """Open all files, and yield the JPEG files in chunks."""
-        for start in range(0, len(self._items), _CHUNK):
-            chunk = range(start, min(start + _CHUNK, len(self._items)))
+        for start in range(0, len(self._items), CHUNK):
+            chunk = range(start, min(start + CHUNK, len(self._items)))
             yield self._chunk([index for index in chunk if self._open(index) == "jpeg"])
 
-    def _chunk(self, indices: list[int]) -> _Chunk:
+    def _chunk(self, indices: list[int]) -> FilePaths:
         paths = [os.fsencode(self._items[index].path) for index in indices]
         return np.array(indices, np.int64), paths
 
@@ -130,10 +148,11 @@ class _Scanner:
         try:
             with as_bad_file_error():
                 header, data = read_file(path, self._max_pixels)
+                check_size(data, name="the file", max_pixels=self._max_pixels)
         except BadFileError as problem:
-            self._findings[index] = [bad_file_finding(path, problem)]
+            self._add_finding(index, bad_file_finding(path, problem))
             return None
-        if not transcode.decodes_as_stored(data):
+        if not transcode.decodes_as_stored(data) or without_unused_parts(data) is not data:
             return None
         digest = hashlib.sha256(data).hexdigest()
         self._opened[index] = _Opened(header, digest, len(data))
@@ -145,11 +164,12 @@ class _Scanner:
         shapes: NDArray[np.int32],
         orientations: NDArray[np.int64],
         thumbnails: NDArray[np.float32],
+        levels: NDArray[np.uint8],
     ) -> None:
         """Process a batch of the pipeline."""
         opened = [self._opened.pop(index) for index in indices.tolist()]
         applied = [
-            file.header.orientation if decoded == _FROM_HEADER else decoded
+            file.header.orientation if decoded == FROM_HEADER else decoded
             for file, decoded in zip(opened, orientations.tolist(), strict=True)
         ]
         for number, orientation in enumerate(applied):
@@ -170,12 +190,23 @@ class _Scanner:
                 orientation=applied[number],
                 perceptual_hash=hashes[number],
             )
-            self._keep(index, item, header, size, colours[number])
+            darkest, brightest = levels[number].tolist()
+            warned = file_warnings(item.path, header, (darkest, brightest), thumbnails[number])
+            self._keep(index, item, header, warned, size, colours[number])
+
+    def find_damage(self, index: int, warnings: JpegWarnings) -> None:
+        """Add a finding if a JPEG is damaged inside."""
+        item = self._items[index]
+        damage = find_damage(item.path, decode_thumbnail, warnings)
+        if damage is not None:
+            self._add_finding(index, warning_finding(item.path, damage))
 
     def remaining(self) -> list[int]:
         """Return the positions of files that were neither decoded nor rejected."""
-        known = self._usable.keys() | self._findings.keys()
-        return [index for index in range(len(self._items)) if index not in known]
+        known = self._usable.copy()
+        known[np.array(self._found_in, np.int64)] = True
+        unknown: list[int] = np.flatnonzero(~known).tolist()
+        return unknown
 
     def inspect_one(self, index: int) -> None:
         """Inspect one file, which gives the reason if it cannot be decoded."""
@@ -183,13 +214,21 @@ class _Scanner:
         try:
             inspected = inspect_file(item, max_pixels=self._max_pixels, decode=image_decoder())
         except BadFileError as problem:
-            self._findings[index] = [bad_file_finding(item.path, problem)]
+            self._add_finding(index, bad_file_finding(item.path, problem))
             return
         colours = colours_of(inspected.decoded.thumbnail[np.newaxis])[0]
-        self._keep(index, inspected.item, inspected.header, inspected.size, colours)
+        self._keep(
+            index, inspected.item, inspected.header, inspected.warnings, inspected.size, colours
+        )
 
     def _keep(
-        self, index: int, item: Item, header: Header, size: int, colours: NDArray[np.float32]
+        self,
+        index: int,
+        item: Item,
+        header: Header,
+        warnings: Sequence[FileWarning],
+        size: int,
+        colours: NDArray[np.float32],
     ) -> None:
         self._features[index] = features_of(
             width=item.width,
@@ -198,63 +237,30 @@ class _Scanner:
             quality=header.quality,
             colours=colours,
         )
-        self._usable[index] = item
+        self._items[index], self._usable[index] = item, True
         if header.camera:
             self._cameras[index] = sys.intern(header.camera)
-        findings = list(unusual_file_findings(item, header, image_size=self._image_size))
-        if findings:
-            self._findings[index] = findings
+        for finding in unusual_file_findings(item, header, warnings, image_size=self._image_size):
+            self._add_finding(index, finding)
         self._bytes += size
+
+    def _add_finding(self, index: int, finding: Finding) -> None:
+        self._findings.append(finding)
+        self._found_in.append(index)
 
     def result(self) -> Scan:
         """Return everything in the order of the items."""
-        order = sorted(self._usable)
+        usable = np.flatnonzero(self._usable).tolist()
+        by_file = np.argsort(np.array(self._found_in, np.int64), kind="stable")
         return Scan(
-            items=[self._usable[index] for index in order],
-            features=self._features[order],
-            cameras=[self._cameras.get(index, "") for index in order],
-            findings=[each for index in sorted(self._findings) for each in self._findings[index]],
+            items=self._items.select(usable),
+            features=self._features[self._usable],
+            cameras=[self._cameras.get(index, "") for index in usable],
+            findings=[self._findings[number] for number in by_file.tolist()],
             bytes=self._bytes,
+            files=len(self._items),
+            labels=self._labels,
         )
-
-
-@without_autograph
-def _decode_jpeg(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return decode_jpeg(data), tf.constant(_FROM_HEADER, tf.int64)
-
-
-@functools.cache  # tracing takes as long as decoding a hundred images
-def _loader(decode: _Decode) -> Callable[..., Any]:
-    @tf.function(
-        input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)], autograph=False
-    )
-    def load(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        image, orientation = decode(tf.io.read_file(path))
-        side = [perceptual_hash.HASH_SIDE, perceptual_hash.HASH_SIDE]
-        return index, tf.shape(image), orientation, tf.image.resize(image, side, method="area")
-
-    result: Callable[..., Any] = without_autograph(load.get_concrete_function())
-    return result
-
-
-def _pipeline(chunks: Iterator[_Chunk], decode: _Decode) -> tf.data.Dataset:
-    """Decode files in batches.
-
-    A batch has positions [B], stored shapes [B, 3], EXIF orientations [B] and thumbnails before
-    their orientation is applied [B, 32, 32, 3]. Files that cannot be decoded are omitted.
-    """
-    signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.string))
-    files = tf.data.Dataset.from_generator(lambda: chunks, output_signature=signature)
-    calls = (
-        min(os.cpu_count() or 1, 16) + 1
-    )  # one more, because the reading of headers waits for the disk
-    decoded = (
-        files.prefetch(1)
-        .unbatch()
-        .map(_loader(decode), num_parallel_calls=calls, deterministic=False)
-    )
-    batches = decoded.ignore_errors(log_warning=False).batch(_CHUNK).prefetch(1)
-    return batches.with_options(fixed_options())
 
 
 def _upright(thumbnail: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tltool.data.decoding import exif
-from tltool.data.decoding.byte_ops import check_pixels
+from tltool.data.decoding.byte_ops import checked, with_few_pixels
 
 
 def decode_bmp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
@@ -18,17 +18,29 @@ def decode_bmp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
         tf.int32,
     )
     plain = (header >= 40) & tf.equal(compression, 0) & tf.reduce_any(tf.equal(bits, [8, 24, 32]))
-    checks = [
-        tf.debugging.Assert(plain, ["BMP with compression or a small palette"]),
-        check_pixels(tf.abs(size[0]), size[1]),  # negative height: the top row is stored first
-    ]
-    with tf.control_dependencies(checks):
-        pixels = tf.io.decode_bmp(data)
+    plain_data = checked(data, plain, name="bmp_with_compression_or_a_small_palette")
+    # negative height: the top row is stored first
+    small = with_few_pixels(plain_data, tf.abs(size[0]), size[1])
+    pixels = tf.io.decode_bmp(_without_trailing_bytes(small, buffer, bits, size))
     return tf.cond(
         tf.equal(bits, 8),
         lambda: _look_up(pixels, _palette(buffer, header)),
         lambda: pixels[..., :3],  # the fourth byte of an uncompressed BMP is padding, not alpha
     )
+
+
+def _without_trailing_bytes(
+    data: tf.Tensor, buffer: tf.Tensor, bits: tf.Tensor, size: tf.Tensor
+) -> tf.Tensor:
+    """Return a BMP that ends with its pixels.
+
+    TensorFlow rejects a longer one; but some programs add padding or a colour profile.
+    """
+    height, width = tf.unstack(tf.cast(size, tf.int64))
+    row = (bits * width + 31) // 32 * 4
+    end = exif.read_uint(buffer, 10, 4, big_endian=False) + row * tf.abs(height)
+    length = tf.size(buffer, out_type=tf.int64)
+    return tf.strings.substr(data, tf.zeros_like(length), tf.clip_by_value(end, 0, length))
 
 
 def _palette(buffer: tf.Tensor, header: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
+LARGEST_SIDE = 1 << 14
+"""Pixels; the sizes of a description of someone else are bounded."""
+
 Resize = Literal["squash", "crop", "pad"]
 
 
@@ -22,7 +25,8 @@ class DecodeSpec:
     resize: Resize = "squash"
 
     def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1 or self.resize not in get_args(Resize):
+        sizes_valid = all(1 <= side <= LARGEST_SIDE for side in (self.height, self.width))
+        if not sizes_valid or self.resize not in get_args(Resize):
             raise ValueError(f"invalid decode spec: {self}")
 
     def to_json(self) -> dict[str, Any]:

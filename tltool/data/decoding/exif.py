@@ -7,6 +7,8 @@ import tensorflow as tf
 
 # Limits the loop for files that consist of fill bytes; real files have a handful of blocks.
 _MAX_BLOCKS = 128
+_MAX_CHUNKS = 4096  # of a PNG, where pixels in chunks of one length count as one
+_MAX_ALIKE = 2**16  # chunks that are compared at once
 _MAX_ENTRIES = 512
 _ORIENTATION = 0x0112
 # The first 8 bytes of a JPEG segment as big-endian numbers: marker, length, name.
@@ -61,18 +63,24 @@ def png_chunks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         the offset of the data of its ``eXIf`` chunk: int64 scalar, -1 without one, and whether
         it declares transparent colours (``tRNS``): bool scalar.
     """
+    size = tf.size(buffer, out_type=tf.int64)
 
     def step(at: tf.Tensor, transparent: tf.Tensor, exif: tf.Tensor) -> list[tf.Tensor]:
         length = read_uint(buffer, at, 4, big_endian=True)
         kind = read_uint(buffer, at + 4, 4, big_endian=True)
         transparent |= tf.equal(kind, _four("tRNS"))
         exif = tf.where(tf.equal(kind, _four("eXIf")), at + 8, exif)
-        return [at + 12 + length, transparent, exif]
+        # The pixels are in chunks of one length: a large file has thousands.
+        is_data = tf.equal(kind, _four("IDAT"))
+        most = tf.where(is_data, (size - at) // (12 + length), tf.ones_like(at))
+        most = tf.clip_by_value(most, 1, _MAX_ALIKE)
+        heads = read_uint(buffer, at + (12 + length) * tf.range(most), 8, big_endian=True)
+        alike = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.equal(heads, heads[0]), tf.int64)))
+        return [at + (12 + length) * alike, transparent, exif]
 
-    size = tf.size(buffer, out_type=tf.int64)
     start = [tf.constant(8, tf.int64), tf.constant(False), tf.constant(NOT_FOUND, tf.int64)]
     _, transparent, exif = tf.while_loop(
-        lambda at, *_: at + 12 <= size, step, start, maximum_iterations=_MAX_BLOCKS
+        lambda at, *_: at + 12 <= size, step, start, maximum_iterations=_MAX_CHUNKS
     )
     return exif, transparent
 
@@ -100,23 +108,38 @@ def _four(name: str) -> tf.Tensor:
 
 def find_in_jpeg(buffer: tf.Tensor) -> tf.Tensor:
     """Return the offset of the TIFF block in the first Exif APP1 segment of a JPEG file, or -1."""
+    segment = find_segment(buffer, 0xFFE1, "Exif")
+    return tf.where(tf.equal(segment, NOT_FOUND), segment, segment + 10)
+
+
+def find_segment(buffer: tf.Tensor, marker_sought: int, name_sought: str) -> tf.Tensor:
+    """Return the offset of a segment before the pixels of a JPEG file, or -1.
+
+    Args:
+        buffer: uint8 [length], a file.
+        marker_sought: such as 0xFFE1.
+        name_sought: the first four characters of its content.
+
+    Returns:
+        int64 scalar.
+    """
     size = tf.size(buffer, out_type=tf.int64)
 
-    def step(at: tf.Tensor, tiff_at: tf.Tensor) -> list[tf.Tensor]:
+    def step(at: tf.Tensor, found: tf.Tensor) -> list[tf.Tensor]:
         # One read of marker, length and name: this loop dominates the cost.
         head = tf.cast(tf.gather(buffer, at + tf.range(8, dtype=tf.int64)), tf.int64)
         marker, length, name = tf.unstack(tf.linalg.matvec(_SEGMENT_HEAD, head))
-        is_exif = tf.equal(marker, 0xFFE1) & tf.equal(name, _four("Exif"))
+        is_sought = tf.equal(marker, marker_sought) & tf.equal(name, _four(name_sought))
         # 0xFFDA starts the compressed data; no more segments follow.
         ends = (marker < 0xFF01) | tf.equal(marker, 0xFFDA)
         skipped = tf.where(
             tf.equal(marker, 0xFFFF), tf.ones_like(length), 2 + tf.maximum(length, 2)
         )
-        return [tf.where(ends, size, at + skipped), tf.where(is_exif, at + 10, tiff_at)]
+        return [tf.where(ends, size, at + skipped), tf.where(is_sought, at, found)]
 
     start = [tf.constant(2, tf.int64), tf.constant(NOT_FOUND, tf.int64)]
     return tf.while_loop(
-        lambda at, tiff_at: (at + 18 <= size) & tf.equal(tiff_at, NOT_FOUND),
+        lambda at, found: (at + 18 <= size) & tf.equal(found, NOT_FOUND),
         step,
         start,
         maximum_iterations=_MAX_BLOCKS,

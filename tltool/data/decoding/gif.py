@@ -39,6 +39,20 @@ def is_truncated(data: bytes) -> bool:
     return at > len(data)
 
 
+def has_colour_table(data: bytes) -> bool:
+    """Return whether the first frame of a GIF has colours, its own or those of the file.
+
+    True if the file ends before that frame.
+    """
+    try:
+        at = 13 + _palette(data[10])
+        while data[at] == _EXTENSION:
+            at = _end_of_chunks(data, at + 2)
+        return data[10] >= 128 or data[at] != _IMAGE or data[at + 9] >= 128
+    except IndexError:
+        return True
+
+
 def _end_of_first_frame(data: bytes) -> int | None:
     """Return where the first frame ends; None if the file is corrupted before it.
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from tltool.data.decoding import transcode
+from tltool.data.decoding import heif, tiff, transcode
+from tltool.data.decoding.image_errors import BadFileError
+from tltool.data.decoding.unreadable import not_decoded, unreadable
 
 _ORIENTATION, _MAKE, _MODEL = 0x0112, 0x010F, 0x0110
 # Annex K.1 of the JPEG standard: the luminance table of quality 50, summed over its 64 entries.
 _STANDARD_TABLE_SUM = 3689
-
-
-class BadFileError(Exception):
-    """A file cannot be used; has the kind and the detail of its issue."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
+_FORMAT_NAMES = {**transcode.FORMATS, "DIB": "bmp"}
+_WITH_FRAMES = ("GIF", "PNG", "WEBP", "AVIF", heif.FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,10 @@ class Header:
 
     Attributes:
         format: lower-case name such as ``"jpeg"``.
-        frames: images in the file; more than 1 is an animation.
+        frames: images in the file, without previews; more than 1 is an animation or a stack of
+            pages.
+        channels: number of channels in the file.
+        unused_channels: how many of them are not used.
         width: as stored, in pixels.
         height: as stored.
         orientation: EXIF value, 1 to 8; not read for a PNG that stores it after the pixels.
@@ -43,6 +42,8 @@ class Header:
 
     format: str
     frames: int
+    channels: int
+    unused_channels: int
     width: int
     height: int
     orientation: int
@@ -60,45 +61,69 @@ def read_header(file: BinaryIO, max_pixels: int) -> Header:
         BadFileError: it is corrupted, of an unknown format, or has more than ``max_pixels``.
         OSError: the file cannot be read.
     """
-    start = file.read(64)
-    file.seek(0)
     try:
-        with transcode.open_image(file) as image:
-            _check_pixels(image.size, max_pixels)
-            return _header(image)
+        return _read(file, max_pixels)
     except Image.DecompressionBombError:
         raise BadFileError("too many pixels", f"more than {2 * _pillow_limit():,}") from None
     except UnidentifiedImageError:
-        raise _unidentified(start) from None
+        raise unreadable(file, "the file").as_bad_file() from None
     except (MemoryError, BadFileError):
         raise
     except Exception as error:  # Pillow's parsers raise many kinds of error on damaged files
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the operating system, not of the content
-        raise BadFileError("damaged", f"corrupted header: {error}") from None
+        raise not_decoded(file, "the file", error).as_bad_file() from None
 
 
-def _header(image: Image.Image) -> Header:
-    name = image.format or "image"
+def _read(file: BinaryIO, max_pixels: int) -> Header:
+    start = file.read(4)
+    tags = tiff.first_tags(file) if tiff.is_tiff(start) else {}
+    file.seek(0)
+    if tags:
+        _check_pixels(tiff.size(tags), max_pixels)
+        return _header(_open_tiff(file, tags), file, tags)
+    with transcode.open_image(file) as image:
+        _check_pixels(image.size, max_pixels)
+        return _header(image, file, tags)
+
+
+def _open_tiff(file: BinaryIO, tags: tiff.Tags) -> Image.Image:
+    """Return the first page, of which nothing needs to be loaded."""
+    if tiff.has_raw_planes(tags):
+        return tiff.join_planes(file.read(), tags)
+    if tiff.is_inverted(tags):
+        file = io.BytesIO(tiff.black_is_zero(file.read()))
+    return transcode.open_image(file)
+
+
+def _header(image: Image.Image, file: BinaryIO, tags: tiff.Tags) -> Header:
+    name = "TIFF" if tags else image.format or "image"
     exif = _exif(image)
+    channels = tiff.channels(tags) if tags else len(image.getbands())
     return Header(
-        format=transcode.FORMATS.get(name, name.lower()),
-        frames=getattr(image, "n_frames", 1) if name in ("GIF", "PNG", "WEBP") else 1,
+        format=_FORMAT_NAMES.get(name, name.lower()),
+        frames=tiff.count_pages(file) if tags else _frames(image, name),
+        channels=channels,
+        unused_channels=max(channels - len(image.getbands()), 0),
         width=image.width,
         height=image.height,
         orientation=_orientation(exif),
         mode=image.mode,
-        deep=_is_deep(image),
+        deep=tiff.bits(tags) > 8 if tags else _is_deep(image),
         transparent=image.has_transparency_data,
         quality=_quality(getattr(image, "quantization", None)),
         camera=_camera(exif),
     )
 
 
+def _frames(image: Image.Image, name: str) -> int:
+    return getattr(image, "n_frames", 1) if name in _WITH_FRAMES else 1
+
+
 def _is_deep(image: Image.Image) -> bool:
     # a 16-bit colour PNG opens as RGB; only its raw mode shows the depth
     raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
-    return image.mode.startswith("I;16") or any(";16" in mode for mode in raw_modes)
+    return image.mode.startswith("I") or any(";16" in mode for mode in raw_modes)
 
 
 def _exif(image: Image.Image) -> Mapping[int, object]:
@@ -144,12 +169,3 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
         raise BadFileError(
             "too many pixels", f"{width} x {height} pixels, more than the limit of {max_pixels:,}"
         )
-
-
-def _unidentified(start: bytes) -> BadFileError:
-    error = transcode.not_an_image(start, "the file")
-    if isinstance(error, transcode.DamagedError):
-        return BadFileError("damaged", error.message)
-    if error.hint:
-        return BadFileError("unsupported", f"{error.message}; {error.hint}")
-    return BadFileError("not an image", "unknown image format")

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tltool.data.decoding import exif
 from tltool.data.decoding.bmp import decode_bmp
-from tltool.data.decoding.byte_ops import check_pixels, one_byte, over_white, patched, read_byte
+from tltool.data.decoding.byte_ops import over_white, read_byte, with_few_pixels
+from tltool.data.decoding.decode_gif import decode_gif
 from tltool.data.decoding.graph_tracing import traced_on_cpu, without_autograph
 from tltool.data.decoding.jpeg import decode_scaled_jpeg
 from tltool.data.decoding.webp import decode_webp
@@ -64,9 +65,9 @@ def _decode(data: tf.Tensor, target: tf.Tensor, one_side: tf.Tensor) -> tuple[tf
         kind,
         {
             _UNKNOWN: lambda: _decode_any(data),
-            _JPEG: lambda: decode_scaled_jpeg(data, orientation, target, one_side),
+            _JPEG: lambda: decode_scaled_jpeg(data, buffer, orientation, target, one_side),
             _PNG: lambda: _decode_png(data, buffer, transparent),
-            _GIF: lambda: _decode_gif(data, buffer),
+            _GIF: lambda: decode_gif(data, buffer),
             _BMP: lambda: decode_bmp(data, buffer),
             _WEBP: lambda: decode_webp(data, buffer),
         },
@@ -116,66 +117,18 @@ def _ends_with(head: tf.Tensor, signature: bytes) -> tf.Tensor:
 
 def _decode_any(data: tf.Tensor) -> tf.Tensor:
     """Decode an unknown format with TensorFlow, which raises the error."""
-    return tf.image.grayscale_to_rgb(tf.io.decode_image(data, expand_animations=False)[..., :1])
+    image = tf.io.decode_image(data, expand_animations=False)
+    return tf.tile(image[..., :1], [1, 1, 3])
 
 
 def _decode_png(data: tf.Tensor, buffer: tf.Tensor, declared: tf.Tensor) -> tf.Tensor:
     size = exif.read_uint(buffer, tf.constant([16, 20]), 4, big_endian=True)
     colour_type = read_byte(buffer, 25)
     has_alpha = declared | tf.equal(colour_type, 4) | tf.equal(colour_type, 6)
-    with tf.control_dependencies([check_pixels(size[0], size[1])]):
-        # Four channels only for a real alpha channel: below 8 bits TensorFlow adds a wrong one.
-        return tf.cond(
-            has_alpha,
-            lambda: over_white(tf.io.decode_png(data, channels=4)),
-            lambda: tf.io.decode_png(data, channels=3),
-        )
-
-
-def _decode_gif(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
-    size = exif.read_uint(buffer, tf.constant([6, 8]), 2, big_endian=False)
-    with tf.control_dependencies([check_pixels(size[0], size[1])]):
-        white = _gif_over_white(data, buffer)
-        return tf.io.decode_image(white, channels=3, expand_animations=False)
-
-
-def _gif_over_white(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
-    """Make the transparent colour of the first frame an opaque white.
-
-    TensorFlow decodes GIF without alpha and leaves transparent pixels black. Every pixel of the
-    transparent palette entry is transparent, so changing that entry is exact.
-    """
-    control, frame = _gif_blocks(buffer)
-    flags = read_byte(buffer, control + 3)
-    local = read_byte(buffer, frame + 9)
-    palette = tf.where(local >= 128, frame + 10, tf.constant(13, tf.int64))
-    entry = palette + 3 * read_byte(buffer, control + 6)
-
-    def with_white() -> tf.Tensor:
-        opaque = patched(data, control + 3, one_byte(flags - 1))
-        return patched(opaque, entry, tf.constant(b"\xff\xff\xff"))
-
-    inside = (control > 0) & (entry + 3 <= tf.size(buffer, out_type=tf.int64))
-    return tf.cond(inside & tf.equal(flags % 2, 1), with_white, lambda: data)
-
-
-def _gif_blocks(buffer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the offsets of the first frame's graphic control (0 without one) and of the frame."""
-    screen = read_byte(buffer, 10)
-    colours = tf.bitwise.left_shift(tf.constant(2, tf.int64), screen % 8)
-    start = 13 + 3 * colours * tf.cast(screen >= 128, tf.int64)
-
-    def step(at: tf.Tensor, control: tf.Tensor, data: tf.Tensor) -> list[tf.Tensor]:
-        # A block (21 F9 is a graphic control) or one of its data chunks starts here.
-        first = read_byte(buffer, at)
-        is_control = ~data & tf.equal(read_byte(buffer, at + 1), 0xF9)
-        following = at + tf.where(data, 1 + first, tf.constant(2, tf.int64))
-        return [following, tf.where(is_control, at, control), ~data | (first > 0)]
-
-    def not_done(at: tf.Tensor, control: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
-        is_extension = tf.equal(read_byte(buffer, at), 0x21)
-        return (at < tf.size(buffer, out_type=tf.int64)) & (data | is_extension)
-
-    initial = [start, tf.constant(0, tf.int64), tf.constant(False)]
-    frame, control, _ = tf.while_loop(not_done, step, initial, maximum_iterations=512)
-    return control, frame
+    small = with_few_pixels(data, size[0], size[1])
+    # Four channels only for a real alpha channel: below 8 bits TensorFlow adds a wrong one.
+    return tf.cond(
+        has_alpha,
+        lambda: over_white(tf.io.decode_png(small, channels=4)),
+        lambda: tf.io.decode_png(small, channels=3),
+    )

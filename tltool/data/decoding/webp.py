@@ -5,14 +5,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tltool.data.decoding import exif
-from tltool.data.decoding.byte_ops import check_pixels, one_byte, over_white, patched, read_byte
+from tltool.data.decoding.byte_ops import one_byte, over_white, patched, read_byte, with_few_pixels
 
 
 def decode_webp(data: tf.Tensor, buffer: tf.Tensor) -> tf.Tensor:
     """Decode a WebP (scalar string, and as uint8 [length]): uint8 [H, W, 3] over white."""
     # DecodeImage instead of DecodeWebP: older servers can load the graph.
-    with tf.control_dependencies([check_pixels(*_size(buffer))]):
-        image = tf.io.decode_image(_with_alpha_flag(data, buffer), expand_animations=False)
+    small = with_few_pixels(data, *_size(buffer))
+    image = tf.io.decode_image(_with_alpha_flag(small, buffer), expand_animations=False)
     return tf.cond(
         tf.equal(tf.shape(image)[-1], 4), lambda: over_white(image), lambda: image[..., :3]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -105,7 +105,7 @@ def cluster_duplicates(
     """
     search = _Search(items, load_thumbnail, progress, keep=verify_pairs is not None)
     hashed = [index for index in search.firsts if _has_detail(items[index])]
-    hashes = [items[index].perceptual_hash or 0 for index in hashed]
+    hashes = (items[index].perceptual_hash or 0 for index in hashed)
     crowded, not_compared = search.compare(hashed, hashes, near=perceptual_hash.NEAR)
     if crowded:
         not_compared = search.compare_without_layout(crowded)
@@ -137,12 +137,15 @@ class _Search:
         self.firsts = _join_exact(items, self.sets)
         self.unconfirmed: list[tuple[int, int]] = []
         self._items, self._progress = items, progress
-        self._thumbnail = lru_cache(_CACHED_THUMBNAILS)(load_thumbnail)
+        # by position: a new path object for each comparison takes longer than to compare
+        self._thumbnail = lru_cache(_CACHED_THUMBNAILS)(
+            lambda index: load_thumbnail(items[index].path)
+        )
         self._most_kept = _MOST_UNCONFIRMED if keep else 0
         self._done = 0
 
     def compare(
-        self, chosen: Sequence[int], hashes: Sequence[int], *, near: int
+        self, chosen: Sequence[int], hashes: Iterable[int], *, near: int
     ) -> tuple[list[int], int]:
         """Compare the images whose hashes are similar.
 
@@ -188,7 +191,7 @@ class _Search:
         layout = np.zeros((HASH_SIDE, HASH_SIDE))
         for index in representatives.values():
             self._report_progress(index)
-            thumbnail = self._thumbnail(self._items[index].path)
+            thumbnail = self._thumbnail(index)
             if thumbnail is not None:
                 small = thumbnail.small()
                 by_index[index] = perceptual_hash.frequencies_of(small[np.newaxis])[0]
@@ -211,11 +214,10 @@ class _Search:
             self._progress(index, len(self._items))
 
     def _is_duplicate(self, first: int, second: int) -> bool:
-        one, other = self._items[first], self._items[second]
-        first_thumbnail, second_thumbnail = self._thumbnail(one.path), self._thumbnail(other.path)
+        first_thumbnail, second_thumbnail = self._thumbnail(first), self._thumbnail(second)
         if first_thumbnail is None or second_thumbnail is None:
             return False
-        apart = _hash_distance(one, other)
+        apart = _hash_distance(self._items[first], self._items[second])
         return image_match.is_same_image(first_thumbnail, second_thumbnail, apart)
 
 
@@ -246,11 +248,19 @@ def _is_large(item: Item) -> bool:
 
 def _join_exact(items: Sequence[Item], sets: DisjointSets) -> list[int]:
     """Join items with the same bytes and return the position of the first of each content."""
+    # most digests occur once; a dictionary of all would take 200 bytes for each
+    keys = np.fromiter((hash(item.sha256) for item in items), np.int64, len(items))
+    _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    repeated = counts[places] > 1
     first: dict[str, int] = {}
+    firsts = []
     for index, item in enumerate(items):
         if item.sha256:
-            sets.join(first.setdefault(item.sha256, index), index)
-    return list(first.values())
+            same = first.setdefault(item.sha256, index) if repeated[index] else index
+            sets.join(same, index)
+            if same == index:
+                firsts.append(index)
+    return firsts
 
 
 def _not_joined(pairs: NDArray[np.int64], sets: DisjointSets) -> Iterator[tuple[int, int]]:

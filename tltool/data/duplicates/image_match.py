@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from scipy.ndimage import gaussian_filter1d
 
-from tltool.data.decoding.transcode import open_image
+from tltool.data.decoding.image_file import read_image_file
+from tltool.data.decoding.transcode import on_white, open_as_decoded
 from tltool.data.duplicates.perceptual_hash import HASH_SIDE
 
 Grey = NDArray[np.floating]
@@ -57,11 +58,11 @@ def load_thumbnail(path: Path) -> GreyThumbnail | None:
     It has 64 pixels per side, or 32 for images below 64 pixels.
     """
     try:
-        with path.open("rb") as file, open_image(file) as image:
+        with open_as_decoded(read_image_file(path)) as image:
             side = THUMBNAIL_SIDE if min(image.size) >= THUMBNAIL_SIDE else HASH_SIDE
             image.draft("L", (2 * side, 2 * side))
             upright = ImageOps.exif_transpose(image)
-            grey = _over_white(upright).resize((side, side), Image.Resampling.BOX)
+            grey = on_white(upright).convert("L").resize((side, side), Image.Resampling.BOX)
             return GreyThumbnail.from_grey(np.asarray(grey, np.float32))
     except Exception:  # Pillow raises many kinds of error on a damaged EXIF block
         return None
@@ -81,15 +82,6 @@ def is_same_image(first: GreyThumbnail, second: GreyThumbnail, hash_distance: in
     if _correlation(first.grey, second.grey) < _WORTH_ALIGNING:
         return False
     return _aligned_detail_agrees(first, second) or _aligned_detail_agrees(second, first)
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-    return image.convert("L")
 
 
 def _same_size(first: GreyThumbnail, second: GreyThumbnail) -> tuple[GreyThumbnail, GreyThumbnail]:
@@ -115,17 +107,20 @@ def _detail_agrees(first: GreyThumbnail, second: GreyThumbnail, least: float) ->
 
 def _detail(grey: Grey) -> Grey:
     """Return the high frequencies of a grey image, with mean 0 and norm 1."""
-    blur = _BLURS[len(grey)]
+    blur = _blur(len(grey))
     fine = grey - blur @ grey @ blur.T
     fine -= fine.mean()
     return np.asarray(fine / max(float(np.linalg.norm(fine)), 1e-6), np.float32)
 
 
-_BLURS = {
-    side: gaussian_filter1d(np.eye(side, dtype=np.float32), side / 32, axis=0, mode="nearest")
-    for side in (HASH_SIDE, THUMBNAIL_SIDE)
-}
-"""For each side length, the matrix that blurs the columns of an image."""
+@cache
+def _blur(side: int) -> Grey:
+    """Return the matrix that blurs the columns of an image, float32 [side, side]."""
+    from scipy.ndimage import gaussian_filter1d
+
+    identity = np.eye(side, dtype=np.float32)
+    result: Grey = gaussian_filter1d(identity, side / 32, axis=0, mode="nearest")
+    return result
 
 
 def _aligned_detail_agrees(first: GreyThumbnail, second: GreyThumbnail) -> bool:

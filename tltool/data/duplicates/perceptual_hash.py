@@ -7,12 +7,12 @@ copy. With 8 x 8, different flowers are as near to each other as cropped copies 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 HASH_SIDE = 32
 """Pixels per side of the copy that is hashed."""
@@ -21,7 +21,6 @@ NEAR = 80
 """Hamming distance up to which two images are compared: crops of 3 % per side reach 78."""
 
 _FREQUENCIES = 16
-_BASIS = dct(np.eye(HASH_SIDE), axis=0, norm="ortho")[:_FREQUENCIES].astype(np.float32)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FLAT = 2.0  # grey levels of standard deviation; below it an image has no contrast
 _BLOCK = 1024
@@ -51,8 +50,18 @@ def perceptual_hashes(thumbnails: NDArray[np.float32]) -> list[int | None]:
 
 def frequencies_of(greys: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the low frequencies of grey images [N, 32, 32], without the mean: [N, 255]."""
-    result: NDArray[np.floating] = (_BASIS @ greys @ _BASIS.T).reshape(len(greys), -1)[:, 1:]
+    basis = _basis()
+    result: NDArray[np.floating] = (basis @ greys @ basis.T).reshape(len(greys), -1)[:, 1:]
     return result
+
+
+@cache
+def _basis() -> NDArray[np.float32]:
+    """Return the lowest frequencies of the discrete cosine transform, float32 [16, 32]."""
+    from scipy.fft import dct
+
+    result: NDArray[np.float64] = dct(np.eye(HASH_SIDE), axis=0, norm="ortho")
+    return result[:_FREQUENCIES].astype(np.float32)
 
 
 def hashes_of(frequencies: NDArray[np.floating]) -> list[int]:
@@ -76,7 +85,7 @@ class NearPairs(NamedTuple):
     crowded: NDArray[np.bool_]
 
 
-def near_pairs(hashes: Sequence[int], *, near: int, nearest: int) -> Iterator[NearPairs]:
+def near_pairs(hashes: Iterable[int], *, near: int, nearest: int) -> Iterator[NearPairs]:
     """Yield the pairs of hashes with a Hamming distance of at most ``near``, block by block.
 
     All pairs are compared, as products of ±1 vectors in blocks, so that memory stays small; but
@@ -117,11 +126,13 @@ def distance(first: int, second: int) -> int:
     return (first ^ second).bit_count()
 
 
-def _packed(hashes: Sequence[int]) -> NDArray[np.uint8]:
+def _packed(hashes: Iterable[int]) -> NDArray[np.uint8]:
     """Return hashes as bytes: uint8 [N, 32]."""
     size = (HASH_BITS + 7) // 8
-    joined = b"".join(each.to_bytes(size, "big") for each in hashes)
-    return np.frombuffer(joined, np.uint8).reshape(len(hashes), size)
+    joined = bytearray()
+    for each in hashes:  # bytes.join would keep all parts as objects
+        joined += each.to_bytes(size, "big")
+    return np.frombuffer(joined, np.uint8).reshape(-1, size)
 
 
 def _as_signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:

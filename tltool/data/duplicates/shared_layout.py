@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import rotate
 
 from tltool.data.duplicates.image_match import Grey, resampling_matrix
 from tltool.data.duplicates.perceptual_hash import frequencies_of, hashes_of
@@ -45,6 +44,8 @@ def hashes_without_layout(frequencies: NDArray[np.float32], layout: Grey) -> lis
 
 def _variations(layout: Grey) -> Iterator[Grey]:
     """Yield a layout, and its change under small crops and rotations."""
+    from scipy.ndimage import rotate
+
     yield layout
     side = len(layout)
     for crop in _CROPS:

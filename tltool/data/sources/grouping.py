@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -10,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tltool.data.catalog import Item
+from tltool.data.sources.folders.folder_names import is_image_folder_name, part_named
 from tltool.data.sources.listing import Listing, listed
-from tltool.data.sources.table_rows import is_table, open_table
+from tltool.data.sources.tables.table_rows import is_table, open_table
 from tltool.errors import DataError, UsageError
 
 FOLDER = "folder"
@@ -54,28 +54,65 @@ def _by_column(listing: Listing, by: str) -> GroupOf | None:
     """Return a lookup in a column; None if the source has no such column."""
     source = Path(listing.source)
     if not is_table(source):
-        return None
-    column, known = by.lower(), False
-    names: dict[str, str] = {}
-    with open_table(source) as table:
-        for _, row in table.rows:
-            cells = row if isinstance(row, Mapping) else dict(zip(table.columns, row, strict=True))
-            path = os.path.normpath(source.parent / cells.get("path", ""))
-            names[path] = cells.get(column, "").strip()
-            known |= column in cells
-    if not known:
-        return None
-    if not any(names.values()):
+        return _by_known_column(listing, by.lower())
+    column = by.lower()
+    cells = [_cell(item, column) for item in listing.items]
+    if not any(cells):
+        if not _has_column(source, column):
+            return None
         raise DataError(f"--group {by}: the column is empty", hint=HINT)
-    return lambda item, _: names.get(os.path.normpath(item.path)) or None
+    return lambda item, _: _cell(item, column) or None
+
+
+def _cell(item: Item, column: str) -> str:
+    """Return the cell of an item in a column of its table; empty if there is none."""
+    if column in ("group", "label"):
+        return (item.group or "") if column == "group" else item.label
+    if column in ("split", "fold"):
+        return (
+            str(item.given_split or "")
+            if column == "split"
+            else ""
+            if item.fold is None
+            else str(item.fold)
+        )
+    return dict(item.columns).get(column, "")
+
+
+def _has_column(source: Path, column: str) -> bool:
+    with open_table(source) as table:
+        return column in table.columns or any(
+            isinstance(row, Mapping) and column in row for _, row in table.rows
+        )
+
+
+def _by_known_column(listing: Listing, column: str) -> GroupOf | None:
+    """Return a lookup in a column of a table that is inside of the source."""
+    if not any(name == column for item in listing.items for name, _ in item.columns):
+        return None
+    return lambda item, _: dict(item.columns).get(column) or None
 
 
 def _by_folder(item: Item, path: Path) -> str | None:
-    """Return the folder of an image, unless it is the class folder."""
+    """Return the folder of an image, unless it is the class folder.
+
+    Folders that are named after all images of a class (``cat/images``) or a split (``cat/train``)
+    are no groups.
+    """
     folder = path.parent
+    while folder.name and not _is_class(folder, item) and _names_no_group(folder, item):
+        folder = folder.parent
+    return None if not folder.name or _is_class(folder, item) else folder.as_posix()
+
+
+def _is_class(folder: Path, item: Item) -> bool:
     # macOS writes é as two characters; labels are in normal form C
-    name = unicodedata.normalize("NFC", folder.name)
-    return None if name in ("", item.label) else folder.as_posix()
+    return unicodedata.normalize("NFC", folder.name) == item.label
+
+
+def _names_no_group(folder: Path, item: Item) -> bool:
+    part = part_named(folder.name) if item.given_split else None
+    return is_image_folder_name(folder.name) or (part is not None and not part.rest)
 
 
 def _by_pattern(by: str) -> GroupOf:

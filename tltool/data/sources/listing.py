@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tltool.data.catalog import SPLIT_NAMES, Item, SplitName
-from tltool.errors import DataError
+from tltool.errors import DataError, one_line, some_of
 
+LAYOUT_HINT = "put the images of each class into a separate folder: DATA/cat, DATA/dog"
 SPLIT_WORDS: Mapping[str, SplitName] = {
     "train": "train",
     "training": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "dev": "validation",
     "test": "test",
+    "testing": "test",
+    "holdout": "test",
 }
+_BLANKS = r"[\s\u200b-\u200f\u2060\ufeff\x00]"  # some are of no width
+_BLANK_ENDS = re.compile(f"^{_BLANKS}+|{_BLANKS}+$")
 
 
 class CrossClassLink(NamedTuple):
@@ -42,6 +49,34 @@ class CrossClassLink(NamedTuple):
         return f"symbolic link to {place}; the images there also count as class '{label}'"
 
 
+Severity = Literal["serious", "warning", "note"]
+
+
+class LayoutNote(NamedTuple):
+    """A remark about a folder of a source: how it is read, or why it is not.
+
+    Attributes:
+        path: the folder, or the file.
+        kind: a short name from a fixed set.
+        detail: a description.
+        suggestion: what to do about it; may be empty.
+        severity: ``serious`` if the labels are probably wrong, ``warning`` for something to check,
+            ``note`` for information.
+    """
+
+    path: Path
+    kind: str
+    detail: str
+    suggestion: str = ""
+    severity: Severity = "note"
+
+    def describe(self, root: Path) -> str:
+        """Return a sentence; ``root`` is the folder of the source."""
+        name = self.path.relative_to(root).as_posix() if self.path.is_relative_to(root) else "."
+        place = "" if name == "." else f"'{one_line(name)}': "
+        return f"{place}{self.detail}" + (f"; {self.suggestion}" if self.suggestion else "")
+
+
 @dataclass(frozen=True)
 class Listing:
     """The images of a source.
@@ -57,6 +92,9 @@ class Listing:
         ood_images: out-of-distribution images, which show none of the classes and are not items.
         repeated_folders: links to a folder that its class already contains; it is read once.
         cross_class_links: links to images outside of the class.
+        other_files: a few of the files counted in ``ignored``.
+        misnamed: files that begin as an image does, but have no extension of an image.
+        notes: about the layout of the folders.
     """
 
     source: str
@@ -69,12 +107,19 @@ class Listing:
     ood_images: tuple[Path, ...] = ()
     repeated_folders: tuple[Path, ...] = ()
     cross_class_links: tuple[CrossClassLink, ...] = ()
+    other_files: tuple[Path, ...] = ()
+    misnamed: tuple[Path, ...] = ()
+    notes: tuple[LayoutNote, ...] = ()
 
     def shown(self, item: Item) -> str:
         """Return the displayed path of an item: in the source as the user named it, or its file."""
-        if item.path.is_relative_to(self.root):
-            return str(Path(self.source) / item.path.relative_to(self.root))
-        return str(item.path)
+        return self.shown_path(item.path)
+
+    def shown_path(self, path: Path) -> str:
+        """Return the displayed path of a file, as ``shown`` does."""
+        if path.is_relative_to(self.root):
+            return str(Path(self.source) / path.relative_to(self.root))
+        return str(path)
 
 
 def split_named(text: str) -> SplitName | None:
@@ -83,15 +128,15 @@ def split_named(text: str) -> SplitName | None:
 
 
 def class_name(text: str, *, described_as: str, hint: str = "rename it") -> str:
-    """Return the name of a class in Unicode normal form C.
+    """Return the name of a class in Unicode normal form C, without blanks at its ends.
 
     Args:
-        text: the name.
+        text: the name; if empty, it is returned.
         described_as: what has this name, for the error.
         hint: what to do about an invalid name.
 
     Raises:
-        DataError: it is not valid UTF-8.
+        DataError: it is not valid UTF-8, or has only blanks.
     """
     try:
         text.encode()
@@ -100,7 +145,10 @@ def class_name(text: str, *, described_as: str, hint: str = "rename it") -> str:
         raise DataError(
             f"the name of {described_as} {shown!r} is not valid UTF-8", hint=hint
         ) from None
-    return unicodedata.normalize("NFC", text)
+    name = _BLANK_ENDS.sub("", unicodedata.normalize("NFC", text))
+    if text and not name:
+        raise DataError(f"the name of {described_as} has only blanks: {text!a}", hint=hint)
+    return name
 
 
 def check_classes(listing: Listing, *, min_classes: int, hint: str | None) -> None:
@@ -127,16 +175,22 @@ def check_classes(listing: Listing, *, min_classes: int, hint: str | None) -> No
 
 def listed(names: Sequence[str], most: int = 8) -> str:
     """Return the first ``most`` names in quotes, and the number of the others."""
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    return some_of([repr(name) for name in names], most)
 
 
 def _check_known(items: Sequence[Item], known: set[str]) -> None:
     for split in SPLIT_NAMES[1:]:
-        unknown = sorted({i.label for i in items if i.given_split == split} - known)
+        present = {i.label for i in items if i.given_split == split}
+        unknown = sorted(present - known)
         if unknown:
+            hint = "use the same class names in every split"
+            if len(present) == 1:
+                hint = (
+                    f"if the images of {unknown[0]!r} have no labels, move them out of the data set"
+                    f" and classify them with tltool predict; otherwise {hint}"
+                )
             raise DataError(
                 f"the {split} images have classes that the training images do not have:"
                 f" {listed(unknown)} (known: {listed(sorted(known))})",
-                hint="use the same class names in every split",
+                hint=hint,
             )

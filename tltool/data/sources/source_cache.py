@@ -1,7 +1,7 @@
 """The cache of sources that were extracted, converted or downloaded to image files.
 
 A copy is a folder of images, named after its source and a digest of the content. It can be deleted
-at any time and is created again when needed, also when files are missing.
+at any time and is created again when needed, also when files are missing or damaged.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ import re
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
+from tltool.data.decoding.image_file import check_regular
 from tltool.errors import DataError, EnvironmentProblem
+from tltool.runs.durable import write_durably
+from tltool.runs.user_cache import user_cache
 
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 24 * 3600.0
 _FILES = "files"
 _RECORD = "complete.json"
+_CHUNK = 2**20
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def cache_folder() -> Path:
     """Return the folder of the copies: ``TLTOOL_DATA_DIR``, by default in the user's cache."""
-    configured = os.environ.get("TLTOOL_DATA_DIR")
-    return Path(configured) if configured else Path(platformdirs.user_cache_dir("tltool")) / "data"
+    return user_cache("data", variable="TLTOOL_DATA_DIR")
 
 
 def cached_copy(cache: Path, name: str, key: str, make: Callable[[Path], None]) -> Path:
@@ -40,7 +43,8 @@ def cached_copy(cache: Path, name: str, key: str, make: Callable[[Path], None]) 
         cache: folder of all copies.
         name: a readable prefix of the folder's name.
         key: identifies the content; the same key means the same files.
-        make: fills an empty folder. The result is moved into place atomically.
+        make: fills an empty folder. The result is moved into place atomically, with the files that
+            ``make`` writes next to the folder.
 
     Raises:
         EnvironmentProblem: the cache cannot be written or the disk is full.
@@ -55,8 +59,8 @@ def cached_copy(cache: Path, name: str, key: str, make: Callable[[Path], None]) 
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=cache) as partial:
             (Path(partial) / _FILES).mkdir()
             make(Path(partial) / _FILES)
-            record = json.dumps(_count_files(Path(partial) / _FILES))
-            (Path(partial) / _RECORD).write_text(record, encoding="utf-8")
+            record = json.dumps(_contents(Path(partial) / _FILES))
+            write_durably(Path(partial) / _RECORD, record.encode())
             _move(Path(partial), target)
     except OSError as error:
         raise EnvironmentProblem(
@@ -73,6 +77,7 @@ def content_key(path: Path) -> str:
         DataError: it cannot be read.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -84,25 +89,46 @@ def _is_complete(target: Path) -> bool:
         record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(record == _count_files(target / _FILES))
+    try:
+        return bool(record == _contents(target / _FILES))
+    except OSError:
+        return False
 
 
-def _count_files(folder: Path) -> dict[str, int]:
-    """Return number and bytes of the files below ``folder``, to detect missing or cut files."""
-    count, size = 0, 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            count += 1
-            size += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (42,000 files)
-    return {"files": count, "bytes": size}
+def _contents(folder: Path) -> dict[str, int | str]:
+    """Return number, bytes and a digest of the files below ``folder``, to detect any change.
+
+    The digest is of names, sizes and CRC-32. It takes 0.4 s for 42,000 small files, or for 1.5 GB.
+
+    Raises:
+        OSError: one cannot be read, or is no regular file.
+    """
+    digest, count, size = hashlib.sha256(), 0, 0
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        digest.update(os.fsencode(os.path.relpath(place, folder)) + b"\0")
+        for name in sorted(names):
+            checksum, length = _checksum(os.path.join(place, name))  # noqa: PTH118  (42,000 files)
+            digest.update(os.fsencode(name) + b"\0%d %d\0" % (length, checksum))
+            count, size = count + 1, size + length
+    return {"files": count, "bytes": size, "digest": digest.hexdigest()}
+
+
+def _checksum(path: str) -> tuple[int, int]:
+    """Return the CRC-32 and the size of a file that is no link."""
+    checksum, size = 0, 0
+    with os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            checksum, size = zlib.crc32(chunk, checksum), size + len(chunk)
+    return checksum, size
 
 
 def _move(partial: Path, target: Path) -> None:
     """Rename a finished copy to ``target``, unless another process has just done so."""
     moved = partial / "moved"
     moved.mkdir()
-    for part in (_FILES, _RECORD):
-        (partial / part).rename(moved / part)
+    for part in [path for path in partial.iterdir() if path != moved]:
+        part.rename(moved / part.name)
     try:
         moved.rename(target)
     except OSError:

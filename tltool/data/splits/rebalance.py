@@ -23,7 +23,8 @@ def rebalance(
     """Move groups of the classes that are more than one image away from their share in a part.
 
     Each move is the one that reduces the sum of squared deviations most, each divided by the
-    expected count (Pearson's chi-squared statistic of the classes and parts).
+    expected count (Pearson's chi-squared statistic of the classes and parts). No move takes the
+    last image of a class from a part.
 
     Args:
         groups: all groups.
@@ -72,6 +73,7 @@ def _best_moves(
     for _ in range(_MOST_MOVES if groups else 0):
         change = entries.change(parts, counts - expected, expected)
         change[parts, rows] = 0.0
+        change[:, entries.has_the_last(parts, counts)] = 0.0
         part, group = divmod(int(change.argmin()), len(parts))
         if change[part, group] > -_LEAST_GAIN:
             break
@@ -101,6 +103,11 @@ class _Entries:
         table = np.array(entries, np.int64).reshape(-1, 3)
         self.group, self.label, self.images = table[:, 0], table[:, 1], table[:, 2].astype(float)
         self.first = np.searchsorted(self.group, np.arange(len(groups)))
+
+    def has_the_last(self, parts: Integers, counts: Floats) -> NDArray[np.bool_]:
+        """Return which groups have all images of a class that their part has, bool [G]."""
+        last = self.images >= counts[parts[self.group], self.label]
+        return np.asarray(np.logical_or.reduceat(last, self.first))
 
     def change(self, parts: Integers, deviation: Floats, expected: Floats) -> Floats:
         """Return how moving each group to each part changes the statistic, float [P, G]."""

@@ -21,11 +21,15 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName
+from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName, digest_of_labels
 from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.splits.split_groups import make_split_groups
 from tltool.data.splits.stratified_assignment import Shares, assign
-from tltool.errors import DataError
+from tltool.errors import DataError, some_of
+from tltool.runs.csv_cells import CsvWriter, csv_rows
+from tltool.runs.durable import replaced_file
+from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import read_manifest
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
 TABLE_COLUMNS = COLUMNS[:-1]
@@ -176,7 +180,7 @@ def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]
     missing = [repr(name) for name in catalog.class_names if name not in trained]
     if missing:
         raise DataError(
-            f"no readable training image for class {', '.join(missing)}",
+            f"no readable training image for class {some_of(missing)}",
             hint="add training images of these classes",
         )
 
@@ -199,13 +203,18 @@ def write_split(
         digests: False omits sha256, which ``read_split`` needs and a table of images does not.
     """
     folds = split.folds or (None,) * len(catalog)
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
+    paths = [shown_path(item.path, root or catalog.root) for item in catalog.items]
+    # readers of CSV files remove blanks at the start of a cell without quotes
+    has_blanks = any(each.startswith((" ", "\t")) for each in paths)
+    with (
+        replaced_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = CsvWriter(file, quoting=csv.QUOTE_ALL if has_blanks else csv.QUOTE_MINIMAL)
         writer.writerow(COLUMNS if digests else TABLE_COLUMNS)
-        for item, name, group, fold in zip(
-            catalog.items, split.names, split.groups, folds, strict=True
+        for item, shown, name, group, fold in zip(
+            catalog.items, paths, split.names, split.groups, folds, strict=True
         ):
-            shown = shown_path(item.path, root or catalog.root)
             row = [shown, item.label, name, group, fold, item.sha256]
             writer.writerow(row if digests else row[:-1])
 
@@ -223,13 +232,29 @@ def read_split(path: Path) -> tuple[SplitRow, ...]:
     """
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return tuple(_row(row) for row in csv.DictReader(file))
+            return tuple(_row(row) for row in csv_rows(file))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, ValueError):
         raise DataError(
             f"{path} is not a split.csv (with the columns {', '.join(_READ)})"
         ) from None
+
+
+def read_run_split(run: RunLayout) -> tuple[SplitRow, ...]:
+    """Read the ``split.csv`` of a run and compare it with the manifest.
+
+    Raises:
+        DataError: the file is missing, or its images or labels are not those of the run.
+    """
+    rows = read_split(run.split)
+    recorded = read_manifest(run.manifest).data_digest if run.manifest.is_file() else None
+    if recorded and digest_of_labels((row.sha256, row.label) for row in rows) != recorded:
+        raise DataError(
+            f"{run.split} was changed or damaged: its images are not those of the run",
+            hint="restore it from a copy",
+        )
+    return rows
 
 
 def _row(row: Mapping[str, str]) -> SplitRow:

@@ -52,7 +52,8 @@ def assign(groups: Sequence[SplitGroup], shares: Shares) -> list[str]:
     _place_single(groups, order, joined, ends, parts)
     if joined:
         rebalance(groups, order, parts, list(shares.values()))
-    _ensure_every_class(groups, parts, list(shares), [0.0, *ends, 1.0])
+    if _ensure_every_class(groups, parts, list(shares), [0.0, *ends, 1.0]) and joined:
+        rebalance(groups, order, parts, list(shares.values()))
     names = list(shares)
     return [names[part] for part in parts]
 
@@ -135,8 +136,10 @@ def _check_enough(groups: Sequence[SplitGroup], splits: Sequence[str]) -> None:
 
 def _ensure_every_class(
     groups: Sequence[SplitGroup], parts: list[int], names: Sequence[str], ends: Sequence[float]
-) -> None:
+) -> bool:
     """Move one group of a class to each part that has none, the nearest one.
+
+    Returns whether a group was moved.
 
     Args:
         groups: all groups.
@@ -152,6 +155,7 @@ def _ensure_every_class(
         for label in group.labels:
             of_class[label].append(index)
     counts = Counter((parts[i], label) for label, indices in of_class.items() for i in indices)
+    moved = False
     for label in sorted(of_class):
         for part, name in enumerate(names):
             if counts[part, label]:
@@ -174,6 +178,8 @@ def _ensure_every_class(
                 counts[parts[nearest], each] -= 1
                 counts[part, each] += 1
             parts[nearest] = part
+            moved = True
+    return moved
 
 
 def _distance(position: float, low: float, high: float) -> float:

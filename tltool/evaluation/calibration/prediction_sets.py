@@ -25,6 +25,7 @@ from tltool.evaluation.calibration.conformal_quantile import (
     highest_level,
     images_needed,
 )
+from tltool.training.temperature import row_blocks
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -55,7 +56,11 @@ def conformity_scores(
         labels: class numbers [N].
         draws: uniform in [0, 1), [N], the random shares; without them the sets would be larger.
     """
-    return _class_scores(probabilities, draws)[np.arange(len(labels)), labels]
+    scores = np.empty(len(labels))
+    for part in row_blocks(probabilities.shape):
+        rows = _class_scores(probabilities[part], draws[part])
+        scores[part] = rows[np.arange(len(rows)), labels[part]]
+    return scores
 
 
 def set_threshold(scores: Floats, level: float, groups: Integers | None = None) -> float:

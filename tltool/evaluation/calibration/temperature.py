@@ -14,7 +14,7 @@ from tltool.evaluation.metrics.calibration_error import (
     simulated_calibration_errors,
 )
 from tltool.evaluation.metrics.probability_scores import count_clipped, log_loss
-from tltool.training.temperature import BOUNDS, fit_temperature, log_softmax
+from tltool.training.temperature import BOUNDS, fit_temperature, log_softmax, row_blocks
 
 _FOLDS, _FEWER_FOLDS, _MANY = 10, 5, 1000  # with many images fewer folds are enough
 _NEAR = 1.001  # a temperature this close to a bound, as a factor, is at it
@@ -118,7 +118,7 @@ def choose_temperature(
     groups = np.arange(len(labels)) if groups is None else groups
     fitted = fit_temperature(logits, labels, log_prior=shift)
     folds = group_folds(groups, _FOLDS if len(labels) <= _MANY else _FEWER_FOLDS)
-    log_after = np.zeros(logits.shape)
+    after = np.zeros(logits.shape, np.float32)
     for fold in np.unique(folds):
         inside, others = folds == fold, folds != fold
         value = (
@@ -126,8 +126,8 @@ def choose_temperature(
             if others.any()
             else 1.0
         )
-        log_after[inside] = log_softmax(logits[inside] / value + shift)
-    before, after = np.exp(log_softmax(logits + shift)), np.exp(log_after)
+        after[inside] = _probabilities(logits[inside], value, shift)
+    before = _probabilities(logits, 1.0, shift)
     return Temperature(
         fitted,
         log_loss_before=log_loss(before, labels),
@@ -140,9 +140,19 @@ def choose_temperature(
     )
 
 
+def _probabilities(
+    logits: NDArray[np.float32], temperature: float, shift: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return ``softmax(logits / temperature + shift)``, float32 [N, C]."""
+    result = np.empty(logits.shape, np.float32)
+    for part in row_blocks(logits.shape):
+        result[part] = np.exp(log_softmax(logits[part] / temperature + shift))
+    return result
+
+
 def _ece_rises(
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
     labels: NDArray[np.int64],
     groups: NDArray[np.int64],
 ) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tltool.artifact import Artifact
 from tltool.errors import GateError, UsageError
+from tltool.models.batch_norm_folding import folded
 from tltool.models.network_parts import Network
 from tltool.training.precision import FLOAT32, Precision
 
@@ -111,7 +112,7 @@ class Explainer:
         if method != "occlusion":
             features = feature_map(network)
             self._check_positions(features)
-            self._to_features = keras.Model(network.images, features)
+            self._to_features = folded(keras.Model(network.images, features))
             self._to_logits = keras.Model(features, network.model.output)
             self._features_of = tf.function(
                 lambda images: tf.cast(self._to_features(images, training=False), tf.float32),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tltool.errors import GateError, UsageError, did_you_mean
+from tltool.errors import GateError, UsageError, did_you_mean, some_of
 
 RATES = ("accuracy", "balanced_accuracy")
 TOP_K = {"top_2": "2", "top_3": "3", "top_5": "5"}
@@ -170,7 +170,7 @@ def _check_classes(condition: Assert, class_names: Sequence[str]) -> None:
     if name is not None and name not in class_names:
         raise UsageError(
             f"'{condition.text}': there is no class '{name}'.{did_you_mean(name, class_names)}",
-            hint=f"the classes are {', '.join(class_names)}",
+            hint=f"the classes are {some_of(class_names, 20)}",
         )
     k = TOP_K.get(condition.metric)
     if k is not None and int(k) >= len(class_names):

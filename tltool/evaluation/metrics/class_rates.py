@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.evaluation.metrics.confidence_intervals import REPLICATES, effective_sample_size
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 
-_AT_ONCE = 2_000_000  # counts drawn per step, which bounds the memory
+RATES = ("precision", "recall", "f1")
+_AT_ONCE = 500_000  # counts drawn per step, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,9 @@ class ClassRates:
             self.f1 = 2 * hits / (support + predicted)
 
     @classmethod
-    def of(cls, matrices: Integers) -> ClassRates:
-        """Return the rates of matrices [B, C, C]."""
-        hits = matrices.diagonal(axis1=1, axis2=2)
-        return cls(hits, matrices.sum(axis=2), matrices.sum(axis=1))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[ClassRates]) -> ClassRates:
-        """Return the rates of all parts."""
-        return cls(
-            np.concatenate([part.hits for part in parts]),
-            np.concatenate([part.support for part in parts]),
-            np.concatenate([part.predicted for part in parts]),
-        )
+    def of(cls, matrix: ConfusionMatrix) -> ClassRates:
+        """Return the rates of one matrix, [1, C]."""
+        return cls(matrix.hits[None], matrix.support[None], matrix.predicted_as[None])
 
     def average(self, name: str, *, weighted: bool) -> Floats:
         """Return the mean over the classes with images, float64 [B]; undefined counts as 0."""
@@ -86,55 +78,71 @@ class ClassRates:
         return np.asarray((values * weights).sum(axis=1) / weights.sum(axis=1))
 
 
-def resample_rates(matrix: Integers, grouped: GroupedPredictions | None) -> ClassRates:
-    """Return the rates of bootstrap replicates of a confusion matrix.
+def resample_averages(
+    matrix: ConfusionMatrix, grouped: GroupedPredictions | None
+) -> dict[tuple[str, bool], Floats]:
+    """Return averages over the classes in bootstrap replicates of a confusion matrix.
 
     Args:
-        matrix: int [C, C].
+        matrix: the counts.
         grouped: its images, where whole groups are to be resampled.
+
+    Returns:
+        For each of ``RATES`` the mean and the mean weighted by class size, float64 [B], at
+        ``(name, weighted)``. The rates of the single classes are not kept: of 10,000 classes they
+        would take half a gigabyte.
     """
-    if grouped is None:
-        return _resample_images(matrix)
-    return _resample_groups(grouped, len(matrix))
+    parts = _resample_images(matrix) if grouped is None else _resample_groups(grouped, matrix)
+    keys = [(name, weighted) for name in RATES for weighted in (False, True)]
+    drawn: dict[tuple[str, bool], list[Floats]] = {key: [] for key in keys}
+    for rates in parts:
+        for name, weighted in keys:
+            drawn[name, weighted].append(rates.average(name, weighted=weighted))
+    return {key: np.concatenate(values) for key, values in drawn.items()}
 
 
-def _resample_images(matrix: Integers) -> ClassRates:
-    """Return the rates of bootstrap replicates of the matrix.
+def _resample_images(matrix: ConfusionMatrix) -> Iterator[ClassRates]:
+    """Yield the rates of bootstrap replicates of the matrix.
 
     A replicate is multinomial over the non-empty cells, so images need not be drawn one by one.
     """
-    true, predicted = np.nonzero(matrix)
-    cells = matrix[true, predicted]
-    n, classes = int(cells.sum()), len(matrix)
+    n = matrix.total
     random = np.random.default_rng(0)
-    step = max(1, _AT_ONCE // max(len(cells), classes))
-    parts = []
-    for start in range(0, REPLICATES, step):
-        counts = random.multinomial(n, cells / n, size=min(step, REPLICATES - start))
-        parts.append(_rates_of_cells(counts, true, predicted, classes))
-    return ClassRates.concatenate(parts)
+    for size in _steps(max(len(matrix.counts), matrix.classes)):
+        counts = random.multinomial(n, matrix.counts / n, size=size)
+        yield _rates_of_cells(counts, matrix)
 
 
-def _resample_groups(grouped: GroupedPredictions, classes: int) -> ClassRates:
-    """Return the rates of bootstrap replicates in which whole groups are resampled."""
-    pairs, cell = np.unique(grouped.labels * classes + grouped.predicted, return_inverse=True)
+def _resample_groups(grouped: GroupedPredictions, matrix: ConfusionMatrix) -> Iterator[ClassRates]:
+    """Yield the rates of bootstrap replicates in which whole groups are resampled."""
+    from scipy.sparse import csr_array
+
+    pairs = grouped.labels.astype(np.int64) * matrix.classes + grouped.predicted
+    _, cell = np.unique(pairs, return_inverse=True)  # in the order of the matrix
     _, group = np.unique(grouped.groups, return_inverse=True)
     count = int(group.max()) + 1
-    cells = np.zeros((count, len(pairs)), np.int64)
-    np.add.at(cells, (group, cell), 1)
-    times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=REPLICATES)
-    return _rates_of_cells(times @ cells, pairs // classes, pairs % classes, classes)
+    ones = np.ones(len(cell), np.int64)
+    images = csr_array((ones, (cell, group)), shape=(len(matrix.counts), count))
+    random = np.random.default_rng(0)
+    for size in _steps(max(len(matrix.counts), matrix.classes, count)):
+        times = random.multinomial(count, np.full(count, 1 / count), size=size)
+        yield _rates_of_cells((images @ times.T).T, matrix)
 
 
-def _rates_of_cells(
-    counts: Integers, true: Integers, predicted: Integers, classes: int
-) -> ClassRates:
-    """Return the rates of matrices with ``counts`` [B, K] in the cells ``true``, ``predicted``."""
-    right = true == predicted
+def _steps(counts: int) -> Iterator[int]:
+    """Yield numbers of replicates that are drawn at once, of so many counts each."""
+    step = max(1, _AT_ONCE // counts)
+    for start in range(0, REPLICATES, step):
+        yield min(step, REPLICATES - start)
+
+
+def _rates_of_cells(counts: Integers, matrix: ConfusionMatrix) -> ClassRates:
+    """Return the rates of replicates with ``counts`` [B, K] in the cells of ``matrix``."""
+    right = matrix.true == matrix.predicted
     return ClassRates(
-        _sum_by_class(counts[:, right], true[right], classes),
-        _sum_by_class(counts, true, classes),
-        _sum_by_class(counts, predicted, classes),
+        _sum_by_class(counts[:, right], matrix.true[right], matrix.classes),
+        _sum_by_class(counts, matrix.true, matrix.classes),
+        _sum_by_class(counts, matrix.predicted, matrix.classes),
     )
 
 

@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 
 from tltool.errors import DataError, GateError
 from tltool.evaluation.metrics.calibration_error import calibration_metrics, reliability_bins
+from tltool.evaluation.metrics.class_metrics import confusion_matrix_metrics
 from tltool.evaluation.metrics.class_rates import GroupedPredictions
 from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, rate_of
-from tltool.evaluation.metrics.confusion_matrix import (
-    confusion_matrix,
-    confusion_matrix_metrics,
-)
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.metrics.probability_scores import count_clipped, probability_scores
 from tltool.evaluation.metrics.roc_auc import ranking_metrics
+from tltool.training.temperature import row_blocks
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
 TOP_K = (2, 3, 5)
+MATRIX_UP_TO = 200
+"""Classes; with more, ``confusion_matrix`` is None, as it grows with their square."""
+MOST_CONFUSIONS = 1000
 
 
 def compute_metrics(
@@ -58,8 +60,10 @@ def compute_metrics(
         ``log_loss_uncalibrated`` and ``ece_uncalibrated`` with their intervals, and
         ``ece_raw_uncalibrated``, where ``uncalibrated`` is given; ``macro``, ``weighted``,
         ``per_class``, ``absent_classes``, ``not_above_chance``, ``needs_more_images``;
-        ``confusion_matrix`` [C][C], rows are the true classes; ``reliability`` and
-        ``reliability_uncalibrated``, the bins of ``ece_raw``, each ``{confidence, accuracy, n}``.
+        ``confusion_matrix`` [C][C], rows are the true classes, None with more than 200 classes;
+        ``confusions``, the most frequent errors as ``{true, predicted, n}`` with class names, at
+        most 1,000; ``reliability`` and ``reliability_uncalibrated``, the bins of ``ece_raw``, each
+        ``{confidence, accuracy, n}``.
 
     Raises:
         DataError: there are no images.
@@ -68,7 +72,7 @@ def compute_metrics(
     """
     _check(probabilities, labels, class_names, groups)
     predicted = probabilities.argmax(axis=1)
-    matrix = confusion_matrix(labels, predicted, classes=len(class_names))
+    matrix = ConfusionMatrix.count(labels, predicted, classes=len(class_names))
     if groups is not None and len(np.unique(groups)) == len(groups):
         groups = None
     grouped = None if groups is None else GroupedPredictions(labels, predicted, groups)
@@ -88,7 +92,11 @@ def compute_metrics(
         **ranking,
         **matrix_metrics,
         "per_class": [{**row, **more} for row, more in rows],
-        "confusion_matrix": matrix.tolist(),
+        "confusion_matrix": matrix.dense().tolist() if matrix.classes <= MATRIX_UP_TO else None,
+        "confusions": [
+            {"true": class_names[true], "predicted": class_names[wrong], "n": count}
+            for true, wrong, count in matrix.confusions(MOST_CONFUSIONS)
+        ],
     }
 
 
@@ -134,10 +142,20 @@ def _top_k(
 
     Ties go to the class with the lower number, as in argmax, so top-k is never below top-1.
     """
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    rank = (order == labels[:, None]).argmax(axis=1)  # int [N], 0 is the top-1 prediction
+    rank = _ranks(probabilities, labels)
     defined = [k for k in TOP_K if k < probabilities.shape[1]]
     return {str(k): rate_of(rank < k, groups) for k in defined}
+
+
+def _ranks(probabilities: Floats, labels: Integers) -> Integers:
+    """Return the position of the true class among the sorted ones, int64 [N]; 0 is top-1."""
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    higher = np.zeros(len(labels), np.int64)
+    numbers = np.arange(probabilities.shape[1])
+    for part in row_blocks(probabilities.shape):
+        tied = (probabilities[part] == own[part]) & (numbers < labels[part, None])
+        higher[part] = ((probabilities[part] > own[part]) | tied).sum(axis=1)
+    return higher
 
 
 def _uncalibrated_metrics(

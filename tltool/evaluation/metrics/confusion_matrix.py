@@ -1,191 +1,107 @@
-"""The confusion matrix and its metrics: precision, recall and F1, per class and averaged."""
+"""The confusion matrix: how many images of each class are predicted as each class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.evaluation.metrics.class_rates import (
-    ClassRates,
-    GroupedPredictions,
-    resample_rates,
-)
-from tltool.evaluation.metrics.confidence_intervals import (
-    bootstrap_interval,
-    interval_of_mean,
-    wilson_interval,
-)
-from tltool.evaluation.metrics.paired_tests import holm
-from tltool.evaluation.metrics.sample_sizes import is_rough
-
 Integers = NDArray[np.integer[Any]]
-Floats = NDArray[np.floating[Any]]
-
-ALPHA = 0.05
-RATES = ("precision", "recall", "f1")
 
 
-def confusion_matrix(labels: Integers, predicted: Integers, *, classes: int) -> Integers:
-    """Count the pairs (true, predicted): int64 [C, C], rows are the true classes."""
-    pairs = labels.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """Counts of pairs of true and predicted class.
 
+    Only pairs that occur are stored: there are no more of them than images, where a dense matrix of
+    10,000 classes needs 800 MB.
 
-def confusion_matrix_metrics(
-    matrix: Integers, class_names: Sequence[str], grouped: GroupedPredictions | None = None
-) -> dict[str, Any]:
-    """Return the metrics of a confusion matrix.
-
-    Args:
-        matrix: int [C, C], rows are the true classes; at least one image.
-        class_names: the C names.
-        grouped: the images of the matrix, where they are not independent.
-
-    Returns:
-        ``balanced_accuracy`` ``{value, low, high, rough}``; ``macro`` and ``weighted`` (by class
-        size) averages of precision, recall and F1 with their ``…_interval`` and ``…_rough``, over
-        the classes that have images; ``per_class``; ``absent_classes``, those without images;
-        ``not_above_chance``, the classes whose recall is not significantly above chance (corrected
-        for the number of classes), and ``needs_more_images``, those of which more images would make
-        the test conclusive.
+    Attributes:
+        true: class number of each pair, int64 [K].
+        predicted: class number of each pair, int64 [K].
+        counts: images of each pair, int64 [K], at least 1.
+        classes: the number of classes C.
     """
-    rates = ClassRates.of(matrix[None])
-    drawn = resample_rates(matrix, grouped)
-    sizes = [_sizes(matrix, number, grouped) for number in range(len(matrix))]
-    rows = [
-        _class_row(name, matrix, number, sizes[number]) for number, name in enumerate(class_names)
-    ]
-    _test_against_chance(rows, matrix)
-    own = [size["recall"] for size in sizes if size["recall"]]
-    balanced_size = len(own) ** 2 / sum(1 / size for size in own)
-    macro = _averages(rates, drawn, balanced_size, weighted=False)
-    macro = _with_class_intervals(macro, rows)
-    size = float(matrix.sum()) if grouped is None else grouped.size()
-    low, high = macro["recall_interval"]
-    return {
-        "balanced_accuracy": {
-            "value": macro["recall"],
-            "low": low,
-            "high": high,
-            "rough": macro["recall_rough"],
-        },
-        "macro": macro,
-        "weighted": _averages(rates, drawn, size, weighted=True),
-        "per_class": rows,
-        "absent_classes": [row["name"] for row in rows if not row["support"]],
-        "not_above_chance": [row["name"] for row in rows if row["above_chance"] is False],
-        "needs_more_images": _needs_more_images(rows),
-    }
 
+    true: Integers
+    predicted: Integers
+    counts: Integers
+    classes: int
 
-def _needs_more_images(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the classes with too few images for the test against chance.
+    @classmethod
+    def count(cls, labels: Integers, predicted: Integers, *, classes: int) -> ConfusionMatrix:
+        """Count the pairs of N images.
 
-    That is each class not above chance; where it has more images than all others together, it is
-    the rarest of the others.
-    """
-    total = sum(row["support"] for row in rows)
-    names = []
-    for row in rows:
-        if row["above_chance"] is False:
-            others = [one for one in rows if one is not row and one["support"]]
-            majority = row["support"] > total - row["support"]
-            rare = min(others, key=lambda one: one["support"]) if majority else row
-            names.append(rare["name"])
-    return list(dict.fromkeys(names))
+        Args:
+            labels: true classes, int [N].
+            predicted: predicted classes, int [N].
+            classes: the number of classes C.
+        """
+        pairs, counts = np.unique(labels.astype(np.int64) * classes + predicted, return_counts=True)
+        return cls(pairs // classes, pairs % classes, counts, classes)
 
+    @classmethod
+    def from_dense(cls, matrix: Sequence[Sequence[int]] | Integers) -> ConfusionMatrix:
+        """Return the same counts as a matrix [C, C], whose rows are the true classes."""
+        dense = np.asarray(matrix, dtype=np.int64)
+        true, predicted = np.nonzero(dense)
+        return cls(true, predicted, dense[true, predicted], len(dense))
 
-def _averages(
-    rates: ClassRates, drawn: ClassRates, size: float, *, weighted: bool
-) -> dict[str, Any]:
-    """Return the averages; each interval contains the bootstrap's and Wilson's of ``size``."""
-    averages: dict[str, Any] = {}
-    for name in RATES:
-        value = float(rates.average(name, weighted=weighted)[0])
-        low, high = wilson_interval(value * size, size)
-        replicates = bootstrap_interval(value, drawn.average(name, weighted=weighted))
-        if replicates is not None:
-            low, high = min(low, replicates[0]), max(high, replicates[1])
-        averages[name] = value
-        averages[f"{name}_interval"] = [min(low, value), max(high, value)]
-        averages[f"{name}_rough"] = is_rough(size)
-    return averages
+    @property
+    def total(self) -> int:
+        """The number of images."""
+        return int(self.counts.sum())
 
+    @cached_property
+    def support(self) -> Integers:
+        """Images of each class, int64 [C]."""
+        return self._sum_by(self.true, np.ones(len(self.counts), np.bool_))
 
-def _with_class_intervals(macro: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return macro averages with intervals that account for classes with few images.
+    @cached_property
+    def predicted_as(self) -> Integers:
+        """Images predicted as each class, int64 [C]."""
+        return self._sum_by(self.predicted, np.ones(len(self.counts), np.bool_))
 
-    If both images of a class of two are correct, they are in every bootstrap replicate too. The
-    recalls of different classes are independent, so their intervals give that of the mean; each
-    bound is the wider of that one and the given one.
-    """
-    averages = dict(macro)
-    present = [row for row in rows if row["support"]]
-    for name in RATES:
-        pairs = [  # the precision of a class never predicted counts as 0
-            (row[name] or 0.0, row[f"{name}_interval"] or (0.0, 0.0)) for row in present
-        ]
-        low, high = interval_of_mean([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        given = macro[f"{name}_interval"]
-        averages[f"{name}_interval"] = [min(low, given[0]), max(high, given[1])]
-    return averages
+    @cached_property
+    def hits(self) -> Integers:
+        """Correctly predicted images of each class, int64 [C]."""
+        return self._sum_by(self.true, self.true == self.predicted)
 
+    def dense(self) -> Integers:
+        """Return int64 [C, C]; rows are the true classes."""
+        matrix = np.zeros((self.classes, self.classes), np.int64)
+        matrix[self.true, self.predicted] = self.counts
+        return matrix
 
-def _sizes(matrix: Integers, number: int, grouped: GroupedPredictions | None) -> dict[str, float]:
-    """Return the number of independent images behind recall, precision and F1 of a class."""
-    if grouped is not None:
-        return grouped.sizes(number)
-    own, predicted = float(matrix[number].sum()), float(matrix[:, number].sum())
-    both = own + predicted - float(matrix[number, number])
-    return {"recall": own, "precision": predicted, "f1": both}
+    def confusions(self, most: int | None = None) -> list[tuple[int, int, int]]:
+        """Return (true class, predicted class, images) of the errors, the most frequent first."""
+        wrong = np.flatnonzero(self.true != self.predicted)
+        order = wrong[np.argsort(-self.counts[wrong], kind="stable")][:most]
+        columns = (self.true[order], self.predicted[order], self.counts[order])
+        return list(zip(*(column.tolist() for column in columns), strict=True))
 
+    def of_classes(self, chosen: Integers) -> Integers:
+        """Return the rows and columns of some classes, with all other predictions together.
 
-def _class_row(name: str, matrix: Integers, index: int, sizes: dict[str, float]) -> dict[str, Any]:
-    hits = int(matrix[index, index])
-    support, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
-    counts = {"precision": predicted, "recall": support, "f1": support + predicted - hits}
-    row: dict[str, Any] = {"name": name}
-    for rate, count in counts.items():
-        size = sizes[rate]
-        share = hits / count if count else None
-        interval = None if share is None else list(wilson_interval(share * size, size))
-        if rate == "f1":  # a function of the share of hits among images of either kind
-            share = None if share is None else _f1_of_jaccard(share)
-            interval = interval and [_f1_of_jaccard(bound) for bound in interval]
-        row[rate] = share
-        row[f"{rate}_interval"] = interval
-        row[f"{rate}_rough"] = bool(count) and is_rough(size)
-    total = int(matrix.sum())
-    return {
-        **row,
-        "support": support,
-        # the expected recall if predictions were independent of the images
-        "chance": predicted / total,
-    }
+        Args:
+            chosen: numbers of the classes, int [S].
 
+        Returns:
+            int64 [S, S + 1]; the last column counts the images predicted as any other class.
+        """
+        position = np.full(self.classes, len(chosen), np.int64)
+        position[chosen] = np.arange(len(chosen))
+        rows = np.flatnonzero(position[self.true] < len(chosen))
+        matrix = np.zeros((len(chosen), len(chosen) + 1), np.int64)
+        cells = (position[self.true[rows]], position[self.predicted[rows]])
+        np.add.at(matrix, cells, self.counts[rows])
+        return matrix
 
-def _test_against_chance(rows: Sequence[dict[str, Any]], matrix: Integers) -> None:
-    """Add to each row whether the recall is significantly above chance, as ``above_chance``.
-
-    Fisher's exact test (1935), one-sided, with Holm's correction for all tested classes, so that a
-    model that guesses clears any class in at most 5 % of cases. With two classes both tests are
-    the same. It is None without images of the class, or without images of other classes.
-    """
-    from scipy.stats import hypergeom
-
-    hits, supports, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
-    total = int(matrix.sum())
-    tested = [number for number, support in enumerate(supports) if support not in (0, total)]
-    p_values = hypergeom.sf(hits - 1, total, supports, predicted)[tested].tolist()
-    adjusted = p_values if len(rows) == 2 else holm(p_values)
-    above = dict(zip(tested, adjusted, strict=True))
-    for number, row in enumerate(rows):
-        row["above_chance"] = above[number] < ALPHA if number in above else None
-
-
-def _f1_of_jaccard(jaccard: float) -> float:
-    """Return the F1 score for a Jaccard index: hits / (images of the class or predicted as it)."""
-    return 2 * jaccard / (1 + jaccard)
+    def _sum_by(self, where: Integers, which: NDArray[np.bool_]) -> Integers:
+        sums = np.zeros(self.classes, np.int64)
+        np.add.at(sums, where[which], self.counts[which])
+        return sums

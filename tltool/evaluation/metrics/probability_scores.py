@@ -117,9 +117,9 @@ def brier_scores(probabilities: Floats, labels: Integers) -> Floats:
     Reference:
         Brier, "Verification of forecasts expressed in terms of probability", 1950.
     """
-    rows = probabilities.astype(np.float64)
-    true = rows[np.arange(len(labels)), labels]
-    return np.asarray((rows**2).sum(axis=1) - 2 * true + 1)
+    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    squares = np.einsum("nc,nc->n", probabilities, probabilities, dtype=np.float64)
+    return np.asarray(squares - 2 * true + 1)
 
 
 def _scores(probabilities: Floats, labels: Integers) -> Floats:
@@ -131,6 +131,6 @@ def _scores(probabilities: Floats, labels: Integers) -> Floats:
 
 def log_losses(probabilities: Floats, labels: Integers) -> Floats:
     """Return the negative log-probability of the true class, float64 [N]."""
-    rows = probabilities.astype(np.float64)
-    true = rows[np.arange(len(labels)), labels] / rows.sum(axis=1)
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    true = own / probabilities.sum(axis=1, dtype=np.float64)
     return np.asarray(-np.log(np.clip(true, np.finfo(np.float32).eps, 1.0)))

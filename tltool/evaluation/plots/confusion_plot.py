@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 import unicodedata
@@ -13,8 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.plots.style import GRID, figure_style, wide_fonts
+from tltool.runs.durable import replaced_file
 
+ALL_UP_TO = 100
+"""Classes; with more, the plot shows those with the most errors, as its area grows with the square
+of the classes."""
+MOST_ERRORS = 40  # classes that are shown then
 COUNTS_UP_TO = 20  # classes; with more, the counts do not fit into the cells
 WRAP, WRAP_MANY = 26, 60  # characters of a class name per line; with many classes, one line
 # Up to so many classes: minimum cell size in inches, font size of the labels in points.
@@ -23,44 +28,60 @@ CELL_SIZES = (
     (8, 0.62, 10.0),
     (COUNTS_UP_TO, 0.42, 9.0),
     (60, 0.17, 6.5),
-    (math.inf, 0.125, 5.5),
+    (ALL_UP_TO, 0.125, 5.5),
 )
 
 
 def plot_confusion(
     path: Path,
-    matrix: Sequence[Sequence[int]] | NDArray[np.integer[Any]],
+    matrix: ConfusionMatrix | Sequence[Sequence[int]] | NDArray[np.integer[Any]],
     class_names: Sequence[str],
 ) -> None:
     """Draw a confusion matrix: colours are row-normalised, numbers are images.
 
+    With more than ``ALL_UP_TO`` classes it shows the ``MOST_ERRORS`` classes with the most errors,
+    and a last column for predictions of all other classes.
+
     Args:
         path: the PNG file; replaced if it exists.
-        matrix: int [C, C], rows are the true classes.
+        matrix: the counts, or int [C, C], rows are the true classes.
         class_names: the C names. A name that no installed font can draw is prefixed by its number.
 
     Raises:
         OSError: the file cannot be written.
     """
-    counts = np.asarray(matrix, dtype=np.int64)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # [C, C], rows sum to 1
-    classes = len(class_names)
+    every = matrix if isinstance(matrix, ConfusionMatrix) else ConfusionMatrix.from_dense(matrix)
+    chosen = np.arange(every.classes) if every.classes <= ALL_UP_TO else _most_errors(every)
+    whole = len(chosen) == every.classes
+    counts = every.dense() if whole else every.of_classes(chosen)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # rows sum to 1
     with figure_style():
         from matplotlib.figure import Figure
 
-        names = _legible(class_names)
+        names = _legible([class_names[number] for number in chosen.tolist()])
+        columns = names if whole else [*names, "all other classes"]
         lines = max(name.count("\n") + 1 for name in names)
-        cell, font = _cell_size(classes, lines=lines, digits=len(str(counts.max(initial=0))))
-        figure = Figure(figsize=(classes * cell + 1.6, classes * cell + 1.2))
-        side = (classes * cell / (classes * cell + 1.6), classes * cell / (classes * cell + 1.2))
-        axes = figure.add_axes((0.1, 0.1, *side))
+        cell, font = _cell_size(len(names), lines=lines, digits=len(str(counts.max(initial=0))))
+        width, height = len(columns) * cell, len(names) * cell
+        figure = Figure(figsize=(width + 1.6, height + 1.2))
+        axes = figure.add_axes((0.1, 0.1, width / (width + 1.6), height / (height + 1.2)))
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        _name_axes(axes, names, font=font, flat=_fits_flat(names, cell=cell, font=font))
-        if classes <= COUNTS_UP_TO:
+        _name_axes(axes, names, columns, font=font, flat=_fits_flat(columns, cell=cell, font=font))
+        if not whole:
+            title = f"{len(names)} of {every.classes:,} classes, those with the most errors"
+            axes.set_title(title, loc="left")
+        if len(names) <= COUNTS_UP_TO:
             _write_counts(axes, counts, share, font=font)
         _add_scale(figure, axes, image)
-        dots = 130 if classes <= COUNTS_UP_TO else 160
-        figure.savefig(path, dpi=dots, bbox_inches="tight", pad_inches=0.15)
+        dots = 130 if len(names) <= COUNTS_UP_TO else 160
+        with replaced_file(path) as part:
+            figure.savefig(part, dpi=dots, bbox_inches="tight", pad_inches=0.15)
+
+
+def _most_errors(matrix: ConfusionMatrix) -> NDArray[np.int64]:
+    """Return the numbers of the classes with the most errors, of either kind, in their order."""
+    errors = matrix.support + matrix.predicted_as - 2 * matrix.hits
+    return np.sort(np.argsort(-errors, kind="stable")[:MOST_ERRORS])
 
 
 def _legible(class_names: Sequence[str]) -> list[str]:
@@ -106,14 +127,15 @@ def _fits_flat(names: Sequence[str], *, cell: float, font: float) -> bool:
     return longest * font * 0.62 / 72 <= cell * 0.95
 
 
-def _name_axes(axes: Any, names: Sequence[str], *, font: float, flat: bool) -> None:
-    places = range(len(names))
-    axes.set_xticks(places, names, fontsize=font, rotation=0 if flat else 90)
-    axes.set_yticks(places, names, fontsize=font)
+def _name_axes(
+    axes: Any, names: Sequence[str], columns: Sequence[str], *, font: float, flat: bool
+) -> None:
+    axes.set_xticks(range(len(columns)), columns, fontsize=font, rotation=0 if flat else 90)
+    axes.set_yticks(range(len(names)), names, fontsize=font)
     axes.set_xlabel("predicted", fontsize=11, labelpad=8)
     axes.set_ylabel("true", fontsize=11, labelpad=8)
     axes.tick_params(length=0)
-    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color=GRID, linewidth=0.8 if len(names) <= COUNTS_UP_TO else 0.3)
     axes.tick_params(which="minor", length=0)

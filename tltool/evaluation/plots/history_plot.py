@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, THIRD, WARM, figure_style
+from tltool.runs.durable import replaced_file
 
 
 def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | None = None) -> None:
@@ -33,7 +34,8 @@ def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | N
             _draw_curves(axes, rows, key)
             _mark_best(axes, rows, mark, key, name="lowest loss" if best is None else "best epoch")
             _mark_phases(axes, rows)
-        figure.savefig(path, dpi=130)
+        with replaced_file(path) as part:
+            figure.savefig(part, dpi=130)
 
 
 def _series(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tltool.evaluation.learning_curve import LearningCurve
 from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, figure_style
+from tltool.runs.durable import replaced_file
 
 
 def plot_learning_curve(path: Path, curve: LearningCurve) -> None:
@@ -47,4 +48,5 @@ def plot_learning_curve(path: Path, curve: LearningCurve) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=9, loc="lower right")
-        figure.savefig(path, dpi=130)
+        with replaced_file(path) as part:
+            figure.savefig(part, dpi=130)

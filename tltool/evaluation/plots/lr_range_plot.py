@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, WARM, figure_style
+from tltool.runs.durable import replaced_file
 from tltool.training.lr_range_test import RangeTest
 
 _HEADROOM = 1.6  # times the first loss; a diverging loss would flatten the rest of the curve
@@ -32,7 +33,8 @@ def plot_range_tests(
         panels = figure.subplots(1, len(tests), squeeze=False)[0]
         for axes, (name, test) in zip(panels, tests.items(), strict=True):
             _draw(axes, name, test, recipe_rates[name])
-        figure.savefig(path, dpi=130)
+        with replaced_file(path) as part:
+            figure.savefig(part, dpi=130)
 
 
 def _draw(axes: Any, name: str, test: RangeTest, recipe_rate: float) -> None:

@@ -25,8 +25,11 @@ WIDE_FONTS = (
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Set fonts and colours, and suppress Matplotlib's warnings about missing glyphs."""
-    import matplotlib
+    """Set fonts and colours, and suppress Matplotlib's warnings about missing glyphs.
+
+    Settings of a ``matplotlibrc`` file or of the process, such as ``text.usetex``, do not matter.
+    """
+    from matplotlib import style as styles
 
     style: Any = {
         "font.family": ["DejaVu Sans", *wide_fonts()],
@@ -38,7 +41,7 @@ def figure_style() -> Iterator[None]:
         "axes.titlesize": 11,
         "axes.titleweight": "bold",
     }
-    with matplotlib.rc_context(style), warnings.catch_warnings():
+    with styles.context(["default", style]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(Glyph|Matplotlib currently)", append=False)
         yield
 

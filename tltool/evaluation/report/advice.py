@@ -9,15 +9,17 @@ conditions that are not met, no better than chance), then what makes single outp
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tltool.errors import some_of
 from tltool.evaluation.report.headline import (
     HALF_WIDTH,
     describe_needed_images,
     half_width,
     headline_rate,
 )
+from tltool.evaluation.report.refit_text import REFITTED
 from tltool.evaluation.report.text_tables import describe_sample
 
 _MISCALIBRATED = 0.05
@@ -103,6 +105,8 @@ def describe_train_overlap(metrics: Mapping[str, Any]) -> str | None:
         for name, text in texts.items()
         if overlap and overlap[name]
     ]
+    if split == "validation" and (metrics.get("refit") or {}).get("evaluated") == REFITTED:
+        parts.append("the model was refitted on all of these validation images")
     if not parts:
         return None
     return (
@@ -114,18 +118,6 @@ def describe_train_overlap(metrics: Mapping[str, Any]) -> str | None:
 def percent(share: float | None) -> str:
     """Return a share such as ``93.5 %``."""
     return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def confused_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-    """Return (true class, predicted class, images) of all errors, the most frequent first."""
-    matrix: Sequence[Sequence[int]] = metrics["confusion_matrix"]
-    pairs = [
-        (true, predicted, count)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    return sorted(pairs, key=lambda pair: -pair[2])
 
 
 def _steps(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -160,10 +152,10 @@ def _about_conditions(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _about_baseline(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Compare the model with always predicting the majority class, by McNemar's exact test."""
     name = metrics["baselines"]["majority"]["class"]
-    majority = [row["name"] for row in metrics["per_class"]].index(name)
-    matrix: Sequence[Sequence[int]] = metrics["confusion_matrix"]
-    better = sum(row[n] for n, row in enumerate(matrix) if n != majority)
-    worse = sum(matrix[majority]) - matrix[majority][majority]
+    others = [row for row in metrics["per_class"] if row["name"] != name]
+    majority = next(row for row in metrics["per_class"] if row["name"] == name)
+    better = sum(row["correct"] for row in others)
+    worse = majority["support"] - majority["correct"]
     if better <= worse:
         yield (
             f"Do not use this model: always predicting {name} is correct as often. Check the "
@@ -193,21 +185,19 @@ def _estimate_is_above(metrics: Mapping[str, Any]) -> bool:
 
 def _about_classes(metrics: Mapping[str, Any]) -> Iterator[str]:
     unclear, rows = metrics["not_above_chance"], metrics["per_class"]
-    names = [row["name"] for row in rows]
-    images = dict(zip(names, map(sum, metrics["confusion_matrix"]), strict=True))
-    recall = {row["name"]: row["recall"] for row in rows}
-    never = [name for name in unclear if images[name] >= _NEVER and not recall[name]]
+    missed = {row["name"] for row in rows if row["support"] >= _NEVER and not row["correct"]}
+    never = [name for name in unclear if name in missed]
     if never:
         yield (
-            f"No image of {_some(never)} is recognised: check the labels of these images, and add "
-            "training images."
+            f"No image of {some_of(never, 5)} is recognised: check the labels of these images, and "
+            "add training images."
         )
     others = [name for name in unclear if name not in never]
     if others:
         few = [name for name in metrics["needs_more_images"] if name not in never] or others
         yield (
-            f"Collect more images of {_some(few)}: with so few, recall of {_some(others)} is not "
-            "significantly above chance."
+            f"Collect more images of {some_of(few, 5)}: with so few, recall of "
+            f"{some_of(others, 5)} is not significantly above chance."
         )
 
 
@@ -241,13 +231,11 @@ def _about_slices(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about_confusions(metrics: Mapping[str, Any]) -> Iterator[str]:
-    pairs = confused_pairs(metrics)
-    if pairs and pairs[0][2] >= _CONFUSIONS:
-        true, predicted, count = pairs[0]
-        names = [row["name"] for row in metrics["per_class"]]
+    most = next(iter(metrics["confusions"]), None)
+    if most and most["n"] >= _CONFUSIONS:
         yield (
-            f"Look at the {count:,} images of {names[true]} predicted as {names[predicted]} below: "
-            "correct wrong labels, then add training images like the others."
+            f"Look at the {most['n']:,} images of {most['true']} predicted as {most['predicted']} "
+            "below: correct wrong labels, then add training images like the others."
         )
 
 
@@ -269,11 +257,6 @@ def _about_test_set(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _split_name(metrics: Mapping[str, Any]) -> str:
     name = {"train": "training"}.get(metrics["split"], metrics["split"])
     return f"{name} " if name else ""
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
 
 
 def _describe_failure(row: Mapping[str, Any]) -> str:

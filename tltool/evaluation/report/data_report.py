@@ -6,9 +6,11 @@ The page is a single file without external resources.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from tltool.data.checks.check_result import BAD_KINDS, CheckResult, summary
@@ -23,6 +25,7 @@ _THUMBNAIL = 168  # pixels
 _SHOWN_PER_KIND = 24
 _SHOWN_PER_CLUSTER = 6
 _SHOWN_BAD = 100
+_SHOWN_CLASSES = 200  # half of them the largest, half the smallest
 _CLUSTER_KINDS = ("label conflict", "data leakage", "exact duplicate", "near duplicate")
 _RESIZE_MODES = ("squash", "crop", "pad")
 _EXPLANATIONS = {
@@ -49,10 +52,8 @@ def write_data_report(path: Path, result: CheckResult, *, mark: str) -> None:
 
 def _content(result: CheckResult, root: Path) -> dict[str, Any]:
     kinds = list(dict.fromkeys(finding.kind for finding in result.findings))
-    labels = {
-        item.path: (item.label, item.given_split) for item in (*result.items, *result.ood_images)
-    }
     grouped = {kind: [f for f in result.findings if f.kind == kind] for kind in kinds}
+    labels = _labels(result, grouped)
     return {
         "result": result,
         "lines": summary(result),
@@ -69,7 +70,7 @@ def _content(result: CheckResult, root: Path) -> dict[str, Any]:
             if kind not in (*_CLUSTER_KINDS, *BAD_KINDS) and findings[0].path is not None
         ],
         "unusable": _unusable([f for f in result.findings if f.kind in BAD_KINDS], root),
-        "general": [finding for finding in result.findings if finding.path is None],
+        "general": _general(result.findings),
         "classes": _classes(result),
         "shapes": list(_shapes(result)),
         "modes": _RESIZE_MODES,
@@ -77,6 +78,21 @@ def _content(result: CheckResult, root: Path) -> dict[str, Any]:
 
 
 Labels = Mapping[Path, tuple[str, str | None]]
+
+
+def _labels(result: CheckResult, grouped: Mapping[str, Sequence[Finding]]) -> Labels:
+    """Return class and split of the images of the findings that are shown."""
+    findings = [finding for each in grouped.values() for finding in each[:_SHOWN_PER_KIND]]
+    shown = {
+        path
+        for finding in findings
+        for path in (finding.path, *finding.related[:_SHOWN_PER_CLUSTER])
+    }
+    return {
+        item.path: (item.label, item.given_split)
+        for item in chain(result.items, result.ood_images)
+        if item.path in shown
+    }
 
 
 def _clusters(kind: str, findings: Sequence[Finding], labels: Labels, root: Path) -> dict[str, Any]:
@@ -115,6 +131,16 @@ def _files(kind: str, findings: Sequence[Finding], labels: Labels, root: Path) -
     }
 
 
+def _general(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the findings about the whole data set, some of each kind."""
+    general = [finding for finding in findings if finding.path is None]
+    shown: dict[str, list[Finding]] = {}
+    for finding in general:
+        shown.setdefault(finding.kind, []).append(finding)
+    rows = [finding for each in shown.values() for finding in each[:_SHOWN_PER_KIND]]
+    return {"rows": rows, "more": len(general) - len(rows)}
+
+
 def _unusable(findings: Sequence[Finding], root: Path) -> dict[str, Any]:
     """Return the table of the unusable files."""
     shown = findings[:_SHOWN_BAD]
@@ -138,6 +164,9 @@ def _classes(result: CheckResult) -> list[dict[str, Any]]:
     if result.balance is None:
         return []
     most = max(result.balance.counts.values())
+    counts = list(result.balance.counts.items())
+    if len(counts) > _SHOWN_CLASSES:
+        counts = counts[: _SHOWN_CLASSES // 2] + counts[-_SHOWN_CLASSES // 2 :]
     return [
         {
             "name": name,
@@ -145,15 +174,18 @@ def _classes(result: CheckResult) -> list[dict[str, Any]]:
             "different": result.balance.different[name],
             "share": 100 * count / most,
         }
-        for name, count in result.balance.counts.items()
+        for name, count in counts
     ]
 
 
 def _shapes(result: CheckResult) -> Iterator[dict[str, Any]]:
     """Yield a tall, a median and a wide image with each resize mode."""
-    ordered = sorted(result.items, key=lambda item: item.width / max(item.height, 1))
+    items = result.items
+    aspects = np.array([item.width / max(item.height, 1) for item in items])
+    ordered = np.argsort(aspects, kind="stable").tolist()
     positions = (min(int(share * len(ordered)), len(ordered) - 1) for share in (0.05, 0.5, 0.95))
-    for item in dict.fromkeys(ordered[position] for position in positions if position >= 0):
+    for number in dict.fromkeys(ordered[position] for position in positions if position >= 0):
+        item = items[number]
         image = thumbnail(item.path, 2 * _THUMBNAIL)
         if image is not None:
             yield {

@@ -12,12 +12,12 @@ from markupsafe import Markup
 
 from tltool.data.splits.split import shown_path
 from tltool.evaluation.report.advice import (
-    confused_pairs,
     describe_cross_validation,
     next_steps,
     percent,
     summary_sentence,
 )
+from tltool.evaluation.report.backbone_text import describe_backbone_choice
 from tltool.evaluation.report.calibration_text import (
     calibrated_heading,
     calibration_rows,
@@ -39,11 +39,19 @@ from tltool.evaluation.report.gallery import (
 )
 from tltool.evaluation.report.learning_curve_text import describe_gain, learning_curve_chart
 from tltool.evaluation.report.model_card import model_card
+from tltool.evaluation.report.refit_text import before_refit, describe_refit
 from tltool.evaluation.report.render import page_template
-from tltool.evaluation.report.text_tables import describe_probe_comparison, describe_sample
+from tltool.evaluation.report.text_tables import (
+    describe_probe_comparison,
+    describe_sample,
+    describe_stop,
+    worst_classes,
+)
 from tltool.evaluation.report.thumbnails import data_uri
+from tltool.runs.durable import write_durably
 
 _MATRIX_UP_TO = 40  # classes; with more, the most frequent confusions are listed instead
+_MOST_CLASSES = 200
 _MOST_PAIRS, _MOST_ISSUES, _MOST_LABEL_ERRORS = 15, 60, 24
 
 
@@ -58,7 +66,7 @@ def write_report(path: Path, report: Report) -> None:
         OSError: the file cannot be written.
     """
     page = page_template("report.html.j2", percent=percent, number=_number)
-    path.write_text(page.render(_content(report)), "utf-8", errors="backslashreplace")
+    write_durably(path, page.render(_content(report)).encode(errors="backslashreplace"))
 
 
 def _content(report: Report) -> dict[str, Any]:
@@ -69,6 +77,9 @@ def _content(report: Report) -> dict[str, Any]:
     return {
         "title": report.title,
         "test_set": report.test_set,
+        "refit_text": describe_refit(metrics),
+        "stop_text": describe_stop(metrics),
+        "backbone_text": describe_backbone_choice(_manifest(report)),
         "metrics": metrics,
         "names": names,
         "sample": _sample(metrics),
@@ -81,8 +92,9 @@ def _content(report: Report) -> dict[str, Any]:
         "phases_text": _describe_phases(training),
         "best_epoch": _best_epoch(training),
         "matrix": _matrix(metrics) if len(names) <= _MATRIX_UP_TO else None,
-        "pairs": confused_pairs(metrics)[:_MOST_PAIRS],
-        "errors": metrics["n"] - sum(row[n] for n, row in enumerate(metrics["confusion_matrix"])),
+        "pairs": _pairs(metrics, names),
+        "errors": metrics["n"] - sum(row["correct"] for row in metrics["per_class"]),
+        "class_rows": worst_classes(metrics, _MOST_CLASSES),
         "worst": [_worst_error(report, number) for number in worst_errors(report.predictions)],
         "label_errors": _label_errors(report),
         "issues": _issues(report),
@@ -100,6 +112,10 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
+def _manifest(report: Report) -> Mapping[str, Any]:
+    return (report.training.manifest if report.training else report.manifest) or {}
+
+
 def _sample(metrics: Mapping[str, Any]) -> str:
     text = describe_sample(metrics)
     return text if "images" in text else f"{text} images"
@@ -107,9 +123,8 @@ def _sample(metrics: Mapping[str, Any]) -> str:
 
 def _curves(training: Training | None) -> list[Markup]:
     """Return the training curves; none for a single point, such as that of a probe alone."""
-    if training is None or len(training.history) < 2:
-        return []
-    return training_curves(training.history, training.best)
+    rows = before_refit(training.history) if training else []
+    return training_curves(rows, training.best) if training and len(rows) > 1 else []
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +135,8 @@ def _learning_curve(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe_phases(training: Training | None) -> str:
-    phases = list(dict.fromkeys(row["phase"] for row in training.history)) if training else []
+    rows = before_refit(training.history) if training else []
+    phases = list(dict.fromkeys(row["phase"] for row in rows))
     if len(phases) < 2:
         return ""
     probe = "; the first point is the linear probe" if phases[0] == "probe" else ""
@@ -144,6 +160,15 @@ def _matrix(metrics: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
         total = max(1, sum(row))
         rows.append([{"count": count, "share": count / total} for count in row])
     return rows
+
+
+def _pairs(metrics: Mapping[str, Any], names: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return (true class, predicted class, images) of the most frequent errors."""
+    number = {name: position for position, name in enumerate(names)}
+    return [
+        (number[row["true"]], number[row["predicted"]], row["n"])
+        for row in metrics["confusions"][:_MOST_PAIRS]
+    ]
 
 
 def _worst_error(report: Report, number: int) -> dict[str, Any]:

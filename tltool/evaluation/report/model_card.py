@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tltool.errors import some_of
 from tltool.evaluation.report.advice import describe_train_overlap, percent
 from tltool.evaluation.report.content import Report
 from tltool.evaluation.report.text_tables import describe_sample
+
+_NAMED = 20  # classes in a sentence
 
 
 def model_card(report: Report) -> list[tuple[str, list[str]]]:
@@ -20,7 +23,7 @@ def model_card(report: Report) -> list[tuple[str, list[str]]]:
         (
             "Intended use",
             [
-                f"Classify images as one of {len(names)} classes: {_listed(names)}.",
+                f"Classify images as one of {len(names)} classes: {some_of(names, _NAMED)}.",
                 "Images should resemble the training data described below. The model is not "
                 "intended to judge people, or for decisions where an error does harm without human "
                 "review.",
@@ -86,9 +89,10 @@ def _limitations(metrics: Mapping[str, Any]) -> Iterator[str]:
             "metrics are slightly optimistic."
         )
     if metrics["absent_classes"]:
-        yield f"Not evaluated, as there are no images: {_listed(metrics['absent_classes'])}."
+        absent = some_of(metrics["absent_classes"], _NAMED)
+        yield f"Not evaluated, as there are no images: {absent}."
     if metrics["not_above_chance"]:
-        unclear = _listed(metrics["not_above_chance"])
+        unclear = some_of(metrics["not_above_chance"], _NAMED)
         yield f"Recall not significantly above chance, as there are too few images: {unclear}."
     for row in metrics["slices"]:
         if row["worse"]:
@@ -114,8 +118,3 @@ def _licences(manifest: Mapping[str, Any]) -> Iterator[str]:
     versions = manifest.get("versions", {})
     if versions:
         yield f"Trained with {', '.join(f'{name} {number}' for name, number in versions.items())}."
-
-
-def _listed(names: Sequence[str], most: int = 20) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

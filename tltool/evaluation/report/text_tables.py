@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tltool.errors import some_of
 from tltool.evaluation.metrics.sample_sizes import FEWEST_FOR_RATE
 
 _NEARLY_ALL = 0.95  # of the images; with more effective ones, groups do not matter
@@ -38,11 +39,61 @@ def describe_sample(metrics: Mapping[str, Any]) -> str:
     return f"{n} images of {groups['n']:,} groups, effective n {groups['effective_n']:,.0f}"
 
 
-def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return one row of text per class, in the columns of ``PER_CLASS_COLUMNS``.
+def describe_accuracy(metrics: Mapping[str, Any]) -> str:
+    """Return the accuracy of an evaluation with its interval and sample, one line.
+
+    Such as ``top-1 accuracy 0.955 (95 % interval 0.929 to 0.973, n = 359, validation)``.
+
+    Args:
+        metrics: the document of metrics.json.
+    """
+    rate = metrics["accuracy"]
+    rough = "rough " if rate.get("rough") else ""
+    return (
+        f"top-1 accuracy {rate['value']:.3f} ({rough}95 % interval {rate['low']:.3f} to "
+        f"{rate['high']:.3f}, n = {describe_sample(metrics)}, {metrics['evaluated_on']})"
+    )
+
+
+def describe_stop(metrics: Mapping[str, Any]) -> str:
+    """Return a sentence on where a time limit ended the training of a run; empty if none did.
+
+    Args:
+        metrics: the document of metrics.json; ``stopped_by_time_limit`` may be missing in it.
+    """
+    stop = metrics.get("stopped_by_time_limit")
+    if not stop:
+        return ""
+    after = f"after epoch {stop['epochs']} of" if stop["epochs"] else "before"
+    return f"The time limit ended training {after} the {stop['phase']} phase."
+
+
+def worst_classes(metrics: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
+    """Return the rows of the classes: all, or those of lowest F1 score if there are more.
+
+    Classes without images are last. The rows are in the order of the classes.
 
     Args:
         metrics: the document of ``compute_metrics``.
+        most: number of rows.
+    """
+    rows = metrics["per_class"]
+    if len(rows) <= most:
+        return list(rows)
+
+    def by_score(number: int) -> tuple[bool, float]:
+        row = rows[number]
+        return not row["support"], row["f1"] or 0.0
+
+    return [rows[number] for number in sorted(sorted(range(len(rows)), key=by_score)[:most])]
+
+
+def per_class_rows(metrics: Mapping[str, Any], most: int) -> list[tuple[str, ...]]:
+    """Return a row of text for each of the ``worst_classes``, in ``PER_CLASS_COLUMNS``.
+
+    Args:
+        metrics: the document of ``compute_metrics``.
+        most: number of rows.
     """
     return [
         (
@@ -53,7 +104,7 @@ def per_class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
             _interval(row["recall_interval"], rough=row.get("recall_rough", False)),
             _number(row["f1"]),
         )
-        for row in metrics["per_class"]
+        for row in worst_classes(metrics, most)
     ]
 
 
@@ -74,7 +125,7 @@ def remarks(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
     unclear = metrics["not_above_chance"]
     if unclear:
-        yield f"Recall not significantly above chance (too few images): {_some(unclear)}"
+        yield f"Recall not significantly above chance (too few images): {some_of(unclear)}"
     for row in metrics["slices"]:
         if row["worse"]:
             yield (
@@ -138,11 +189,6 @@ def _baselines(baselines: Mapping[str, Any]) -> str:
     if probe is not None:
         text += f", {format_rate(probe['accuracy'])} by the linear probe"
     return f"Baselines: {text}"
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from tltool.data.decoding.transcode import open_image
+from tltool.data.decoding.image_file import read_image_file
+from tltool.data.decoding.transcode import on_white, open_as_decoded
 
 
 def thumbnail(path: Path, side: int) -> Image.Image | None:
@@ -17,13 +18,11 @@ def thumbnail(path: Path, side: int) -> Image.Image | None:
     None if Pillow cannot read the file.
     """
     try:
-        with path.open("rb") as file, open_image(file) as image:
+        with open_as_decoded(read_image_file(path)) as image:
             image.draft("RGB", (side, side))
-            upright = ImageOps.exif_transpose(image)
+            upright = on_white(ImageOps.exif_transpose(image))
             upright.thumbnail((side, side))
-            rgba = upright.convert("RGBA")
-            white = Image.new("RGBA", rgba.size, "white")
-            return Image.alpha_composite(white, rgba).convert("RGB")
+            return upright.convert("RGB")
     except Exception:  # Pillow raises many kinds of errors on a damaged EXIF block
         return None
 

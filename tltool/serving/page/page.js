@@ -24,7 +24,7 @@ function quoted(name) {
 
 function showCommand(name) {
   const file = quoted(`image=@"${(name || "photo.jpg").replace(/["\\]/g, "\\$&")}"`);
-  part("curl").textContent = `curl -F ${file} ${location.origin}/v1/classify`;
+  part("curl").textContent = `curl -F ${file} ${new URL("v1/classify", document.baseURI)}`;
   part("call").hidden = false;
 }
 
@@ -65,7 +65,7 @@ function message(error) {
 async function fetchHeatMap(file) {
   const form = new FormData();
   form.append("image", file, file.name);
-  const response = await fetch("/v1/explain", { method: "POST", body: form });
+  const response = await fetch("v1/explain", { method: "POST", body: form });
   if (response.ok) return response.blob();
   const body = await response.json().catch(() => ({}));
   throw new Error(body.error || `The server returned status ${response.status}`);
@@ -123,7 +123,7 @@ function show(item, result, file) {
 async function fetchResults(files) {
   const form = new FormData();
   for (const file of files) form.append("image", file, file.name);
-  const response = await fetch(`/v1/classify?top=${TOP}`, { method: "POST", body: form });
+  const response = await fetch(`v1/classify?top=${TOP}`, { method: "POST", body: form });
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body.results;
   throw new Error(body.error || `The server returned status ${response.status}`);
@@ -180,7 +180,7 @@ function droppedFiles(transfer) {
 }
 
 async function showModel() {
-  const [model] = (await (await fetch("/v1/models")).json()).models;
+  const [model] = (await (await fetch("v1/models")).json()).models;
   part("model").textContent = model.name;
   document.title = `${model.name} · tltool`;
   canExplain = model.explains;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 import time
 from collections import Counter
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.splits.split import SplitRow, read_split
-from tltool.errors import DataError, UsageError
-from tltool.export.exported_model import version_folder
-from tltool.export.saved_model import METADATA_ASSET
+from tltool.data.splits.split import SplitRow, read_run_split
+from tltool.errors import DataError, UsageError, reading
+from tltool.export.model_folder import METADATA_ASSET, version_folder
+from tltool.runs.csv_cells import csv_rows
 from tltool.runs.json_text import from_json
-from tltool.runs.layout import MODEL_FILE, RunLayout
+from tltool.runs.layout import MODEL_FILE, RunLayout, is_artifact
 from tltool.runs.manifest import Manifest, read_manifest
 
 _LATENCY_ROUNDS = 7
@@ -149,7 +148,7 @@ def image_groups(runs: Sequence[ComparedRun], keys: Sequence[Key]) -> NDArray[np
 
 def measure_cost(compared: ComparedRun) -> Cost | None:
     """Load the run's model and time it; None if the run has no model any more."""
-    from tltool.artifact import is_artifact, load_artifact
+    from tltool.artifact import load_artifact
     from tltool.inference import Classifier
 
     if not is_artifact(compared.run.folder):
@@ -225,22 +224,20 @@ def _open(path: Path, name: str) -> ComparedRun:
         )
     metrics = _document(run.metrics)
     split = str(metrics.get("evaluated_on", "validation"))
-    rows = [row for row in read_split(run.split) if row.split == split]
+    rows = [row for row in read_run_split(run) if row.split == split]
     return ComparedRun(name, run, split, _predictions(run, rows), manifest)
 
 
 def _document(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, "file of the run", hint="restore it from a copy"):
         return dict(from_json(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def _predictions(run: RunLayout, rows: Sequence[SplitRow]) -> dict[Key, ImagePrediction]:
     """Return the rows of predictions.csv by content; they are in the order of split.csv."""
     try:
         with run.predictions.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            lines = list(csv_rows(file))
         predictions: dict[Key, ImagePrediction] = {}
         copies: Counter[str] = Counter()
         for row, line in zip(rows, lines, strict=True):

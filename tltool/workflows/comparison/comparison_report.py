@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tltool.data.decoding.image_errors import ImageError
+from tltool.data.decoding.image_file import read_image_file
 from tltool.data.sources.open import is_source, read_images
 from tltool.errors import TltoolError
 from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
+from tltool.runs.durable import new_file
 from tltool.workflows.comparison.compared_runs import ComparedRun, Key
 from tltool.workflows.comparison.comparison import Comparison
 
@@ -43,10 +45,10 @@ def write_comparison_report(path: Path, comparison: Comparison) -> None:
             names = comparison.runs[correct].name, comparison.runs[wrong].name
             galleries.append(Gallery(*names, len(keys), examples))
     rows = _rows(comparison)
-    with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
-        notes = [test_set.summary for test_set in comparison.test_sets]
-        n = len(comparison.keys)
-        file.write(compare_page(rows, comparison.verdicts, galleries, n=n, notes=notes))
+    notes = [test_set.summary for test_set in comparison.test_sets]
+    page = compare_page(rows, comparison.verdicts, galleries, n=len(comparison.keys), notes=notes)
+    with new_file(path) as part:
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _image_root(run: ComparedRun) -> Path | None:
@@ -63,10 +65,10 @@ def _image_root(run: ComparedRun) -> Path | None:
 
 def _has_content(file: Path, key: Key) -> bool:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest() == key[0]
-    except OSError:
+        read_image_file(file, sha256=key[0])
+    except ImageError:
         return False
+    return True
 
 
 def _example(key: Key, correct: ComparedRun, wrong: ComparedRun, file: Path | None) -> Example:

@@ -13,8 +13,9 @@ from tltool.data.audit.audit import Audit, audit, write_issues
 from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.data.decoding.header import BadFileError
+from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.sources.class_names import report_class_names
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.splits.split import Split, write_split
@@ -23,6 +24,7 @@ from tltool.events import Observer
 from tltool.features.image_source import ImageSource
 from tltool.recipe.schema import DataSection
 from tltool.runs.layout import RunLayout
+from tltool.workflows.dataset.counts_table import counts_table
 from tltool.workflows.dataset.splitting import (
     group_numbers,
     show_duplicates_hint,
@@ -154,6 +156,7 @@ def load_dataset(
         max_pixels=settings.max_pixels,
         observer=observer,
     )
+    report_class_names(checked.catalog.class_names, observer)
     hint = "listed in the run's data_issues.csv" if test else show_duplicates_hint(source)
     result = split_source(
         checked.catalog, settings=settings, seed=seed, hint=hint, observer=observer
@@ -227,12 +230,14 @@ def report_skipped_files(listing: Listing, observer: Observer) -> None:
 
 
 def _show_counts(dataset: Dataset, observer: Observer) -> None:
+    names = dataset.catalog.class_names
     present = [name for name in SPLIT_NAMES if len(dataset.split.indices(name))]
-    labels = dataset.catalog.labels()
-    rows = []
-    for number, class_name in enumerate(dataset.catalog.class_names):
-        counts = [int(np.sum(labels[dataset.split.indices(name)] == number)) for name in present]
-        rows.append([class_name, *(f"{count:,}" for count in counts), f"{sum(counts):,}"])
-    totals = [len(dataset.split.indices(name)) for name in present]
-    rows.append(["all", *(f"{total:,}" for total in totals), f"{sum(totals):,}"])
-    observer.on_table("Images", ["class", *present, "all"], rows)
+    parts = {name: dataset.part(name).counts() for name in present}
+    counts = {
+        label: {
+            **{name: part[label] for name, part in parts.items()},
+            "all": sum(part[label] for part in parts.values()),
+        }
+        for label in names
+    }
+    observer.on_table("Images", *counts_table(counts))

@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -20,12 +21,16 @@ from tltool.events import Observer
 from tltool.features.extract import Extractor
 from tltool.features.image_source import ImageSource
 from tltool.models.backbone_registry import Backbone
+from tltool.models.batch_norm_folding import folding_version
 from tltool.models.build import build_model
 from tltool.models.network_parts import Network
+from tltool.runs.environment import cores
 from tltool.training.precision import choose_precision
+from tltool.training.precision_choice import measured_precision
 from tltool.weights.fetch_weights import obtain
 
 _BATCH = 32
+_TIMED = 8  # images of a batch whose time is taken, on a CPU
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,24 @@ class Embeddings:
 
     Attributes:
         features: float32 [N, D].
-        seconds_per_image: measured time of a forward pass in a batch, without image loading.
+        seconds_per_image: time of a forward pass, ``ForwardTime.seconds``.
     """
 
     features: np.ndarray
     seconds_per_image: float
+
+
+class ForwardTime(NamedTuple):
+    """Time of a forward pass of one image in a batch, without image loading.
+
+    Attributes:
+        seconds: on a CPU processor time over the number of cores, which other programs hardly
+            change; on a GPU wall time.
+        wall: wall time, as long as the machine is as busy as it was.
+    """
+
+    seconds: float
+    wall: float
 
 
 class EmbeddingExtractor:
@@ -78,8 +96,15 @@ class EmbeddingExtractor:
                 seed=0,
             )
         network = Network(model, backbone, "gap")
+        if not gpu:
+            self._precision = measured_precision(network)
         self._extractor = Extractor(network.images, network.pooled, None)
-        self._cache_key = [backbone.name, network.digest(head=False), self._precision.arithmetic]
+        self._cache_key = [
+            backbone.identity,
+            network.digest(head=False),
+            self._precision.arithmetic,
+            *folding_version(model),
+        ]
 
     def source(self, catalog: Catalog) -> ImageSource:
         """Return images as the input of this backbone."""
@@ -116,22 +141,54 @@ class EmbeddingExtractor:
                 count=len(source),
                 classes=source.classes,
                 observer=self._observer,
+                computing=self._precision.active,
             )
         in_order = np.empty_like(features.pooled)
         in_order[features.index] = features.pooled
         return in_order
 
-    def seconds_per_image(self, rounds: int = 2) -> float:
+    def forward_time(self, rounds: int = 3) -> ForwardTime:
         """Return the time of the fastest of some batches, the one least disturbed by other load."""
-        batch = tf.zeros((_BATCH, self._side, self._side, 3))
+        gpu = bool(tf.config.list_logical_devices("GPU"))
+        images = _BATCH if gpu else _TIMED
+        batch = tf.zeros((images, self._side, self._side, 3))
         with self._precision.active():
             self._extractor.forward(batch)
             spent = []
             for _ in range(rounds):
-                started = time.perf_counter()
+                wall, processor = time.perf_counter(), time.process_time()
                 self._extractor.forward(batch)[0].numpy()
-                spent.append(time.perf_counter() - started)
-        return min(spent) / _BATCH
+                now = time.perf_counter() - wall
+                spent.append((now if gpu else (time.process_time() - processor) / cores(), now))
+        idle, busy = (min(times) / images for times in zip(*spent, strict=True))
+        return ForwardTime(idle, busy)
+
+
+def forward_time(backbone: Backbone, image_size: int, *, observer: Observer) -> ForwardTime:
+    """Return the time of a forward pass of one image in a batch; no weights are needed.
+
+    Args:
+        backbone: registry entry.
+        image_size: side in pixels.
+        observer: receives the progress.
+    """
+    extractor = EmbeddingExtractor(
+        backbone, image_size=image_size, resize="crop", weights=None, observer=observer
+    )
+    measured = extractor.forward_time()
+    keras.backend.clear_session(free_memory=True)
+    return measured
+
+
+def pretrained_file(backbone: Backbone, *, offline: bool, observer: Observer) -> Path:
+    """Return the file of a backbone's pretrained weights; that of a model file is itself.
+
+    Raises:
+        EnvironmentProblem: the weights are not available.
+    """
+    if backbone.file:
+        return backbone.file.path
+    return obtain(backbone.name, offline=offline, observer=observer).path
 
 
 def extract_embeddings(
@@ -158,15 +215,17 @@ def extract_embeddings(
     Raises:
         EnvironmentProblem: the weights are not available, or the disk is full.
     """
-    weights = None if random_weights else obtain(backbone.name, offline=offline, observer=observer)
+    weights = None
+    if not random_weights:
+        weights = pretrained_file(backbone, offline=offline, observer=observer)
     extractor = EmbeddingExtractor(
         backbone,
         image_size=image_size,
         resize=resize,
-        weights=weights.path if weights else None,
+        weights=weights,
         observer=observer,
     )
     features = extractor.features(extractor.source(catalog))
-    seconds = extractor.seconds_per_image()
+    seconds = extractor.forward_time().seconds
     keras.backend.clear_session(free_memory=True)
     return Embeddings(features, seconds)

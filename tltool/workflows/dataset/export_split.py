@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tltool.data.catalog import Catalog
+from tltool.data.catalog import Catalog, Item
+from tltool.data.decoding.image_file import read_image_file
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
+from tltool.runs.durable import flush
+from tltool.runs.lock import NAME as LOCK_FILE
+from tltool.runs.lock import is_locked, locked
 from tltool.workflows.preflight.output_paths import SPLIT_FILE
 
 How = Literal["copy", "link", "list"]
-PlaceFile = Callable[[Path, Path], None]
+PlaceFile = Callable[[Item, Path], None]
 
 
 def export_split(
@@ -36,7 +40,7 @@ def export_split(
         observer: receives the progress.
 
     Raises:
-        UsageError: the folder of an interrupted earlier call exists.
+        UsageError: another process writes to the folder.
         DataError: a class name is not a valid folder name, or an image cannot be read.
         EnvironmentProblem: the folder cannot be written.
     """
@@ -52,22 +56,13 @@ def export_split(
 def _write_folder(
     target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
 ) -> None:
-    draft = target.with_name(f".{target.name}.unfinished")
-    try:
-        draft.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(
-            f"'{draft}' exists", hint="it is left from an interrupted split: remove it"
-        ) from None
-    except OSError as error:
-        raise EnvironmentProblem(f"'{draft}' cannot be written: {error.strerror}") from None
-    try:
+    with _draft_of(target) as draft:
         if how != "list":
             places = _places(catalog, split)
             place_file: PlaceFile = _copy if how == "copy" else _link
             for done, (item, place) in enumerate(zip(catalog.items, places, strict=True), start=1):
                 (draft / place).parent.mkdir(parents=True, exist_ok=True)
-                place_file(item.path, draft / place)
+                place_file(item, draft / place)
                 observer.on_progress(done, len(catalog))
             items = (
                 replace(i, path=target / p) for i, p in zip(catalog.items, places, strict=True)
@@ -75,13 +70,47 @@ def _write_folder(
             catalog = replace(catalog, items=tuple(items))
         write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
         _warn_about_names(catalog, observer)
+        if how == "copy" and hasattr(os, "sync"):
+            os.sync()  # once, not for each of very many files
+        (draft / LOCK_FILE).unlink()
         if target.is_dir():
             target.rmdir()  # it is empty
         draft.rename(target)
+        flush(target.parent)
+
+
+@contextmanager
+def _draft_of(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``target``, for this process alone; it is removed at the end.
+
+    Raises:
+        UsageError: another process uses it.
+        EnvironmentProblem: it cannot be written.
+    """
+    draft = target.with_name(f".{target.name}.unfinished")
+    try:
+        _remove_abandoned(draft)
+        draft.mkdir(parents=True)
+        try:
+            with locked(draft):
+                yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except FileExistsError:
+        raise UsageError(
+            f"'{draft}' exists: another process writes to '{target}'",
+            hint="wait until it has ended, or give another folder",
+        ) from None
     except OSError as error:
         raise EnvironmentProblem(f"'{target}' cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove_abandoned(draft: Path) -> None:
+    """Remove the draft of a process that was killed; a folder of something else stays."""
+    if (draft / LOCK_FILE).is_file() and not is_locked(draft):
+        shutil.rmtree(draft)
+    with suppress(OSError):
+        draft.rmdir()  # an empty one: the process was killed before it had the lock
 
 
 def _warn_about_names(catalog: Catalog, observer: Observer) -> None:
@@ -127,13 +156,9 @@ def _places(catalog: Catalog, split: Split) -> list[Path]:
     return places
 
 
-def _copy(image: Path, place: Path) -> None:
-    try:
-        content = image.read_bytes()
-    except OSError as error:
-        raise DataError(f"{image} cannot be read: {error.strerror}") from None
-    place.write_bytes(content)
+def _copy(item: Item, place: Path) -> None:
+    place.write_bytes(read_image_file(item.path, sha256=item.sha256))
 
 
-def _link(image: Path, place: Path) -> None:
-    place.symlink_to(image.absolute())
+def _link(item: Item, place: Path) -> None:
+    place.symlink_to(item.path.absolute())

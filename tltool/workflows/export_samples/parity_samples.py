@@ -17,6 +17,7 @@ from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.evaluation.explain.saliency import feature_map
 from tltool.export.golden import GOLDEN_ASSET, Golden, golden_images
+from tltool.export.grad_cam import FEATURE_MAP
 from tltool.export.parity import reference_outputs
 from tltool.export.saved_model import Contents
 from tltool.inference import decoder
@@ -35,7 +36,8 @@ class ParitySamples:
     """Images for the parity check, with the outputs of the trained model.
 
     Attributes:
-        images: encoded images, followed by the golden set's smaller copies of large images.
+        images: the encoded images in their order, followed by the golden set's smaller copies of
+            large ones.
         arrays: the same images decoded, float32 [N, H, W, 3].
         expected: probabilities of the trained model, float32 [N, C].
         ood_scores: OOD scores of the trained model, float32 [N]; None without an OOD detector.
@@ -52,7 +54,8 @@ class ParitySamples:
 def make_parity_samples(artifact: Artifact, contents: Sequence[bytes]) -> ParitySamples:
     """Decode encoded images, predict them with the trained model, and choose the golden set."""
     golden = golden_images(contents)
-    images = list(dict.fromkeys([*contents, *golden]))
+    given = set(contents)  # identical images stay: each has a label at its own position
+    images = [*contents, *(one for one in dict.fromkeys(golden) if one not in given)]
     arrays, _ = decode_all(images, artifact.description.decode)
     expected, scores = reference_outputs(
         artifact.network.model,
@@ -91,21 +94,22 @@ def export_contents(
     """
     network, description, calibration = artifact.network, artifact.description, artifact.calibration
     public = {"run", "data_digest", "recipe_digest", "model_digest", "weights_digest", "images"}
-    kept = {k: v for k, v in facts.items() if k in public or k in versions()}
+    public |= versions().keys()
+    kept = {k: v for k, v in facts.items() if k in public}
     ood_images = recipe.data.ood_images
     if Path(ood_images or "/").is_absolute():
         ood_images = None
     data = recipe.data.model_copy(update={"source": None, "ood_images": ood_images})
     shared = to_yaml(recipe.model_copy(update={"data": data})).encode()
-
+    positions = list(feature_map(network).shape[1:3])  # a heat map needs several
     return Contents(
         network.model,
         class_names=description.class_names,
         decode=description.decode,
-        metadata={**description.to_json(), **kept},
+        metadata={**description.to_json(), **kept, FEATURE_MAP: positions},
         temperature=description.temperature,
         embed=partial(_features, network),
-        attend=partial(_last_map, network) if _has_positions(network) else None,
+        attend=partial(_last_map, network) if positions != [1, 1] else None,
         detector=calibration.detector,
         top_k=recipe.export.top_k,
         assets={
@@ -126,13 +130,8 @@ def _last_map(network: Network, model: keras.Model) -> Any:
     return feature_map(Network(model, network.backbone, network.head))
 
 
-def _has_positions(network: Network) -> bool:
-    """Whether the last feature map has more than one position, which a heat map needs."""
-    _, height, width, _ = feature_map(network).shape
-    return bool(height * width > 1)
-
-
 def read_sample_images(catalog: Catalog, count: int) -> list[bytes]:
     """Return the bytes of up to ``count`` images, evenly spaced in the catalog."""
     chosen = np.unique(np.linspace(0, len(catalog.items) - 1, count).astype(int))
-    return [read_image_bytes(catalog.items[position].path) for position in chosen]
+    items = [catalog.items[position] for position in chosen]
+    return [read_image_bytes(item.path, sha256=item.sha256) for item in items]

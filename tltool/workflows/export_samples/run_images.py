@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from tltool.artifact import Description
+from tltool.data.decoding.image_file import read_image_file
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.open import read_images, read_source
-from tltool.data.splits.split import SplitRow, read_split
-from tltool.errors import DataError
+from tltool.data.splits.split import SplitRow, read_run_split
+from tltool.errors import DataError, some_of
 from tltool.recipe.load import load_recipe
+from tltool.recipe.source_text import PREFIXES
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.export_samples.parity_samples import decode_all
@@ -45,6 +47,7 @@ class RunImages:
 class _Labelled:
     path: Path
     label: str
+    sha256: str = ""  # in the audit of the run
 
 
 def load_run_images(
@@ -62,7 +65,7 @@ def load_run_images(
     Raises:
         DataError: the images are missing, not decodable, or of other classes.
     """
-    rows = read_split(run.split)
+    rows = read_run_split(run)
     pixels = load_recipe(str(run.recipe)).data.pixels
     validation = [row for row in rows if row.split == "validation"]
     train = [row for row in rows if row.split == "train"]
@@ -81,7 +84,7 @@ def _load(
     *,
     calibrate: bool,
 ) -> RunImages:
-    images = [read_image_bytes(one.path) for one in validation]
+    images = _contents(validation)
     if not images:
         raise DataError("there are no images to compare the formats on", hint="give --data DIR")
     arrays, ok = decode_all(images, description.decode)
@@ -90,7 +93,9 @@ def _load(
     class_ids = {name: number for number, name in enumerate(description.class_names)}
     calibration = None
     if calibrate and train:
-        chosen = [read_image_bytes(one.path) for one in _spread(train, MAX_CALIBRATION)]
+        chosen = [
+            read_image_bytes(one.path, sha256=one.sha256) for one in _spread(train, MAX_CALIBRATION)
+        ]
         decoded, decodable = decode_all(chosen, description.decode)
         calibration = decoded[decodable]
     return RunImages(
@@ -101,15 +106,19 @@ def _load(
     )
 
 
+def _contents(images: Sequence[_Labelled]) -> list[bytes]:
+    return [read_image_bytes(one.path, sha256=one.sha256) for one in images]
+
+
 def _root_of(source: str, pixels: str | None) -> Path:
     """Return the folder of the paths in split.csv; a cached copy is created again if missing."""
-    if Path(source).suffix and Path(source).is_file():
+    if source.startswith(PREFIXES) or Path(source).is_file():
         return read_images(source, pixels=pixels).root
     return Path(source)
 
 
 def _in_place(rows: Sequence[SplitRow], root: Path) -> list[_Labelled]:
-    images = [_Labelled(root / row.path, row.label) for row in rows]
+    images = [_Labelled(root / row.path, row.label, row.sha256) for row in rows]
     missing = [one for one in images if not one.path.is_file()]
     if missing:
         what = f"no folder '{root}'" if not root.is_dir() else f"for example '{missing[0].path}'"
@@ -139,8 +148,8 @@ def _from_other_data(
     unknown = sorted({item.label for item in items} - set(description.class_names))
     if unknown:
         raise DataError(
-            f"'{data}' has classes that the model does not have: {', '.join(unknown)}; the model "
-            f"has {', '.join(description.class_names)}",
+            f"'{data}' has classes that the model does not have: {some_of(unknown)}; the model "
+            f"has {some_of(description.class_names, 20)}",
             hint="rename the folders to the model's class names, or leave these images out",
         )
     by_class = defaultdict(list)
@@ -151,7 +160,7 @@ def _from_other_data(
 
 
 def _by_content(paths: Iterable[Path]) -> dict[str, Path]:
-    return {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
+    return {hashlib.sha256(read_image_file(path)).hexdigest(): path for path in paths}
 
 
 def _spread(images: Sequence[_Labelled], count: int) -> list[_Labelled]:

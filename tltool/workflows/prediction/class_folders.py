@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tltool.data.decoding.image_file import read_image_file
 from tltool.errors import EnvironmentProblem, UsageError
+from tltool.runs.durable import publish_new
 from tltool.workflows.prediction.prediction import Prediction
 
 UNSURE, UNKNOWN = "_unsure", "_unknown"
@@ -109,20 +111,29 @@ class ImageSorter:
 
     def _add(self, source: Path, target: Path) -> bool:
         """Return whether the image was added; False if it is already there."""
-        if os.path.lexists(target):
-            same_name = self._same_names.setdefault(target, _SameName())
-            _read_digests(same_name, target)
-            digest = _digest(source)
-            if digest in same_name.digests:
-                return False
-            same_name.digests.add(digest)
-            target = _numbered(target, same_name.number)
-            same_name.number += 1
+        while True:
+            place, same_name = target, None
+            if os.path.lexists(target):
+                same_name = self._same_names.setdefault(target, _SameName())
+                _read_digests(same_name, target)
+                digest = _digest(source)
+                if digest in same_name.digests:
+                    return False
+                place = _numbered(target, same_name.number)
+            try:
+                self._put(source, place)
+            except FileExistsError:  # another process has just taken the name
+                continue
+            if same_name is not None:
+                same_name.digests.add(digest)
+                same_name.number += 1
+            return True
+
+    def _put(self, source: Path, place: Path) -> None:
         if self._class_folders.how == "link":
-            target.symlink_to(source.resolve())
+            place.symlink_to(source.resolve())
         else:
-            _copy(source, target)
-        return True
+            _copy(source, place)
 
 
 def folder_names(class_names: Sequence[str]) -> dict[str, str]:
@@ -183,14 +194,13 @@ def _copy(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, part)
         shutil.copystat(source, part)
-        part.rename(target)
+        publish_new(part, target)
     finally:
         part.unlink(missing_ok=True)
 
 
 def _digest(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()
+    return hashlib.sha256(read_image_file(file)).digest()
 
 
 def _contains(source: Path, folder: Path) -> bool:

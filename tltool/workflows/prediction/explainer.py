@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.artifact import Artifact, is_artifact
+from tltool.artifact import Artifact
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer, Method
-from tltool.export.exported_model import load_exported, version_folder
+from tltool.export.exported_model import ExportedModel, load_exported
+from tltool.export.grad_cam import why_not_explained
+from tltool.export.model_folder import version_folder
 from tltool.inference import Classifier, Predictions, decoder, softmax
+from tltool.runs.layout import is_artifact
 from tltool.workflows.prediction.explainable_network import load_explainable_network
 from tltool.workflows.prediction.model import export_predictions, same_precision
 
@@ -50,20 +53,21 @@ class ExplainableModel:
     explain: Callable[[Sequence[bytes], int], Explanation]
 
 
-def load_explainable(path: Path, method: Method) -> ExplainableModel:
+def load_explainable(path: Path, method: Method, *, trust: bool = False) -> ExplainableModel:
     """Load a model that can be explained.
 
     Args:
         path: the folder of a run, or an export to the format keras or saved_model.
         method: see ``Explainer``; a SavedModel supports only grad-cam.
+        trust: omit the checks of its files and operations.
 
     Raises:
         UsageError: ``path`` does not exist, or the model cannot be explained by this method.
         DataError: it is no model, or damaged.
     """
     if path.is_dir() and not is_artifact(path) and version_folder(path) is not None:
-        return _from_saved_model(path, method)
-    return _from_network(load_explainable_network(path), method)
+        return _from_saved_model(load_exported(path, trust=trust), path, method)
+    return _from_network(load_explainable_network(path, trust=trust), method)
 
 
 def _from_network(artifact: Artifact, method: Method) -> ExplainableModel:
@@ -94,12 +98,13 @@ def _from_network(artifact: Artifact, method: Method) -> ExplainableModel:
     return ExplainableModel(description.class_names, description.decode, explain)
 
 
-def _from_saved_model(path: Path, method: Method) -> ExplainableModel:
-    exported = load_exported(path)
-    if method != "grad-cam" or not exported.can_explain:
-        what = "supports only grad-cam" if exported.can_explain else "has no explain signature"
+def _from_saved_model(exported: ExportedModel, path: Path, method: Method) -> ExplainableModel:
+    if not exported.can_explain:
+        reason, mend = why_not_explained(exported.metadata, exported.decode)
+        raise UsageError(f"'{path}' cannot be explained: {reason}", hint=mend)
+    if method != "grad-cam":
         raise UsageError(
-            f"'{path}' is a SavedModel, which {what}",
+            f"'{path}' is a SavedModel, which supports only grad-cam",
             hint="give the folder of its run, or export the model again with --format keras",
         )
 

@@ -26,7 +26,7 @@ def heat_map_images(artifact: Artifact, evaluated: LabelledPredictions) -> dict[
     numbers = worst_errors(evaluated)
     items = [evaluated.images.items[number] for number in numbers]
     spec = artifact.description.decode
-    contents = [read_image_bytes(item.path) for item in items]
+    contents = [read_image_bytes(item.path, sha256=item.sha256) for item in items]
     if not contents:
         return {}
     images, _ = decoder(spec)(contents)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.data.decoding.transcode import read_image_bytes
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.no_images import no_images
 from tltool.data.sources.open import is_source, read_images
+from tltool.data.sources.wrong_source import check_image_names
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer
 from tltool.workflows.dataset.dataset import report_skipped_files
@@ -30,7 +33,31 @@ class InputImage:
         try:
             return read_image_bytes(self.path)
         except TltoolError as error:
-            return error.message.removeprefix(f"{self.path} ").removeprefix("is ")
+            message = error.message.removeprefix(f"{self.path} ").removeprefix("is ")
+            return f"{message}; {error.hint}" if error.hint else message
+
+
+@dataclass(frozen=True)
+class ImageInMemory:
+    """An image to predict that is no file.
+
+    Attributes:
+        name: for messages and results.
+        data: the bytes of an image file.
+    """
+
+    name: str
+    data: bytes
+    path: Path | None = None
+
+    @property
+    def shown(self) -> Path:
+        """The name, as the path that results have."""
+        return Path(self.name)
+
+    def content(self) -> bytes | str:
+        """Return the bytes of the image."""
+        return self.data
 
 
 def list_inputs(
@@ -45,16 +72,21 @@ def list_inputs(
         observer: receives progress events.
 
     Raises:
-        DataError: there are no images.
+        DataError: there are no images, or an address or a pattern stands for them.
     """
+    check_image_names(images)
     inputs: list[InputImage] = []
+    empty: list[Listing] = []
     for source in images:
         if is_source(source):
             listing = read_images(source, pixels=pixels, offline=offline, observer=observer)
             inputs += [InputImage(Path(listing.shown(item)), item.path) for item in listing.items]
             report_skipped_files(listing, observer)
+            empty += [] if listing.items else [listing]
         else:
             inputs.append(InputImage(Path(source), Path(source)))
+    if not inputs and empty:
+        raise no_images(empty[0], hint="give image files or folders with images")
     if not inputs:
         raise DataError(
             f"no images in {', '.join(map(str, images)) or 'nothing'}",

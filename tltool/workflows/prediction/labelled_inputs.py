@@ -7,24 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.artifact import is_artifact
 from tltool.data.audit.audit import Audit, audit
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.errors import DataError
 from tltool.events import Observer
-from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
-from tltool.runs.layout import RunLayout
 from tltool.workflows.dataset.dataset import usable_ood_images
 from tltool.workflows.prediction.model import LoadedModel
+from tltool.workflows.preflight.model_arguments import run_data_settings
 
 _MAX_LISTED = 6  # files in a message
 
 
 def read_labelled_inputs(
-    model: Path, data: Path | str, *, pixels: str | None, offline: bool, observer: Observer
+    model: Path,
+    data: Path | str,
+    *,
+    class_names: Sequence[str],
+    pixels: str | None,
+    offline: bool,
+    observer: Observer,
 ) -> tuple[Audit, tuple[Path, ...]]:
     """Return the audited images, and the out-of-distribution images.
 
@@ -34,6 +38,7 @@ def read_labelled_inputs(
     Args:
         model: a run folder or an export; an export has no data settings.
         data: any source of labelled images.
+        class_names: of the model.
         pixels: shape of the images in a table of pixels; None means that of the run, or square.
         offline: open no network connection.
         observer: receives progress events.
@@ -41,9 +46,14 @@ def read_labelled_inputs(
     Raises:
         DataError: the images cannot be used.
     """
-    settings = _data_settings(model)
+    settings = run_data_settings(model)
     listing = _list_images(
-        data, settings, pixels or settings.pixels, offline=offline, observer=observer
+        data,
+        settings,
+        pixels or settings.pixels,
+        class_names=class_names,
+        offline=offline,
+        observer=observer,
     )
     max_pixels = settings.max_pixels
     audited = audit(
@@ -78,18 +88,12 @@ def scores_of_ood_images(model: LoadedModel, images: Sequence[Path]) -> np.ndarr
     return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
-def _data_settings(model: Path) -> DataSection:
-    recipe = RunLayout(model).recipe
-    if is_artifact(model) and recipe.is_file():
-        return load_recipe(str(recipe)).data
-    return DataSection()
-
-
 def _list_images(
     data: Path | str,
     settings: DataSection,
     pixels: str | None,
     *,
+    class_names: Sequence[str],
     offline: bool,
     observer: Observer,
 ) -> Listing:
@@ -100,6 +104,7 @@ def _list_images(
             data,
             ood_images=ood_images,
             min_classes=1,
+            known_classes=class_names,
             pixels=pixels,
             offline=offline,
             observer=observer,

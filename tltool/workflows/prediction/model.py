@@ -11,25 +11,21 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import Calibration, is_artifact, load_artifact
+from tltool.artifact import Calibration, load_artifact
 from tltool.data.decoding.decode_spec import DecodeSpec
-from tltool.errors import DataError, UsageError
+from tltool.errors import UsageError
 from tltool.evaluation.calibration.prediction_sets import (
     ClassThresholds,
     class_thresholds,
     set_threshold,
 )
-from tltool.export.exported_model import (
-    SAVED_MODEL_FILE,
-    ExportedModel,
-    load_exported,
-    version_folder,
-)
+from tltool.export.exported_model import ExportedModel, load_exported
+from tltool.export.model_folder import SAVED_MODEL_FILE, version_folder
 from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Classifier, Predictions, Tta, decoder, tta_views
-from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE
-from tltool.training.precision import Precision, choose_precision
-from tltool.workflows.preflight.arguments import check_model
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, is_artifact
+from tltool.training.precision import Precision, recorded_precision
+from tltool.workflows.preflight.model_arguments import check_trained_model
 
 _EXPORT_BATCH = 16
 _DIGEST_LENGTH = 12  # hexadecimal digits
@@ -104,22 +100,20 @@ class LoadedModel:
         return ClassThresholds(np.full(len(self.class_names), value), ())
 
 
-def load_model(path: Path) -> LoadedModel:
+def load_model(path: Path, *, trust: bool = False) -> LoadedModel:
     """Load the run folder or the exported SavedModel at ``path``.
+
+    Args:
+        path: the folder.
+        trust: omit the checks of its files and operations; for a model of one's own.
 
     Raises:
         UsageError: ``path`` does not exist.
-        DataError: it is neither, or damaged.
+        DataError: it is neither, damaged, or has operations that are not allowed.
+        GateError: a file has changed since the training or the export.
     """
-    check_model(path)
-    if is_artifact(path):
-        return _load_run(path)
-    if path.is_dir() and version_folder(path) is not None:
-        return _load_export(path)
-    raise DataError(
-        f"'{path}' contains neither a finished run nor an exported model",
-        hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
-    )
+    check_trained_model(path)
+    return (_load_run if is_artifact(path) else _load_export)(path, trust=trust)
 
 
 def model_digest(path: Path) -> str:
@@ -147,8 +141,8 @@ def _model_files(path: Path) -> list[Path]:
     return sorted(one for one in files if str(one.relative_to(folder)) not in MAY_BE_ABSENT)
 
 
-def _load_run(path: Path) -> LoadedModel:
-    artifact = load_artifact(path)
+def _load_run(path: Path, *, trust: bool) -> LoadedModel:
+    artifact = load_artifact(path, trust=trust)
     description, calibration = artifact.description, artifact.calibration
     classifier = Classifier(
         artifact.network,
@@ -181,8 +175,8 @@ def export_predictions(exported: ExportedModel, contents: Sequence[bytes]) -> Pr
     )
 
 
-def _load_export(path: Path) -> LoadedModel:
-    exported = load_exported(path)
+def _load_export(path: Path, *, trust: bool) -> LoadedModel:
+    exported = load_exported(path, trust=trust)
     return LoadedModel(
         path=path,
         class_names=exported.class_names,
@@ -192,13 +186,11 @@ def _load_export(path: Path) -> LoadedModel:
         calibration=exported.calibration,
         predict_bytes=partial(export_predictions, exported),
         predict_images=exported.predict_images,
-        temperature=float(exported.metadata["temperature"]),
+        temperature=exported.metadata["temperature"],
     )
 
 
 def same_precision(arithmetic: str) -> Precision:
     """Return the precision of the run if this machine supports it, else float32."""
     gpu = bool(tf.config.list_logical_devices("GPU"))
-    if arithmetic == "bfloat16" and choose_precision("auto", gpu=gpu).arithmetic == "bfloat16":
-        return choose_precision("bfloat16", gpu=gpu)
-    return choose_precision("float32", gpu=gpu)
+    return recorded_precision(arithmetic, gpu=gpu)

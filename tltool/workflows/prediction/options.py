@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tltool.data.sources.tables.pixel_table import parse_shape
+from tltool.data.sources.wrong_source import check_image_names
 from tltool.errors import UsageError
 from tltool.workflows.prediction.class_folders import ClassFolders
 from tltool.workflows.prediction.output_file import check_output_file
-from tltool.workflows.preflight.arguments import check_model
+from tltool.workflows.preflight.model_arguments import check_trained_model
 
 if TYPE_CHECKING:
     from tltool.inference import Tta
@@ -28,6 +30,7 @@ class PredictOptions:
         per_class: whether this coverage holds for each class, and not only on average.
         tta: test-time augmentation: over which views of each image to average.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
+        trust: load the model without a check of its files and operations.
         offline: open no network connection.
         output: a .csv or .jsonl file for the predictions; None for no file.
         append: continue an existing ``output``.
@@ -41,6 +44,7 @@ class PredictOptions:
     per_class: bool = False
     tta: Tta = "none"
     pixels: str | None = None
+    trust: bool = False
     offline: bool = False
     output: Path | None = None
     append: bool = False
@@ -52,6 +56,8 @@ class PredictOptions:
         Raises:
             UsageError: options contradict each other, the model does not exist, or the output file
                 or the class folders cannot be used.
+            DataError: there is no model that predicts, or an address or a pattern stands for the
+                images.
         """
         if self.append and self.output is None:
             raise UsageError("--append needs an output file", hint="name it with --output")
@@ -69,4 +75,7 @@ class PredictOptions:
             check_output_file(self.output, append=self.append)
         if self.class_folders is not None:
             self.class_folders.check(self.images)
-        check_model(self.model)
+        check_trained_model(self.model, images=self.images)
+        if self.pixels is not None:
+            parse_shape(self.pixels)
+        check_image_names(self.images)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
+from tltool.runs.csv_cells import CsvWriter, csv_rows
+from tltool.runs.durable import sync
 from tltool.runs.json_text import from_json, to_json
+from tltool.runs.lock import take_lock
 from tltool.workflows.prediction.prediction import Prediction
 
 SUFFIXES = (".csv", ".jsonl")
 _CSV_START, _JSON_START = b"path,error,", b'{"path": '
-_LINE_END = "\r\n"
 _PAIR, _SET, _BY = ("class", "probability"), "prediction_set", "predicted_by"
 
 
@@ -83,11 +85,13 @@ class ExistingRows:
         paths: absolute paths of the images that have a row, with or without an error.
         failed: number of rows with an error.
         predicted_by: value of ``Columns.predicted_by``; None without a row.
+        length: bytes up to the end of the last complete row.
     """
 
     paths: frozenset[str] = frozenset()
     failed: int = 0
     predicted_by: str | None = None
+    length: int = 0
 
 
 def check_output_file(file: Path, *, append: bool) -> None:
@@ -108,9 +112,13 @@ def check_output_file(file: Path, *, append: bool) -> None:
             hint="give the name of a file in an existing folder",
         )
     if file.exists() and not append:
-        raise UsageError(
-            f"'{file}' exists", hint="add --append to continue it, or give another file name"
-        )
+        raise _exists(file)
+
+
+def _exists(file: Path) -> UsageError:
+    return UsageError(
+        f"'{file}' exists", hint="add --append to continue it, or give another file name"
+    )
 
 
 def read_existing_rows(file: Path) -> ExistingRows:
@@ -121,7 +129,8 @@ def read_existing_rows(file: Path) -> ExistingRows:
     """
     if not file.exists():
         return ExistingRows()
-    complete = file.read_bytes()[: _complete_length(file)].decode("utf-8", "surrogateescape")
+    length = _complete_length(file)
+    complete = file.read_bytes()[:length].decode("utf-8", "surrogateescape")
     paths, failed, predicted_by = set(), 0, None
     try:
         for row in _rows(complete, is_json=_is_json(file)):
@@ -130,12 +139,12 @@ def read_existing_rows(file: Path) -> ExistingRows:
             predicted_by = predicted_by or str(row[_BY])
     except (ValueError, KeyError, TypeError, csv.Error):
         raise _other_content(file) from None
-    return ExistingRows(frozenset(paths), failed, predicted_by)
+    return ExistingRows(frozenset(paths), failed, predicted_by, length)
 
 
 def _rows(text: str, *, is_json: bool) -> Iterator[dict[str, Any]]:
     if not is_json:
-        yield from csv.DictReader(io.StringIO(text, newline=""))
+        yield from csv_rows(io.StringIO(text, newline=""))
         return
     for line in text.split("\n")[:-1]:  # splitlines() also breaks at U+2028 within a name
         yield from_json(line)
@@ -143,7 +152,7 @@ def _rows(text: str, *, is_json: bool) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def open_output_file(
-    file: Path, columns: Columns, existing: ExistingRows
+    file: Path, columns: Columns, existing: ExistingRows, *, append: bool
 ) -> Iterator[Callable[[Prediction], None]]:
     """Give a function that appends a prediction to ``file``, where other programs see it at once.
 
@@ -153,30 +162,37 @@ def open_output_file(
         file: a .csv or .jsonl.
         columns: of the new rows.
         existing: the rows that the file has.
+        append: add to an existing file; else it must not exist.
 
     Raises:
-        UsageError: the existing rows have other columns, or another model or options.
+        UsageError: the existing rows have other columns, or another model or options; or another
+            process has made the file meanwhile, or writes to it.
         DataError: the file was not written by tltool predict; it is not changed.
         EnvironmentProblem: it cannot be written.
     """
     try:
-        if file.exists():
-            _check_start(file, columns)
-        length = _complete_length(file) if file.exists() else 0
-        if length and not _is_json(file):
-            _check_header(file, columns)
-        _check_predicted_by(file, existing, columns)
         # file names that are not UTF-8 are written as their original bytes
         with file.open(
-            "a", buffering=1, newline="", encoding="utf-8", errors="surrogateescape"
+            "a" if append else "x",
+            buffering=1,
+            newline="",
+            encoding="utf-8",
+            errors="surrogateescape",
         ) as target:
-            target.truncate(length)
+            if not take_lock(target):
+                raise UsageError(
+                    f"another process writes to '{file}'", hint="wait for it, or give another file"
+                )
+            _check_content(file, columns, existing)
+            target.truncate(existing.length)
             if _is_json(file):
                 yield lambda prediction: _write_line(target, columns.document(prediction))
             else:
-                yield csv_writer(target, columns, header=not length)
+                yield csv_writer(target, columns, header=not existing.length)
             target.flush()
-            os.fsync(target.fileno())
+            sync(target.fileno())
+    except FileExistsError:
+        raise _exists(file) from None
     except OSError as error:
         raise EnvironmentProblem(
             f"'{file}' cannot be written: {error.strerror or error}",
@@ -188,23 +204,10 @@ def csv_writer(
     target: TextIO, columns: Columns, *, header: bool = True
 ) -> Callable[[Prediction], None]:
     """Return a function that writes a prediction as a row of a CSV."""
-    writer = csv.writer(_LineFeeds(target), lineterminator=_LINE_END)
+    writer = CsvWriter(target, lineterminator="\n")
     if header:
         writer.writerow(columns.header())
     return lambda prediction: writer.writerow(columns.row(prediction))
-
-
-class _LineFeeds:
-    """Ends rows with a line feed, while csv quotes a carriage return within a name.
-
-    Before Python 3.13 csv quotes a line end only if it is part of the line terminator.
-    """
-
-    def __init__(self, target: TextIO) -> None:
-        self._target = target
-
-    def write(self, row: str) -> int:
-        return self._target.write(row.removesuffix(_LINE_END) + "\n")
 
 
 def _write_line(target: TextIO, document: dict[str, Any]) -> None:
@@ -232,6 +235,20 @@ def _other_content(file: Path) -> DataError:
         f"'{file}' was not written by tltool predict",
         hint="give another file; this one was not changed",
     )
+
+
+def _check_content(file: Path, columns: Columns, existing: ExistingRows) -> None:
+    """Check the content of the opened file, which this process has locked."""
+    if file.stat().st_size:
+        _check_start(file, columns)
+    if _complete_length(file) != existing.length:
+        raise UsageError(
+            f"another process has written to '{file}' meanwhile",
+            hint="run the same command again; its rows were kept",
+        )
+    if existing.length and not _is_json(file):
+        _check_header(file, columns)
+    _check_predicted_by(file, existing, columns)
 
 
 def _check_start(file: Path, columns: Columns) -> None:

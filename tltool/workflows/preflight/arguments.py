@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.errors import UsageError
+from tltool.errors import DataError, UsageError
+from tltool.export.export_formats import FORMATS, other_format, saved_model_beside
+from tltool.runs.layout import DESCRIPTION_FILE
 
+_MODEL_FILES = {one.file for one in FORMATS.values()}
 _HTML_SUFFIXES = (".html", ".htm")
 
 
@@ -20,6 +23,25 @@ def check_model(path: Path) -> None:
         raise UsageError(
             f"there is no model '{path}'",
             hint="give the folder of a run (runs/…) or of an export (saved_models/<name>)",
+        )
+
+
+def check_classifier(path: Path) -> None:
+    """Check that the model exists and is no export that only other programs run.
+
+    Raises:
+        UsageError: it does not exist.
+        DataError: it is an export to a format such as ONNX.
+    """
+    check_model(path)
+    folder = path if path.is_dir() else path.parent
+    if (folder / DESCRIPTION_FILE).is_file() or not (folder == path or path.name in _MODEL_FILES):
+        return
+    other = other_format(folder)
+    if other is not None:
+        raise DataError(
+            f"'{path}' contains {other.file}; predictions need a run or a SavedModel",
+            hint=saved_model_beside(folder, other),
         )
 
 
@@ -60,6 +82,21 @@ def check_picture(path: Path, *, option: str) -> None:
             f"'{path}' cannot be written: its folder does not exist",
             hint=f"give a file in an existing folder with {option}",
         )
+
+
+def check_output_folder(folder: Path) -> None:
+    """Check that a folder of pictures or of a demo is no file.
+
+    Raises:
+        UsageError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise file_instead_of_folder(folder)
+
+
+def file_instead_of_folder(path: Path) -> UsageError:
+    """Return the error about a file where ``--out`` needs a folder."""
+    return UsageError(f"'{path}' is a file", hint="give a folder with --out")
 
 
 def check_page(path: Path) -> None:

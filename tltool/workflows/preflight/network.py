@@ -38,7 +38,14 @@ def weights_problems(spec: RunSpec, weights: Path | None) -> Iterator[UsageError
     if weights is None and source == "random":
         return
     yield from _regularization_problems(spec, pretrained=True)
-    if weights is None and source == "imagenet" and spec.backbone.name not in PUBLISHED:
+    file = weights or (Path(source) if source != "imagenet" else None)
+    if file is not None and not file.is_file():
+        from tltool.weights.weights_formats import missing_weights  # imports NumPy
+
+        yield missing_weights(file)
+    if spec.backbone.file or weights is not None or source != "imagenet":
+        return
+    if spec.backbone.name not in PUBLISHED:
         yield UsageError(
             f"{spec.backbone.name} has no pretrained weights.", hint=_hint_from_scratch(spec)
         )

@@ -12,7 +12,7 @@ from tltool.data.checks.findings import COLUMNS
 from tltool.data.sources.listing import Listing
 from tltool.errors import UsageError
 from tltool.evaluation.report.data_report import MARK
-from tltool.recipe.source_text import TFDS_FOLDER, anchored
+from tltool.recipe.source_text import anchored, local_path
 
 REPORT_FILE = "data_report.html"
 ISSUES_FILE = "data_issues.csv"
@@ -51,7 +51,7 @@ def check_report(source: str, report: Path | str | None) -> None:
             f"'{folder}' cannot be a folder: '{existing}' is a file",
             hint="give another folder with --out",
         )
-    images = Path(source.removeprefix(TFDS_FOLDER))
+    images = Path(local_path(source))
     if os.path.isdir(images) and folder.resolve().is_relative_to(images.resolve()):  # noqa: PTH112
         raise _among_images(folder, source, "--out")
 
@@ -65,7 +65,7 @@ def _among_images(folder: Path, source: str, option: str) -> UsageError:
 
 def _image_folders(listing: Listing) -> Iterator[Path]:
     """Yield the folder of the source, and each folder of images or of class folders."""
-    source = Path(listing.source.removeprefix(TFDS_FOLDER))
+    source = Path(local_path(listing.source))
     if source.is_dir():
         yield source.resolve()
     folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.ood_images}
@@ -98,6 +98,26 @@ def report_folder(source: str, report: Path | str | None) -> Path:
         number += 1
         folder = folder.with_name(f"{name}-{number}")
     return folder
+
+
+def claim_report_folder(source: str, report: Path | str | None) -> Path:
+    """Make the folder of ``report_folder`` and take it, before a check of other data does.
+
+    Raises:
+        UsageError: as ``report_folder``.
+        OSError: it cannot be made.
+    """
+    while True:
+        folder = report_folder(source, report)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = source_mark(source)
+        try:
+            with (folder / REPORT_FILE).open("x", encoding="utf-8") as file:
+                file.write(f'<meta name="{MARK}" content="{mark}">\n')
+        except FileExistsError:
+            if report is None and not _is_free(folder, mark):
+                continue  # the check of another source has just taken the name
+        return folder
 
 
 def _source_name(source: Path) -> str:

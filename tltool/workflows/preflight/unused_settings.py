@@ -45,6 +45,8 @@ def _of_the_model(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
     yield "model.head.hidden_units", not hidden, head
     yield "model.head.norm", not hidden, head
     yield "model.norm_groups", not grouped, "no norm: group"
+    own = f"{backbone.name}, which has its own"
+    yield "model.preprocessing", not backbone.file, own
     if not backbone.norm_channels:
         yield "model.batch_norm", True, f"{backbone.name}, which has no batch normalisation"
     elif model.regularization.norm not in ("batch", "sync_batch"):
@@ -54,12 +56,17 @@ def _of_the_model(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
 def _of_training(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
     train = spec.recipe.train
     schedule = f"schedule {train.schedule}"
+    untrained = not train.head.epochs and not train.finetune.epochs
+    yield "train.accumulate", untrained, "no epochs of head and finetune"
+    yield "train.jit_compile", untrained, "no epochs of head and finetune"
     yield "train.step_epochs", train.schedule != "step", schedule
     yield "train.plateau_patience", train.schedule != "plateau", schedule
     yield "train.decay_factor", train.schedule not in ("step", "plateau"), schedule
     yield "train.warmup_epochs", train.schedule == "one_cycle", schedule
     yield "train.focal_gamma", train.imbalance != "focal", f"imbalance {train.imbalance}"
     yield "train.cache.views", train.cache.mode == "off", "cache off"
+    cached = train.cache.mode == "on" and not spec.trains_whole_backbone
+    yield "train.cache_decoded", cached, "cache on, which trains on features"
     alone = spec.trained_stages < 2
     why = f"unfreeze {train.finetune.unfreeze}, which trains no second stage"
     yield "train.finetune.stage_decay", alone, why

@@ -9,12 +9,13 @@ from typing import Literal
 from tltool.augment.spec import FeatureSpec
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import UsageError
-from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone, get_backbone
+from tltool.models.backbone_registry import HEAD_ONLY, WHOLE_NET, Backbone
 from tltool.models.regularization_spec import RegularizationSpec
-from tltool.recipe.model_section import DROPOUT, Norm
+from tltool.recipe.model_section import AUTO, DROPOUT, Norm
 from tltool.recipe.schema import Recipe
 from tltool.recipe.train_section import Monitor
 from tltool.workflows.resolve.augmentation import feature_spec
+from tltool.workflows.resolve.find_backbone import find_backbone
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class RunSpec:
     Attributes:
         recipe: the settings.
         backbone: registry entry of its backbone.
-        decode: how images become the input of the network.
+        decode: how images become the input of the network; with ``data.image_size: auto`` for
+            images that are not smaller than that of the backbone.
         head: the classifier on top.
         regularization: what is done inside the backbone.
         first_trained_stage: first stage that the fine-tune phase trains; None without that phase.
@@ -85,13 +87,24 @@ class RunSpec:
 
 
 def resolve(recipe: Recipe) -> RunSpec:
-    """Return what ``recipe`` decides about a run. No image is opened and no framework loaded.
+    """Return what ``recipe`` decides about a run.
+
+    No image is opened. A framework is loaded only to read a backbone of the user's own.
 
     Raises:
-        UsageError: there is no such backbone.
+        UsageError: there is no such backbone, its file does not fit, or it is auto, which only a
+            training run chooses.
     """
-    backbone = get_backbone(recipe.model.backbone)
-    side = recipe.data.image_size or backbone.image_size
+    model, size = recipe.model, explicit_size(recipe)
+    if model.backbone == AUTO:
+        raise UsageError(
+            "model.backbone is auto, and only `tltool finetune` and `tltool recipes run` choose a "
+            "backbone",
+            hint="name one, such as --set model.backbone=vgg16; `tltool compare DATA --backbones "
+            "NAME,NAME` compares them",
+        )
+    backbone = find_backbone(model.backbone, model.preprocessing, side=size)
+    side = size or backbone.image_size
     stage, problems = None, list[UsageError]()
     try:
         stage = _first_trained_stage(recipe, backbone)
@@ -107,6 +120,18 @@ def resolve(recipe: Recipe) -> RunSpec:
         feature_changes=feature_spec(recipe.augment),
         problems=tuple(problems),
     )
+
+
+def explicit_size(recipe: Recipe) -> int | None:
+    """Return the side in pixels that the recipe sets; None if backbone or images decide it."""
+    size = recipe.data.image_size
+    return None if size == "auto" else size
+
+
+def with_backbone(recipe: Recipe, name: str) -> Recipe:
+    """Return ``recipe`` with another backbone; all else is unchanged."""
+    model = recipe.model.model_copy(update={"backbone": name})
+    return recipe.model_copy(update={"model": model})
 
 
 def _head(recipe: Recipe, backbone: Backbone) -> HeadSpec:

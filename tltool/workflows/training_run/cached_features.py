@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from tltool.features.extract import Extractor, Features
+from tltool.features.image_source import ImageSource
 from tltool.features.joined_features import joined
 from tltool.features.sampler import Sampler
 from tltool.training.cached_phase import finetune_data, head_data, pooled_from_cut
@@ -17,6 +19,7 @@ from tltool.training.outcome import PretrainedFeatures
 from tltool.training.phase_plan import PhaseData
 from tltool.training.precision import FLOAT32
 from tltool.training.validation import Pooling
+from tltool.workflows.training_run.time_limit import views_in_time
 from tltool.workflows.training_run.training_inputs import PhaseInput, TrainingInputs
 
 _MOST_VIEWS = 64  # as the recipe has it
@@ -53,10 +56,27 @@ class CachedFeatures(TrainingInputs):
         epochs = train.head.epochs or train.finetune.epochs
         needed = train.cache.views if epochs and not self.augment.identity else 1
         views = [self.original]
+        all_images = len(self.images.train) + len(self.images.validation)
+        seconds = self.run.seconds.get("features", 0.0) * len(self.images.train) / all_images
         for number in range(1, needed):
+            if not views_in_time(self.run, number, needed, seconds=seconds):
+                break
+            started = time.perf_counter()
             with self.run.phase("features", f"augmented view {number} of {needed - 1}"):
                 views.append(joined(self._augmented(number)))
+            seconds = time.perf_counter() - started
         return replace(self, views=views)
+
+    def with_validation(self) -> CachedFeatures:
+        """Return the same with the validation images among the training images, in all views."""
+        images = self.images.with_validation()
+        number = max(images.folds)  # of the validation images
+        views = [joined([self.original, self.validation])]
+        for view in range(1, len(self.views)):
+            with self.run.phase("features", f"augmented view {view} of the validation images"):
+                validation = self._augmented_fold(images.validation, view, number)
+            views.append(joined([self.views[view], validation]))
+        return replace(self, images=images, original=views[0], views=views)
 
     def head_phase(self, sampler: Sampler) -> PhaseInput:
         """Return what the head phase trains: the head alone, on pooled features."""
@@ -119,6 +139,8 @@ class CachedFeatures(TrainingInputs):
     def _augmented(self, view: int) -> list[Features]:
         """Return augmented view number ``view`` of each fold; no two folds share their draws."""
         return [
-            self.cache.augmented(self.extractor, fold, view=view + number * _MOST_VIEWS)
-            for number, fold in self.images.folds.items()
+            self._augmented_fold(fold, view, number) for number, fold in self.images.folds.items()
         ]
+
+    def _augmented_fold(self, fold: ImageSource, view: int, number: int) -> Features:
+        return self.cache.augmented(self.extractor, fold, view=view + number * _MOST_VIEWS)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tltool.artifact import Calibration
 from tltool.data.decoding.transcode import read_image_bytes
@@ -45,18 +46,32 @@ class CalibrationResult:
         outcome: of training, with logits after the prior correction of the recipe.
         calibration: travels with the model.
         figures: for metrics.json: ``calibration`` and ``selective``, where the recipe has them.
+        logit_shift: prior correction that was added to the logits, float64 [C]; None for none.
+        validation_ood_scores: of the validation images, float32 [V]; None without a detector.
+        refit: numbers of images and epochs of the refit that followed; None without one. Everything
+            of validation images is then of the model before.
     """
 
     temperature: float
     outcome: TrainingOutcome
     calibration: Calibration
     figures: dict[str, Any]
+    logit_shift: NDArray[np.float64] | None
+    validation_ood_scores: NDArray[np.float32] | None
+    refit: Mapping[str, int] | None = None
 
 
 def calibrate(
     run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
 ) -> CalibrationResult:
-    """Return temperature, scores for prediction sets, and the OOD detector."""
+    """Return temperature, scores for prediction sets, and the OOD detector of the best model."""
+    with run.phase("calibration"):
+        return _calibrate(run, network, dataset, outcome)
+
+
+def _calibrate(
+    run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
+) -> CalibrationResult:
     validation = dataset.part("validation")
     labels, log_prior = validation.labels(), requested_log_prior(run, dataset)
     groups = dataset.groups("validation")
@@ -78,8 +93,14 @@ def calibrate(
         figures["selective"] = None
     if detector is not None:
         detector, figures["selective"] = _set_threshold(run, network, dataset, outcome, detector)
-    calibration = Calibration(detector, scores[order], labels[order], groups[order])
-    return CalibrationResult(temperature, outcome, calibration, figures)
+    return CalibrationResult(
+        temperature,
+        outcome,
+        Calibration(detector, scores[order], labels[order], groups[order]),
+        figures,
+        logit_shift=None if log_prior is None else temperature * log_prior,
+        validation_ood_scores=detector.scores(outcome.validation_pooled) if detector else None,
+    )
 
 
 def _report_skipped(run: RunContext, fitted: Temperature) -> None:

@@ -38,8 +38,24 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
             "accuracy is often better without mixup and cutmix"
         )
     augmentation = {"policy": choice.policy, "why": choice.why, "changes": changes}
+    if not spec.identity:
+        augmentation["device"] = _device(spec, gpu=run.machine.gpu)
     run.record(replace(run.manifest, augmentation=augmentation))
     return spec
+
+
+def _device(spec: AugmentSpec, *, gpu: bool) -> str:
+    """Return where the pixels of training images are computed, for the manifest."""
+    if not gpu:
+        return "CPU"
+    return "CPU up to JPEG compression, then GPU" if spec.needs_cpu else "GPU"
+
+
+def planned_augmentation(recipe: Recipe, train: Sequence[Item]) -> AugmentSpec:
+    """Return what the recipe changes in training images that are read in every epoch."""
+    text = looks_like_text(train)
+    section, _ = resolve_augmentation(recipe.augment, len(train), looks_like_text=text)
+    return augment_spec(section)
 
 
 def _summary(choice: PolicyChoice, changes: str) -> str:

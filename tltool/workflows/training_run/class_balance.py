@@ -42,18 +42,30 @@ def balance_classes(
         images: the images.
         views: the cached views that epochs draw from; none where nothing is cached.
     """
-    train, class_names = images.train, images.class_names
-    kind, labels = run.recipe.train.imbalance, train.expected_labels()
+    class_names = images.class_names
+    _report_kind(run, images.train, class_names)
+    balance = class_balance(run.recipe, images.train, views)
+    if balance.class_weights is not None:
+        by_name = dict(zip(class_names, map(float, balance.class_weights), strict=True))
+        run.record(replace(run.manifest, class_weights=by_name))
+        run.observer.on_message(f"weights in the loss: {_listed(by_name)}")
+    return balance
+
+
+def class_balance(recipe: Recipe, train: ImageSource, views: Sequence[Features]) -> ClassBalance:
+    """Return how images are drawn and weighted.
+
+    Args:
+        recipe: what the run does.
+        train: training images.
+        views: the cached views that epochs draw from; none where nothing is cached.
+    """
+    kind, labels = recipe.train.imbalance, train.expected_labels()
     balanced = kind == "balanced_sampling"
-    _report_kind(run, train, class_names)
     if balanced and views:
         labels = mean_labels([view.index for view in views], [view.labels for view in views])
     weights = loss_weights(kind, train.labels, labels)
-    if weights is not None:
-        by_name = dict(zip(class_names, map(float, weights), strict=True))
-        run.record(replace(run.manifest, class_weights=by_name))
-        run.observer.on_message(f"weights in the loss: {_listed(by_name)}")
-    return ClassBalance(Sampler(train.labels, run.recipe.seed, balanced=balanced), weights)
+    return ClassBalance(Sampler(train.labels, recipe.seed, balanced=balanced), weights)
 
 
 def probe_image_weights(recipe: Recipe, train: ImageSource) -> np.ndarray | None:

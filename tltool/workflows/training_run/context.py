@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import keras
 import tensorflow as tf
 
+from tltool.data.catalog import Item
+from tltool.errors import UsageError
 from tltool.events import Observer
 from tltool.recipe.load import to_yaml
 from tltool.recipe.schema import Recipe
@@ -19,7 +21,8 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest, write_manifest
 from tltool.runs.run_options import Device, RunOptions
 from tltool.training.devices import choose_devices
-from tltool.training.precision import Precision, choose_precision
+from tltool.training.precision import Precision, choose_precision, recorded_precision
+from tltool.training.time_budget import NO_LIMIT, TimeBudget
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.fingerprint import RunFingerprint
 
@@ -53,6 +56,10 @@ class RunContext:
         manifest: what manifest.json holds.
         expected: data and weights of an earlier run that this one must find again, if any.
         seconds: wall seconds by phase.
+        items: the audited images; none before the audit.
+        budget: when training must end.
+        started: when this process began the run, in seconds as ``time.perf_counter`` returns them.
+        spent_before: seconds of the time limit that earlier processes spent.
     """
 
     spec: RunSpec
@@ -63,6 +70,10 @@ class RunContext:
     manifest: Manifest
     expected: RunFingerprint | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    items: Sequence[Item] = ()
+    budget: TimeBudget = NO_LIMIT
+    started: float = field(default_factory=time.perf_counter)
+    spent_before: float = 0.0
 
     @property
     def recipe(self) -> Recipe:
@@ -83,17 +94,53 @@ class RunContext:
         write_manifest(self.layout.manifest, manifest)
 
 
-def prepare_machine(recipe: Recipe, device: Device) -> Machine:
+def prepare_machine(recipe: Recipe, device: Device, *, recorded: str | None = None) -> Machine:
     """Choose devices and arithmetic, and seed everything.
+
+    Args:
+        recipe: the settings.
+        device: what to compute on.
+        recorded: arithmetic of an earlier run, which decides where the recipe leaves it open.
 
     Raises:
         EnvironmentProblem: ``device`` is gpu and TensorFlow sees none.
+        UsageError: XLA cannot compile the training step for these devices.
     """
     strategy, gpu = choose_devices(device)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return Machine(strategy, gpu, choose_precision(recipe.train.precision, gpu=gpu))
+    if recorded and recipe.train.precision == "auto":
+        precision = recorded_precision(recorded, gpu=gpu)
+    else:
+        precision = choose_precision(recipe.train.precision, gpu=gpu)
+    machine = Machine(strategy, gpu, precision)
+    if recipe.train.jit_compile:
+        _check_jit(machine)
+    return machine
+
+
+def _check_jit(machine: Machine) -> None:
+    # TensorFlow has no public function for it
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    if machine.strategy.num_replicas_in_sync > 1:
+        raise UsageError(
+            "train.jit_compile works on one GPU, and TensorFlow finds "
+            f"{machine.strategy.num_replicas_in_sync}",
+            hint="choose one with CUDA_VISIBLE_DEVICES=0, or leave out train.jit_compile",
+        )
+    if is_op_determinism_enabled():
+        raise UsageError(
+            "train.jit_compile cannot work in this process: TensorFlow's deterministic operations "
+            "were switched on earlier, and cannot be switched off",
+            hint="start the run in a new process, or leave out train.jit_compile",
+        )
+    if machine.precision.rewrite:
+        raise UsageError(
+            "train.jit_compile computes in float32 on a CPU, and train.precision is bfloat16 here",
+            hint="--set train.precision=float32, or leave out train.jit_compile",
+        )
 
 
 def recipe_digest(recipe: Recipe) -> str:

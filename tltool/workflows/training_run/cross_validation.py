@@ -10,6 +10,7 @@ import numpy as np
 from tltool.evaluation.metrics.confidence_intervals import effective_sample_size, rate_of
 from tltool.evaluation.metrics.images_needed import images_for_half_width
 from tltool.evaluation.metrics.probability_scores import log_loss
+from tltool.features.image_source import weighted_one_hot
 from tltool.inference import softmax
 from tltool.training.cross_validated_probe import cross_validate_probe
 from tltool.training.outcome import TrainingOutcome
@@ -48,8 +49,8 @@ def cross_validate_features(
     if len(catalog) > _MOST_IMAGES:
         return None
     labels, groups = catalog.labels(), group_numbers(catalog, clusters)
-    one_hot = np.eye(len(catalog.class_names), dtype=np.float32)[labels]
-    weights = np.array([item.weight for item in catalog.items], np.float32)
+    individual = np.array([item.weight for item in catalog.items])
+    weights = weighted_one_hot(labels, individual, len(catalog.class_names))
     settings = run.recipe.train.probe
     predicted = cross_validate_probe(
         np.concatenate([vectors(part) for part in (features.train, features.validation)]),
@@ -58,7 +59,7 @@ def cross_validate_features(
         classes=len(catalog.class_names),
         c_values=settings.c_values,
         folds=settings.folds,
-        weights=probe_weights(run.recipe, labels, one_hot * weights[:, None]),
+        weights=probe_weights(run.recipe, labels, weights),
         seed=run.recipe.seed,
     )
     if predicted is None:

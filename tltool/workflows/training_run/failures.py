@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from tltool.data.audit.changed_files import ChangedFilesError, files_as_audited
 from tltool.errors import (
     EnvironmentProblem,
     GateError,
@@ -14,8 +17,13 @@ from tltool.errors import (
     RunGateError,
     TltoolError,
 )
+from tltool.runs.device_memory import is_out_of_memory, memory_problem
 from tltool.runs.layout import RunLayout, discard_run
+from tltool.runs.temporary import names_full_disk
 from tltool.workflows.training_run.context import RunContext
+
+# TensorFlow passes on an error of Python as text
+_IN_TENSORFLOW = re.compile(rf"^(?:[\w.]+\.)?{EnvironmentProblem.__name__}: (.+)$", re.MULTILINE)
 
 
 @contextmanager
@@ -25,10 +33,12 @@ def handle_run_failure(run: RunContext) -> Iterator[None]:
     Raises:
         Interrupted: the user pressed Ctrl-C.
         RunGateError: a gate failed.
+        EnvironmentProblem: a disk is full, or the memory, also for small parts of a batch.
     """
     folder = run.layout.folder
     try:
-        yield
+        with files_as_audited(lambda: run.items):
+            yield
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted; the run folder {folder} keeps what was done, no export was written",
@@ -42,13 +52,38 @@ def handle_run_failure(run: RunContext) -> Iterator[None]:
         if run.manifest.weights_digest is None:
             # nothing was computed: the same command must work once the mistake is mended
             discard_run(run.layout)
-        elif isinstance(error, EnvironmentProblem):
+        elif isinstance(error, EnvironmentProblem | ChangedFilesError):
             first = f"{error.hint}; then go" if error.hint else "when that is mended, go"
             hint = f"{first} on with: tltool runs resume {folder}"
-            raise EnvironmentProblem(error.message, hint=hint) from error
+            kind = ChangedFilesError if isinstance(error, ChangedFilesError) else EnvironmentProblem
+            raise kind(error.message, hint=hint) from error
         raise
+    except Exception as error:
+        problem = _environment_problem(error, folder)
+        if problem is None:
+            raise
+        raise problem from error
     else:
         _remove_working_files(run.layout)
+
+
+def _environment_problem(error: Exception, folder: Path) -> EnvironmentProblem | None:
+    """Return the error for a disk, or for a full memory; None for any other error."""
+    resume = f"tltool runs resume {folder}"
+    if sentence := _IN_TENSORFLOW.search(str(error)):
+        return EnvironmentProblem(sentence[1], hint=f"when that is mended, go on with: {resume}")
+    if names_full_disk(error):
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return EnvironmentProblem(
+            f"a disk is full ({first})",
+            hint=f"free some space for '{folder}' and for temporary files; then go on with: "
+            f"{resume}",
+        )
+    if is_out_of_memory(error):
+        problem = memory_problem(error)
+        hint = f"{problem.hint}; or go on on a machine with more: {resume}"
+        return EnvironmentProblem(problem.message, hint=hint)
+    return None
 
 
 def _remove_working_files(layout: RunLayout) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
 from tltool.features.extract import Extractor
 from tltool.features.joined_features import joined
+from tltool.models.batch_norm_folding import folding_version
 from tltool.models.network_parts import Network
 from tltool.training.outcome import PretrainedFeatures
 from tltool.training.validation import HeadLogits, Pooling
@@ -34,10 +36,15 @@ def extract_features(run: RunContext, network: Network, dataset: Dataset) -> Tra
     """
     hint_at_imbalance(run, dataset.part("train").counts())
     images = _training_images(run, dataset)
-    train, validation = len(images.train), len(images.validation)
-    cached = choose_cache_mode(run, network, train=train, validation=validation)
+    cached = choose_cache_mode(run, network, images)
     augment = choose_augmentation(run, images.train.items, cached=cached)
-    key = (network.head, str(run.spec.first_trained_stage), network.digest(head=False))
+    key = (
+        network.head,
+        str(run.spec.first_trained_stage),
+        network.digest(head=False),
+        *folding_version(network.images_to_pooled),
+        *([network.backbone.identity] if network.backbone.file else []),
+    )
     cache = FeatureCache(run, augment, key, run.options.feature_cache or run.layout.cache)
     head = HeadLogits(network.pooled_to_logits)
     inputs = TrainingInputs(
@@ -56,12 +63,15 @@ def _original_backbone(
 
 
 def _training_images(run: RunContext, dataset: Dataset) -> TrainingImages:
-    decode, batch_size = run.spec.decode, run.recipe.train.batch_size
+    decode, batch_size, gpu = run.spec.decode, run.recipe.train.batch_size, run.machine.gpu
+    train = dataset.source("train", decode=decode, batch_size=batch_size)
+    folds = dataset.train_folds(decode=decode, batch_size=batch_size)
     return TrainingImages(
-        train=dataset.source("train", decode=decode, batch_size=batch_size),
+        train=replace(train, augment_on_gpu=gpu),
         train_groups=dataset.groups("train"),
-        folds=dataset.train_folds(decode=decode, batch_size=batch_size),
+        folds={number: replace(fold, augment_on_gpu=gpu) for number, fold in folds.items()},
         validation=dataset.source("validation", decode=decode, batch_size=batch_size),
+        validation_groups=dataset.groups("validation"),
         class_names=dataset.catalog.class_names,
     )
 

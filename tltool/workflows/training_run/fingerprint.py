@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tltool.data.catalog import Catalog
 from tltool.data.splits.split import SplitRow, shown_path
@@ -22,6 +23,11 @@ class RunFingerprint:
         rows: the earlier run's split.csv.
         weights_digest: of the network before training.
         in_order: whether the images must come in the same order too.
+        time_limit: where the time limit of the earlier run ended training (``until``: phase and
+            epoch) and how many ``views`` it cached; None if it changed nothing.
+        micro_batches: most images at once by kind of work, where its memory was too small.
+        precision: arithmetic of the run, if it is recorded: with ``train.precision: auto`` it is
+            not chosen again.
     """
 
     purpose: str
@@ -29,6 +35,9 @@ class RunFingerprint:
     rows: Sequence[SplitRow]
     weights_digest: str | None
     in_order: bool
+    time_limit: Mapping[str, Any] | None = None
+    micro_batches: Mapping[str, int] | None = None
+    precision: str | None = None
 
     def check_data(self, catalog: Catalog) -> None:
         """Compare the images.

@@ -19,37 +19,44 @@ from tltool.evaluation.csv_tables import (
 )
 from tltool.evaluation.metrics.asserts import evaluate_asserts, require_asserts
 from tltool.evaluation.metrics.baselines import compute_baselines
+from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.metrics.evaluate_predictions import evaluate_predictions
 from tltool.evaluation.metrics.labelled_predictions import LabelledPredictions
 from tltool.evaluation.metrics.probe_comparison import compare_with_probe
 from tltool.evaluation.plots.confusion_plot import plot_confusion
 from tltool.evaluation.plots.history_plot import plot_history
+from tltool.evaluation.report.advice import describe_cross_validation
+from tltool.evaluation.report.refit_text import BEFORE_REFIT, REFITTED, before_refit
+from tltool.evaluation.report.text_tables import describe_accuracy
 from tltool.evaluation.shared_test_set import find_shared_test_set
+from tltool.models import own_model
 from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
+from tltool.runs.durable import write_durably
 from tltool.runs.json_text import to_json
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
-from tltool.workflows.training_run.calibration import CalibrationResult, calibrate
+from tltool.workflows.training_run.calibration import CalibrationResult
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.cross_validation import cross_validate_features
 from tltool.workflows.training_run.label_error_search import find_label_errors
 from tltool.workflows.training_run.predict_part import predict_part
 from tltool.workflows.training_run.probe_learning_curve import measure_learning_curve
 from tltool.workflows.training_run.report import EvaluatedRun, write_run_report
+from tltool.workflows.training_run.time_limit import stop_of_training
 from tltool.workflows.training_run.validation_results import validation_figures, validation_rows
 
 
 def evaluate_best(
-    run: RunContext, network: Network, dataset: Dataset, outcome: TrainingOutcome
+    run: RunContext, network: Network, dataset: Dataset, calibrated: CalibrationResult
 ) -> tuple[Artifact, Mapping[str, Any]]:
-    """Calibrate and evaluate the best model, write the results, and apply the quality gates.
+    """Evaluate the best model, write the results, and apply the quality gates.
 
     Args:
         run: the run.
         network: the trained classifier.
         dataset: all parts.
-        outcome: its features and logits.
+        calibrated: its calibration, features and logits.
 
     Returns:
         The artifact that may be exported, and the document of metrics.json.
@@ -58,8 +65,9 @@ def evaluate_best(
         GateError: the model does not meet the conditions of the recipe.
     """
     with run.phase("evaluation"):
-        calibrated = calibrate(run, network, dataset, outcome)
         outcome = calibrated.outcome
+        artifact = _artifact(run, network, dataset, calibrated)
+        save_artifact(run.layout.folder, artifact)  # before anything that may fail
         predictions, probe = predict_part(run, network, dataset, calibrated)
         validation = validation_rows(dataset, calibrated)
         label_errors = find_label_errors(run, network, dataset, outcome)
@@ -72,10 +80,10 @@ def evaluate_best(
             "learning_curve": measure_learning_curve(run, dataset, outcome),
             "cross_validation": cross_validate_features(run, dataset, outcome),
         }
-        _write_results(run, predictions, metrics, outcome)
+        _write_tables(run, predictions, metrics, outcome)
         write_validation(run.layout.validation, validation)
-        artifact = _artifact(run, network, dataset, calibrated)
-        save_artifact(run.layout.folder, artifact)
+        _report_answer(run, metrics)
+        _draw_plots(run, predictions, outcome)
         shared = find_shared_test_set(run.layout.folder)
         test_set = shared.summary if shared else ""
         if test_set:
@@ -111,7 +119,9 @@ def _metrics(
         "temperature": calibrated.temperature,
         "calibration": calibrated.figures.get("calibration"),
         "validation": validation_figures(validation),
+        "refit": _refit_figures(calibrated, predictions),
         "best": dict(zip(("phase", "epoch"), outcome.best, strict=True)),
+        "stopped_by_time_limit": stop_of_training(run),
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),
     }
@@ -133,6 +143,16 @@ def _compare_with_probe(
     )
 
 
+def _refit_figures(
+    calibrated: CalibrationResult, predictions: LabelledPredictions
+) -> dict[str, Any] | None:
+    """Return size and epochs of the refit, and which model the metrics are of."""
+    if calibrated.refit is None:
+        return None
+    evaluated = REFITTED if predictions.split == "test" else BEFORE_REFIT
+    return {**calibrated.refit, "evaluated": evaluated}
+
+
 def _probe_figures(outcome: TrainingOutcome) -> dict[str, float] | None:
     if outcome.probe is None:
         return None
@@ -143,15 +163,22 @@ def _probe_figures(outcome: TrainingOutcome) -> dict[str, float] | None:
     }
 
 
-def _write_results(
+def _report_answer(run: RunContext, metrics: Mapping[str, Any]) -> None:
+    """Report the accuracy and where the run is: plots, report and export take longer than it."""
+    for sentence in describe_cross_validation(metrics):
+        run.observer.on_message(sentence)
+    run.observer.on_message(f"{describe_accuracy(metrics)}; the run is in {run.layout.folder}")
+
+
+def _write_tables(
     run: RunContext,
     predictions: LabelledPredictions,
     metrics: Mapping[str, Any],
     outcome: TrainingOutcome,
 ) -> None:
-    """Write metrics.json, predictions.csv, history.csv and the plots into the run folder."""
+    """Write metrics.json, predictions.csv and history.csv into the run folder."""
     layout, catalog = run.layout, predictions.images
-    layout.metrics.write_text(to_json(metrics) + "\n", "utf-8")
+    write_durably(layout.metrics, f"{to_json(metrics)}\n".encode())
     paths = [_relative(item.path, catalog.root) for item in catalog.items]
     write_predictions(
         layout.predictions,
@@ -162,10 +189,22 @@ def _write_results(
         predictions.groups,
     )
     write_history(layout.history, outcome.history)
+
+
+def _draw_plots(
+    run: RunContext, predictions: LabelledPredictions, outcome: TrainingOutcome
+) -> None:
+    """Draw the confusion matrix and the curves into the run folder."""
+    layout, catalog = run.layout, predictions.images
     layout.plots.mkdir(exist_ok=True)
-    matrix = metrics["confusion_matrix"]
+    matrix = ConfusionMatrix.count(
+        catalog.labels(),
+        predictions.probabilities.argmax(axis=1),
+        classes=len(catalog.class_names),
+    )
     plot_confusion(layout.plots / "confusion_matrix.png", matrix, catalog.class_names)
-    plot_history(layout.plots / "history.png", outcome.history, best=outcome.best_row)
+    rows = before_refit(outcome.history)
+    plot_history(layout.plots / "history.png", rows, best=outcome.best_row)
 
 
 def _artifact(
@@ -183,6 +222,7 @@ def _artifact(
         batch_size=recipe.train.batch_size,
         temperature=calibrated.temperature,
         licence=backbone.licence if recipe.model.weights != "random" else "none",
+        own_backbone=own_model.to_json(backbone) if backbone.file else None,
     )
     inference = Network(for_inference(network.model), network.backbone, network.head)
     return Artifact(inference, description, calibrated.calibration)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tltool.data.catalog import Catalog
 from tltool.data.splits.split import shown_path
+from tltool.errors import some_of
 from tltool.evaluation.label_errors import LabelErrors, find_label_issues, write_label_errors
 from tltool.evaluation.report.content import LabelErrorExample
 from tltool.models.network_parts import Network
@@ -24,6 +25,7 @@ from tltool.workflows.training_run.linear_probe import (
 )
 
 _STRENGTH = 0.01  # of the regression where no probe has chosen one
+_MOST_PROBABILITIES = 20_000_000  # images times classes; more need gigabytes and hours
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ def find_label_errors(
 
     Only training and validation images are checked: the test images are for the evaluation alone.
     Nothing is checked where the recipe leaves it out, where the run has no features of untouched
-    images, where these are random, where its probe is no better than chance, or where fewer than
-    two classes have two images. Smaller classes are left out and named.
+    images, where these are random, where its probe is no better than chance, where there are too
+    many images and classes, or where fewer than two classes have two images. Smaller classes are
+    left out and named.
     """
     nothing = LabelErrorReport(None, ())
     if not run.recipe.evaluate.label_errors or outcome.pretrained is None:
@@ -68,6 +71,12 @@ def find_label_errors(
         )
         return nothing
     catalog, clusters = dataset.without_test()
+    if len(catalog) * len(catalog.class_names) > _MOST_PROBABILITIES:
+        run.observer.on_message(
+            f"no search for label errors: {len(catalog):,} images of {len(catalog.class_names):,} "
+            "classes are too many for it"
+        )
+        return nothing
     pretrained = (outcome.pretrained.train, outcome.pretrained.validation)
     errors = find_label_issues(
         np.concatenate([_vectors(pooled, network) for pooled in pretrained]),
@@ -97,7 +106,7 @@ def _report(run: RunContext, errors: LabelErrors, catalog: Catalog) -> LabelErro
     skipped = [names[number] for number in errors.skipped_classes]
     if skipped:
         run.observer.on_message(
-            f"labels of {', '.join(skipped)} are not checked for errors: that needs two different "
+            f"labels of {some_of(skipped)} are not checked for errors: that needs two different "
             "images of a class",
             level="warning",
         )

@@ -11,8 +11,10 @@ from tltool.errors import TltoolError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import to_yaml
 from tltool.recipe.source_text import anchored
+from tltool.runs.disk_support import describe_missing
+from tltool.runs.durable import remove_unfinished, write_durably
 from tltool.runs.environment import differences, environment
-from tltool.runs.layout import RunLayout, create_run, discard_run
+from tltool.runs.layout import RunLayout, check_unused, create_run, discard_run
 from tltool.runs.lock import locked
 from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import Manifest, write_manifest
@@ -20,10 +22,13 @@ from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import tracked
 from tltool.training.devices import gpu_facts
 from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
+from tltool.workflows.resolve.run_backbone import keep_backbone, recorded_backbone
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest
 from tltool.workflows.training_run.failures import handle_run_failure
 from tltool.workflows.training_run.fingerprint import RunFingerprint
+from tltool.workflows.training_run.memory_limit import fitted_to_memory
+from tltool.workflows.training_run.resources import recorded_resources
 
 
 @contextmanager
@@ -43,18 +48,25 @@ def run_context(
         expected: data and weights that the run must find.
 
     Raises:
-        UsageError: the run folder is in use.
+        UsageError: the run folder is in use, or is not empty.
         EnvironmentProblem: it cannot be made, or there is no GPU.
     """
     now = datetime.datetime.now(datetime.UTC)
     layout = create_run(options.out, spec.recipe.name, now=now)
     with locked(layout.folder):
-        layout.recipe.write_text(to_yaml(spec.recipe), encoding="utf-8")
+        check_unused(layout.folder)  # by a run that started at the same time
+        remove_unfinished(layout.folder)
         options = absolute(options)
         manifest = new_manifest(spec, options, now=now)
-        write_manifest(layout.manifest, manifest)  # from here on the run can be resumed
-        run = _prepare(spec, options, layout, manifest, observer)
-        run.expected = expected
+        if expected:
+            manifest = replace(
+                manifest, micro_batches=expected.micro_batches, time_limit=expected.time_limit
+            )
+        write_manifest(layout.manifest, manifest)
+        keep_backbone(layout, spec.backbone)
+        # from here on the run can be resumed; if it is killed before, the folder counts as unused
+        write_durably(layout.recipe, to_yaml(spec.recipe).encode())
+        run = _prepare(spec, options, layout, manifest, observer, expected)
         for note in unused_settings(spec):
             run.observer.on_message(f"note: {note}")
         with _guarded(run):
@@ -84,9 +96,9 @@ def resumed_context(
     Raises:
         EnvironmentProblem: the GPU is gone.
     """
+    remove_unfinished(layout.folder)
     changed = differences(manifest.environment, environment())
-    run = _prepare(spec, options, layout, manifest, observer)
-    run.expected = expected
+    run = _prepare(spec, options, layout, manifest, observer, expected)
     for name, before, now in changed:
         run.observer.on_message(
             f"{name} was {before} when the run began and is {now}: the result may differ from "
@@ -111,6 +123,7 @@ def new_manifest(spec: RunSpec, options: RunOptions, *, now: datetime.datetime) 
         started=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         recipe_digest=recipe_digest(spec.recipe),
         options=options,
+        backbone=recorded_backbone(spec.backbone) if spec.backbone.file else None,
         **environment(),
     )
 
@@ -121,20 +134,22 @@ def _prepare(
     layout: RunLayout,
     manifest: Manifest,
     observer: Observer | None,
+    expected: RunFingerprint | None,
 ) -> RunContext:
+    recorded = expected.precision if expected else None
     try:
-        machine = prepare_machine(spec.recipe, options.device)
+        machine = prepare_machine(spec.recipe, options.device, recorded=recorded)
     except TltoolError:
         if manifest.data_digest is None:
             discard_run(layout)
         raise
     logged = LoggingObserver(layout.log, observer or SilentObserver())
-    run = RunContext(spec, options, layout, machine, logged, manifest)
+    run = RunContext(spec, options, layout, machine, logged, manifest, expected)
+    run.spent_before = float((manifest.time_limit or {}).get("spent", options.seconds_before))
     seed, device = spec.recipe.seed, machine.summary
     run.record(replace(manifest, seed=seed, device=device, gpus=gpu_facts()))
     logged.on_message(f"{machine.summary}; run folder {layout.folder}")
-    warning = unreached_stages(spec)
-    if warning:
+    for warning in filter(None, (describe_missing(layout.folder), unreached_stages(spec))):
         logged.on_message(warning, level="warning")
     return run
 
@@ -142,9 +157,18 @@ def _prepare(
 @contextmanager
 def _guarded(run: RunContext) -> Iterator[None]:
     """Log and track what happens, and handle failures."""
-    tensorboard, track = run.options.tensorboard, run.options.track
+    options = run.options
     with (
         handle_run_failure(run),
-        tracked(run.layout, run.observer, tensorboard=tensorboard, track=track) as run.observer,
+        recorded_resources(run),
+        tracked(
+            run.layout,
+            run.observer,
+            tensorboard=options.tensorboard,
+            track=options.track,
+            register=options.register,
+            offline=options.offline,
+        ) as run.observer,
+        fitted_to_memory(run),
     ):
         yield

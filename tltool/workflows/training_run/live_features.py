@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tltool.training.ood import MAX_IMAGES
 from tltool.training.outcome import PretrainedFeatures
 from tltool.training.phase_plan import PhaseData
 from tltool.training.validation import Pooling
+from tltool.workflows.training_run.epoch_images import EpochImages, epoch_images
 from tltool.workflows.training_run.training_inputs import PhaseInput, TrainingInputs
 
 
@@ -29,6 +31,11 @@ class LiveFeatures(TrainingInputs):
 
     to_pooled: Pooling
     pretrained: PretrainedFeatures | None
+
+    @cached_property
+    def epoch_images(self) -> EpochImages:
+        """The images that every epoch reads: decoded once, when the first epoch begins, or not."""
+        return epoch_images(self.run, self.images)
 
     @property
     def views(self) -> Sequence[Features]:
@@ -45,6 +52,14 @@ class LiveFeatures(TrainingInputs):
         """Return the same: every epoch makes its own augmentation."""
         return self
 
+    def with_validation(self) -> LiveFeatures:
+        """Return the same with the validation images among the training images."""
+        pretrained = self.pretrained
+        if pretrained is not None:
+            both = np.concatenate([pretrained.train, pretrained.validation])
+            pretrained = replace(pretrained, train=both)
+        return replace(self, images=self.images.with_validation(), pretrained=pretrained)
+
     def head_phase(self, sampler: Sampler) -> PhaseInput:
         """Return what the head phase trains: the whole network, of which the head learns."""
         return self._phase("head", sampler)
@@ -55,7 +70,7 @@ class LiveFeatures(TrainingInputs):
 
     def validation_pooled(self) -> np.ndarray:
         """Return the input of the head for the validation images, by the current network."""
-        return self._pooled(self.images.validation)
+        return self._pooled(self.epoch_images.validation)
 
     def train_pooled(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the same for many training images, with their class numbers."""
@@ -65,8 +80,8 @@ class LiveFeatures(TrainingInputs):
     def _phase(self, name: str, sampler: Sampler) -> PhaseInput:
         def data(epochs_before: int) -> PhaseData:
             return live_data(
-                self.images.train,
-                self.images.validation,
+                self.epoch_images.train,
+                self.epoch_images.validation,
                 augmentation=self.schedule(name),
                 to_pooled=self.to_pooled,
                 head=self.head,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -32,6 +32,7 @@ from tltool.workflows.training_run.linear_probe import (
     vectors,
     warn_if_below_probe,
 )
+from tltool.workflows.training_run.time_limit import record_spent_time, record_stop, was_stopped
 from tltool.workflows.training_run.training_inputs import PhaseInput
 
 
@@ -56,15 +57,20 @@ def load_state(run: RunContext, network: Network) -> TrainingState:
     Raises:
         DataError: the saved state is damaged.
     """
-    stage = run.spec.first_trained_stage
-    head = network.head_variables()
+    head, stage = network.head_variables(), run.spec.first_trained_stage
     tail = [v for part in network.trained_from(stage) for v in part] if stage else []
     known = {id(variable) for variable in head}
     early = [*head, *network.moving_statistics()]
     variables = [*early, *(v for v in tail if id(v) not in known)]
     best = BestModel(variables, run.spec.monitor)
     folder = StateFolder(run.layout.state)
-    return TrainingState(folder, best, early=len(early), seconds=run.seconds)
+    state = TrainingState(folder, best, early=len(early), seconds=run.seconds)
+    for path in folder.damaged:
+        text = f"the saved state '{path}' is damaged; the one before it is used"
+        run.observer.on_message(text, level="warning")
+    if run.recipe.train.refit != "off":
+        state.keep_untrained()
+    return state
 
 
 def fit_probe(run: RunContext, features: TrainingFeatures, state: TrainingState) -> None:
@@ -80,7 +86,8 @@ def fit_probe(run: RunContext, features: TrainingFeatures, state: TrainingState)
             labels = features.images.validation.labels
             measures = loss_and_accuracy(features.head(features.pretrained.validation), labels)
             state.best.offer(measures, phase=start, epoch=0)
-            _save(run, state, "probe", PhaseState(0, True, {}, {}))
+            with state.on_disk_at_end():
+                _save(run, state, "probe", PhaseState(0, True, {}, {}))
 
 
 def train_head(
@@ -201,6 +208,8 @@ def phase_plan(
         clip_norm=train.clip_norm,
         max_norm=train.max_norm,
         unfreeze_every=train.finetune.unfreeze_every,
+        jit_compile=train.jit_compile,
+        micro_batch=-(-train.batch_size // train.accumulate) if train.accumulate > 1 else None,
     )
 
 
@@ -255,9 +264,10 @@ def _train(run: RunContext, phase: Phase, state: TrainingState) -> None:
     """Train a phase, or what is left of it, from the best state so far."""
     plan = phase.plan
     state.best.restore()
-    if state.reached(plan.name):
+    if state.reached(plan.name) or was_stopped(run):
         return
-    with run.phase(plan.name, describe_phase(plan, phase.groups)):
+    state.starts.setdefault(plan.name, (state.best.phase, state.best.epoch))
+    with run.phase(plan.name, describe_phase(plan, phase.groups)), state.on_disk_at_end():
         trainer = Trainer(
             phase.input.network,
             phase.groups,
@@ -267,15 +277,24 @@ def _train(run: RunContext, phase: Phase, state: TrainingState) -> None:
             state.history,
             state.changing(plan.name),
         )
-        trainer.run(
+        epochs = trainer.run(
             phase.input.data(state.rows_before(plan.name)),
             best=state.best,
             observer=run.observer,
             before=state.within(plan.name),
             keep=partial(_save, run, state, plan.name),
+            budget=run.budget,
         )
+    if epochs is not None:
+        record_stop(run, plan.name, epochs)
 
 
 def _save(run: RunContext, state: TrainingState, phase: str, reached: PhaseState) -> None:
     state.save(phase, reached)
     write_history(run.layout.history, state.history)
+    record_spent_time(run)
+    diverged = reached.numbers.get("diverged")
+    if diverged:
+        run.record(
+            replace(run.manifest, diverged={**(run.manifest.diverged or {}), phase: diverged})
+        )

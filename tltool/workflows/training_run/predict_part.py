@@ -32,17 +32,17 @@ def predict_part(
     """
     name: SplitName = "test" if len(dataset.split.indices("test")) else "validation"
     outcome = calibrated.outcome
-    pooled, logits = outcome.validation_pooled, outcome.validation_logits
-    probe_logits = outcome.probe_logits
+    logits, probe_logits = outcome.validation_logits, outcome.probe_logits
+    ood_scores, detector = calibrated.validation_ood_scores, calibrated.calibration.detector
     if name == "test":
         pooled, logits, probe_logits = _predict_test(run, network, dataset, outcome)
-    detector = calibrated.calibration.detector
+        ood_scores = detector.scores(pooled) if detector else None
     predictions = LabelledPredictions(
         name,
         dataset.part(name),
         softmax(logits, calibrated.temperature),
         uncalibrated=softmax(logits),
-        ood_scores=detector.scores(pooled) if detector else None,
+        ood_scores=ood_scores,
         split=name,
         groups=_group_names(dataset, name),
     )

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.features.out_of_memory import InParts
+from tltool.models.batch_norm_folding import folded
 from tltool.models.network_parts import Network
 from tltool.training.precision import Precision
 
@@ -24,21 +26,25 @@ class PretrainedBackbone:
 
     def __init__(self, network: Network, stage: str | None, precision: Precision) -> None:
         self._precision = precision
-        outputs = [network.pooled]
+        outputs, original = [network.pooled], None
         if stage is not None:
             trunk = network.backbone.previous(stage)
             cut = network.images if trunk is None else network.cut(stage)
             tail = keras.Model(cut, network.pooled)
             copy = keras.models.clone_model(tail)
             copy.set_weights(tail.get_weights())
-            outputs.append(copy(cut, training=False))
-        model = keras.Model(network.images, outputs)
+            outputs.append(cut)
+            original = folded(copy)
+        model = folded(keras.Model(network.images, outputs))
 
         def run(images: tf.Tensor) -> list[tf.Tensor]:
-            pooled = model(tf.cast(images, tf.float32), training=False)
-            return [tf.cast(one, tf.float32) for one in tf.nest.flatten(pooled)]
+            computed = model(tf.cast(images, tf.float32), training=False)
+            pooled, *at_cut = tf.nest.flatten(computed)
+            before = [original(one, training=False) for one in at_cut] if original else []
+            return [tf.cast(one, tf.float32) for one in (pooled, *before)]
 
-        self._run = tf.function(run, autograph=False, reduce_retracing=True)
+        compiled = tf.function(run, autograph=False, reduce_retracing=True)
+        self._run = InParts(compiled, "predictions")
 
     def pooled(self, images: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return current and original pooled features, float32 [B, D] or [B, h, w, D] each.

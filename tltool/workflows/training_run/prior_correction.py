@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.features.image_source import weighted_one_hot
 from tltool.models.network_parts import Network
 from tltool.training.imbalance import log_prior, loss_weights
 from tltool.training.outcome import TrainingOutcome
@@ -27,8 +28,9 @@ def requested_log_prior(run: RunContext, dataset: Dataset) -> NDArray[np.float64
         return None
     train = dataset.part("train")
     labels, classes = train.labels(), len(train.class_names)
-    individual = np.array([item.weight for item in train.items])[:, np.newaxis]
-    weights = loss_weights("weights", labels, np.eye(classes)[labels] * individual)
+    individual = np.array([item.weight for item in train.items])
+    rows = weighted_one_hot(labels, individual, classes, np.float64)
+    weights = loss_weights("weights", labels, rows)
     run.observer.on_message(
         "prior correction: probabilities follow the class frequencies of the training images"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tltool.data.sources.listing import Listing
@@ -15,7 +17,9 @@ from tltool.recipe.schema import DataSection
 from tltool.recipe.source_text import anchored
 from tltool.runs.durable import write_durably
 from tltool.runs.json_text import from_json, to_json
-from tltool.runs.layout import GROUP_FILE
+from tltool.runs.layout import GROUP_FILE, make_new_folder
+from tltool.runs.lock import NAME as LOCK_FILE
+from tltool.runs.lock import locked
 from tltool.runs.run_options import RunOptions
 
 _CHANGES = {
@@ -37,11 +41,38 @@ def check_group_folder(out: Path) -> None:
         return
     if not out.is_dir():
         raise UsageError(f"'{out}' is a file, not a folder", hint="choose another --out")
-    if any(out.iterdir()) and _recorded(out) is None:
+    others = any(path.name != LOCK_FILE for path in out.iterdir())
+    if others and _recorded(out) is None:
         raise UsageError(
             f"'{out}' is not empty, and not the folder of a cross-validation or a sweep",
             hint="give another --out; nothing in it was touched",
         )
+
+
+@contextmanager
+def group_folder(out: Path | None, name: str, *, now: datetime.datetime) -> Iterator[Path]:
+    """Yield the folder of a group: ``out``, or a new ``runs/name-UTC`` that no other group has.
+
+    A new one is removed at the end if nothing was written into it.
+
+    Raises:
+        UsageError: as ``check_group_folder``.
+        EnvironmentProblem: it cannot be made.
+    """
+    if out is not None:
+        check_group_folder(out)
+        yield out
+        return
+    folder = Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
+    try:
+        folder = make_new_folder(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # not empty: the runs are in it
+            folder.rmdir()
 
 
 def list_group(data: DataSection, options: RunOptions, observer: Observer) -> Listing:
@@ -60,8 +91,13 @@ def list_group(data: DataSection, options: RunOptions, observer: Observer) -> Li
     )
 
 
-def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: Observer) -> None:
+@contextmanager
+def open_run_group(
+    out: Path, listing: Listing, options: RunOptions, observer: Observer
+) -> Iterator[None]:
     """Make the folder and record the data of its runs, or compare them with the record in it.
+
+    The folder is locked meanwhile: of two processes that start at once, one is refused.
 
     Every file is read once for it. Order, parts, groups, weights and folds of the images count
     too, their names and place in the cache do not.
@@ -73,7 +109,7 @@ def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: O
         observer: receives the progress.
 
     Raises:
-        UsageError: ``out`` is something else, or its runs have other data or weights.
+        UsageError: ``out`` is something else or in use, or its runs have other data or weights.
         EnvironmentProblem: it cannot be written.
     """
     check_group_folder(out)
@@ -86,18 +122,31 @@ def open_run_group(out: Path, listing: Listing, options: RunOptions, observer: O
         "weights_sha256": _sha256(weights) if weights else None,
         "content": _content(listing, observer),
     }
+    with ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out))
+            _record(out, now)
+        except OSError as error:
+            raise _unwritable(out, error) from None
+        yield
+
+
+def _record(out: Path, now: Mapping[str, str | None]) -> None:
+    """Record the data of a group, or compare them with the record of its earlier runs."""
+    check_group_folder(out)
     before = _recorded(out)
     if before is not None and any(out.glob("*/manifest.json")):
         _compare(out, before, now)
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    else:
         write_durably(out / GROUP_FILE, f"{to_json(now)}\n".encode())
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"the folder '{out}' cannot be written: {error.strerror}",
-            hint="choose a folder that you may write to with --out",
-        ) from None
+
+
+def _unwritable(out: Path, error: OSError) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the folder '{out}' cannot be written: {error.strerror}",
+        hint="choose a folder that you may write to with --out",
+    )
 
 
 def _recorded(out: Path) -> Mapping[str, str | None] | None:

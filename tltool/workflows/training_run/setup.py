@@ -8,12 +8,15 @@ from pathlib import Path
 from tltool.data.catalog import SplitName
 from tltool.evaluation.metrics.asserts import check_asserts, check_sample_sizes
 from tltool.evaluation.shared_test_set import digest_of_images
-from tltool.models.build import build_model
+from tltool.models.build import build_model, check_weights
 from tltool.models.head_parts import DropoutSettings
 from tltool.models.network_parts import Network
+from tltool.training.precision_choice import measured_precision
 from tltool.weights.fetch_weights import obtain
 from tltool.weights.weights_store import StoredWeights
 from tltool.workflows.dataset.dataset import Dataset, load_dataset, write_dataset
+from tltool.workflows.dataset.image_size import fit_image_size
+from tltool.workflows.resolve.run_backbone import recorded_backbone
 from tltool.workflows.training_run.context import RunContext
 
 Weights = StoredWeights | Path | None  # None for random ones
@@ -23,17 +26,27 @@ def fetch_weights(run: RunContext) -> Weights:
     """Return the pretrained weights of the run, downloaded when they are not stored.
 
     Raises:
+        UsageError: a file of weights does not fit the backbone.
         EnvironmentProblem: they cannot be had.
     """
     model, options = run.recipe.model, run.options
     with run.phase("weights", f"{model.backbone}, {options.weights or model.weights}"):
         if options.weights is not None:
-            return options.weights
+            return _fitting(run, options.weights)
         if model.weights == "random":
             return None
         if model.weights != "imagenet":
-            return Path(model.weights)
+            return _fitting(run, Path(model.weights))
+        if run.spec.backbone.file:
+            return run.spec.backbone.file.path
         return obtain(run.spec.backbone.name, offline=options.offline, observer=run.observer)
+
+
+def _fitting(run: RunContext, file: Path) -> Path:
+    """Return a file of weights after checking that it fits: long before the network is built."""
+    decode = run.spec.decode
+    check_weights(run.spec.backbone, (decode.height, decode.width), file)
+    return file
 
 
 def open_dataset(run: RunContext) -> Dataset:
@@ -55,6 +68,8 @@ def open_dataset(run: RunContext) -> Dataset:
             observer=run.observer,
         )
         catalog = dataset.catalog
+        run.items = catalog.items
+        run.spec = fit_image_size(run.spec, dataset, run.observer)
         if run.expected:
             run.expected.check_data(catalog)
         check_asserts(recipe.evaluate.asserts, catalog.class_names)
@@ -78,6 +93,9 @@ def build_network(run: RunContext, weights: Weights, dataset: Dataset) -> Networ
     with run.phase("model", run.spec.backbone.name):
         network = _network(run, weights, len(dataset.catalog.class_names))
         _record_weights(run, network, weights)
+        if network.backbone.file:
+            run.observer.on_message(_own_summary(network))
+        _settle_precision(run, network)
     return network
 
 
@@ -103,6 +121,38 @@ def _network(run: RunContext, weights: Weights, classes: int) -> Network:
     return Network(built, spec.backbone, head.kind)
 
 
+def _own_summary(network: Network) -> str:
+    """Return the stages and the preprocessing of a backbone of the user's own."""
+    backbone, file = network.backbone, network.backbone.file
+    sides = file.sides if file else ()
+    stages = ", ".join(
+        f"{stage.name} {side}x{side}x{stage.channels}"
+        for stage, side in zip(backbone.stages, sides, strict=True)
+    )
+    scaling = (
+        "none: pixels 0 to 255" if backbone.preprocessing == "none" else backbone.preprocessing
+    )
+    return f"stages of {backbone.name}: {stages}; preprocessing {scaling}"
+
+
+def _settle_precision(run: RunContext, network: Network) -> None:
+    """Choose the arithmetic by measurement where nothing has decided it, and record it.
+
+    A run that another version began keeps the arithmetic that its processor supports.
+    """
+    machine, before = run.machine, run.expected
+    decided = before and (before.precision or before.weights_digest)
+    if run.recipe.train.precision == "auto" and not machine.gpu and not decided:
+        chosen = measured_precision(network)
+        if chosen != machine.precision:
+            run.machine = machine = replace(machine, precision=chosen)
+            run.observer.on_message(
+                f"{network.backbone.name} is faster in {chosen.arithmetic} on this processor"
+            )
+    arithmetic = machine.precision.arithmetic
+    run.record(replace(run.manifest, precision=arithmetic, device=machine.summary))
+
+
 def _record_weights(run: RunContext, network: Network, weights: Weights) -> None:
     digest = network.digest()
     if run.expected:
@@ -116,6 +166,6 @@ def _record_weights(run: RunContext, network: Network, weights: Weights) -> None
             run.manifest,
             weights=origin,
             weights_digest=digest,
-            backbone={"name": backbone.name, "preprocessing": backbone.preprocessing},
+            backbone=recorded_backbone(backbone),
         )
     )

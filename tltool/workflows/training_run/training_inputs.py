@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -29,6 +29,7 @@ class TrainingImages:
         train_groups: the group of each, int64 [N].
         folds: the same by fold, in the pieces of which features are cached; or one piece.
         validation: validation images.
+        validation_groups: the group of each, int64 [V].
         class_names: names of the classes.
     """
 
@@ -36,7 +37,18 @@ class TrainingImages:
     train_groups: NDArray[np.int64]
     folds: Mapping[int, ImageSource]
     validation: ImageSource
+    validation_groups: NDArray[np.int64]
     class_names: Sequence[str]
+
+    def with_validation(self) -> TrainingImages:
+        """Return the same with the validation images among the training images, at the end."""
+        number = max(self.folds) + 1  # of the validation images, among the folds
+        return replace(
+            self,
+            train=self.train.followed_by(self.validation),
+            train_groups=np.append(self.train_groups, self.validation_groups),
+            folds={**self.folds, number: self.validation},
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""Items and findings in little memory are those that were put in."""
+
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tltool.data.catalog import SPLIT_NAMES, Item
+from tltool.data.checks.findings import Finding
+from tltool.data.checks.packed_items import PackedItems
+
+NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=20)  # and surrogates
+ITEMS = st.builds(
+    Item,
+    path=st.builds(Path, NAMES, NAMES),
+    label=NAMES,
+    given_split=st.none() | st.sampled_from(SPLIT_NAMES),
+    group=st.none() | NAMES,
+    weight=st.floats(0, 10),
+    fold=st.none() | st.integers(0, 9),
+    sha256=st.just("") | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    width=st.integers(0, 10**6),
+    columns=st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
+    perceptual_hash=st.none() | st.integers(0, 2**255 - 1),
+)
+
+
+@given(st.lists(ITEMS, max_size=4), st.lists(ITEMS, max_size=2))
+def test_packed_items_come_back(items: list[Item], others: list[Item]) -> None:
+    packed = PackedItems(items)
+    assert list(packed) == [packed[number] for number in range(len(packed))] == items
+    assert list(packed.joined(PackedItems(others))) == items + others
+    assert list(packed.select(range(0, len(items), 2))) == list(packed[::2]) == items[::2]
+    for number, item in enumerate(items):
+        packed[number] = replace(item, width=item.width + 1)
+        assert packed[number].width == item.width + 1
+    assert [replace(item, width=0) for item in packed] == [replace(i, width=0) for i in items]
+
+
+@given(ITEMS)
+def test_an_item_with_its_path_as_text_is_a_normal_dataclass(item: Item) -> None:
+    assert pickle.loads(pickle.dumps(item)) == item
+    assert hash(replace(item)) == hash(item)
+    assert repr(item).startswith(f"Item(path={item.path!r}, label=")
+    assert replace(item, path=item.path / "x") != item
+
+
+def path_of(number: int) -> Path:
+    return Path(f"/data/photos/some-class/folder-{number // 1000}/{number:08d}.jpg")
+
+
+def tiny(number: int) -> Finding:
+    return Finding(path_of(number), "tiny", "32 x 32 pixels", "find a larger copy", "warning")
+
+
+def items_of(count: int) -> PackedItems:
+    return PackedItems(
+        Item(path_of(number), "cat", sha256=f"{number:064x}", perceptual_hash=2**254 + number)
+        for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [(items_of, 280), (lambda count: [tiny(number) for number in range(count)], 220)],
+)
+def test_ten_thousand_take_little_memory(make: Callable[[int], object], most: int) -> None:
+    make(10_000)  # grows the table of interned names of Python, which stays
+    tracemalloc.start()
+    try:
+        kept = make(10_000)
+        size = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept
+    assert size / 10_000 < most  # bytes each

@@ -1,0 +1,1 @@
+"""Class folders, split folders and what lies beside them."""

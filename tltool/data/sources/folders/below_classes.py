@@ -1,0 +1,83 @@
+"""What the folders below the classes say: splits inside of the classes, or classes inside."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tltool.data.catalog import Item, SplitName
+from tltool.data.sources.folders.folder_names import Role, part_named
+from tltool.data.sources.listing import LayoutNote, listed
+
+_FEWEST = 2  # folders that two classes must have in common
+
+
+def with_splits_below(
+    items: Sequence[Item], subfolders: Sequence[str | None]
+) -> tuple[list[Item], str | None]:
+    """Return the items with the splits of ``cats/train`` and ``cats/test``.
+
+    The folders are splits if all images of all classes are in such folders.
+
+    Args:
+        items: the images of a source without splits.
+        subfolders: for each item, the first folder below its class folder, None without one.
+
+    Returns:
+        The items, and why the folders with the names of splits are not used, None if they are or
+        there are none.
+    """
+    roles = {name: _role(name) for name in set(subfolders)}
+    present = set(roles.values()) - {None}
+    if "train" not in present or len(present) < _FEWEST:
+        return list(items), None
+    if None in roles.values():
+        named = sorted(name for name, role in roles.items() if name is not None and role)
+        return list(items), (
+            f"some class folders contain folders named {listed(named)}, but other images are not"
+            " in such folders; the names are ignored"
+        )
+    evaluation: SplitName = "validation" if "test" in present else "test"
+    splits = {n: evaluation if role == "eval" else role for n, role in roles.items() if role}
+    return [
+        replace(item, given_split=splits[name])
+        for item, name in zip(items, subfolders, strict=True)
+        if name is not None
+    ], None
+
+
+def _role(name: str | None) -> Role | None:
+    part = part_named(name) if name is not None else None
+    return part.role if part is not None and not part.rest else None
+
+
+def same_subfolders_note(
+    root: Path, items: Sequence[Item], subfolders: Sequence[str | None]
+) -> LayoutNote | None:
+    """Return a note if classes contain the same folders, which may be the real classes.
+
+    So it is with ``alpha/ants``, ``alpha/bees``, ``beta/ants`` and ``beta/bees``: are ``alpha`` and
+    ``beta`` classes, or parts of the data set?
+    """
+    inside: dict[str, set[str | None]] = defaultdict(set)
+    for item, name in zip(items, subfolders, strict=True):
+        inside[item.label].add(name)
+    for label, names in inside.items():
+        siblings = names & (inside.keys() - {label})
+        if len(siblings) >= _FEWEST:
+            shown = listed(sorted(name for name in siblings if name is not None), 4)
+            detail = f"the class {label!r} contains folders named like other classes ({shown})"
+            mend = "move it out of the data set if it is a copy of them"
+            return LayoutNote(root, "same folders in all classes", detail, mend, "serious")
+    if len(inside) < _FEWEST:
+        return None
+    folders = list(inside.values())
+    common = set.intersection(*folders)
+    if None in set.union(*folders) or len(common) < _FEWEST:
+        return None
+    shown = listed(sorted(name for name in common if name is not None), 4)
+    detail = f"the classes {listed(sorted(inside), 4)} contain the same folders ({shown})"
+    mend = "if those are the classes, rename the folders around them to train, val and test"
+    return LayoutNote(root, "same folders in all classes", detail, mend, "warning")

@@ -1,0 +1,157 @@
+"""What the name of a folder says: a split, images, annotations, or a folder of the system."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+Role = Literal["train", "validation", "test", "eval"]
+"""``eval`` is the test split, or the validation split where another folder is the test split."""
+
+_ROLES: dict[str, Role] = {
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel"), "validation"),
+    **dict.fromkeys(("test", "testing", "holdout"), "test"),
+    **dict.fromkeys(("eval", "evaluation"), "eval"),
+}
+_FILLERS = frozenset(
+    {"set", "sets", "image", "images", "img", "imgs", "photo", "photos", "pic", "pics", "picture"}
+    | {"pictures", "data", "dataset", "datasets", "split", "folder", "dir", "part", "subset"}
+    | {"sample", "samples", "file", "files", "jpg", "jpeg", "png", "seg"}
+)
+_UNLABELLED = frozenset(
+    {"pred", "predict", "prediction", "predictions", "unlabelled", "unlabeled", "submission"}
+)
+_PLACEHOLDERS = frozenset(  # of a folder that a loader of class folders requires around images
+    {"unknown", "unknowns", "all", "unsorted", "unclassified", "uncategorized", "uncategorised"}
+    | {"dummy", "nolabel", "nolabels"}
+)
+_IMAGES = frozenset(
+    {"image", "images", "img", "imgs", "photo", "photos", "pic", "pics", "picture", "pictures"}
+    | {"jpg", "jpgs", "jpeg", "jpegs", "png", "pngs", "rgb", "original", "originals"}
+)
+_ANNOTATIONS = frozenset(
+    {"annotation", "annotations", "ann", "anns", "label", "labels", "mask", "masks", "matte"}
+    | {"segmentation", "segmentations", "segmented", "trimap", "trimaps", "groundtruth", "gt"}
+    | {"xml", "xmls", "bbox", "bboxes", "seg", "segs"}
+)
+_DOCUMENTATION = frozenset(
+    {"doc", "docs", "asset", "assets", "figure", "figures", "fig", "figs", "screenshot", "static"}
+    | {"screenshots", "media", "notebooks", "src", "script", "scripts", "code", "paper", "papers"}
+    | {"demo", "example", "examples", "sample", "samples", "meta", "metadata"}
+)
+# Synology, QNAP, NetApp; Windows; macOS; ext4; Android
+_SYSTEM_NAMES = frozenset(
+    {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot"}
+    | {"~snapshot", "$recycle.bin", "system volume information"}
+    | {"found.000", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
+    | {"network trash folder", "temporary items", "lost+found", "lost.dir", "__pycache__"}
+)
+_JOINED = (  # (pattern, the word that it is)
+    (r"(hold|held)[\W_]*out", "holdout"),
+    (r"no[\W_]*labels?(?![a-z])", "nolabel"),
+    (r"train[\W_]*val(id(ation)?)?(?![a-z])", "trainval"),
+    (r"ground[\W_]*truth", "groundtruth"),
+    (r"gt(fine|coarse)", "gt"),  # of Cityscapes, as the next one
+    (r"leftimg8bit", "images"),
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+_WORD_OF_SPLIT = re.compile(
+    f"({'|'.join(sorted(_ROLES, key=len, reverse=True))})"
+    f"({'|'.join(sorted(_FILLERS, key=len, reverse=True))})"
+)
+
+
+class Part(NamedTuple):
+    """The split that a folder's name contains.
+
+    Attributes:
+        role: the split.
+        rest: other words, without ``set``, ``images`` and the like; the split folders of one data
+            set have the same: ``("seg",)`` for ``seg_train`` and ``seg_test``.
+    """
+
+    role: Role
+    rest: tuple[str, ...]
+
+
+def part_named(name: str) -> Part | None:
+    """Return the split that a folder's name contains, None if it contains none or several.
+
+    ``training_set``, ``TrainImages``, ``train2017`` and ``01_train`` are the training split.
+    Whether a folder is one depends on its content too: ``train`` may be a class, of vehicles.
+
+    Example:
+        >>> part_named("test_set")
+        Part(role='test', rest=())
+        >>> part_named("test tubes")
+        Part(role='test', rest=('tubes',))
+    """
+    for text in (name, name.lower()):  # "trainSet" has two words, "TRAINset" too
+        words = _words(text)
+        roles = [_ROLES[word] for word in words if word in _ROLES]
+        if len(roles) == 1:
+            rest = tuple(word for word in words if word not in _ROLES and word not in _FILLERS)
+            return Part(roles[0], rest)
+    return None
+
+
+def is_unlabelled_name(name: str) -> bool:
+    """Return whether a folder's name says that its images have no labels, as ``seg_pred`` does."""
+    return not _UNLABELLED.isdisjoint(_words(name))
+
+
+def is_placeholder_name(name: str) -> bool:
+    """Return whether a name stands for no class, as the only folder of a split: ``unknown``."""
+    words = set(_words(name)) - _FILLERS
+    return bool(words) and _PLACEHOLDERS.issuperset(words)
+
+
+def is_image_folder_name(name: str) -> bool:
+    """Return whether a folder is named after images, not after a class: ``images``, ``image_2``."""
+    words = _words(name)
+    return bool(words) and _IMAGES.issuperset(words)
+
+
+def is_annotation_name(name: str) -> bool:
+    """Return whether a folder is named after annotations: ``masks``, ``labels``, ``gtFine``."""
+    return not _ANNOTATIONS.isdisjoint(_words(name))
+
+
+def is_plain_images_name(name: str) -> bool:
+    """Return whether a folder's name says ``images`` and nothing else; ``photo`` may be a class."""
+    return is_image_folder_name(name) and any(
+        word.startswith(("image", "img", "jp", "png")) for word in _words(name)
+    )
+
+
+def is_annotations_only(name: str) -> bool:
+    """Return whether no word of a name is that of a class: ``masks``, not ``with_mask``."""
+    return is_annotation_name(name) and (_ANNOTATIONS | _IMAGES).issuperset(_words(name))
+
+
+def is_documentation_name(name: str) -> bool:
+    """Return whether a folder is named like those around the data in a repository: ``docs``."""
+    words = [word for word in _words(name) if word not in _IMAGES]
+    return bool(words) and _DOCUMENTATION.issuperset(words)
+
+
+def content_words(name: str) -> tuple[str, ...]:
+    """Return the words of a name without splits, ``set``, ``images`` and the like."""
+    return tuple(word for word in _words(name) if word not in _ROLES and word not in _FILLERS)
+
+
+def is_hidden_name(name: str) -> bool:
+    """Return whether a file or folder is hidden, or belongs to an operating system or a NAS."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES or name == "RECYCLER"
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name in lower case, without digits."""
+    for pattern, word in _JOINED:
+        name = re.sub(pattern, word, name, flags=re.IGNORECASE)
+    words: list[str] = []
+    for word in (match.lower() for match in _WORD.findall(name)):
+        joined = _WORD_OF_SPLIT.fullmatch(word)
+        words += joined.groups() if joined else [word]
+    return words

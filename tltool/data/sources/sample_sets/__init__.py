@@ -1,0 +1,1 @@
+"""Data sets of samples: Parquet, WebDataset, TensorFlow Datasets."""

@@ -1,0 +1,1 @@
+"""The module that MLflow copies into a logged model."""
