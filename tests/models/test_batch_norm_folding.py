@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import unless_thorough
-from tltool.models.backbone_registry import BACKBONES, get_backbone
+from tests.models.families import WALKED
+from tltool.models.backbone_registry import get_backbone
 from tltool.models.batch_norm_folding import FoldedConv2D, FusedNorm, folded, folding_version
 from tltool.models.build import build_model
 from tltool.models.network_parts import Network
@@ -18,9 +19,9 @@ from tltool.models.regularization_spec import RegularizationSpec
 from tltool.training.precision import FLOAT32
 from tltool.training.validation import Pooling
 
-WITH_NORMS = [name for name, entry in BACKBONES.items() if entry.norm_channels]
 KINDS = ("resnet50", "resnet50v2", "efficientnet_lite0", "mobilenet_v3_small", "tiny_resnet")
 """One of each way of building; tiny_resnet has the blocks of resnet18 and resnet34."""
+WITH_NORMS = [*KINDS, *(name for name in WALKED if name not in {"convnext_tiny", *KINDS})]
 
 
 def make(name: str, size: int = 32, **changes: Any) -> Network:

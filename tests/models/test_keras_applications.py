@@ -191,9 +191,9 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before() -> None:
     assert {"conv2d", "conv2d_3", "batch_normalization_3"} <= set(first)
 
 
-@pytest.mark.parametrize("name", unless_thorough(BY_KERAS, "xception", "mobilenet_v3_small"))
-def test_layers_with_weights_have_the_order_of_keras(name: str) -> None:
-    """Published files are loaded by this order."""
+@pytest.mark.parametrize("name", unless_thorough(BY_KERAS, *SMALL))
+def test_the_network_is_flat_and_has_weights_in_the_order_of_keras(name: str) -> None:
+    """Published files are loaded by this order. Scaling of pixels is left to tltool."""
     keras.backend.clear_session()
     with keras.StatelessScope(initialize_variables=False):
         reference = of_keras(name)
@@ -201,7 +201,12 @@ def test_layers_with_weights_have_the_order_of_keras(name: str) -> None:
     for layer in reference.layers:
         inner = layer.layers if isinstance(layer, keras.Sequential) else [layer]
         expected += [one.name for one in inner if one.weights and one.name != "normalization"]
-    assert [layer.name for layer in outlined(name).layers if layer.weights] == expected
+    model = outlined(name)
+    assert [layer.name for layer in model.layers if layer.weights] == expected
+    kinds = {type(operation).__name__ for operation in model.operations}
+    assert len(model.operations) == len(model.layers), "all arithmetic is in layers"
+    assert not kinds & {"Sequential", "Normalization", "Dropout", "CustomScaleLayer"}
+    assert [layer.name for layer in model.layers[:2]] == ["images", "preprocess"]
 
 
 def test_automatic_names_of_the_user_are_counted_on() -> None:
@@ -209,15 +214,6 @@ def test_automatic_names_of_the_user_are_counted_on() -> None:
     keras.layers.Conv2D(1, 1)
     extractor("xception")
     assert keras.layers.Conv2D(1, 1).name == "conv2d_1"
-
-
-@pytest.mark.parametrize("name", unless_thorough(BY_KERAS, "efficientnet_b0", "convnext_tiny"))
-def test_the_network_is_flat_and_has_no_scaling_of_its_own(name: str) -> None:
-    model = outlined(name)
-    kinds = {type(operation).__name__ for operation in model.operations}
-    assert len(model.operations) == len(model.layers), "all arithmetic is in layers"
-    assert not kinds & {"Sequential", "Normalization", "Dropout", "CustomScaleLayer"}
-    assert [layer.name for layer in model.layers[:2]] == ["images", "preprocess"]
 
 
 def test_stochastic_depth_skips_the_residual_branch_and_not_the_shortcut() -> None:
