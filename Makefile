@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-FAST := not slow and not thorough and not photos and not pretrained
+FAST := not slow and not thorough and not weekly and not photos and not pretrained
 
 .PHONY: help venv demo test test-fast test-versions lint format wheel lock sbom docs site bench protocol image-check release clean
 
@@ -28,13 +28,14 @@ $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## train, export and predict on 1797 handwritten digits
 	$(BIN)/tltool demo
 
-# Tests marked "thorough" repeat a check for one more case; they take the longest and run in CI.
+# Tests marked "thorough" repeat a check for one more case; they take the longest and run in CI. Those
+# marked "weekly" do so for the largest networks; they run with the newest packages, see .ci/newest.
 # build/test-durations.txt lists the time of each test. A test without a mark that takes more CPU time
 # than the limit fails; CI allows twice as much, because its machines differ in speed.
-test: $(STAMP) ## run the tests; with TLTOOL_THOROUGH=1 all of them, as in CI
+test: $(STAMP) ## run the tests; with TLTOOL_THOROUGH=1 as in CI; with TLTOOL_WEEKLY=1 all
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
 	  --cpu-limit $(if $(TLTOOL_THOROUGH),20,10) --cpu-table build/test-durations.txt \
-	  $(if $(TLTOOL_THOROUGH),,-m "not thorough")
+	  -m "$(if $(TLTOOL_WEEKLY),,not weekly$(if $(TLTOOL_THOROUGH),, and not thorough))"
 
 test-fast: $(STAMP) ## run the fast tests, which need neither pretrained weights nor real images
 	$(BIN)/python -m pytest -m "$(FAST)"

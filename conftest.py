@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.cpu_time import MARKS
 from tltool.errors import EnvironmentProblem
 from tltool.events import SilentObserver
 
@@ -33,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     slow: Counter[str] = Counter()
     for item in items:
-        slow[_group(item)] += any(item.get_closest_marker(mark) for mark in ("slow", "thorough"))
+        slow[_group(item)] += any(map(item.get_closest_marker, MARKS))
     items.sort(key=lambda item: -slow[_group(item)])  # a stable sort
     if getattr(config.option, "loadgroup", False):
         for item in items:

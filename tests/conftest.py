@@ -76,13 +76,24 @@ def unless_thorough(cases: Sequence[object], *always: object) -> list[object]:
 
     A case of several parameters is a tuple.
     """
+    return by_cost(cases, *always, thorough=cases)
+
+
+def by_cost(cases: Sequence[object], *always: object, thorough: Sequence[object]) -> list[object]:
+    """Return parameters of a test: ``always``, ``thorough``, and the others marked ``weekly``.
+
+    A case of several parameters is a tuple.
+    """
     assert all(case in cases for case in always)
-    return [case if case in always else _thorough(case) for case in cases]
+    return [
+        case if case in always else _marked(case, "thorough" if case in thorough else "weekly")
+        for case in cases
+    ]
 
 
-def _thorough(case: object) -> object:
+def _marked(case: object, mark: str) -> object:
     values = case if isinstance(case, tuple) else (case,)
-    return pytest.param(*values, marks=pytest.mark.thorough)
+    return pytest.param(*values, marks=getattr(pytest.mark, mark))
 
 
 def picture(seed: int, size: tuple[int, int] = (48, 48), *, hue: int = 0) -> Image.Image:

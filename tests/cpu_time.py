@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-MARKS = ("slow", "thorough")
+MARKS = ("slow", "thorough", "weekly")
 """A test with one of these may take longer than the limit."""
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import TINY
-from tests.conftest import ONLY_PROBE, WITHOUT_EXTRAS, merged, unless_thorough
+from tests.conftest import ONLY_PROBE, WITHOUT_EXTRAS, by_cost, merged
 from tltool.models.backbone_registry import get_backbone
 from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema_text
@@ -22,6 +22,11 @@ from tltool.recipe.section import Section
 
 NAMES = [name for name, _ in shipped()]
 EXPORTED = ("vgg16", "digit_recognizer")
+# the others have larger networks or longer phases
+CHEAP = (
+    *("vgg16", "fast", "mobile", "docker_smoke", "digit_recognizer", "alexnet_classic"),
+    *("imbalanced", "small_data", "tfds_flowers"),
+)
 
 
 # list, show, copy, validate -----------------------------------------------------------------
@@ -243,7 +248,7 @@ def tiny(name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", unless_thorough(NAMES, "quick"))
+@pytest.mark.parametrize("name", by_cost(NAMES, "quick", thorough=CHEAP))
 def test_a_shipped_recipe_runs_and_is_reproduced_bit_identically(tltool, make_photos, name):
     photos = make_photos(size=32)
     settings = tuple(tiny(name))

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import unless_thorough
+from tests.conftest import by_cost
 from tests.models.families import WALKED
 from tltool.errors import UsageError
 from tltool.evaluation.explain.saliency import Explainer
@@ -28,12 +28,13 @@ LARGE = (
 )
 BY_KERAS = [row[0] for row in KERAS_FILES]
 # small, and yet with more than one position at the end
-SIZES = {"alexnet": 99, "inception_v3": 111, "inception_resnet_v2": 111, "xception": 71}
-# one of each family: the larger ones are built alike, and without weights all are walked
-WITH_WEIGHTS = [
-    *(name for name in BACKBONES if name not in BY_KERAS and name not in LARGE),
-    *WALKED,
-]
+SIZES = {
+    "alexnet": 99,
+    "inception_v3": 111,
+    "inception_resnet_v2": 111,
+    "xception": 71,
+    "convnext_tiny": 40,
+}
 
 
 @functools.lru_cache(maxsize=1)
@@ -63,9 +64,10 @@ def images(size: int) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    unless_thorough(
-        WITH_WEIGHTS,
+    by_cost(
+        list(BACKBONES),
         *("lenet5", "vgg16", "resnet18", "resnet50v2", "efficientnet_lite0"),
+        thorough=[*(name for name in BACKBONES if name not in (*LARGE, *BY_KERAS)), *WALKED],
     ),
 )
 def test_every_entry_is_correct_and_can_be_cut_at_every_stage(name: str) -> None:

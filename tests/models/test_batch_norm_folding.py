@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import unless_thorough
+from tests.conftest import by_cost
 from tests.models.families import WALKED
-from tltool.models.backbone_registry import get_backbone
+from tltool.models.backbone_registry import BACKBONES, get_backbone
 from tltool.models.batch_norm_folding import FoldedConv2D, FusedNorm, folded, folding_version
 from tltool.models.build import build_model
 from tltool.models.network_parts import Network
@@ -21,7 +21,7 @@ from tltool.training.validation import Pooling
 
 KINDS = ("resnet50", "resnet50v2", "efficientnet_lite0", "mobilenet_v3_small", "tiny_resnet")
 """One of each way of building; tiny_resnet has the blocks of resnet18 and resnet34."""
-WITH_NORMS = [*KINDS, *(name for name in WALKED if name not in {"convnext_tiny", *KINDS})]
+WITH_NORMS = [name for name, entry in BACKBONES.items() if entry.norm_channels]
 
 
 def make(name: str, size: int = 32, **changes: Any) -> Network:
@@ -55,7 +55,7 @@ def fused(model: keras.Model) -> tuple[int, int]:
     return kinds.count(FoldedConv2D), kinds.count(FusedNorm)
 
 
-@pytest.mark.parametrize("name", unless_thorough(WITH_NORMS, *KINDS))
+@pytest.mark.parametrize("name", by_cost(WITH_NORMS, *KINDS, thorough=WALKED))
 def test_features_at_every_cut_are_those_of_the_live_network(name: str) -> None:
     side = max(32, get_backbone(name).min_size)
     network = make(name, side)
@@ -66,8 +66,11 @@ def test_features_at_every_cut_are_those_of_the_live_network(name: str) -> None:
     assert sum(fused(fast)) == norms > 0
     assert folding_version(model)  # of the key of its cached features
     x = images(size=side)
-    for live, quick in zip(model(x), fast(x, training=False), strict=True):
-        assert relative_difference(live, quick) < 1e-5
+    # with random weights a deep network amplifies rounding: as much as this change of its input
+    nearly = x * (1 + 1e-7 * np.random.default_rng(1).normal(size=x.shape))
+    for live, quick, moved in zip(model(x), fast(x, training=False), model(nearly), strict=True):
+        rounding = relative_difference(live, moved)
+        assert relative_difference(live, quick) < max(1e-5, 10 * rounding) < 0.02
 
 
 def test_a_convolution_that_is_also_an_output_keeps_its_value() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import by_cost
 from tltool.models.backbone_registry import get_backbone
 from tltool.workflows.export import export
 from tltool.workflows.finetune import FinetuneResult
@@ -27,8 +28,10 @@ OF_EACH_FAMILY = (
 HEAD_ONLY = "train.finetune.epochs=0"
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", OF_EACH_FAMILY)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", by_cost(OF_EACH_FAMILY, thorough=("mobilenet_v3_small", "efficientnet_v2_b0"))
+)
 def test_it_is_trained_exported_and_converted(
     name: str, fruit: Path, tmp_path: Path, finetune_tiny: Callable[..., FinetuneResult]
 ) -> None:
