@@ -13,8 +13,8 @@ from benchmarks.gpu_parts import Finding, at_least, at_most
 from benchmarks.gpu_setup import SMALL, Setup, write_images
 
 TINY = replace(SMALL, networks={"tiny_vgg": "tiny VGG"}, steps=1, images=6, rounds=1)
-# runs of the command line, many graphs, or what XLA compiles: "steps" and others run in make test
-LONG = ("commands", "augmentation", "waiting", "xla")
+# many graphs, or what XLA compiles, or runs of the command line; the others run in make test
+MARKS = dict.fromkeys(("augmentation", "waiting", "xla"), "thorough") | {"commands": "weekly"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def goals_of(findings: list[Finding]) -> dict[str, bool | None]:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.thorough if name in LONG else pytest.mark.slow)
+        pytest.param(name, marks=getattr(pytest.mark, MARKS.get(name, "slow")))
         for name in CHECKS
         if name != "devices"
     ],

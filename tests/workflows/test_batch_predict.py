@@ -342,6 +342,7 @@ def test_sorting_many_images_of_one_name_takes_linear_time(tmp_path, monkeypatch
         assert calls <= 3 * n + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["run", "export"])
 def test_tta_averages_the_probabilities_of_the_views(trained, mixed, model):
     loaded = load_model(getattr(trained, model))
