@@ -10,7 +10,6 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.cpu_time import MARKS
 from tltool.errors import EnvironmentProblem
 from tltool.events import SilentObserver
 
@@ -23,6 +22,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tltool")
 
+LONG = ("slow", "thorough", "weekly")
 EXPENSIVE_FIXTURES = ("trained", "live", "exported", "browser")
 """Session fixtures that take seconds: tests that share one run in one process."""
 
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     slow: Counter[str] = Counter()
     for item in items:
-        slow[_group(item)] += any(map(item.get_closest_marker, MARKS))
+        slow[_group(item)] += any(map(item.get_closest_marker, LONG))
     items.sort(key=lambda item: -slow[_group(item)])  # a stable sort
     if getattr(config.option, "loadgroup", False):
         for item in items:
