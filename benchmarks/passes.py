@@ -19,7 +19,7 @@ from PIL import Image
 from tltool.augment.spec import AugmentSpec
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folders.folder import read_folder
-from tltool.features import image_source
+from tltool.features.image_reader import image_reader
 from tltool.features.image_source import ImageSource
 
 IMAGES, SIDE, PASSES = 42, 40, 9
@@ -53,9 +53,9 @@ def main() -> None:
         one, each = [], []
         for _ in range(PASSES):
             one.append(seconds(source))
-            kept = image_source._reader.cache_info().currsize
+            kept = image_reader.cache_info().currsize
             assert kept == 1
-            reader = image_source._reader(source.decode, AugmentSpec(), 2, 16, None)
+            reader = image_reader(source.decode, AugmentSpec(), 2, 16, None, False)
             idle, reader._idle = reader._idle, []
             each.append(seconds(source))
             reader._idle = idle

@@ -17,7 +17,7 @@ from tltool.models import own_model
 from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.models.model_file import load_model_file
 from tltool.models.network_parts import Network
-from tltool.runs.digests import describe_changes, file_digest
+from tltool.runs.digests import describe_changes, size_and_digest
 from tltool.runs.durable import replaced_file, write_durably
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, SEAL_FILE
 from tltool.runs.npz_file import read_arrays
@@ -176,7 +176,7 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     write_durably(folder / CALIBRATION_FILE, artifact.calibration.to_bytes())
     text = json.dumps(artifact.description.to_json(), indent=2, ensure_ascii=False)
     write_durably(folder / DESCRIPTION_FILE, f"{text}\n".encode())
-    digests = {name: file_digest(folder / name) for name in _SEALED}
+    digests = {name: size_and_digest(folder / name) for name in _SEALED}
     write_durably(folder / SEAL_FILE, f"{json.dumps({'files': digests}, indent=2)}\n".encode())
 
 

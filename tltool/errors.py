@@ -175,5 +175,14 @@ def why_unreadable(problem: Exception) -> str:
     for kind, reason in _REASONS:
         if isinstance(problem, kind):
             return reason.format(one_line(str(problem))[:100])
-    first = str(problem).strip().split("\n", 1)[0].rstrip(".")
-    return one_line(first)[:300] or type(problem).__name__
+    return one_line(first_line(problem).rstrip("."))[:300]
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of the message of an error; the name of its type if it has none.
+
+    Example:
+        >>> first_line(ValueError("a shape is wrong\nat line 3"))
+        'a shape is wrong'
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

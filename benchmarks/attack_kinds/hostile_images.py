@@ -152,6 +152,12 @@ LARGE: dict[str, Build] = {
     ),
     "webp lossless, 16 megapixels": lambda: saved("WEBP", (4000, 4000), lossless=True, method=0),
     "icon with a png of 36 megapixels": lambda: icon(6000, 6000),
+    "pgm of 16 megapixels, as text": lambda: b"P2 4000 4000 255\n" + b"9 " * 16_000_000,
+    "pbm of 30 megapixels, as text": lambda: b"P1 5500 5500\n" + b"0" * 5500**2,
+    "pgm of 7 bits, 30 megapixels": lambda: b"P5 5500 5500 127\n" + b"9" * 5500**2,
+    "bmp with run lengths in 4 MB": lambda: (
+        bmp_claim(2000, 1000, bits=8, compression=1) + bytes(1024) + b"\1\2" * 2_000_000
+    ),
 }
 """Within the limit of pixels: decoded, in bounded time and memory."""
 
@@ -208,6 +214,12 @@ REFUSED: dict[str, Build] = {
     "bmp of negative width": lambda: bmp_claim(-30_000, 30_000),
     "bmp with run lengths, 30,000 x 30,000": lambda: bmp_claim(
         30_000, 30_000, bits=8, compression=1
+    ),
+    "bmp with run lengths in 16 MB": lambda: (
+        bmp_claim(2800, 2800, bits=8, compression=1) + b"\1\2" * (8 * MEBIBYTE)
+    ),
+    "bmp with run lengths, empty rows": lambda: (
+        bmp_claim(8000, 7900, bits=8, compression=1) + b"\1\1\0\0" * 7900
     ),
     "tiff 60,000 x 60,000": lambda: tiff_claim(60_000, 60_000),
     "tiff 2^32 - 1 wide": lambda: tiff_claim(2**32 - 1, 1),

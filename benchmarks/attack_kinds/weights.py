@@ -13,12 +13,10 @@ import pickle
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import h5py
-import numpy as np
-
+from benchmarks.attack_kinds.hdf5_files import ATTACKS, LAYOUTS, write_hdf5, write_secrets
 from benchmarks.attack_kinds.outcome import Outcome, run_python
 
 KIND = "3 weights and archives"
@@ -46,9 +44,6 @@ except (DataError, UsageError) as error:
 
 def attacks(folder: Path) -> Iterator[Outcome]:
     """Read each malicious file in a process of its own."""
-    with h5py.File(folder / "secret.h5", "w") as file:
-        file["s"] = np.arange(8, dtype="<f4")
-    (folder / "secret.bin").write_bytes(np.arange(8, dtype="<f4").tobytes())
     files = [*_hdf5_files(folder), *_safetensors_files(folder), *_other_weights(folder)]
     for name, path in files:
         yield _read("weights", name, path)
@@ -62,86 +57,12 @@ def _read(what: str, name: str, path: Path) -> Outcome:
     return Outcome(KIND, name, refused and "Traceback" not in ended.output, ended.figure)
 
 
-def _external_link(group: h5py.Group, folder: Path) -> None:
-    group["0"] = h5py.ExternalLink(str(folder / "secret.h5"), "/s")
-
-
-def _external_group(group: h5py.Group, folder: Path) -> None:
-    group.file["layers/other"] = h5py.ExternalLink(str(folder / "secret.h5"), "/")
-
-
-def _external_storage(group: h5py.Group, folder: Path) -> None:
-    group.create_dataset("0", (8,), "<f4", external=[(str(folder / "secret.bin"), 0, 32)])
-
-
-def _virtual(group: h5py.Group, folder: Path) -> None:
-    layout = h5py.VirtualLayout((8,), "<f4")
-    layout[:] = h5py.VirtualSource(str(folder / "secret.h5"), "s", shape=(8,))
-    group.create_virtual_dataset("0", layout)
-
-
-def _soft_link(group: h5py.Group, folder: Path) -> None:
-    group.file["elsewhere"] = h5py.ExternalLink(str(folder / "secret.h5"), "/")
-    group["0"] = h5py.SoftLink("/elsewhere/s")
-
-
-def _not_stored(group: h5py.Group, _folder: Path) -> None:
-    group.create_dataset("0", (1 << 31,), "<f4", chunks=(1 << 20,))
-
-
-def _fill_value(group: h5py.Group, _folder: Path) -> None:
-    group.create_dataset("0", (1 << 31,), "<f4", chunks=(1 << 20,), fillvalue=1.0)
-
-
-def _many(group: h5py.Group, _folder: Path) -> None:
-    for number in range(500):
-        group.create_dataset(str(number), (1 << 22,), "<f4", chunks=(1 << 20,))
-
-
-def _compressed(group: h5py.Group, _folder: Path) -> None:
-    group.create_dataset("0", data=np.zeros(1 << 26, "<f4"), compression=9)
-
-
-def _shared(group: h5py.Group, _folder: Path) -> None:
-    group["0"] = np.zeros(1 << 20, "<f4")
-    for number in range(1, 600):
-        group[str(number)] = group["0"]
-
-
-HDF5: Sequence[Callable[[h5py.Group, Path], None]] = (
-    _external_link,
-    _external_group,
-    _external_storage,
-    _virtual,
-    _soft_link,
-    _not_stored,
-    _fill_value,
-    _many,
-    _compressed,
-    _shared,
-)
-
-
 def _hdf5_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    for attack in HDF5:
-        name = attack.__name__.strip("_").replace("_", " ")
-        for layout in (".weights.h5", ".h5", ".keras"):
-            content = io.BytesIO()
-            with h5py.File(content, "w") as file:
-                if layout == ".h5":
-                    group = file.create_group("conv1")
-                    file.attrs["layer_names"] = [b"conv1"]
-                    attack(group, folder)
-                    group.attrs["weight_names"] = [key.encode() for key in group]
-                else:
-                    attack(file.create_group("layers/conv1/vars"), folder)
-            path = folder / f"{name}{layout}"
-            if layout == ".keras":
-                with zipfile.ZipFile(path, "w") as archive:
-                    archive.writestr("model.weights.h5", content.getvalue())
-            else:
-                path.write_bytes(content.getvalue())
-            yield f"HDF5 {name} in {layout}", path
+    write_secrets(folder)
+    for attack in ATTACKS:
+        for layout in LAYOUTS:
+            name = attack.__name__.replace("_", " ")
+            yield f"HDF5 {name} in {layout}", write_hdf5(attack, folder, layout)
 
 
 def _safetensors_files(folder: Path) -> Iterator[tuple[str, Path]]:

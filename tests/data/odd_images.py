@@ -161,6 +161,13 @@ def pgm(magic: bytes, top: int) -> Odd:
     return Odd(f"{magic.decode()} to {top}", magic + b"\n14 9\n%d\n" % top + body, shown)
 
 
+def pbm(magic: bytes) -> Odd:
+    bits = np.random.default_rng(0).integers(0, 2, (9, 14))
+    text = "".join(map(str, bits.ravel())).encode() + b"\n# the end"
+    body = text if magic == b"P1" else np.packbits(bits, axis=1).tobytes()
+    return Odd(magic.decode(), magic + b" # 1 is black\n14\n9\n" + body, grey(1 - bits, 1))
+
+
 def lossless_jpeg() -> Odd:
     image = tiles()
     return Odd(
@@ -172,6 +179,7 @@ def converted() -> list[Odd]:
     """Return odd files other than TIFF that are converted before the decoder reads them."""
     return [
         lossless_jpeg(),
+        *(pbm(magic) for magic in (b"P1", b"P4")),
         *(
             jpeg2000(bits, n, codec)
             for bits in (1, 4, 8, 12, 16)

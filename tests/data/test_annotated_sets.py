@@ -111,6 +111,23 @@ def test_the_task_and_the_format_are_named(
     assert "table" in str(raised.value.hint)
 
 
+@pytest.mark.parametrize("around", ["", "bottle/", "mvtec/cable/"])
+def test_a_set_for_anomaly_detection_is_named(tmp_path: Path, around: str) -> None:
+    names = ["train/good/1", "test/good/1", "test/broken/1", "ground_truth/broken/1_mask"]
+    files = [f"{around}{name}.png" for name in names]
+    with pytest.raises(DataError, match="is an anomaly detection data set") as raised:
+        read_source(touch(tmp_path, *files))
+    assert "one folder per class" in str(raised.value.hint)
+
+
+def test_boxes_of_faces_beside_class_folders_give_a_warning(tmp_path: Path) -> None:
+    boxes = "0--Parade/1.jpg\n1\n449 330 122 149 0 0 0 0 0 0\n"
+    files = {f"WIDER_{part}/images/{n}--Event/1.jpg": "" for part in ("train", "val") for n in "01"}
+    listener = Listener()
+    read_source(write(tmp_path, {**files, "split/gt.txt": boxes}), observer=listener)
+    assert any("(WIDER FACE: split/gt.txt) are not used" in m for m in listener.messages)
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -21,7 +21,7 @@ from tltool.data.catalog import Item
 from tltool.data.decoding.decode import decode_image
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.decoding_budget import DecodingBudget
-from tltool.data.decoding.image_errors import BadFileError
+from tltool.data.decoding.image_errors import BadFileError, DamagedError
 from tltool.data.decoding.image_size import ImageSize, read_size
 from tltool.data.decoding.jpeg_scans import count_scans
 from tltool.data.decoding.transcode import prepare, read_image_bytes
@@ -119,6 +119,30 @@ def test_compressed_texts_of_a_png_are_not_given_to_the_decoder() -> None:
     prepared = prepare(data[:33] + text * 3 + data[33:], name="it")
     assert prepared == data
     assert prepare(data, name="it") is data
+
+
+@pytest.mark.parametrize(
+    ("size", "length"), [((5000, 4000), 0), ((100, 100), 5_000_000)], ids=["pixels", "bytes"]
+)
+@pytest.mark.parametrize("start", [0, 14], ids=["bmp", "dib"])
+def test_a_bmp_whose_run_lengths_take_long_is_refused(
+    size: tuple[int, int], length: int, start: int
+) -> None:
+    for compression in (1, 2):
+        header = struct.pack("<IiiHHIIiiII", 40, *size, 1, 8, compression, 0, 0, 0, 0, 0)
+        data = (b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + header)[start:]
+        with pytest.raises(DataError, match="takes too long to decode: a BMP with run-length"):
+            prepare(data + bytes(length), name="it")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"P2 2 1 255\n1", b"P2 2 1 255\n1 256", b"P2 2 1 255\n1 -1", b"P2 2 1 255\n1 99999999999",
+     b"P2 2 1 0\n1 1", b"P1 2 1\n02", b"P3 1 1 9#\n1 1 1", b"P5 2 1 127\n1", b"P4 9 1\n1"],
+)  # fmt: skip
+def test_a_netpbm_text_with_other_numbers_is_damaged(text: bytes) -> None:
+    with pytest.raises(DamagedError, match="it is damaged or truncated"):
+        prepare(text, name="it")
 
 
 def test_only_the_first_frame_of_a_gif_is_read_in_training(tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ def test_unusual_names_of_splits_are_reported(tmp_path: Path) -> None:
         ("with_mask", "without_mask"),
         ("masks", "no_masks"),
         ("recycled", "trash"),
+        ("left", "right"),
+        ("grade 1", "grade 2"),
+        ("A", "B"),
     ],
     ids="+".join,
 )
@@ -144,6 +147,28 @@ def test_classes_with_the_words_of_splits_and_masks_stay_classes(
             "put all images",
         ),
         (["cat/1.jpg", "dog/1.jpg", "bird/1.CR2"], "'bird': no image (1 .cr2)", "add images"),
+        (
+            ["HAM_images_part_1/1.jpg", "HAM_images_part_2/1.jpg"],
+            "differ only in a number, as parts of one set do",
+            "give a table",
+        ),
+        (["video_01/1.jpg", "video_02/2.jpg"], "differ only in a number", "give a table"),
+        (
+            ["rgb/1.png", "rgb/2.png", "depth/1.png", "depth/2.png"],
+            "'depth', 'rgb' have the same names, as paired images",
+            "give a table",
+        ),
+        (
+            ["ISIC_Training_Data/1.jpg", "ISIC_Training_Part1_GroundTruth/1.png"],
+            "named like a folder of annotations",
+            "move it",
+        ),
+        (["roses/1.jpg", "tulips/1.jpg", "thumbnails/1.jpg"], "'thumbnails': used", "move it"),
+        (
+            ["a/abbey/1.jpg", "a/alley/1.jpg", "b/bakery/1.jpg", "b/bank/1.jpg"],
+            "the classes consist of 4 folders such as 'a/abbey'",
+            "one folder up",
+        ),
         (["cat/1.jpg", "dog/1.jpg", "3.jpg"], "1 image outside the class folders", "3.jpg"),
     ],
 )
@@ -283,6 +308,7 @@ def test_one_class_with_images_and_folders_names_the_folder(tmp_path: Path) -> N
 
 SYSTEM = ["@eaDir", "#recycle", "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "__MACOSX"]
 SYSTEM += ["lost+found", ".ipynb_checkpoints", "@Recently-Snapshot", "#snapshot", "LOST.DIR"]
+SYSTEM += ["Catalog Previews.lrdata", "Photos.photoslibrary", "node_modules"]
 
 
 @pytest.mark.parametrize("name", SYSTEM)
@@ -296,7 +322,8 @@ def test_folders_of_systems_are_skipped_and_counted(tmp_path: Path, name: str) -
 @pytest.mark.parametrize(
     ("name", "file"),
     [("runs", "a/manifest.json"), ("runs", "k/group.json"), ("data_check", "a/data_report.html"),
-     ("saved_models", "vgg16/1/saved_model.pb"), ("mlruns", "0/meta.yaml")],
+     ("saved_models", "vgg16/1/saved_model.pb"), ("mlruns", "0/meta.yaml"),
+     ("lightning_logs", "version_0/hparams.yaml")],
 )  # fmt: skip
 def test_results_of_tltool_among_the_images_are_no_class(
     tmp_path: Path, name: str, file: str
@@ -425,7 +452,9 @@ def test_files_without_the_extension_of_an_image_that_are_images(tmp_path: Path)
         (["cat/1.mp4"], "1 .mp4", "frames"),
         (["train.npy"], "1 .npy", "arrays"),
         (["train.csv", "test.csv"], "2 .csv", "train.csv"),
-        (["train.zip", "test1.zip"], "2 .zip", "'train.zip'"),
+        (["train.zip", "test1.zip", "sample.csv"], "2 .zip", "or give one of them"),
+        (["data_batch_1", "batches.meta"], "1 .meta", "tfds:cifar10"),
+        (["data-00000-of-00001.arrow"], "1 .arrow", "to_parquet"),
         (["cat/1", "dog/2"], "2 without extension", "separate folder"),
     ],
 )

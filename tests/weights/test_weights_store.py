@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tltool.errors import EnvironmentProblem
+from tltool.runs.digests import file_digest
 from tltool.weights import weights_store
 
 
@@ -34,7 +35,7 @@ def test_added_weights_are_listed_with_their_sidecar(tmp_path: Path, home: Path)
     assert weights_store.find("net") == added
     assert added.path.read_bytes() == b"weights"
     sidecar = json.loads((home / "net.json").read_text())
-    assert sidecar["sha256"] == weights_store.file_digest(added.path)
+    assert sidecar["sha256"] == file_digest(added.path)
     assert {"source", "licence", "date", "size", "file"} <= set(sidecar)
 
 

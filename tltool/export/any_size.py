@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tltool.data.decoding.decode import scaled_size
 from tltool.data.decoding.decode_spec import DecodeSpec
 
 
@@ -30,16 +31,16 @@ def _resized(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     target = (spec.height, spec.width)
     if spec.resize == "crop":
         box = (
-            tf.minimum(height, _times(width, spec.height, spec.width)),
-            tf.minimum(width, _times(height, spec.width, spec.height)),
+            tf.minimum(height, scaled_size(width, spec.height, spec.width)),
+            tf.minimum(width, scaled_size(height, spec.width, spec.height)),
         )
         top, left = (height - box[0]) // 2, (width - box[1]) // 2
         images = images[:, top : top + box[0], left : left + box[1]]
     if spec.resize != "pad":
         return _antialiased(images, list(target))
     size = (
-        tf.minimum(spec.height, _times(height, spec.width, width)),
-        tf.minimum(spec.width, _times(width, spec.height, height)),
+        tf.minimum(spec.height, scaled_size(height, spec.width, width)),
+        tf.minimum(spec.width, scaled_size(width, spec.height, height)),
     )
     top, left = (spec.height - size[0]) // 2, (spec.width - size[1]) // 2
     inside = _antialiased(images, tf.stack(size))
@@ -48,9 +49,3 @@ def _resized(images: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
 
 def _antialiased(images: tf.Tensor, size: tf.Tensor | list[int]) -> tf.Tensor:
     return tf.image.resize(images, size, method="bilinear", antialias=True)
-
-
-def _times(size: tf.Tensor, numerator: tf.Tensor | int, denominator: tf.Tensor | int) -> tf.Tensor:
-    """Return round(size * numerator / denominator), at least 1: int32 scalar."""
-    exact = tf.cast(size, tf.float64) * tf.cast(numerator, tf.float64)
-    return tf.maximum(tf.cast(tf.round(exact / tf.cast(denominator, tf.float64)), tf.int32), 1)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tltool.errors import GateError
+from tltool.errors import GateError, first_line
 from tltool.export.export_formats import ExportFormat
 from tltool.export.keras_file import write_keras_file
 from tltool.export.litert_metadata import LitertDescription, with_metadata
@@ -92,8 +92,7 @@ def write_converted(
             raise
         raise temporary_problem(error.strerror or str(error)) from error
     except Exception as error:  # converters raise errors of any type
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise GateError(f"the model cannot be converted to {name}: {first}") from error
+        raise GateError(f"the model cannot be converted to {name}: {first_line(error)}") from error
     if runtime == "litert" and class_names:
         content = with_metadata(content, _describe(model, name, class_names, facts or {}))
     path.write_bytes(content)

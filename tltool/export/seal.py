@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, GateError, one_line
-from tltool.runs.digests import describe_changes, file_digest
+from tltool.runs.digests import describe_changes, size_and_digest
 from tltool.runs.json_text import from_json
 
 SEAL_FILE = Path("assets.extra") / "manifest.json"
@@ -25,7 +25,7 @@ def write_seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """
     path = folder / SEAL_FILE
     path.parent.mkdir(exist_ok=True)
-    files = {name: file_digest(folder / name) for name in _files(folder)}
+    files = {name: size_and_digest(folder / name) for name in _files(folder)}
     document = {"format_version": FORMAT_VERSION, **facts, "files": files}
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from tltool.errors import UsageError, did_you_mean, some_of
+from tltool.errors import UsageError, did_you_mean, first_line, some_of
 from tltool.models.hub_extra import import_hub
 from tltool.models.own_file import check_description
 
@@ -44,18 +44,16 @@ def convert_preset(preset: str, file: Path) -> None:
     try:
         backbone = hub.models.Backbone.from_preset(preset)
     except Exception as error:  # KerasHub raises errors of any type
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"the preset '{preset}' cannot be read: {first}",
+            f"the preset '{preset}' cannot be read: {first_line(error)}",
             hint="give a folder that save_to_preset wrote, or a name of a preset of KerasHub",
         ) from None
     try:
         _as_feature_extractor(hub, backbone, preset).save(file)
     except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"the network of the preset '{preset}' ({type(backbone).__name__}) cannot be used as a "
-            f"backbone: KerasHub cannot save its layers ({first})",
+            f"backbone: KerasHub cannot save its layers ({first_line(error)})",
             hint="choose another, such as a ViT, DINOv2 or SigLIP",
         ) from None
 

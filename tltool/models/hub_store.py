@@ -9,9 +9,10 @@ from pathlib import Path
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.models.hub_extra import check_hub
 from tltool.recipe.source_text import HUB
+from tltool.runs.digests import file_digest
 from tltool.runs.keras_setup import load_keras
 from tltool.runs.offline import is_offline
-from tltool.weights.weights_store import file_digest, weights_dir
+from tltool.weights.weights_store import weights_dir
 
 
 def hub_file(reference: str) -> Path:

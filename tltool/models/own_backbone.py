@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tltool.errors import UsageError
+from tltool.errors import UsageError, first_line
 from tltool.models.backbone import Backbone, ModelFile, PreprocessMode
 from tltool.models.own_file import read_model
 from tltool.models.own_layers import SharedLayerError, copied_output
 from tltool.models.own_stages import find_stages, map_side
 from tltool.models.preprocessing import preprocessed
+from tltool.runs.digests import file_digest
 
 _DEFAULT_SIDE = 224  # of a model that takes images of any size
 _GREY_LEVELS = 255.0
@@ -39,7 +39,7 @@ def read_own_backbone(
         UsageError: the file is no such model, it cannot take images of this size, or the
             preprocessing is not known.
     """
-    digest = _digest(path)
+    digest = file_digest(path)
     model = _opened(path, digest)
     _check_ends(model, path)
     mode = _preprocessing(model, preprocessing, path)
@@ -79,7 +79,7 @@ def own_output(backbone: Backbone, pixels: Any, *, weights: bool) -> Any:
     """
     file = backbone.file
     assert file is not None
-    if _digest(file.path) != file.sha256:
+    if file_digest(file.path) != file.sha256:
         raise UsageError(
             f"'{file.path}' was changed since it was checked", hint="start the run again"
         )
@@ -89,11 +89,6 @@ def own_output(backbone: Backbone, pixels: Any, *, weights: bool) -> Any:
 def forget() -> None:
     """Free the memory of the model that was read last."""
     _opened.cache_clear()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @functools.lru_cache(maxsize=1)
@@ -197,14 +192,13 @@ def _output(model: keras.Model, pixels: Any, path: Path, *, weights: bool) -> An
         ) from None
     except Exception as error:  # Keras raises errors of any type
         own, side = model.inputs[0].shape[1], pixels.shape[1]
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         if own is not None and own != side:
             raise UsageError(
                 f"'{path}' takes images of {own} x {own} pixels only, not {side} x {side}",
                 hint=f"--set data.image_size={own}, or leave it out",
             ) from None
         raise UsageError(
-            f"'{path}' cannot compute images of {side} x {side} pixels: {first}",
+            f"'{path}' cannot compute images of {side} x {side} pixels: {first_line(error)}",
             hint="set data.image_size to another size",
         ) from None
 

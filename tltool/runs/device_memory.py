@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tltool.errors import EnvironmentProblem
+from tltool.errors import EnvironmentProblem, first_line
 
 # how TensorFlow's allocators, XLA, cuDNN, cuBLAS and the CUDA driver say it
 _MESSAGES = re.compile(
@@ -32,8 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def memory_problem(error: BaseException) -> EnvironmentProblem:
     """Return the error for the user for a memory that is full."""
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return EnvironmentProblem(
-        f"the memory is full ({first_line})",
+        f"the memory is full ({first_line(error)})",
         hint="smaller batches need less: --set train.batch_size=8",
     )

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 
-def file_digest(path: Path) -> dict[str, Any]:
-    """Return the size in ``bytes`` and the ``sha256``, in hex, of a file.
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest, in hex, of a file's bytes.
+
+    Args:
+        path: the file.
+        algorithm: as `hashlib.new` takes it.
 
     Raises:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+        digest = hashlib.file_digest(file, partial(hashlib.new, algorithm, usedforsecurity=False))
+        return digest.hexdigest()
+
+
+def size_and_digest(path: Path) -> dict[str, Any]:
+    """Return the size in ``bytes`` and the ``sha256``, in hex, of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def describe_changes(
@@ -28,12 +40,12 @@ def describe_changes(
 
     Args:
         folder: of the files.
-        digests: name to ``file_digest``.
+        digests: name to ``size_and_digest``.
         since: when the digests were written, as in "the export".
         optional: names of files that may be missing.
 
     Example:
-        >>> describe_changes(folder, {"model.keras": file_digest(model)}, since="the export")
+        >>> describe_changes(folder, {"model.keras": size_and_digest(model)}, since="the export")
         ['model.keras has changed since the export (SHA-256 differs)']
     """
     present = {name for name in digests if (folder / name).is_file()}
@@ -42,5 +54,5 @@ def describe_changes(
     return missing + [
         f"{name} has changed since {since} (SHA-256 differs)"
         for name in changed
-        if file_digest(folder / name) != digests[name]
+        if size_and_digest(folder / name) != digests[name]
     ]

@@ -6,7 +6,7 @@ import os
 import posixpath
 from pathlib import Path
 
-from tltool.errors import DataError, EnvironmentProblem, one_line
+from tltool.errors import DataError, EnvironmentProblem, first_line, one_line
 
 SCHEME = "gs://"
 
@@ -43,9 +43,9 @@ def copy_model(address: str, target: Path) -> int:
                 tf.io.gfile.copy(posixpath.join(parent, name), str(local / name), overwrite=True)
                 count += 1
     except (tf.errors.OpError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EnvironmentProblem(
-            f"the model '{one_line(address)}' cannot be copied to this machine: {reason}",
+            f"the model '{one_line(address)}' cannot be copied to this machine: "
+            f"{first_line(error)}",
             hint="check the address, the network and the permissions of the service account",
         ) from None
     if not count:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tltool.errors import Interrupted, UsageError, did_you_mean
+from tltool.errors import Interrupted, UsageError, did_you_mean, first_line
 from tltool.events import Observer
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
@@ -157,7 +157,9 @@ class TrackingObserver:
         try:
             sentence = tracker.model(export)
         except Exception as error:
-            message = f"{tracker.title} has not taken the model; the run continues: {_first(error)}"
+            message = (
+                f"{tracker.title} has not taken the model; the run continues: {first_line(error)}"
+            )
             self._next.on_message(message, level="warning")
             return
         if sentence is not None:
@@ -174,15 +176,11 @@ class TrackingObserver:
                 call(tracker)
             except Exception as error:
                 self._trackers.remove(tracker)
+                why = first_line(error)
                 self._next.on_message(
-                    f"{tracker.title} failed and is disabled; the run continues: {_first(error)}",
+                    f"{tracker.title} failed and is disabled; the run continues: {why}",
                     level="warning",
                 )
-
-
-def _first(error: Exception) -> str:
-    """Return the first line of the message of an error."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _export_of(run: RunLayout) -> Path | None:

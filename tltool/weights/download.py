@@ -11,8 +11,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from tltool.events import Observer
+from tltool.runs.digests import file_digest
 from tltool.weights.published import Download
-from tltool.weights.weights_store import file_digest
 
 _STALL_SECONDS = 10.0
 _CHUNK = 1 << 20

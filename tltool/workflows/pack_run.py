@@ -15,7 +15,7 @@ from typing import IO, cast
 from tltool.data.sources.archives.extraction_target import CHUNK
 from tltool.data.sources.archives.tar_stream import BoundedReader
 from tltool.errors import DataError, EnvironmentProblem, GateError, UsageError, reading
-from tltool.runs.digests import describe_changes, file_digest
+from tltool.runs.digests import describe_changes, size_and_digest
 from tltool.runs.durable import new_file
 from tltool.runs.environment import installed
 from tltool.runs.layout import (
@@ -75,7 +75,7 @@ def pack(folder: Path, file: Path | None = None, *, model: bool = False) -> Path
             for path in members:
                 name = path.relative_to(folder).as_posix()
                 tar.add(path, arcname=name)
-                digests[name] = file_digest(path)
+                digests[name] = size_and_digest(path)
             _add_text(tar, LOCK_FILE, "\n".join(installed()) + "\n")
             _add_text(tar, DIGESTS_FILE, json.dumps({"files": digests}, indent=2) + "\n")
     except OSError as error:

@@ -10,6 +10,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.hub_store import fetch_preset
 from tltool.recipe.source_text import HUB
+from tltool.runs.digests import file_digest
 from tltool.weights import fetch_weights, weights_store
 from tltool.weights.published import PUBLISHED
 
@@ -71,7 +72,7 @@ def _preset_row(name: str, file: Path) -> dict[str, Any]:
     return {
         "name": name,
         "path": str(file),
-        "sha256": weights_store.file_digest(file),
+        "sha256": file_digest(file),
         "source": "KerasHub",
         "licence": "",
     }

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from tltool.cli.terminal import interrupts
-from tltool.errors import EnvironmentProblem, Interrupted, TltoolError
+from tltool.errors import EnvironmentProblem, Interrupted, TltoolError, first_line
 from tltool.runs.device_memory import is_out_of_memory, memory_problem
 from tltool.runs.temporary import names_full_disk, temporary_problem
 
@@ -78,16 +78,16 @@ def explained(error: BaseException) -> TltoolError:
     if isinstance(error, TltoolError):
         return error
     if any("usable temporary directory" in str(link) for link in _chain(error)):
-        return temporary_problem(_first_line(error))
+        return temporary_problem(first_line(error))
     if names_full_disk(error):
         return EnvironmentProblem(
-            f"the disk{_of_full_folder()} is full ({_first_line(error)})",
+            f"the disk{_of_full_folder()} is full ({first_line(error)})",
             hint="free some space there and start again",
         )
     if any(isinstance(link, MemoryError) or is_out_of_memory(link) for link in _chain(error)):
         return memory_problem(error)
     return TltoolError(
-        f"internal error: {type(error).__name__}: {_first_line(error)}",
+        f"internal error: {type(error).__name__}: {first_line(error)}",
         hint="this is a bug in tltool, please report it; run again with --debug for the details",
     )
 
@@ -106,7 +106,3 @@ def _of_full_folder() -> str:
             if shutil.disk_usage(folder).free < _FULL_BYTES:
                 return f" of '{folder}'"
     return ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

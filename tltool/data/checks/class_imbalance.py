@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
 from tltool.data.duplicates.find_duplicates import Cluster
-from tltool.data.sources.class_names import is_missing, measurements, similar_names
+from tltool.data.sources.class_names import (
+    is_missing,
+    measurements,
+    placeholders,
+    similar_names,
+)
 
 IMBALANCED = 3.0
 """Ratio of the largest class to the smallest."""
@@ -82,7 +87,7 @@ def class_findings(balance: Balance, unusable: Sequence[str]) -> Iterator[Findin
         detail = f"the classes are numbers such as {decimals[0]!r}, which looks like regression"
         suggestion = "tltool trains classifiers: replace the numbers by a few named ranges"
         yield Finding(None, "numbers as classes", detail, suggestion, "serious")
-    for label in filter(is_missing, balance.counts):
+    for label in [*filter(is_missing, balance.counts), *placeholders(balance.counts)]:
         detail = f"the class {label!r} has the name of a missing value"
         suggestion = "check where its images come from; they may have no label"
         yield Finding(None, "missing label", detail, suggestion, "serious")

@@ -6,7 +6,7 @@ import io
 import struct
 
 from tltool.data.decoding.gif import first_frame
-from tltool.data.decoding.image_size import ImageSize, read_size
+from tltool.data.decoding.image_size import DIB_HEADERS, ImageSize, read_size
 from tltool.data.decoding.jpeg_scans import MAX_SCANS
 from tltool.data.decoding.unreadable import unreadable
 from tltool.errors import DataError
@@ -15,6 +15,8 @@ FULL_SCANS = 18
 """Scans that an image with as many pixels as allowed may have: those of a progressive CMYK JPEG."""
 
 _LARGE = 2**24  # bytes
+_RUN_LENGTH_BYTES, _RUN_LENGTH_PIXELS = 2**22, 2**24  # of a BMP, which Pillow decodes in Python
+_RUN_LENGTH = (1, 2)  # compressions of a BMP
 _PER_PIXEL = 8  # bytes, with transparency
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"zTXt", b"iTXt")
@@ -29,7 +31,7 @@ def check_size(data: bytes, *, name: str, max_pixels: int) -> ImageSize:
         max_pixels: of an image.
 
     Raises:
-        DataError: it has too many pixels, or too many scans for its pixels.
+        DataError: it has too many pixels, too many scans for its pixels, or takes too long.
         ImageError: its size is unknown, because it is damaged or of another type.
     """
     size = read_size(data)
@@ -47,7 +49,23 @@ def check_size(data: bytes, *, name: str, max_pixels: int) -> ImageSize:
             f"pixels in {scans} scans",
             hint="save it again as a usual JPEG",
         )
+    if _has_run_lengths(data) and (
+        len(data) > _RUN_LENGTH_BYTES or size.pixels > _RUN_LENGTH_PIXELS
+    ):
+        raise DataError(
+            f"{name} takes too long to decode: a BMP with run-length compression of {size.width} x "
+            f"{size.height} pixels in {len(data):,} bytes",
+            hint="save it again as PNG",
+        )
     return size
+
+
+def _has_run_lengths(data: bytes) -> bool:
+    """Return whether an image is a BMP with run-length compression, with or without file header."""
+    start = 14 if data[:2] == b"BM" else 0
+    if start == 0 and int.from_bytes(data[:4], "little") not in DIB_HEADERS:
+        return False
+    return int.from_bytes(data[start + 16 : start + 20], "little") in _RUN_LENGTH
 
 
 def decoded_bytes(data: bytes) -> int:

@@ -193,7 +193,9 @@ def _size(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return shape[0], shape[1]
 
 
-def _times(size: tf.Tensor, numerator: tf.Tensor | int, denominator: tf.Tensor | int) -> tf.Tensor:
+def scaled_size(
+    size: tf.Tensor, numerator: tf.Tensor | int, denominator: tf.Tensor | int
+) -> tf.Tensor:
     """Return round(size * numerator / denominator), at least 1: int32 scalar."""
     exact = tf.cast(size, tf.float64) * tf.cast(numerator, tf.float64)
     return tf.maximum(tf.cast(tf.round(exact / tf.cast(denominator, tf.float64)), tf.int32), 1)
@@ -201,16 +203,16 @@ def _times(size: tf.Tensor, numerator: tf.Tensor | int, denominator: tf.Tensor |
 
 def _crop_to_aspect(image: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     height, width = _size(image)
-    box_height = tf.minimum(height, _times(width, spec.height, spec.width))
-    box_width = tf.minimum(width, _times(height, spec.width, spec.height))
+    box_height = tf.minimum(height, scaled_size(width, spec.height, spec.width))
+    box_width = tf.minimum(width, scaled_size(height, spec.width, spec.height))
     top, left = (height - box_height) // 2, (width - box_width) // 2
     return image[top : top + box_height, left : left + box_width]
 
 
 def _fit_inside(image: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     height, width = _size(image)
-    new_height = tf.minimum(spec.height, _times(height, spec.width, width))
-    new_width = tf.minimum(spec.width, _times(width, spec.height, height))
+    new_height = tf.minimum(spec.height, scaled_size(height, spec.width, width))
+    new_width = tf.minimum(spec.width, scaled_size(width, spec.height, height))
     resized = _antialiased(image, tf.stack([new_height, new_width]))
     top, left = (spec.height - new_height) // 2, (spec.width - new_width) // 2
     bottom, right = spec.height - new_height - top, spec.width - new_width - left

@@ -18,7 +18,7 @@ from tltool.data.decoding.jpeg_scans import count_scans, jpeg_size
 _PPM_SPACE = rb"(?:\s|#[^\r\n]*[\r\n])"
 _PPM = re.compile(rb"P[1-6]" + _PPM_SPACE + rb"+(\d{1,9})" + _PPM_SPACE + rb"+(\d{1,9})")
 _ISPE = re.compile(rb"ispe\x00{4}(.{4})(.{4})", re.DOTALL)  # ISO/IEC 23008-12, 6.5.3
-_DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _SEARCHED = 2**20  # bytes in which the header of HEIF and JPEG 2000 must be
 _MAX_BLOCKS = 20_000  # before the first frame of a GIF
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -175,5 +175,5 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], ImageSize]], ..
     (lambda data: data[4:8] == b"ftyp", _heif),
     (_starts(b"\0\0\1\0"), _icon),
     (lambda data: _PPM.match(data) is not None, _ppm),
-    (lambda data: int.from_bytes(data[:4], "little") in _DIB_HEADERS, lambda data: _bmp(data, 0)),
+    (lambda data: int.from_bytes(data[:4], "little") in DIB_HEADERS, lambda data: _bmp(data, 0)),
 )

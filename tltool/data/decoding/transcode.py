@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from tltool.data.decoding import heif, tiff
 from tltool.data.decoding.bounded_work import check_size, without_unused_parts
 from tltool.data.decoding.image_file import read_image_file
+from tltool.data.decoding.netpbm import read_netpbm
 from tltool.data.decoding.rare_formats import full_range_factor, jpeg2000_bits, jpeg_frame
 from tltool.data.decoding.unreadable import (
     STORED_SIGNATURES,
@@ -173,8 +174,8 @@ def _converted(data: bytes, name: str) -> Image.Image:
             _check_pixels(image.size, name)
             if image.format == "JPEG2000":
                 image = _full_range_jpeg2000(image, data, name)
-            if image.format == "PPM" and image.mode == "I":
-                image = _grey_of_16_bits(image)
+            if image.format == "PPM":
+                image = read_netpbm(data)
             return _for_png(ImageOps.exif_transpose(image), name)
     except Image.DecompressionBombError:
         raise DataError(f"{name} has too many pixels to be decoded safely") from None
@@ -216,11 +217,6 @@ def _full_range_jpeg2000(image: Image.Image, data: bytes, name: str) -> Image.Im
     if factor == 1 or image.mode == "P":
         return image
     return image.point(lambda value: round(value * factor))
-
-
-def _grey_of_16_bits(image: Image.Image) -> Image.Image:
-    """Return a PGM of more than 8 bits, whose values Pillow scales to 16 bits."""
-    return Image.fromarray(np.asarray(image).astype(np.uint16))
 
 
 def _check_pixels(size: tuple[int, int], name: str) -> None:

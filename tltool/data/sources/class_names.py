@@ -16,6 +16,7 @@ _MISSING = frozenset(
     | {"N/A", "n/a", "#N/A", "#NA", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND", "undefined"}
 )
 _MOST = 5  # groups of similar names in messages
+_LIKE_LATIN = str.maketrans("авекмнорстухѕіј", "abekmhopctyxsij")  # Cyrillic letters, lower case
 _WHOLE = re.compile(r"(-?[0-9]+)\.0*")
 
 
@@ -34,11 +35,17 @@ def whole_number(text: str) -> str:
 
 
 def similar_names(names: Iterable[str]) -> list[list[str]]:
-    """Return groups of names that differ only in case, blanks, hyphens, quotes or ``.0``."""
+    """Return groups of names that differ only in case, blanks, hyphens, quotes, zeros or script.
+
+    Whole numbers are the same with leading zeros or ``.0``, and Cyrillic letters look like Latin.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         text = unicodedata.normalize("NFKC", whole_number(name))
-        groups[re.sub(r"[\s_'\"-]+", "", text).casefold() or name].append(name)
+        if not re.fullmatch(r"-[\d.]+", text):  # a sign is no hyphen
+            text = re.sub(r"[\s_'\"-]+", "", text)
+        text = text.casefold().translate(_LIKE_LATIN)
+        groups[re.sub(r"^0+(?=\d+$)", "", text) or name].append(name)
     return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
@@ -63,6 +70,21 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def placeholders(names: Iterable[str]) -> list[str]:
+    """Return the names that probably mean "no label": ``-``, ``?``, and ``-1`` among numbers.
+
+    Example:
+        >>> placeholders(["cat", "?"]), placeholders(["-1", "0", "1"]), placeholders(["-1", "-2"])
+        (['?'], ['-1'], [])
+    """
+    names = list(names)
+    others = [name for name in names if name != "-1"]
+    symbols = [name for name in others if not re.search(r"\w", name)]  # several: of a formula
+    return symbols * (len(symbols) == 1) + ["-1"] * (
+        len(others) < len(names) and all(map(str.isdecimal, others))
+    )
+
+
 def report_class_names(names: Iterable[str], observer: Observer) -> None:
     """Warn of class names that are probably mistakes."""
     names = sorted(set(names))
@@ -81,7 +103,7 @@ def report_class_names(names: Iterable[str], observer: Observer) -> None:
             " trains classifiers, where each number is a class without an order",
             level="warning",
         )
-    for name in filter(is_missing, names):
+    for name in [*filter(is_missing, names), *placeholders(names)]:
         observer.on_message(
             f"the class {name!r} has the name of a missing value; its images may have no label",
             level="warning",

@@ -31,15 +31,15 @@ def _mend_of_others(listing: Listing) -> str | None:
     """Return what to do with the other files of a source without images, None if unknown."""
     if listing.misnamed:
         return misnamed_hint(listing.misnamed)
+    archives = [path.name for path in listing.other_files if is_archive(path)]
+    if archives:
+        return f"extract the archives in it, or give one of them ({listed(archives, 3)})"
     tables = [listing.shown_path(path) for path in listing.other_files if is_table(path)]
     if tables and is_archive(Path(listing.source)):
         names = [Path(name).name for name in tables]
         return f"extract it, and give the table that lists the images: {listed(names, 3)}"
     if tables:
         return f"if a table lists the images, give it alone: {listed(tables, 3)}"
-    archives = [path.name for path in listing.other_files if is_archive(path)]
-    if archives:
-        return f"extract the archives in it first ({listed(archives, 3)})"
     return conversion_hint(list(listing.ignored))
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tltool.data.decoding.image_file import check_regular
 from tltool.errors import DataError, EnvironmentProblem
+from tltool.runs.digests import file_digest
 from tltool.runs.durable import write_durably
 from tltool.runs.user_cache import user_cache
 
@@ -78,8 +79,7 @@ def content_key(path: Path) -> str:
     """
     try:
         check_regular(path)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 

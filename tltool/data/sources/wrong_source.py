@@ -18,8 +18,12 @@ _HINTS = {
     (".xlsx", ".xls", ".ods", ".numbers"): "save the table as CSV in UTF-8",
     (".json", ".txt", ".lst", ".xml", ".yaml", ".yml"): "a table is CSV, TSV or JSONL (one JSON"
     " object per line)",
-    (".npy", ".npz", ".mat", ".h5", ".pkl", ".tfrecord", ".tfrecords", ".arrow"): "write its images"
-    " as files, into a folder per class",
+    (".rar", ".7z", ".tar.z", ".tar.lz", ".iso", ".dmg"): "extract it, and give the folder",
+    (".001", ".z01", ".part1"): "join the parts of the archive, extract it, and give the folder",
+    (".csv.gz", ".tsv.gz", ".jsonl.gz", ".csv.bz2", ".csv.zip"): "decompress the table first",
+    (".feather", ".sqlite", ".db", ".accdb"): "save the table as CSV in UTF-8, or as Parquet",
+    (".npy", ".npz", ".mat", ".h5", ".pkl", ".tfrecord", ".tfrecords", ".arrow", ".mdb"): "write"
+    " its images as files, into a folder per class",
 }
 
 

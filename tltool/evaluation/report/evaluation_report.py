@@ -45,6 +45,7 @@ from tltool.evaluation.report.text_tables import (
     describe_probe_comparison,
     describe_sample,
     describe_stop,
+    format_number,
     worst_classes,
 )
 from tltool.evaluation.report.thumbnails import data_uri
@@ -65,7 +66,7 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    page = page_template("report.html.j2", percent=percent, number=_number)
+    page = page_template("report.html.j2", percent=percent, number=format_number)
     write_durably(path, page.render(_content(report)).encode(errors="backslashreplace"))
 
 
@@ -233,10 +234,6 @@ def _scale_from(slices: Sequence[Mapping[str, Any]]) -> float:
     """Return where the scale of the slices starts: the tenth below the least lower bound."""
     least = min((row["accuracy"]["low"] for row in slices), default=0.0)
     return min(math.floor(10 * least) / 10, 0.9)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _for_script(document: Any) -> Markup:

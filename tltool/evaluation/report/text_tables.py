@@ -23,7 +23,7 @@ def format_with_interval(metrics: Mapping[str, Any], key: str) -> str:
     """Return a metric with its confidence interval as ``format_rate`` does; a dash if undefined."""
     value, interval = metrics[key], metrics[f"{key}_interval"]
     if value is None or interval is None:
-        return _number(value)
+        return format_number(value)
     rate = {"value": value, "low": interval[0], "high": interval[1]}
     return format_rate({**rate, "rough": metrics.get(f"{key}_rough", False)})
 
@@ -99,10 +99,10 @@ def per_class_rows(metrics: Mapping[str, Any], most: int) -> list[tuple[str, ...
         (
             row["name"],
             str(row["support"]),
-            _number(row["precision"]),
-            _number(row["recall"]),
+            format_number(row["precision"]),
+            format_number(row["recall"]),
             _interval(row["recall_interval"], rough=row.get("recall_rough", False)),
-            _number(row["f1"]),
+            format_number(row["f1"]),
         )
         for row in worst_classes(metrics, most)
     ]
@@ -139,7 +139,7 @@ def describe_asserts(results: Sequence[Mapping[str, Any]]) -> list[tuple[bool, s
     return [
         (
             result["passed"],
-            f"{result['assert']}  ({_number(result['value'])}, 95 % "
+            f"{result['assert']}  ({format_number(result['value'])}, 95 % "
             f"{_interval(result['interval'], rough=result.get('rough', False))}"
             f"{', strict' if result['strict'] else ''})",
         )
@@ -191,7 +191,8 @@ def _baselines(baselines: Mapping[str, Any]) -> str:
     return f"Baselines: {text}"
 
 
-def _number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
+    """Return a figure with three decimals, or a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 

@@ -23,6 +23,7 @@ from tltool.export.exported_model import ExportedModel, load_exported
 from tltool.export.model_folder import SAVED_MODEL_FILE, version_folder
 from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Classifier, Predictions, Tta, decoder, tta_views
+from tltool.runs.digests import file_digest
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, is_artifact
 from tltool.training.precision import Precision, recorded_precision
 from tltool.workflows.preflight.model_arguments import check_trained_model
@@ -127,8 +128,7 @@ def model_digest(path: Path) -> str:
     """
     digest = hashlib.sha256()
     for file in _model_files(path):
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+        digest.update(bytes.fromhex(file_digest(file)))
     return digest.hexdigest()[:_DIGEST_LENGTH]
 
 

@@ -16,6 +16,7 @@ from tltool.errors import (
     Interrupted,
     RunGateError,
     TltoolError,
+    first_line,
 )
 from tltool.runs.device_memory import is_out_of_memory, memory_problem
 from tltool.runs.layout import RunLayout, discard_run
@@ -73,9 +74,8 @@ def _environment_problem(error: Exception, folder: Path) -> EnvironmentProblem |
     if sentence := _IN_TENSORFLOW.search(str(error)):
         return EnvironmentProblem(sentence[1], hint=f"when that is mended, go on with: {resume}")
     if names_full_disk(error):
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return EnvironmentProblem(
-            f"a disk is full ({first})",
+            f"a disk is full ({first_line(error)})",
             hint=f"free some space for '{folder}' and for temporary files; then go on with: "
             f"{resume}",
         )

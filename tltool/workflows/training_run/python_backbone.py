@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from tltool.errors import UsageError, did_you_mean
+from tltool.errors import UsageError, did_you_mean, first_line
 from tltool.recipe.model_section import Preprocessing
 from tltool.recipe.schema import Recipe
 from tltool.recipe.source_text import anchored_backbone, run_name
@@ -51,9 +51,8 @@ def _save(model: keras.Model, file: Path) -> None:
     try:
         model.save(file)
     except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"the backbone cannot be saved as a Keras model: {first}",
+            f"the backbone cannot be saved as a Keras model: {first_line(error)}",
             hint="give a keras.Model of Keras' own layers, the path of a file, or a name",
         ) from None
 

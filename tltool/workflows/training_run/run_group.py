@@ -15,6 +15,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 from tltool.recipe.source_text import anchored
+from tltool.runs.digests import file_digest
 from tltool.runs.durable import write_durably
 from tltool.runs.json_text import from_json, to_json
 from tltool.runs.layout import GROUP_FILE, make_new_folder
@@ -196,7 +197,6 @@ def _sha256(path: Path) -> str | None:
     if not path.is_file():  # a pipe would wait forever
         return None
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError:
         return None

@@ -10,14 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.data.sources.folders.folder_names import is_annotation_name, is_image_folder_name
-from tltool.data.sources.folders.folder_tree import Entry, holds_images, visible_entries
+from tltool.data.sources.folders.folder_tree import (
+    Entry,
+    holds_images,
+    image_folders,
+    visible_entries,
+    visible_folders,
+)
 from tltool.errors import DataError
 
 DETECTION, SEGMENTATION, MULTI_LABEL = "object detection", "segmentation", "multi-label"
+ANOMALY = "anomaly detection"
 _DEPTH = 4  # folders below the source
 _MOST_FOLDERS = 200
 _MOST_OPENED = 20  # files of a kind in one folder; the first ones may be without boxes
 _BYTES = 1 << 16  # read at the start and at the end of a file
+_WIDER_FACE = re.compile(r"\S+\.jpg\s*\n\d+\s*\n(\d+ ){9}")  # an image, a number, a box
 _FRACTION = r"(0?\.\d+|[01](\.0*)?|\d(\.\d+)?e-\d+)"  # of the width or height
 _BOX_LINE = re.compile(rf"\d+(\s+{_FRACTION}){{4,}}\s*", re.IGNORECASE)
 _ENCODED_MASKS = "table of encoded masks"
@@ -28,6 +36,8 @@ _HINTS = {
     " (DATA/cat, DATA/dog), or give a table with the columns path and label",
     MULTI_LABEL: "a classifier needs one class per image: give a table with the columns path and"
     " label, without the images of several classes",
+    ANOMALY: "a classifier needs images of all classes to train on: put those of train and test"
+    " into one folder per class (DATA/good, DATA/broken), one data set per object",
 }
 
 
@@ -36,7 +46,7 @@ class AnnotatedSet:
     """A data set for another task.
 
     Attributes:
-        task: ``DETECTION``, ``SEGMENTATION`` or ``MULTI_LABEL``.
+        task: ``DETECTION``, ``SEGMENTATION``, ``MULTI_LABEL`` or ``ANOMALY``.
         format: its name.
         evidence: the file or folder by which it is recognised.
         certain: whether data sets with class folders never look so.
@@ -56,7 +66,7 @@ class AnnotatedSet:
 
     def error(self, root: Path) -> DataError:
         """Return the error for a source that has no other labels."""
-        article = "an" if self.task.startswith("o") else "a"
+        article = "an" if self.task[0] in "ao" else "a"
         return DataError(
             f"{root} is {article} {self.task} data set ({self.describe(root)}), and has no folder"
             " of images per class",
@@ -93,6 +103,20 @@ def find_annotated_set(
         ):
             place += [each for each in kind if tasks is None or each.task in tasks]
     return next((each for kind in found for each in kind), None)
+
+
+def find_anomaly_set(place: Path, folders: Sequence[Path]) -> AnnotatedSet | None:
+    """Return the first folder of ``place``, or ``place``, with the layout of MVTec AD, if any.
+
+    It has good images alone to train on, and good and bad ones with ``ground_truth`` to test.
+    """
+    for folder in (place, *folders[:_MOST_OPENED]):
+        inside = {path.name.lower(): path for path in visible_folders(folder)}
+        if inside.keys() >= {"train", "test", "ground_truth"}:
+            trained = image_folders(inside["train"])
+            if len(trained) == 1 < len(image_folders(inside["test"])):
+                return AnnotatedSet(ANOMALY, "MVTec AD", inside["ground_truth"])
+    return None
 
 
 def _near_top(root: Path) -> Iterator[tuple[Path, list[Entry]]]:
@@ -189,6 +213,8 @@ def _xml_format(text: str) -> str | None:
 
 
 def _text_format(text: str) -> str | None:
+    if _WIDER_FACE.match(text):
+        return "WIDER FACE"
     lines = [line for line in text[:_BYTES].splitlines() if line.strip()]
     return "YOLO" if lines and all(map(_BOX_LINE.fullmatch, lines[:20])) else None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,13 +72,28 @@ def same_subfolders_note(
             detail = f"the class {label!r} contains folders named like other classes ({shown})"
             mend = "move it out of the data set if it is a copy of them"
             return LayoutNote(root, "same folders in all classes", detail, mend, "serious")
-    if len(inside) < _FEWEST:
+    if len(inside) < _FEWEST or any(None in names for names in inside.values()):
         return None
-    folders = list(inside.values())
-    common = set.intersection(*folders)
-    if None in set.union(*folders) or len(common) < _FEWEST:
-        return None
+    common = set.intersection(*inside.values())
+    if len(common) < _FEWEST:
+        return _folders_in_classes_note(root, inside)
     shown = listed(sorted(name for name in common if name is not None), 4)
     detail = f"the classes {listed(sorted(inside), 4)} contain the same folders ({shown})"
     mend = "if those are the classes, rename the folders around them to train, val and test"
     return LayoutNote(root, "same folders in all classes", detail, mend, "warning")
+
+
+def _folders_in_classes_note(
+    root: Path, inside: Mapping[str, set[str | None]]
+) -> LayoutNote | None:
+    """Return a note if all classes consist of folders with names like classes (``a/abbey``).
+
+    Names with digits are rather those of patients, days and videos.
+    """
+    names = [name for each in inside.values() for name in each if name is not None]
+    if any(re.search(r"\d", name) for name in names) or len(names) < _FEWEST * len(inside):
+        return None
+    label, first = min((label, min(filter(None, each))) for label, each in inside.items())
+    detail = f"the classes consist of {len(names):,} folders such as '{label}/{first}'"
+    mend = "if those are the classes, move them one folder up"
+    return LayoutNote(root, "same folders in all classes", detail, mend)

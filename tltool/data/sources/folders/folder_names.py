@@ -39,14 +39,30 @@ _DOCUMENTATION = frozenset(
     {"doc", "docs", "asset", "assets", "figure", "figures", "fig", "figs", "screenshot", "static"}
     | {"screenshots", "media", "notebooks", "src", "script", "scripts", "code", "paper", "papers"}
     | {"demo", "example", "examples", "sample", "samples", "meta", "metadata"}
+    | {"preview", "previews", "thumbnail", "thumbnails", "thumb", "thumbs"}
+    | {"log", "logs", "checkpoint", "checkpoints", "output", "outputs", "result", "results"}
 )
-# Synology, QNAP, NetApp; Windows; macOS; ext4; Android
+_PART = frozenset(  # of a set that was divided for its size, or as it was taken
+    {"part", "parts", "batch", "chunk", "shard", "fold", "folder", "archive", "disk", "volume"}
+    | {"video", "clip", "scene", "sequence", "seq", "session", "camera", "cam", "canon", "dcim"}
+)
+_PAIRS = tuple(
+    frozenset(words.split())
+    for words in (
+        *("rgb depth", "images depth", "rgb ir", "vis ir", "visible infrared", "left right"),
+        *("input target", "input output", "noisy clean", "hazy clear", "blur sharp", "hr lr"),
+        *("before after", "original augmented", "original resized", "low high"),
+    )
+)
+# Synology, QNAP, NetApp; Windows; macOS; ext4; Android; environments of programs
 _SYSTEM_NAMES = frozenset(
     {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot"}
     | {"~snapshot", "$recycle.bin", "system volume information"}
     | {"found.000", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
     | {"network trash folder", "temporary items", "lost+found", "lost.dir", "__pycache__"}
+    | {"node_modules", "venv", "recycler"}
 )
+_SYSTEM_ENDS = (".lrdata", ".photoslibrary", ".aplibrary")  # catalogues of Lightroom and Apple
 _JOINED = (  # (pattern, the word that it is)
     (r"(hold|held)[\W_]*out", "holdout"),
     (r"no[\W_]*labels?(?![a-z])", "nolabel"),
@@ -130,8 +146,29 @@ def is_annotations_only(name: str) -> bool:
     return is_annotation_name(name) and (_ANNOTATIONS | _IMAGES).issuperset(_words(name))
 
 
+def is_annotations_of(name: str, images: str) -> bool:
+    """Return whether a name is that of a folder of images and annotations: ``ISIC_GroundTruth``."""
+    of_images, words = content_words(images), content_words(name)
+    rest = tuple(word for word in words if word not in _ANNOTATIONS)
+    return bool(rest) and rest != words and rest == of_images
+
+
+def is_part_name(name: str) -> bool:
+    """Return whether a name without its number is that of a part of a set: ``images_part_``."""
+    words = _words(name)
+    return not _PART.isdisjoint(words) or any(word in _IMAGES for word in words)
+
+
+def pair_named(first: str, second: str) -> bool:
+    """Return whether two folders are named as those of paired images: ``rgb`` and ``depth``."""
+    words = set(_words(first)) ^ set(_words(second))
+    numbers = {re.sub(r"\d+", "", name.lower()) for name in (first, second)}
+    of_cameras = len(numbers) == 1 and is_image_folder_name(first)  # image_0 and image_1
+    return of_cameras or words in _PAIRS
+
+
 def is_documentation_name(name: str) -> bool:
-    """Return whether a folder is named like those around the data in a repository: ``docs``."""
+    """Return whether a folder is named like those around the data: ``docs``, ``thumbnails``."""
     words = [word for word in _words(name) if word not in _IMAGES]
     return bool(words) and _DOCUMENTATION.issuperset(words)
 
@@ -143,7 +180,8 @@ def content_words(name: str) -> tuple[str, ...]:
 
 def is_hidden_name(name: str) -> bool:
     """Return whether a file or folder is hidden, or belongs to an operating system or a NAS."""
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES or name == "RECYCLER"
+    lower = name.lower()
+    return name.startswith(".") or lower in _SYSTEM_NAMES or lower.endswith(_SYSTEM_ENDS)
 
 
 def _words(name: str) -> list[str]:

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tltool.data.catalog import SplitName
-from tltool.data.sources.folders.annotated_sets import DETECTION, MULTI_LABEL, find_annotated_set
+from tltool.data.sources.folders.annotated_sets import (
+    DETECTION,
+    MULTI_LABEL,
+    find_annotated_set,
+    find_anomaly_set,
+)
+from tltool.data.sources.folders.doubtful_classes import doubtful_class_notes
 from tltool.data.sources.folders.folder_names import (
     is_annotation_name,
     is_annotations_only,
     is_documentation_name,
     is_image_folder_name,
     is_placeholder_name,
-    is_plain_images_name,
-    is_unlabelled_name,
     part_named,
 )
 from tltool.data.sources.folders.folder_shapes import (
@@ -74,6 +78,9 @@ def find_class_folders(
         raise DataError(f"there is no folder {root}", hint="check the path for a typo")
     search = _Search(root, walk, ood_images, set(known_classes))
     place, folders = search.descend(root)
+    anomalies = find_anomaly_set(place, folders)
+    if anomalies is not None:
+        raise anomalies.error(root)
     splits = split_folders(place, folders, walk.notes, known_classes=known_classes)
     search.note_annotations(place)
     if splits is None:
@@ -119,7 +126,8 @@ class _Search:
             if not classes:
                 raise self._unsorted(folder)
             self.known_classes.update(each.name for each in classes)
-            self._note_unusual_names(self._with_images(classes))
+            place = classes[0].parent
+            self.walk.notes += doubtful_class_notes(place, self._with_images(classes))
         elif not classes:
             self._note_unlabelled(folder)
         return classes
@@ -154,7 +162,7 @@ class _Search:
             annotated = find_annotated_set(self.root, tasks=(DETECTION, MULTI_LABEL))
             if annotated is not None:
                 raise annotated.error(self.root)
-        self._note_unusual_names(holding)
+        self.walk.notes += doubtful_class_notes(place, holding)
 
     def note_annotations(self, place: Path) -> None:
         """Note that the folders are used as classes, although there are annotations beside them."""
@@ -265,26 +273,3 @@ class _Search:
             mend = "rename it if it contains classes"
             note = LayoutNote(folder, "folder left out", detail, mend, "warning")
             self.walk.notes.append(note)
-
-    def _note_unusual_names(self, folders: Sequence[Path]) -> None:
-        for folder in folders if len(folders) > 1 else ():
-            self._note_unusual_name(folder, folders)
-
-    def _note_unusual_name(self, folder: Path, folders: Sequence[Path]) -> None:
-        """Note that a folder is probably not a class."""
-        name = folder.name
-        others = [f.name for f in folders if is_annotation_name(f.name) and f != folder]
-        if is_annotations_only(name) and not all(map(is_annotations_only, others)):
-            return  # such as masks and no_masks
-        if is_plain_images_name(name) or is_annotations_only(name):
-            why = "of images or annotations"
-        elif is_unlabelled_name(name):
-            why = "of images without labels"
-        elif is_documentation_name(name):
-            why = "of documentation"
-        else:
-            return
-        detail = f"used as a class, but named like a folder {why}"
-        mend = "move it out of the data set if it is no class"
-        note = LayoutNote(folder, "unusual class folder", detail, mend, "warning")
-        self.walk.notes.append(note)

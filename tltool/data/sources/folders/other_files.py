@@ -39,7 +39,12 @@ _MENDS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((".jxl", ".heics", ".insp", ".fits", ".fit", ".exr", ".hdr", ".tga", ".pcx"),
      "convert them to JPEG or PNG, for example with ImageMagick"),
     ((".tfrecord", ".tfrecords"), "if TensorFlow Datasets wrote the files, give tfds-folder:DIR"),
-    ((".rar", ".7z"), "extract the archive first, and give the folder"),
+    ((".rar", ".7z", ".zst", ".gz", ".z"), "extract the archives first, and give the folder"),
+    ((".arrow",), "write the data set of Hugging Face with DATASET.to_parquet(FILE), and give"
+     " parquet:FILE"),
+    ((".mdb", ".lmdb"), "save the images of the LMDB database as files, into a folder per class"),
+    ((".meta",), "if it is CIFAR, give tfds:cifar10 or tfds:cifar100; else save the arrays as image"
+     " files"),
 )  # fmt: skip
 
 

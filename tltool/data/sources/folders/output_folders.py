@@ -14,13 +14,14 @@ _FILES: Mapping[str, tuple[str, ...]] = {
     "data_check": ("*/data_report.html",),
     "mlruns": ("*/meta.yaml",),
     "wandb": ("run-*", "offline-run-*"),
+    "lightning_logs": ("version_*/hparams.yaml",),
 }
 
 
 def is_output_folder(folder: Path) -> bool:
     """Return whether a folder has the name and the files of one that tltool writes by default.
 
-    MLflow and Weights & Biases write to ``mlruns`` and ``wandb``.
+    MLflow, Weights & Biases and Lightning write to ``mlruns``, ``wandb`` and ``lightning_logs``.
 
     After ``tltool finetune .`` in the folder of the images, ``runs`` with its plots is next to the
     class folders.

@@ -70,10 +70,10 @@ def _reject_samples(root: Path) -> None:
     shards = [name for name in names if name.endswith((".parquet", ".tar"))]
     if shards and not _has_images(root):
         prefix = PARQUET if shards[0].endswith(".parquet") else WDS
-        raise DataError(
-            f"{root} has no image files, but {shards[0]}",
-            hint=f"samples in Parquet files or WebDataset archives: {prefix}{root}",
-        )
+        hint = f"samples in Parquet files or WebDataset archives: {prefix}{root}"
+        if prefix == WDS:
+            hint += "; an archive of class folders: give the archive itself, or extract it"
+        raise DataError(f"{root} has no image files, but {shards[0]}", hint=hint)
     own = {path.name.partition(".")[0] for path in _entries(root) if is_image_name(path.name)}
     labels = {path.stem for path in _entries(root) if path.suffix.lower() == ".cls"}
     if own & labels:

@@ -14,6 +14,10 @@ from tltool.events import Observer
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?")
 _QUOTED = re.compile(r"""(['"`])\s*(?=\S)((?:(?!\1).)+?)\s*\1""")
+_CURLY_QUOTES = re.compile(r"[“„«‘‚]\s*(?=\S)([^“”„«»‘’‚]+?)\s*[”“»’‘]")
+# as Python prints a byte string, and a number of NumPy or PyTorch
+_PRINTED = re.compile(r"""b(?=['"])(.+)|(?:(?:np|numpy)\.\w+|tensor)\((.+)\)""")
+_NUMBERS = re.compile(r"\s*[0-9.]+(\s*[|; ]\s*[0-9.]+)+\s*")
 _LIST = re.compile(r"\[\s*(.*?)\s*,?\s*\]")
 _SEVERAL = re.compile(r"""[,'"`]""")
 _LIST_SEPARATORS = "|;,"
@@ -28,8 +32,8 @@ def clean_labels(source: str, items: Sequence[Item], observer: Observer) -> tupl
     """Return the items of a table with labels such as ``1.0`` read as ``1``.
 
     The labels are changed if all of them are whole numbers, or if the class ``1`` exists too.
-    Quotes and brackets around all labels (``'a'``, ``['a']``) are removed. Labels are class names,
-    and stay as they are, if they are also the folders of the images.
+    Quotes and brackets around all labels (``'a'``, ``['a']``, ``b'a'``) are removed. Labels are
+    class names, and stay as they are, if they are also the folders of the images.
 
     Raises:
         DataError: labels are lists of classes, such as ``a|b``.
@@ -77,10 +81,23 @@ def _without_frames(source: str, items: Sequence[Item], observer: Observer) -> t
 
 
 def _unquoted(labels: Iterable[str]) -> dict[str, str]:
-    """Return the labels without matching quotes around all of them, else nothing."""
-    quoted = [(label, _QUOTED.fullmatch(label)) for label in labels]
-    without = {label: match[2] for label, match in quoted if match}
-    return without if len(without) == len(quoted) else {}
+    """Return the labels without what is around all of them, else nothing.
+
+    These are quotes, also curly ones, and what Python prints around values: ``b'a'``,
+    ``np.int64(0)``, ``tensor(0)``.
+    """
+    labels = list(labels)
+    without = {label: _unframed(label) for label in labels}
+    return without if all(text != label for label, text in without.items()) else {}
+
+
+def _unframed(label: str) -> str:
+    if printed := _PRINTED.fullmatch(label):
+        label = printed[1] or printed[2]
+    if match := _QUOTED.fullmatch(label):
+        return match[2]
+    curly = _CURLY_QUOTES.fullmatch(label)
+    return curly[1] if curly else label
 
 
 def _is_whole(label: str) -> bool:
@@ -91,9 +108,11 @@ def _reject_lists(source: str, labels: Iterable[str]) -> None:
     """Reject labels that combine several classes.
 
     A separator in a class name is allowed. Labels are lists if the parts of most of them occur in
-    other labels too.
+    other labels too, or if all are probabilities such as ``0.9|0.1``.
     """
     labels = sorted(labels)
+    if labels and all(map(_NUMBERS.fullmatch, labels)) and any("." in label for label in labels):
+        raise _not_one_class(source, labels[0], "keep the most probable class")
     for separator in _LIST_SEPARATORS:
         parts = {label: [part.strip() for part in label.split(separator)] for label in labels}
         lists = {label: names for label, names in parts.items() if len(names) > 1}
