@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tltool.cli.sweep import sweep
-from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal import recipe_shorthands, shared_options, training
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.streams import before_verdict
@@ -134,6 +134,10 @@ def run(
         typer.Argument(metavar="DATA", help="Data source; by default `data.source` of the recipe."),
     ] = None,
     overrides: shared_options.Set = None,
+    epochs: recipe_shorthands.Epochs = None,
+    learning_rate: recipe_shorthands.LearningRate = None,
+    batch_size: recipe_shorthands.BatchSize = None,
+    image_size: recipe_shorthands.ImageSize = None,
     test: training.Test = None,
     out_folder: training.Out = None,
     name: training.Name = None,
@@ -151,12 +155,15 @@ def run(
     debug: shared_options.Debug = False,
 ) -> None:
     """Train with a recipe: `tltool finetune` with the recipe as first argument."""
-    from tltool.recipe.load import load_recipe
+    from tltool.recipe.load import read_recipe
+    from tltool.recipe.shorthands import Shorthands, shorthand_overrides
     from tltool.runs.run_options import RunOptions
     from tltool.workflows.preflight.recipe import source_of
 
-    settings = training.settings_of(overrides, data=data, name=name, seed=seed)
-    resolved = load_recipe(recipe, settings)
+    file = read_recipe(recipe)
+    user_settings = training.settings_of(overrides, data=data, name=name, seed=seed)
+    shorthands = Shorthands(epochs, learning_rate, batch_size, image_size)
+    resolved = file.recipe(shorthand_overrides(file, user_settings, shorthands))
     training.train(
         resolved,
         RunOptions(
