@@ -167,7 +167,7 @@ class TrainedModel:
         """Return what a notebook shows for this object."""
         rows = {"model": str(self.path), "classes": ", ".join(self.class_names)}
         if RunLayout(self.path).metrics.is_file():
-            rows["result"] = describe_accuracy(self.metrics)
+            rows["result, 95 % interval"] = describe_accuracy(self.metrics)
         cells = "".join(
             f"<tr><th style='text-align:left'>{name}</th><td>{html.escape(value)}</td></tr>"
             for name, value in rows.items()

@@ -10,6 +10,7 @@ from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"
 _MOST_CLASSES = 50  # lines of a table
+_INTERVALS = "Intervals are 95 % confidence intervals."
 _OPTIMISTIC = (
     "The validation images also selected the best epoch, so metrics are optimistic: hold out a "
     "test set with --test FOLDER or --set data.test_fraction=0.2."
@@ -35,42 +36,42 @@ def show_files(run: Path, **more: object) -> None:
 
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print the figures of an evaluation."""
+    """Print the accuracy, what speaks against the model, the classes, and all other figures."""
     from tltool.evaluation.report.advice import (
         describe_cross_validation,
         describe_train_overlap,
         warnings_of,
     )
-    from tltool.evaluation.report.text_tables import (
-        PER_CLASS_COLUMNS,
-        describe_accuracy,
-        describe_asserts,
-        per_class_rows,
-        remarks,
-    )
+    from tltool.evaluation.report.text_tables import describe_accuracy, remarks
 
     console = out()
     estimate = describe_cross_validation(metrics)
-    accuracy, _, interval = describe_accuracy(metrics).partition(" (")
     line(console)
     for number, text in enumerate(estimate):
         line(console, (printable(text), "" if number else "bold"))
-    line(
-        console,
-        (accuracy, "" if estimate else "bold"),
-        f"  ({printable(interval)}",
-    )
+    line(console, (printable(describe_accuracy(metrics)), "" if estimate else "bold"))
     # `evaluate` has already warned of leakage
     leakage = describe_train_overlap(metrics) if "best" in metrics else None
-    if leakage:
-        line(console, (leakage, "yellow"))
-    for text in (*_metric_lines(metrics), *remarks(metrics)):
-        line(console, printable(text))
-    for text in _notes(metrics):
-        line(console, (text, "dim"))
-    for text in warnings_of(metrics):
+    for text in (*([leakage] if leakage else []), *warnings_of(metrics)):
         line(console, (printable(text), "yellow"))
     line(console)
+    _show_classes(metrics)
+    line(console)
+    for text in (*_metric_lines(metrics), *remarks(metrics)):
+        line(console, printable(text))
+    for text in (_INTERVALS, *_notes(metrics)):
+        line(console, (text, "dim"))
+
+
+def _show_classes(metrics: Mapping[str, Any]) -> None:
+    """Print the table of the classes, and which conditions are met."""
+    from tltool.evaluation.report.text_tables import (
+        PER_CLASS_COLUMNS,
+        describe_asserts,
+        per_class_rows,
+    )
+
+    console = out()
     print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics, _MOST_CLASSES))
     more = len(metrics["per_class"]) - _MOST_CLASSES
     if more > 0:
