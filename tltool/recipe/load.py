@@ -16,6 +16,7 @@ from tltool.recipe.schema import FORMAT, PATTERNS, Recipe
 from tltool.recipe.section import Section
 from tltool.recipe.text_file import read_text
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
+from tltool.runs.layout import RunLayout
 
 _MAX_VALUE_LENGTH = 200  # characters of a wrong value in a message
 _TYPES = ("Section", "constrained-int")
@@ -56,10 +57,13 @@ class RecipeFile(NamedTuple):
         parsed = [parse_override(o) if isinstance(o, str) else o for o in overrides]
         check_conflicts(parsed)
         together: Tree = {}
+        by_user = self.user
         for override in parsed:
             together = merged(together, override.tree())
+            if override.by_user:
+                by_user = merged(by_user, override.tree())
         recipe = validate(merged_recipes(self.tree, together), source=self.reference)
-        _mark_user_set(recipe, merged(self.user, together))
+        _mark_user_set(recipe, by_user)
         return recipe
 
 
@@ -88,6 +92,8 @@ def read_recipe(reference: str) -> RecipeFile:
     """
     path = library.find(reference)
     tree, user = _read_layers(path, ())
+    if RunLayout(path.parent).manifest.is_file():  # the name of a run is no name for another one
+        user = {key: value for key, value in user.items() if key != "name"}
     return RecipeFile(str(reference), {"name": path.stem, **tree}, user)
 
 

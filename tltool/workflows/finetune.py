@@ -19,6 +19,7 @@ from tltool.runs.run_options import Device, RunOptions
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.choose_backbone import choose_backbone
 from tltool.workflows.preflight.run import check_budget, check_run
+from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.training_run.calibration import calibrate
 from tltool.workflows.training_run.class_balance import balance_classes
@@ -192,7 +193,11 @@ def train_recipe(
     if recipe.model.backbone != AUTO:
         return start_run(resolve(recipe), options, observer=observer)
     choice = choose_backbone(recipe, options, budget=budget, observer=observer)
-    options = replace(options, seconds_before=options.seconds_before + choice.seconds)
+    options = replace(
+        options,
+        seconds_before=options.seconds_before + choice.seconds,
+        export_name=export_name(recipe, options),
+    )
     spec = resolve(choice.recipe)
     return start_run(spec, options, observer=observer, choice=choice.to_json())
 

@@ -38,7 +38,10 @@ Out = Annotated[
 Name = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Name of the run and of the exported model.", rich_help_panel=OUTPUT
+        metavar="NAME",
+        help="Name of the run and of the exported model; by default the run is named after the "
+        "recipe, and the model after the folder or file DATA.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 SavedModels = Annotated[
@@ -174,7 +177,8 @@ def settings_of(
         *(parse_override(setting) for setting in settings or []),
     ]
     if backbone and all(override.key != "name" for override in overrides):
-        overrides.append(Override("name", run_name(backbone), f"--backbone {backbone}"))
+        option = f"--backbone {backbone}"
+        overrides.append(Override("name", run_name(backbone), option, by_user=False))
     return overrides
 
 
