@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import duration
@@ -26,6 +27,7 @@ def compare(
             metavar="RUN...|DATA",
             help="Two or more runs; each is compared with the first. With --backbones: labelled "
             "images, any data source of finetune.",
+            autocompletion=complete_run,
         ),
     ],
     backbones: Annotated[

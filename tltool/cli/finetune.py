@@ -7,6 +7,7 @@ import typer
 from tltool.cli.cross_validate import Folds, cross_validate
 from tltool.cli.find_lr import suggest_rates
 from tltool.cli.terminal import recipe_shorthands, shared_options, training
+from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
@@ -35,6 +36,7 @@ def finetune(
             "your own without its head: backbone.keras. auto: chosen by measurement on the "
             "training images.",
             rich_help_panel=shared_options.RECIPE,
+            autocompletion=complete_backbone,
         ),
     ] = None,
     epochs: recipe_shorthands.Epochs = None,

@@ -8,6 +8,7 @@ import typer
 
 from tltool.cli.sweep import sweep
 from tltool.cli.terminal import recipe_shorthands, shared_options, training
+from tltool.cli.terminal.completion import complete_recipe
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.streams import before_verdict
@@ -15,7 +16,9 @@ from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
 _ANY = "Name of a shipped recipe, a recipe file, or the folder of a run."
-Reference = Annotated[str, typer.Argument(metavar="RECIPE", help=_ANY)]
+Reference = Annotated[
+    str, typer.Argument(metavar="RECIPE", help=_ANY, autocompletion=complete_recipe)
+]
 
 
 @app.command("list")
@@ -78,7 +81,11 @@ def copy(
 def validate(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="RECIPE", help="Shipped recipes, recipe files, or folders of runs."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Shipped recipes, recipe files, or folders of runs.",
+            autocompletion=complete_recipe,
+        ),
     ],
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
@@ -105,8 +112,10 @@ def validate(
 @app.command("diff")
 @guarded
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help=_ANY)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another recipe.")],
+    a: Annotated[str, typer.Argument(metavar="A", help=_ANY, autocompletion=complete_recipe)],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="Another recipe.", autocompletion=complete_recipe)
+    ],
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
 ) -> None:

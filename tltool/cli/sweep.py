@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tltool.cli.terminal import recipe_shorthands, shared_options, training
+from tltool.cli.terminal.completion import complete_recipe, complete_setting
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields
@@ -28,14 +29,23 @@ _MOST_SEEDS = 1000
 @guarded
 def sweep(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a recipe file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name of a shipped recipe, or a recipe file.",
+            autocompletion=complete_recipe,
+        ),
     ],
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
     ],
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V,V,…", help="Values to try for a recipe key; may be repeated."),
+        typer.Option(
+            metavar="KEY=V,V,…",
+            help="Values to try for a recipe key; may be repeated.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
     seeds: Annotated[
         str,

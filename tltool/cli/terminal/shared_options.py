@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tltool.cli.terminal.completion import complete_model, complete_recipe, complete_setting
 from tltool.cli.terminal.typer_app import GENERAL
 
 RECIPE = "Recipe"
@@ -45,6 +46,7 @@ RecipeName = Annotated[
         "-r",
         metavar="NAME|FILE",
         help="Name of a shipped recipe, a recipe file, or the folder of a run.",
+        autocompletion=complete_recipe,
         rich_help_panel=RECIPE,
     ),
 ]
@@ -54,6 +56,7 @@ Set = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Set a key of the recipe; may be repeated.",
+        autocompletion=complete_setting,
         rich_help_panel=RECIPE,
     ),
 ]
@@ -86,5 +89,10 @@ Pixels = Annotated[
     ),
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Folder of a run or of an exported model.")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Folder of a run or of an exported model.",
+        autocompletion=complete_model,
+    ),
 ]
