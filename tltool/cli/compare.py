@@ -9,8 +9,8 @@ from tltool.cli.terminal import shared_options
 from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
-from tltool.cli.terminal.results import duration
 from tltool.errors import UsageError
+from tltool.runs.duration import readable_duration
 
 if TYPE_CHECKING:
     from tltool.evaluation.metrics.paired_tests import PairedComparison
@@ -173,7 +173,7 @@ def _cost_cells(comparison: "Comparison", number: int) -> list[str]:
     cost = comparison.costs[number]
     cells = ["–", "–", "–", "–"]
     if cost is not None:
-        trained = "–" if cost.train_seconds is None else duration(cost.train_seconds)
+        trained = "–" if cost.train_seconds is None else readable_duration(cost.train_seconds)
         cells = [
             f"{cost.parameters:,}",
             f"{cost.megabytes:.0f}",

@@ -12,11 +12,12 @@ from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.gate_failures import show_results_first
-from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
+from tltool.cli.terminal.results import show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
 from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
 from tltool.errors import reading
+from tltool.runs.duration import readable_duration
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
@@ -232,7 +233,7 @@ def _fields(details: "RunDetails") -> dict[str, Any]:
         "processor": manifest.machine.get("processor"),
         "tltool": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
         "container": manifest.container,
-        "time": duration(seconds) if seconds else None,
+        "time": readable_duration(seconds) if seconds else None,
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.cli.terminal.console import ACCENT, line, out, print_table, printable
+from tltool.runs.duration import readable_duration
 from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"
@@ -21,7 +22,7 @@ def show_run(document: Mapping[str, Any]) -> None:
     """Print the figures of a training run, its files, and what to type next."""
     show_metrics(document["metrics"])
     run, export = Path(document["run"]), document["export"]
-    show_files(run, model=export or run, time=duration(document["seconds"]["total"]))
+    show_files(run, model=export or run, time=readable_duration(document["seconds"]["total"]))
     model = Path(export).parent if export else run
     show_next(
         ["tltool", "predict", str(model), "IMAGE.jpg"],
@@ -176,19 +177,6 @@ def show_next(*commands: Sequence[str]) -> None:
     line(console, "next:")
     for command in commands:
         line(console, (shlex.join(command), ACCENT), indent=2)
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time with the digits that matter, such as ``4 min 05 s``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _best_epoch(metrics: Mapping[str, Any]) -> str:
