@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,8 +43,16 @@ def __getattr__(name: str) -> object:
 
     claim_keras()
     check_keras()
-    found: object = getattr(importlib.import_module(f"tltool.workflows.{name}"), name)
-    return found
+    module = f"tltool.workflows.{name}"
+    if "IPython" not in sys.modules:
+        found: object = getattr(importlib.import_module(module), name)
+        return found
+    from tltool.notebook import loading, with_display
+
+    if module not in sys.modules:
+        with loading("TensorFlow"):
+            importlib.import_module(module)
+    return with_display(getattr(sys.modules[module], name))
 
 
 def __dir__() -> list[str]:

@@ -23,8 +23,12 @@ class TltoolError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        if hint:  # shown below a traceback, as in a notebook
+        if hint:  # shown below a traceback
             self.add_note(f"hint: {hint}")
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback."""
+        return [f"error: {self.message}", *([f"hint: {self.hint}"] if self.hint else [])]
 
 
 class UsageError(TltoolError):

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import pytest
 
 from tltool.cli.terminal.console import line, out, print_table
-from tltool.cli.terminal.eta import PhaseSpeed
 from tltool.cli.terminal.progress import Display
-from tltool.cli.terminal.results import duration
+from tltool.runs.duration import readable_duration
+from tltool.runs.phase_speed import PhaseSpeed
 
 STORY = """
 import time
@@ -165,7 +165,7 @@ def test_a_table_in_a_narrow_screen_folds_and_in_a_pipe_does_not(screen, monkeyp
     ],
 )
 def test_lengths_of_time(seconds, text):
-    assert duration(seconds) == text
+    assert readable_duration(seconds) == text
 
 
 def test_the_time_left_is_that_of_the_speed_since_the_first_batch():

@@ -20,7 +20,7 @@ class Listener(SilentObserver):
         self.answers: list[tuple[str, list[bool]]] = []
 
     def on_message(self, text: str, *, level: Literal["info", "warning"] = "info") -> None:
-        if text.startswith("top-1 accuracy"):
+        if text.startswith("accuracy "):
             self.answers.append((text, [file.exists() for file in self.files]))
 
 
@@ -36,7 +36,7 @@ def test_a_run_reports_the_accuracy_before_it_draws_and_exports_the_next_version
     [(text, existing)] = listener.answers
     assert existing == [True, False, False, False]
     assert all(file.exists() for file in listener.files)
-    assert f"top-1 accuracy {result.metrics['accuracy']['value']:.3f} (" in text
+    assert f"accuracy {100 * result.metrics['accuracy']['value']:.1f} % (" in text
     assert text.endswith(f"the run is in {run}")
     assert result.export == second
     assert sorted(path.name for path in first.parent.iterdir()) == ["1", "2"]

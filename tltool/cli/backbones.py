@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
@@ -60,7 +61,12 @@ def _listed(rows: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
 @guarded
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of the backbone, such as vgg16.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Name of the backbone, such as vgg16.",
+            autocompletion=complete_backbone,
+        ),
     ],
     image_size: Annotated[
         int | None,

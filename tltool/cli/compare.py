@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
-from tltool.cli.terminal.results import duration
 from tltool.errors import UsageError
+from tltool.runs.duration import readable_duration
 
 if TYPE_CHECKING:
     from tltool.evaluation.metrics.paired_tests import PairedComparison
@@ -26,6 +27,7 @@ def compare(
             metavar="RUN...|DATA",
             help="Two or more runs; each is compared with the first. With --backbones: labelled "
             "images, any data source of finetune.",
+            autocompletion=complete_run,
         ),
     ],
     backbones: Annotated[
@@ -171,7 +173,7 @@ def _cost_cells(comparison: "Comparison", number: int) -> list[str]:
     cost = comparison.costs[number]
     cells = ["–", "–", "–", "–"]
     if cost is not None:
-        trained = "–" if cost.train_seconds is None else duration(cost.train_seconds)
+        trained = "–" if cost.train_seconds is None else readable_duration(cost.train_seconds)
         cells = [
             f"{cost.parameters:,}",
             f"{cost.megabytes:.0f}",

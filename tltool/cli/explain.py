@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_model
 from tltool.cli.terminal.console import err, line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
 from tltool.cli.terminal.error_output import guarded
@@ -20,7 +21,9 @@ def explain(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="Folder of a run, of a Keras export or of a SavedModel."
+            metavar="MODEL",
+            help="Folder of a run, of a Keras export or of a SavedModel.",
+            autocompletion=complete_model,
         ),
     ],
     images: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
 from tltool.cli.terminal.error_output import guarded
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 def export(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN|MODEL", help="Folder of a finished run, or its model.keras."),
+        typer.Argument(
+            metavar="RUN|MODEL",
+            help="Folder of a finished run, or its model.keras.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     formats: Annotated[
         str,

@@ -6,7 +6,8 @@ import typer
 
 from tltool.cli.cross_validate import Folds, cross_validate
 from tltool.cli.find_lr import suggest_rates
-from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal import recipe_shorthands, shared_options, training
+from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.rerun_hint import user_options
 from tltool.errors import UsageError
@@ -34,8 +35,14 @@ def finetune(
             help="Backbone; `tltool backbones list` lists them. Or the file of a Keras model of "
             "your own without its head: backbone.keras. auto: chosen by measurement on the "
             "training images.",
+            rich_help_panel=shared_options.RECIPE,
+            autocompletion=complete_backbone,
         ),
     ] = None,
+    epochs: recipe_shorthands.Epochs = None,
+    learning_rate: recipe_shorthands.LearningRate = None,
+    batch_size: recipe_shorthands.BatchSize = None,
+    image_size: recipe_shorthands.ImageSize = None,
     budget: training.Budget = None,
     overrides: shared_options.Set = None,
     test: training.Test = None,
@@ -50,16 +57,25 @@ def finetune(
         typer.Option(
             metavar="I|I/K",
             help="Validate on fold I (from 0) of the table's column fold, or of K random folds.",
+            rich_help_panel=shared_options.DATA,
         ),
     ] = None,
     kfold: Annotated[
         int | None,
-        typer.Option(min=2, max=99, metavar="K", help="K-fold cross-validation; exports no model."),
+        typer.Option(
+            min=2,
+            max=99,
+            metavar="K",
+            help="K-fold cross-validation; exports no model.",
+            rich_help_panel=shared_options.DATA,
+        ),
     ] = None,
     find_lr: Annotated[
         bool,
         typer.Option(
-            "--find-lr", help="Run only a learning rate range test, and suggest learning rates."
+            "--find-lr",
+            help="Run only a learning rate range test, and suggest learning rates.",
+            rich_help_panel=shared_options.RECIPE,
         ),
     ] = False,
     time_limit: training.TimeLimit = None,
@@ -75,8 +91,9 @@ def finetune(
 ) -> None:
     """Train a classifier on images and export it as a SavedModel."""
     from tltool.recipe.load import read_recipe
+    from tltool.recipe.shorthands import Shorthands, shorthand_overrides
 
-    settings = training.settings_of(
+    user_settings = training.settings_of(
         overrides,
         data=data,
         backbone=backbone,
@@ -101,7 +118,10 @@ def finetune(
     )
     limit = training.seconds_of(budget, "--budget")
     file = read_recipe(recipe)
-    rerun = ["--recipe", recipe, *user_options(context, without=("find_lr", "kfold", "recipe"))]
+    shorthands = Shorthands(epochs, learning_rate, batch_size, image_size)
+    settings = shorthand_overrides(file, user_settings, shorthands)
+    other = ("find_lr", "kfold", "recipe", *(["learning_rate"] if find_lr else []))
+    rerun = ["--recipe", recipe, *user_options(context, without=other)]
     if limit is not None and (find_lr or kfold is not None):
         raise UsageError(
             "--budget limits the choice of the backbone, which --find-lr and --kfold do not make",

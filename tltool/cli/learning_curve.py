@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields
@@ -21,7 +22,10 @@ def learning_curve(
         typer.Argument(metavar="DATA", help="Labelled images, any data source of finetune."),
     ],
     backbone: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A pretrained backbone.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="A pretrained backbone.", autocompletion=complete_backbone
+        ),
     ] = "vgg16",
     image_size: Annotated[
         int | None,

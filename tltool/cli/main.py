@@ -35,21 +35,29 @@ app = Commands(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Transfer learning for image classification with Keras.",
 )
-app.command("finetune")(finetune.finetune)
-app.command("preview")(preview.preview)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("explain")(explain.explain)
-app.command("compare")(compare.compare)
-app.command("learning-curve")(learning_curve.learning_curve)
-app.command("export")(export.export)
+app.command(
+    "finetune",
+    examples=(
+        "tltool finetune photos/ --recipe quick",
+        "tltool finetune photos/ --epochs 10 --name flowers",
+    ),
+)(finetune.finetune)
+app.command("preview", examples=["tltool preview photos/"])(preview.preview)
+app.command("predict", examples=["tltool predict runs/RUN new.jpg more/ --top 3"])(predict.predict)
+app.command("evaluate", examples=["tltool evaluate runs/RUN test-photos/"])(evaluate.evaluate)
+app.command("explain", examples=["tltool explain runs/RUN new.jpg"])(explain.explain)
+app.command("compare", examples=["tltool compare runs/A runs/B"])(compare.compare)
+app.command("learning-curve", examples=["tltool learning-curve photos/"])(
+    learning_curve.learning_curve
+)
+app.command("export", examples=["tltool export runs/RUN --format litert,onnx"])(export.export)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")
-app.command("serve")(serve.serve)
+app.command("serve", examples=["tltool serve saved_models/NAME"])(serve.serve)
 app.command("demo")(demo.demo)
 
 

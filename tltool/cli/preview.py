@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
 from tltool.errors import UsageError
@@ -27,7 +28,9 @@ def preview(
     recipe: shared_options.RecipeName = "vgg16",
     backbone: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Backbone, as of finetune."),
+        typer.Option(
+            metavar="NAME|FILE", help="Backbone, as of finetune.", autocompletion=complete_backbone
+        ),
     ] = None,
     overrides: shared_options.Set = None,
     rows: Annotated[

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from tltool.cli.sweep import sweep
-from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal import recipe_shorthands, shared_options, training
+from tltool.cli.terminal.completion import complete_recipe
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.streams import before_verdict
@@ -15,7 +16,9 @@ from tltool.cli.terminal.typer_app import Commands
 
 app = Commands(help="Recipes: list, show, copy, validate, diff, run, sweep, schema.")
 _ANY = "Name of a shipped recipe, a recipe file, or the folder of a run."
-Reference = Annotated[str, typer.Argument(metavar="RECIPE", help=_ANY)]
+Reference = Annotated[
+    str, typer.Argument(metavar="RECIPE", help=_ANY, autocompletion=complete_recipe)
+]
 
 
 @app.command("list")
@@ -78,7 +81,11 @@ def copy(
 def validate(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="RECIPE", help="Shipped recipes, recipe files, or folders of runs."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Shipped recipes, recipe files, or folders of runs.",
+            autocompletion=complete_recipe,
+        ),
     ],
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
@@ -105,8 +112,10 @@ def validate(
 @app.command("diff")
 @guarded
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help=_ANY)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another recipe.")],
+    a: Annotated[str, typer.Argument(metavar="A", help=_ANY, autocompletion=complete_recipe)],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="Another recipe.", autocompletion=complete_recipe)
+    ],
     json: shared_options.Json = False,
     debug: shared_options.Debug = False,
 ) -> None:
@@ -134,6 +143,10 @@ def run(
         typer.Argument(metavar="DATA", help="Data source; by default `data.source` of the recipe."),
     ] = None,
     overrides: shared_options.Set = None,
+    epochs: recipe_shorthands.Epochs = None,
+    learning_rate: recipe_shorthands.LearningRate = None,
+    batch_size: recipe_shorthands.BatchSize = None,
+    image_size: recipe_shorthands.ImageSize = None,
     test: training.Test = None,
     out_folder: training.Out = None,
     name: training.Name = None,
@@ -151,12 +164,15 @@ def run(
     debug: shared_options.Debug = False,
 ) -> None:
     """Train with a recipe: `tltool finetune` with the recipe as first argument."""
-    from tltool.recipe.load import load_recipe
+    from tltool.recipe.load import read_recipe
+    from tltool.recipe.shorthands import Shorthands, shorthand_overrides
     from tltool.runs.run_options import RunOptions
     from tltool.workflows.preflight.recipe import source_of
 
-    settings = training.settings_of(overrides, data=data, name=name, seed=seed)
-    resolved = load_recipe(recipe, settings)
+    file = read_recipe(recipe)
+    user_settings = training.settings_of(overrides, data=data, name=name, seed=seed)
+    shorthands = Shorthands(epochs, learning_rate, batch_size, image_size)
+    resolved = file.recipe(shorthand_overrides(file, user_settings, shorthands))
     training.train(
         resolved,
         RunOptions(

@@ -6,23 +6,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tltool.cli.remove_runs import prune, remove
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.gate_failures import show_results_first
-from tltool.cli.terminal.results import duration, show_fields, show_metrics, show_next
+from tltool.cli.terminal.results import show_fields, show_metrics, show_next
 from tltool.cli.terminal.results import show_run as show_result
 from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
 from tltool.errors import reading
+from tltool.runs.duration import readable_duration
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
     from tltool.workflows.list_runs import RunDetails
     from tltool.workflows.reproduce import Reproduction
 
-app = Commands(help="Training runs: list, show, resume, reproduce, pack.")
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+app = Commands(help="Training runs: list, show, resume, reproduce, pack, rm, prune.")
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run.", autocompletion=complete_run)
+]
 
 
 @app.command("list")
@@ -100,7 +105,9 @@ def reproduce(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|FILE", help="Folder of a run, or a file written by `runs pack`."
+            metavar="RUN|FILE",
+            help="Folder of a run, or a file written by `runs pack`.",
+            autocompletion=complete_run,
         ),
     ],
     data: Annotated[
@@ -184,6 +191,10 @@ def pack(
     show_next(["tltool", "runs", "reproduce", str(file), "--data", "DATA"])
 
 
+app.command("rm", examples=["tltool runs rm runs/vgg16-20261201-101500"])(remove)
+app.command("prune", examples=["tltool runs prune --older-than 30 --keep-best 3"])(prune)
+
+
 def _cells(row: dict[str, Any]) -> Sequence[str]:
     return [
         row["run"],
@@ -222,7 +233,7 @@ def _fields(details: "RunDetails") -> dict[str, Any]:
         "processor": manifest.machine.get("processor"),
         "tltool": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
         "container": manifest.container,
-        "time": duration(seconds) if seconds else None,
+        "time": readable_duration(seconds) if seconds else None,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tltool.cli.terminal import interrupts, shared_options
+from tltool.cli.terminal.completion import complete_model
 from tltool.cli.terminal.console import err, line
 from tltool.cli.terminal.error_output import guarded
 from tltool.errors import UsageError
@@ -25,6 +26,7 @@ def serve(
             metavar="MODEL_BASE_DIR|RUN",
             help="Folder of the versions of a model, one version, a run with an export, or a gs:// "
             "address. [default: the only model in saved_models/]",
+            autocompletion=complete_model,
         ),
     ] = None,
     host: Annotated[

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tltool.cli.terminal import shared_options, training
+from tltool.cli.terminal import recipe_shorthands, shared_options, training
+from tltool.cli.terminal.completion import complete_recipe, complete_setting
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields
@@ -18,6 +19,7 @@ from tltool.runs.run_options import RunOptions
 
 if TYPE_CHECKING:
     from tltool.recipe.load import RecipeFile
+    from tltool.recipe.overrides import Override
     from tltool.workflows.resolve.run_spec import RunSpec
     from tltool.workflows.sweep import Combination, Sweep
 
@@ -27,14 +29,23 @@ _MOST_SEEDS = 1000
 @guarded
 def sweep(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a recipe file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name of a shipped recipe, or a recipe file.",
+            autocompletion=complete_recipe,
+        ),
     ],
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
     ],
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V,V,…", help="Values to try for a recipe key; may be repeated."),
+        typer.Option(
+            metavar="KEY=V,V,…",
+            help="Values to try for a recipe key; may be repeated.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
     seeds: Annotated[
         str,
@@ -50,6 +61,10 @@ def sweep(
         ),
     ] = None,
     overrides: shared_options.Set = None,
+    epochs: recipe_shorthands.Epochs = None,
+    learning_rate: recipe_shorthands.LearningRate = None,
+    batch_size: recipe_shorthands.BatchSize = None,
+    image_size: recipe_shorthands.ImageSize = None,
     test: training.Test = None,
     out_folder: Annotated[
         Path | None,
@@ -69,6 +84,7 @@ def sweep(
     """Train a recipe with several settings and seeds, and test whether the settings differ."""
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import read_recipe
+    from tltool.recipe.shorthands import Shorthands, shorthand_overrides
     from tltool.workflows.preflight.recipe import check_spec
     from tltool.workflows.preflight.run import check_training
     from tltool.workflows.training_run.run_group import group_folder
@@ -79,7 +95,9 @@ def sweep(
         training.seconds_of(budget, "--budget"),
     )
     file = read_recipe(recipe)
-    specs = _combined(file, overrides or [], values)
+    shorthands = Shorthands(epochs, learning_rate, batch_size, image_size)
+    settings = shorthand_overrides(file, training.settings_of(overrides), shorthands)
+    specs = _combined(file, settings, values)
     for spec in specs:  # what is wrong is reported before anything is trained
         check_spec(spec, weights)
     run = RunOptions(data, test=test, weights=weights, offline=offline, device=device)
@@ -98,7 +116,7 @@ def sweep(
             out=folder,
             grid=values,
             seeds=numbers,
-            settings=overrides or [],
+            settings=settings,
             budget=seconds,
             observer=display,
         )
@@ -109,14 +127,17 @@ def sweep(
 
 
 def _combined(
-    file: "RecipeFile", overrides: list[str], values: dict[str, list[Any]]
+    file: "RecipeFile", settings: "list[Override]", values: dict[str, list[Any]]
 ) -> "list[RunSpec]":
     """Return the resolved recipe of each combination."""
-    from tltool.recipe.overrides import Override
+    from tltool.recipe import overrides
     from tltool.workflows.resolve.run_spec import resolve
 
-    flags = [[Override(key, v, f"--grid {key}={v}") for v in many] for key, many in values.items()]
-    return [resolve(file.recipe([*overrides, *each])) for each in itertools.product(*flags)]
+    flags = [
+        [overrides.Override(key, v, f"--grid {key}={v}") for v in many]
+        for key, many in values.items()
+    ]
+    return [resolve(file.recipe([*settings, *each])) for each in itertools.product(*flags)]
 
 
 def _grid(texts: list[str]) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tltool.cli.terminal import shared_options
+from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
@@ -40,7 +41,12 @@ def list_weights(json: shared_options.Json = False, debug: shared_options.Debug 
 @app.command("pull")
 @guarded
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Backbone, such as vgg16.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Backbone, such as vgg16.", autocompletion=complete_backbone
+        ),
+    ],
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -59,7 +65,12 @@ def pull(
 @app.command("import")
 @guarded
 def import_weights(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Backbone, such as resnet50.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Backbone, such as resnet50.", autocompletion=complete_backbone
+        ),
+    ],
     file: Annotated[
         Path,
         typer.Argument(

@@ -45,6 +45,11 @@ def find(reference: str) -> Path:
     if reference and of_run.is_file():
         return of_run
     names = [name for name, _ in shipped()]
+    if path.is_dir():
+        raise UsageError(
+            f"'{reference}' is a folder, and neither a recipe nor a run",
+            hint=f"a folder of images is the argument DATA; shipped recipes: {', '.join(names)}",
+        )
     raise UsageError(
         f"there is no recipe '{reference}'.{did_you_mean(reference, names)}",
         hint=f"shipped recipes: {', '.join(names)}; or give a .yaml file or a run folder",

@@ -16,10 +16,23 @@ from tltool.recipe.schema import FORMAT, PATTERNS, Recipe
 from tltool.recipe.section import Section
 from tltool.recipe.text_file import read_text
 from tltool.recipe.yaml_text import one_line, read_yaml, write_yaml
+from tltool.runs.layout import RunLayout
 
 _MAX_VALUE_LENGTH = 200  # characters of a wrong value in a message
 _TYPES = ("Section", "constrained-int")
 _MAX_LISTED_KEYS = 10  # of a section in a message
+# what other programs call a key
+_OTHER_NAMES = {
+    "lr": "learning_rate",
+    "rate": "learning_rate",
+    "epoch": "epochs",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "size": "image_size",
+    "img_size": "image_size",
+    "imgsz": "image_size",
+    "input_size": "image_size",
+}
 
 
 class RecipeFile(NamedTuple):
@@ -44,10 +57,13 @@ class RecipeFile(NamedTuple):
         parsed = [parse_override(o) if isinstance(o, str) else o for o in overrides]
         check_conflicts(parsed)
         together: Tree = {}
+        by_user = self.user
         for override in parsed:
             together = merged(together, override.tree())
+            if override.by_user:
+                by_user = merged(by_user, override.tree())
         recipe = validate(merged_recipes(self.tree, together), source=self.reference)
-        _mark_user_set(recipe, merged(self.user, together))
+        _mark_user_set(recipe, by_user)
         return recipe
 
 
@@ -76,6 +92,8 @@ def read_recipe(reference: str) -> RecipeFile:
     """
     path = library.find(reference)
     tree, user = _read_layers(path, ())
+    if RunLayout(path.parent).manifest.is_file():  # the name of a run is no name for another one
+        user = {key: value for key, value in user.items() if key != "name"}
     return RecipeFile(str(reference), {"name": path.stem, **tree}, user)
 
 
@@ -199,7 +217,7 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         known = known_keys(location[:-1])
         section = "".join(f"{part}." for part in location[:-1])
-        near = did_you_mean(location[-1], known, prefix=section) or _elsewhere(location[-1])
+        near = _elsewhere(location) or did_you_mean(location[-1], known, prefix=section)
         return f"unknown key '{where}'.{near or _listed(known, '.'.join(location[:-1]))}"
     got = _shortened(one_line(problem["input"]))
     if problem["type"] == "model_type":
@@ -229,7 +247,10 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[:_MAX_VALUE_LENGTH]}…"
 
 
-def _elsewhere(leaf: str) -> str:
-    """Return a suggestion from the whole schema, for a key in the wrong section."""
+def _elsewhere(location: Sequence[str]) -> str:
+    """Return suggestions from the whole schema, for a key in the wrong section or another name."""
+    leaf = _OTHER_NAMES.get(location[-1].lower(), location[-1])
     paths = [path for path in all_keys() if path.rsplit(".", 1)[-1] == leaf]
-    return f" Did you mean '{paths[0]}'?" if paths else ""
+    inside = ".".join(location[:-1])
+    paths = [path for path in paths if path.startswith(f"{inside}.")] or paths
+    return f" Did you mean {' or '.join(map(repr, paths))}?" if paths else ""

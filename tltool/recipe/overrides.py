@@ -20,11 +20,13 @@ class Override:
         key: dotted path, such as ``train.head.epochs``.
         value: as YAML gives it; a map is merged.
         source: the option that set it, such as ``--seed 3``, for messages.
+        by_user: whether the user chose the value; else it follows from another option.
     """
 
     key: str
     value: Any
     source: str
+    by_user: bool = True
 
     def tree(self) -> Tree:
         """Return a recipe with this key alone; paths are relative to the working folder."""

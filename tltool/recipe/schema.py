@@ -124,7 +124,8 @@ class Recipe(Section):
     """Version of the recipe format. A recipe of a later version is an error."""
     name: Annotated[str, Field(pattern=NAME_PATTERN)] = "vgg16"
     """Name of the run and of the exported model: letters, digits, dot, dash, underscore. Without it
-    the name of the recipe file is used."""
+    the run is named after the recipe file, and the exported model after the folder or file of the
+    data."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the split, the initial weights, the order of images and the augmentation."""
     data: DataSection = DataSection()

@@ -11,6 +11,7 @@ PARQUET = "parquet:"
 WDS = "wds:"
 HUB = "hub:"
 _PATH_PREFIXES = (TFDS_FOLDER, PARQUET, WDS)
+_GENERAL_NAMES = {"data", "dataset", "images", "train", "training"}  # say nothing of the content
 _LONGEST_NAME = 64  # letters of the name of a run
 _MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 PREFIXES = (TFDS, *_PATH_PREFIXES)
@@ -54,9 +55,32 @@ def run_name(backbone: str) -> str:
     """
     if not is_model_file(backbone) and re.fullmatch(r"[A-Za-z0-9._-]+", backbone):
         return backbone
-    backbone = backbone.removeprefix(HUB)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(backbone).stem).lstrip("._-")
-    return name[:_LONGEST_NAME] or "own_backbone"
+    return _as_name(Path(backbone.removeprefix(HUB)).stem) or "own_backbone"
+
+
+def data_name(source: str) -> str:
+    """Return the name of what is learned from a source: that of its folder, file or data set.
+
+    After a folder such as ``birds/train``, whose own name is general, it is the one above. Empty if
+    the name has no letter or digit that a name may have.
+
+    Example:
+        >>> data_name("tfds:tf_flowers:3.0.1"), data_name("pets.tar.gz")
+        ('tf_flowers', 'pets')
+    """
+    if source.startswith(TFDS):
+        return _as_name(re.split(r"[:/]", source.removeprefix(TFDS))[0])
+    path = Path(anchored(local_path(source))).resolve()
+    if not path.is_dir():
+        return _as_name(path.name.lstrip(".").partition(".")[0])
+    if path.name.lower() in _GENERAL_NAMES and _as_name(path.parent.name):
+        path = path.parent
+    return _as_name(path.name)
+
+
+def _as_name(text: str) -> str:
+    """Return text without what the name of a run may not have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-")[:_LONGEST_NAME]
 
 
 def anchored(source: str | Path, folder: Path = Path()) -> str:

@@ -102,6 +102,18 @@ class RunLayout:
         return self.folder / "log.txt"
 
 
+RUN_NAMES = frozenset(
+    (
+        "recipe.yaml", "manifest.json", "split.csv", "data_issues.csv", "history.csv",
+        "metrics.json", "predictions.csv", "validation.csv", "report.html", "label_errors.csv",
+        "log.txt", "learning_rates.csv", "learning_rates.png", "mlflow.json", "wandb.json",
+        "backbone", "plots", "cache", "state", "tensorboard", "wandb",
+        LOCK_FILE, MODEL_FILE, DESCRIPTION_FILE, CALIBRATION_FILE, SEAL_FILE,
+    )
+)  # fmt: skip
+"""Names of all files and folders that a run writes into its folder."""
+
+
 def is_artifact(folder: Path) -> bool:
     """Whether ``folder`` contains a trained model."""
     return (folder / DESCRIPTION_FILE).is_file() and (folder / MODEL_FILE).is_file()

@@ -19,7 +19,8 @@ class RunOptions:
             val and test folders of such; docs/data.md names the others.
         test: a separate source of test images, opened only by the final evaluation.
         out: the run folder, absent or empty; None for runs/<name>-<UTC>.
-        saved_models: the export goes to <saved_models>/<name>/<version>.
+        saved_models: the export goes to <saved_models>/<export_name>/<version>.
+        export_name: name of the exported model; None for the name of the recipe.
         weights: a file of pretrained weights that replaces the recipe's.
         offline: open no network connection.
         device: auto uses GPUs where TensorFlow sees any.
@@ -38,6 +39,7 @@ class RunOptions:
     test: str | None = None
     out: Path | None = None
     saved_models: Path = Path("saved_models")
+    export_name: str | None = None
     weights: Path | None = None
     offline: bool = False
     device: Device = "auto"
@@ -55,6 +57,7 @@ class RunOptions:
             document["data"],
             test=document["test"],
             saved_models=Path(document["saved_models"]),
+            export_name=document.get("export_name"),
             weights=Path(document["weights"]) if document["weights"] else None,
             device=document["device"],
             tensorboard=document["tensorboard"],
@@ -69,6 +72,7 @@ class RunOptions:
             "data": self.data,
             "test": self.test,
             "saved_models": str(self.saved_models.absolute()),
+            "export_name": self.export_name,
             "weights": str(self.weights.absolute()) if self.weights else None,
             "device": self.device,
             "tensorboard": self.tensorboard,

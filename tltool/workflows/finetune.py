@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.data.sources.python_data import as_source
 from tltool.data.sources.source_cache import cache_folder
+from tltool.evaluation.report.notebook_html import Page, report_page, result_html
 from tltool.events import Observer
 from tltool.models.network_parts import Network
 from tltool.recipe.from_python import recipe_of
@@ -19,6 +20,7 @@ from tltool.runs.run_options import Device, RunOptions
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.choose_backbone import choose_backbone
 from tltool.workflows.preflight.run import check_budget, check_run
+from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.training_run.calibration import calibrate
 from tltool.workflows.training_run.class_balance import balance_classes
@@ -61,8 +63,20 @@ class FinetuneResult:
 
     run: Path
     export: Path | None
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, Any] = field(repr=False)
     seconds: Mapping[str, float]
+
+    def report(self) -> Page:
+        """Return report.html of the run as an object that a notebook shows.
+
+        Raises:
+            UsageError: the recipe writes no report.
+        """
+        return report_page(self.run)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows for the run: its accuracy, its files and its plots."""
+        return result_html(self.run, self.export, self.metrics)
 
 
 def finetune_run(run: RunContext) -> FinetuneResult:
@@ -96,9 +110,9 @@ def finetune(
     preprocessing: str | None = None,
     class_names: Sequence[str] | None = None,
     test: Path | str | None = None,
-    out: Path | None = None,
-    saved_models: Path = Path("saved_models"),
-    weights: Path | None = None,
+    out: Path | str | None = None,
+    saved_models: Path | str = Path("saved_models"),
+    weights: Path | str | None = None,
     offline: bool = False,
     device: Device = "auto",
     tensorboard: bool = True,
@@ -155,9 +169,9 @@ def finetune(
     options = RunOptions(
         as_source(data, class_names=class_names, cache=cache_folder()),
         test=str(test) if test else None,
-        out=out,
-        saved_models=saved_models,
-        weights=weights,
+        out=Path(out) if out else None,
+        saved_models=Path(saved_models),
+        weights=Path(weights) if weights else None,
         offline=offline,
         device=device,
         tensorboard=tensorboard,
@@ -192,7 +206,11 @@ def train_recipe(
     if recipe.model.backbone != AUTO:
         return start_run(resolve(recipe), options, observer=observer)
     choice = choose_backbone(recipe, options, budget=budget, observer=observer)
-    options = replace(options, seconds_before=options.seconds_before + choice.seconds)
+    options = replace(
+        options,
+        seconds_before=options.seconds_before + choice.seconds,
+        export_name=export_name(recipe, options),
+    )
     spec = resolve(choice.recipe)
     return start_run(spec, options, observer=observer, choice=choice.to_json())
 

@@ -16,6 +16,7 @@ import numpy as np
 from tltool.artifact import load_artifact
 from tltool.data.sources.python_images import png_bytes
 from tltool.errors import UsageError
+from tltool.evaluation.report.notebook_html import Page, report_page
 from tltool.evaluation.report.text_tables import describe_accuracy
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Tta
@@ -146,14 +147,13 @@ class TrainedModel:
         with self._file("history").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
-    def report(self) -> Any:
+    def report(self) -> Page:
         """Return the report of the run as an object that a notebook shows.
 
         Raises:
             UsageError: the model has none.
         """
-        page = self._file("report").read_text(encoding="utf-8")
-        return _Page(page)
+        return report_page(self.path)
 
     def _file(self, name: str) -> Path:
         path: Path = getattr(RunLayout(self.path), name)
@@ -167,23 +167,12 @@ class TrainedModel:
         """Return what a notebook shows for this object."""
         rows = {"model": str(self.path), "classes": ", ".join(self.class_names)}
         if RunLayout(self.path).metrics.is_file():
-            rows["result"] = describe_accuracy(self.metrics)
+            rows["result, 95 % interval"] = describe_accuracy(self.metrics)
         cells = "".join(
             f"<tr><th style='text-align:left'>{name}</th><td>{html.escape(value)}</td></tr>"
             for name, value in rows.items()
         )
         return f"<table>{cells}</table>"
-
-
-@dataclass(frozen=True)
-class _Page:
-    """A page of HTML inside a notebook, in a frame of its own."""
-
-    text: str
-
-    def _repr_html_(self) -> str:
-        source = html.escape(self.text, quote=True)
-        return f"<iframe srcdoc=\"{source}\" style='width:100%;height:800px;border:0'></iframe>"
 
 
 @with_own_settings

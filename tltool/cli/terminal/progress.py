@@ -12,10 +12,10 @@ from rich.text import Text
 
 from tltool.cli.terminal import interrupts
 from tltool.cli.terminal.console import ACCENT, err, line, print_table, printable
-from tltool.cli.terminal.eta import PhaseSpeed
 from tltool.cli.terminal.native_logs import silence_native_logs
-from tltool.cli.terminal.results import duration
+from tltool.runs.duration import readable_duration
 from tltool.runs.keras_setup import check_keras, claim_keras, import_keras
+from tltool.runs.phase_speed import PhaseSpeed
 
 _REDRAW_SECONDS = 0.1
 _FIRST_LINE_SECONDS = 10.0  # until the first progress line without a terminal
@@ -175,7 +175,7 @@ class Display:
         text = Text.assemble(
             (self._mark(failed), "red" if failed else ACCENT),
             (f" {self._phase:<12}", "bold"),
-            f"{duration(now - self._speed_meter.started):>11}",
+            f"{readable_duration(now - self._speed_meter.started):>11}",
             (f"{self._speed_meter.rate(now):>17}  {self._detail}".rstrip(), "dim"),
         )
         self._console.print(text, no_wrap=True, overflow="ellipsis")

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tltool.cli.terminal.console import ACCENT, line, out, print_table, printable
+from tltool.runs.duration import readable_duration
 from tltool.runs.layout import RunLayout
 
 UNKNOWN = "unknown"
 _MOST_CLASSES = 50  # lines of a table
+_INTERVALS = "Intervals are 95 % confidence intervals."
 _OPTIMISTIC = (
     "The validation images also selected the best epoch, so metrics are optimistic: hold out a "
     "test set with --test FOLDER or --set data.test_fraction=0.2."
@@ -20,7 +22,7 @@ def show_run(document: Mapping[str, Any]) -> None:
     """Print the figures of a training run, its files, and what to type next."""
     show_metrics(document["metrics"])
     run, export = Path(document["run"]), document["export"]
-    show_files(run, model=export or run, time=duration(document["seconds"]["total"]))
+    show_files(run, model=export or run, time=readable_duration(document["seconds"]["total"]))
     model = Path(export).parent if export else run
     show_next(
         ["tltool", "predict", str(model), "IMAGE.jpg"],
@@ -35,42 +37,42 @@ def show_files(run: Path, **more: object) -> None:
 
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print the figures of an evaluation."""
+    """Print the accuracy, what speaks against the model, the classes, and all other figures."""
     from tltool.evaluation.report.advice import (
         describe_cross_validation,
         describe_train_overlap,
         warnings_of,
     )
-    from tltool.evaluation.report.text_tables import (
-        PER_CLASS_COLUMNS,
-        describe_accuracy,
-        describe_asserts,
-        per_class_rows,
-        remarks,
-    )
+    from tltool.evaluation.report.text_tables import describe_accuracy, remarks
 
     console = out()
     estimate = describe_cross_validation(metrics)
-    accuracy, _, interval = describe_accuracy(metrics).partition(" (")
     line(console)
     for number, text in enumerate(estimate):
         line(console, (printable(text), "" if number else "bold"))
-    line(
-        console,
-        (accuracy, "" if estimate else "bold"),
-        f"  ({printable(interval)}",
-    )
+    line(console, (printable(describe_accuracy(metrics)), "" if estimate else "bold"))
     # `evaluate` has already warned of leakage
     leakage = describe_train_overlap(metrics) if "best" in metrics else None
-    if leakage:
-        line(console, (leakage, "yellow"))
-    for text in (*_metric_lines(metrics), *remarks(metrics)):
-        line(console, printable(text))
-    for text in _notes(metrics):
-        line(console, (text, "dim"))
-    for text in warnings_of(metrics):
+    for text in (*([leakage] if leakage else []), *warnings_of(metrics)):
         line(console, (printable(text), "yellow"))
     line(console)
+    _show_classes(metrics)
+    line(console)
+    for text in (*_metric_lines(metrics), *remarks(metrics)):
+        line(console, printable(text))
+    for text in (_INTERVALS, *_notes(metrics)):
+        line(console, (text, "dim"))
+
+
+def _show_classes(metrics: Mapping[str, Any]) -> None:
+    """Print the table of the classes, and which conditions are met."""
+    from tltool.evaluation.report.text_tables import (
+        PER_CLASS_COLUMNS,
+        describe_asserts,
+        per_class_rows,
+    )
+
+    console = out()
     print_table(console, PER_CLASS_COLUMNS, per_class_rows(metrics, _MOST_CLASSES))
     more = len(metrics["per_class"]) - _MOST_CLASSES
     if more > 0:
@@ -175,19 +177,6 @@ def show_next(*commands: Sequence[str]) -> None:
     line(console, "next:")
     for command in commands:
         line(console, (shlex.join(command), ACCENT), indent=2)
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time with the digits that matter, such as ``4 min 05 s``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _best_epoch(metrics: Mapping[str, Any]) -> str:

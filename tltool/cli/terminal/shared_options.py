@@ -5,14 +5,40 @@ from typing import Annotated, Literal
 
 import typer
 
+from tltool.cli.terminal.completion import complete_model, complete_recipe, complete_setting
+from tltool.cli.terminal.typer_app import GENERAL
+
+RECIPE = "Recipe"
+DATA = "Images"
+OUTPUT = "Output"
+RESULT = "Conditions on the result"
+"""Titles of groups of options in the help, as GENERAL."""
+
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON document on stdout, messages on stderr.",
+        rich_help_panel=GENERAL,
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and nothing else.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print the result and nothing else.", rich_help_panel=GENERAL
+    ),
+]
 Debug = Annotated[
-    bool, typer.Option("--debug", help="Show TensorFlow's log, and the traceback of an error.")
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show TensorFlow's log, and the traceback of an error.",
+        rich_help_panel=GENERAL,
+    ),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Open no network connection.")]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Open no network connection.", rich_help_panel=GENERAL)
+]
 RecipeName = Annotated[
     str,
     typer.Option(
@@ -20,11 +46,19 @@ RecipeName = Annotated[
         "-r",
         metavar="NAME|FILE",
         help="Name of a shipped recipe, a recipe file, or the folder of a run.",
+        autocompletion=complete_recipe,
+        rich_help_panel=RECIPE,
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the recipe; may be repeated.",
+        autocompletion=complete_setting,
+        rich_help_panel=RECIPE,
+    ),
 ]
 TrustModel = Annotated[
     bool,
@@ -55,5 +89,10 @@ Pixels = Annotated[
     ),
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Folder of a run or of an exported model.")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Folder of a run or of an exported model.",
+        autocompletion=complete_model,
+    ),
 ]

@@ -10,6 +10,7 @@ import typer
 from tltool.cli.terminal.console import print_json
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import show_run
+from tltool.cli.terminal.shared_options import DATA, OUTPUT, RECIPE, RESULT
 from tltool.runs import run_options
 from tltool.runs.duration import parse_duration
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 Test = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="Separate test images, used only for the final evaluation."),
+    typer.Option(
+        metavar="DATA",
+        help="Separate test images, used only for the final evaluation.",
+        rich_help_panel=DATA,
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -27,32 +32,54 @@ Out = Annotated[
         "--out",
         metavar="FOLDER",
         help="The run folder; it must be new or empty. By default runs/NAME-UTC.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Name = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Name of the run and of the exported model.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the run and of the exported model; by default the run is named after the "
+        "recipe, and the model after the folder or file DATA.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 SavedModels = Annotated[
     Path,
     typer.Option(
-        "--export-to", metavar="FOLDER", help="The model is exported to FOLDER/NAME/VERSION/."
+        "--export-to",
+        metavar="FOLDER",
+        help="The model is exported to FOLDER/NAME/VERSION/.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A file of pretrained weights for the backbone."),
+    typer.Option(
+        metavar="FILE",
+        help="A file of pretrained weights for the backbone.",
+        rich_help_panel=RECIPE,
+    ),
 ]
 Device = Annotated[
     run_options.Device,
     typer.Option(
         metavar="auto|cpu|gpu",
         help="Device to train on: gpu for all GPUs, auto for the CPU if there are none.",
+        rich_help_panel=RECIPE,
     ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Random seed of the run.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", help="Random seed of the run.", rich_help_panel=RECIPE),
+]
 TensorBoard = Annotated[
     bool,
-    typer.Option("--tensorboard/--no-tensorboard", help="Write TensorBoard logs to the run."),
+    typer.Option(
+        "--tensorboard/--no-tensorboard",
+        help="Write TensorBoard logs to the run.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Track = Annotated[
     list[str] | None,
@@ -60,12 +87,15 @@ Track = Annotated[
         metavar="mlflow|wandb",
         help="Log the run to MLflow or Weights & Biases as well (extras 'mlflow' and 'wandb'). May "
         "be repeated.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Register = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Register the exported model in MLflow; needs --track mlflow."
+        metavar="NAME",
+        help="Register the exported model in MLflow; needs --track mlflow.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Asserts = Annotated[
@@ -75,12 +105,15 @@ Asserts = Annotated[
         metavar="METRIC>=NUMBER",
         help="Condition such as 'recall[bees]>=0.85'; if it is not met, exit with code 4. May be "
         "repeated.",
+        rich_help_panel=RESULT,
     ),
 ]
 Strict = Annotated[
     bool,
     typer.Option(
-        "--strict", help="Check --assert against the worse bound of the 95 % confidence interval."
+        "--strict",
+        help="Check --assert against the worse bound of the 95 % confidence interval.",
+        rich_help_panel=RESULT,
     ),
 ]
 TimeLimit = Annotated[
@@ -90,6 +123,7 @@ TimeLimit = Annotated[
         help="End training early enough to finish in this time, such as 90s, 30m, 1h30m or 2h: the "
         "best model so far is evaluated and exported. The result then depends on the speed of the "
         "machine.",
+        rich_help_panel=RECIPE,
     ),
 ]
 Budget = Annotated[
@@ -98,6 +132,7 @@ Budget = Annotated[
         metavar="DURATION",
         help="With --backbone auto: time for the choice of the backbone, such as 30s or 2m, which "
         "is the default.",
+        rich_help_panel=RECIPE,
     ),
 ]
 EXPORTS = Path("saved_models")
@@ -142,7 +177,8 @@ def settings_of(
         *(parse_override(setting) for setting in settings or []),
     ]
     if backbone and all(override.key != "name" for override in overrides):
-        overrides.append(Override("name", run_name(backbone), f"--backbone {backbone}"))
+        option = f"--backbone {backbone}"
+        overrides.append(Override("name", run_name(backbone), option, by_user=False))
     return overrides
 
 

@@ -20,7 +20,7 @@ from tltool.evaluation.report.headline import (
     headline_rate,
 )
 from tltool.evaluation.report.refit_text import REFITTED
-from tltool.evaluation.report.text_tables import describe_sample
+from tltool.evaluation.report.text_tables import describe_sample, percent
 
 _MISCALIBRATED = 0.05
 _CONFUSIONS = 3  # fewer are not mentioned
@@ -113,11 +113,6 @@ def describe_train_overlap(metrics: Mapping[str, Any]) -> str | None:
         f"Data leakage: {' and '.join(parts)}. The metrics are optimistic; evaluate on images that "
         "were not used in training."
     )
-
-
-def percent(share: float | None) -> str:
-    """Return a share such as ``93.5 %``."""
-    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _steps(metrics: Mapping[str, Any]) -> Iterator[str]:

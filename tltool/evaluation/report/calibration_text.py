@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tltool.evaluation.metrics.calibration_error import CALIBRATION_BINS
-from tltool.evaluation.report.advice import percent
+from tltool.evaluation.report.text_tables import percent
 from tltool.training.temperature import LOSS_LIMIT
 
 _ENOUGH_PER_BIN = 10  # images; with fewer the accuracy of a bin is mostly noise

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tltool.errors import some_of
-from tltool.evaluation.report.advice import describe_train_overlap, percent
+from tltool.evaluation.report.advice import describe_train_overlap
 from tltool.evaluation.report.content import Report
-from tltool.evaluation.report.text_tables import describe_sample
+from tltool.evaluation.report.text_tables import describe_sample, percent
 
 _NAMED = 20  # classes in a sentence
 

@@ -39,19 +39,29 @@ def describe_sample(metrics: Mapping[str, Any]) -> str:
     return f"{n} images of {groups['n']:,} groups, effective n {groups['effective_n']:,.0f}"
 
 
-def describe_accuracy(metrics: Mapping[str, Any]) -> str:
-    """Return the accuracy of an evaluation with its interval and sample, one line.
+def percent(share: float | None) -> str:
+    """Return a share such as ``93.5 %``."""
+    return "–" if share is None else f"{100 * share:.1f} %"
 
-    Such as ``top-1 accuracy 0.955 (95 % interval 0.929 to 0.973, n = 359, validation)``.
+
+def describe_accuracy(metrics: Mapping[str, Any]) -> str:
+    """Return the accuracy of an evaluation with its 95 % interval and its images, one line.
+
+    Such as ``accuracy 95.5 % (92.9 to 97.3) on 359 validation images``. A rough interval is called
+    so.
 
     Args:
         metrics: the document of metrics.json.
     """
-    rate = metrics["accuracy"]
-    rough = "rough " if rate.get("rough") else ""
+    rate, part = metrics["accuracy"], metrics["evaluated_on"]
+    rough = "rough interval " if rate.get("rough") else ""
+    count, _, groups = describe_sample(metrics).partition(" images")
+    noun = "image" if metrics["n"] == 1 else "images"
+    known = part in ("validation", "test", "train")
+    images = f"{part} {noun}{groups}" if known else f"{noun}{groups} of {part}"
     return (
-        f"top-1 accuracy {rate['value']:.3f} ({rough}95 % interval {rate['low']:.3f} to "
-        f"{rate['high']:.3f}, n = {describe_sample(metrics)}, {metrics['evaluated_on']})"
+        f"accuracy {percent(rate['value'])} ({rough}{100 * rate['low']:.1f} to "
+        f"{100 * rate['high']:.1f}) on {count} {images}"
     )
 
 

@@ -18,6 +18,7 @@ from tltool.weights.fetch_weights import check_obtainable
 from tltool.workflows.preflight.arguments import check_output_folder, check_picture
 from tltool.workflows.preflight.backbone_candidates import Candidates, backbone_candidates
 from tltool.workflows.preflight.recipe import check_recipe, check_spec
+from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.find_backbone import find_backbone
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.samples import check_empty, has_digits
@@ -36,7 +37,7 @@ def check_run(spec: RunSpec, options: RunOptions) -> None:
         )
     check_training(spec, options)
     if spec.recipe.export.enabled:
-        check_base(options.saved_models / spec.recipe.name)
+        check_base(options.saved_models / export_name(spec.recipe, options))
 
 
 def check_training(spec: RunSpec, options: RunOptions) -> None:

@@ -36,6 +36,7 @@ from tltool.runs.durable import write_durably
 from tltool.runs.json_text import to_json
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
+from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.training_run.calibration import CalibrationResult
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.cross_validation import cross_validate_features
@@ -213,7 +214,7 @@ def _artifact(
     """Return the trained model with everything that must travel with it."""
     recipe, backbone = run.recipe, run.spec.backbone
     description = Description(
-        name=recipe.name,
+        name=export_name(recipe, run.options),
         class_names=dataset.catalog.class_names,
         decode=run.spec.decode,
         backbone=backbone.name,

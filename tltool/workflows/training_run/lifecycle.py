@@ -22,6 +22,7 @@ from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import tracked
 from tltool.training.devices import gpu_facts
 from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
+from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.run_backbone import keep_backbone, recorded_backbone
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest
@@ -56,7 +57,7 @@ def run_context(
     with locked(layout.folder):
         check_unused(layout.folder)  # by a run that started at the same time
         remove_unfinished(layout.folder)
-        options = absolute(options)
+        options = replace(absolute(options), export_name=export_name(spec.recipe, options))
         manifest = new_manifest(spec, options, now=now)
         if expected:
             manifest = replace(

@@ -17,6 +17,7 @@ from tltool.workflows.export_samples.parity_samples import (
     make_parity_samples,
     read_sample_images,
 )
+from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.training_run.context import RunContext
 
 
@@ -53,7 +54,7 @@ def export_verified(
         contents = export_contents(artifact, sample.golden, recipe=run.recipe, facts=facts)
         return export_saved_model(
             contents,
-            run.options.saved_models / run.recipe.name,
+            run.options.saved_models / export_name(run.recipe, run.options),
             verify=lambda folder: _verify(run, sample, folder, child),
         )
 

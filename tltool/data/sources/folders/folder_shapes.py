@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from tltool.data.sources.folders.folder_names import (
@@ -10,10 +12,16 @@ from tltool.data.sources.folders.folder_names import (
     is_unlabelled_name,
     part_named,
 )
-from tltool.data.sources.folders.folder_tree import has_direct_images, image_folders
+from tltool.data.sources.folders.folder_tree import (
+    has_direct_images,
+    image_folders,
+    visible_folders,
+)
+from tltool.errors import DataError
 
 MOST_WRAPPED = 50
 """Folders around the classes; a chain of links may be endless."""
+_MOST_BESIDE = 20  # folders beside one that are looked at for a hint
 
 
 def is_no_class(folder: Path) -> bool:
@@ -38,4 +46,12 @@ def wraps_folders(folder: Path) -> bool:
         if len(inside) != 1 or has_direct_images(folder):
             return len(inside) > 1 and not has_direct_images(folder)
         (folder,) = inside
+    return False
+
+
+def has_class_beside(folder: Path) -> bool:
+    """Whether another folder beside this one has images too, as those of other classes have."""
+    with suppress(DataError):  # a folder that cannot be read
+        beside = islice(visible_folders(folder.absolute().parent), _MOST_BESIDE)
+        return any(has_direct_images(other) for other in beside if other.name != folder.name)
     return False

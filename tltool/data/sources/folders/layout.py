@@ -26,6 +26,7 @@ from tltool.data.sources.folders.folder_names import (
 )
 from tltool.data.sources.folders.folder_shapes import (
     MOST_WRAPPED,
+    has_class_beside,
     has_only_image_folders,
     is_no_class,
     wraps_folders,
@@ -248,6 +249,8 @@ class _Search:
         )
 
     def _hint_for_unsorted(self, folder: Path) -> str:
+        if folder == self.root and has_class_beside(folder):
+            return f"if '{folder.name}' is one class of several, give the folder {folder.parent}"
         hint = f"{LAYOUT_HINT}; or list them in a table with the columns path and label"
         tables = [path.name for path in self.walk.others.some(TABLES)]
         if tables:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tltool.cli.terminal.results import duration
+from tltool.runs.duration import readable_duration
 
 _SURE_AFTER = 0.5  # seconds of counting before a speed is reported
 
@@ -49,7 +49,7 @@ class PhaseSpeed:
         speed = self._speed(now)
         if speed:
             left = (self._total - self._done) / speed
-            parts += [f"{_figure(speed)}/s", f"{duration(left)} left"]
+            parts += [f"{_figure(speed)}/s", f"{readable_duration(left)} left"]
         return ", ".join(parts)
 
     def _describe_epochs(self) -> str:
@@ -57,7 +57,7 @@ class PhaseSpeed:
         if not self._epochs:
             return f"step {self._done}/{self._total}"
         left = (self._epochs - self._epoch) * self._epoch_seconds
-        return f"epoch {self._epoch + 1}/{self._epochs}, at most {duration(left)} left"
+        return f"epoch {self._epoch + 1}/{self._epochs}, at most {readable_duration(left)} left"
 
     def rate(self, now: float) -> str:
         """Return the speed over the whole phase, or "" where too little was counted."""
