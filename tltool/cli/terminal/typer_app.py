@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tltool.cli.terminal.usage_hints import explain_command, explain_usage
 
-(UsageError,) = typer.BadParameter.__bases__  # Typer gives it no public name
+UsageError: Any = typer.BadParameter.__bases__[0]  # Typer gives it no public name
 GENERAL = "General options"
 """Title of the options that almost every command has, in its help."""
 

@@ -14,7 +14,6 @@ from tltool.data.splits.split import shown_path
 from tltool.evaluation.report.advice import (
     describe_cross_validation,
     next_steps,
-    percent,
     summary_sentence,
 )
 from tltool.evaluation.report.backbone_text import describe_backbone_choice
@@ -46,6 +45,7 @@ from tltool.evaluation.report.text_tables import (
     describe_sample,
     describe_stop,
     format_number,
+    percent,
     worst_classes,
 )
 from tltool.evaluation.report.thumbnails import data_uri
