@@ -597,7 +597,7 @@ PHASES = ["audit", "model", "features", "probe", "head", "finetune", "evaluation
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", unless_thorough(PHASES, "audit", "finetune", "export"))
+@pytest.mark.parametrize("phase", unless_thorough(PHASES, "audit", "finetune"))
 def test_ctrl_c_in_each_phase_says_what_is_kept(
     finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase, tltool
 ):

@@ -21,7 +21,7 @@ def train(tltool, photos, run, *flags, settings=()):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("formats", unless_thorough([EVERY, CONVERTED], CONVERTED))
+@pytest.mark.parametrize("formats", unless_thorough([EVERY, CONVERTED]))
 def test_lenet5_learns_and_is_exported(tltool, tmp_path, formats):
     photos, run = write_photos(tmp_path / "photos", n=12), tmp_path / "run"
     result = train(tltool, photos, run, "--recipe", "scratch", "--backbone", "lenet5")

@@ -148,8 +148,8 @@ def test_the_candidates_of_the_ranking_are_all_augmentations():
     assert {*SOME, *more} <= candidates()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("tested", ["some", pytest.param("all", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("tested", ["some", "all"])
 def test_the_ranking_finds_the_flip_that_turns_one_class_into_the_other(
     tltool, photos, monkeypatch, tested
 ):

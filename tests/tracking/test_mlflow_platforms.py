@@ -168,7 +168,7 @@ def test_the_export_is_logged_as_a_model_and_registered(run, client, exported):
     assert registered.predict(pd.DataFrame({"image_bytes": photos})).equals(frame)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # of MLflow, about its own environment
 def test_the_documented_program_runs_as_written(run, client, exported, tmp_path):
     """In the folder with ``mlruns``, and without any variable of MLflow."""

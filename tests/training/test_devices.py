@@ -30,7 +30,7 @@ def answer(server: ForkServer, program: str, *arguments: str) -> Any:
     [
         # the other cases change something of this plan, and little
         pytest.param(2, {}, marks=pytest.mark.thorough),
-        (4, {"optimizer": "adamw", "mixed": True}),
+        pytest.param(4, {"optimizer": "adamw", "mixed": True}, marks=pytest.mark.thorough),
         (2, {**REGULARIZED, "micro_batch": 3}),
         pytest.param(
             *(4, {**REGULARIZED, "micro_batch": 5, "optimizer": "adamw"}),

@@ -41,8 +41,8 @@ print(json.dumps([usual, *compiled, accumulated, rounded, late]))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("head_epochs", [0, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("head_epochs", [0, 1])
 def test_compiled_runs_are_repeatable_and_refused_where_they_cannot_work(
     forked_tltool, fruit, tmp_path, head_epochs
 ):

@@ -14,6 +14,7 @@ PHOTOS, WARM = 1000, 200
 MEASURED = """
 import resource, sys
 from pathlib import Path
+from tests.conftest import unless_thorough
 from tltool.events import SilentObserver
 from tltool.workflows.evaluate import evaluate
 from tltool.workflows.prediction.explainer import load_explainable
@@ -65,7 +66,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("verb", ["predict", "explain", "evaluate"])
+@pytest.mark.parametrize("verb", unless_thorough(["predict", "explain", "evaluate"], "predict"))
 def test_memory_does_not_grow_with_the_number_of_photos(forked_tltool, trained, many, verb):
     done = forked_tltool.run(MEASURED, verb, str(trained.run), str(many))
     assert done.returncode == 0, done.stderr

@@ -81,7 +81,7 @@ def refitted(
     [
         (),
         pytest.param((LIVE,), marks=pytest.mark.thorough),
-        (LIVE, "train.cache_decoded=on"),
+        pytest.param((LIVE, "train.cache_decoded=on"), marks=pytest.mark.thorough),
     ],
     ids=["cached", "live", "decoded once"],
 )
@@ -123,7 +123,7 @@ def test_validation_images_are_training_images_for_a_later_evaluation(
     assert any("refitted on all of these validation images" in text for text in messages.texts)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_refit_that_was_stopped_twice_is_resumed(
     finetune_tiny: Finetune, photos: Path, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ WAYS = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("way", unless_thorough(list(WAYS), "cached"))
+@pytest.mark.parametrize("way", unless_thorough(list(WAYS)))
 def test_killed_at_any_moment_and_resumed_it_is_bit_identical(
     forked_tltool: ForkServer,
     fruit: Path,
