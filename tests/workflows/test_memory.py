@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import unless_thorough
+
 PHOTOS, WARM = 1000, 200
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from tests.conftest import unless_thorough
 from tltool.events import SilentObserver
 from tltool.workflows.evaluate import evaluate
 from tltool.workflows.prediction.explainer import load_explainable
