@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tltool.data.catalog import SPLIT_NAMES, Item
 from tltool.data.checks.findings import Finding
-from tltool.data.checks.packed_items import PackedItems
+from tltool.data.item_columns import ItemColumns
 
 NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=20)  # and surrogates
 ITEMS = st.builds(
@@ -33,13 +32,13 @@ ITEMS = st.builds(
 
 
 @given(st.lists(ITEMS, max_size=4), st.lists(ITEMS, max_size=2))
-def test_packed_items_come_back(items: list[Item], others: list[Item]) -> None:
-    packed = PackedItems(items)
+def test_items_in_columns_come_back(items: list[Item], others: list[Item]) -> None:
+    packed = ItemColumns(items)
     assert list(packed) == [packed[number] for number in range(len(packed))] == items
-    assert list(packed.joined(PackedItems(others))) == items + others
+    assert list(packed.joined(ItemColumns(others))) == items + others
     assert list(packed.select(range(0, len(items), 2))) == list(packed[::2]) == items[::2]
     for number, item in enumerate(items):
-        packed[number] = replace(item, width=item.width + 1)
+        packed.set_facts(number, replace(item, width=item.width + 1))
         assert packed[number].width == item.width + 1
     assert [replace(item, width=0) for item in packed] == [replace(i, width=0) for i in items]
 
@@ -56,28 +55,28 @@ def path_of(number: int) -> Path:
     return Path(f"/data/photos/some-class/folder-{number // 1000}/{number:08d}.jpg")
 
 
-def tiny(number: int) -> Finding:
-    return Finding(path_of(number), "tiny", "32 x 32 pixels", "find a larger copy", "warning")
+def tiny(path: Path) -> Finding:
+    return Finding(path, "tiny", "32 x 32 pixels", "find a larger copy", "warning")
 
 
-def items_of(count: int) -> PackedItems:
-    return PackedItems(
+def items_of(count: int) -> list[Item]:
+    return [
         Item(path_of(number), "cat", sha256=f"{number:064x}", perceptual_hash=2**254 + number)
         for number in range(count)
-    )
+    ]
 
 
-@pytest.mark.parametrize(
-    ("make", "most"),
-    [(items_of, 280), (lambda count: [tiny(number) for number in range(count)], 220)],
-)
-def test_ten_thousand_take_little_memory(make: Callable[[int], object], most: int) -> None:
-    make(10_000)  # grows the table of interned names of Python, which stays
+def bytes_each(make: Callable[[], Sized]) -> float:
     tracemalloc.start()
     try:
-        kept = make(10_000)
-        size = tracemalloc.get_traced_memory()[0]
+        kept = make()
+        return tracemalloc.get_traced_memory()[0] / len(kept)
     finally:
         tracemalloc.stop()
-    assert kept
-    assert size / 10_000 < most  # bytes each
+
+
+def test_ten_thousand_take_little_memory() -> None:
+    items = items_of(10_000)
+    assert bytes_each(lambda: ItemColumns(items)) < 200
+    paths = [path_of(number) for number in range(10_000)]
+    assert bytes_each(lambda: [tiny(path) for path in paths]) < 220
