@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
-from tltool.data.duplicates import find_duplicates, image_match, perceptual_hash
+from tltool.data.duplicates import find_duplicates, hash_regions, image_match, perceptual_hash
 from tltool.data.duplicates.find_duplicates import cluster_duplicates
 from tltool.data.duplicates.perceptual_hash import distance, near_pairs, pack_hashes
 from tltool.data.item_columns import ItemColumns
@@ -141,6 +141,41 @@ def test_pairs_across_blocks_are_found() -> None:
     assert {tuple(pair) for pair in found.tolist()} == set(planted)
     packed = pack_hashes(hashes)
     assert all(distance(packed[a], packed[b]) == 80 for a, b in planted)
+
+
+def test_of_too_many_images_those_of_the_same_region_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    pictures = {
+        Path(f"{n:05d}"): np.asarray(scene(n).convert("L").resize((64, 64))) for n in range(60)
+    }
+    pictures |= {
+        Path(f"{n:05d} again"): np.clip(
+            pictures[Path(f"{n:05d}")] + rng.normal(0, 2, (64, 64)), 0, 255
+        )
+        for n in range(60)
+    }
+    items = items_of(pictures)
+
+    def search() -> find_duplicates.DuplicateClusters:
+        return cluster_duplicates(
+            items, load_thumbnail=lambda path: image_match.GreyThumbnail.from_grey(pictures[path])
+        )
+
+    everything = search()
+    assert len(everything.clusters) == 60
+    assert not [*everything.describe_not_compared()]
+    monkeypatch.setattr(hash_regions, "ALL_PAIRS", 100)
+    monkeypatch.setattr(hash_regions, "_COMPARED", 0)
+    by_region = search()
+    assert set(by_region.clusters) <= set(everything.clusters)
+    assert len(by_region.clusters) >= 50
+    assert by_region.hashes_not_compared > 1000
+    ((sentence, _),) = by_region.describe_not_compared()
+    assert sentence.startswith(
+        f"{by_region.hashes_not_compared:,} pairs of images were not compared"
+    )
 
 
 def aligned(count: int) -> dict[Path, np.ndarray]:

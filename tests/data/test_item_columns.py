@@ -11,8 +11,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tltool.data.catalog import SPLIT_NAMES, Item
+from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, digest_of_labels
 from tltool.data.checks.findings import Finding
+from tltool.data.duplicates.exact_copies import exact_copies
 from tltool.data.item_columns import ItemColumns
 
 NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=20)  # and surrogates
@@ -41,6 +42,26 @@ def test_items_in_columns_come_back(items: list[Item], others: list[Item]) -> No
         packed.set_facts(number, replace(item, width=item.width + 1))
         assert packed[number].width == item.width + 1
     assert [replace(item, width=0) for item in packed] == [replace(i, width=0) for i in items]
+
+
+@given(st.lists(ITEMS, max_size=12), st.lists(st.integers(0, 3), max_size=12))
+def test_columns_answer_as_the_items_do(items: list[Item], copies: list[int]) -> None:
+    items = [
+        replace(i, sha256=items[n % len(items)].sha256) for i, n in zip(items, copies, strict=False)
+    ]
+    names = tuple(sorted({item.label for item in items}))
+    catalog = Catalog(Path("/photos"), items, names)
+    assert catalog.digest() == digest_of_labels((i.sha256, i.label) for i in items)
+    assert catalog.labels().tolist() == [names.index(item.label) for item in items]
+    assert catalog.counts() == {name: sum(i.label == name for i in items) for name in names}
+    assert catalog.columns.classes() == list(names)
+    assert catalog.columns.labels() == [item.label for item in items]
+    assert catalog.columns.given_splits() == {item.given_split for item in items} - {None}
+    by_content: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        by_content.setdefault(item.sha256, []).append(index)
+    expected = [each for key, each in by_content.items() if key and len(each) > 1]
+    assert [each.tolist() for each in exact_copies(catalog.columns)] == expected
 
 
 @given(ITEMS)
