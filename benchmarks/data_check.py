@@ -7,9 +7,10 @@ python benchmarks/data_check.py copies
 Reads flowers128 and hymenoptera from TLTOOL_TEST_DATA. `speed` compares, in alternating rounds of
 one process, the whole check with one plain decode of all files by TensorFlow, and in fresh
 processes the command with a program that does nothing but that decode. `memory` checks and splits
-generated JPEG files; those of less than 32 pixels are not compared with each other. `copies` counts the clusters among the unchanged images, then
-plants changed copies of each kind (seed 0) and counts which are found with the image that they come
-from: by hash and detail alone, and with the features of VGG16, whose weights must be at hand.
+generated JPEG files; those of less than 32 pixels are not compared with each other. `copies` counts
+the clusters among the unchanged images, then plants changed copies of each kind (seed 0) and counts
+which are found with the image that they come from: by hash and detail alone, and with the features
+of VGG16, whose weights must be at hand.
 """
 
 import argparse

@@ -163,11 +163,12 @@ class ItemColumns(Sequence[Item]):
         self._rows[index] = self._row(item)
 
     def select(self, indices: Iterable[int] | NDArray[np.int64]) -> ItemColumns:
-        """Return the items at ``indices``, in that order."""
+        """Return the items at ``indices``, in that order; all of them share their memory."""
         places = np.fromiter(indices, np.int64)
         everything = np.array_equal(places, np.arange(self._count))
         chosen = ItemColumns()
-        chosen._rows, chosen._count = self.rows[places], len(places)
+        chosen._rows = self.rows if everything else self.rows[places]
+        chosen._count = len(places)
         chosen._labels, chosen._groups = self._labels.copy(), self._groups.copy()
         chosen._formats = self._formats.copy()
         texts = [

@@ -18,7 +18,9 @@ def exact_copies(items: ItemColumns) -> Iterator[NDArray[np.int64]]:
     (known,) = np.nonzero(items.rows["digest_bytes"])
     digests = items.rows["sha256"][known]
     order = np.argsort(digests, kind="stable")
-    new = np.flatnonzero(digests[order][1:] != digests[order][:-1]) + 1
+    digests = digests[order]
+    new = np.flatnonzero(digests[1:] != digests[:-1]) + 1
+    del digests
     starts = np.concatenate([[0], new])
     sizes = np.diff(np.append(starts, len(order)))
     many = np.flatnonzero(sizes > 1)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName, digest_of_labels
 from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.path_as_text import text_of_path
 from tltool.data.splits.split_groups import make_split_groups
 from tltool.data.splits.stratified_assignment import Shares, assign
 from tltool.errors import DataError, some_of
@@ -209,8 +210,7 @@ def write_split(
     inside = root or catalog.root
     # readers of CSV files remove blanks at the start of a cell without quotes
     has_blanks = any(
-        shown_path(Path(text), inside).startswith((" ", "\t"))
-        for text in catalog.columns.path_texts
+        _shown_text(text, inside).startswith((" ", "\t")) for text in catalog.columns.path_texts
     )
     with (
         replaced_file(path) as part,
@@ -221,8 +221,15 @@ def write_split(
         for item, name, group, fold in zip(
             catalog.items, split.names, split.groups, folds, strict=True
         ):
-            row = [shown_path(item.path, inside), item.label, name, group, fold, item.sha256]
+            shown = _shown_text(text_of_path(item), inside)
+            row = [shown, item.label, name, group, fold, item.sha256]
             writer.writerow(row if digests else row[:-1])
+
+
+def _shown_text(text: str, root: Path) -> str:
+    """Return what ``shown_path`` does, without a new ``Path`` for a file inside ``root``."""
+    start = f"{root}/"
+    return text[len(start) :] if text.startswith(start) else shown_path(Path(text), root)
 
 
 def shown_path(path: Path, root: Path) -> str:

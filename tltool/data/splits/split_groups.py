@@ -17,7 +17,7 @@ from tltool.data.duplicates.find_duplicates import Cluster
 from tltool.data.item_columns import ItemColumns, as_columns
 
 Integers = NDArray[np.int64]
-_BLOCK = 4096  # groups whose keys are in memory at once
+_BLOCK = 4096  # groups or members that are objects at once
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class SplitGroups:
 
     def members(self) -> Iterator[tuple[int, int]]:
         """Yield the position of each item and the number of its group."""
-        return zip(self.member.tolist(), self.group.tolist(), strict=True)
+        for start in range(0, len(self.member), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            yield from zip(self.member[block].tolist(), self.group[block].tolist(), strict=True)
 
     def labels_of(self, group: int) -> Integers:
         """Return the labels of one group, ascending: int64 [K]."""
