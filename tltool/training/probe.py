@@ -109,11 +109,11 @@ def evenly_by_class(labels: np.ndarray, most: int) -> np.ndarray:
     sizes = np.bincount(labels)
     least = np.minimum(sizes, min(_LEAST_OF_CLASS, most // np.count_nonzero(sizes)))
     more = sizes - least
-    counts = least + more * (most - least.sum()) // more.sum()
+    counts: np.ndarray = least + more * (most - least.sum()) // more.sum()
     members = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
     chosen = [
-        of_class[np.arange(count) * len(of_class) // max(count, 1)]
-        for of_class, count in zip(members, counts.tolist(), strict=True)
+        of_class[np.arange(int(count)) * len(of_class) // max(int(count), 1)]
+        for of_class, count in zip(members, counts, strict=True)
     ]
     return np.sort(np.concatenate(chosen))
 
