@@ -1,15 +1,16 @@
 """What `tltool data check` costs, and what its search for copies finds.
 
 python benchmarks/data_check.py speed [--rounds 5]
-python benchmarks/data_check.py memory [--files 100000]
+python benchmarks/data_check.py memory [--files 100000] [--side 32]
 python benchmarks/data_check.py copies
 
 Reads flowers128 and hymenoptera from TLTOOL_TEST_DATA. `speed` compares, in alternating rounds of
 one process, the whole check with one plain decode of all files by TensorFlow, and in fresh
-processes the command with a program that does nothing but that decode. `memory` checks generated
-JPEG files of 32 pixels. `copies` counts the clusters among the unchanged images, then plants
-changed copies of each kind (seed 0) and counts which are found with the image that they come from:
-by hash and detail alone, and with the features of VGG16, whose weights must be at hand.
+processes the command with a program that does nothing but that decode. `memory` checks and splits
+generated JPEG files; those of less than 32 pixels are not compared with each other. `copies` counts
+the clusters among the unchanged images, then plants changed copies of each kind (seed 0) and counts
+which are found with the image that they come from: by hash and detail alone, and with the features
+of VGG16, whose weights must be at hand.
 """
 
 import argparse
@@ -74,8 +75,8 @@ def _decoded(paths: list[str], kept: Callable):
 
 
 def speed(rounds: int) -> None:
-    from tltool.data.checks.packed_items import PackedItems
     from tltool.data.checks.scan_files import scan_files
+    from tltool.data.item_columns import ItemColumns
     from tltool.data.sources.folders.folder import read_folder
     from tltool.events import SilentObserver
     from tltool.workflows.check_data import check_data
@@ -90,7 +91,7 @@ def speed(rounds: int) -> None:
         "plain decode, images": lambda: plain_images(paths),
         "plain decode, shapes in batches": lambda: plain_shapes(paths),
         "the pass over the files": lambda: scan_files(
-            PackedItems(listing.items), max_pixels=10**8, image_size=224, observer=quiet
+            ItemColumns(listing.items), max_pixels=10**8, image_size=224, observer=quiet
         ),
         "the whole check with its report": lambda: check_data(folder, out=out),
     }
@@ -122,33 +123,48 @@ def speed(rounds: int) -> None:
     print(f"\n{name}, for the first time in a process: {first[name]:.1f} s")
 
 
-def memory(files: int) -> None:
-    """Check more and more files, each count in a process of its own."""
-    print("| files | seconds | peak MiB |\n|---|---|---|", flush=True)
+def memory(files: int, side: int) -> None:
+    """Check and split more and more files, each count in a process of its own."""
+    print("| files | command | CPU s | wall s | peak MiB |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         written = 0
-        for count in sorted({1000, 10_000, files}):
+        for count in sorted({min(1000, files), min(100_000, files), files}):
             for number in range(written, count):
                 path = Path(folder) / "photos" / f"c{number % 10}" / f"{number // 1000}"
                 path.mkdir(parents=True, exist_ok=True)
-                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(path / f"{number}.jpg", quality=80)
             written = count
-            command = [sys.executable, __file__, "one", f"{folder}/photos", f"{folder}/report"]
-            print(
-                subprocess.run(command, check=True, capture_output=True, text=True).stdout, end=""
-            )
+            for command in COMMANDS:
+                arguments = ["one", command, f"{folder}/photos", f"{folder}/{command}{count}"]
+                subprocess.run([sys.executable, __file__, *arguments], check=True)
 
 
-def one(folder: str, report: str) -> None:
+def one(command: str, folder: str, out: str) -> None:
+    """Run a command in this process and print what it took."""
+    started = time.perf_counter()
+    images = COMMANDS[command](folder, Path(out))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = time.perf_counter() - started
+    cpu = used.ru_utime + used.ru_stime
+    peak = used.ru_maxrss / 1024
+    print(f"| {images:,} | {command} | {cpu:.0f} | {seconds:.0f} | {peak:.0f} |", flush=True)
+
+
+def check(folder: str, out: Path) -> int:
     from tltool.workflows.check_data import check_data
 
-    started = time.perf_counter()
-    result = check_data(folder, out=report).result
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    seconds = time.perf_counter() - started
-    print(f"| {result.images} | {seconds:.1f} | {peak:.0f} |", flush=True)
+    return check_data(folder, out=out).result.images
+
+
+def split(folder: str, out: Path) -> int:
+    from tltool.workflows.split_data import split_data
+
+    return len(split_data(folder, out=out).catalog)
+
+
+COMMANDS: dict[str, Callable[[str, Path], int]] = {"data check": check, "data split": split}
 
 
 def copies() -> None:
@@ -176,12 +192,12 @@ def rate(found: int, count: int) -> str:
 
 
 def scanned(folder: Path) -> Sequence:
-    from tltool.data.checks.packed_items import PackedItems
     from tltool.data.checks.scan_files import scan_files
+    from tltool.data.item_columns import ItemColumns
     from tltool.data.sources.folders.folder import read_folder
     from tltool.events import SilentObserver
 
-    items = PackedItems(read_folder(folder).items)
+    items = ItemColumns(read_folder(folder).items)
     return scan_files(items, max_pixels=10**8, image_size=224, observer=SilentObserver()).items
 
 
@@ -263,10 +279,11 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "memory", "copies"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--side", type=int, default=32, help="pixels of the files of memory")
     given = parser.parse_args()
     work = {
         "speed": lambda: speed(given.rounds),
-        "memory": lambda: memory(given.files),
+        "memory": lambda: memory(given.files, given.side),
         "copies": copies,
     }
     return work[given.what]()

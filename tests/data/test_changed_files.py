@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tltool.errors import DataError
 from tltool.events import SilentObserver
 
 
-def audited(root: Path) -> tuple[Item, ...]:
+def audited(root: Path) -> Sequence[Item]:
     (root / "cat" / "x.tif").write_bytes(SAMPLES["png"]())
     checked = audit(
         read_folder(root),
@@ -33,7 +34,7 @@ def audited(root: Path) -> tuple[Item, ...]:
     return checked.catalog.items
 
 
-def read_all(items: tuple[Item, ...]) -> None:
+def read_all(items: Sequence[Item]) -> None:
     order = tf.range(len(items), dtype=tf.int64)
     with files_as_audited(lambda: items):
         for _ in image_dataset(image_files(items), DecodeSpec(8, 8), order=order):

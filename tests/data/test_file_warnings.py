@@ -17,10 +17,10 @@ from tests.data.samples import encode, noise, tiles
 from tltool.data.audit.audit import Audit, audit
 from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import Item
-from tltool.data.checks.packed_items import PackedItems
 from tltool.data.checks.scan_files import scan_files
 from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.decoding.tiff import count_pages
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.open import read_source
 from tltool.events import SilentObserver
 
@@ -163,7 +163,7 @@ def test_a_jpeg_that_is_broken_inside_is_reported_by_audit_and_check(tmp_path: P
     assert "Corrupt JPEG data" in line
     assert "intact copy" in line
     scan = scan_files(
-        PackedItems(read_source(root).items),
+        ItemColumns(read_source(root).items),
         max_pixels=10**7,
         image_size=16,
         observer=SilentObserver(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -347,7 +348,7 @@ def test_pixels_without_labels_are_for_prediction(tmp_path: Path) -> None:
 
 def test_other_columns_of_pixel_rows_are_kept(tmp_path: Path) -> None:
     path = table(tmp_path, "split,label,pixel0,pixel1\nval,a,1,2\ntrain,a,3.0,4\ntrain,b,5,6\n")
-    items: tuple[Item, ...] = read_source(path, pixels="1x2").items
+    items: Sequence[Item] = read_source(path, pixels="1x2").items
     assert [(item.label, item.given_split) for item in items] == [
         ("a", "validation"), ("a", "train"), ("b", "train"),
     ]  # fmt: skip

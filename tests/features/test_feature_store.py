@@ -18,6 +18,7 @@ from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folders.folder import read_folder
 from tltool.errors import EnvironmentProblem
 from tltool.events import SilentObserver
+from tltool.features import stored_rows
 from tltool.features.extract import Features
 from tltool.features.feature_store import BFLOAT16, FeatureStore, reserve
 from tltool.features.image_source import ImageSource
@@ -57,6 +58,20 @@ def test_a_pass_gives_back_what_was_written(tmp_path):
     np.testing.assert_array_equal(
         bits(columns["activations"].take(chosen)), bits(values(7)[chosen])
     )
+
+
+def test_a_large_column_is_mapped_after_its_checksums_were_compared(tmp_path, monkeypatch):
+    column = filled(tmp_path / "pass", 7, rows=7).columns["activations"]
+    in_memory = column.whole()
+    monkeypatch.setattr(stored_rows, "_MEMORY_SHARE", 0)
+    mapped = column.whole()
+    assert isinstance(mapped.base, np.memmap) and not mapped.flags.writeable
+    for rows in (in_memory, mapped, mapped[[3, 0]]):
+        expected = values(7)[[3, 0]] if len(rows) == 2 else values(7)
+        np.testing.assert_array_equal(bits(np.ascontiguousarray(rows)), bits(expected))
+    flip_bit(column.path, column.path.stat().st_size // 2)
+    with pytest.raises(EnvironmentProblem, match="checksums do not match in 1 of 7 rows"):
+        column.whole()
 
 
 def test_a_second_process_goes_on_after_the_last_committed_row(tmp_path):
@@ -206,7 +221,7 @@ def test_every_image_cycles_through_all_its_views():
 
 def test_every_epoch_mixes_the_views():
     views = views_of(200, 4)
-    used = np.bincount([view for view, _ in rows_of_epoch(views, each_once(200), 1)], minlength=4)
+    used = np.bincount(rows_of_epoch(views, each_once(200), 1)[:, 0], minlength=4)
     assert used.min() > 25
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tltool.training.probe import Probe, fit_probe, solve_softmax
+from tltool.training.probe import Probe, evenly_by_class, fit_probe, solve_softmax
 from tltool.training.validation import loss_and_accuracy
 
 
@@ -180,3 +182,21 @@ def test_a_solver_that_starts_near_the_optimum_ends_there(classes):
             second - second.mean(axis=-1, keepdims=True),
             atol=2e-3,
         )
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=6), st.integers(10, 300))
+def test_rows_are_taken_evenly_from_each_class(sizes, most):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    rows = evenly_by_class(labels, most)
+    if len(labels) <= most:
+        assert rows.tolist() == list(range(len(labels)))
+        return
+    assert most - len(sizes) <= len(rows) <= most
+    assert (np.diff(rows) > 0).all()
+    taken = np.bincount(labels[rows], minlength=len(sizes))
+    assert all(
+        number >= min(size, 10, most // len(sizes))
+        for number, size in zip(taken, sizes, strict=True)
+    )
+    pairs = [(a, b) for a in range(len(sizes)) for b in range(len(sizes))]
+    assert all(taken[a] <= taken[b] for a, b in pairs if sizes[a] <= sizes[b])

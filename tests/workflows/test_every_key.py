@@ -85,6 +85,7 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.probe.enabled": ("false", ()),
     "train.probe.c_values": ("[10]", ()),
     "train.probe.folds": ("3", ()),
+    "train.probe.rows": ("10", ()),
     "train.head.epochs": ("3", ()),
     "train.head.learning_rate": ("0.1", ()),
     "train.finetune.epochs": ("1", ()),

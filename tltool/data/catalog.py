@@ -3,87 +3,65 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.path_as_text import path_as_text
+from tltool.data.item import SPLIT_NAMES, Item, SplitName
+from tltool.data.item_columns import ItemColumns, as_columns
 
-SplitName = Literal["train", "validation", "test"]
-SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
-
-
-@path_as_text
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image file. The fields after ``fold`` are filled in by the audit.
-
-    Attributes:
-        path: the file.
-        label: name of its class.
-        given_split: its split, where the source defines one.
-        group: images of one group share a split.
-        weight: its sample weight in the training loss; 1 by default.
-        fold: its cross-validation fold, from 0, where the source defines one.
-        sha256: digest of its bytes (hex).
-        width: of the upright image (EXIF orientation applied), in pixels.
-        height: of the upright image.
-        format: lower-case name such as ``"jpeg"``.
-        orientation: the EXIF value 1 to 8 as stored.
-        brightness: mean grey level, 0 … 255.
-        sharpness: variance of the Laplacian of the image resized to 128 x 128 pixels, in squared
-            grey levels; low for a blurred image.
-        columns: further columns of a table, as (column, cell).
-        perceptual_hash: of ``tltool.data.duplicates.perceptual_hash``; None for an image without
-            contrast.
-    """
-
-    path: Path
-    label: str
-    given_split: SplitName | None = None
-    group: str | None = None
-    weight: float = 1.0
-    fold: int | None = None
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    format: str = ""
-    orientation: int = 1
-    brightness: float = 0.0
-    sharpness: float = 0.0
-    columns: tuple[tuple[str, str], ...] = ()
-    perceptual_hash: int | None = None
+__all__ = ["SPLIT_NAMES", "Catalog", "Item", "SplitName", "digest_of_labels"]
+_BLOCK = 4096  # rows that are objects at once
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The items of a data set and the sorted names of its classes."""
+    """The items of a data set and the sorted names of its classes.
+
+    Attributes:
+        root: folder of the images.
+        items: kept as columns, whatever sequence is given.
+        class_names: sorted.
+    """
 
     root: Path
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", as_columns(self.items))
 
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def columns(self) -> ItemColumns:
+        """The items as columns."""
+        return as_columns(self.items)
+
     def labels(self) -> NDArray[np.int64]:
         """Return the class index of each item: int64 [N], positions in ``class_names``."""
         position = {name: index for index, name in enumerate(self.class_names)}
-        return np.array([position[item.label] for item in self.items], dtype=np.int64)
+        names, codes = self.columns.label_names, self.columns.rows["label"]
+        index_of = np.zeros(len(names), np.int64)
+        for code in np.unique(codes).tolist():
+            index_of[code] = position[names[code]]
+        result: NDArray[np.int64] = index_of[codes]
+        return result
 
     def select(self, indices: Iterable[int]) -> Catalog:
         """Return the catalog of the items at ``indices``, in that order, with the same classes."""
-        return replace(self, items=tuple(self.items[int(index)] for index in indices))
+        return replace(self, items=self.columns.select(indices))
 
     def counts(self) -> Mapping[str, int]:
         """Return the number of items of each class, in the order of ``class_names``."""
-        per_class = Counter(item.label for item in self.items)
-        return {name: per_class[name] for name in self.class_names}
+        names = self.columns.label_names
+        counts = np.bincount(self.columns.rows["label"], minlength=len(names)).tolist()
+        per_label = dict(zip(names, counts, strict=True))
+        return {name: per_label.get(name, 0) for name in self.class_names}
 
     def digest(self) -> str:
         """Return a SHA-256 (hex) over the sorted pairs of content and label.
@@ -91,12 +69,25 @@ class Catalog:
         It does not depend on file names, order or location: the same images with the same labels
         have the same digest on every machine.
         """
-        return digest_of_labels((item.sha256, item.label) for item in self.items)
+        rows, names = self.columns.rows, self.columns.label_names
+        order = np.lexsort((self.columns.label_ranks(), rows["sha256"]))
+        digest = hashlib.sha256()
+        for start in range(0, len(rows), _BLOCK):
+            block = order[start : start + _BLOCK]
+            for content, label in zip(
+                self.columns.digests(block), rows["label"][block].tolist(), strict=True
+            ):
+                digest.update(_digest_row(content, names[label]))
+        return digest.hexdigest()
 
 
 def digest_of_labels(pairs: Iterable[tuple[str, str]]) -> str:
     """Return a SHA-256 (hex) over pairs of content (SHA-256) and label, in any order."""
     digest = hashlib.sha256()
     for content, label in sorted(pairs):
-        digest.update(f"{content}\0{label}\n".encode())
+        digest.update(_digest_row(content, label))
     return digest.hexdigest()
+
+
+def _digest_row(content: str, label: str) -> bytes:
+    return f"{content}\0{label}\n".encode()

@@ -24,6 +24,11 @@ class _PathAsText:
         text = self._slot.__get__(instance, owner)
         return None if text is None else Path(text)
 
+    def text(self, instance: object) -> str:
+        """Return the text of the path of ``instance``."""
+        text: str = self._slot.__get__(instance, type(instance))
+        return text
+
     def __set__(self, instance: object, path: Path | None) -> None:
         self._slot.__set__(instance, None if path is None else os.fspath(path))
 
@@ -44,3 +49,9 @@ def path_as_text(kind: Kind) -> Kind:
     """
     setattr(kind, _FIELD, _PathAsText(vars(kind)[_FIELD]))
     return kind
+
+
+def text_of_path(instance: object) -> str:
+    """Return the text of the path of an instance of a decorated class, without a new ``Path``."""
+    text: str = vars(type(instance))[_FIELD].text(instance)
+    return text

@@ -14,6 +14,7 @@ from tltool.data.decoding.decode import decode_and_resize
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.graph_tracing import without_autograph
 from tltool.data.decoding.transcode import read_image_bytes
+from tltool.data.item_columns import as_columns
 from tltool.runs.environment import available_memory, cores
 
 # A photo of 24 megapixels takes 72 MB decoded, and 288 MB as the float32 input of the resizing.
@@ -35,9 +36,10 @@ class ImageFiles(NamedTuple):
 
 def image_files(items: Sequence[Item]) -> ImageFiles:
     """Return the files of ``items``; those of audited ones are held against their digests."""
+    columns = as_columns(items)
     return ImageFiles(
-        tf.constant([os.fsencode(item.path) for item in items], tf.string, [len(items)]),
-        tf.constant([item.sha256 for item in items], tf.string, [len(items)]),
+        tf.constant([os.fsencode(text) for text in columns.path_texts], tf.string, [len(items)]),
+        tf.constant(columns.digests(), tf.string, [len(items)]),
     )
 
 

@@ -30,7 +30,8 @@ class Features:
     Attributes:
         index: position of each row's image in its catalog, int64 [N].
         labels: one-hot or mixed labels, float32 [N, C].
-        pooled: input of the head, float32 [N, D] (or [N, h, w, C], see ``Network.pooled``).
+        pooled: input of the head, float32 [N, D] (or [N, h, w, C], see ``Network.pooled``); like
+            the labels read-only and in a file where it is large, see ``Column.whole``.
         activations: output of the trunk, bfloat16 [N, h, w, c], in a file; None without a cut.
     """
 
@@ -106,8 +107,8 @@ class Extractor:
         columns = store.columns
         return Features(
             index=columns["index"].read(0, count),
-            labels=columns["labels"].read(0, count),
-            pooled=columns["pooled"].read(0, count),
+            labels=columns["labels"].whole(),
+            pooled=columns["pooled"].whole(),
             activations=columns.get("activations"),
         )
 

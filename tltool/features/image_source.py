@@ -17,6 +17,7 @@ import tensorflow as tf
 from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Item
 from tltool.data.decoding.decode_spec import DecodeSpec
+from tltool.data.item_columns import as_columns
 from tltool.data.pipeline import ImageFiles, image_files
 from tltool.events import Observer
 from tltool.features.background_writer import BackgroundWriter
@@ -30,6 +31,8 @@ from tltool.features.decoded_images import (
 from tltool.features.image_reader import image_reader, shared_augmenter
 from tltool.features.pass_reader import Batch
 from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
+
+_DIGEST_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ImageSource:
     def spread(self, count: int) -> ImageSource:
         """Return about ``count`` images, evenly spread over all, with some of each class."""
         chosen = spread_over_classes(self.labels, count)
-        items = [self.items[position] for position in chosen]
+        items = as_columns(self.items).select(chosen)
         weights = None if self.weights is None else self.weights[chosen]
         labels = self.labels[chosen]
         return replace(self, items=items, labels=labels, weights=weights, decoded=None)
@@ -105,7 +108,7 @@ class ImageSource:
             )
         return replace(
             self,
-            items=[*self.items, *other.items],
+            items=as_columns(self.items).joined(as_columns(other.items)),
             labels=np.concatenate([one.labels for one in sources]),
             weights=weights,
             decoded=None,
@@ -190,11 +193,17 @@ class ImageSource:
 
     def digest(self) -> str:
         """Return a SHA-256 (hex) of contents, labels, order and decoding: part of the cache key."""
-        rows = [(i.sha256, int(n)) for i, n in zip(self.items, self.labels, strict=True)]
-        described = [rows, self.classes, self.decode.to_json(), self.batch_size]
+        described = [self.classes, self.decode.to_json(), self.batch_size]
         if self.weights is not None:
             described.append(self.weights.tolist())
-        return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+        digest = hashlib.sha256(b"[[")
+        columns = as_columns(self.items)
+        for start in range(0, len(columns), _DIGEST_ROWS):  # the JSON of all rows, piece by piece
+            rows = slice(start, start + _DIGEST_ROWS)
+            pairs = list(zip(columns.digests(rows), self.labels[rows].tolist(), strict=True))
+            digest.update((", " * bool(start) + json.dumps(pairs)[1:-1]).encode())
+        digest.update(f"], {json.dumps(described)[1:]}".encode())
+        return digest.hexdigest()
 
     @cached_property
     def _files(self) -> ImageFiles:

@@ -80,13 +80,16 @@ def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
     return np.union1d(even, by_class[rank < _MIN_PER_CLASS])
 
 
-def rows_of_epoch(views: Sequence[Features], sampler: Sampler, epoch: int) -> list[tuple[int, int]]:
-    """Return (view, row in it) of each training image, in the order of epoch ``epoch``.
+def rows_of_epoch(views: Sequence[Features], sampler: Sampler, epoch: int) -> np.ndarray:
+    """Return (view, row in it) of each draw, in the order of epoch ``epoch``: int64 [N, 2].
 
     Images start at different views; each draw of an image takes its next view.
     """
-    row_of = [np.argsort(view.index) for view in views]
     offset = np.random.default_rng((sampler.seed, 2)).integers(0, len(views), len(sampler.labels))
     positions, passes = sampler.sample(epoch)
     chosen = (offset[positions] + passes) % len(views)
-    return [(int(v), int(row_of[v][at])) for v, at in zip(chosen, positions, strict=True)]
+    rows = np.stack([chosen, positions], axis=1)
+    for number, view in enumerate(views):
+        mine = chosen == number
+        rows[mine, 1] = np.argsort(view.index)[positions[mine]]
+    return rows

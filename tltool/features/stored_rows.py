@@ -14,8 +14,11 @@ import numpy as np
 
 from tltool.errors import EnvironmentProblem
 from tltool.runs.durable import sync
+from tltool.runs.environment import available_memory
 
 _SUM = np.dtype("<u4")  # CRC-32: 4 GB/s on one core
+_MEMORY_SHARE = 0.25  # of the free memory; larger columns are not read as a whole
+_BLOCK_BYTES = 16 * 2**20
 
 
 class Rows(Protocol):
@@ -79,6 +82,25 @@ class Column:
             EnvironmentProblem: some are damaged, and cannot be repaired.
         """
         return self.take(range(start, max(start, min(stop, self.count))))
+
+    def whole(self) -> np.ndarray:
+        """Return all rows, [count, *row_shape]: in memory, or of the file if they are large.
+
+        Rows that take more than a quarter of the free memory are mapped from the file, read-only,
+        so that the operating system can drop them from memory. They are compared with their
+        checksums once, here.
+
+        Raises:
+            EnvironmentProblem: some are damaged, and cannot be repaired.
+        """
+        if self.count * self.row_bytes <= available_memory() * _MEMORY_SHARE:
+            return self.read(0, self.count)
+        block = max(_BLOCK_BYTES // self._stride, 1)
+        for start in range(0, self.count, block):
+            self.read(start, start + block)
+        stored = np.memmap(self.path, np.uint8, "r", shape=(self.count, self._stride))
+        values = stored[:, : self.row_bytes].view(self.dtype)
+        return values.reshape(self.count, *self.row_shape)
 
     def take(self, numbers: Sequence[int]) -> np.ndarray:
         """Return the rows with these numbers, [n, *row_shape].

@@ -43,6 +43,9 @@ class ProbeSection(Section):
     chooses the smallest one within one standard error of the best."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Folds of that cross-validation."""
+    rows: Annotated[int, Field(ge=10)] = 200_000
+    """Most training images that it is fitted on. Of more, this many are used: of each class its
+    share, evenly spaced, and at least ten."""
 
 
 class HeadPhaseSection(Section):

@@ -60,6 +60,7 @@ class Manifest:
             features.
         augmentation: policy, reason, list of changes, and where their pixels are computed.
         class_weights: weight of each class in the loss.
+        probe_rows: number of training images that the linear probe was fitted on.
         data_wait: share of the time that was spent waiting for images, by phase.
         micro_batches: most images that were processed at once, by kind of work (features, head,
             finetune, predictions), where the memory was too small for whole batches.
@@ -104,6 +105,7 @@ class Manifest:
     decoded: bool | None = None
     augmentation: Mapping[str, str] | None = None
     class_weights: Mapping[str, float] | None = None
+    probe_rows: int | None = None
     data_wait: Mapping[str, float] | None = None
     micro_batches: Mapping[str, int] | None = None
     diverged: Mapping[str, Sequence[int]] | None = None

@@ -100,7 +100,7 @@ def _batches(
         rows = rows_of_epoch(views[:1] if blended else views, sampler, epoch)
         features = augmentation.features if mixed else augmentation.features.unmixed()
         for number, start in enumerate(range(0, len(rows), batch_size)):
-            part = rows[start : start + batch_size]
+            part = rows[start : start + batch_size].tolist()
             values = np.concatenate([inputs(views[view], [row]) for view, row in part])
             labels = np.stack([views[view].labels[row] for view, row in part])
             if features.identity:

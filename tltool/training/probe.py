@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Solution = tuple[np.ndarray, np.ndarray]  # kernel [D, C] and bias [C]
 
+_LEAST_OF_CLASS = 10  # images for the probe, so that a rare class can be learned
 _ROWS_FOR_SELECTION = 1000  # cross-validation on more takes longer and chooses the same C
 
 
@@ -87,6 +88,34 @@ def fit_probe(
         accuracy=scores[strength].accuracy,
         loss=scores[strength].loss,
     )
+
+
+def evenly_by_class(labels: np.ndarray, most: int) -> np.ndarray:
+    """Return positions of at most ``most`` images: int64 [K], ascending.
+
+    Each class has its share of them, evenly spaced in its images, and at least ten or all of its
+    images; fewer than ten where ``most`` is too small for that.
+
+    Args:
+        labels: class numbers, int [N].
+        most: number of images.
+
+    Example:
+        >>> evenly_by_class(np.array([0] * 900 + [1] * 12), 100)[-3:]
+        array([909, 910, 911])
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    sizes = np.bincount(labels)
+    least = np.minimum(sizes, min(_LEAST_OF_CLASS, most // np.count_nonzero(sizes)))
+    more = sizes - least
+    counts: np.ndarray = least + more * (most - least.sum()) // more.sum()
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+    chosen = [
+        of_class[np.arange(int(count)) * len(of_class) // max(int(count), 1)]
+        for of_class, count in zip(members, counts, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
 
 
 def refit_probe(

@@ -23,11 +23,11 @@ from tltool.data.checks.file_findings import stray_file_findings, too_many_unusa
 from tltool.data.checks.file_properties import FEATURES
 from tltool.data.checks.findings import SEVERITIES, Finding, write_findings
 from tltool.data.checks.layout_findings import layout_findings
-from tltool.data.checks.packed_items import PackedItems
 from tltool.data.checks.recipe_choice import recommend_recipe
 from tltool.data.checks.scan_files import Scan, scan_files
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
 from tltool.data.duplicates.find_duplicates import Cluster, PairVerifier, cluster_duplicates
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.source_cache import cache_folder
@@ -107,13 +107,12 @@ def check_data(
     )
     check_outside_images(folder, listing, option="--out")
     observer.on_phase("files", f"{len(listing.items):,} images")
-    # each item once, and packed: a listing of very many files is larger than all that follows
-    items, listing = PackedItems(listing.items), replace(listing, items=())
-    scan = _scan(items, image_size, observer)
+    columns, listing = listing.columns, replace(listing, items=())  # the scan changes the columns
+    scan = _scan(columns, image_size, observer)
     ood_scan = None
     if ood_images is not None:
         observer.on_phase("OOD images", f"{len(listing.ood_images):,} images")
-        ood_items = PackedItems(Item(path, ood_images) for path in listing.ood_images)
+        ood_items = ItemColumns(Item(path, ood_images) for path in listing.ood_images)
         ood_scan = _scan(ood_items, image_size, observer)
     result = _check(listing, scan, ood_scan, ood_images, observer)
     folder = _write(result, str(source), out)
@@ -121,7 +120,7 @@ def check_data(
     return DataCheck(result, folder / REPORT_FILE, folder / ISSUES_FILE)
 
 
-def _scan(items: PackedItems, image_size: int, observer: Observer) -> Scan:
+def _scan(items: ItemColumns, image_size: int, observer: Observer) -> Scan:
     max_pixels = DataSection().max_pixels
     return scan_files(items, max_pixels=max_pixels, image_size=image_size, observer=observer)
 
@@ -153,7 +152,7 @@ def _check(
     observer.on_phase("duplicates", "perceptual hashes")
     weights = _find_weights(observer)
     verify = None if weights is None else _feature_verifier(weights, observer)
-    ood_items = ood_scan.items if ood_scan else PackedItems()
+    ood_items = ood_scan.items if ood_scan else ItemColumns()
     everything = scan.items.joined(ood_items)
     with files_as_audited(lambda: everything):
         duplicates = cluster_duplicates(
@@ -172,7 +171,7 @@ def _check(
         *_class_findings(scan, balance),
         *shortcut_findings(shortcuts),
     ]
-    source_splits = {item.given_split for item in scan.items}
+    source_splits = scan.items.given_splits()
     aspects = scan.features[:, FEATURES.index("aspect")]
     return CheckResult(
         source=listing.source,
@@ -204,7 +203,7 @@ def _file_findings(listing: Listing, scan: Scan, *, ignore_tiny: bool) -> Iterat
 
 
 def _class_findings(scan: Scan, balance: Balance | None) -> Iterator[Finding]:
-    usable = {item.label for item in scan.items}
+    usable = set(scan.items.classes())
     if balance is not None:
         yield from class_findings(balance, sorted(scan.labels - usable))
 
@@ -238,11 +237,9 @@ def _feature_verifier(weights: StoredWeights, observer: Observer) -> PairVerifie
 
 
 def _shortcuts(scan: Scan) -> list[Shortcut]:
-    names = sorted({item.label for item in scan.items})
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = np.array([numbers[item.label] for item in scan.items], np.int64)
+    present, labels = np.unique(scan.items.label_ranks(), return_inverse=True)
     columns = dict(zip(FEATURES, scan.features.T, strict=True))
-    return find_shortcuts(columns, scan.cameras, labels) if len(names) > 1 else []
+    return find_shortcuts(columns, scan.cameras, labels) if len(present) > 1 else []
 
 
 def _by_aspect(shortcuts: Sequence[Shortcut]) -> bool:

@@ -60,10 +60,11 @@ class DataSplit:
         columns = [*splits, *(f"fold {fold}" for fold in folds)]
         counts = {name: dict.fromkeys(columns, 0) for name in self.catalog.class_names}
         each_fold = self.split.folds or (None,) * len(self.catalog)
-        for item, name, fold in zip(self.catalog.items, self.split.names, each_fold, strict=True):
-            counts[item.label][name] += 1
+        labels = self.catalog.columns.labels()
+        for label, name, fold in zip(labels, self.split.names, each_fold, strict=True):
+            counts[label][name] += 1
             if fold is not None:
-                counts[item.label][f"fold {fold}"] += 1
+                counts[label][f"fold {fold}"] += 1
         return counts
 
 
@@ -238,11 +239,11 @@ def _with_groups(listing: Listing, by: str) -> Listing:
 
 
 def _report_source_splits(catalog: Catalog, observer: Observer) -> None:
-    defined = {item.given_split for item in catalog.items}
-    names = [name for name in SPLIT_NAMES if name in defined]
+    columns = catalog.columns
+    names = [name for name in SPLIT_NAMES if name in columns.given_splits()]
     if "validation" in names:
         observer.on_message(f"the splits defined by the source are kept: {', '.join(names)}")
     elif "test" in names:
         observer.on_message("the test split defined by the source is kept")
-    elif "train" in names and None in defined:
+    elif "train" in names and (columns.rows["given_split"] < 0).any():
         observer.on_message("images marked train in the source are split like the others")

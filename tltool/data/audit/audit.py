@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ from tltool.data.audit.jpeg_damage import find_damage
 from tltool.data.catalog import Catalog, Item
 from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.decoding.native_messages import JpegWarnings
+from tltool.data.duplicates.exact_copies import exact_copies
+from tltool.data.item_columns import ItemColumns
+from tltool.data.path_as_text import path_as_text
 from tltool.data.sources.listing import Listing
 from tltool.errors import DataError, counted, one_line, some_of
 from tltool.events import Observer
@@ -35,7 +38,8 @@ _MANY = 0.1  # of all files
 _PROGRESS_STEPS = 200
 
 
-@dataclass(frozen=True)
+@path_as_text
+@dataclass(frozen=True, slots=True)
 class Issue:
     """A problem of one file; files with ``bad`` issues are left out of the catalog."""
 
@@ -84,10 +88,10 @@ def audit(
     Raises:
         DataError: no file is readable, none of a class is, or too many are bad.
     """
-    items: list[Item] = []
+    items = ItemColumns()
     issues = _listing_issues(listing)
     total = len(listing.items)
-    for done, (item, of_item) in enumerate(_inspected(listing.items, max_pixels), start=1):
+    for done, (item, of_item) in enumerate(_inspected(listing.columns, max_pixels), start=1):
         issues += of_item
         if not any(issue.bad for issue in of_item):
             items.append(item)
@@ -99,8 +103,7 @@ def audit(
     issues += _content_issues(items)
     _warn_about_bad_files(bad, total, listing.source, observer)
     _warn_about_content(issues, observer)
-    names = tuple(sorted({item.label for item in items}))
-    return Audit(Catalog(listing.root, tuple(items), names), tuple(issues), listing)
+    return Audit(Catalog(listing.root, items, tuple(items.classes())), tuple(issues), listing)
 
 
 def write_issues(path: Path, issues: Sequence[Issue]) -> None:
@@ -130,13 +133,13 @@ def _listing_issues(listing: Listing) -> list[Issue]:
     return stray + empty
 
 
-def _inspected(items: Sequence[Item], max_pixels: int) -> Iterator[tuple[Item, list[Issue]]]:
+def _inspected(items: ItemColumns, max_pixels: int) -> Iterator[tuple[Item, list[Issue]]]:
     """Inspect all items in parallel and yield them in order."""
     pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16))
     inspect = partial(_inspect, max_pixels=max_pixels, decode=image_decoder())
     try:
         for start in range(0, len(items), _BLOCK):
-            yield from _inspect_block(items[start : start + _BLOCK], inspect, pool)
+            yield from _inspect_block([*items[start : start + _BLOCK]], inspect, pool)
     finally:  # after an error or Ctrl-C, the remaining files are not opened
         pool.shutdown(cancel_futures=True)
 
@@ -166,14 +169,14 @@ def _inspect(item: Item, *, max_pixels: int, decode: Decoder) -> _Inspected:
     return inspected.item, [Issue.of(item.path, warning) for warning in inspected.warnings]
 
 
-def _check_classes(listing: Listing, items: Sequence[Item], bad: Sequence[Issue]) -> None:
+def _check_classes(listing: Listing, items: ItemColumns, bad: Sequence[Issue]) -> None:
     if not items:
         raise DataError(
             f"none of the {len(listing.items)} images in {listing.source} can be read"
             f" ({_summary(bad)})",
             hint=_mends(bad),
         )
-    lost = sorted({item.label for item in listing.items} - {item.label for item in items})
+    lost = sorted(set(listing.columns.classes()) - set(items.classes()))
     if lost:
         names = some_of([repr(name) for name in lost])
         raise DataError(
@@ -219,13 +222,11 @@ def _mends(bad: Sequence[Issue]) -> str:
     return "; ".join(mend for mend, _ in mends)
 
 
-def _content_issues(items: Sequence[Item]) -> list[Issue]:
+def _content_issues(items: ItemColumns) -> list[Issue]:
     """Return an issue for every exact duplicate with several labels or in several splits."""
-    by_content: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        by_content[item.sha256].append(item)
     issues = []
-    for copies in by_content.values():
+    for places in exact_copies(items):
+        copies = [items[place] for place in places.tolist()]
         labels = sorted({item.label for item in copies})
         splits = sorted({item.given_split or "train" for item in copies})
         if len(labels) > 1:

@@ -34,7 +34,7 @@ def find_leakage(catalog: Catalog, splits: Sequence[str], clusters: Sequence[Clu
         splits: of its items.
         clusters: of duplicates among them.
     """
-    labels = [item.label for item in catalog.items]
+    labels = catalog.columns.labels()
     return Leakage(
         tuple(each for each in clusters if len({splits[i] for i in each.members}) > 1),
         tuple(each for each in clusters if len({labels[i] for i in each.members}) > 1),
@@ -69,7 +69,7 @@ def count_train_overlap(
 
 def describe_leakage(catalog: Catalog, splits: Sequence[str], leakage: Leakage) -> str:
     """Return a sentence with the counts and one example pair each; empty without leakage."""
-    labels = [item.label for item in catalog.items]
+    labels = catalog.columns.labels()
     sentences = []
     if leakage.across_splits:
         pair = _example_pair(catalog, leakage.across_splits[0], splits)
@@ -88,7 +88,7 @@ def near_duplicate_issues(
     catalog: Catalog, splits: Sequence[str], leakage: Leakage
 ) -> Iterator[Issue]:
     """Yield the issues about near duplicates; the audit reports the exact ones."""
-    labels = [item.label for item in catalog.items]
+    labels = catalog.columns.labels()
     for kind, clusters, of in (
         (LEAKAGE, leakage.across_splits, splits),
         (LABEL_CONFLICT, leakage.label_conflicts, labels),

@@ -235,7 +235,7 @@ def _duplicates(result: CheckResult) -> SummaryLine:
     else:
         message = f"none except the {above:,} counted above" if above else "none"
     if _of_kinds(result, (NOT_COMPARED,)):
-        message += "; not all pairs were compared, because many images share a layout"
+        message += "; not all pairs of images were compared"
     verdict: Verdict = "warning" if exact + near else "ok"
     named = _of_kinds(result, (COPIES_BY_NAME,))
     if named:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tltool.data.catalog import Item
 from tltool.data.checks.findings import Finding
 from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.item_columns import as_columns
 from tltool.data.sources.class_names import (
     is_missing,
     measurements,
@@ -43,7 +44,7 @@ class Balance:
 
 def measure_balance(items: Sequence[Item], clusters: Sequence[Cluster]) -> Balance:
     """Return the class distribution of at least one usable item."""
-    counts = dict(Counter(item.label for item in items).most_common())
+    counts = dict(Counter(as_columns(items).labels()).most_common())
     different = dict(counts)
     for cluster in clusters:
         for label, count in Counter(items[i].label for i in cluster.members).items():

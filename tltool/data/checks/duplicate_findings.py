@@ -26,9 +26,7 @@ def duplicate_findings(
         duplicates: among them; clusters of OOD images alone do no harm.
         ood_label: label of the out-of-distribution images, which are in no split.
     """
-    if duplicates.not_compared:
-        suggestion = "nothing, if the images share a layout, as X-rays or portraits do"
-        detail = duplicates.describe_not_compared()
+    for detail, suggestion in duplicates.describe_not_compared():
         yield Finding(None, NOT_COMPARED, detail, suggestion, "note")
     for cluster in clusters_with_labelled_images(duplicates.clusters, items, ood_label):
         yield from _findings_of(cluster, items, shown, ood_label)

@@ -30,7 +30,6 @@ from tltool.data.checks.file_findings import (
 )
 from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.findings import Finding
-from tltool.data.checks.packed_items import PackedItems
 from tltool.data.checks.scan_pipeline import (
     CHUNK,
     FROM_HEADER,
@@ -47,7 +46,10 @@ from tltool.data.decoding.image_formats import decode_stored
 from tltool.data.decoding.jpeg import decode_thumbnail
 from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.duplicates import perceptual_hash
+from tltool.data.item_columns import ItemColumns
 from tltool.events import Observer
+
+_OTHERS_AT_ONCE = 8192  # what is known of an opened file takes a kilobyte
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Scan:
         labels: of all files.
     """
 
-    items: PackedItems
+    items: ItemColumns
     features: NDArray[np.float32]
     cameras: list[str]
     findings: list[Finding]
@@ -79,12 +81,11 @@ class _Opened(NamedTuple):
     size: int
 
 
-def scan_files(items: PackedItems, *, max_pixels: int, image_size: int, observer: Observer) -> Scan:
+def scan_files(items: ItemColumns, *, max_pixels: int, image_size: int, observer: Observer) -> Scan:
     """Open and fully decode every file once.
 
     Args:
-        items: the files; each is replaced when it has been audited, so that memory never holds
-            all of them twice.
+        items: the files; the facts of each are added when it has been audited.
         max_pixels: larger images are bad; they are not decoded.
         image_size: side in pixels of the model's input.
         observer: receives the progress.
@@ -112,10 +113,12 @@ def scan_files(items: PackedItems, *, max_pixels: int, image_size: int, observer
 class _Scanner:
     """The state of a scan: files are opened, then decoded."""
 
-    def __init__(self, items: PackedItems, max_pixels: int, image_size: int) -> None:
+    def __init__(self, items: ItemColumns, max_pixels: int, image_size: int) -> None:
         self._items, self._max_pixels, self._image_size = items, max_pixels, image_size
-        self._labels = frozenset(item.label for item in items)
+        self._labels = frozenset(items.classes())
         self._opened: dict[int, _Opened] = {}
+        self._next = 0  # the first file that was not opened
+        self._others: list[int] = []  # opened files that are not JPEG files
         # arrays of a few bytes per file: a dictionary would take a hundred
         self._usable = np.zeros(len(items), np.bool_)
         self._features = np.zeros((len(items), len(FEATURES)), np.float32)
@@ -125,18 +128,22 @@ class _Scanner:
         self._bytes = 0
 
     def passes(self) -> Iterator[tuple[Iterator[FilePaths], Decode]]:
-        """Yield files and their decoder: all JPEG files, then the rest, if any."""
-        yield self._jpegs(), decode_for_scan
-        not_jpeg = [i for i, file in self._opened.items() if file.header.format != "jpeg"]
-        if not_jpeg:  # tracing the decoder of all formats takes a second
-            starts = range(0, len(not_jpeg), CHUNK)
-            yield (self._chunk(not_jpeg[at : at + CHUNK]) for at in starts), decode_stored
+        """Yield files and their decoder: JPEG files, then others, until none is left."""
+        while self._next < len(self._items):
+            yield self._jpegs(), decode_for_scan
+            others, self._others = self._others, []
+            if others:  # tracing the decoder of all formats takes a second
+                starts = range(0, len(others), CHUNK)
+                yield (self._chunk(others[at : at + CHUNK]) for at in starts), decode_stored
 
     def _jpegs(self) -> Iterator[FilePaths]:
-        """Open all files, and yield the JPEG files in chunks."""
-        for start in range(0, len(self._items), CHUNK):
-            chunk = range(start, min(start + CHUNK, len(self._items)))
-            yield self._chunk([index for index in chunk if self._open(index) == "jpeg"])
+        """Open files and yield the JPEG files in chunks, until many others are open."""
+        while self._next < len(self._items) and len(self._others) < _OTHERS_AT_ONCE:
+            chunk = range(self._next, min(self._next + CHUNK, len(self._items)))
+            formats = {index: self._open(index) for index in chunk}
+            self._next = chunk.stop
+            self._others += [i for i, kind in formats.items() if kind not in (None, "jpeg")]
+            yield self._chunk([index for index, kind in formats.items() if kind == "jpeg"])
 
     def _chunk(self, indices: list[int]) -> FilePaths:
         paths = [os.fsencode(self._items[index].path) for index in indices]
@@ -237,7 +244,8 @@ class _Scanner:
             quality=header.quality,
             colours=colours,
         )
-        self._items[index], self._usable[index] = item, True
+        self._items.set_facts(index, item)
+        self._usable[index] = True
         if header.camera:
             self._cameras[index] = sys.intern(header.camera)
         for finding in unusual_file_findings(item, header, warnings, image_size=self._image_size):
@@ -253,7 +261,7 @@ class _Scanner:
         usable = np.flatnonzero(self._usable).tolist()
         by_file = np.argsort(np.array(self._found_in, np.int64), kind="stable")
         return Scan(
-            items=self._items.select(usable),
+            items=self._items if len(usable) == len(self._items) else self._items.select(usable),
             features=self._features[self._usable],
             cameras=[self._cameras.get(index, "") for index in usable],
             findings=[self._findings[number] for number in by_file.tolist()],

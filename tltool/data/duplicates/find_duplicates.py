@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.catalog import Item
-from tltool.data.duplicates import image_match, perceptual_hash, shared_layout
-from tltool.data.duplicates.perceptual_hash import HASH_SIDE
+from tltool.data.duplicates import hash_regions, image_match, perceptual_hash, shared_layout
+from tltool.data.duplicates.disjoint_sets import DisjointSets
+from tltool.data.duplicates.exact_copies import exact_copies
+from tltool.data.duplicates.perceptual_hash import HASH_SIDE, pack_hashes
+from tltool.data.item_columns import ItemColumns, as_columns
 
 _CACHED_THUMBNAILS = 4096
 _MANY_PAIRS = 10_000
@@ -47,36 +49,28 @@ class DuplicateClusters:
     Attributes:
         clusters: in the order of their first members; no item is in two.
         not_compared: how many pairs with similar hashes were not compared.
+        hashes_not_compared: how many pairs of hashes were not compared, as there are too many.
     """
 
     clusters: tuple[Cluster, ...]
     not_compared: int
+    hashes_not_compared: int = 0
 
-    def describe_not_compared(self) -> str:
-        """Return a sentence about ``not_compared``."""
-        return (
-            f"{self.not_compared:,} pairs of similar images were not compared (only the nearest"
-            " neighbours of each image are): cropped duplicates may be missed"
-        )
-
-
-class DisjointSets:
-    """Disjoint sets of numbers that can be joined (union-find)."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def find(self, number: int) -> int:
-        """Return the representative of the set that contains ``number``."""
-        parent = self._parent
-        while parent[number] != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
-
-    def join(self, first: int, second: int) -> None:
-        """Merge the sets of two numbers."""
-        self._parent[self.find(second)] = self.find(first)
+    def describe_not_compared(self) -> Iterator[tuple[str, str]]:
+        """Yield (sentence, what to do) about each kind of pairs that were not compared, if any."""
+        if self.not_compared:
+            yield (
+                f"{self.not_compared:,} pairs of similar images were not compared (only the nearest"
+                " neighbours of each image are): cropped duplicates may be missed",
+                "nothing, if the images share a layout, as X-rays or portraits do",
+            )
+        if self.hashes_not_compared:
+            yield (
+                f"{self.hashes_not_compared:,} pairs of images were not compared (of more than "
+                f"{hash_regions.ALL_PAIRS:,} images only those with hashes of the same region are):"
+                " near duplicates may be missed, exact ones are all found",
+                "to compare all pairs, check parts of the data set, such as single classes",
+            )
 
 
 def cluster_duplicates(
@@ -94,7 +88,8 @@ def cluster_duplicates(
 
     Each image is compared with its nearest neighbours only, so that the time grows linearly. Where
     many images have similar hashes because they share a layout, they are hashed a second time
-    without that layout.
+    without that layout. To find the nearest neighbours, all pairs of hashes are compared; with more
+    than ``hash_regions.ALL_PAIRS`` images, only the pairs of the same region.
 
     Args:
         items: items with ``sha256`` and ``perceptual_hash``; those without are in no cluster.
@@ -103,17 +98,19 @@ def cluster_duplicates(
             them nearest first and returns which are duplicates.
         progress: called with the number of items done and of all, in a long search.
     """
-    search = _Search(items, load_thumbnail, progress, keep=verify_pairs is not None)
-    hashed = [index for index in search.firsts if _has_detail(items[index])]
-    hashes = (items[index].perceptual_hash or 0 for index in hashed)
+    columns = as_columns(items)
+    search = _Search(columns, load_thumbnail, progress, keep=verify_pairs is not None)
+    hashed = search.firsts[_has_detail(columns)[search.firsts]]
+    hashes = search.hashes[hashed]
     crowded, not_compared = search.compare(hashed, hashes, near=perceptual_hash.NEAR)
-    if crowded:
+    if len(crowded):
         not_compared = search.compare_without_layout(crowded)
     search.end()
     if verify_pairs:
         pairs = np.array(search.unconfirmed, np.int64).reshape(-1, 2)
-        _join_verified(verify_pairs, items, _not_joined(pairs, search.sets), search.sets)
-    return DuplicateClusters(_clusters(items, search.sets), not_compared)
+        search.join_verified(verify_pairs, _not_joined(pairs, search.sets))
+    clusters = _clusters(columns, search.sets)
+    return DuplicateClusters(clusters, not_compared, search.hashes_not_compared)
 
 
 class _Search:
@@ -121,13 +118,15 @@ class _Search:
 
     Attributes:
         sets: of duplicate items.
-        firsts: position of the first item of each content.
+        firsts: position of the first item of each content, int64 [F], ascending.
+        hashes: perceptual hash of each item, uint8 [N, 32].
+        hashes_not_compared: how many pairs of hashes are in different regions.
         unconfirmed: pairs with similar hashes whose thumbnails differ, where they are kept.
     """
 
     def __init__(
         self,
-        items: Sequence[Item],
+        items: ItemColumns,
         load_thumbnail: ThumbnailLoader,
         progress: Progress,
         *,
@@ -135,6 +134,8 @@ class _Search:
     ) -> None:
         self.sets = DisjointSets(len(items))
         self.firsts = _join_exact(items, self.sets)
+        _, self.hashes = items.hashes()
+        self.hashes_not_compared = 0
         self.unconfirmed: list[tuple[int, int]] = []
         self._items, self._progress = items, progress
         # by position: a new path object for each comparison takes longer than to compare
@@ -145,36 +146,43 @@ class _Search:
         self._done = 0
 
     def compare(
-        self, chosen: Sequence[int], hashes: Iterable[int], *, near: int
-    ) -> tuple[list[int], int]:
+        self, chosen: NDArray[np.int64], hashes: NDArray[np.uint8], *, near: int
+    ) -> tuple[NDArray[np.int64], int]:
         """Compare the images whose hashes are similar.
 
         Args:
-            chosen: positions of items, ascending.
-            hashes: of these items.
+            chosen: positions of items, int64 [M], ascending.
+            hashes: of these items, uint8 [M, 32].
             near: largest Hamming distance at which two images are compared.
 
         Returns:
             those of ``chosen`` with more near hashes than they are compared with, or near such an
             image; and how many pairs were not compared for that reason.
         """
-        positions, not_compared = np.array(chosen, np.int64), 0
+        not_compared = 0
         crowded, proposed = np.zeros(len(chosen), np.bool_), [np.zeros((0, 2), np.int64)]
         nearest = max(_NEAREST, _FEW_COMPARISONS // max(len(chosen), 1))
-        for block in perceptual_hash.near_pairs(hashes, near=near, nearest=nearest):
-            crowded, not_compared = crowded | block.crowded, not_compared + block.not_compared
-            proposed.append(block.pairs)
-            for first, second in _not_joined(positions[block.pairs], self.sets):
-                self._report_progress(first)
-                if self._is_duplicate(first, second):
-                    self.sets.join(first, second)
-                elif len(self.unconfirmed) < self._most_kept:
-                    self.unconfirmed.append((first, second))
+        regions, self.hashes_not_compared = hash_regions.regions_of(hashes)
+        for region in regions:
+            for block in perceptual_hash.near_pairs(hashes[region], near=near, nearest=nearest):
+                crowded[region[block.crowded]] = True
+                not_compared += block.not_compared
+                proposed.append(region[block.pairs])
+                self._compare_thumbnails(chosen[proposed[-1]])
         pairs = np.concatenate(proposed)
         crowded[pairs[crowded[pairs].any(axis=1)]] = True
-        return positions[crowded].tolist(), not_compared
+        return chosen[crowded], not_compared
 
-    def compare_without_layout(self, crowded: Sequence[int]) -> int:
+    def _compare_thumbnails(self, pairs: NDArray[np.int64]) -> None:
+        """Join the pairs of items that are duplicates."""
+        for first, second in _not_joined(pairs, self.sets):
+            self._report_progress(first)
+            if self._is_duplicate(first, second):
+                self.sets.join(first, second)
+            elif len(self.unconfirmed) < self._most_kept:
+                self.unconfirmed.append((first, second))
+
+    def compare_without_layout(self, crowded: NDArray[np.int64]) -> int:
         """Compare images by hashes from which their shared layout was removed.
 
         Of images already joined, only one is compared.
@@ -182,10 +190,10 @@ class _Search:
         Returns:
             how many pairs were still not compared.
         """
-        aligned = set(crowded)
+        aligned = set(crowded.tolist())
         self.unconfirmed = [pair for pair in self.unconfirmed if not aligned.issuperset(pair)]
         representatives: dict[int, int] = {}
-        for index in crowded:
+        for index in crowded.tolist():
             representatives.setdefault(self.sets.find(index), index)
         by_index: dict[int, NDArray[np.floating]] = {}
         layout = np.zeros((HASH_SIDE, HASH_SIDE))
@@ -200,7 +208,8 @@ class _Search:
             return 0
         frequencies = np.stack(list(by_index.values())).astype(np.float32)
         hashes = shared_layout.hashes_without_layout(frequencies, layout / len(by_index))
-        _, not_compared = self.compare(list(by_index), hashes, near=shared_layout.NEAR)
+        chosen = np.array(list(by_index), np.int64)
+        _, not_compared = self.compare(chosen, pack_hashes(hashes), near=shared_layout.NEAR)
         return not_compared
 
     def end(self) -> None:
@@ -217,50 +226,40 @@ class _Search:
         first_thumbnail, second_thumbnail = self._thumbnail(first), self._thumbnail(second)
         if first_thumbnail is None or second_thumbnail is None:
             return False
-        apart = _hash_distance(self._items[first], self._items[second])
+        apart = perceptual_hash.distance(self.hashes[first], self.hashes[second])
         return image_match.is_same_image(first_thumbnail, second_thumbnail, apart)
 
-
-def _join_verified(
-    verify_pairs: PairVerifier,
-    items: Sequence[Item],
-    pairs: Iterator[tuple[int, int]],
-    sets: DisjointSets,
-) -> None:
-    """Join the pairs that ``verify_pairs`` confirms."""
-    large = [pair for pair in pairs if all(_is_large(items[index]) for index in pair)]
-    large.sort(key=lambda pair: _hash_distance(items[pair[0]], items[pair[1]]))
-    if large:
-        confirmed = verify_pairs([(items[first], items[second]) for first, second in large])
-        for (first, second), same in zip(large, confirmed, strict=True):
-            if same:
-                sets.join(first, second)
+    def join_verified(self, verify_pairs: PairVerifier, pairs: Iterator[tuple[int, int]]) -> None:
+        """Join the pairs that ``verify_pairs`` confirms."""
+        is_large = _shorter_side(self._items) >= image_match.THUMBNAIL_SIDE
+        large = [pair for pair in pairs if is_large[list(pair)].all()]
+        large.sort(key=lambda pair: perceptual_hash.distance(*self.hashes[list(pair)]))
+        if large:
+            both = [(self._items[first], self._items[second]) for first, second in large]
+            for (first, second), same in zip(large, verify_pairs(both), strict=True):
+                if same:
+                    self.sets.join(first, second)
 
 
-def _has_detail(item: Item) -> bool:
-    """Return whether an image is large enough and has enough contrast to be compared."""
-    return item.perceptual_hash is not None and min(item.width, item.height) >= HASH_SIDE
+def _has_detail(items: ItemColumns) -> NDArray[np.bool_]:
+    """Return which images are large enough and have enough contrast to be compared: bool [N]."""
+    has_hash, _ = items.hashes()
+    return has_hash & (_shorter_side(items) >= HASH_SIDE)
 
 
-def _is_large(item: Item) -> bool:
-    return min(item.width, item.height) >= image_match.THUMBNAIL_SIDE
+def _shorter_side(items: ItemColumns) -> NDArray[np.int32]:
+    result: NDArray[np.int32] = np.minimum(items.rows["width"], items.rows["height"])
+    return result
 
 
-def _join_exact(items: Sequence[Item], sets: DisjointSets) -> list[int]:
+def _join_exact(items: ItemColumns, sets: DisjointSets) -> NDArray[np.int64]:
     """Join items with the same bytes and return the position of the first of each content."""
-    # most digests occur once; a dictionary of all would take 200 bytes for each
-    keys = np.fromiter((hash(item.sha256) for item in items), np.int64, len(items))
-    _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    repeated = counts[places] > 1
-    first: dict[str, int] = {}
-    firsts = []
-    for index, item in enumerate(items):
-        if item.sha256:
-            same = first.setdefault(item.sha256, index) if repeated[index] else index
-            sets.join(same, index)
-            if same == index:
-                firsts.append(index)
-    return firsts
+    first = items.rows["digest_bytes"] > 0
+    for copies in exact_copies(items):
+        for copy in copies[1:].tolist():
+            sets.join(int(copies[0]), copy)
+        first[copies[1:]] = False
+    return np.flatnonzero(first)
 
 
 def _not_joined(pairs: NDArray[np.int64], sets: DisjointSets) -> Iterator[tuple[int, int]]:
@@ -275,17 +274,13 @@ def _not_joined(pairs: NDArray[np.int64], sets: DisjointSets) -> Iterator[tuple[
             yield first, second
 
 
-def _hash_distance(first: Item, second: Item) -> int:
-    assert first.perceptual_hash is not None and second.perceptual_hash is not None
-    return perceptual_hash.distance(first.perceptual_hash, second.perceptual_hash)
-
-
-def _clusters(items: Sequence[Item], sets: DisjointSets) -> tuple[Cluster, ...]:
-    members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(items)):
-        members[sets.find(index)].append(index)
-    return tuple(
-        Cluster(tuple(indices), exact=len({items[index].sha256 for index in indices}) == 1)
-        for indices in members.values()
-        if len(indices) > 1
-    )
+def _clusters(items: ItemColumns, sets: DisjointSets) -> tuple[Cluster, ...]:
+    """Return the clusters in the order of their first members."""
+    digests = items.rows["sha256"]
+    clusters = [
+        Cluster(
+            tuple(members.tolist()), exact=bool((digests[members] == digests[members[0]]).all())
+        )
+        for members in sets.members()
+    ]
+    return tuple(sorted(clusters, key=lambda cluster: cluster.members[0]))

@@ -85,20 +85,24 @@ class NearPairs(NamedTuple):
     crowded: NDArray[np.bool_]
 
 
-def near_pairs(hashes: Iterable[int], *, near: int, nearest: int) -> Iterator[NearPairs]:
+def near_pairs(packed: NDArray[np.uint8], *, near: int, nearest: int) -> Iterator[NearPairs]:
     """Yield the pairs of hashes with a Hamming distance of at most ``near``, block by block.
 
     All pairs are compared, as products of ±1 vectors in blocks, so that memory stays small; but
     each hash is paired with at most ``nearest`` later ones.
+
+    Args:
+        packed: the bits of each hash, uint8 [N, 32].
+        near: largest Hamming distance.
+        nearest: most pairs for each hash.
     """
-    packed = _packed(hashes)
     for top in range(0, len(packed), _BLOCK):
-        rows = _as_signs(packed[top : top + _BLOCK])
+        rows = as_signs(packed[top : top + _BLOCK])
         kept, not_compared = np.zeros((3, 0), np.int64), 0
         crowded = np.zeros(len(packed), np.bool_)
         for left in range(top, len(packed), _BLOCK):
             # a product is the number of equal bits minus that of different ones
-            agreement = rows @ _as_signs(packed[left : left + _BLOCK]).T
+            agreement = rows @ as_signs(packed[left : left + _BLOCK]).T
             # np.nonzero of a matrix takes ten times as long
             flat = np.flatnonzero(agreement >= HASH_BITS - 2 * near)
             first, second = np.unravel_index(flat, agreement.shape)
@@ -121,12 +125,12 @@ def _nearest(pairs: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], ND
     return pairs[:, near], pairs[:, ~near]
 
 
-def distance(first: int, second: int) -> int:
-    """Return the Hamming distance of two hashes."""
-    return (first ^ second).bit_count()
+def distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
+    """Return the Hamming distance of two hashes, uint8 [32] each."""
+    return int(np.bitwise_count(first ^ second).sum())
 
 
-def _packed(hashes: Iterable[int]) -> NDArray[np.uint8]:
+def pack_hashes(hashes: Iterable[int]) -> NDArray[np.uint8]:
     """Return hashes as bytes: uint8 [N, 32]."""
     size = (HASH_BITS + 7) // 8
     joined = bytearray()
@@ -135,7 +139,7 @@ def _packed(hashes: Iterable[int]) -> NDArray[np.uint8]:
     return np.frombuffer(joined, np.uint8).reshape(-1, size)
 
 
-def _as_signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+def as_signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the bits of packed hashes as ±1: float32 [N, 255]."""
     bits = np.unpackbits(packed, axis=1, count=HASH_BITS)
     return bits.astype(np.float32) * 2 - 1

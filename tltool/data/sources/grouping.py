@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tltool.data.catalog import Item
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.folders.folder_names import is_image_folder_name, part_named
 from tltool.data.sources.listing import Listing, listed
 from tltool.data.sources.tables.table_rows import is_table, open_table
@@ -32,10 +33,10 @@ def assign_groups(listing: Listing, by: str) -> Listing:
         DataError: no image has a group.
     """
     group_of = _by_column(listing, by) or (_by_folder if by == FOLDER else _by_pattern(by))
-    items = tuple(
+    items = ItemColumns(
         replace(item, group=group_of(item, _relative_path(item, listing))) for item in listing.items
     )
-    if all(item.group is None for item in items):
+    if not items.group_names:
         raise DataError(f"--group {by}: {_why_no_group(listing, by)}", hint=HINT)
     return replace(listing, items=items)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tltool.data.catalog import SPLIT_NAMES, Item, SplitName
+from tltool.data.item_columns import ItemColumns, as_columns
 from tltool.errors import DataError, one_line, some_of
 
 LAYOUT_HINT = "put the images of each class into a separate folder: DATA/cat, DATA/dog"
@@ -84,7 +85,7 @@ class Listing:
     Attributes:
         source: as the user spelled it.
         root: displayed paths are relative to this folder.
-        items: the images, each a file.
+        items: the images, each a file; kept as columns, whatever sequence is given.
         hidden: number of hidden files and folders, which are skipped.
         ignored: number of other files by lower-case extension (``""`` for none).
         stray: images outside the class folders, which are not items.
@@ -99,7 +100,7 @@ class Listing:
 
     source: str
     root: Path
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     hidden: int = 0
     ignored: Mapping[str, int] = field(default_factory=dict)
     stray: tuple[Path, ...] = ()
@@ -110,6 +111,14 @@ class Listing:
     other_files: tuple[Path, ...] = ()
     misnamed: tuple[Path, ...] = ()
     notes: tuple[LayoutNote, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", as_columns(self.items))
+
+    @property
+    def columns(self) -> ItemColumns:
+        """The items as columns."""
+        return as_columns(self.items)
 
     def shown(self, item: Item) -> str:
         """Return the displayed path of an item: in the source as the user named it, or its file."""
@@ -160,11 +169,12 @@ def check_classes(listing: Listing, *, min_classes: int, hint: str | None) -> No
     """
     if not listing.items:
         raise DataError(f"{listing.source} contains no images", hint=hint)
-    known = {item.label for item in listing.items if item.given_split in (None, "train")}
+    given = listing.columns.rows["given_split"]
+    known = set(listing.columns.classes((given < 0) | (given == SPLIT_NAMES.index("train"))))
     if not known:
-        split = next(item.given_split for item in listing.items)
+        split = listing.items[0].given_split
         raise DataError(f"{listing.source} has {split} images, but no training images")
-    _check_known(listing.items, known)
+    _check_known(listing.columns, known)
     if len(known) < min_classes:
         raise DataError(
             f"{listing.source} has only {len(known)} class ({listed(sorted(known))});"
@@ -178,9 +188,10 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return some_of([repr(name) for name in names], most)
 
 
-def _check_known(items: Sequence[Item], known: set[str]) -> None:
+def _check_known(items: ItemColumns, known: set[str]) -> None:
     for split in SPLIT_NAMES[1:]:
-        present = {i.label for i in items if i.given_split == split}
+        given = items.rows["given_split"]
+        present = set(items.classes(given == SPLIT_NAMES.index(split)))
         unknown = sorted(present - known)
         if unknown:
             hint = "use the same class names in every split"

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.archives.archive import is_archive
 from tltool.data.sources.folders.layout_report import report_layout, report_links
 from tltool.data.sources.listing import LAYOUT_HINT, Listing, check_classes
@@ -67,7 +68,7 @@ def read_source(
     if ood_images is not None:
         listing = _with_ood_images(listing, ood_images, access)
     if test is not None:
-        known = {item.label for item in listing.items}
+        known = set(listing.columns.classes())
         tested = read_one(str(test), access, Request(known_classes=known))
         report_layout(tested, access.observer)
         listing = with_test(listing, tested)
@@ -82,7 +83,7 @@ def _class_hint(listing: Listing) -> str:
     if is_table(Path(listing.source)):
         return _ROWS_HINT
     first = listing.items[0].path if listing.items else listing.root
-    single = len({item.label for item in listing.items}) == 1
+    single = len(listing.columns.classes()) == 1
     if single and first.is_relative_to(listing.root) and first.parent != listing.root:
         folder = listing.root / first.relative_to(listing.root).parts[0]
         return missing_classes_hint(listing.root, folder) or LAYOUT_HINT
@@ -165,5 +166,5 @@ def _with_ood_images(listing: Listing, ood_images: str, access: Access) -> Listi
             f"there are no images in '{ood_images}' (data.ood_images, --ood-images)",
             hint=f"name a folder next to the class folders, or give a path such as ./{ood_images}",
         )
-    labelled = tuple(item for item in listing.items if item.label != ood_images)
+    labelled = ItemColumns(item for item in listing.items if item.label != ood_images)
     return replace(listing, items=labelled, ood_images=tuple(images))

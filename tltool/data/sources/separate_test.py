@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.listing import Listing
 from tltool.errors import DataError
 
@@ -25,9 +26,10 @@ def with_test(listing: Listing, test: Listing) -> Listing:
             f"{test.source} defines train or validation splits",
             hint="give only the test images with --test",
         )
+    tested = ItemColumns(replace(item, given_split="test") for item in test.items)
     return replace(
         listing,
-        items=listing.items + tuple(replace(item, given_split="test") for item in test.items),
+        items=listing.columns.joined(tested),
         hidden=listing.hidden + test.hidden,
         ignored=dict(sorted((Counter(listing.ignored) + Counter(test.ignored)).items())),
         stray=listing.stray + test.stray,

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.splits.split_groups import SplitGroup
+from tltool.data.splits.split_groups import Integers, SplitGroups
 
 _MOST_MOVES = 1000  # a limit of the time; usually a few moves per class suffice
 _MOST_ROUNDS = 5
 _LEAST_GAIN = 1e-9  # smaller ones are rounding errors
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def rebalance(
-    groups: Sequence[SplitGroup], order: Sequence[int], parts: list[int], shares: Sequence[float]
+    groups: SplitGroups, order: Integers, parts: Integers, shares: Sequence[float]
 ) -> None:
     """Move groups of the classes that are more than one image away from their share in a part.
 
@@ -28,49 +27,39 @@ def rebalance(
 
     Args:
         groups: all groups.
-        order: their indices by position, which decides between equal moves.
-        parts: the part of each group; changed in place.
+        order: their indices by position, int64 [G], which decides between equal moves.
+        parts: the part of each group, int64 [G]; changed in place.
         shares: of the parts.
     """
-    names = sorted({label for group in groups for label in group.labels})
-    number = {name: position for position, name in enumerate(names)}
-    counts = np.zeros((len(shares), len(names)))
-    for index, group in enumerate(groups):
-        for label, count in group.labels.items():
-            counts[parts[index], number[label]] += count
+    group, label, images = groups.entries.T
+    counts = np.zeros((len(shares), len(groups.label_names)))
+    np.add.at(counts, (parts[group], label), images)
     expected = np.outer(shares, counts.sum(axis=0))
-    joined = {label for group in groups if len(group.members) > 1 for label in group.labels}
+    joined = np.zeros(len(groups.label_names), np.bool_)
+    joined[label[groups.sizes[group] > 1]] = True
     for _ in range(_MOST_ROUNDS):  # a move can bring another class away from its shares
-        away = np.abs(counts - expected).max(axis=0) > 1
-        off = {name for name in joined if away[number[name]]}
-        movable = [index for index in order if not off.isdisjoint(groups[index].labels)]
-        before = np.array([parts[index] for index in movable], np.int64)
-        after = _best_moves([groups[index] for index in movable], number, before, counts, expected)
-        for index, part in zip(movable, after.tolist(), strict=True):
-            parts[index] = part
+        off = joined & (np.abs(counts - expected).max(axis=0) > 1)
+        can_move = np.zeros(len(groups), np.bool_)
+        can_move[group[off[label]]] = True
+        movable = order[can_move[order]]
+        before = parts[movable]
+        after = _best_moves(_Entries(groups, movable), before, counts, expected)
+        parts[movable] = after
         if np.array_equal(before, after):
             break
 
 
-def _best_moves(
-    groups: Sequence[SplitGroup],
-    number: Mapping[str, int],
-    parts: Integers,
-    counts: Floats,
-    expected: Floats,
-) -> Integers:
+def _best_moves(entries: _Entries, parts: Integers, counts: Floats, expected: Floats) -> Integers:
     """Return the part of each group after the best moves, int [G].
 
     Args:
-        groups: those that may be moved.
-        number: of each class.
+        entries: of the groups that may be moved.
         parts: of the groups, int [G].
         counts: images, float [P, C]; changed in place.
         expected: the same by the shares, float [P, C].
     """
-    entries = _Entries(groups, number)
-    parts, rows = parts.copy(), np.arange(len(groups))
-    for _ in range(_MOST_MOVES if groups else 0):
+    parts, rows = parts.copy(), np.arange(len(parts))
+    for _ in range(_MOST_MOVES if len(parts) else 0):
         change = entries.change(parts, counts - expected, expected)
         change[parts, rows] = 0.0
         change[:, entries.has_the_last(parts, counts)] = 0.0
@@ -85,24 +74,27 @@ def _best_moves(
 
 
 class _Entries:
-    """Groups as flat arrays, with one entry for each group and class.
+    """The entries of some groups, one for each group and class.
+
+    Args:
+        groups: all groups.
+        chosen: the numbers of some of them, int64 [G].
 
     Attributes:
-        group: of each entry, int [E], ascending.
+        group: of each entry, a position in ``chosen``: int [E], ascending.
         label: class number of each entry, int [E].
         images: of the group in the class, float [E].
         first: the first entry of each group, int [G].
     """
 
-    def __init__(self, groups: Sequence[SplitGroup], number: Mapping[str, int]) -> None:
-        entries = [
-            (position, number[label], group.labels[label])
-            for position, group in enumerate(groups)
-            for label in sorted(group.labels)
-        ]
-        table = np.array(entries, np.int64).reshape(-1, 3)
-        self.group, self.label, self.images = table[:, 0], table[:, 1], table[:, 2].astype(float)
-        self.first = np.searchsorted(self.group, np.arange(len(groups)))
+    def __init__(self, groups: SplitGroups, chosen: Integers) -> None:
+        place = np.full(len(groups), -1)
+        place[chosen] = np.arange(len(chosen))
+        group, label, images = groups.entries[place[groups.entries[:, 0]] >= 0].T
+        order = np.argsort(place[group], kind="stable")
+        self.group, self.label = place[group][order], label[order]
+        self.images = images[order].astype(float)
+        self.first = np.searchsorted(self.group, np.arange(len(chosen)))
 
     def has_the_last(self, parts: Integers, counts: Floats) -> NDArray[np.bool_]:
         """Return which groups have all images of a class that their part has, bool [G]."""

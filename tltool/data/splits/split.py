@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tltool.data.catalog import SPLIT_NAMES, Catalog, SplitName, digest_of_labels
 from tltool.data.duplicates.find_duplicates import Cluster
+from tltool.data.path_as_text import text_of_path
 from tltool.data.splits.split_groups import make_split_groups
 from tltool.data.splits.stratified_assignment import Shares, assign
 from tltool.errors import DataError, some_of
@@ -92,17 +93,19 @@ def make_split(
     Raises:
         DataError: a class has too few different images for the splits.
     """
-    source_splits = {item.given_split for item in catalog.items}
-    names: list[SplitName] = [item.given_split or "train" for item in catalog.items]
-    groups = [item.group or "" for item in catalog.items]
+    columns = catalog.columns
+    given, source_splits = columns.rows["given_split"], columns.given_splits()
+    names: list[SplitName] = ["train" if code < 0 else SPLIT_NAMES[code] for code in given.tolist()]
+    groups = ["" if c < 0 else columns.group_names[c] for c in columns.rows["group"].tolist()]
     if "validation" not in source_splits:
         from_source = "test" in source_splits
         shares = _shares(validation_fraction, 0.0 if from_source else test_fraction)
-        free = [i for i, item in enumerate(catalog.items) if item.given_split in (None, "train")]
+        free = np.flatnonzero((given < 0) | (given == SPLIT_NAMES.index("train")))
         split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters)
-        for group, name in zip(split_groups, assign(split_groups, shares), strict=True):
-            for index in group.members:
-                names[index], groups[index] = cast(SplitName, name), group.name
+        parts, drawn = assign(split_groups, shares).tolist(), list(shares)
+        for index, group in split_groups.members():
+            names[index] = cast(SplitName, drawn[parts[group]])
+            groups[index] = split_groups.names[group]
     _check_every_class_has_training(catalog, names)
     return Split(names=tuple(names), groups=tuple(groups))
 
@@ -115,14 +118,14 @@ def with_folds(
     Raises:
         DataError: a class has too few different images.
     """
-    free = [index for index, name in enumerate(split.names) if name != "test"]
+    free = np.flatnonzero([name != "test" for name in split.names])
     split_groups = make_split_groups(catalog.items, free, seed=seed, clusters=clusters, salt="fold")
     shares = {f"fold {n}": 1 / count for n in range(count)}
     folds: list[int | None] = [None] * len(catalog)
     groups = list(split.groups)
-    for group, name in zip(split_groups, assign(split_groups, shares), strict=True):
-        for index in group.members:
-            folds[index], groups[index] = int(name.removeprefix("fold ")), group.name
+    parts = assign(split_groups, shares).tolist()  # the position of a fold is its number
+    for index, group in split_groups.members():
+        folds[index], groups[index] = parts[group], split_groups.names[group]
     return replace(split, groups=tuple(groups), folds=tuple(folds))
 
 
@@ -132,9 +135,10 @@ def with_source_folds(catalog: Catalog, split: Split) -> Split:
     Raises:
         DataError: it defines none, not for all images, or only one.
     """
+    given = catalog.columns.rows["fold"].tolist()
     folds = tuple(
-        None if name == "test" else item.fold
-        for item, name in zip(catalog.items, split.names, strict=True)
+        None if name == "test" or fold < 0 else fold
+        for fold, name in zip(given, split.names, strict=True)
     )
     known = {fold for fold in folds if fold is not None}
     missing = sum(f is None and n != "test" for f, n in zip(folds, split.names, strict=True))
@@ -174,9 +178,9 @@ def _shares(validation: float, test: float) -> Shares:
 
 
 def _check_every_class_has_training(catalog: Catalog, names: Sequence[SplitName]) -> None:
-    trained = {
-        item.label for item, name in zip(catalog.items, names, strict=True) if name == "train"
-    }
+    trains = np.array([name == "train" for name in names], np.bool_)
+    codes = np.unique(catalog.columns.rows["label"][trains]).tolist()
+    trained = {catalog.columns.label_names[code] for code in codes}
     missing = [repr(name) for name in catalog.class_names if name not in trained]
     if missing:
         raise DataError(
@@ -203,20 +207,29 @@ def write_split(
         digests: False omits sha256, which ``read_split`` needs and a table of images does not.
     """
     folds = split.folds or (None,) * len(catalog)
-    paths = [shown_path(item.path, root or catalog.root) for item in catalog.items]
+    inside = root or catalog.root
     # readers of CSV files remove blanks at the start of a cell without quotes
-    has_blanks = any(each.startswith((" ", "\t")) for each in paths)
+    has_blanks = any(
+        _shown_text(text, inside).startswith((" ", "\t")) for text in catalog.columns.path_texts
+    )
     with (
         replaced_file(path) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = CsvWriter(file, quoting=csv.QUOTE_ALL if has_blanks else csv.QUOTE_MINIMAL)
         writer.writerow(COLUMNS if digests else TABLE_COLUMNS)
-        for item, shown, name, group, fold in zip(
-            catalog.items, paths, split.names, split.groups, folds, strict=True
+        for item, name, group, fold in zip(
+            catalog.items, split.names, split.groups, folds, strict=True
         ):
+            shown = _shown_text(text_of_path(item), inside)
             row = [shown, item.label, name, group, fold, item.sha256]
             writer.writerow(row if digests else row[:-1])
+
+
+def _shown_text(text: str, root: Path) -> str:
+    """Return what ``shown_path`` does, without a new ``Path`` for a file inside ``root``."""
+    start = f"{root}/"
+    return text[len(start) :] if text.startswith(start) else shown_path(Path(text), root)
 
 
 def shown_path(path: Path, root: Path) -> str:

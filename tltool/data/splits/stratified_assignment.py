@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_right
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tltool.data.splits.rebalance import rebalance
-from tltool.data.splits.split_groups import SplitGroup
+from tltool.data.splits.split_groups import Integers, SplitGroups
 from tltool.errors import DataError
 
 Shares = Mapping[str, float]
 """Share of the images of each split or fold, above 0; the sum is 1."""
 
 
-def assign(groups: Sequence[SplitGroup], shares: Shares) -> list[str]:
+def assign(groups: SplitGroups, shares: Shares) -> Integers:
     """Return the split of each group, so that each class is divided by the shares.
 
     A class of single images is within one image of its share in each split. With groups of several
@@ -38,73 +38,73 @@ def assign(groups: Sequence[SplitGroup], shares: Shares) -> list[str]:
         groups: to assign.
         shares: of the splits, in the order of the positions.
 
+    Returns:
+        positions in ``shares``, int64 [G].
+
     Raises:
         DataError: a class has fewer groups than there are splits, or shares its groups with other
             classes so that none can be moved to a split.
     """
     _check_enough(groups, list(shares))
     ends = list(itertools.accumulate(shares.values()))[:-1]
-    parts = [0] * len(groups)
-    order = sorted(range(len(groups)), key=lambda index: groups[index].position)
-    joined = [index for index in order if len(groups[index].members) > 1]
+    parts = np.zeros(len(groups), np.int64)
+    order = np.argsort(groups.positions, kind="stable")
+    joined = bool((groups.sizes > 1).any())
     if joined:
         _place_joined(groups, order, ends, parts)
-    _place_single(groups, order, joined, ends, parts)
+    _place_single(groups, order, ends, parts)
     if joined:
         rebalance(groups, order, parts, list(shares.values()))
     if _ensure_every_class(groups, parts, list(shares), [0.0, *ends, 1.0]) and joined:
         rebalance(groups, order, parts, list(shares.values()))
-    names = list(shares)
-    return [names[part] for part in parts]
+    return parts
 
 
 def _place_joined(
-    groups: Sequence[SplitGroup], order: Sequence[int], ends: Sequence[float], parts: list[int]
+    groups: SplitGroups, order: Integers, ends: Sequence[float], parts: Integers
 ) -> None:
     """Place each group of several images in the part that contains the middle of its images.
 
     Images are counted in order of position: those of the class, or of all classes for a group
     that has images of several.
     """
-    sizes: Counter[str | None] = Counter()
-    for group in groups:
-        sizes.update(group.labels)
-        sizes[None] += len(group.members)
-    before: Counter[str | None] = Counter()
-    for index in order:
-        group = groups[index]
-        stratum = next(iter(group.labels)) if len(group.labels) == 1 else None
-        size = len(group.members)
-        if size > 1:
-            parts[index] = bisect_right(ends, (before[stratum] + size / 2) / sizes[stratum])
-        before.update(group.labels)
-        before[None] += size
+    sizes, ranks = groups.sizes, np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    before, total = np.empty(len(groups)), np.full(len(groups), sizes.sum())
+    before[order] = np.cumsum(sizes[order]) - sizes[order]
+    entries = groups.entries
+    entries = entries[np.lexsort((ranks[entries[:, 0]], entries[:, 1]))]
+    group, label, images = entries.T
+    of_label = np.bincount(label, weights=images)
+    so_far = np.cumsum(images) - images - (np.cumsum(of_label) - of_label)[label]
+    of_one_class = np.bincount(group, minlength=len(groups))[group] == 1
+    before[group[of_one_class]] = so_far[of_one_class]
+    total[group[of_one_class]] = of_label[label[of_one_class]]
+    joined = sizes > 1
+    middle = (before[joined] + sizes[joined] / 2) / total[joined]
+    parts[joined] = np.searchsorted(ends, middle, side="right")
 
 
 def _place_single(
-    groups: Sequence[SplitGroup],
-    order: Sequence[int],
-    joined: Sequence[int],
-    ends: Sequence[float],
-    parts: list[int],
+    groups: SplitGroups, order: Integers, ends: Sequence[float], parts: Integers
 ) -> None:
     """Place the single images of each class: they fill what its groups have left in each part."""
-    single: dict[str, list[int]] = defaultdict(list)
-    for index in order:
-        if len(groups[index].members) == 1:
-            single[next(iter(groups[index].labels))].append(index)
-    placed: dict[str, list[int]] = defaultdict(lambda: [0] * (len(ends) + 1))
-    for index in joined:
-        for label, count in groups[index].labels.items():
-            placed[label][parts[index]] += count
-    for label, indices in single.items():
-        before = list(itertools.accumulate(placed[label]))
+    group, label, images = groups.entries.T
+    joined = groups.sizes[group] > 1
+    placed = np.zeros((len(groups.label_names), len(ends) + 1), np.int64)
+    np.add.at(placed, (label[joined], parts[group[joined]]), images[joined])
+    label_of = np.zeros(len(groups), np.int64)
+    label_of[group] = label
+    single = order[groups.sizes[order] == 1]
+    single = single[np.argsort(label_of[single], kind="stable")]
+    counts = np.bincount(label_of[single], minlength=len(groups.label_names))
+    for number, indices in enumerate(np.split(single, np.cumsum(counts)[:-1])):
+        before = list(itertools.accumulate(placed[number].tolist()))
         cuts = _cuts(len(indices) + before[-1], ends)
         start = 0
         for part, (cut, taken) in enumerate(zip(cuts, before, strict=True)):
             stop = max(start, min(cut - taken, len(indices)))
-            for index in indices[start:stop]:
-                parts[index] = part
+            parts[indices[start:stop]] = part
             start = stop
 
 
@@ -120,12 +120,16 @@ def _cuts(n: int, ends: Sequence[float]) -> list[int]:
     return [*cuts, n]
 
 
-def _check_enough(groups: Sequence[SplitGroup], splits: Sequence[str]) -> None:
-    count = Counter(label for group in groups for label in group.labels)
-    few = [f"{label!r} has {count[label]}" for label in sorted(count) if count[label] < len(splits)]
+def _check_enough(groups: SplitGroups, splits: Sequence[str]) -> None:
+    count = np.bincount(groups.entries[:, 1], minlength=len(groups.label_names)).tolist()
+    few = [
+        f"{label!r} has {number}"
+        for label, number in zip(groups.label_names, count, strict=True)
+        if number < len(splits)
+    ]
     if few:
         needed_for = " and ".join(reversed(splits)) if len(splits) < 4 else f"{len(splits)} folds"
-        joined = any(group.name for group in groups)
+        joined = any(groups.names)
         note = " (duplicates and groups count as one)" if joined else ""
         raise DataError(
             f"every class needs at least {len(splits)} different images{note}, one each for"
@@ -135,7 +139,7 @@ def _check_enough(groups: Sequence[SplitGroup], splits: Sequence[str]) -> None:
 
 
 def _ensure_every_class(
-    groups: Sequence[SplitGroup], parts: list[int], names: Sequence[str], ends: Sequence[float]
+    groups: SplitGroups, parts: Integers, names: Sequence[str], ends: Sequence[float]
 ) -> bool:
     """Move one group of a class to each part that has none, the nearest one.
 
@@ -150,36 +154,31 @@ def _ensure_every_class(
     Raises:
         DataError: none can be moved.
     """
-    of_class: dict[str, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        for label in group.labels:
-            of_class[label].append(index)
-    counts = Counter((parts[i], label) for label, indices in of_class.items() for i in indices)
-    moved = False
-    for label in sorted(of_class):
-        for part, name in enumerate(names):
-            if counts[part, label]:
-                continue
-            # every class of a group must keep another group in the split that it leaves
-            movable = [
-                index
-                for index in of_class[label]
-                if all(counts[parts[index], each] > 1 for each in groups[index].labels)
-            ]
-            if not movable:
-                raise DataError(
-                    f"no image of class {label!r} is left for {name}, because duplicates and groups"
-                    " must stay in one split",
-                    hint="add images to this class, or use fewer splits",
-                )
-            bounds = ends[part], ends[part + 1]
-            nearest = min(movable, key=lambda i: (_distance(groups[i].position, *bounds), i))
-            for each in groups[nearest].labels:
-                counts[parts[nearest], each] -= 1
-                counts[part, each] += 1
-            parts[nearest] = part
-            moved = True
-    return moved
+    group, label, _ = groups.entries.T
+    counts = np.zeros((len(names), len(groups.label_names)), np.int64)
+    np.add.at(counts, (parts[group], label), 1)
+    missing = np.argwhere(counts.T == 0).tolist()
+    for number, part in missing:
+        if counts[part, number]:  # a group with several classes was moved here
+            continue
+        # every class of a group must keep another group in the split that it leaves
+        movable = [
+            index
+            for index in group[label == number].tolist()
+            if (counts[parts[index], groups.labels_of(index)] > 1).all()
+        ]
+        if not movable:
+            raise DataError(
+                f"no image of class {groups.label_names[number]!r} is left for {names[part]},"
+                " because duplicates and groups must stay in one split",
+                hint="add images to this class, or use fewer splits",
+            )
+        bounds = ends[part], ends[part + 1]
+        nearest = min(movable, key=lambda i: (_distance(float(groups.positions[i]), *bounds), i))
+        counts[parts[nearest], groups.labels_of(nearest)] -= 1
+        counts[part, groups.labels_of(nearest)] += 1
+        parts[nearest] = part
+    return bool(missing)
 
 
 def _distance(position: float, low: float, high: float) -> float:

@@ -107,7 +107,7 @@ class Dataset:
 
 
 def _source(part: Catalog, decode: DecodeSpec, batch_size: int) -> ImageSource:
-    weights = np.array([item.weight for item in part.items], np.float32)
+    weights = part.columns.rows["weight"].astype(np.float32)
     return ImageSource(
         part.items,
         part.labels(),
@@ -175,7 +175,7 @@ def usable_ood_images(
     paths: Sequence[Path], checked: Audit, *, max_pixels: int
 ) -> tuple[Path, ...]:
     """Return the OOD images that can be decoded and are not also images of a class."""
-    known = {item.sha256 for item in checked.catalog.items}
+    known = set(checked.catalog.columns.digests())
     usable = []
     for path in paths:
         try:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from tltool.data.catalog import Catalog, Item
+from tltool.data.columns import TextColumn
 from tltool.data.decoding.image_file import read_image_file
+from tltool.data.item_columns import ItemColumns
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
@@ -64,10 +66,10 @@ def _write_folder(
                 (draft / place).parent.mkdir(parents=True, exist_ok=True)
                 place_file(item, draft / place)
                 observer.on_progress(done, len(catalog))
-            items = (
+            items = ItemColumns(
                 replace(i, path=target / p) for i, p in zip(catalog.items, places, strict=True)
             )
-            catalog = replace(catalog, items=tuple(items))
+            catalog = replace(catalog, items=items)
         write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
         _warn_about_names(catalog, observer)
         if how == "copy" and hasattr(os, "sync"):
@@ -114,7 +116,7 @@ def _remove_abandoned(draft: Path) -> None:
 
 
 def _warn_about_names(catalog: Catalog, observer: Observer) -> None:
-    invalid = [item.path for item in catalog.items if not _is_utf8(str(item.path))]
+    invalid = [Path(text) for text in catalog.columns.path_texts if not _is_utf8(text)]
     if invalid:
         observer.on_message(
             f"{len(invalid)} file names are not valid UTF-8, such as"
@@ -132,7 +134,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _places(catalog: Catalog, split: Split) -> list[Path]:
+def _places(catalog: Catalog, split: Split) -> TextColumn:
     """Return the path of each image: split, class, name; equal names get a number.
 
     Raises:
@@ -140,7 +142,7 @@ def _places(catalog: Catalog, split: Split) -> list[Path]:
     """
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
-    places = []
+    places = TextColumn()
     for item, split_name in zip(catalog.items, split.names, strict=True):
         if item.label != Path(item.label).name or item.label in (".", "..") or "\0" in item.label:
             raise DataError(
@@ -152,7 +154,7 @@ def _places(catalog: Catalog, split: Split) -> list[Path]:
             numbers[name] += 1
             place = place.with_name(f"{item.path.stem}-{numbers[name] + 1}{item.path.suffix}")
         taken.add(str(place).casefold())
-        places.append(place)
+        places.append(str(place))
     return places
 
 

@@ -17,7 +17,7 @@ def check_drawn(listing: Listing, validation: float | None, test: float | None) 
     Raises:
         UsageError: names the option.
     """
-    source_splits = {item.given_split for item in listing.items}
+    source_splits = listing.columns.given_splits()
     for option, share, splits in (
         ("--val", validation, ("validation",)),
         ("--test", test, ("test", "validation")),  # with a validation split, nothing is drawn
@@ -53,7 +53,7 @@ def check_groups(listing: Listing, by: str, shares: tuple[float, float], kfold: 
     Raises:
         DataError: names the classes with too few.
     """
-    source_splits = {item.given_split for item in listing.items}
+    source_splits = listing.columns.given_splits()
     drawn = 0
     if "validation" not in source_splits:
         drawn = 1 + bool(shares[0]) + bool(shares[1] and "test" not in source_splits)

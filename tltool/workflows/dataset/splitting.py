@@ -83,8 +83,8 @@ def _split(
 def find_duplicates(catalog: Catalog, observer: Observer) -> Sequence[Cluster]:
     """Return the clusters of exact and near duplicates."""
     duplicates = cluster_duplicates(catalog.items, progress=_duplicates_phase(observer))
-    if duplicates.not_compared:
-        observer.on_message(duplicates.describe_not_compared(), level="warning")
+    for sentence, _ in duplicates.describe_not_compared():
+        observer.on_message(sentence, level="warning")
     return duplicates.clusters
 
 
@@ -137,12 +137,8 @@ def group_names(catalog: Catalog, clusters: Sequence[Cluster]) -> tuple[str, ...
 
     Duplicates (``clusters``) and the images of one group have the same name.
     """
-    names = [""] * len(catalog)
-    everything = range(len(catalog))
-    for group in make_split_groups(catalog.items, everything, seed=0, clusters=clusters):
-        for index in group.members:
-            names[index] = group.name
-    return tuple(names)
+    groups = make_split_groups(catalog.items, range(len(catalog)), seed=0, clusters=clusters)
+    return tuple(groups.names[number] for number in groups.group.tolist())
 
 
 def group_numbers(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.int64]:
@@ -150,9 +146,4 @@ def group_numbers(catalog: Catalog, clusters: Sequence[Cluster]) -> NDArray[np.i
 
     Duplicates (``clusters``) and the images of one group have the same number.
     """
-    numbers = np.zeros(len(catalog), np.int64)
-    everything = range(len(catalog))
-    groups = make_split_groups(catalog.items, everything, seed=0, clusters=clusters)
-    for number, group in enumerate(groups):
-        numbers[list(group.members)] = number
-    return numbers
+    return make_split_groups(catalog.items, range(len(catalog)), seed=0, clusters=clusters).group

@@ -68,8 +68,9 @@ def _image_folders(listing: Listing) -> Iterator[Path]:
     source = Path(local_path(listing.source))
     if source.is_dir():
         yield source.resolve()
-    folders = {item.path.parent for item in listing.items} | {p.parent for p in listing.ood_images}
-    labels = {item.label for item in listing.items}
+    texts = {os.path.dirname(text) for text in listing.columns.path_texts}  # noqa: PTH120
+    folders = {Path(text) for text in texts} | {path.parent for path in listing.ood_images}
+    labels = set(listing.columns.classes())
     folders |= {folder.parent for folder in folders if folder.name in labels}
     table = source.resolve().parent if source.is_file() else None
     for folder in {each.resolve() for each in folders}:

@@ -51,7 +51,7 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
     ood_images = spec.recipe.data.ood_images
     listing = check_source(options.data, test=options.test, ood_images=ood_images)
     if listing is not None:
-        check_asserts(spec.recipe.evaluate.asserts, sorted({item.label for item in listing.items}))
+        check_asserts(spec.recipe.evaluate.asserts, listing.columns.classes())
     check_run_folder(options.out)
     if options.weights is None:
         _check_weights(spec, offline=options.offline)

@@ -49,7 +49,7 @@ def cross_validate_features(
     if len(catalog) > _MOST_IMAGES:
         return None
     labels, groups = catalog.labels(), group_numbers(catalog, clusters)
-    individual = np.array([item.weight for item in catalog.items])
+    individual = catalog.columns.rows["weight"].copy()
     weights = weighted_one_hot(labels, individual, len(catalog.class_names))
     settings = run.recipe.train.probe
     predicted = cross_validate_probe(
@@ -71,7 +71,7 @@ def cross_validate_features(
 def _is_needed(run: RunContext, dataset: Dataset) -> bool:
     few = len(dataset.split.indices("validation")) < ENOUGH_VALIDATION_IMAGES
     no_test = not len(dataset.split.indices("test"))
-    drawn = all(item.given_split != "validation" for item in dataset.catalog.items)
+    drawn = "validation" not in dataset.catalog.columns.given_splits()
     return (
         few
         and no_test

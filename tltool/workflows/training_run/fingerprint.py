@@ -54,7 +54,8 @@ class RunFingerprint:
                 hint="give the folder with the same images, or start a new run: tltool finetune",
             )
         before = [(row.sha256, row.label) for row in self.rows]
-        now = [(item.sha256, item.label) for item in catalog.items]
+        columns = catalog.columns
+        now = list(zip(columns.digests(), columns.labels(), strict=True))
         if self.in_order and before != now:
             raise DataError(
                 f"images in '{catalog.root}' were renamed, so that their order differs from "

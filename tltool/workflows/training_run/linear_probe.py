@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tltool.features.image_source import ImageSource
+from tltool.recipe.schema import Recipe
 from tltool.runs.manifest import Manifest
-from tltool.training.probe import Probe, fit_probe
+from tltool.training.probe import Probe, evenly_by_class, fit_probe, refit_probe
 from tltool.training.validation import loss_and_accuracy
 from tltool.workflows.training_run.class_balance import probe_image_weights
 from tltool.workflows.training_run.context import RunContext
@@ -43,11 +45,46 @@ def solve_probe(
         "folds": recipe.train.probe.folds,
         "seed": recipe.seed,
     }
+    key = {**how, "imbalance": recipe.train.imbalance, "groups": groups.tolist()}
+    rows = evenly_by_class(train.labels, recipe.train.probe.rows)
+    run.record(replace(run.manifest, probe_rows=len(rows)))
+    if len(rows) < len(train):
+        run.observer.on_message(
+            f"the linear probe is fitted on {len(rows):,} of the {len(train):,} training images, "
+            "evenly from each class (train.probe.rows)"
+        )
+        key["rows"] = len(rows)
+
+    def solve() -> Probe:
+        """Fit the probe on the chosen rows."""
+        weights = probe_image_weights(recipe, train)
+        return fit_probe(
+            features[rows],
+            train.labels[rows],
+            weights=None if weights is None else weights[rows],
+            groups=groups[rows],
+            **how,
+        )
+
+    return cache.probe(train.digest(), key, solve=solve)
+
+
+def refit_on(recipe: Recipe, probe: Probe, features: np.ndarray, train: ImageSource) -> Probe:
+    """Return ``probe`` fitted anew on other training images, at most ``train.probe.rows``.
+
+    Args:
+        recipe: the settings.
+        probe: of the same features.
+        features: input of the head of the images, float32 [N, D].
+        train: the images.
+    """
+    rows = evenly_by_class(train.labels, recipe.train.probe.rows)
     weights = probe_image_weights(recipe, train)
-    return cache.probe(
-        train.digest(),
-        {**how, "imbalance": recipe.train.imbalance, "groups": groups.tolist()},
-        solve=lambda: fit_probe(features, train.labels, weights=weights, groups=groups, **how),
+    return refit_probe(
+        probe,
+        features[rows],
+        train.labels[rows],
+        weights=None if weights is None else weights[rows],
     )
 
 

@@ -28,7 +28,7 @@ def requested_log_prior(run: RunContext, dataset: Dataset) -> NDArray[np.float64
         return None
     train = dataset.part("train")
     labels, classes = train.labels(), len(train.class_names)
-    individual = np.array([item.weight for item in train.items])
+    individual = train.columns.rows["weight"].copy()
     rows = weighted_one_hot(labels, individual, classes, np.float64)
     weights = loss_weights("weights", labels, rows)
     run.observer.on_message(

@@ -18,14 +18,14 @@ from tltool.training.checkpoint import TrainingState
 from tltool.training.early_stopping import LastModel
 from tltool.training.ood import OutlierDetector, fit_detector
 from tltool.training.phase_plan import Batch, PhaseData, PhasePlan, PhaseState
-from tltool.training.probe import Probe, refit_probe
+from tltool.training.probe import Probe
 from tltool.training.training_loop import Trainer
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult
-from tltool.workflows.training_run.class_balance import class_balance, probe_image_weights
+from tltool.workflows.training_run.class_balance import class_balance
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.features import TrainingFeatures
-from tltool.workflows.training_run.linear_probe import vectors
+from tltool.workflows.training_run.linear_probe import refit_on, vectors
 from tltool.workflows.training_run.phases import Phase, finetune_phase, head_phase
 
 
@@ -115,8 +115,7 @@ def _is_due(run: RunContext, dataset: Dataset, state: TrainingState) -> bool:
 
 
 def _defines_validation(dataset: Dataset) -> bool:
-    items = dataset.part("validation").items
-    return any(item.given_split == "validation" for item in items)
+    return "validation" in dataset.part("validation").columns.given_splits()
 
 
 def _describe(chosen: ChosenEpochs) -> str:
@@ -136,8 +135,7 @@ def _restart(run: RunContext, features: TrainingFeatures, state: TrainingState) 
     network.standardize(features.head_inputs)
     if state.probe is None or features.pretrained is None:
         return None
-    pooled, weights = vectors(features.pretrained.train), probe_image_weights(run.recipe, train)
-    probe = refit_probe(state.probe, pooled, train.labels, weights=weights)
+    probe = refit_on(run.recipe, state.probe, vectors(features.pretrained.train), train)
     if network.head in LINEAR_HEADS:
         network.set_linear_head(probe.kernel, probe.bias)
     return probe

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tltool.data.catalog import Item, SplitName
+from tltool.data.catalog import SplitName
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.folders.folder_names import Role, part_named
 from tltool.data.sources.listing import LayoutNote, listed
 
@@ -16,8 +17,8 @@ _FEWEST = 2  # folders that two classes must have in common
 
 
 def with_splits_below(
-    items: Sequence[Item], subfolders: Sequence[str | None]
-) -> tuple[list[Item], str | None]:
+    items: ItemColumns, subfolders: Sequence[str | None]
+) -> tuple[ItemColumns, str | None]:
     """Return the items with the splits of ``cats/train`` and ``cats/test``.
 
     The folders are splits if all images of all classes are in such folders.
@@ -33,20 +34,21 @@ def with_splits_below(
     roles = {name: _role(name) for name in set(subfolders)}
     present = set(roles.values()) - {None}
     if "train" not in present or len(present) < _FEWEST:
-        return list(items), None
+        return items, None
     if None in roles.values():
         named = sorted(name for name, role in roles.items() if name is not None and role)
-        return list(items), (
+        return items, (
             f"some class folders contain folders named {listed(named)}, but other images are not"
             " in such folders; the names are ignored"
         )
     evaluation: SplitName = "validation" if "test" in present else "test"
     splits = {n: evaluation if role == "eval" else role for n, role in roles.items() if role}
-    return [
+    with_splits = (
         replace(item, given_split=splits[name])
         for item, name in zip(items, subfolders, strict=True)
         if name is not None
-    ], None
+    )
+    return ItemColumns(with_splits), None
 
 
 def _role(name: str | None) -> Role | None:
@@ -55,7 +57,7 @@ def _role(name: str | None) -> Role | None:
 
 
 def same_subfolders_note(
-    root: Path, items: Sequence[Item], subfolders: Sequence[str | None]
+    root: Path, items: ItemColumns, subfolders: Sequence[str | None]
 ) -> LayoutNote | None:
     """Return a note if classes contain the same folders, which may be the real classes.
 
@@ -63,8 +65,8 @@ def same_subfolders_note(
     ``beta`` classes, or parts of the data set?
     """
     inside: dict[str, set[str | None]] = defaultdict(set)
-    for item, name in zip(items, subfolders, strict=True):
-        inside[item.label].add(name)
+    for label, name in set(zip(items.labels(), subfolders, strict=True)):
+        inside[label].add(name)
     for label, names in inside.items():
         siblings = names & (inside.keys() - {label})
         if len(siblings) >= _FEWEST:

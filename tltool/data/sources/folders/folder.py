@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tltool.data.catalog import Item, SplitName
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.folders.below_classes import same_subfolders_note, with_splits_below
 from tltool.data.sources.folders.folder_tree import FolderWalk
 from tltool.data.sources.folders.layout import find_class_folders
@@ -46,7 +48,7 @@ def read_folder(
         _read_classes(folders, split, walk)
     if all(split is None for split, _ in classes):
         _read_subfolders(root, walk)
-    return _listing(root, tuple(walk.items), walk)
+    return _listing(root, walk.items, walk)
 
 
 def list_images(folder: Path) -> Listing:
@@ -56,11 +58,11 @@ def list_images(folder: Path) -> Listing:
         DataError: a folder cannot be read.
     """
     walk = FolderWalk()
-    items = tuple(Item(path=image, label="") for image in walk.images_below(folder))
+    items = ItemColumns(Item(path=image, label="") for image in walk.images_below(folder))
     return _listing(folder, items, walk)
 
 
-def _listing(root: Path, items: tuple[Item, ...], walk: FolderWalk) -> Listing:
+def _listing(root: Path, items: ItemColumns, walk: FolderWalk) -> Listing:
     return Listing(
         source=str(root),
         root=root,
@@ -91,7 +93,7 @@ def _read_classes(folders: Sequence[Path], split: SplitName | None, walk: Folder
         for path in images:
             first, separator, _ = os.fspath(path)[start:].partition(os.sep)
             walk.items.append(Item(path=path, label=label, given_split=split))
-            walk.subfolders.append(first if separator else None)
+            walk.subfolders.append(sys.intern(first) if separator else None)
         if not images:
             walk.empty_classes.append(folder)
             counts = describe_counts(walk.others.counts - others) or "empty"
@@ -110,7 +112,7 @@ def _read_subfolders(root: Path, walk: FolderWalk) -> None:
     if ignored is not None:
         mend = "put all images of all classes into such folders, or none"
         walk.notes.append(LayoutNote(root, "splits below the classes", ignored, mend, "serious"))
-    elif any(item.given_split for item in walk.items):
+    elif walk.items.given_splits():
         names = listed(sorted({name for name in walk.subfolders if name is not None}))
         detail = f"the folders {names} in the class folders are used as splits"
         walk.notes.append(LayoutNote(root, "splits below the classes", detail))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tltool.data.catalog import Item
 from tltool.data.decoding.extensions import IMAGE_EXTENSIONS
+from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.folders.folder_names import is_hidden_name
 from tltool.data.sources.folders.other_files import OtherFiles
 from tltool.data.sources.listing import CrossClassLink, LayoutNote
@@ -34,7 +34,7 @@ class FolderWalk:
         visited: for each folder, the first path and class folder it was read for.
     """
 
-    items: list[Item] = field(default_factory=list)
+    items: ItemColumns = field(default_factory=ItemColumns)
     subfolders: list[str | None] = field(default_factory=list)
     hidden: int = 0
     others: OtherFiles = field(default_factory=OtherFiles)

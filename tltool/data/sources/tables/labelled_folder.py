@@ -8,7 +8,7 @@ https://huggingface.co/docs/datasets/image_dataset#imagefolder
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -83,7 +83,7 @@ def _reject_samples(root: Path) -> None:
         )
 
 
-def list_table_of(path: Path, observer: Observer) -> tuple[Item, ...]:
+def list_table_of(path: Path, observer: Observer) -> Sequence[Item]:
     """List the images of a table of labels, and report that it is used."""
     observer.on_message(f"the labels are read from {path}")
     with open_table(path) as table:
