@@ -24,7 +24,7 @@ from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import FLOAT32, Precision
 from tltool.training.training_loop import Trainer
 from tltool.training.validation import HeadLogits, Pooling
-from tltool.workflows.training_run.phases import phase_plan
+from tltool.workflows.training_run.phase_plans import phase_plan
 
 SIDE = 224
 

@@ -46,11 +46,11 @@ def test_importing_the_package_loads_no_framework():
 
 
 def test_the_public_names_are_pinned():
-    functions = ["check_data", "compare", "evaluate", "explain", "finetune", "load"]
-    functions += ["predict", "split_data"]
-    assert tltool.__all__ == ["Recipe", "__version__", *functions]
+    functions = ["adopt", "check_data", "compare", "evaluate", "explain", "finetune", "load"]
+    functions += ["predict", "reproduce", "resume", "split_data"]
+    assert tltool.__all__ == ["KerasObjects", "Recipe", "__version__", *functions]
     assert dir(tltool) == sorted(tltool.__all__)
-    for name in ("Recipe", *functions):
+    for name in ("KerasObjects", "Recipe", *functions):
         assert callable(getattr(tltool, name))
         assert getattr(tltool, name).__doc__
 

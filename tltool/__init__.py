@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
+    from tltool.training.keras_objects import KerasObjects
+    from tltool.workflows.adopt import adopt
     from tltool.workflows.check_data import check_data
     from tltool.workflows.compare import compare
     from tltool.workflows.evaluate import evaluate
@@ -14,12 +16,16 @@ if TYPE_CHECKING:
     from tltool.workflows.finetune import finetune
     from tltool.workflows.load import load
     from tltool.workflows.predict import predict
+    from tltool.workflows.reproduce import reproduce
+    from tltool.workflows.resume import resume
     from tltool.workflows.split_data import split_data
 
 __version__ = "0.1.0.dev0"
 __all__ = [
+    "KerasObjects",
     "Recipe",
     "__version__",
+    "adopt",
     "check_data",
     "compare",
     "evaluate",
@@ -27,8 +33,12 @@ __all__ = [
     "finetune",
     "load",
     "predict",
+    "reproduce",
+    "resume",
     "split_data",
 ]
+
+_MODULES = {"KerasObjects": "training.keras_objects"}
 
 
 def __getattr__(name: str) -> object:
@@ -43,8 +53,8 @@ def __getattr__(name: str) -> object:
 
     claim_keras()
     check_keras()
-    module = f"tltool.workflows.{name}"
-    if "IPython" not in sys.modules:
+    module = f"tltool.{_MODULES.get(name, f'workflows.{name}')}"
+    if "IPython" not in sys.modules or name in _MODULES:
         found: object = getattr(importlib.import_module(module), name)
         return found
     from tltool.notebook import loading, with_display

@@ -173,7 +173,7 @@ def step_once(kind: str, *, gradient: float, rate: float, weight_decay: float) -
     return [float(np.asarray(v.value).ravel()[0]) for v in (kernel, bias)]
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "rmsprop", "lion"])
 def test_weight_decay_is_decoupled_and_spares_biases(kind):
     kernel, bias = step_once(kind, gradient=0.0, rate=0.1, weight_decay=0.5)
     assert kernel == pytest.approx(1 - 0.1 * 0.5)
@@ -184,6 +184,11 @@ def test_sgd_steps_against_the_gradient():
     assert step_once("sgd", gradient=2.0, rate=0.1, weight_decay=0) == pytest.approx([0.8, 0.8])
 
 
-def test_adamw_steps_by_the_rate():
-    found = step_once("adamw", gradient=2.0, rate=0.1, weight_decay=0)
+@pytest.mark.parametrize("kind", ["adam", "adamw", "lion"])
+def test_adam_and_lion_step_by_the_rate(kind):
+    found = step_once(kind, gradient=2.0, rate=0.1, weight_decay=0)
     assert found == pytest.approx([0.9, 0.9], abs=1e-5)
+
+
+def test_adam_has_no_weight_decay():
+    assert step_once("adam", gradient=0.0, rate=0.1, weight_decay=0.5) == [1.0, 1.0]

@@ -148,7 +148,7 @@ def two_groups() -> list[Group]:
     return [Group(second.trainable_variables), Group(first.trainable_variables, 0.5)]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop", "lion"])
 def test_a_lower_stage_is_not_trained_before_it_is_unfrozen(optimizer):
     settings = {"optimizer": optimizer, "weight_decay": 0.1, "max_norm": 1.0, "unfreeze_every": 2}
     early = stepped(groups=two_groups(), epochs=(1, 2), **settings)

@@ -65,6 +65,8 @@ CHANGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "train.batch_size": ("4", ()),
     "train.accumulate": ("2", ()),
     "train.optimizer": ("sgd", ()),
+    "train.momentum": ("0.5", ("train.optimizer=sgd",)),
+    "train.nesterov": ("true", ("train.optimizer=sgd",)),
     "train.weight_decay": ("0.5", ()),
     "train.l2": ("0.1", ()),
     "train.max_norm": ("0.5", ()),

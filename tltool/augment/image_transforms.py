@@ -20,7 +20,7 @@ _CELL = (96 / 224, 1.0)  # sides of GridMask's cells relative to the image's, as
 def image_transforms(
     spec: AugmentSpec, size: tuple[int, int], stream: SeedStream
 ) -> list[Transform]:
-    """Return the transforms of each image: geometry, colours, degradations, then occlusion.
+    """Return the transforms of each image: geometry, colours, degradations, occlusion, own.
 
     Args:
         spec: the augmentation.
@@ -32,6 +32,7 @@ def image_transforms(
         *_colours(spec, stream),
         *_degradations(spec, size, stream),
         *_occlusion(spec, size, stream),
+        *_own(spec, stream),
     ]
 
 
@@ -157,6 +158,11 @@ def _grid_mask(hidden: float, size: tuple[int, int], stream: SeedStream) -> Tran
         )
 
     return _of_both(draw, transform)
+
+
+def _own(spec: AugmentSpec, stream: SeedStream) -> Iterator[Transform]:
+    if spec.own is not None:
+        yield Transform(lambda: (stream.draw(),), spec.own.apply, None)
 
 
 def _of_both(draw: Callable[[], Draws], transform: Callable[..., tf.Tensor]) -> Transform:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -68,6 +67,24 @@ class AugMix:
     chains: int
 
 
+@dataclass(frozen=True, eq=False)
+class OwnTransform:
+    """A transform of the user's, which no recipe can describe.
+
+    Attributes:
+        name: of the layer or function.
+        apply: (image float32 [H, W, 3] in 0…255, seed int32 [2]) to such an image.
+        token: makes the digest unique: what two functions do cannot be compared.
+        stateful: operations that draw numbers without the seed, or keep a state; with any, the
+            result is not reproducible.
+    """
+
+    name: str
+    apply: Callable[..., Any]
+    token: str
+    stateful: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class AugmentSpec:
     """Augmentation of training images; ``None`` switches a transform off.
@@ -93,6 +110,7 @@ class AugmentSpec:
         flip_probability: probability of mirroring, independent for each direction.
         mix_probability: probability that a batch is blended.
         switch_probability: probability of cutmix in a blended batch, when both are on.
+        own: a transform of the user's, after all others.
     """
 
     flip: Flip = "none"
@@ -115,6 +133,7 @@ class AugmentSpec:
     flip_probability: float = 0.5
     mix_probability: float = 1.0
     switch_probability: float = 0.5
+    own: OwnTransform | None = None
 
     @property
     def mixes(self) -> bool:
@@ -129,7 +148,7 @@ class AugmentSpec:
     @property
     def needs_cpu(self) -> bool:
         """Whether a transform only exists for a CPU; those before it run there too."""
-        return self.jpeg is not None
+        return self.jpeg is not None or self.own is not None
 
     def always(self) -> AugmentSpec:
         """Return the same with every transform applied to every image."""
@@ -146,9 +165,11 @@ class AugmentSpec:
         """Return the same without mixup and cutmix."""
         return replace(self, mixup=None, cutmix=None, mix_probability=1.0, switch_probability=0.5)
 
-    def digest(self) -> str:
-        """Return 16 hex digits of a SHA-256 of this specification: part of the cache key."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary that differs where images may be changed differently."""
+        document = asdict(replace(self, own=None))
+        del document["own"]
+        return {**document, "own": self.own.token} if self.own else document
 
 
 @dataclass(frozen=True)

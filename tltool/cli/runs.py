@@ -89,9 +89,12 @@ def resume(
     from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
+    from tltool.workflows.preflight.python_objects import check_given_again
 
-    # this check needs no TensorFlow, which takes seconds to load
-    check_resumable(RunLayout(run), show_run(run).status)
+    # these checks need no TensorFlow, which takes seconds to load
+    details = show_run(run)
+    check_resumable(RunLayout(run), details.status)
+    check_given_again(run, details.manifest, verb="resume")
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 

@@ -242,7 +242,8 @@ def _preprocessing(
 
 def _scaling(model: keras.Model) -> str | None:
     """Return the layer that scales the input: one before the first layer that is trained."""
-    for operation in model.operations:
+    # a sequential model has layers alone
+    for operation in getattr(model, "operations", model.layers):
         if isinstance(operation, keras.layers.Rescaling) or _normalizes_bytes(operation):
             return str(operation.name)
         if isinstance(operation, keras.Model):

@@ -96,6 +96,10 @@ class EarlyStoppingSection(Section):
     """Smallest change that counts as an improvement."""
 
 
+OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "lion"]
+"""An optimizer that a recipe can name."""
+
+
 class TrainSection(Section):
     """How the network is trained."""
 
@@ -106,10 +110,16 @@ class TrainSection(Section):
     weights are updated once with the gradient of the whole batch. More parts need less memory and
     give the same weights within rounding; only dropout masks, and the statistics of batch
     normalisation that is trained, are those of a part."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """adamw, or sgd with momentum 0.9; both with decoupled weight decay."""
+    optimizer: OptimizerName = "adamw"
+    """The optimizer of Keras: adam, adamw, sgd with momentum, rmsprop or lion. lion needs a
+    learning rate 3 to 10 times lower than adamw (Chen et al. 2023)."""
+    momentum: Fraction = 0.9
+    """Momentum, with optimizer: sgd; 0 is plain gradient descent."""
+    nesterov: bool = False
+    """Nesterov momentum, with optimizer: sgd (Sutskever et al. 2013)."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
-    """Decoupled weight decay of kernels; biases and normalisation layers are excluded."""
+    """Decoupled weight decay of kernels; biases and normalisation layers are excluded. adam has
+    none: adam with weight decay is adamw."""
     l2: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Factor of the L2 penalty: the sum of squares of all trained kernels times this is added to
     the loss. With adamw it is not equivalent to weight decay (Loshchilov and Hutter 2019)."""

@@ -72,6 +72,11 @@ class Manifest:
         peak_memory: largest memory of the process and of each GPU, MiB, and their names.
         gpu_utilisation: mean and maximum over the run, percent.
         refit: numbers of images and epochs of the refit; None without one.
+        keras_objects: what a Python program gave to training beside the recipe: optimizer, loss,
+            metrics, callbacks, augment; None for nothing.
+        not_reproducible: why another run with the same settings may differ; None where it does not.
+        adopted_from: of a run that adopted a network that was trained outside of tltool: the
+            ``run`` whose network it was, and its ``model_digest``.
         model_digest: SHA-256 over the network after training.
         export: folder of the exported model.
         seconds: wall seconds by phase.
@@ -113,6 +118,9 @@ class Manifest:
     peak_memory: Mapping[str, int] | None = None
     gpu_utilisation: Mapping[str, float] | None = None
     refit: Mapping[str, int] | None = None
+    keras_objects: Mapping[str, Any] | None = None
+    not_reproducible: str | None = None
+    adopted_from: Mapping[str, str] | None = None
     model_digest: str | None = None
     export: str | None = None
     seconds: Mapping[str, float] | None = None

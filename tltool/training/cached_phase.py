@@ -11,7 +11,7 @@ from tltool.features.extract import Features
 from tltool.features.sampler import Sampler, rows_of_epoch
 from tltool.features.stored_rows import Rows
 from tltool.training.phase_plan import AugmentationSchedule, Batch, PhaseData
-from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
+from tltool.training.validation import HeadLogits, Measure, Pooling, loss_and_accuracy
 
 
 def head_data(
@@ -20,6 +20,7 @@ def head_data(
     validation_labels: np.ndarray,
     *,
     head: HeadLogits,
+    measure: Measure = loss_and_accuracy,
     batch_size: int,
     sampler: Sampler,
     augmentation: AugmentationSchedule,
@@ -29,7 +30,7 @@ def head_data(
         batches=_batches(
             views, _pooled_rows, batch_size=batch_size, sampler=sampler, augmentation=augmentation
         ),
-        validate=lambda: loss_and_accuracy(head(validation.pooled), validation_labels),
+        validate=lambda: measure(head(validation.pooled), validation_labels),
     )
 
 
@@ -40,6 +41,7 @@ def finetune_data(
     *,
     to_pooled: Pooling,
     head: HeadLogits,
+    measure: Measure = loss_and_accuracy,
     batch_size: int,
     sampler: Sampler,
     augmentation: AugmentationSchedule,
@@ -48,7 +50,7 @@ def finetune_data(
 
     def validate() -> dict[str, float]:
         pooled = pooled_from_cut(validation, to_pooled, batch_size)
-        return loss_and_accuracy(head(pooled), validation_labels)
+        return measure(head(pooled), validation_labels)
 
     return PhaseData(
         batches=_batches(

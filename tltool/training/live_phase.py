@@ -9,7 +9,7 @@ import numpy as np
 from tltool.features.image_source import ImageSource
 from tltool.features.sampler import Sampler
 from tltool.training.phase_plan import AugmentationSchedule, Batch, PhaseData
-from tltool.training.validation import HeadLogits, Pooling, loss_and_accuracy
+from tltool.training.validation import HeadLogits, Measure, Pooling, loss_and_accuracy
 
 
 def live_data(
@@ -19,6 +19,7 @@ def live_data(
     augmentation: AugmentationSchedule,
     to_pooled: Pooling,
     head: HeadLogits,
+    measure: Measure = loss_and_accuracy,
     sampler: Sampler,
     first_epoch: int,
 ) -> PhaseData:
@@ -30,6 +31,7 @@ def live_data(
         augmentation: of the training images.
         to_pooled: images to pooled features.
         head: pooled features to logits.
+        measure: logits [N, C] and class numbers [N] to validation metrics.
         sampler: draws the images of an epoch.
         first_epoch: added to the epoch numbers, so that phases differ in their random draws.
     """
@@ -42,6 +44,6 @@ def live_data(
 
     def validate() -> dict[str, float]:
         logits = [head(to_pooled(images)) for _, images, _ in validation.original()]
-        return loss_and_accuracy(np.concatenate(logits), validation.labels)
+        return measure(np.concatenate(logits), validation.labels)
 
     return PhaseData(batches=batches, validate=validate)

@@ -5,7 +5,35 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tltool.training.phase_plan import PhasePlan
+
 _MIN_UNCERTAINTY = 1e-7
+
+
+def phase_loss(plan: PhasePlan, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the loss of each row in a phase, float32 [B]: cross-entropy, or that of a program.
+
+    A loss of a program gets smoothed labels of which each row sums to 1; its values are multiplied
+    by the weights of images and classes.
+
+    Args:
+        plan: settings of the phase.
+        labels: float32 [B, C], one-hot or mixed, times the individual weights of the images.
+        logits: [B, C].
+    """
+    if plan.loss is None:
+        return classification_loss(
+            labels,
+            logits,
+            class_weights=plan.class_weights,
+            smoothing=plan.smoothing,
+            focal_gamma=plan.focal_gamma,
+        )
+    sums = tf.reduce_sum(labels, axis=-1, keepdims=True)
+    share = plan.smoothing / tf.cast(tf.shape(labels)[-1], tf.float32)
+    targets = tf.math.divide_no_nan(labels, sums) * (1.0 - plan.smoothing) + share
+    weighted = labels if plan.class_weights is None else labels * tf.constant(plan.class_weights)
+    return tf.reduce_sum(weighted, axis=-1) * plan.loss(targets, tf.cast(logits, tf.float32))
 
 
 def classification_loss(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import keras
+
+from tltool.recipe.train_section import OptimizerName
+
+_CLASSES = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "lion": "Lion"}
 
 
 @dataclass(frozen=True)
@@ -25,21 +29,33 @@ class Group:
 
 
 def make_optimizer(
-    kind: Literal["adamw", "sgd"],
+    chosen: OptimizerName | keras.optimizers.Optimizer,
     group: Group,
     *,
     weight_decay: float,
+    momentum: float = 0.9,
+    nesterov: bool = False,
 ) -> keras.optimizers.Optimizer:
-    """Return a built optimiser for ``group``: AdamW, or SGD with momentum 0.9.
+    """Return a built optimizer for ``group``, of a class of Keras and with learning rate 0.
 
     Weight decay is decoupled (Loshchilov and Hutter 2019) and excludes biases and normalisation.
+
+    Args:
+        chosen: a name, or an optimizer whose settings are copied, with its own weight decay.
+        group: what it trains.
+        weight_decay: of all named optimizers but adam.
+        momentum: of sgd.
+        nesterov: whether the momentum of sgd is Nesterov's.
     """
-    if kind == "adamw":
-        optimizer = keras.optimizers.AdamW(learning_rate=0.0, weight_decay=weight_decay)
+    if isinstance(chosen, str):
+        settings: dict[str, Any] = {}
+        if chosen != "adam":
+            settings["weight_decay"] = weight_decay or (0.0 if chosen == "adamw" else None)
+        if chosen == "sgd":
+            settings |= {"momentum": momentum, "nesterov": nesterov}
+        optimizer = getattr(keras.optimizers, _CLASSES[chosen])(learning_rate=0.0, **settings)
     else:
-        optimizer = keras.optimizers.SGD(
-            learning_rate=0.0, momentum=0.9, weight_decay=weight_decay or None
-        )
+        optimizer = type(chosen).from_config({**chosen.get_config(), "learning_rate": 0.0})
     excluded = [variable for variable in group.variables if len(variable.shape) < 2]
     if excluded:
         optimizer.exclude_from_weight_decay(var_list=excluded)

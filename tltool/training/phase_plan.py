@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+import keras
 import numpy as np
 
 from tltool.augment.spec import AugmentSpec, FeatureSpec
+from tltool.recipe.train_section import OptimizerName
+from tltool.training.keras_losses import RowLoss
 from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.optimizers import Group
 
@@ -25,8 +28,8 @@ class PhasePlan:
         epochs: maximum number of epochs.
         steps: steps of one epoch.
         schedule: learning rate schedule.
-        optimizer: adamw or sgd.
-        weight_decay: decoupled weight decay.
+        optimizer: its name, or an optimizer whose settings are copied.
+        weight_decay: decoupled weight decay, with a name.
         smoothing: label smoothing.
         class_weights: float32 [C]; None if all are equal.
         focal_gamma: focusing parameter of the focal loss, 0 for cross-entropy.
@@ -43,13 +46,16 @@ class PhasePlan:
         micro_batch: most images that are processed at once; the gradients of a larger batch are
             accumulated over parts. None to process each batch as a whole.
         jit_compile: whether XLA compiles the training step.
+        momentum: of the optimizer sgd.
+        nesterov: whether it is Nesterov's.
+        loss: instead of cross-entropy and focal loss.
     """
 
     name: str
     epochs: int
     steps: int
     schedule: Schedule
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: OptimizerName | keras.optimizers.Optimizer
     weight_decay: float
     smoothing: float
     class_weights: np.ndarray | None
@@ -64,6 +70,9 @@ class PhasePlan:
     unfreeze_every: int = 0
     micro_batch: int | None = None
     jit_compile: bool = False
+    momentum: float = 0.9
+    nesterov: bool = False
+    loss: RowLoss | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tltool.training.device_wait import DeviceWait
 from tltool.training.devices import runs_ahead
 from tltool.training.dropout_seeds import reseed
 from tltool.training.early_stopping import BestModel, EarlyStopping
+from tltool.training.keras_callbacks import TrainingHooks
 from tltool.training.optimizers import Group
 from tltool.training.phase_plan import Batch, PhaseData, PhasePlan, PhaseState, Row
 from tltool.training.precision import Precision
@@ -38,6 +39,7 @@ class Trainer:
         precision: arithmetic.
         history: rows of all phases; this phase appends to it.
         changing: variables that the phase updates: those of ``groups``, and moving statistics.
+        hooks: calls the callbacks of a program.
     """
 
     network: keras.Model
@@ -47,6 +49,7 @@ class Trainer:
     precision: Precision
     history: list[Row]
     changing: Sequence[keras.Variable] = ()
+    hooks: TrainingHooks = field(default_factory=TrainingHooks)
     _step: TrainingStep = field(init=False)
     _recovery: Recovery = field(init=False)
     _budget: TimeBudget = field(init=False)
@@ -101,12 +104,14 @@ class Trainer:
             observer.on_epoch(epoch, self.plan.epochs, _numbers(row))
             _warn_of_overflows(self._step.take_skipped(), epoch, self.plan.steps, observer)
             stale = self._judge(measures, local)
-            finished = epoch == self.plan.epochs or (stale and epoch >= self._last_unfreezing())
+            ended = self.hooks.stopped or (stale and epoch >= self._last_unfreezing())
+            finished = epoch == self.plan.epochs or ended
             good = self._state(epoch, local, finished=finished)
             keep(good)
             if finished:
                 if epoch < self.plan.epochs:
-                    observer.on_message(_describe_stop(epoch, local.stale))
+                    reason = self.hooks.stopped and "a callback set stop_training"
+                    observer.on_message(_describe_stop(epoch, local.stale, reason))
                 break
         return None
 
@@ -201,6 +206,7 @@ class Trainer:
         started = time.perf_counter()
         reseed(self.network, self.strategy, seed=self.plan.seed, epoch=epoch)
         trace, meter = StepTrace(), DeviceWait() if runs_ahead() else None
+        self.hooks.begin_epoch(epoch)
         sums = None
         try:
             sums = self._train(trace.over(data.batches(epoch)), epoch, best, meter)
@@ -217,6 +223,7 @@ class Trainer:
             if not self._recovery.check_finite(row):
                 return None
             best.offer(measures, phase=self.plan.name, epoch=epoch)
+            self.hooks.end_epoch(epoch, row)
         if share is not None:
             row["data_wait"] = share
         return row, measures
@@ -232,9 +239,13 @@ class Trainer:
                 self._rows = len(labels)
                 self._check_time(epoch - 1, best, needed=0.0)
                 self._step.set_rate(self._rate(first + done - 1), epoch)
+                self.hooks.begin_batch(done)
                 step = partial(self._step, inputs, labels)
                 totals.append(meter.step(step) if meter else step())
+                self.hooks.end_batch(done, totals[-1])
                 self._recovery.observer.on_progress(done, self.plan.steps, unit="steps")
+                if self.hooks.stopped:
+                    break
             total: np.ndarray = np.sum([total.numpy() for total in totals], axis=0)
         return total
 
@@ -255,9 +266,9 @@ class Trainer:
         }
 
 
-def _describe_stop(epoch: int, stale: int) -> str:
+def _describe_stop(epoch: int, stale: int, reason: str | bool) -> str:
     epochs = f"{stale} epoch{'s' * (stale != 1)}"
-    return f"stopped after epoch {epoch}: no improvement for {epochs}"
+    return f"stopped after epoch {epoch}: {reason or f'no improvement for {epochs}'}"
 
 
 def _warn_of_overflows(skipped: int, epoch: int, steps: int, observer: Observer) -> None:

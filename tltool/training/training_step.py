@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tltool.training.batch_parts import equal_parts, rows_of, split_rows, spread
 from tltool.training.dropout_seeds import separate_devices
-from tltool.training.loss import classification_loss
+from tltool.training.loss import phase_loss
 from tltool.training.loss_scale import LossScale
 from tltool.training.optimizers import Group, make_optimizer
 from tltool.training.phase_plan import PhasePlan
@@ -48,7 +48,13 @@ class TrainingStep:
         self._statistics = _updated_statistics(network)
         with strategy.scope():
             self._optimizers = [
-                make_optimizer(plan.optimizer, group, weight_decay=plan.weight_decay)
+                make_optimizer(
+                    plan.optimizer,
+                    group,
+                    weight_decay=plan.weight_decay,
+                    momentum=plan.momentum,
+                    nesterov=plan.nesterov,
+                )
                 for group in groups
             ]
             self._loss_scale = LossScale() if loss_scale else None
@@ -167,13 +173,7 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             logits = self._network(tf.cast(inputs, tf.float32), training=True)
-            losses = classification_loss(
-                labels,
-                logits,
-                class_weights=self._plan.class_weights,
-                smoothing=self._plan.smoothing,
-                focal_gamma=self._plan.focal_gamma,
-            )
+            losses = phase_loss(self._plan, labels, logits)
             loss = tf.reduce_sum(losses) / rows
             if self._plan.l2:
                 squares = [tf.reduce_sum(tf.square(kernel.value)) for kernel in self._kernels]

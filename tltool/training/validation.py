@@ -14,6 +14,7 @@ from tltool.models.batch_norm_folding import folded
 from tltool.training.precision import Precision
 from tltool.training.temperature import calibrated_log_losses, true_log_probabilities
 
+Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 ToPooled = Callable[[np.ndarray | tf.Tensor], np.ndarray]
 
 

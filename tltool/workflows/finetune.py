@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from tltool.recipe.model_section import AUTO
 from tltool.recipe.schema import Recipe
 from tltool.runs.durable import flush_tree
 from tltool.runs.run_options import Device, RunOptions
+from tltool.training.keras_objects import NO_OBJECTS, KerasObjects, is_recipe_optimizer
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.choose_backbone import choose_backbone
 from tltool.workflows.preflight.run import check_budget, check_run
@@ -29,6 +30,7 @@ from tltool.workflows.training_run.features import extract_features
 from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.finish import evaluate_best
 from tltool.workflows.training_run.lifecycle import run_context
+from tltool.workflows.training_run.object_checks import check_objects
 from tltool.workflows.training_run.phases import (
     fine_tune,
     fit_probe,
@@ -98,7 +100,7 @@ def finetune_run(run: RunContext) -> FinetuneResult:
     with parity_process(run) as child:
         artifact, metrics = evaluate_best(run, network, dataset, calibrated)
         export = export_verified(run, artifact, dataset, child)
-    return _finish(run, network, export, metrics)
+    return finish_run(run, network, export, metrics)
 
 
 def finetune(
@@ -121,6 +123,11 @@ def finetune(
     feature_cache: Path | None = None,
     time_limit: float | None = None,
     budget: float | None = None,
+    optimizer: keras.optimizers.Optimizer | str | None = None,
+    loss: keras.losses.Loss | Callable[..., Any] | str | None = None,
+    metrics: Sequence[keras.metrics.Metric | Callable[..., Any] | str] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    augment: keras.layers.Layer | Callable[..., Any] | None = None,
     observer: Observer | None = None,
 ) -> FinetuneResult:
     """Train a classifier on ``data`` and export it.
@@ -154,6 +161,16 @@ def finetune(
             or one epoch is trained. The result then depends on the speed of the machine.
         budget: seconds for the choice of the backbone, with ``model.backbone: auto``; by default
             two minutes.
+        optimizer: of Keras, by name or as an object, whose settings are copied; instead of that of
+            the recipe. The learning rates are those of the recipe.
+        loss: of Keras, by name or as an object, or a function of (labels, probabilities), float32
+            [B, C] each, that returns one value for each row; instead of the cross-entropy.
+        metrics: of Keras, by name or as objects, or functions: of the validation images after
+            each epoch (``val_NAME`` in history.csv) and of the evaluated images at the end
+            (``keras_metrics`` in metrics.json).
+        callbacks: of Keras; docs/reference/keras.md has a table of the hooks.
+        augment: a Keras layer, or a function from an image, float32 [H, W, 3] in 0..255, to such
+            an image; instead of the augmentation of images by the recipe.
         observer: receives everything that is reported.
 
     Raises:
@@ -165,7 +182,11 @@ def finetune(
         PosixPath('runs/quick-20261201T120000Z')
         >>> body = keras.applications.MobileNetV2(include_top=False)
         >>> result = finetune("photos", backbone=body, preprocessing="tf")
+        >>> result = finetune("photos", optimizer="nadam", metrics=["f1_score"])
     """
+    if is_recipe_optimizer(optimizer):
+        set, optimizer = {**(set or {}), "train.optimizer": str(optimizer).lower()}, None
+    objects = KerasObjects(optimizer, loss, metrics, callbacks, augment)
     options = RunOptions(
         as_source(data, class_names=class_names, cache=cache_folder()),
         test=str(test) if test else None,
@@ -181,7 +202,7 @@ def finetune(
         time_limit=time_limit,
     )
     with recipe_with_backbone(recipe_of(recipe, set), backbone, preprocessing) as changed:
-        return train_recipe(changed, options, budget=budget, observer=observer)
+        return train_recipe(changed, options, budget=budget, observer=observer, objects=objects)
 
 
 def train_recipe(
@@ -190,6 +211,7 @@ def train_recipe(
     *,
     budget: float | None = None,
     observer: Observer | None = None,
+    objects: KerasObjects = NO_OBJECTS,
 ) -> FinetuneResult:
     """Choose the backbone where the recipe leaves it open, then do a new run.
 
@@ -198,13 +220,14 @@ def train_recipe(
         options: what the run is called with.
         budget: seconds for the choice of the backbone, with ``model.backbone: auto``.
         observer: receives everything that is reported.
+        objects: what a Python program gives to training.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
     check_budget(recipe, budget)
     if recipe.model.backbone != AUTO:
-        return start_run(resolve(recipe), options, observer=observer)
+        return start_run(resolve(recipe), options, observer=observer, objects=objects)
     choice = choose_backbone(recipe, options, budget=budget, observer=observer)
     options = replace(
         options,
@@ -212,7 +235,7 @@ def train_recipe(
         export_name=export_name(recipe, options),
     )
     spec = resolve(choice.recipe)
-    return start_run(spec, options, observer=observer, choice=choice.to_json())
+    return start_run(spec, options, observer=observer, choice=choice.to_json(), objects=objects)
 
 
 @with_own_settings
@@ -223,6 +246,7 @@ def start_run(
     observer: Observer | None = None,
     expected: RunFingerprint | None = None,
     choice: Mapping[str, Any] | None = None,
+    objects: KerasObjects = NO_OBJECTS,
 ) -> FinetuneResult:
     """Check everything that needs no image and no network, then do a new run.
 
@@ -232,18 +256,20 @@ def start_run(
         observer: receives everything that is reported.
         expected: data and weights of an earlier run that this one must find again.
         choice: how the backbone was chosen, for manifest.json; None if the recipe names it.
+        objects: what a Python program gives to training.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
     check_run(spec, options)
-    with run_context(spec, options, observer=observer, expected=expected) as run:
+    check_objects(spec, objects)
+    with run_context(spec, options, observer=observer, expected=expected, objects=objects) as run:
         if choice:
             run.record(replace(run.manifest, backbone_choice=choice))
         return finetune_run(run)
 
 
-def _finish(
+def finish_run(
     run: RunContext, network: Network, export: Path | None, metrics: Mapping[str, Any]
 ) -> FinetuneResult:
     """Record the end of a run."""

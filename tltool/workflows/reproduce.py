@@ -18,8 +18,10 @@ from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest, read_manifest
 from tltool.runs.run_options import RunOptions
+from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.workflows.finetune import FinetuneResult, start_run
 from tltool.workflows.pack_run import open_packed_run
+from tltool.workflows.preflight.python_objects import check_given_again
 from tltool.workflows.preflight.reproduction import check_finished, check_places
 from tltool.workflows.resolve.run_backbone import with_kept_backbone
 from tltool.workflows.resolve.run_spec import resolve
@@ -51,7 +53,7 @@ class Reproduction:
 
 
 def reproduce(
-    source: Path,
+    source: Path | str,
     *,
     data: Path | str | None = None,
     test: Path | str | None = None,
@@ -60,6 +62,7 @@ def reproduce(
     tolerance: float = 0.02,
     offline: bool = False,
     observer: Observer | None = None,
+    objects: KerasObjects = NO_OBJECTS,
 ) -> Reproduction:
     """Run again what ``source`` holds, and compare. The first run is only read.
 
@@ -72,15 +75,18 @@ def reproduce(
         tolerance: largest difference of accuracy and log-loss that passes as the same.
         offline: open no network connection.
         observer: receives everything that is reported.
+        objects: what was given to `tltool.finetune` beside the recipe, again.
 
     Raises:
-        UsageError: the run was never finished.
+        UsageError: the run was never finished, or it was trained with other objects.
         DataError: the images differ, or a file of the run was changed.
         EnvironmentProblem: the weights before training differ.
     """
+    source = Path(source)
     with open_packed_run(source) as layout:
         first = read_manifest(layout.manifest)
         check_finished(source, first.status)
+        check_given_again(source, first, objects.description, verb="reproduce")
         spec = resolve(with_kept_backbone(_recipe_of(layout, first), layout, first))
         with reading(layout.metrics, "file of metrics"):
             metrics = dict(from_json(layout.metrics.read_text(encoding="utf-8")))
@@ -94,7 +100,7 @@ def reproduce(
         )
         check_places(options)
         expected = _fingerprint(layout, first)
-        result = start_run(spec, options, observer=observer, expected=expected)
+        result = start_run(spec, options, observer=observer, expected=expected, objects=objects)
         second = read_manifest(RunLayout(result.run).manifest)
         return _compare(metrics, result, first, second, tolerance)
 

@@ -14,9 +14,11 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.lock import locked
 from tltool.runs.manifest import Manifest, read_manifest
 from tltool.tracking.observer import check_trackers
+from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.finetune import FinetuneResult, finetune_run
 from tltool.workflows.list_runs import check_resumable
+from tltool.workflows.preflight.python_objects import check_given_again
 from tltool.workflows.resolve.run_backbone import with_kept_backbone
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.training_run.context import recipe_digest
@@ -26,11 +28,12 @@ from tltool.workflows.training_run.lifecycle import resumed_context
 
 @with_own_settings
 def resume(
-    folder: Path,
+    folder: Path | str,
     *,
     offline: bool = False,
     observer: Observer | None = None,
     feature_cache: Path | None = None,
+    objects: KerasObjects = NO_OBJECTS,
 ) -> FinetuneResult:
     """Finish the run in ``folder``, bit-identical to one that never stopped.
 
@@ -39,22 +42,33 @@ def resume(
         offline: open no network connection.
         observer: receives everything that is reported.
         feature_cache: the folder of features that the run shared with other runs, if it did.
+        objects: what was given to `tltool.finetune` beside the recipe, again. Callbacks start anew:
+            what they have counted is not kept.
 
     Raises:
-        UsageError: the run is finished or failed, or another process works on it.
+        UsageError: the run is finished or failed, another process works on it, or it was trained
+            with other objects.
         DataError: the images, the recipe or the manifest changed since.
         EnvironmentProblem: the weights changed since, or the GPU is gone.
     """
+    folder = Path(folder)
     layout = RunLayout(folder)
     manifest = read_manifest(layout.manifest)
     with locked(folder):
         check_resumable(layout, manifest.status)
+        check_given_again(folder, manifest, objects.description, verb="resume")
         spec = resolve(with_kept_backbone(_unchanged_recipe(layout, manifest), layout, manifest))
         options = replace(manifest.options, offline=offline, feature_cache=feature_cache)
         check_trackers(options.track, offline=offline, register=options.register)
         fingerprint = _fingerprint(layout, manifest)
         with resumed_context(
-            spec, options, layout, manifest, observer=observer, expected=fingerprint
+            spec,
+            options,
+            layout,
+            manifest,
+            observer=observer,
+            expected=fingerprint,
+            objects=objects,
         ) as run:
             return finetune_run(run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,7 +125,7 @@ class EmbeddingExtractor:
         Returns:
             float32 [N, D].
         """
-        augmentation = [] if spec is None else [asdict(spec), seed]
+        augmentation = [] if spec is None else [spec.to_json(), seed]
         cache_key = [source.digest(), *self._cache_key, *augmentation]
         name = hashlib.sha256(json.dumps(cache_key).encode()).hexdigest()[:16]
 

@@ -13,6 +13,7 @@ from tltool.runs.manifest import read_manifest
 from tltool.runs.run_options import RunOptions
 from tltool.weights.weights_formats import missing_weights
 from tltool.workflows.pack_run import missing_run
+from tltool.workflows.preflight.python_objects import check_given_again
 from tltool.workflows.resolve.run_backbone import with_kept_backbone
 
 
@@ -49,6 +50,7 @@ def check_reproduction(
     if source.is_dir():
         manifest = read_manifest(RunLayout(source).manifest)
         check_finished(source, manifest.status)
+        check_given_again(source, manifest, verb="reproduce")
         options = manifest.options
         check_places(replace(options, data=data or options.data, test=test or options.test))
         with_kept_backbone(Recipe(), RunLayout(source), manifest)

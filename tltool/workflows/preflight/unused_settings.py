@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import reduce
 
 from tltool.recipe.schema import Recipe
@@ -10,14 +10,24 @@ from tltool.workflows.preflight.network import HIDDEN_LAYER
 from tltool.workflows.resolve.run_spec import RunSpec
 
 _DEFAULT = Recipe()
+_OF_OPTIMIZERS = ("train.optimizer", "train.momentum", "train.nesterov", "train.weight_decay")
 _ON_MAPS = ("gap_conv", "flatten", "original")  # heads in which spatial dropout drops whole maps
 
 
-def unused_settings(spec: RunSpec) -> list[str]:
-    """Return a sentence on each setting of the user's that changes nothing here."""
+def unused_settings(spec: RunSpec, replaced: Collection[str] = ()) -> list[str]:
+    """Return a sentence on each setting of the user's that changes nothing here.
+
+    Args:
+        spec: the run.
+        replaced: names of what a Python program gives instead, such as optimizer.
+    """
     useless = [
         f"{key} does nothing with {why}"
-        for key, unused, why in [*_of_the_model(spec), *_of_training(spec)]
+        for key, unused, why in [
+            *_of_the_model(spec),
+            *_of_training(spec),
+            *((key, "optimizer" in replaced, "optimizer=") for key in _OF_OPTIMIZERS),
+        ]
         if unused and _is_user_set(spec.recipe, key)
     ]
     return [*useless, *_other_notes(spec)]
@@ -59,6 +69,10 @@ def _of_training(spec: RunSpec) -> Iterator[tuple[str, bool, str]]:
     untrained = not train.head.epochs and not train.finetune.epochs
     yield "train.accumulate", untrained, "no epochs of head and finetune"
     yield "train.jit_compile", untrained, "no epochs of head and finetune"
+    optimizer = f"optimizer {train.optimizer}"
+    yield "train.momentum", train.optimizer != "sgd", optimizer
+    yield "train.nesterov", train.optimizer != "sgd", optimizer
+    yield "train.weight_decay", train.optimizer == "adam", f"{optimizer}, unlike adamw"
     yield "train.step_epochs", train.schedule != "step", schedule
     yield "train.plateau_patience", train.schedule != "plateau", schedule
     yield "train.decay_factor", train.schedule not in ("step", "plateau"), schedule

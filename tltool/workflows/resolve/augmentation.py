@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tltool.augment.spec import (
     AugmentSpec,
     AugMix,
@@ -137,9 +139,9 @@ def _color_jitter(section: AugmentSection) -> ColorJitter | None:
     )
 
 
-def _degradations(section: AugmentSection) -> dict[str, WithProbability]:
+def _degradations(section: AugmentSection) -> dict[str, Any]:
     blur, noise, jpeg, grid_mask = section.blur, section.noise, section.jpeg, section.grid_mask
-    degradations = {}
+    degradations: dict[str, WithProbability] = {}
     if isinstance(blur, sections.BlurSection):
         degradations["blur"] = WithProbability(blur.sigma, blur.probability)
     if isinstance(noise, sections.NoiseSection):

@@ -75,7 +75,7 @@ def _estimate(run: RunContext, network: Network, stage: str, images: TrainingIma
 def _loading(run: RunContext, images: TrainingImages) -> tuple[float, float]:
     """Return the seconds per image of decoding, and of decoding and augmentation."""
     some = images.train.spread(_LOADED)
-    spec = planned_augmentation(run.recipe, images.train.items)
+    spec = planned_augmentation(run, images.train.items)
     decode = seconds_per_load(some.original, count=len(some))
     if spec.identity:
         return decode, decode

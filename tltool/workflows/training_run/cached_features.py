@@ -87,13 +87,14 @@ class CachedFeatures(TrainingInputs):
                 self.validation,
                 self.images.validation.labels,
                 head=self.head,
+                measure=self.measure,
                 batch_size=self.images.train.batch_size,
                 sampler=sampler,
                 augmentation=self.schedule("head"),
             )
 
         # alone, the head is so cheap that float32 costs nothing and keeps its digits
-        return PhaseInput(self.network.pooled_to_logits, FLOAT32, data)
+        return PhaseInput(self.network.pooled_to_logits, self.network.model, FLOAT32, data)
 
     def finetune_phase(self, sampler: Sampler) -> PhaseInput:
         """Return what the fine-tune phase trains: all above the cut, on activations there."""
@@ -105,13 +106,15 @@ class CachedFeatures(TrainingInputs):
                 self.images.validation.labels,
                 to_pooled=self._cut_to_pooled,
                 head=self.head,
+                measure=self.measure,
                 batch_size=self.images.train.batch_size,
                 sampler=sampler,
                 augmentation=self.schedule("finetune"),
             )
 
-        network = keras.Model(self._cut(), self.network.model.output)
-        return PhaseInput(network, self.run.machine.precision, data)
+        model = self.network.model
+        network = keras.Model(self._cut(), model.output)
+        return PhaseInput(network, model, self.run.machine.precision, data)
 
     def validation_pooled(self) -> np.ndarray:
         """Return the input of the head for the validation images, by the current network."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from tltool.augment.spec import AugmentSpec
+from tltool.augment.spec import AugmentSpec, OwnTransform
 from tltool.data.catalog import Item
 from tltool.data.checks.recipe_choice import looks_like_text
 from tltool.recipe.augmentation_policies import AUTO, MIXUP_PAYS, PolicyChoice
@@ -23,6 +24,8 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
         cached: whether phases run on cached features.
     """
     count, recipe = len(train), run.recipe
+    if run.objects.augment is not None:
+        return _of_program(run, cached=cached)
     section, choice = resolve_augmentation(
         recipe.augment, count, looks_like_text=looks_like_text(train)
     )
@@ -44,6 +47,42 @@ def choose_augmentation(run: RunContext, train: Sequence[Item], *, cached: bool)
     return spec
 
 
+def transform_of(augment: Any, size: tuple[int, int]) -> OwnTransform:
+    """Return an augmentation of a program as a transform of images of this size.
+
+    Raises:
+        UsageError: it fails, or makes something else of an image than such an image.
+    """
+    from tltool.augment.own_augmentation import own_transform
+
+    return own_transform(augment, size)
+
+
+def _of_program(run: RunContext, *, cached: bool) -> AugmentSpec:
+    """Return the augmentation that a program gives, and report whether it is reproducible."""
+    decode = run.spec.decode
+    own = transform_of(run.objects.augment, (decode.height, decode.width))
+    unused = _why_unused(run.recipe, cached=cached)
+    why = unused or "instead of the augmentation of images by the recipe"
+    changes = listed_changes(run.recipe.augment, images=False)
+    listed = ", ".join(filter(None, (None if unused else own.name, changes)))
+    run.observer.on_message(f"augmentation: {listed} ({why})")
+    augmentation = {"policy": "augment=", "why": why, "changes": listed, "device": "CPU"}
+    run.record(replace(run.manifest, augmentation=augmentation))
+    if unused:
+        return AugmentSpec()
+    if own.stateful:
+        reason = (
+            f"the augmentation {own.name} draws without the seed of the run ({own.stateful[0]})"
+        )
+        run.record(replace(run.manifest, not_reproducible=reason))
+        run.observer.on_message(
+            f"the run is not reproducible: {reason}; use keras.random, or a parameter seed",
+            level="warning",
+        )
+    return AugmentSpec(own=own)
+
+
 def _device(spec: AugmentSpec, *, gpu: bool) -> str:
     """Return where the pixels of training images are computed, for the manifest."""
     if not gpu:
@@ -51,8 +90,12 @@ def _device(spec: AugmentSpec, *, gpu: bool) -> str:
     return "CPU up to JPEG compression, then GPU" if spec.needs_cpu else "GPU"
 
 
-def planned_augmentation(recipe: Recipe, train: Sequence[Item]) -> AugmentSpec:
-    """Return what the recipe changes in training images that are read in every epoch."""
+def planned_augmentation(run: RunContext, train: Sequence[Item]) -> AugmentSpec:
+    """Return what the run changes in training images that are read in every epoch."""
+    recipe, decode = run.recipe, run.spec.decode
+    if run.objects.augment is not None:
+        own = transform_of(run.objects.augment, (decode.height, decode.width))
+        return AugmentSpec(own=own)
     text = looks_like_text(train)
     section, _ = resolve_augmentation(recipe.augment, len(train), looks_like_text=text)
     return augment_spec(section)

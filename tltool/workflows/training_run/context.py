@@ -21,6 +21,7 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest, write_manifest
 from tltool.runs.run_options import Device, RunOptions
 from tltool.training.devices import choose_devices
+from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.training.precision import Precision, choose_precision, recorded_precision
 from tltool.training.time_budget import NO_LIMIT, TimeBudget
 from tltool.workflows.resolve.run_spec import RunSpec
@@ -60,6 +61,7 @@ class RunContext:
         budget: when training must end.
         started: when this process began the run, in seconds as ``time.perf_counter`` returns them.
         spent_before: seconds of the time limit that earlier processes spent.
+        objects: what a Python program gave to training beside the recipe.
     """
 
     spec: RunSpec
@@ -74,6 +76,7 @@ class RunContext:
     budget: TimeBudget = NO_LIMIT
     started: float = field(default_factory=time.perf_counter)
     spent_before: float = 0.0
+    objects: KerasObjects = NO_OBJECTS
 
     @property
     def recipe(self) -> Recipe:

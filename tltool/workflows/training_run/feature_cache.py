@@ -60,7 +60,7 @@ class FeatureCache:
         def batches_from(start: int) -> Any:
             return source.augmented(self.augment, seed=seed, epoch=view, start=start)
 
-        return self._extract(extractor, source, batches_from, [seed, view, asdict(self.augment)])
+        return self._extract(extractor, source, batches_from, [seed, view, self.augment.to_json()])
 
     def probe(self, *key: object, solve: Callable[[], Probe]) -> Probe:
         """Return the probe that ``solve`` fits, or that was fitted before.

@@ -126,6 +126,10 @@ def _metrics(
         "arithmetic": run.machine.precision.arithmetic,
         "probe": _probe_figures(outcome),
     }
+    own = run.objects.keras_metrics
+    if own is not None:
+        labels = predictions.images.labels()
+        metrics["keras_metrics"] = own(labels, predictions.probabilities)
     asserts = evaluate_asserts(evaluate.asserts, metrics, strict=evaluate.strict)
     return {**metrics, "asserts": asserts}
 

@@ -21,6 +21,7 @@ from tltool.runs.manifest import Manifest, write_manifest
 from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import tracked
 from tltool.training.devices import gpu_facts
+from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
 from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.run_backbone import keep_backbone, recorded_backbone
@@ -39,6 +40,7 @@ def run_context(
     *,
     observer: Observer | None = None,
     expected: RunFingerprint | None = None,
+    objects: KerasObjects = NO_OBJECTS,
 ) -> Iterator[RunContext]:
     """Begin a new run: make and lock its folder, prepare the machine, log and track.
 
@@ -47,6 +49,7 @@ def run_context(
         options: what the run is called with.
         observer: receives everything that is reported.
         expected: data and weights that the run must find.
+        objects: what a Python program gives to training.
 
     Raises:
         UsageError: the run folder is in use, or is not empty.
@@ -59,6 +62,7 @@ def run_context(
         remove_unfinished(layout.folder)
         options = replace(absolute(options), export_name=export_name(spec.recipe, options))
         manifest = new_manifest(spec, options, now=now)
+        manifest = replace(manifest, keras_objects=objects.description or None)
         if expected:
             manifest = replace(
                 manifest, micro_batches=expected.micro_batches, time_limit=expected.time_limit
@@ -68,7 +72,8 @@ def run_context(
         # from here on the run can be resumed; if it is killed before, the folder counts as unused
         write_durably(layout.recipe, to_yaml(spec.recipe).encode())
         run = _prepare(spec, options, layout, manifest, observer, expected)
-        for note in unused_settings(spec):
+        run.objects = objects
+        for note in (*unused_settings(spec, objects.description), *objects.notes):
             run.observer.on_message(f"note: {note}")
         with _guarded(run):
             yield run
@@ -83,6 +88,7 @@ def resumed_context(
     *,
     observer: Observer | None,
     expected: RunFingerprint,
+    objects: KerasObjects = NO_OBJECTS,
 ) -> Iterator[RunContext]:
     """Take up a run that was stopped; its folder is locked already.
 
@@ -93,6 +99,7 @@ def resumed_context(
         manifest: what the run has recorded.
         observer: receives everything that is reported.
         expected: data and weights that the run must find again.
+        objects: what a Python program gives to training again.
 
     Raises:
         EnvironmentProblem: the GPU is gone.
@@ -100,6 +107,7 @@ def resumed_context(
     remove_unfinished(layout.folder)
     changed = differences(manifest.environment, environment())
     run = _prepare(spec, options, layout, manifest, observer, expected)
+    run.objects = objects
     for name, before, now in changed:
         run.observer.on_message(
             f"{name} was {before} when the run began and is {now}: the result may differ from "

@@ -85,11 +85,13 @@ class LiveFeatures(TrainingInputs):
                 augmentation=self.schedule(name),
                 to_pooled=self.to_pooled,
                 head=self.head,
+                measure=self.measure,
                 sampler=sampler,
                 first_epoch=epochs_before,
             )
 
-        return PhaseInput(self.network.model, self.run.machine.precision, data)
+        model = self.network.model
+        return PhaseInput(model, model, self.run.machine.precision, data)
 
     def _pooled(self, source: ImageSource) -> np.ndarray:
         return np.concatenate([self.to_pooled(images) for _, images, _ in source.original()])

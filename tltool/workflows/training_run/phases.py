@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from tltool.evaluation.csv_tables import write_history
 from tltool.models.heads import LINEAR_HEADS
 from tltool.models.network_parts import Network
-from tltool.recipe.schema import Recipe
 from tltool.runs.state import StateFolder
 from tltool.training.checkpoint import TrainingState
 from tltool.training.early_stopping import BestModel
-from tltool.training.learning_rate_schedule import Schedule
+from tltool.training.keras_callbacks import TrainingHooks
 from tltool.training.optimizers import Group
 from tltool.training.outcome import PretrainedFeatures, TrainingOutcome
 from tltool.training.phase_plan import PhasePlan, PhaseState, describe_phase
@@ -32,6 +30,7 @@ from tltool.workflows.training_run.linear_probe import (
     vectors,
     warn_if_below_probe,
 )
+from tltool.workflows.training_run.phase_plans import plan_phase
 from tltool.workflows.training_run.time_limit import record_spent_time, record_stop, was_stopped
 from tltool.workflows.training_run.training_inputs import PhaseInput
 
@@ -137,7 +136,7 @@ def head_phase(spec: RunSpec, features: TrainingFeatures, balance: ClassBalance)
     """Return the head phase; None when it has no epochs."""
     if not spec.recipe.train.head.epochs:
         return None
-    plan = _plan(spec.recipe, "head", features, balance)
+    plan = plan_phase(spec.recipe, "head", features, balance)
     groups = [Group(features.network.head_variables())]
     return Phase(plan, groups, features.head_phase(balance.sampler))
 
@@ -149,7 +148,7 @@ def finetune_phase(
     settings, stage = spec.recipe.train.finetune, spec.first_trained_stage
     if stage is None:
         return None
-    plan = _plan(spec.recipe, "finetune", features, balance)
+    plan = plan_phase(spec.recipe, "finetune", features, balance)
     parts = features.network.trained_from(stage)
     stages = spec.backbone.stages[::-1]
     groups = [
@@ -160,75 +159,6 @@ def finetune_phase(
         groups = [Group([variable for part in parts for variable in part])]
     groups = [group for group in groups if group.variables]
     return Phase(plan, groups, features.finetune_phase(balance.sampler))
-
-
-def phase_plan(
-    recipe: Recipe,
-    name: str,
-    *,
-    epochs: int,
-    learning_rate: float,
-    steps: int,
-    class_weights: np.ndarray | None,
-) -> PhasePlan:
-    """Return what one phase does.
-
-    Args:
-        recipe: what the run does.
-        name: head or finetune.
-        epochs: most epochs.
-        learning_rate: the highest.
-        steps: steps of one epoch.
-        class_weights: float32 [C], or None.
-    """
-    train = recipe.train
-    return PhasePlan(
-        name=name,
-        epochs=epochs,
-        steps=steps,
-        schedule=Schedule(
-            kind=train.schedule,
-            peak=learning_rate,
-            steps=steps * epochs,
-            warmup=round(steps * train.warmup_epochs),
-            patience=train.plateau_patience,
-            decay=train.decay_factor,
-            every=steps * train.step_epochs,
-        ),
-        optimizer=train.optimizer,
-        weight_decay=train.weight_decay,
-        smoothing=train.label_smoothing,
-        class_weights=class_weights,
-        focal_gamma=train.focal_gamma * (train.imbalance == "focal"),
-        ema=train.ema,
-        patience=train.early_stopping.patience,
-        min_delta=train.early_stopping.min_delta,
-        seed=recipe.seed,
-        l2=train.l2,
-        clip_norm=train.clip_norm,
-        max_norm=train.max_norm,
-        unfreeze_every=train.finetune.unfreeze_every,
-        jit_compile=train.jit_compile,
-        micro_batch=-(-train.batch_size // train.accumulate) if train.accumulate > 1 else None,
-    )
-
-
-def _plan(
-    recipe: Recipe,
-    name: Literal["head", "finetune"],
-    features: TrainingFeatures,
-    balance: ClassBalance,
-) -> PhasePlan:
-    train = features.images.train
-    settings = recipe.train.head if name == "head" else recipe.train.finetune
-    return phase_plan(
-        recipe,
-        name,
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        steps=-(-len(train) // train.batch_size),
-        class_weights=balance.class_weights,
-    )
 
 
 def _probe_and_init(
@@ -268,6 +198,7 @@ def _train(run: RunContext, phase: Phase, state: TrainingState) -> None:
         return
     state.starts.setdefault(plan.name, (state.best.phase, state.best.epoch))
     with run.phase(plan.name, describe_phase(plan, phase.groups)), state.on_disk_at_end():
+        hooks = TrainingHooks(run.objects.callbacks, phase.input.model)
         trainer = Trainer(
             phase.input.network,
             phase.groups,
@@ -276,15 +207,17 @@ def _train(run: RunContext, phase: Phase, state: TrainingState) -> None:
             phase.input.precision,
             state.history,
             state.changing(plan.name),
+            hooks,
         )
-        epochs = trainer.run(
-            phase.input.data(state.rows_before(plan.name)),
-            best=state.best,
-            observer=run.observer,
-            before=state.within(plan.name),
-            keep=partial(_save, run, state, plan.name),
-            budget=run.budget,
-        )
+        with hooks.phase(epochs=plan.epochs, steps=plan.steps):
+            epochs = trainer.run(
+                phase.input.data(state.rows_before(plan.name)),
+                best=state.best,
+                observer=run.observer,
+                before=state.within(plan.name),
+                keep=partial(_save, run, state, plan.name),
+                budget=run.budget,
+            )
     if epochs is not None:
         record_stop(run, plan.name, epochs)
 

@@ -70,6 +70,8 @@ def refit(
     chosen = chosen_epochs(state)
     features = features.with_validation()
     count = len(features.images.train)
+    if run.objects.callbacks:
+        run.observer.on_message("callbacks are not called in the refit: its epochs are chosen")
     with run.phase("refit", f"{count} training and validation images, {_describe(chosen)}"):
         probe = _restart(run, features, state)
     _train_phases(run, features, chosen, state)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tltool.augment.spec import AugmentSpec
 from tltool.features.image_source import ImageSource
+from tltool.inference import softmax
 from tltool.models.network_parts import Network
 from tltool.training.phase_plan import AugmentationSchedule, PhaseData
 from tltool.training.precision import Precision
-from tltool.training.validation import HeadLogits
+from tltool.training.validation import HeadLogits, loss_and_accuracy
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.feature_cache import FeatureCache
 from tltool.workflows.training_run.pretrained_backbone import PretrainedBackbone
@@ -57,11 +58,13 @@ class PhaseInput:
 
     Attributes:
         network: from what is read to logits.
+        model: the whole classifier, of which ``network`` is a part.
         precision: arithmetic.
         data: returns the data of the phase, after so many epochs of other phases.
     """
 
     network: keras.Model
+    model: keras.Model
     precision: Precision
     data: Callable[[int], PhaseData]
 
@@ -87,6 +90,12 @@ class TrainingInputs:
     cache: FeatureCache
     head: HeadLogits
     backbones: PretrainedBackbone | None
+
+    def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Return the validation metrics of logits [N, C] for class numbers [N]."""
+        metrics = self.run.objects.keras_metrics
+        more = metrics.of_epoch(labels, softmax(logits)) if metrics else {}
+        return {**more, **loss_and_accuracy(logits, labels)}
 
     def schedule(self, phase: str) -> AugmentationSchedule:
         """Return what a phase changes at random, and for how many epochs it blends images."""
