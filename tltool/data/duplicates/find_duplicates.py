@@ -120,7 +120,7 @@ class _Search:
         sets: of duplicate items.
         firsts: position of the first item of each content, int64 [F], ascending.
         hashes: perceptual hash of each item, uint8 [N, 32].
-        hashes_not_compared: how many pairs of hashes are in different regions.
+        hashes_not_compared: how many pairs of hashes are in different regions, at least.
         unconfirmed: pairs with similar hashes whose thumbnails differ, where they are kept.
     """
 
@@ -162,7 +162,8 @@ class _Search:
         not_compared = 0
         crowded, proposed = np.zeros(len(chosen), np.bool_), [np.zeros((0, 2), np.int64)]
         nearest = max(_NEAREST, _FEW_COMPARISONS // max(len(chosen), 1))
-        regions, self.hashes_not_compared = hash_regions.regions_of(hashes)
+        regions, skipped = hash_regions.regions_of(hashes)
+        self.hashes_not_compared = max(self.hashes_not_compared, skipped)
         for region in regions:
             for block in perceptual_hash.near_pairs(hashes[region], near=near, nearest=nearest):
                 crowded[region[block.crowded]] = True
