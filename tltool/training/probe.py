@@ -107,7 +107,7 @@ def evenly_by_class(labels: np.ndarray, most: int) -> np.ndarray:
     if len(labels) <= most:
         return np.arange(len(labels))
     sizes = np.bincount(labels)
-    least = np.minimum(sizes, min(_LEAST_OF_CLASS, most // np.count_nonzero(sizes)))
+    least = np.minimum(sizes, min(_LEAST_OF_CLASS, most // int(np.count_nonzero(sizes))))
     more = sizes - least
     counts: np.ndarray = least + more * (most - least.sum()) // more.sum()
     members = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
