@@ -67,7 +67,10 @@ def images(size: int) -> np.ndarray:
     by_cost(
         list(BACKBONES),
         *("lenet5", "vgg16", "resnet18", "resnet50v2", "efficientnet_lite0"),
-        thorough=[*(name for name in BACKBONES if name not in (*LARGE, *BY_KERAS)), *WALKED],
+        thorough=[
+            *(name for name in BACKBONES if name not in (*LARGE, *BY_KERAS)),
+            *(name for name in WALKED if name != "convnext_tiny"),  # its heat map takes a minute
+        ],
     ),
 )
 def test_every_entry_is_correct_and_can_be_cut_at_every_stage(name: str) -> None:
