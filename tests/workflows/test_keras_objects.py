@@ -125,7 +125,7 @@ def test_the_run_goes_on_with_the_same_objects_alone(run, fruit, tmp_path):
 def test_a_run_with_objects_is_not_reproduced_without_them(run):
     with pytest.raises(UsageError, match=r"give the same to reproduce it") as refused:
         tltool.reproduce(run.run)
-    assert "tltool.KerasObjects(optimizer=..., loss=..., augment=..., metrics=..." in (
+    assert "tltool.KerasObjects(optimizer=..., loss=..., augment=..., metrics=..." in str(
         refused.value.hint
     )
 
