@@ -197,6 +197,13 @@ def test_an_override_of_a_text_is_a_text(text):
     assert weights == text.strip("'")
 
 
+@pytest.mark.parametrize(
+    "key", ["train.head.epochs", "train.weight_decay", "train.clip_norm", "data.image_size", "seed"]
+)
+def test_true_is_no_number(key):
+    assert problem("vgg16", f"{key}=true").endswith(f"{key}: Input should be a number, got true")
+
+
 @pytest.mark.parametrize(("word", "value"), [("no", False), ("off", False), ("yes", True)])
 def test_a_boolean_may_be_yes_or_no(write, word, value):
     assert load_recipe(write(f"export: {{enabled: {word}}}")).export.enabled is value

@@ -167,6 +167,11 @@ def test_an_odd_space_that_does_no_harm_is_read(write, text):
     assert load_recipe(write(text)).seed == 3
 
 
+def test_a_tag_of_another_program_is_one_sentence(write):
+    text = 'name: !!python/object/apply:os.system ["id"]\n'
+    assert "tags such as !!python/object are not allowed (line 1" in problem(write(text))
+
+
 @pytest.mark.parametrize(
     "text", ["train:\n\tema: 0.1", "train:\n  ema: 1\n\tseed: 2", '{\n\t"seed": 1}', "seed:\t3"]
 )

@@ -229,7 +229,8 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         near = did_you_mean(problem["input"], known)
-    return f"{where}: {problem['msg']}, got {got}{'.' if near else ''}{near}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}, got {got}{'.' if near else ''}{near}"
 
 
 def _shipped(reference: str) -> str:

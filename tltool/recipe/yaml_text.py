@@ -171,6 +171,8 @@ def _one_line(error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or str(error).split("\n", 1)[0]
     if "'\\t'" in problem:
         problem = "tabs are not allowed, use spaces"
+    if problem.startswith("could not determine a constructor for the tag"):
+        problem = "tags such as !!python/object are not allowed"
     if problem == "but found another document":
         problem = "it has several documents, remove what is behind the line ---"
     return f"{problem}{where}"
