@@ -111,9 +111,8 @@ def test_the_tutorials_run_in_a_kernel(name: str, tmp_path: Path) -> None:
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
             cell.source = f"data = 'photos'\nsettings = {json.dumps(tiny)}"
-    client = nbclient.NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": tmp_path}}
-    )
+    where = {"metadata": {"path": tmp_path}}
+    client = nbclient.NotebookClient(notebook, timeout=600, startup_timeout=600, resources=where)
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output.get("name") == "stderr"]
