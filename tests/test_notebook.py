@@ -36,8 +36,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     shell = types.SimpleNamespace(kernel=object())
     ipython = types.SimpleNamespace(get_ipython=lambda: shell)
     display = types.SimpleNamespace(display=lambda content, display_id: output)
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    modules: dict[str, Any] = dict(IPython=ipython, **{"IPython.display": display})
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
     return output
 
 
