@@ -48,7 +48,7 @@ COPY docker/healthcheck.py /opt/healthcheck.py
 COPY --from=build /opt/tltool /opt/tltool
 
 ARG EXTRA=cpu
-ARG VERSION=0.1.0.dev0
+ARG VERSION=0.1.0
 ARG REVISION=""
 # A user without a name has no home folder: what libraries cache goes to /tmp. Everything of the image
 # is compiled; bytecode of generated code would litter the working folder. GPU code that the driver

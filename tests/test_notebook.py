@@ -36,8 +36,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     shell = types.SimpleNamespace(kernel=object())
     ipython = types.SimpleNamespace(get_ipython=lambda: shell)
     display = types.SimpleNamespace(display=lambda content, display_id: output)
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    modules: dict[str, Any] = dict(IPython=ipython, **{"IPython.display": display})
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
     return output
 
 
@@ -111,9 +112,8 @@ def test_the_tutorials_run_in_a_kernel(name: str, tmp_path: Path) -> None:
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
             cell.source = f"data = 'photos'\nsettings = {json.dumps(tiny)}"
-    client = nbclient.NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": tmp_path}}
-    )
+    where = {"metadata": {"path": tmp_path}}
+    client = nbclient.NotebookClient(notebook, timeout=600, startup_timeout=600, resources=where)
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output.get("name") == "stderr"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tltool.workflows.resume import resume
     from tltool.workflows.split_data import split_data
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = [
     "KerasObjects",
     "Recipe",

@@ -12,6 +12,7 @@ import typer
 
 from generators.markdown import sentence, table
 from tltool.cli.main import app
+from tltool.cli.terminal.typer_app import grouped
 
 SHARED = ("--json", "--quiet", "--offline", "--debug", "--help")
 GUIDES: Mapping[str, tuple[str, str]] = {  # first words of a command -> the guide about it
@@ -64,6 +65,14 @@ class CommandEntry:
     def page(self) -> str:
         """The file of its page in docs/commands/."""
         return f"{self.words.replace(' ', '-')}.md"
+
+    def groups(self) -> dict[str, list[tuple[str, str]]]:
+        """Return names and descriptions of its own parameters, by the titles of the help."""
+        records = {
+            title: [_record(param, self.context) for param in params if not _is_shared(param)]
+            for title, params in grouped(self.command.get_params(self.context)).items()
+        }
+        return {title: rows for title, rows in records.items() if rows}
 
     def params(self, kind: str, *, shared: bool = False) -> list[tuple[str, str]]:
         """Return names and descriptions of its arguments or options."""
@@ -132,20 +141,24 @@ def _page(entry: CommandEntry) -> str:
         f"# `tltool {entry.words}`",
         sentence(entry.command.help),
         f"```console\n$ tltool {entry.words} {usage}\n```",
-        *_options(entry, "argument", "Arguments"),
-        *_options(entry, "option", "Options"),
+        *_examples(entry),
+        *(_options(title, records) for title, records in entry.groups().items()),
         _shared_line(entry),
         _guide(entry.words),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _options(entry: CommandEntry, kind: str, title: str) -> Iterator[str]:
-    records = entry.params(kind)
-    if records:
-        yield f"## {title}"
-        rows = [[f"`{names}`", _in_words(text)] for names, text in records]
-        yield table([kind, "description"], rows)
+def _examples(entry: CommandEntry) -> Iterator[str]:
+    if entry.command.examples:
+        lines = "\n".join(f"$ {example}" for example in entry.command.examples)
+        yield f"For example:\n\n```console\n{lines}\n```"
+
+
+def _options(title: str, records: list[tuple[str, str]]) -> str:
+    rows = [[f"`{names}`", _in_words(text)] for names, text in records]
+    kind = "argument" if title == "Arguments" else "option"
+    return f"## {title}\n\n{table([kind, 'description'], rows)}"
 
 
 def _in_words(text: str) -> str:

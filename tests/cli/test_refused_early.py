@@ -121,6 +121,8 @@ CASES = {
     "runs reproduce void": (3, "void"),
     "runs reproduce run --weights nowhere.h5": (2, "nowhere.h5"),
     "runs pack nowhere": (2, "nowhere"),
+    "runs rm nowhere": (2, "nowhere"),
+    "runs prune nowhere": (2, "nowhere"),
     "weights pull nowhere": (2, "nowhere"),
     "weights import photos/ants/0_000.jpg vgg16": (2, "import vgg16 photos/ants/0_000.jpg"),
     "weights import vgg16 nowhere.h5": (2, "nowhere.h5"),

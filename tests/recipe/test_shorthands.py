@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tltool.errors import UsageError
@@ -10,7 +12,7 @@ from tltool.recipe.overrides import parse_override
 from tltool.recipe.shorthands import Shorthands, shorthand_overrides
 
 
-def keys(recipe: str, *settings: str, **given: float) -> dict[str, object]:
+def keys(recipe: str, *settings: str, **given: Any) -> dict[str, object]:
     parsed = [parse_override(setting) for setting in settings]
     overrides = shorthand_overrides(read_recipe(recipe), parsed, Shorthands(**given))
     return {one.key: one.value for one in overrides[len(parsed) :]}

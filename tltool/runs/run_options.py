@@ -20,7 +20,7 @@ class RunOptions:
         test: a separate source of test images, opened only by the final evaluation.
         out: the run folder, absent or empty; None for runs/<name>-<UTC>.
         saved_models: the export goes to <saved_models>/<export_name>/<version>.
-        export_name: name of the exported model; None for the name of the recipe.
+        export_name: name of the exported model; None until the run has decided it.
         weights: a file of pretrained weights that replaces the recipe's.
         offline: open no network connection.
         device: auto uses GPUs where TensorFlow sees any.

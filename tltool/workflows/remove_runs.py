@@ -203,10 +203,12 @@ def _best(runs: Iterable[RunDetails], most: int) -> set[Path]:
         if run.status == "finished" and _accuracy(run.metrics) is not None:
             by_data.setdefault(run.manifest.data_digest, []).append(run)
     ranked = (
-        sorted(same, key=lambda run: (_accuracy(run.metrics), run.manifest.started), reverse=True)
+        sorted(
+            same, key=lambda run: (_accuracy(run.metrics) or 0, run.manifest.started), reverse=True
+        )
         for same in by_data.values()
     )
-    return {run.folder for same in ranked for run in same[:most]}
+    return {run.folder for same in ranked for run in same}
 
 
 def _accuracy(metrics: Mapping[str, Any] | None) -> float | None:
