@@ -135,6 +135,7 @@ def test_prune_needs_a_condition_and_combines_them(tltool: Tltool, tmp_path: Pat
     for name, accuracy in (("best", 0.9), ("good", 0.8), ("poor", 0.7)):
         write_run(runs / name, accuracy, data_digest="a")
     write_run(runs / "other data", 0.1, data_digest="b")
+    write_run(runs / "no accuracy", data_digest="a")
     write_run(runs / "failed", status="failed")
     write_run(runs / "new", 0.6, data_digest="a", started="2999-01-01T00:00:00Z")
     _own_file(write_run(runs / "kept", 0.5, data_digest="a"))
@@ -146,6 +147,6 @@ def test_prune_needs_a_condition_and_combines_them(tltool: Tltool, tmp_path: Pat
     assert [Path(run["folder"]).name for run in document["removed"]] == ["poor"]
     [kept] = document["kept"]
     assert "notes.txt" in kept
-    assert names(runs) == ["best", "failed", "good", "kept", "new", "other data"]
+    assert names(runs) == ["best", "failed", "good", "kept", "new", "no accuracy", "other data"]
     assert tltool("runs", "prune", runs, "--failed", "--yes").exit_code == 0
     assert "failed" not in names(runs)

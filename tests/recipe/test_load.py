@@ -97,9 +97,9 @@ def test_a_key_in_the_wrong_section_suggests_the_right_one(write):
 
 def test_a_key_similar_to_no_other_gets_the_list_of_known_keys(write):
     assert "Known keys: kind, dropout" in problem(write("model: {head: {qqqq: 1}}"))
-    message = problem(write("train: {momentum: 0.9}"))
+    message = problem(write("train: {qqqq: 0.9}"))
     known = f"None of the {len(TrainSection.model_fields)} keys of 'train' is similar."
-    assert f"unknown key 'train.momentum'. {known}" in message
+    assert f"unknown key 'train.qqqq'. {known}" in message
     assert "Known keys" not in problem(write("train: {batchsize: 8}"))
 
 

@@ -75,6 +75,12 @@ def test_smoothing_does_not_make_a_small_class_likely_in_images_of_a_large_one()
         assert plain([[1, 0]], [np.log(moved)], (0.505, 50.5), 0.1)[0] > at_target
 
 
+def test_smoothed_labels_have_the_weight_of_their_image():
+    labels, logits = np.array([[1, 0], [3, 0], [0, 0]]), [[0.3, -1.0]] * 3
+    loss = plain(labels, logits, None, 0.1)
+    np.testing.assert_allclose(loss, [loss[0], 3 * loss[0], 0], rtol=1e-6)
+
+
 def test_a_blend_counts_as_its_parts_each_with_its_own_weight():
     logits, weights = [[0.3, -1.0, 0.2]], (0.5, 1, 4)
     for gamma in (0.0, 2.0):

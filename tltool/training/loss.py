@@ -64,7 +64,9 @@ def classification_loss(
     log_probabilities = tf.nn.log_softmax(tf.cast(logits, tf.float32))
     if class_weights is None:
         # times one: without it TensorFlow rewrites the graph, and the last digits change
-        target = tf.ones(labels.shape[-1]) * (labels * (1.0 - smoothing) + smoothing / classes)
+        rows = tf.reduce_sum(labels, axis=-1, keepdims=True)
+        smoothed = labels * (1.0 - smoothing) + rows * smoothing / classes
+        target = tf.ones(labels.shape[-1]) * smoothed
     else:
         weighted = labels * tf.constant(class_weights, tf.float32)
         rows = tf.reduce_sum(weighted, axis=-1, keepdims=True)

@@ -197,10 +197,16 @@ def _read(folder: Path) -> tuple[list[RunDetails], list[str]]:
 
 
 def _best(runs: Iterable[RunDetails], most: int) -> set[Path]:
-    """Return the folders of the best finished runs of each set of images."""
+    """Return the folders of the best finished runs of each set of images, and of unranked ones.
+
+    A run without an accuracy on a validation set cannot be ranked and stays.
+    """
     by_data: dict[str | None, list[RunDetails]] = {}
+    unranked = set()
     for run in runs:
-        if run.status == "finished" and _accuracy(run.metrics) is not None:
+        if _accuracy(run.metrics) is None:
+            unranked.add(run.folder)
+        elif run.status == "finished":
             by_data.setdefault(run.manifest.data_digest, []).append(run)
     ranked = (
         sorted(
@@ -208,7 +214,7 @@ def _best(runs: Iterable[RunDetails], most: int) -> set[Path]:
         )
         for same in by_data.values()
     )
-    return {run.folder for same in ranked for run in same}
+    return unranked | {run.folder for same in ranked for run in same[:most]}
 
 
 def _accuracy(metrics: Mapping[str, Any] | None) -> float | None:
