@@ -479,8 +479,15 @@ def test_images_without_class_folders_give_a_hint_to_a_table(
     tmp_path: Path, files: list[str], hint: str
 ) -> None:
     with pytest.raises(DataError, match="not in class folders") as raised:
-        read_source(touch(tmp_path, *files))
-    assert str(raised.value.hint).endswith(hint) or hint in str(raised.value.hint)
+        read_source(touch(tmp_path / "photos", *files))
+    assert hint in str(raised.value.hint)
+
+
+def test_one_class_folder_gives_a_hint_to_the_folder_above(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/IMG_1.jpg", "dog/IMG_2.jpg")
+    with pytest.raises(DataError, match="not in class folders") as raised:
+        read_source(tmp_path / "cat")
+    assert f"one class of several, give the folder {tmp_path}" in str(raised.value.hint)
 
 
 def test_the_check_reports_the_folders(tmp_path: Path) -> None:

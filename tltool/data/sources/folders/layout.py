@@ -249,14 +249,16 @@ class _Search:
         )
 
     def _hint_for_unsorted(self, folder: Path) -> str:
-        if folder == self.root and has_class_beside(folder):
-            return f"if '{folder.name}' is one class of several, give the folder {folder.parent}"
         hint = f"{LAYOUT_HINT}; or list them in a table with the columns path and label"
         tables = [path.name for path in self.walk.others.some(TABLES)]
         if tables:
             return f"{hint}, perhaps {listed(tables, 3)}"
         names = classes_in_names(path.stem for path in FolderWalk().images_below(folder))
-        return f"{hint}, perhaps from the file names ({listed(names, 3)})" if names else hint
+        if names:
+            return f"{hint}, perhaps from the file names ({listed(names, 3)})"
+        if folder == self.root and has_class_beside(folder):
+            return f"if '{folder.name}' is one class of several, give the folder {folder.parent}"
+        return hint
 
     def _note_unlabelled(self, folder: Path) -> None:
         walk = FolderWalk()
