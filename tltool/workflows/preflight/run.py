@@ -20,6 +20,7 @@ from tltool.workflows.preflight.backbone_candidates import Candidates, backbone_
 from tltool.workflows.preflight.recipe import check_recipe, check_spec
 from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.find_backbone import find_backbone
+from tltool.workflows.resolve.run_corrections import check_corrections
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.samples import check_empty, has_digits
 
@@ -52,6 +53,7 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
     listing = check_source(options.data, test=options.test, ood_images=ood_images)
     if listing is not None:
         check_asserts(spec.recipe.evaluate.asserts, listing.columns.classes())
+    check_corrections(options, None if listing is None else listing.columns.classes())
     check_run_folder(options.out)
     if options.weights is None:
         _check_weights(spec, offline=options.offline)
