@@ -114,6 +114,8 @@ CASES = {
     "data apply-corrections photos --corrections corrections.csv --write run": (2, "not empty"),
     "data split nowhere": (3, "nowhere"),
     "data split void": (3, "void"),
+    "review nowhere": (3, "nowhere"),
+    "review photos --data void": (2, "'photos' is no run"),
     "recipes show nowhere": (2, "nowhere"),
     "recipes copy nowhere x.yaml": (2, "nowhere"),
     "recipes validate nowhere": (2, "nowhere"),

@@ -19,6 +19,7 @@ from tltool.cli import (
     predict,
     preview,
     recipes,
+    review,
     runs,
     samples,
     serve,
@@ -46,6 +47,7 @@ app.command("preview", examples=["tltool preview photos/"])(preview.preview)
 app.command("predict", examples=["tltool predict runs/RUN new.jpg more/ --top 3"])(predict.predict)
 app.command("evaluate", examples=["tltool evaluate runs/RUN test-photos/"])(evaluate.evaluate)
 app.command("explain", examples=["tltool explain runs/RUN new.jpg"])(explain.explain)
+app.command("review", examples=["tltool review runs/RUN", "tltool review photos/"])(review.review)
 app.command("compare", examples=["tltool compare runs/A runs/B"])(compare.compare)
 app.command("learning-curve", examples=["tltool learning-curve photos/"])(
     learning_curve.learning_curve
