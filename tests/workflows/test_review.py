@@ -6,11 +6,12 @@ import shutil
 
 import pytest
 
-from tests.workflows.conftest import CLASSES
+from tests.workflows.conftest import CLASSES, write_fruit
 from tltool.errors import DataError, UsageError
 from tltool.runs.layout import RunLayout
 from tltool.workflows.review import read_review
 from tltool.workflows.review_queues.run_views import run_views
+from tltool.workflows.suggest import suggest
 
 
 def test_a_run_has_queues_from_its_tables(trained):
@@ -34,6 +35,20 @@ def test_a_run_draws_heat_maps_and_finds_neighbours(trained):
     nearest = views.neighbours(0, CLASSES[:2])
     assert [len(rows) for rows in nearest.values()] == [4, 4]
     assert 0 not in nearest[data.images[0].label]
+
+
+def test_images_to_label_next_are_new_ones_without_copies(trained, tmp_path):
+    photos = write_fruit(tmp_path / "new", n=3, seed=7)
+    shutil.copy(next(trained.photos.glob("*/*.png")), photos / "used.png")
+    shutil.copy(photos / CLASSES[0] / "7_00.png", photos / "copy.png")
+    (photos / "broken.png").write_bytes(b"\x89PNG")
+    output = tmp_path / "next.csv"
+    chosen = suggest([photos], run=trained.run, budget=6, output=output)
+    assert len(chosen) == 6
+    everything = suggest([photos], run=trained.run, budget=99, strategy="random")
+    assert len(everything) == 9
+    header, *rows = output.read_text("utf-8").splitlines()
+    assert header == "path,predicted,confidence,reason,sha256" and len(rows) == 6
 
 
 def test_a_run_whose_images_have_moved_says_how_to_name_the_folder(trained, tmp_path):

@@ -92,8 +92,8 @@ def _label_issues(run: RunLayout, position: Mapping[str, int]) -> Queue:
         QueueEntry(
             position[row["file"]],
             row["suggested"],
-            f"{float(row['score']):.0%} probably wrong: {row['suggested']} "
-            f"{float(row['p_suggested']):.0%}, {row['label']} {float(row['p_label']):.0%}",
+            f"probably wrong: {row['suggested']} {float(row['p_suggested']):.0%}, "
+            f"{row['label']} {float(row['p_label']):.0%}",
         )
         for row in _rows(run.label_errors)
         if row["file"] in position

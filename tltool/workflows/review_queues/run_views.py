@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +27,10 @@ def run_views(run: RunLayout, data: ReviewData) -> ModelViews:
 
     Nothing is loaded before it is asked for.
     """
+    items = tuple(Item(one.path, one.label, sha256=one.sha256) for one in data.images)
     return ModelViews(
         explainer=partial(_explainer, run.folder),
-        embeddings=partial(run_embeddings, run, data),
+        embeddings=partial(run_embeddings, run, items),
         labels=[image.label for image in data.images],
     )
 
@@ -55,12 +56,12 @@ def _explainer(folder: Path) -> Callable[[Path, str | None], bytes]:
     return draw
 
 
-def run_embeddings(run: RunLayout, data: ReviewData) -> NDArray[np.float32]:
+def run_embeddings(run: RunLayout, items: Sequence[Item]) -> NDArray[np.float32]:
     """Return the embeddings of images by the backbone of a run, from the cache if possible.
 
     Args:
         run: whose recipe names the backbone.
-        data: the images.
+        items: the images, with their digests.
 
     Returns:
         float32 [N, D].
@@ -73,8 +74,7 @@ def run_embeddings(run: RunLayout, data: ReviewData) -> NDArray[np.float32]:
 
     recipe = load_recipe(str(run.recipe))
     spec = resolve(with_kept_backbone(recipe, run, read_manifest(run.manifest)))
-    items = tuple(Item(one.path, one.label, sha256=one.sha256) for one in data.images)
-    catalog = Catalog(Path(), items, tuple(sorted({item.label for item in items})))
+    catalog = Catalog(Path(), tuple(items), tuple(sorted({item.label for item in items})))
     with own_settings():
         return extract_embeddings(
             catalog,
