@@ -1,4 +1,4 @@
-"""corrections.csv: rows are only added, undone by a further row, and settled by person."""
+"""corrections.csv: rows are only added, undone by a further row, and combined by person."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tltool.data.corrections.apply import load_corrections
 from tltool.data.corrections.corrections_file import CorrectionsFile, read_corrections
-from tltool.data.corrections.decision import Decision, settle, standing
+from tltool.data.corrections.decision import Decision, combine, standing
 from tltool.errors import DataError, UsageError
 
 A, B = "a" * 64, "b" * 64
@@ -54,14 +54,14 @@ def test_people_who_disagree_are_a_conflict_unless_one_is_preferred(tmp_path):
     file = tmp_path / "corrections.csv"
     rows = [made("relabel", "dog"), made("keep", who="bob"), made("unsure", who="eve")]
     CorrectionsFile(file).append(rows)
-    _, (conflict,) = settle(rows)
+    _, (conflict,) = combine(rows)
     assert conflict.describe() == "cat/1.jpg (ann: dog, bob: cat)"
     with pytest.raises(DataError, match="people disagree about 1 images: cat/1"):
         load_corrections(file)
     assert load_corrections(file, prefer="ann").decisions[A].new_label == "dog"
     with pytest.raises(DataError, match="no decision of 'zoe'"):
         load_corrections(file, prefer="zoe")
-    agreed, none = settle([made("relabel", "dog"), made("relabel", "dog", who="bob")])
+    agreed, none = combine([made("relabel", "dog"), made("relabel", "dog", who="bob")])
     assert agreed[A].label == "dog" and none == ()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tltool.data.corrections.corrections_file import read_corrections
-from tltool.data.corrections.decision import Decision, settle
+from tltool.data.corrections.decision import Decision, combine
 from tltool.data.item import Item
 from tltool.data.item_columns import ItemColumns
 from tltool.errors import DataError, did_you_mean, some_of
@@ -72,9 +72,7 @@ class Corrections:
                 relabelled.append((item, decision.label))
         gone = [one for sha256, one in self.decisions.items() if sha256 not in labels]
         stale = [one for sha256, one in self.decisions.items() if sha256 in labels.keys() - fitting]
-        return CorrectedItems(
-            kept, tuple(relabelled), tuple(excluded), tuple(gone), tuple(stale)
-        )
+        return CorrectedItems(kept, tuple(relabelled), tuple(excluded), tuple(gone), tuple(stale))
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def load_corrections(file: Path, *, prefer: str | None = None) -> Corrections:
             f"'{file}' has no decision of {prefer!r}",
             hint=f"--corrections-by names one of {some_of(people)}" if people else "it is empty",
         )
-    decisions, conflicts = settle(rows, prefer=prefer)
+    decisions, conflicts = combine(rows, prefer=prefer)
     if conflicts:
         shown = "; ".join(one.describe() for one in conflicts[:_NAMED])
         more = f"; and {len(conflicts) - _NAMED} more" if len(conflicts) > _NAMED else ""

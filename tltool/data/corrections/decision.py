@@ -80,7 +80,7 @@ def standing(decisions: Iterable[Decision]) -> dict[str, dict[str, Decision]]:
     return result
 
 
-def settle(
+def combine(
     decisions: Iterable[Decision], *, prefer: str | None = None
 ) -> tuple[dict[str, Decision], tuple[Conflict, ...]]:
     """Return what is decided of each image, by its digest, and the conflicts between people.
@@ -89,16 +89,16 @@ def settle(
         decisions: rows in the order in which they were made.
         prefer: the person whose decision counts where people disagree.
     """
-    settled: dict[str, Decision] = {}
+    decided: dict[str, Decision] = {}
     conflicts = []
     for sha256, by_person in standing(decisions).items():
         sure = [one for one in by_person.values() if one.action != "unsure"]
         chosen = _agreed(sure, by_person, prefer)
         if chosen is not None:
-            settled[sha256] = chosen
+            decided[sha256] = chosen
         elif sure:
             conflicts.append(Conflict(tuple(sure)))
-    return settled, tuple(conflicts)
+    return decided, tuple(conflicts)
 
 
 def _agreed(
