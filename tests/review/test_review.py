@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -121,7 +122,7 @@ def test_the_script_builds_nothing_from_text(live):
 
 def test_neighbours_are_the_nearest_of_each_class(start):
     data_labels = ["cat"] * 6 + ["dog"] * 6
-    vectors = [[1, number / 10] for number in range(12)]
+    vectors = np.array([[1, number / 10] for number in range(12)], np.float32)
     views = ModelViews(embeddings=lambda: vectors, labels=data_labels)
     live = start(views=views)
     rows = json.loads(live.ask("api/neighbours/0?class=dog")[2])["neighbours"]

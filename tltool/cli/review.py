@@ -50,13 +50,13 @@ def review(
 ) -> None:
     """Review and correct labels on a page in the browser; the images stay unchanged."""
     from tltool.cli.terminal.progress import shown
-    from tltool.data.sources.open import check_source
     from tltool.runs.layout import RunLayout
-    from tltool.workflows.review import is_run, read_review, serve_review
+    from tltool.workflows.preflight.run import check_review, is_run
 
-    if not is_run(source):
-        check_source(source, min_classes=1)
+    check_review(source, data)
     with shown(quiet=quiet, debug=debug, start="") as display:
+        from tltool.workflows.review import read_review, serve_review
+
         found = read_review(source, data, queue=queue, offline=offline, observer=display)
 
     def log(sentence: str) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_args
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from tltool.data.corrections.decision import Action
+from tltool.data.corrections.decision import ACTIONS, Action
 from tltool.errors import TltoolError
 from tltool.evaluation.report.thumbnails import thumbnail
 from tltool.review.middleware import SecurityHeaders, TokenInPath
@@ -175,14 +175,14 @@ class _Routes:
         why, images = body.get("why", ""), body.get("images")
         count = len(self._session.data.images)
         if (
-            action not in get_args(Action)
+            action not in ACTIONS
             or not isinstance(label, str)
             or not isinstance(why, str)
             or not isinstance(images, list)
             or not all(type(one) is int and 0 <= one < count for one in images)
         ):
             raise HTTPException(400)
-        await run_in_threadpool(self._session.decide, images, action, label, why)
+        await run_in_threadpool(self._session.decide, images, cast(Action, action), label, why)
         all_images = self._session.data.images
         made = {str(one): self._session.decision_of(all_images[one]) for one in images}
         return JSONResponse({"decisions": made})

@@ -13,6 +13,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.review.queues import ReviewData
 from tltool.runs.install_hint import install_hint
 from tltool.runs.layout import RunLayout, is_artifact
+from tltool.workflows.preflight.run import check_review, is_run
 from tltool.workflows.review_queues.run_queues import run_review
 
 HOST = "127.0.0.1"
@@ -65,11 +66,6 @@ def review(
     )
 
 
-def is_run(source: str) -> bool:
-    """Whether ``source`` is the folder of a run."""
-    return RunLayout(Path(source)).manifest.is_file()
-
-
 def read_review(
     source: str,
     data: Path | None = None,
@@ -84,6 +80,7 @@ def read_review(
         UsageError, DataError, EnvironmentProblem: as `review`.
     """
     _check_installed()
+    check_review(source, data)
     found = _read(source, data, offline=offline, observer=observer or SilentObserver())
     names = [one.name for one in found.queues]
     if queue is not None and queue not in names:
@@ -94,11 +91,6 @@ def read_review(
 def _read(source: str, data: Path | None, *, offline: bool, observer: Observer) -> ReviewData:
     if is_run(source):
         return run_review(RunLayout(Path(source)), data)
-    if data is not None:
-        raise UsageError(
-            f"--data is the new location of the images of a run, and '{source}' is no run",
-            hint="leave out --data",
-        )
     from tltool.training.own_settings import own_settings
     from tltool.workflows.review_queues.data_queues import data_review
 
