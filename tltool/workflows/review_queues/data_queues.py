@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tltool.data.audit.audit import Audit, audit
+from tltool.data.audit.audit import LABEL_CONFLICT, LEAKAGE, Audit, audit
 from tltool.data.catalog import Item
 from tltool.data.sources.open import read_source
 from tltool.data.splits.split import shown_path
@@ -74,7 +74,7 @@ def _odd_files(audited: Audit) -> Queue:
     found = {
         position[issue.path]: f"{issue.kind}: {issue.detail}"
         for issue in audited.issues
-        if issue.path in position and not issue.bad
+        if issue.path in position and not issue.bad and issue.kind not in (LABEL_CONFLICT, LEAKAGE)
     }
     entries = tuple(QueueEntry(number, "", reason) for number, reason in found.items())
     return Queue("odd-files", "odd files", "Images that the audit found unusual.", entries)
