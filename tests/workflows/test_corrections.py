@@ -18,6 +18,7 @@ from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.apply_corrections import apply_corrections
+from tltool.workflows.evaluate import evaluate
 from tltool.workflows.finetune import finetune
 from tltool.workflows.reproduce import reproduce
 
@@ -74,6 +75,14 @@ def test_corrected_labels_are_in_split_issues_manifest_and_log(fruit, corrected)
     assert "2 labels corrected (" in log and "1 image excluded" in log
     assert "not in the data are not applied: gone.png" in log
     assert "neither the old nor the new one any more are not applied: elsewhere/1_01.png" in log
+
+
+def test_a_split_of_the_run_is_evaluated_with_its_corrected_labels(fruit, corrected):
+    with RunLayout(corrected).split.open(encoding="utf-8") as file:
+        rows = [row["label"] for row in csv.DictReader(file) if row["split"] == "train"]
+    metrics = evaluate(corrected, fruit, split="train")
+    support = {row["name"]: row["support"] for row in metrics["per_class"]}
+    assert support == {name: rows.count(name) for name in CLASSES}
 
 
 def test_a_run_is_reproduced_with_its_own_copy_of_the_corrections(corrected, corrections, tmp_path):
