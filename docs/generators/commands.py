@@ -29,6 +29,9 @@ GUIDES: Mapping[str, tuple[str, str]] = {  # first words of a command -> the gui
     "backbones": ("Backbones", "backbones.md"),
     "data check": ("Data: the check", "data.md#the-check"),
     "data split": ("Data: the split", "data.md#tltool-data-split"),
+    "data apply-corrections": ("Review and correct labels", "review.md#a-corrected-copy"),
+    "suggest": ("Review: what to label next", "review.md#what-to-label-next"),
+    "review": ("Review and correct labels", "review.md"),
     "recipes sweep": (
         "Reproducibility: sweep",
         "reproducibility.md#sweep-hyperparameters-and-seeds",

@@ -14,6 +14,8 @@ import pytest
 from typer.main import get_command
 
 from tltool.cli.main import app
+from tltool.data.corrections.corrections_file import CorrectionsFile
+from tltool.data.corrections.decision import Decision
 
 # one process for all, as the import of the command line takes most of the time of a case
 PROGRAM = """
@@ -59,6 +61,8 @@ CASES = {
     "finetune photos --kfold 2 --assert recall[wasps]>=0.5": (2, "wasps"),
     "finetune photos --fold 9/3": (2, "no fold 9 of 3"),
     "finetune nowhere --find-lr": (3, "nowhere"),
+    "finetune photos --corrections nowhere.csv": (2, "nowhere.csv"),
+    "finetune photos --corrections corrections.csv": (3, "the label 'wasps', which is no class"),
     "predict photos/ants/0_000.jpg run": (3, "the model comes first: run photos/ants/0_000.jpg"),
     "predict photos photos": (3, "photos"),
     "predict nowhere photos": (2, "nowhere"),
@@ -106,8 +110,15 @@ CASES = {
     "preview photos --rank --recipe nowhere": (2, "nowhere"),
     "demo --out photos/ants/0_000.jpg": (2, "0_000.jpg"),
     "data check nowhere": (3, "nowhere"),
+    "data apply-corrections photos --corrections nowhere.csv --write x": (2, "nowhere.csv"),
+    "data apply-corrections photos --corrections corrections.csv --write run": (2, "not empty"),
     "data split nowhere": (3, "nowhere"),
     "data split void": (3, "void"),
+    "review nowhere": (3, "nowhere"),
+    "review photos --data void": (2, "'photos' is no run"),
+    "suggest photos --run nowhere": (2, "nowhere"),
+    "suggest void --run run": (3, "void"),
+    "suggest photos --run run --output run/split.csv": (2, "split.csv"),
     "recipes show nowhere": (2, "nowhere"),
     "recipes copy nowhere x.yaml": (2, "nowhere"),
     "recipes validate nowhere": (2, "nowhere"),
@@ -137,6 +148,8 @@ def places(make_photos: Any, tmp_path: Path) -> Path:
     """Return a folder with images, and what a run and an export look like from outside."""
     make_photos(tmp_path / "photos", n=2, classes=("ants", "bees"))
     make_photos(tmp_path / "wasps", n=2, classes=("wasps", "flies"))
+    decision = Decision("0" * 64, "1.jpg", "relabel", "ants", "wasps")
+    CorrectionsFile(tmp_path / "corrections.csv").append([decision])
     (tmp_path / "void").mkdir()
     (tmp_path / "run").mkdir()
     description = {"format_version": 1, "class_names": ["ants", "bees"]}

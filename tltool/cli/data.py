@@ -1,11 +1,12 @@
 """tltool data."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import shared_options
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import fail, line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields, show_next
@@ -168,6 +169,66 @@ def split(
         print_json({"images": len(result.catalog), "classes": result.counts(), "written": written})
     else:
         _show_split(result, how)
+
+
+@app.command("apply-corrections")
+@guarded
+def apply_corrections(
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="Labelled images: any data source of finetune.")
+    ],
+    corrections: Annotated[
+        Path,
+        typer.Option("--corrections", metavar="FILE", help="Decisions made with `tltool review`."),
+    ],
+    write: Annotated[
+        Path,
+        typer.Option("--write", metavar="FOLDER", help="An empty or new folder for the copy."),
+    ],
+    corrections_by: training.CorrectionsBy = None,
+    how: Annotated[
+        Literal["copy", "link"],
+        typer.Option(metavar="copy|link", help="Copy the images, or link to them."),
+    ] = "copy",
+    pixels: shared_options.Pixels = None,
+    offline: shared_options.Offline = False,
+    json: shared_options.Json = False,
+    quiet: shared_options.Quiet = False,
+    debug: shared_options.Debug = False,
+) -> None:
+    """Copy images to a new folder, with corrected labels; the images themselves stay unchanged."""
+    from tltool.cli.terminal.progress import shown
+    from tltool.data.corrections.apply import load_corrections
+    from tltool.data.sources.open import check_source
+    from tltool.workflows.dataset.split_checks import check_empty
+
+    check_empty(write, option="--write")
+    load_corrections(corrections, prefer=corrections_by)
+    check_source(source)
+    with shown(quiet=quiet, debug=debug, start="") as display:
+        from tltool.workflows.apply_corrections import apply_corrections as workflow
+
+        result = workflow(
+            source,
+            corrections,
+            write=write,
+            corrections_by=corrections_by,
+            how=how,
+            pixels=pixels,
+            offline=offline,
+            observer=display,
+        )
+    if json:
+        print_json({**asdict(result), "folder": str(result.folder)})
+        return
+    console = out()
+    line(console)
+    line(
+        console,
+        f"{result.images:,} images written, {result.relabelled:,} with another label; "
+        f"{result.excluded:,} left out",
+    )
+    show_next(["tltool", "finetune", str(write)])
 
 
 def _settings(ood_images: str | None, pixels: str | None, image_size: int) -> list[str]:

@@ -78,6 +78,8 @@ def finetune(
             rich_help_panel=shared_options.RECIPE,
         ),
     ] = False,
+    corrections: training.Corrections = None,
+    corrections_by: training.CorrectionsBy = None,
     time_limit: training.TimeLimit = None,
     asserts: training.Asserts = None,
     strict: training.Strict = False,
@@ -115,6 +117,8 @@ def finetune(
         track=tuple(track or ()),
         register=register,
         time_limit=training.seconds_of(time_limit),
+        corrections=corrections,
+        corrections_by=corrections_by,
     )
     limit = training.seconds_of(budget, "--budget")
     file = read_recipe(recipe)

@@ -42,6 +42,11 @@ class RunLayout:
         return self.folder / "backbone"
 
     @property
+    def corrections(self) -> Path:
+        """A copy of the corrections of labels; absent for a run without them."""
+        return self.folder / "corrections.csv"
+
+    @property
     def split(self) -> Path:
         """Which image went into which part."""
         return self.folder / "split.csv"
@@ -166,7 +171,8 @@ def check_unused(folder: Path) -> None:
     """
     names = {path.name for path in folder.iterdir() if not is_unfinished(path.name)}
     run = RunLayout(folder)
-    started = {LOCK_FILE, run.manifest.name, run.backbone.name}  # the recipe is written after these
+    # the recipe is written after these
+    started = {LOCK_FILE, run.manifest.name, run.backbone.name, run.corrections.name}
     if names and not (LOCK_FILE in names and names <= started):
         raise UsageError(
             f"the run folder '{folder}' exists and is not empty",

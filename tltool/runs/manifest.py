@@ -49,6 +49,9 @@ class Manifest:
         gpus: names, driver and CUDA version of the GPUs in use.
         data_digest: SHA-256 over contents and labels of the images.
         images: how many.
+        corrections: the file of corrected labels with its ``sha256``, the numbers of corrected
+            labels by split (``relabelled``), of images ``excluded``, and of decisions
+            ``not_applied``; None without one.
         test_digest: SHA-256 over the contents of the test images; None without a test set.
         weights: source, digest and licence of the weights before training.
         weights_digest: SHA-256 over the network before training.
@@ -101,6 +104,7 @@ class Manifest:
     gpus: Mapping[str, Any] | None = None
     data_digest: str | None = None
     images: int | None = None
+    corrections: Mapping[str, Any] | None = None
     test_digest: str | None = None
     weights: Mapping[str, Any] | None = None
     weights_digest: str | None = None

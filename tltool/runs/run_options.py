@@ -32,6 +32,8 @@ class RunOptions:
             is removed at its end.
         time_limit: seconds after which the run is to be over, evaluation and export included; None
             for no limit.
+        corrections: a file of corrected labels; None for the labels of the source.
+        corrections_by: the person whose decision counts where people disagree; None for nobody.
         seconds_before: seconds of the time limit that the caller spent, as on loading TensorFlow.
     """
 
@@ -48,6 +50,8 @@ class RunOptions:
     register: str | None = None
     feature_cache: Path | None = None
     time_limit: float | None = None
+    corrections: Path | None = None
+    corrections_by: str | None = None
     seconds_before: float = 0.0
 
     @classmethod
@@ -64,6 +68,8 @@ class RunOptions:
             track=tuple(document["track"]),
             register=document.get("register"),
             time_limit=document.get("time_limit"),
+            corrections=Path(document["corrections"]) if document.get("corrections") else None,
+            corrections_by=document.get("corrections_by"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -79,4 +85,6 @@ class RunOptions:
             "track": list(self.track),
             "register": self.register,
             "time_limit": self.time_limit,
+            "corrections": str(self.corrections.absolute()) if self.corrections else None,
+            "corrections_by": self.corrections_by,
         }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tltool.serving.accepting import Acceptor, accept_pending, allowed_connections
@@ -160,7 +160,7 @@ def _stop_signals() -> list[signal.Signals]:
     return signals
 
 
-def make_server(app: FastAPI, settings: Settings, drain: Callable[[], None]) -> Server:
+def make_server(app: ASGIApp, settings: Settings, drain: Callable[[], None]) -> Server:
     """Return a server for ``app``; its ``run`` takes a socket."""
     for name in ("uvicorn", "uvicorn.error", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -25,6 +25,7 @@ from tltool.workflows.dataset.backbone_probes import (
 from tltool.workflows.dataset.backbone_search import BackboneSearch
 from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.preflight.run import check_choice
+from tltool.workflows.resolve.run_corrections import corrections_of
 from tltool.workflows.resolve.run_spec import with_backbone
 from tltool.workflows.training_run.context import prepare_machine
 
@@ -167,6 +168,7 @@ def _training_sample(
         seed=recipe.seed,
         offline=options.offline,
         observer=SilentObserver(),  # the run reads them again, and reports what it finds
+        corrections=corrections_of(options),
     )
     train, groups = dataset.part("train"), dataset.groups("train")
     rows = stratified_sample(train.labels(), len(train.class_names), seed=recipe.seed)

@@ -215,7 +215,10 @@ def _items_of_split(items: Sequence[Item], run: RunLayout, split: SplitName) -> 
             "data given",
             hint="give the data that the run was trained on",
         )
-    return [item for item in matches if item is not None]
+    present = [item for item in matches if item is not None]
+    if not run.corrections.is_file():
+        return present
+    return [replace(item, label=row.label) for item, row in zip(present, rows, strict=True)]
 
 
 def _group_names(images: Catalog, model: Path, observer: Observer) -> tuple[str, ...]:

@@ -122,6 +122,8 @@ def finetune(
     register: str | None = None,
     feature_cache: Path | None = None,
     time_limit: float | None = None,
+    corrections: Path | None = None,
+    corrections_by: str | None = None,
     budget: float | None = None,
     optimizer: keras.optimizers.Optimizer | str | None = None,
     loss: keras.losses.Loss | Callable[..., Any] | str | None = None,
@@ -159,6 +161,9 @@ def finetune(
         time_limit: seconds after which the run is to be over: training ends early enough for
             evaluation and export, which take the best model so far. At least the probe is fitted,
             or one epoch is trained. The result then depends on the speed of the machine.
+        corrections: a file of corrected labels, as `tltool review` writes it, applied to images of
+            the same content; also to test images, which are counted apart.
+        corrections_by: the person whose decision counts where people disagree in it.
         budget: seconds for the choice of the backbone, with ``model.backbone: auto``; by default
             two minutes.
         optimizer: of Keras, by name or as an object, whose settings are copied; instead of that of
@@ -200,6 +205,8 @@ def finetune(
         register=register,
         feature_cache=feature_cache,
         time_limit=time_limit,
+        corrections=corrections,
+        corrections_by=corrections_by,
     )
     with recipe_with_backbone(recipe_of(recipe, set), backbone, preprocessing) as changed:
         return train_recipe(changed, options, budget=budget, observer=observer, objects=objects)

@@ -57,6 +57,7 @@ def pack(folder: Path, file: Path | None = None, *, model: bool = False) -> Path
         raise UsageError(f"the run '{folder}' is not finished", hint=f"tltool runs resume {folder}")
     target = file or folder.absolute().with_name(folder.absolute().name + ".tar.gz")
     members = [run.recipe, run.manifest, run.split, run.metrics, run.history, run.predictions]
+    members += [path for path in (run.corrections,) if path.is_file()]
     members += _files(run.backbone)
     if model:
         members += [folder / MODEL_FILE, folder / DESCRIPTION_FILE]

@@ -24,6 +24,7 @@ from tltool.workflows.pack_run import open_packed_run
 from tltool.workflows.preflight.python_objects import check_given_again
 from tltool.workflows.preflight.reproduction import check_finished, check_places
 from tltool.workflows.resolve.run_backbone import with_kept_backbone
+from tltool.workflows.resolve.run_corrections import with_kept_corrections
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.fingerprint import RunFingerprint
@@ -98,6 +99,7 @@ def reproduce(
             device=first.options.device,
             offline=offline,
         )
+        options = with_kept_corrections(options, layout, first)
         check_places(options)
         expected = _fingerprint(layout, first)
         result = start_run(spec, options, observer=observer, expected=expected, objects=objects)

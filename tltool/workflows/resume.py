@@ -20,6 +20,7 @@ from tltool.workflows.finetune import FinetuneResult, finetune_run
 from tltool.workflows.list_runs import check_resumable
 from tltool.workflows.preflight.python_objects import check_given_again
 from tltool.workflows.resolve.run_backbone import with_kept_backbone
+from tltool.workflows.resolve.run_corrections import with_kept_corrections
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.fingerprint import RunFingerprint
@@ -49,6 +50,7 @@ def resume(
         UsageError: the run is finished or failed, another process works on it, or it was trained
             with other objects.
         DataError: the images, the recipe or the manifest changed since.
+        GateError: the corrections of labels changed since.
         EnvironmentProblem: the weights changed since, or the GPU is gone.
     """
     folder = Path(folder)
@@ -59,6 +61,7 @@ def resume(
         check_given_again(folder, manifest, objects.description, verb="resume")
         spec = resolve(with_kept_backbone(_unchanged_recipe(layout, manifest), layout, manifest))
         options = replace(manifest.options, offline=offline, feature_cache=feature_cache)
+        options = with_kept_corrections(options, layout, manifest)
         check_trackers(options.track, offline=offline, register=options.register)
         fingerprint = _fingerprint(layout, manifest)
         with resumed_context(

@@ -135,6 +135,20 @@ Budget = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Corrected labels from `tltool review`, applied to images of the same content, test "
+        "images too. No image is changed.",
+    ),
+]
+CorrectionsBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Whose decision counts where people disagree in --corrections."
+    ),
+]
 EXPORTS = Path("saved_models")
 
 

@@ -18,6 +18,7 @@ from tltool.data.audit.file_warnings import SERIOUS, FileWarning
 from tltool.data.audit.inspect_file import Decoder, image_decoder, inspect_file
 from tltool.data.audit.jpeg_damage import find_damage
 from tltool.data.catalog import Catalog, Item
+from tltool.data.corrections.apply import CorrectedItems
 from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.duplicates.exact_copies import exact_copies
@@ -61,11 +62,12 @@ _Inspect = Callable[[Item], _Inspected]
 
 @dataclass(frozen=True)
 class Audit:
-    """The usable images, and the issues of all files."""
+    """The usable images, the issues of all files, and what corrections have changed, if any."""
 
     catalog: Catalog
     issues: tuple[Issue, ...]
     listing: Listing
+    corrected: CorrectedItems | None = None
 
 
 def audit(
@@ -100,7 +102,7 @@ def audit(
     bad = [issue for issue in issues if issue.bad]
     _check_classes(listing, items, bad)
     _check_policy(bad, total, on_bad, max_bad_fraction)
-    issues += _content_issues(items)
+    issues += content_issues(items)
     _warn_about_bad_files(bad, total, listing.source, observer)
     _warn_about_content(issues, observer)
     return Audit(Catalog(listing.root, items, tuple(items.classes())), tuple(issues), listing)
@@ -222,7 +224,7 @@ def _mends(bad: Sequence[Issue]) -> str:
     return "; ".join(mend for mend, _ in mends)
 
 
-def _content_issues(items: ItemColumns) -> list[Issue]:
+def content_issues(items: ItemColumns) -> list[Issue]:
     """Return an issue for every exact duplicate with several labels or in several splits."""
     issues = []
     for places in exact_copies(items):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.audit.audit import Audit, audit, write_issues
+from tltool.data.audit.corrected_audit import corrected_audit
 from tltool.data.audit.inspect_file import image_decoder, inspect_file
 from tltool.data.catalog import SPLIT_NAMES, Catalog, Item, SplitName
+from tltool.data.corrections.apply import Corrections
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.duplicates.find_duplicates import Cluster
@@ -19,7 +22,7 @@ from tltool.data.sources.class_names import report_class_names
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.splits.split import Split, write_split
-from tltool.errors import DataError
+from tltool.errors import DataError, counted
 from tltool.events import Observer
 from tltool.features.image_source import ImageSource
 from tltool.recipe.schema import DataSection
@@ -126,6 +129,7 @@ def load_dataset(
     seed: int,
     offline: bool,
     observer: Observer,
+    corrections: Corrections | None = None,
 ) -> Dataset:
     """List, audit and split the images of a source; bad files are reported and skipped.
 
@@ -136,6 +140,7 @@ def load_dataset(
         seed: of the split.
         offline: open no network connection.
         observer: receives the progress and the warnings.
+        corrections: of labels, applied before the split.
 
     Raises:
         DataError: the source, its classes or its files cannot be used.
@@ -156,6 +161,8 @@ def load_dataset(
         max_pixels=settings.max_pixels,
         observer=observer,
     )
+    if corrections is not None:
+        checked = corrected_audit(checked, corrections, observer)
     report_class_names(checked.catalog.class_names, observer)
     hint = "listed in the run's data_issues.csv" if test else show_duplicates_hint(source)
     result = split_source(
@@ -167,6 +174,8 @@ def load_dataset(
     )
     dataset = Dataset(checked, result.split, ood_images, tuple(result.clusters))
     _show_counts(dataset, observer)
+    if corrections is not None:
+        observer.on_message(f"{corrections.file.name}: {describe_corrected(dataset)}")
     report_skipped_files(listing, observer)
     return dataset
 
@@ -216,6 +225,25 @@ def write_dataset(run: RunLayout, dataset: Dataset) -> None:
     """Write split.csv and data_issues.csv."""
     write_split(run.split, dataset.catalog, dataset.split)
     write_issues(run.issues, dataset.audit.issues)
+
+
+def corrected_labels(dataset: Dataset) -> dict[str, int]:
+    """Return the number of corrected labels by split; splits without one are left out."""
+    corrected = dataset.audit.corrected
+    changed = {item.path for item, _ in corrected.relabelled} if corrected else set()
+    splits = zip(dataset.catalog.items, dataset.split.names, strict=True)
+    counts = Counter(name for item, name in splits if item.path in changed)
+    return {name: counts[name] for name in SPLIT_NAMES if counts[name]}
+
+
+def describe_corrected(dataset: Dataset) -> str:
+    """Return what corrections have changed, test labels apart: they change what is measured."""
+    corrected = dataset.audit.corrected
+    by_split = [f"{count:,} {name}" for name, count in corrected_labels(dataset).items()]
+    labels = counted(sum(corrected_labels(dataset).values()), "label", "labels")
+    where = f" ({', '.join(by_split)})" if by_split else ""
+    excluded = counted(len(corrected.excluded) if corrected else 0, "image", "images")
+    return f"{labels} corrected{where}, {excluded} excluded"
 
 
 def report_skipped_files(listing: Listing, observer: Observer) -> None:

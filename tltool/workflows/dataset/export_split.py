@@ -28,7 +28,7 @@ PlaceFile = Callable[[Item, Path], None]
 
 
 def export_split(
-    target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
+    target: Path, catalog: Catalog, split: Split | None, how: How, observer: Observer
 ) -> None:
     """Write split.csv, and a folder of images per split unless they are only listed.
 
@@ -37,7 +37,7 @@ def export_split(
     Args:
         target: a missing or empty folder, absolute.
         catalog: the images.
-        split: of the images.
+        split: of the images; None for folders of classes without splits, and no split.csv.
         how: whether the images are copied, linked or only listed.
         observer: receives the progress.
 
@@ -56,7 +56,7 @@ def export_split(
 
 
 def _write_folder(
-    target: Path, catalog: Catalog, split: Split, how: How, observer: Observer
+    target: Path, catalog: Catalog, split: Split | None, how: How, observer: Observer
 ) -> None:
     with _draft_of(target) as draft:
         if how != "list":
@@ -70,7 +70,8 @@ def _write_folder(
                 replace(i, path=target / p) for i, p in zip(catalog.items, places, strict=True)
             )
             catalog = replace(catalog, items=items)
-        write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
+        if split is not None:
+            write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
         _warn_about_names(catalog, observer)
         if how == "copy" and hasattr(os, "sync"):
             os.sync()  # once, not for each of very many files
@@ -134,8 +135,8 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _places(catalog: Catalog, split: Split) -> TextColumn:
-    """Return the path of each image: split, class, name; equal names get a number.
+def _places(catalog: Catalog, split: Split | None) -> TextColumn:
+    """Return the path of each image: split if any, class, name; equal names get a number.
 
     Raises:
         DataError: a class name is not a valid folder name.
@@ -143,7 +144,8 @@ def _places(catalog: Catalog, split: Split) -> TextColumn:
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
     places = TextColumn()
-    for item, split_name in zip(catalog.items, split.names, strict=True):
+    split_names = split.names if split is not None else ("",) * len(catalog)
+    for item, split_name in zip(catalog.items, split_names, strict=True):
         if item.label != Path(item.label).name or item.label in (".", "..") or "\0" in item.label:
             raise DataError(
                 f"class {item.label!r} is not a valid folder name", hint="use --how list"

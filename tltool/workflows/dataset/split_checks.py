@@ -73,7 +73,7 @@ def check_groups(listing: Listing, by: str, shares: tuple[float, float], kfold: 
         )
 
 
-def check_empty(folder: Path) -> None:
+def check_empty(folder: Path, *, option: str = "--out") -> None:
     """Check that a folder is absent or empty.
 
     Raises:
@@ -81,9 +81,10 @@ def check_empty(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(
-            f"'{folder}' is a file", hint="give a folder with --out; the file was not changed"
+            f"'{folder}' is a file", hint=f"give a folder with {option}; the file was not changed"
         )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            f"'{folder}' is not empty", hint="give another folder with --out; it was not changed"
+            f"'{folder}' is not empty",
+            hint=f"give another folder with {option}; it was not changed",
         )

@@ -70,7 +70,7 @@ def load_run_images(
     validation = [row for row in rows if row.split == "validation"]
     train = [row for row in rows if row.split == "train"]
     if data is None:
-        root = _root_of(read_manifest(run.manifest).options.data, pixels)
+        root = folder_of_paths(read_manifest(run.manifest).options.data, pixels)
         parts = [_in_place(part, root) for part in (validation, train if calibrate else [])]
     else:
         parts = _from_other_data(data, pixels, validation, train, description)
@@ -110,7 +110,7 @@ def _contents(images: Sequence[_Labelled]) -> list[bytes]:
     return [read_image_bytes(one.path, sha256=one.sha256) for one in images]
 
 
-def _root_of(source: str, pixels: str | None) -> Path:
+def folder_of_paths(source: str, pixels: str | None) -> Path:
     """Return the folder of the paths in split.csv; a cached copy is created again if missing."""
     if source.startswith(PREFIXES) or Path(source).is_file():
         return read_images(source, pixels=pixels).root

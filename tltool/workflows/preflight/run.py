@@ -11,7 +11,7 @@ from tltool.evaluation.metrics.asserts import check_asserts
 from tltool.export.versions import check_base
 from tltool.recipe.model_section import AUTO
 from tltool.recipe.schema import Recipe
-from tltool.runs.layout import check_run_folder
+from tltool.runs.layout import RunLayout, check_run_folder
 from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import check_trackers
 from tltool.weights.fetch_weights import check_obtainable
@@ -20,6 +20,7 @@ from tltool.workflows.preflight.backbone_candidates import Candidates, backbone_
 from tltool.workflows.preflight.recipe import check_recipe, check_spec
 from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.find_backbone import find_backbone
+from tltool.workflows.resolve.run_corrections import check_corrections
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.samples import check_empty, has_digits
 
@@ -52,6 +53,7 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
     listing = check_source(options.data, test=options.test, ood_images=ood_images)
     if listing is not None:
         check_asserts(spec.recipe.evaluate.asserts, listing.columns.classes())
+    check_corrections(options, None if listing is None else listing.columns.classes())
     check_run_folder(options.out)
     if options.weights is None:
         _check_weights(spec, offline=options.offline)
@@ -129,6 +131,32 @@ def check_demo(folder: Path, *, offline: bool) -> None:
     if not has_digits(folder / "digits"):
         check_empty(folder / "digits")
     check_obtainable("vgg16", offline=offline)
+
+
+def check_review(source: str, data: Path | None) -> None:
+    """Check what is to be reviewed; opens no image.
+
+    Args:
+        source: the folder of a run, or a source of labelled images.
+        data: the new location of the images of a run.
+
+    Raises:
+        UsageError: ``data`` is given for a source that is no run.
+        DataError: the source cannot be used.
+    """
+    if is_run(source):
+        return
+    if data is not None:
+        raise UsageError(
+            f"--data is the new location of the images of a run, and '{source}' is no run",
+            hint="leave out --data",
+        )
+    check_source(source, min_classes=1)
+
+
+def is_run(source: str) -> bool:
+    """Whether ``source`` is the folder of a run."""
+    return RunLayout(Path(source)).manifest.is_file()
 
 
 def check_preview(recipe: Recipe, data: str, output: Path) -> None:

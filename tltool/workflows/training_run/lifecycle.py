@@ -25,6 +25,7 @@ from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.workflows.preflight.unused_settings import unreached_stages, unused_settings
 from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.run_backbone import keep_backbone, recorded_backbone
+from tltool.workflows.resolve.run_corrections import keep_corrections
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest
 from tltool.workflows.training_run.failures import handle_run_failure
@@ -69,6 +70,7 @@ def run_context(
             )
         write_manifest(layout.manifest, manifest)
         keep_backbone(layout, spec.backbone)
+        keep_corrections(layout, options.corrections)
         # from here on the run can be resumed; if it is killed before, the folder counts as unused
         write_durably(layout.recipe, to_yaml(spec.recipe).encode())
         run = _prepare(spec, options, layout, manifest, observer, expected)

@@ -28,6 +28,7 @@ _CHANGES = {
     "test": "another test source",
     "weights": "another file of weights",
     "weights_sha256": "another content of the file of weights",
+    "corrections_sha256": "other corrections of labels",
     "content": "other images in the same place: some were added, removed, moved or changed",
 }
 
@@ -121,6 +122,7 @@ def open_run_group(
         "test": anchored(options.test) if options.test else None,
         "weights": str(weights.absolute()) if weights else None,
         "weights_sha256": _sha256(weights) if weights else None,
+        "corrections_sha256": _sha256(options.corrections) if options.corrections else None,
         "content": _content(listing, observer),
     }
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tltool.data.catalog import SplitName
 from tltool.evaluation.metrics.asserts import check_asserts, check_sample_sizes
@@ -11,12 +12,19 @@ from tltool.evaluation.shared_test_set import digest_of_images
 from tltool.models.build import build_model, check_weights
 from tltool.models.head_parts import DropoutSettings
 from tltool.models.network_parts import Network
+from tltool.runs.digests import file_digest
 from tltool.training.precision_choice import measured_precision
 from tltool.weights.fetch_weights import obtain
 from tltool.weights.weights_store import StoredWeights
-from tltool.workflows.dataset.dataset import Dataset, load_dataset, write_dataset
+from tltool.workflows.dataset.dataset import (
+    Dataset,
+    corrected_labels,
+    load_dataset,
+    write_dataset,
+)
 from tltool.workflows.dataset.image_size import fit_image_size
 from tltool.workflows.resolve.run_backbone import recorded_backbone
+from tltool.workflows.resolve.run_corrections import corrections_of
 from tltool.workflows.training_run.context import RunContext
 
 Weights = StoredWeights | Path | None  # None for random ones
@@ -66,6 +74,7 @@ def open_dataset(run: RunContext) -> Dataset:
             seed=recipe.seed,
             offline=options.offline,
             observer=run.observer,
+            corrections=corrections_of(options, run.layout),
         )
         catalog = dataset.catalog
         run.items = catalog.items
@@ -79,8 +88,31 @@ def open_dataset(run: RunContext) -> Dataset:
         write_dataset(run.layout, dataset)
         test = digest_of_images(dataset.part("test").columns.digests())
         digest, images = catalog.digest(), len(catalog)
-        run.record(replace(run.manifest, data_digest=digest, images=images, test_digest=test))
+        corrected = _recorded_corrections(run, dataset)
+        run.record(
+            replace(
+                run.manifest,
+                data_digest=digest,
+                images=images,
+                corrections=corrected,
+                test_digest=test,
+            )
+        )
     return dataset
+
+
+def _recorded_corrections(run: RunContext, dataset: Dataset) -> dict[str, Any] | None:
+    """Return what manifest.json says about corrections of labels."""
+    corrected, file = dataset.audit.corrected, run.layout.corrections
+    if corrected is None or not file.is_file():  # a search for learning rates keeps nothing
+        return None
+    return {
+        "file": str(run.options.corrections),
+        "sha256": file_digest(file),
+        "relabelled": corrected_labels(dataset),
+        "excluded": len(corrected.excluded),
+        "not_applied": len(corrected.gone) + len(corrected.stale),
+    }
 
 
 def build_network(run: RunContext, weights: Weights, dataset: Dataset) -> Network:

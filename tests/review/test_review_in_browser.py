@@ -1,0 +1,56 @@
+"""A review in headless Chromium: by keyboard alone, with undo, a reload in the middle, a phone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.evaluation.conftest import SIZES, browser, serious_violations  # noqa: F401
+
+pytestmark = pytest.mark.browser
+
+
+def decisions(live) -> list[tuple[str, str]]:
+    return [(row.action, row.new_label) for row in live.rows]
+
+
+def test_labels_are_reviewed_by_keyboard_on_desktop_and_phone(start, browser, serious_violations):  # noqa: F811
+    live = start()
+    problems: list[str] = []
+    page = browser.new_context(viewport=SIZES["desktop"], bypass_csp=True).new_page()
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(live.address)
+    page.wait_for_function("document.getElementById('file').textContent.startsWith('1 / 5')")
+    keys = page.keyboard.press
+    keys("a")
+    page.wait_for_function("document.getElementById('file').textContent.startsWith('2 / 5')")
+    keys("c")
+    page.keyboard.type("kak")
+    keys("Enter")
+    page.wait_for_function("document.getElementById('count').textContent == '2 of 5 decided'")
+    keys("x")
+    keys("z")
+    page.wait_for_function("document.getElementById('count').textContent == '2 of 5 decided'")
+    page.wait_for_function("document.getElementById('file').textContent.startsWith('3 / 5')")
+    page.reload()
+    page.wait_for_function("document.getElementById('file').textContent.startsWith('3 / 5')")
+    assert decisions(live) == [
+        ("relabel", "dog"),
+        ("relabel", "kaki 柿"),
+        ("exclude", ""),
+        ("undo", ""),
+    ]
+    assert serious_violations(page) == []
+    keys("g")
+    page.locator(".tile").nth(2).click()
+    page.locator(".tile").nth(4).click(modifiers=["Shift"])
+    keys("u")
+    page.wait_for_function("document.getElementById('count').textContent == '5 of 5 decided'")
+    assert decisions(live)[4:] == [("unsure", "")] * 3
+    page.set_viewport_size(SIZES["phone"])
+    assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"]["width"]
+    keys("g")
+    assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"]["width"]
+    assert serious_violations(page) == []
+    page.context.close()
+    assert problems == []

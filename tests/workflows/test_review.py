@@ -1,0 +1,72 @@
+"""What a review shows of a run and of a data set."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.workflows.conftest import CLASSES, write_fruit
+from tltool.errors import DataError, UsageError
+from tltool.runs.layout import RunLayout
+from tltool.workflows.review import read_review
+from tltool.workflows.review_queues.run_views import run_views
+from tltool.workflows.suggest import suggest
+
+
+def test_a_run_has_queues_from_its_tables(trained):
+    data = read_review(str(trained.run))
+    names = [queue.name for queue in data.queues]
+    assert {"uncertain", "class-0", "class-1", "class-2"} <= set(names)
+    assert data.class_names == CLASSES and len(data.images) == 42
+    queues = {queue.name: queue for queue in data.queues}
+    mistakes = queues.get("mistakes")
+    assert mistakes is None or all(
+        one.suggested != data.images[one.image].label for one in mistakes.entries
+    )
+    assert all("predicted " in one.reason for one in queues["uncertain"].entries)
+
+
+def test_a_run_draws_heat_maps_and_finds_neighbours(trained):
+    data = read_review(str(trained.run))
+    views = run_views(RunLayout(trained.run), data)
+    picture = views.heat_map(data.images[0].path, data.images[0].label)
+    assert picture.startswith(b"\x89PNG")
+    nearest = views.neighbours(0, CLASSES[:2])
+    assert [len(rows) for rows in nearest.values()] == [4, 4]
+    assert 0 not in nearest[data.images[0].label]
+
+
+def test_images_to_label_next_are_new_ones_without_copies(trained, tmp_path):
+    photos = write_fruit(tmp_path / "new", n=3, seed=7)
+    shutil.copy(next(trained.photos.glob("*/*.png")), photos / "used.png")
+    shutil.copy(photos / CLASSES[0] / "7_00.png", photos / "copy.png")
+    (photos / "broken.png").write_bytes(b"\x89PNG")
+    output = tmp_path / "next.csv"
+    chosen = suggest([photos], run=trained.run, budget=6, output=output)
+    assert len(chosen) == 6
+    everything = suggest([photos], run=trained.run, budget=99, strategy="random")
+    assert len(everything) == 9
+    header, *rows = output.read_text("utf-8").splitlines()
+    assert header == "path,predicted,confidence,reason,sha256" and len(rows) == 6
+
+
+def test_a_run_whose_images_have_moved_says_how_to_name_the_folder(trained, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(trained.photos, moved)
+    assert read_review(str(trained.run), moved).images[0].path.is_relative_to(moved)
+    with pytest.raises(DataError, match="no longer in") as error:
+        read_review(str(trained.run), tmp_path / "nowhere")
+    assert error.value.hint == "give their new location with --data FOLDER"
+    with pytest.raises(UsageError, match="there is no queue 'foo' here"):
+        read_review(str(trained.run), queue="foo")
+
+
+def test_a_data_set_has_its_copies_first_where_labels_differ(fruit, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(fruit, photos)
+    shutil.copy(photos / CLASSES[0] / "1_00.png", photos / CLASSES[1] / "copy.png")
+    (copies, *classes) = read_review(str(photos)).queues
+    assert copies.name == "copies" and len(copies.entries) == 2
+    assert copies.entries[0].reason == f"exact copies 1: {CLASSES[0]} and {CLASSES[1]}"
+    assert [len(queue.entries) for queue in classes] == [8, 9, 8]

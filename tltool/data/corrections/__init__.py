@@ -1,0 +1,1 @@
+"""Corrections: decisions of people about labels, in a file beside images that stay unchanged."""
