@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,19 @@ def test_a_run_shows_its_classes_figures_and_epochs(trained, model) -> None:
     assert {row["phase"] for row in model.history} >= {"probe", "head", "finetune"}
     shown = model._repr_html_()
     assert re.search(r"accuracy [\d.]+ % \(.* to .*\) on \d+ validation images", shown)
+
+
+def test_a_result_shows_its_worst_mistakes(trained, tmp_path) -> None:
+    run = shutil.copytree(trained.result.run, tmp_path / "run")
+    table = run / "predictions.csv"
+    header, first, *others = table.read_text("utf-8").splitlines()
+    wrong = dict(zip(header.split(","), first.split(","), strict=True))
+    table.write_text(
+        "\n".join([header, first.replace(",true,", ",false,"), *others]) + "\n", "utf-8"
+    )
+    shown = replace(trained.result, run=run)._repr_html_()
+    assert f"instead of {wrong['label']}: {wrong['path']}" in shown
+    assert "<img alt='' src='data:image/jpeg;base64," in shown
 
 
 def test_the_network_is_plain_keras_and_a_copy(trained, model) -> None:

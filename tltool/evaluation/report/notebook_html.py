@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,12 @@ from typing import Any
 from tltool.errors import UsageError
 from tltool.evaluation.report.advice import describe_cross_validation, next_steps
 from tltool.evaluation.report.text_tables import describe_accuracy
+from tltool.evaluation.report.thumbnails import data_uri, thumbnail
+from tltool.runs.csv_cells import csv_rows
 from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import read_manifest
+
+_WORST, _SIDE = 6, 128  # images, pixels
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,50 @@ def report_page(run: Path) -> Page:
 
 
 def result_html(run: Path, export: Path | None, metrics: Mapping[str, Any]) -> str:
-    """Return the accuracy, where the files are, what to do next, and the plots, as HTML."""
+    """Return accuracy, files, next steps, plots and the worst mistakes of a run, as HTML."""
     answer = [*describe_cross_validation(metrics), describe_accuracy(metrics)]
     first, *others = map(html.escape, answer)
-    files = f"run {run}" + (f", model {export}" if export else "")
+    files = f"run in {run}" + (f", model in {export}" if export else "")
     plots = RunLayout(run).plots
     return (
         f"<p><b>{first}</b> {' '.join(others)}</p>"
         f"<p>{html.escape(files)}</p>"
         f"<ul>{''.join(f'<li>{html.escape(step)}</li>' for step in next_steps(metrics))}</ul>"
-        f"{_image(plots / 'history.png')}{_image(plots / 'confusion_matrix.png')}"
+        f"{_image(plots / 'history.png', 62)}{_image(plots / 'confusion_matrix.png', 36)}"
+        f"{worst_mistakes_html(run)}"
     )
 
 
-def _image(path: Path) -> str:
-    """Return a picture inside the page; nothing without one."""
+def worst_mistakes_html(run: Path) -> str:
+    """Return the misclassified images of highest confidence as HTML; nothing without any.
+
+    An image that is not where it was during the run is shown by its name alone.
+    """
+    with RunLayout(run).predictions.open(newline="", encoding="utf-8") as file:
+        wrong = [row for row in csv_rows(file) if row["correct"] == "false"]
+    wrong.sort(key=lambda row: -float(row["confidence"]))
+    options = read_manifest(RunLayout(run).manifest).options
+    roots = [Path(source) for source in (options.data, options.test) if source]
+    cards = "".join(_card(row, roots) for row in wrong[:_WORST])
+    return f"<p><b>Worst mistakes</b></p><div>{cards}</div>" if cards else ""
+
+
+def _card(row: Mapping[str, str], roots: Sequence[Path]) -> str:
+    found = (thumbnail(root / row["path"], _SIDE) for root in roots)
+    image = next(filter(None, found), None)
+    picture = f"<img alt='' src='{data_uri(image)}'>" if image else ""
+    name, label, predicted = (html.escape(row[key]) for key in ("path", "label", "predicted"))
+    return (
+        f"<figure style='display:inline-block;width:{_SIDE}px;margin:4px;vertical-align:top'>"
+        f"{picture}<figcaption style='font-size:80%;overflow-wrap:anywhere'>{predicted} "
+        f"({100 * float(row['confidence']):.0f} %) instead of {label}: {name}</figcaption></figure>"
+    )
+
+
+def _image(path: Path, width: int) -> str:
+    """Return a picture of at most ``width`` % of the page's width; nothing without one."""
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()
-    return f"<img alt='{path.stem}' style='max-width:48%' src='data:image/png;base64,{data}'>"
+    style = f"max-width:{width}%;vertical-align:top"
+    return f"<img alt='{path.stem}' style='{style}' src='data:image/png;base64,{data}'>"
