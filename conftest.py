@@ -32,6 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     The last groups are then short, and no process works alone at the end.
     """
+    changing = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if changing:
+        raise pytest.UsageError(f"an address in the name of a test differs by process: {changing}")
     slow: Counter[str] = Counter()
     for item in items:
         slow[_group(item)] += any(map(item.get_closest_marker, LONG))

@@ -79,7 +79,7 @@ def test_numbers_without_the_seed_are_noticed():
         (lambda image: image[:8], r"shape \[8, 12, 3\]"),
         (lambda image: image @ image, "fails on an image of 16 x 12 pixels"),
     ],
-    ids=str,
+    ids=["no function", "range", "shape", "error"],
 )
 def test_what_makes_no_image_is_refused(augment, message):
     with pytest.raises(UsageError, match=message):

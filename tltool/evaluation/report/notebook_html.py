@@ -56,7 +56,7 @@ def result_html(run: Path, export: Path | None, metrics: Mapping[str, Any]) -> s
         f"<p><b>{first}</b> {' '.join(others)}</p>"
         f"<p>{html.escape(files)}</p>"
         f"<ul>{''.join(f'<li>{html.escape(step)}</li>' for step in next_steps(metrics))}</ul>"
-        f"{_image(plots / 'history.png', 62)}{_image(plots / 'confusion_matrix.png', 36)}"
+        f"{_image(plots / 'history.png', 60)}{_image(plots / 'confusion_matrix.png', 34)}"
         f"{worst_mistakes_html(run)}"
     )
 
