@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tltool.errors import UsageError
 from tltool.recipe.augmentation_policies import OFF, POLICIES
-from tltool.recipe.keys import all_keys
+from tltool.recipe.key_paths import all_keys
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.train_section import TrainSection
 

@@ -14,7 +14,7 @@ from tests.recipe.keys_read import keys_read
 from tltool.errors import UsageError
 from tltool.recipe.augmentation_policies import OFF
 from tltool.recipe.json_schema import json_schema
-from tltool.recipe.keys import all_keys
+from tltool.recipe.key_paths import all_keys
 from tltool.recipe.library import find, shipped
 from tltool.recipe.load import load_recipe, to_yaml
 from tltool.recipe.schema import Recipe

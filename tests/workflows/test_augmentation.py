@@ -17,7 +17,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import SilentObserver
 from tltool.recipe.augment_section import AugmentSection
 from tltool.recipe.augmentation_policies import MIXUP_PAYS, OFF, POLICIES
-from tltool.recipe.keys import all_keys
+from tltool.recipe.key_paths import all_keys
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.finetune import finetune

@@ -18,7 +18,7 @@ from PIL import Image
 from tests.conftest import merged
 from tests.workflows.conftest import CLASSES, TINY, contents, write_fruit
 from tltool.errors import TltoolError
-from tltool.recipe.keys import all_keys
+from tltool.recipe.key_paths import all_keys
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 

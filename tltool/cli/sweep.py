@@ -142,7 +142,7 @@ def _combined(
 
 def _grid(texts: list[str]) -> dict[str, list[Any]]:
     """Return the values to try, by key. The end of a key is enough, such as head.dropout."""
-    from tltool.recipe.keys import all_keys
+    from tltool.recipe.key_paths import all_keys
     from tltool.recipe.overrides import parse_override
 
     grid: dict[str, list[Any]] = {}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tltool.errors import UsageError, did_you_mean
 from tltool.recipe import library
-from tltool.recipe.keys import all_keys, known_keys
+from tltool.recipe.key_paths import all_keys, known_keys
 from tltool.recipe.merge import Tree, expand_shorthands, merged, merged_recipes
 from tltool.recipe.overrides import Override, check_conflicts, parse_override
 from tltool.recipe.schema import FORMAT, PATTERNS, Recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import UsageError
-from tltool.recipe.keys import holds_text
+from tltool.recipe.key_paths import holds_text
 from tltool.recipe.merge import Tree, expand_shorthands, find_conflict
 from tltool.recipe.yaml_text import read_yaml
 

@@ -29,9 +29,9 @@ from tltool.workflows.resolve.run_backbone import with_kept_backbone
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.training_run.calibration import calibrate
 from tltool.workflows.training_run.context import RunContext
-from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.finish import evaluate_best
 from tltool.workflows.training_run.lifecycle import run_context
+from tltool.workflows.training_run.run_fingerprint import RunFingerprint
 from tltool.workflows.training_run.setup import open_dataset
 from tltool.workflows.training_run.verified_export import export_verified, parity_process
 

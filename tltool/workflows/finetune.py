@@ -27,7 +27,6 @@ from tltool.workflows.training_run.calibration import calibrate
 from tltool.workflows.training_run.class_balance import balance_classes
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.features import extract_features
-from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.finish import evaluate_best
 from tltool.workflows.training_run.lifecycle import run_context
 from tltool.workflows.training_run.object_checks import check_objects
@@ -40,6 +39,7 @@ from tltool.workflows.training_run.phases import (
 )
 from tltool.workflows.training_run.python_backbone import recipe_with_backbone
 from tltool.workflows.training_run.refit import refit
+from tltool.workflows.training_run.run_fingerprint import RunFingerprint
 from tltool.workflows.training_run.setup import (
     build_network,
     fetch_weights,

@@ -27,7 +27,7 @@ from tltool.workflows.resolve.run_backbone import with_kept_backbone
 from tltool.workflows.resolve.run_corrections import with_kept_corrections
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.training_run.context import recipe_digest
-from tltool.workflows.training_run.fingerprint import RunFingerprint
+from tltool.workflows.training_run.run_fingerprint import RunFingerprint
 
 Verdict = Literal["bit-identical", "same within tolerance", "differs"]
 

@@ -18,7 +18,7 @@ def complete_recipe(incomplete: str) -> Iterator[tuple[str, str]]:
 
 def complete_setting(incomplete: str) -> Iterator[str]:
     """Yield the keys of a recipe that begin so, as ``KEY=``."""
-    from tltool.recipe.keys import all_keys
+    from tltool.recipe.key_paths import all_keys
 
     yield from (f"{key}=" for key in all_keys() if key.startswith(incomplete))
 

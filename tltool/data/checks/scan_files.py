@@ -40,10 +40,10 @@ from tltool.data.checks.scan_pipeline import (
 )
 from tltool.data.decoding import transcode
 from tltool.data.decoding.bounded_work import check_size, without_unused_parts
+from tltool.data.decoding.decode_jpeg import decode_thumbnail
 from tltool.data.decoding.header import Header
 from tltool.data.decoding.image_errors import BadFileError
 from tltool.data.decoding.image_formats import decode_stored
-from tltool.data.decoding.jpeg import decode_thumbnail
 from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.duplicates import perceptual_hash
 from tltool.data.item_columns import ItemColumns

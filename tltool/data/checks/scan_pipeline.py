@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tltool.data.decoding.decode_jpeg import decode_jpeg
 from tltool.data.decoding.graph_tracing import without_autograph
-from tltool.data.decoding.jpeg import decode_jpeg
 from tltool.data.duplicates import perceptual_hash
 from tltool.data.pipeline import file_content, fixed_options
 

@@ -8,12 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from tltool.data.decoding import exif
-from tltool.data.decoding.bmp import decode_bmp
 from tltool.data.decoding.byte_ops import over_white, read_byte, with_few_pixels
+from tltool.data.decoding.decode_bmp import decode_bmp
 from tltool.data.decoding.decode_gif import decode_gif
+from tltool.data.decoding.decode_jpeg import decode_scaled_jpeg
+from tltool.data.decoding.decode_webp import decode_webp
 from tltool.data.decoding.graph_tracing import traced_on_cpu, without_autograph
-from tltool.data.decoding.jpeg import decode_scaled_jpeg
-from tltool.data.decoding.webp import decode_webp
 
 _UNKNOWN, _JPEG, _PNG, _WEBP, _GIF, _BMP = range(6)
 

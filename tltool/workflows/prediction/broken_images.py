@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tltool.data.audit.file_warnings import BROKEN_INSIDE
 from tltool.data.audit.jpeg_damage import libjpeg_message
-from tltool.data.decoding.jpeg import decode_thumbnail
+from tltool.data.decoding.decode_jpeg import decode_thumbnail
 from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.events import Observer
 from tltool.workflows.prediction.inputs import ImageInMemory, InputImage

@@ -25,7 +25,7 @@ from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.training.precision import Precision, choose_precision, recorded_precision
 from tltool.training.time_budget import NO_LIMIT, TimeBudget
 from tltool.workflows.resolve.run_spec import RunSpec
-from tltool.workflows.training_run.fingerprint import RunFingerprint
+from tltool.workflows.training_run.run_fingerprint import RunFingerprint
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from tltool.workflows.resolve.run_corrections import keep_corrections
 from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest
 from tltool.workflows.training_run.failures import handle_run_failure
-from tltool.workflows.training_run.fingerprint import RunFingerprint
 from tltool.workflows.training_run.memory_limit import fitted_to_memory
 from tltool.workflows.training_run.resources import recorded_resources
+from tltool.workflows.training_run.run_fingerprint import RunFingerprint
 
 
 @contextmanager
