@@ -21,6 +21,8 @@ def write_run(folder: Path, accuracy: float | None = None, **known: object) -> P
     write_manifest(folder / "manifest.json", small_manifest(**known))
     (folder / "plots").mkdir()
     (folder / "plots" / "history.png").write_bytes(b"x" * 1000)
+    (folder / "tensorboard" / "train").mkdir(parents=True)
+    (folder / "tensorboard" / "train" / "events.out.tfevents.1.v2").touch()
     if accuracy is not None:
         metrics = {"validation": {"val_accuracy": accuracy, "val_loss": 0.5}}
         (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -55,6 +57,11 @@ def test_the_answer_decides(tltool: Tltool, tmp_path: Path, monkeypatch: Any) ->
     assert run.exists()
     assert tltool("runs", "rm", run).exit_code == 0
     assert not run.exists()
+
+
+def _own_file_below(run: Path) -> Path:
+    (run / "plots" / "mine.png").write_bytes(b"x")
+    return run
 
 
 def _own_file(run: Path) -> Path:
@@ -99,6 +106,7 @@ def _exported(run: Path) -> Path:
     ("change", "message"),
     [
         (_own_file, "contains what no run writes: notes.txt"),
+        (_own_file_below, "contains what no run writes: plots/mine.png"),
         (_no_run, "holds no run"),
         (_link, "is a link to a run"),
         (_in_group, "belongs to a sweep or a cross-validation"),
@@ -114,6 +122,15 @@ def test_what_must_stay_stays(
     untouched(tmp_path / "runs")
     result = tltool("runs", "rm", wanted, "--yes")
     assert result.exit_code in (2, 3) and message in result.stderr
+
+
+def test_a_run_that_is_given_twice_is_removed_once(tltool: Tltool, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs" / "run")
+    result = tltool(
+        "runs", "rm", run, f"{run}/", tmp_path / "runs" / ".." / "runs" / "run", "--yes"
+    )
+    assert result.exit_code == 0 and f"removed {run}" in result.stderr
+    assert "removed 1 run" in result.stdout and not run.exists()
 
 
 def test_force_removes_a_run_with_an_exported_model(tltool: Tltool, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import write_photos
 from tests.review.conftest import LiveReview, review_of
 from tltool.errors import DataError
 from tltool.review.model_views import ModelViews
@@ -61,6 +63,25 @@ def test_what_another_person_has_decided_is_shown_and_a_conflict_marked(start):
     decision = queue(ann)[0]["decision"]
     assert decision["others"] == ["bob: kept"] and decision["conflict"]
     assert decision["words"] == "dog"
+
+
+def test_a_decision_is_shown_on_every_exact_copy(start, tmp_path):
+    write_photos(tmp_path / "photos")
+    one, *_ = sorted((tmp_path / "photos" / "cat").iterdir())
+    shutil.copy(one, tmp_path / "photos" / "dog" / "copy.jpg")
+    live = start()
+    copy = len(list((tmp_path / "photos" / "cat").iterdir())) + 6
+    _, body = live.decide([0], "keep")
+    decisions = {number: one["words"] for number, one in body["decisions"].items()}
+    assert decisions == {"0": "kept", str(copy): "cat"}
+    _, body = live.decide([copy], "undo")
+    assert body["decisions"] == {"0": None, str(copy): None}
+
+
+def test_a_corrections_file_that_is_gone_is_one_sentence(live):
+    live.file.unlink()
+    status, body = live.decide([0], "keep")
+    assert status >= 400 and "is gone" in body["error"]
 
 
 def test_an_image_that_has_changed_since_gets_no_decision(live):

@@ -47,6 +47,13 @@ def test_labels_are_reviewed_by_keyboard_on_desktop_and_phone(start, browser, se
     keys("u")
     page.wait_for_function("document.getElementById('count').textContent == '5 of 5 decided'")
     assert decisions(live)[4:] == [("unsure", "")] * 3
+    # after a click Enter accepts, and undo withdraws what it has accepted
+    page.locator(".tile").nth(1).click()
+    keys("Enter")
+    second = "document.querySelectorAll('.tile .done')[1].textContent"
+    page.wait_for_function(f"{second}.includes('dog')")
+    keys("z")
+    page.wait_for_function(f"{second}.includes('kaki')")
     page.set_viewport_size(SIZES["phone"])
     assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"]["width"]
     keys("g")

@@ -40,7 +40,8 @@ def remove(
     """Remove runs. Only folders of runs are removed, and none with a file that no run writes."""
     from tltool.workflows.remove_runs import check_references, removable_run
 
-    found = [removable_run(folder) for folder in dict.fromkeys(runs)]
+    once = {folder.absolute().resolve(): folder for folder in reversed(runs)}
+    found = [removable_run(folder) for folder in reversed(once.values())]
     if not force:
         check_references(found)
     _remove(found, [], yes=yes, json=json)
@@ -82,7 +83,11 @@ def prune(
         failed=failed,
         now=datetime.datetime.now(datetime.UTC),
     )
-    kept += [f"kept: {run.folder}: {run.refers}" for run in found if run.refers and not force]
+    kept += [
+        f"kept: '{run.folder}': {run.refers} (--force removes it all the same)"
+        for run in found
+        if run.refers and not force
+    ]
     _remove([run for run in found if force or not run.refers], kept, yes=yes, json=json)
 
 
@@ -96,9 +101,11 @@ def _remove(runs: "Sequence[RemovableRun]", kept: Sequence[str], *, yes: bool, j
     if json:
         print_json({"removed": [run.to_json() for run in runs], "bytes": freed, "kept": kept})
         return
-    if yes:
+    if yes or not runs:
         for text in kept:
             line(err(), text)
+    for run in runs if yes else ():
+        line(err(), f"removed {run.folder}")
     removed = counted(len(runs), "run", "runs")
     line(out(), f"removed {removed}, {freed / 1e6:,.0f} MB" if runs else "no run to remove")
 
@@ -132,5 +139,7 @@ def _confirm(runs: "Sequence[RemovableRun]", kept: Sequence[str], *, json: bool)
     print_table(err(), ["run", "status", "started (UTC)", "validation", "MB"], rows)
     for text in kept:
         line(err(), text)
-    if not typer.confirm(f"Remove {counted(len(runs), 'this run', 'runs')}?", err=True):
+    if not typer.confirm(
+        "Remove this run?" if len(runs) == 1 else f"Remove these {len(runs):,} runs?", err=True
+    ):
         raise Interrupted("nothing was removed")

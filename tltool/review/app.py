@@ -184,7 +184,8 @@ class _Routes:
             raise HTTPException(400)
         await run_in_threadpool(self._session.decide, images, cast(Action, action), label, why)
         all_images = self._session.data.images
-        made = {str(one): self._session.decision_of(all_images[one]) for one in images}
+        changed = self._session.with_copies(images)
+        made = {str(one): self._session.decision_of(all_images[one]) for one in changed}
         return JSONResponse({"decisions": made})
 
     def _image(self, request: Request) -> Any:

@@ -13,7 +13,7 @@ from tltool.data.corrections.corrections_file import CorrectionsFile, read_corre
 from tltool.data.corrections.decision import Action, Decision, standing
 from tltool.data.decoding.image_errors import ImageError
 from tltool.data.decoding.image_file import read_image_file
-from tltool.errors import DataError
+from tltool.errors import DataError, EnvironmentProblem
 from tltool.review.queues import Queue, ReviewData, ReviewImage
 
 
@@ -36,6 +36,9 @@ class ReviewSession:
         self._lock = threading.Lock()
         self._size = -1
         self._standing: dict[str, dict[str, Decision]] = {}
+        self._copies: dict[str, list[int]] = {}
+        for number, one in enumerate(data.images):
+            self._copies.setdefault(one.sha256, []).append(number)
         self._refresh()
 
     @property
@@ -45,7 +48,13 @@ class ReviewSession:
 
     def _refresh(self) -> None:
         """Read the file again if it has grown: another process writes to it too."""
-        size = self._file.path.stat().st_size
+        try:
+            size = self._file.path.stat().st_size
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"the corrections file '{self._file.path}' is gone: {error.strerror}",
+                hint="put it back, or start the review again",
+            ) from None
         if size != self._size:
             self._standing = standing(read_corrections(self._file.path))
             self._size = size
@@ -57,17 +66,22 @@ class ReviewSession:
             return None
         own = by_person.get(self.who)
         others = [
-            f"{one.who or 'somebody'}: {_words(one)}"
+            f"{one.who or 'somebody'}: {_words(one, image)}"
             for one in by_person.values()
             if one.who != self.who
         ]
         disagree = len({one.label for one in by_person.values() if one.action != "unsure"}) > 1
         return {
             "action": own.action if own else None,
-            "words": _words(own) if own else "",
+            "words": _words(own, image) if own else "",
             "others": others,
             "conflict": disagree,
         }
+
+    def with_copies(self, images: Iterable[int]) -> list[int]:
+        """Return the numbers of images and of all their exact copies."""
+        chosen = {self.data.images[number].sha256 for number in images}
+        return sorted(number for one in chosen for number in self._copies[one])
 
     def decided(self, queue: Queue) -> int:
         """Return how many images of a queue the person has decided."""
@@ -137,7 +151,12 @@ def _check_unchanged(image: ReviewImage) -> None:
         raise DataError(f"{image.file} has changed since it was listed; start the review again")
 
 
-def _words(decision: Decision) -> str:
-    """Return a decision as the page shows it."""
+def _words(decision: Decision, image: ReviewImage) -> str:
+    """Return a decision as the page shows it beside an image.
+
+    The decision may have been made about a copy of the image with another label.
+    """
     words = {"keep": "kept", "exclude": "left out", "unsure": "unsure"}
+    if decision.action == "keep" and decision.old_label != image.label:
+        return decision.old_label
     return words.get(decision.action, decision.new_label)

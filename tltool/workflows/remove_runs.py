@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,13 @@ from tltool.runs.layout import GROUP_FILE, RUN_NAMES, RunLayout
 from tltool.runs.lock import is_locked, locked
 from tltool.workflows.list_runs import RunDetails, show_run
 
+_ARRAYS = ("*.bin", "*.npy", "*.npz", "*.json", "*.keras", "*.h5")
+_FILES_IN = {
+    "plots": ("confusion_matrix.png", "history.png"),
+    "tensorboard": ("events.out.tfevents.*",),
+    **dict.fromkeys(("backbone", "cache", "state"), _ARRAYS),
+}
+"""Names of the files that a run writes into its folders; others are not removed with it."""
 _DAY = 24 * 3600.0
 
 
@@ -165,15 +172,31 @@ def remove_runs(runs: Sequence[RemovableRun]) -> int:
 def _check_contents(folder: Path) -> None:
     """Check that a run folder holds only what a run writes."""
     others = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.name not in RUN_NAMES and not is_unfinished(path.name)
+        path.relative_to(folder).as_posix()
+        for path in _files_below(folder)
+        if not _is_of_run(path.relative_to(folder)) and not is_unfinished(path.name)
     )
     if others:
         raise DataError(
             f"'{folder}' contains what no run writes: {some_of(others)}",
             hint="move it to another place first; nothing in it was removed",
         )
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield all that is not a folder, links among it, and folders with a name of no run."""
+    for path in folder.iterdir():
+        if path.is_symlink() or not path.is_dir() or path.name not in RUN_NAMES:
+            yield path
+        else:
+            yield from (one for one in path.rglob("*") if one.is_symlink() or not one.is_dir())
+
+
+def _is_of_run(path: Path) -> bool:
+    """Whether a run writes a file of this name, relative to its folder."""
+    if len(path.parts) == 1:
+        return path.name in RUN_NAMES
+    return any(map(path.match, _FILES_IN.get(path.parts[0], ("*",))))
 
 
 def _delete(run: RunLayout) -> None:

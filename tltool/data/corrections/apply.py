@@ -10,7 +10,7 @@ from tltool.data.corrections.corrections_file import read_corrections
 from tltool.data.corrections.decision import Decision, combine
 from tltool.data.item import Item
 from tltool.data.item_columns import ItemColumns
-from tltool.errors import DataError, did_you_mean, some_of
+from tltool.errors import DataError, counted, did_you_mean, some_of
 
 _NAMED = 5
 
@@ -129,7 +129,8 @@ def load_corrections(file: Path, *, prefer: str | None = None) -> Corrections:
         shown = "; ".join(one.describe() for one in conflicts[:_NAMED])
         more = f"; and {len(conflicts) - _NAMED} more" if len(conflicts) > _NAMED else ""
         raise DataError(
-            f"'{file}': people disagree about {len(conflicts):,} images: {shown}{more}",
+            f"'{file}': people disagree about {counted(len(conflicts), 'image', 'images')}: "
+            f"{shown}{more}",
             hint="decide them in `tltool review`, or name the person whose decision counts with "
             "--corrections-by NAME",
         )

@@ -19,7 +19,10 @@ function tile(place, entry) {
   done.className = "done";
   done.textContent = decisionText(entry.decision);
   button.append(image, label, done);
-  button.addEventListener("click", (event) => select(place, event.shiftKey));
+  button.addEventListener("click", (event) => {
+    if (event.detail) button.blur();  // a mouse: keys belong to the page again
+    select(place, event.shiftKey);
+  });
   return button;
 }
 

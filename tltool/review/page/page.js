@@ -145,12 +145,10 @@ function decide(action, label) {
       showStatus("Select images first.");
       return;
     }
-    if (action === "accept") {
-      await acceptAll(entries);
-    } else {
-      await send(entries.map((entry) => entry.id), action, label);
-    }
-    review.made.push({ ids: entries.map((entry) => entry.id), at: review.at });
+    let ids = entries.map((entry) => entry.id);
+    if (action === "accept") ids = await acceptAll(entries);
+    else await send(ids, action, label);
+    review.made.push({ ids, at: review.at });
     showStatus("");
     await refreshQueues();
     if (review.grid) drawGrid(true);
@@ -165,6 +163,7 @@ async function acceptAll(entries) {
   }
   if (!byClass.size) throw new Error("There is no suggested class here.");
   for (const [label, ids] of byClass) await send(ids, "relabel", label);
+  return [...byClass.values()].flat();
 }
 
 function undo() {
@@ -258,14 +257,20 @@ const BUTTONS = {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const inControl = ["SELECT", "INPUT", "BUTTON"].includes(document.activeElement?.tagName);
   if (inControl && ["Enter", " ", "ArrowLeft", "ArrowRight"].includes(event.key)) return;
-  if (document.activeElement?.tagName === "SELECT" || !(event.key in KEYS)) return;
+  if (document.activeElement?.tagName === "SELECT" || !(key in KEYS)) return;
   if (review.grid && event.key.startsWith("Arrow")) return;
   event.preventDefault();
-  KEYS[event.key]();
+  KEYS[key]();
 });
-for (const [id, key] of Object.entries(BUTTONS)) part(id).addEventListener("click", () => KEYS[key]());
+for (const [id, key] of Object.entries(BUTTONS)) {
+  part(id).addEventListener("click", (event) => {
+    if (event.detail) event.currentTarget.blur();  // a mouse: keys belong to the page again
+    KEYS[key]();
+  });
+}
 part("photo").addEventListener("load", () => { if (heatOn) showStatus(""); });
 part("photo").addEventListener("error", () => showStatus("This image cannot be shown."));
 part("queues").addEventListener("change", (event) => {
@@ -294,7 +299,7 @@ async function start() {
   review.queues = state.queues;
   chooseClass = classChooser(part("choose"), part("find"), part("classes"), state.classes);
   const place = new URLSearchParams(location.hash.slice(1));
-  const at = place.get("at");
-  await openQueue(place.get("queue"), at === null ? undefined : Number(at));
+  const at = Number(place.get("at") ?? NaN);
+  await openQueue(place.get("queue"), Number.isInteger(at) ? at : undefined);
 }
 start().catch((error) => showStatus(error.message));
