@@ -255,7 +255,7 @@ def test_a_shipped_recipe_runs_and_is_reproduced_bit_identically(tltool, make_ph
     result = tltool("recipes", "run", name, photos, "--out", "run", "--offline", settings=settings)
     assert result.exit_code == 0, result.stderr
     assert Path("run", "model.keras").is_file()
-    assert Path("saved_models", name, "1", "saved_model.pb").is_file() == (name in EXPORTED)
+    assert Path("saved_models", "photos", "1", "saved_model.pb").is_file() == (name in EXPORTED)
     assert "accuracy" in result.stdout
     again = tltool("runs", "reproduce", "run", "--out", "again", "--offline", "--json", "--quiet")
     assert json.loads(again.stdout)["verdict"] == "bit-identical", again.stdout

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.browser import SIZES
 from tests.conftest import picture
-from tests.evaluation.conftest import SIZES
 from tltool.evaluation.metrics.paired_tests import compare_with_first, verdict
 from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 

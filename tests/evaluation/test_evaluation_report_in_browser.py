@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.evaluation.conftest import SIZES
+from tests.browser import SIZES
 from tests.evaluation.synthetic_report import full_report, row
 from tltool.evaluation.report.charts import training_curves
 from tltool.evaluation.report.evaluation_report import write_report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.evaluation.conftest import SIZES, browser, serious_violations  # noqa: F401
+from tests.browser import SIZES
 
 pytestmark = pytest.mark.browser
 
@@ -13,7 +13,7 @@ def decisions(live) -> list[tuple[str, str]]:
     return [(row.action, row.new_label) for row in live.rows]
 
 
-def test_labels_are_reviewed_by_keyboard_on_desktop_and_phone(start, browser, serious_violations):  # noqa: F811
+def test_labels_are_reviewed_by_keyboard_on_desktop_and_phone(start, browser, serious_violations):
     live = start()
     problems: list[str] = []
     page = browser.new_context(viewport=SIZES["desktop"], bypass_csp=True).new_page()

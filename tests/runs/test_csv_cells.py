@@ -56,7 +56,7 @@ def test_the_split_of_files_named_like_formulas_is_read_back(tmp_path):
     from tltool.data.splits.split import Split, read_split, write_split
 
     paths = [tmp_path / name.strip() / "1.png" for name in NAMES[:4]]
-    items = tuple(Item(path, path.parent.name, "0" * 64) for path in paths)
+    items = tuple(Item(path, path.parent.name, sha256="0" * 64) for path in paths)
     names = tuple(sorted({item.label for item in items}))
     split = Split(("train",) * 4, ("",) * 4)
     write_split(tmp_path / "split.csv", Catalog(tmp_path, items, names), split)

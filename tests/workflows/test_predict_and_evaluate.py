@@ -328,7 +328,7 @@ def test_images_of_a_group_are_not_counted_as_independent(trained, of_export, tm
     assert widths[1] > 1.1 * widths[0]
     show_metrics(grouped)
     text = " ".join(capsys.readouterr().out.split())
-    assert "n = 42 images of 6 groups, effective n " in text
+    assert "on 42 images of 6 groups, effective n " in text
 
 
 def test_run_and_export_agree_on_what_calibration_changed(of_run, of_export):
