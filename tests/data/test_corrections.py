@@ -56,7 +56,7 @@ def test_people_who_disagree_are_a_conflict_unless_one_is_preferred(tmp_path):
     CorrectionsFile(file).append(rows)
     _, (conflict,) = combine(rows)
     assert conflict.describe() == "cat/1.jpg (ann: dog, bob: cat)"
-    with pytest.raises(DataError, match="people disagree about 1 images: cat/1"):
+    with pytest.raises(DataError, match="people disagree about 1 image: cat/1"):
         load_corrections(file)
     assert load_corrections(file, prefer="ann").decisions[A].new_label == "dog"
     with pytest.raises(DataError, match="no decision of 'zoe'"):
