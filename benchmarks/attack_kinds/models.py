@@ -171,7 +171,8 @@ def _function_named_like_an_operation(document: Any) -> None:
 def _calls_the_saver(document: Any) -> None:
     graph = document.meta_graphs[0].graph_def
     saver = next(f for f in graph.library.function if any(n.op == "SaveV2" for n in f.node_def))
-    node = graph.library.function[0].node_def.add(name="again", op="PartitionedCall")
+    caller = next(f for f in graph.library.function if f != saver)
+    node = caller.node_def.add(name="again", op="PartitionedCall")
     node.attr["f"].func.name = saver.signature.name
 
 
