@@ -57,6 +57,8 @@ def test_a_result_shows_its_worst_mistakes(trained, tmp_path) -> None:
     shown = replace(trained.result, run=run)._repr_html_()
     assert f"instead of {wrong['label']}: {wrong['path']}" in shown
     assert "<img alt='' src='data:image/jpeg;base64," in shown
+    table.unlink()
+    assert "Worst mistakes" not in replace(trained.result, run=run)._repr_html_()
 
 
 def test_the_network_is_plain_keras_and_a_copy(trained, model) -> None:

@@ -66,7 +66,10 @@ def worst_mistakes_html(run: Path) -> str:
 
     An image that is not where it was during the run is shown by its name alone.
     """
-    with RunLayout(run).predictions.open(newline="", encoding="utf-8") as file:
+    table = RunLayout(run).predictions
+    if not table.is_file():
+        return ""
+    with table.open(newline="", encoding="utf-8") as file:
         wrong = [row for row in csv_rows(file) if row["correct"] == "false"]
     wrong.sort(key=lambda row: -float(row["confidence"]))
     options = read_manifest(RunLayout(run).manifest).options
