@@ -1,4 +1,4 @@
-"""Headless Chromium, where it is installed: one for all tests of a process."""
+"""Headless Chromium, where it is installed: one for all tests of a module."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "ch
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "height": 700}}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Start Chromium; stop it after the module.
+
+    While it is open, the main thread holds the event loop of Playwright: ``asyncio.run`` in a
+    test of another module would fail, so it never outlives its own.
+    """
     from playwright.sync_api import sync_playwright
 
     if CHROMIUM is None:

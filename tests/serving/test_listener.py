@@ -7,7 +7,6 @@ import http.client
 import logging
 import resource
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -241,9 +240,7 @@ def test_without_free_files_there_is_one_line_and_no_busy_loop(caplog):
         await asyncio.sleep(0.3)
         acceptor.stop()
 
-    # a thread of its own: tests in a browser leave a running event loop in this one
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, accept_for_a_moment()).result()
+    asyncio.run(accept_for_a_moment())
     listener.close()
     assert listener.tries == 1
     assert [one.message for one in caplog.records] == [

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
@@ -21,15 +18,6 @@ from tests.export.tiny_classifier import encoded
 from tests.serving.conftest import LIMITS
 from tltool.serving.accepting import accept_pending
 from tltool.serving.listener import listen
-
-T = TypeVar("T")
-
-
-def run(answer: Coroutine[Any, Any, T]) -> T:
-    """Await ``answer`` in another thread: tests in a browser leave a loop in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, answer).result()
-
 
 PHOTOS = [encoded(seed, kind=kind) for seed in range(6) for kind in ("JPEG", "PNG")]
 
@@ -44,7 +32,7 @@ def truth(model) -> Truth:
 
 def test_every_request_under_load_gets_the_right_response(live, truth):
     load = LoadTest(live.port, live.name, PHOTOS, truth=truth, body_bytes=LIMITS.body_bytes)
-    tally = run(load.run(requests=400, clients=16, sample=lambda: 0.0))
+    tally = asyncio.run(load.run(requests=400, clients=16, sample=lambda: 0.0))
     assert not tally.wrong
     assert tally.outcomes.total() == 400
     for kind, outcome in [
@@ -81,7 +69,7 @@ def test_a_shutdown_under_load_loses_no_request(exported: Path, truth: Truth):
 
             return await stopped_under_load(load, stop_now, clients=16), await waiting
 
-        tally, status = run(both())
+        tally, status = asyncio.run(both())
         assert status == 200
         assert server.process.wait(30) == 0
     assert not tally.wrong
