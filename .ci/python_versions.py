@@ -19,6 +19,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +33,9 @@ TESTS = (
     "tests/test_locks.py",
     "tests/recipe",
     "tests/runs",
-    "tests/weights",
-    "tests/tracking",
+    "tests/weights/test_torch_file.py",
+    "tests/weights/test_files_of_others.py",
+    "tests/weights/test_weights_store.py",
     "tests/cli/test_commands.py",
     "tests/cli/test_display.py",
     "tests/cli/test_errors.py",
@@ -97,11 +99,17 @@ def compile_tree(version: str) -> bool:
 
 
 def run_tests(version: str, *, markers: str) -> bool:
-    """Return whether ``TESTS`` with these markers pass in an environment of the version's own."""
+    """Return whether ``TESTS`` with these markers pass in an environment of the version's own.
+
+    What pytest prints is printed at its end, because the versions are tested side by side.
+    """
     python = environment(version)
-    options = ("-q", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-m", markers)
-    command = [python, "-m", "pytest", *options, *TESTS]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    command = [python, "-m", "pytest", "-q", "-m", markers, *TESTS]
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    print(done.stdout, flush=True)
+    return done.returncode == 0
 
 
 def environment(version: str) -> str:
@@ -180,21 +188,22 @@ def _own() -> str:
 
 
 def _for_each(what: str, versions: Sequence[str], check: Callable[[str], bool]) -> int:
-    """Check each version, say how it went, and return the exit code."""
-    passed = True
-    for version in versions:
+    """Check all versions at once, say how it went, and return the exit code."""
+
+    def checked(version: str) -> bool:
         start = time.monotonic()
         try:
             good = check(version)
         except Unavailable as problem:
             print(f"Python {version}: {what} SKIPPED, {problem}", flush=True)
-            continue
-        passed = passed and good
+            return True
         took = time.monotonic() - start
-        print(
-            f"Python {version}: {what} {'passed' if good else 'FAILED'} ({took:.0f} s)", flush=True
-        )
-    return 0 if passed else 1
+        result = "passed" if good else "FAILED"
+        print(f"Python {version}: {what} {result} ({took:.0f} s)", flush=True)
+        return good
+
+    with ThreadPoolExecutor(max(len(versions), 1)) as threads:
+        return 0 if all(list(threads.map(checked, versions))) else 1
 
 
 if __name__ == "__main__":

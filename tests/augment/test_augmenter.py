@@ -143,6 +143,7 @@ def test_cutout_hides_at_most_the_rectangle_allowed():
     assert shares.max() > 0.1
 
 
+@pytest.mark.thorough
 def test_all_of_it_works_under_determinism():
     tf.config.experimental.enable_op_determinism()
     changed = augmented(noise(4), EVERYTHING)[1]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conftest import unless_thorough, write_photos
+from tests.conftest import by_cost, write_photos
 from tltool.export.export_formats import FORMATS
 
 EVERY = ",".join(name for name in FORMATS if name != "saved_model")
@@ -21,7 +21,7 @@ def train(tltool, photos, run, *flags, settings=()):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("formats", unless_thorough([EVERY, CONVERTED]))
+@pytest.mark.parametrize("formats", by_cost([EVERY, CONVERTED], thorough=[EVERY]))
 def test_lenet5_learns_and_is_exported(tltool, tmp_path, formats):
     photos, run = write_photos(tmp_path / "photos", n=12), tmp_path / "run"
     result = train(tltool, photos, run, "--recipe", "scratch", "--backbone", "lenet5")

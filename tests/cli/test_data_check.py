@@ -254,6 +254,7 @@ def test_a_missing_source_is_one_sentence(
     assert "there is no folder" in the_error(result)
 
 
+@pytest.mark.thorough
 @pytest.mark.photos
 @pytest.mark.pretrained
 @pytest.mark.slow
@@ -337,6 +338,7 @@ def test_a_check_works_with_damaged_weights(
     assert json.loads(result.stdout)["network"] is None
 
 
+@pytest.mark.thorough
 @pytest.mark.photos
 def test_real_photos_have_no_shortcut_and_only_the_known_duplicates(
     tltool: Callable[..., Any], photos_dir: Path
@@ -422,6 +424,7 @@ def test_shortcuts_that_were_not_checked_are_unknown(
     assert page.count('<div class="card shape">') == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_too_many_unusable_files_are_reported_with_a_setting(
     tltool: Callable[..., Any], finetune_tiny: Callable[..., Any], make_photos: PhotoMaker

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import by_cost
 from tests.fork_server import ForkServer
 from tltool.cli import preview
 from tltool.evaluation.metrics.paired_tests import compare_with_first
@@ -37,6 +38,7 @@ def photos(tmp_path_factory):
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_sheet_shows_every_transform_of_the_recipe(tltool, photos, tmp_path):
     sheet = tmp_path / "sheet.png"
@@ -60,6 +62,7 @@ def test_the_sheet_shows_every_transform_of_the_recipe(tltool, photos, tmp_path)
     assert pixels.std() > 20
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_same_call_draws_the_same_sheet(tltool, photos, tmp_path):
     sheets = [tmp_path / f"{number}.png" for number in range(2)]
@@ -99,6 +102,7 @@ def test_each_transform_alone_is_shown_near_its_maximum(tltool, photos, tmp_path
         assert abs(augmented.mean() / original.mean() - 1) > 0.25
 
 
+@pytest.mark.thorough
 def test_a_blend_is_visible_and_keeps_about_half_of_the_image(tltool, photos, tmp_path):
     sheet = tmp_path / "mixup.png"
     transforms = ("--set", "augment.policy=none", "--set", "augment.mixup={alpha: 0.1}")
@@ -148,8 +152,7 @@ def test_the_candidates_of_the_ranking_are_all_augmentations():
     assert {*SOME, *more} <= candidates()
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("tested", ["some", "all"])
+@pytest.mark.parametrize("tested", by_cost(["some", "all"], thorough=["some"]))
 def test_the_ranking_finds_the_flip_that_turns_one_class_into_the_other(
     tltool, photos, monkeypatch, tested
 ):

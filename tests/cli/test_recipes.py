@@ -22,11 +22,8 @@ from tltool.recipe.section import Section
 
 NAMES = [name for name, _ in shipped()]
 EXPORTED = ("vgg16", "digit_recognizer")
-# the others have larger networks or longer phases
-CHEAP = (
-    *("vgg16", "fast", "mobile", "docker_smoke", "digit_recognizer", "alexnet_classic"),
-    *("imbalanced", "small_data", "tfds_flowers"),
-)
+# one for each kind of network and phase; the weekly check runs all
+CHEAP = ("vgg16", "fast", "docker_smoke", "tfds_flowers")
 
 
 # list, show, copy, validate -----------------------------------------------------------------
@@ -183,6 +180,7 @@ def test_a_recipe_whose_source_does_not_exist(tltool, the_error):
     assert str(Path("gone").absolute()) in the_error(result)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_every_key_is_read_when_a_recipe_with_its_own_source_runs(
     tltool, make_photos, tmp_path, monkeypatch

@@ -422,6 +422,7 @@ def test_an_archive_larger_than_the_free_disk_is_not_extracted(
     assert len(listed(path)) == 2
 
 
+@pytest.mark.thorough
 def test_a_tar_of_very_many_tiny_files_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     header = member("cat/1.jpg")[0].tobuf()

@@ -225,6 +225,7 @@ def test_training_prediction_and_the_exported_graph_see_the_same_pixels(
     np.testing.assert_array_equal(np.stack([image for _, image in trained]), predicted[:-1])
 
 
+@pytest.mark.thorough
 def test_the_formats_are_traced_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     data = SAMPLES["bmp"]()
     decoded(data)

@@ -247,6 +247,7 @@ def test_the_search_among_aligned_images_is_linear(monkeypatch: pytest.MonkeyPat
     assert progress[-1] == (2000, 2000)
 
 
+@pytest.mark.thorough
 def test_duplicates_among_aligned_images_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find_duplicates, "_FEW_COMPARISONS", 0)  # as among many images
     pictures = aligned(150)

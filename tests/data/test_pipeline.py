@@ -221,6 +221,7 @@ def test_the_decoder_is_traced_once_and_saved_once(
     assert len(resizes) == 1
 
 
+@pytest.mark.thorough
 def test_images_are_loaded_at_once_under_determinism(make_photos: PhotoMaker) -> None:
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores")

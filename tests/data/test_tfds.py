@@ -239,6 +239,7 @@ while time.monotonic() < end:
 """
 
 
+@pytest.mark.thorough
 def test_files_that_are_renamed_while_they_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

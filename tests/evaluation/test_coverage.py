@@ -102,6 +102,7 @@ def test_the_calibration_error_of_a_calibrated_and_of_an_overconfident_model(mod
     assert found["ece"] >= LEAST
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("accuracy", "size"), unless_thorough([(0.9, 10), (0.8, 20)], (0.9, 10)))
 def test_groups_of_images(accuracy: float, size: int) -> None:
     def compute(*sample: Any) -> Metrics:

@@ -78,6 +78,7 @@ def test_metrics_are_of_bounded_size(metrics: dict[str, Any]) -> None:
     assert len(to_json(metrics)) < 12e6
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_groups_of_images_need_no_dense_matrix_either(predictions: LabelledPredictions) -> None:
     grouped = replace(predictions, groups=[f"group {n // 2}" for n in range(IMAGES)])
@@ -108,6 +109,7 @@ def test_the_report_shows_the_worst_classes_and_says_so(
     assert {row[5] for row in rows} == {"0.000"}
 
 
+@pytest.mark.thorough
 def test_the_plot_shows_the_classes_with_the_most_errors(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(CLASSES)

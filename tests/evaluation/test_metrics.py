@@ -304,6 +304,7 @@ def test_a_perfect_recall_on_few_images_may_still_be_chance() -> None:
     assert compute_metrics(np.eye(2)[more], more, ["ants", "bees"])["not_above_chance"] == []
 
 
+@pytest.mark.thorough
 def test_a_model_that_guesses_clears_no_class_of_a_hundred() -> None:
     """Holm's correction: at least one class is cleared in at most 5 % of models that guess."""
     rng, names, repetitions = np.random.default_rng(0), [str(n) for n in range(100)], 30

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.export.tiny_classifier import NAMES, SPEC, encoded, map_of
@@ -11,6 +12,7 @@ from tltool.data.decoding.decode import decode_batch
 from tltool.export.saved_model import Contents, export_saved_model
 
 
+@pytest.mark.thorough
 def test_heat_maps_are_grad_cams_of_the_predicted_class(exported: Path, model: keras.Model) -> None:
     contents = [encoded(1), b"junk", encoded(2)]
     loaded = tf.saved_model.load(str(exported))

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.conftest import by_cost
 from tltool.errors import GateError
 from tltool.export.convert import with_probabilities
 from tltool.export.keras_file import OLDEST_KERAS, write_keras_file
@@ -99,8 +100,9 @@ for number in range(int(sys.argv[4])):
 """
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("version", ["3.6.0", "3.8.0", "3.12.0"])
+@pytest.mark.parametrize(
+    "version", by_cost(["3.6.0", "3.8.0", "3.12.0"], thorough=[OLDEST_KERAS + ".0"])
+)
 def test_older_versions_open_it_and_predict_the_same(tmp_path, version):
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target"]
     fetched = subprocess.run([*command, str(tmp_path / "keras"), f"keras=={version}"])

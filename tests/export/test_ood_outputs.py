@@ -72,6 +72,7 @@ def test_an_out_of_distribution_image_is_not_known(with_detector: Path) -> None:
     np.testing.assert_allclose(of_pixels["ood_score"], outputs["ood_score"][:13], rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_without_a_detector_there_are_no_ood_outputs(exported: Path, with_detector: Path) -> None:
     outputs = signature(exported, "serving_default", image_bytes=tf.constant(NOISE[:1]))
     assert not {"is_known", "ood_score"} & set(outputs)
@@ -79,6 +80,7 @@ def test_without_a_detector_there_are_no_ood_outputs(exported: Path, with_detect
     assert load_exported(with_detector).has_ood_detector
 
 
+@pytest.mark.thorough
 def test_the_parity_check_compares_ood_scores_too(
     with_detector: Path, exported: Path, model: keras.Model, detector: OutlierDetector
 ) -> None:

@@ -52,6 +52,7 @@ def test_an_export_passes_before_it_gets_its_number(
     assert set(results[0].max_abs_difference) == {"bytes", "images"}
 
 
+@pytest.mark.thorough
 def test_probabilities_of_another_model_fail_with_the_differences(
     exported: Path, model: keras.Model, images: list[bytes], arrays: np.ndarray
 ) -> None:

@@ -98,6 +98,7 @@ with tf.device(device):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_it_runs_without_soft_device_placement(
     exported: Path, tmp_path: Path, forked_tensorflow: ForkServer

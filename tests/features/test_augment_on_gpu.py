@@ -54,6 +54,7 @@ def test_views_and_epochs_equal_those_of_the_cpu(source, spec):
             np.testing.assert_array_equal(labels, expected[2])
 
 
+@pytest.mark.thorough
 def test_a_resumed_view_gives_exactly_the_remaining_images(source):
     on_gpu = replace(source, augment_on_gpu=True)
     spec = replace(

@@ -280,6 +280,7 @@ def test_an_image_drawn_twice_in_an_epoch_is_augmented_differently(make_photos):
     assert sum(image.tobytes() in plain for image in repeated) == 1
 
 
+@pytest.mark.thorough
 def test_image_weights_are_in_the_labels_also_when_blended(make_photos):
     items = read_folder(make_photos(n=4, size=24)).items
     labels = np.array([0] * 4 + [1] * 4, np.int64)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import unless_thorough
+from tests.conftest import by_cost, unless_thorough
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
@@ -141,7 +141,7 @@ TUNED = [
 
 
 # the trunk of resnet50 in training is also that of the next test
-@pytest.mark.parametrize(("name", "stage", "layer"), unless_thorough(TUNED, TUNED[0]))
+@pytest.mark.parametrize(("name", "stage", "layer"), by_cost(TUNED, TUNED[0], thorough=TUNED[1:4]))
 def test_moving_statistics_do_not_move_in_training(name: str, stage: str, layer: str) -> None:
     size = max(64, get_backbone(name).min_size)
     model, backbone = make(name, size), get_backbone(name)
@@ -160,6 +160,7 @@ def test_moving_statistics_do_not_move_in_training(name: str, stage: str, layer:
     assert np.isfinite(after).all() and not np.array_equal(after, kernel)
 
 
+@pytest.mark.thorough
 def test_the_resnet50_trunk_gives_the_same_output_in_training_and_inference() -> None:
     model, backbone = make("resnet50", 64), get_backbone("resnet50")
     randomise_statistics(model)

@@ -46,6 +46,7 @@ def test_random_features_begin_near_one(name: str, size: int) -> None:
     assert 0.05 < np.sqrt((features**2).mean()) < 5
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("lenet5", 32), ("alexnet", 67)])
 def test_it_learns_to_separate_light_from_dark(name: str, size: int) -> None:

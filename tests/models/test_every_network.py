@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import keras
 import pytest
 
-from tests.conftest import unless_thorough
+from tests.conftest import by_cost
+from tests.models.families import WALKED
 from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
 from tltool.models.build import outline
 from tltool.models.layer_table import LayerRow, layer_rows
@@ -87,7 +88,7 @@ def _forget_outlines() -> Iterator[None]:
 
 
 # one test per network, so that each is built once for each size
-@pytest.mark.parametrize("name", unless_thorough(EVERY, *SMALL))
+@pytest.mark.parametrize("name", by_cost(EVERY, *SMALL, thorough=(*WALKED, *LITE)))
 def test_the_registry_and_the_table_are_true_to_the_network(name: str) -> None:
     backbone = get_backbone(name)
     own = outline(backbone, (backbone.image_size,) * 2)

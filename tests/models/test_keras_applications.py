@@ -13,8 +13,8 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from keras.src.utils import file_utils
 
-from tests.conftest import unless_thorough
-from tests.models.families import WALKED
+from tests.conftest import by_cost, unless_thorough
+from tests.models.families import OF_EACH_FAMILY, WALKED
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
@@ -90,8 +90,12 @@ def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(model(images, training=False))
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.*`input_shape` is undefined")
-@pytest.mark.parametrize("name", unless_thorough(WALKED, "mobilenet_v3_small", "convnext_tiny"))
+@pytest.mark.parametrize(
+    "name",
+    by_cost(OF_EACH_FAMILY, "mobilenet_v3_small", "convnext_tiny", thorough=WALKED),
+)
 def test_a_published_file_gives_the_features_of_keras(
     name: str, published: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +119,7 @@ def test_a_published_file_gives_the_features_of_keras(
     fetch_weights._check_structure(PUBLISHED[name], file)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", unless_thorough(["xception", "inception_v3"], "xception"))
 @pytest.mark.parametrize("layout", ["h5", "weights.h5"])
 def test_a_network_that_was_built_second_loads_too(name: str, layout: str, tmp_path: Path) -> None:
@@ -133,6 +138,7 @@ def test_a_network_that_was_built_second_loads_too(name: str, layout: str, tmp_p
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 def test_older_names_of_layers_load_by_their_order(
     tmp_path: Path, published: dict[str, Path]
 ) -> None:
@@ -164,6 +170,7 @@ def test_weights_of_another_variant_are_refused(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.thorough
 def test_weights_for_pixels_of_another_scale_are_refused(tmp_path: Path) -> None:
     from_scratch = write_h5(of_keras("efficientnet_b0"), tmp_path / "scratch.h5")
     with pytest.raises(UsageError, match="scales pixels with mean 0, 0, 0 and variance 1, 1, 1"):
@@ -191,7 +198,7 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before() -> None:
     assert {"conv2d", "conv2d_3", "batch_normalization_3"} <= set(first)
 
 
-@pytest.mark.parametrize("name", unless_thorough(BY_KERAS, *SMALL))
+@pytest.mark.parametrize("name", by_cost(BY_KERAS, *SMALL, thorough=WALKED))
 def test_the_network_is_flat_and_has_weights_in_the_order_of_keras(name: str) -> None:
     """Published files are loaded by this order. Scaling of pixels is left to tltool."""
     keras.backend.clear_session()
@@ -231,13 +238,14 @@ def test_stochastic_depth_skips_the_residual_branch_and_not_the_shortcut() -> No
     assert sum(layer.name.endswith("drop_path") for layer in model.layers) == 9
 
 
+@pytest.mark.thorough
 def test_random_weights_of_separable_convolutions_depend_on_the_seed_alone() -> None:
     one, other = extractor("xception"), extractor("xception")
     for first, second in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", unless_thorough(WALKED, "mobilenet_v3_small"))
+@pytest.mark.parametrize("name", by_cost(OF_EACH_FAMILY, "mobilenet_v3_small", thorough=WALKED))
 def test_a_frozen_trunk_gives_the_same_in_training_and_inference(name: str) -> None:
     """Batch normalisation, squeeze-and-excitation and stochastic depth are in inference mode."""
     side = size_of(name)

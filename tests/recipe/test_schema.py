@@ -91,6 +91,7 @@ def nested(flat: dict[str, Any], off: set[str]) -> dict[str, Any]:
     return tree
 
 
+@pytest.mark.thorough
 @settings(max_examples=100)
 @given(some_recipe())
 def test_any_keys_written_and_read_are_the_same_recipe(tmp_path_factory, tree):

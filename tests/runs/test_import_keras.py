@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import gc, sys
 from tltool.runs.keras_setup import claim_keras, import_keras
@@ -15,10 +17,12 @@ print(sorted({"keras", "sklearn", "matplotlib", "pandas", "scipy"} & set(sys.mod
 print(gc.isenabled(), gc.get_freeze_count() > 100_000)
 import matplotlib, pandas, scipy.ndimage, sklearn.linear_model
 import keras
+import pytest
 print(keras.layers.Dense(2)(keras.ops.ones((1, 3))).shape)
 """
 
 
+@pytest.mark.thorough
 def test_the_packages_left_out_can_still_be_imported_afterwards():
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
@@ -27,6 +31,7 @@ def test_the_packages_left_out_can_still_be_imported_afterwards():
     assert (packages, shape) == ("['keras']", "(1, 2)")
 
 
+@pytest.mark.thorough
 def test_garbage_collection_leaves_out_what_was_imported():
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True

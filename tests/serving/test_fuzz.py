@@ -43,6 +43,7 @@ CHECKS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_requests_made_from_the_description(live, mode):
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{live.port}/openapi.json")

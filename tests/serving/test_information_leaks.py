@@ -76,6 +76,7 @@ def test_a_model_that_fails_inside_says_no_more_than_that(live):
     assert "/" not in answer.error
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits another process")
 def test_uploads_never_touch_the_disk(exported):

@@ -45,6 +45,7 @@ def test_every_request_under_load_gets_the_right_response(live, truth):
         assert tally.outcomes[kind, outcome]
 
 
+@pytest.mark.thorough
 def test_a_shutdown_under_load_loses_no_request(exported: Path, truth: Truth):
     """Neither those of clients that send all the time nor that of one that connected before."""
     with served(exported.parent) as server:

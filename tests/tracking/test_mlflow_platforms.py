@@ -140,6 +140,7 @@ def finish(run: RunLayout, exported: Path, **options: Any) -> str:
     return run_id
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of MLflow, about its own environment
 def test_the_export_is_logged_as_a_model_and_registered(run, client, exported):

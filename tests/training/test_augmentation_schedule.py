@@ -110,6 +110,7 @@ def test_features_are_augmented_differently_in_every_epoch_but_equally_in_every_
     assert not np.allclose(np.sort(once.ravel()), np.sort(other.ravel()))
 
 
+@pytest.mark.thorough
 def test_live_images_are_not_blended_in_the_last_epochs(make_photos):
     items = read_folder(make_photos(n=4, size=24)).items
     numbers = np.array([item.label == "dog" for item in items], np.int64)

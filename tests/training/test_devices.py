@@ -59,6 +59,7 @@ RESUMED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("more", unless_thorough(RESUMED, RESUMED[0]), ids=str)
 def test_a_run_on_two_devices_resumes_as_if_it_had_not_been_interrupted(forked_tltool, more):
     options = {"norm": "batch", "dropout": 0.5, **more}
@@ -66,10 +67,12 @@ def test_a_run_on_two_devices_resumes_as_if_it_had_not_been_interrupted(forked_t
     assert answer(forked_tltool, program, json.dumps(options))
 
 
+@pytest.mark.thorough
 def test_moving_statistics_are_the_mean_over_the_devices(forked_tltool):
     assert answer(forked_tltool, "print(statistics_of_devices(2))") < 1e-5
 
 
+@pytest.mark.thorough
 def test_the_range_test_on_two_devices_gives_the_losses_of_one_and_restores_both(forked_tltool):
     found = answer(forked_tltool, "print(json.dumps(range_tests(2)))")
     assert found["restored"]

@@ -244,6 +244,7 @@ def run_program(tmp_path, before: str = "", config: str | None = None, **variabl
 FIRST = json.dumps({"image_data_format": "channels_first", "floatx": "float16", "backend": "jax"})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variables", "config"),
     [
@@ -259,6 +260,7 @@ def test_variables_and_the_file_of_another_project_do_not_matter(tmp_path, varia
     assert json.loads(result.stdout or "0") == [dict(KERAS_SETTINGS), "3"], result.stderr
 
 
+@pytest.mark.thorough
 def test_keras_with_another_backend_in_the_process_is_one_sentence(tmp_path):
     result = run_program(
         tmp_path, "import os; os.environ['KERAS_BACKEND'] = 'openvino'; import keras"

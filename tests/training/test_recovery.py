@@ -126,6 +126,7 @@ def assert_same(one: Run, other: Run) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.thorough
 def test_a_diverged_epoch_is_repeated_with_half_the_rate_and_the_run_can_be_resumed():
     recovered, undisturbed = Run(broken=(3,)), Run()
     assert recovered.rows()[:2] == undisturbed.rows()[:2]

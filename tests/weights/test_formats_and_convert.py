@@ -134,6 +134,7 @@ def test_batch_norm_statistics_come_along(file_name: str, tmp_path: Path) -> Non
     assert all(map(np.array_equal, values(fresh), values(saved)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", unless_thorough(["resnet18", "resnet34"], "resnet18"))
 def test_safetensors_in_torchvision_names_load_exactly(name: str, tmp_path: Path) -> None:
     saved, fresh = extractor(name, seed=1), extractor(name, seed=2)
@@ -149,6 +150,7 @@ def test_safetensors_in_torchvision_names_load_exactly(name: str, tmp_path: Path
     assert all(map(np.array_equal, values(fresh), values(saved)))
 
 
+@pytest.mark.thorough
 def test_resnet50_loads_a_file_in_the_layout_of_keras_own_host(tmp_path: Path) -> None:
     saved, fresh = extractor("resnet50", seed=1), extractor("resnet50", seed=2)
     layers = {layer.name: layer.get_weights() for layer in saved.layers if layer.weights}

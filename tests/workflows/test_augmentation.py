@@ -63,6 +63,7 @@ def first_losses(run: Path) -> dict[str, str]:
         return {row["phase"]: row["loss"] for row in csv.DictReader(file) if row["epoch"] == "1"}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     fruit, tmp_path, tiny_settings
@@ -87,6 +88,7 @@ def test_a_run_tells_its_policy_and_why_and_changes_features_as_asked(
     assert plain["finetune"] != changed["finetune"]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", ["on", "off"])
 def test_where_a_gpu_trains_it_computes_the_augmentation(fruit, finetune_tiny, cache, monkeypatch):

@@ -380,6 +380,7 @@ def test_names_that_are_not_utf8_are_json_and_matched_by_append(trained, mixed, 
     assert len(file.read_text("utf-8").splitlines()) == 1  # it has a row already
 
 
+@pytest.mark.thorough
 def test_evaluate_says_what_averaging_gives(trained, tmp_path):
     plain = json.loads(tltool("evaluate", trained.run, trained.photos, "--json").stdout)
     page = tmp_path / "page.html"

@@ -13,6 +13,7 @@ class All(Messages):
         self.warnings.append(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_choice_counts_loading_and_says_so(finetune_tiny, fruit):
     messages = All()

@@ -100,6 +100,7 @@ def options(*settings: str) -> list[str]:
     return ["--backbone", "auto", *(part for one in changed for part in ("--set", one))]
 
 
+@pytest.mark.thorough
 def test_the_run_is_that_of_the_chosen_backbone_and_can_be_reproduced(tmp_path, monkeypatch):
     photos, run = write_fruit(tmp_path / "photos", n=9), tmp_path / "run"
     budget = ("--budget", "1h")  # also enough on a busy machine
@@ -118,6 +119,7 @@ def test_the_run_is_that_of_the_chosen_backbone_and_can_be_reproduced(tmp_path, 
     assert again.verdict == "bit-identical"
 
 
+@pytest.mark.thorough
 def test_validation_and_test_images_take_no_part(tmp_path):
     train = write_fruit(tmp_path / "one" / "train", n=8)
     shutil.copytree(train, tmp_path / "two" / "train")

@@ -199,6 +199,7 @@ def test_what_cannot_be_compared(trained, other, tmp_path):
     assert result.exit_code == 3 and "is not found" in result.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_leaderboard_of_backbones(trained, monkeypatch, tmp_path):
     names = "tiny_vgg,tiny_resnet"

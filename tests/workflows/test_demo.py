@@ -28,8 +28,7 @@ TINY = (
 )
 
 
-@pytest.mark.slow
-@pytest.mark.thorough
+@pytest.mark.weekly
 def test_a_second_demo_keeps_the_digits_and_adds_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(story, "_OVERRIDES", TINY)
     write_digits(tmp_path / "digits")

@@ -67,6 +67,7 @@ def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed,
     assert epochs_of(run) == int(last)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_resumed_run_counts_on(fruit, tmp_path, tiny_settings):
     """Stopped in the second epoch, and again in the fourth, when another stage has joined."""

@@ -103,6 +103,7 @@ def test_an_output_folder_that_is_a_file(trained, mixed):
     assert "is a file" in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_saved_model_gives_the_heat_maps_of_its_run(trained, mixed, tmp_path):
     for number, more in enumerate(((), ("--class", "plum"))):
         rows, maps = [], []
@@ -127,6 +128,7 @@ def test_a_saved_model_supports_one_method(trained, mixed, tmp_path):
     assert "supports only grad-cam" in result.stderr and "--format keras" in result.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_saved_model_that_cannot_have_heat_maps_says_why(
     trained, finetune_tiny, tmp_path, monkeypatch

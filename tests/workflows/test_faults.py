@@ -19,6 +19,7 @@ from tltool.workflows.resume import resume
 from tltool.workflows.training_run import finish
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_flipped_bits_of_cached_features_do_not_change_the_model(
     tmp_path: Path, finetune_tiny: Callable[..., FinetuneResult]
@@ -37,6 +38,7 @@ def test_flipped_bits_of_cached_features_do_not_change_the_model(
     assert "were damaged on the disk" in (again.run / "log.txt").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_is_finished_once_all_its_results_are_on_the_disk(
     tmp_path: Path, finetune_tiny: Callable[..., FinetuneResult], monkeypatch: pytest.MonkeyPatch
@@ -65,6 +67,7 @@ def test_a_run_is_finished_once_all_its_results_are_on_the_disk(
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_names_the_way_to_go_on(
     tmp_path: Path, finetune_tiny: Callable[..., FinetuneResult], monkeypatch: pytest.MonkeyPatch

@@ -123,6 +123,7 @@ def test_the_run_says_how_long_it_waited_for_photos(trained):
         assert 0 < share < 1
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_photos_that_come_slowly_are_seen_in_the_history(finetune_tiny, fruit, monkeypatch):
     sampled = ImageSource.sampled

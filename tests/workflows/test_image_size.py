@@ -87,6 +87,7 @@ def test_test_images_do_not_decide_it(tmp_path):
     assert fitted(tmp_path)[0] == 128
 
 
+@pytest.mark.thorough
 def test_the_model_keeps_the_size_and_the_recipe_stays_auto(tmp_path):
     photos = write_photos(tmp_path / "photos", n=4, size=(70, 50))
     weights = tmp_path / "resnet.weights.h5"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.conftest import merged
+from tests.conftest import by_cost, merged
 from tests.workflows.conftest import TINY
 from tltool.errors import UsageError
 from tltool.recipe.load import load_recipe
@@ -41,8 +41,7 @@ print(json.dumps([usual, *compiled, accumulated, rounded, late]))
 """
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("head_epochs", [0, 1])
+@pytest.mark.parametrize("head_epochs", by_cost([0, 1], thorough=[1]))
 def test_compiled_runs_are_repeatable_and_refused_where_they_cannot_work(
     forked_tltool, fruit, tmp_path, head_epochs
 ):

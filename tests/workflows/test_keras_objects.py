@@ -106,6 +106,7 @@ class Interrupting(SilentObserver):
             raise KeyboardInterrupt
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_run_goes_on_with_the_same_objects_alone(run, fruit, tmp_path):
     folder = tmp_path / "interrupted"

@@ -20,6 +20,7 @@ PROGRAM = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULT
 LESS = '"evaluate.report": False, "evaluate.label_errors": False, "train.precision": "float32", '
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_program_of_a_keras_user_trains_adopts_and_exports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -55,6 +55,7 @@ class Broken(Messages):
             raise KeyboardInterrupt
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_fits_itself_to_the_memory_and_can_be_resumed(
     fruit, tmp_path, small_memory, monkeypatch
@@ -128,6 +129,7 @@ def test_a_limit_that_is_long_enough_changes_nothing(finetune_tiny, fruit):
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_recorded(finetune_tiny, fruit, monkeypatch):
     broken = iter([True])  # the first training step

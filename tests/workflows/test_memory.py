@@ -65,6 +65,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photos
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("verb", unless_thorough(["predict", "explain", "evaluate"], "predict"))

@@ -171,6 +171,7 @@ def test_ood_images_that_are_all_copies_of_class_images(fruit, finetune_tiny, tm
         finetune_tiny(fruit, f"data.ood_images={copies}")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_prediction_sets_have_the_requested_coverage(finetune_tiny, tmp_path):
     """On new images of the same kind; given the calibration images, the hits are beta-binomial."""

@@ -222,6 +222,7 @@ def test_a_path_in_a_recipe_is_relative_to_it(tmp_path: Path) -> None:
     assert load_recipe(str(recipe)).model.backbone == str(tmp_path / "recipes" / "body.keras")
 
 
+@pytest.mark.thorough
 def test_it_is_compared_with_others(fruit: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         body().save(tmp_path / f"{name}.keras")

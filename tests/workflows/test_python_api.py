@@ -61,6 +61,7 @@ def test_a_result_shows_its_worst_mistakes(trained, tmp_path) -> None:
     assert "Worst mistakes" not in replace(trained.result, run=run)._repr_html_()
 
 
+@pytest.mark.thorough
 def test_the_network_is_plain_keras_and_a_copy(trained, model) -> None:
     network = model.keras_model
     images = np.random.default_rng(0).uniform(0, 255, (2, *network.input_shape[1:])).astype("f4")

@@ -26,6 +26,7 @@ def _quick(
     return finetune(photos_dir / "hymenoptera", recipe=recipe, weights=vgg16_weights, out=out)
 
 
+@pytest.mark.thorough
 @pytest.mark.pretrained
 def test_quick_tells_ants_from_bees_at_96_pixels(photos_dir, vgg16_weights, tmp_path):
     # what is left out does not change the figures; the runs below have it
@@ -67,7 +68,7 @@ def test_digits_are_told_from_ants_and_bees(quick, photos_dir, tmp_path):
     assert np.mean(known <= 1) >= 0.85 and np.mean(others > 1) >= 0.85
 
 
-@pytest.mark.thorough
+@pytest.mark.weekly
 def test_random_weights_do_clearly_worse(photos_dir, tmp_path):
     # at 160 pixels, where pretrained weights reach 0.902, to save time; 0.54 is the larger class
     settings = ["export.enabled=false", "data.image_size=160", "model.weights=random"]

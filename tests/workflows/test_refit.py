@@ -103,6 +103,7 @@ def test_a_refit_changes_the_model_and_no_figure_of_the_validation_images(
     assert len(history(again)) == len(history(plain)) + len(rows)
 
 
+@pytest.mark.thorough
 def test_a_test_set_is_measured_on_the_refitted_model(
     finetune_tiny: Finetune, photos: Path
 ) -> None:

@@ -47,6 +47,7 @@ def numbers(table: Path, columns: tuple[str, ...]) -> list[float]:
         return [float(row[name] or "nan") for row in csv.DictReader(file) for name in columns]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("common", "more"),

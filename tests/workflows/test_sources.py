@@ -127,6 +127,7 @@ def test_images_are_named_by_their_path_in_the_source(trained, sources):
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_of_an_archive_is_reproduced_and_exported_when_its_copy_is_gone(
     sources, tmp_path, monkeypatch

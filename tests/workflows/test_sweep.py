@@ -35,6 +35,7 @@ def short(tiny_settings: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(x for x in merged(*tiny_settings, *one_epoch) if not x.startswith("export."))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
     fruit, tmp_path, short, monkeypatch
@@ -63,6 +64,7 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
         run_sweep(write_fruit(tmp_path / "others", n=6, seed=2), tmp_path / "sweep", short)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_of_a_sweep_equals_the_run_alone(fruit, tmp_path, short, finetune_tiny):
     grid = {"model.head.dropout": [0.5]}
