@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,6 +115,42 @@ def test_a_normalisation_of_its_own_has_its_own_colour(tltool, tmp_path, name, h
     with Image.open(file) as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
     assert ((0xB9, 0xA3, 0xD0) in colours) == has_one
+
+
+def own_backbone(folder: Path) -> Path:
+    """Write a model with an operation that is no layer."""
+    images = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(images)
+    maps = keras.layers.Conv2D(8, 3, strides=2, padding="same")(keras.ops.relu6(maps))
+    keras.Model(images, maps).save(folder / "own.keras")
+    return folder / "own.keras"
+
+
+def test_a_model_of_your_own_is_shown_without_a_head(tltool, tmp_path):
+    result = tltool("backbones", "show", own_backbone(tmp_path), "--preprocessing", "tf", "--all")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[1] == ["image", "32x32;", "no", "head"]
+    assert ["stem", "16x16x4", "3x3/2", "3", "112", "27,648"] in lines
+    assert ["backbone", "408", "46,080"] in lines
+    assert result.stdout.count("\nstages: stage1, stage2\n") == 1
+    assert not any(line[:1] == ["head"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("own.keras", (), "does not scale its input itself"),
+        ("missing.keras", (), "there is no backbone"),
+        ("vgg16", ("--preprocessing", "tf"), "vgg16 has the preprocessing caffe"),
+    ],
+)
+def test_a_file_that_cannot_be_shown_is_one_sentence(tltool, tmp_path, name, options, message):
+    own_backbone(tmp_path)
+    reference = tmp_path / name if "." in name else name
+    result = tltool("backbones", "show", reference, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[0]
 
 
 def test_a_network_after_a_paper_says_so(tltool):

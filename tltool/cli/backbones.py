@@ -11,6 +11,7 @@ from tltool.cli.terminal.completion import complete_backbone
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
+from tltool.models.backbone import PreprocessMode
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold
@@ -63,8 +64,9 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME",
-            help="Name of the backbone, such as vgg16.",
+            metavar="NAME|FILE",
+            help="Name of the backbone, such as vgg16; or a Keras model without its head, as for "
+            "--backbone.",
             autocompletion=complete_backbone,
         ),
     ],
@@ -80,6 +82,10 @@ def show(
     all_layers: Annotated[
         bool, typer.Option("--all", help="Show every layer on its own line.")
     ] = False,
+    preprocessing: Annotated[
+        PreprocessMode | None,
+        typer.Option(help="What the model of a FILE expects, if it does not scale its input."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Also draw a diagram; the file must not exist."),
@@ -89,16 +95,17 @@ def show(
 ) -> None:
     """Show the layers of a backbone: shapes, kernels, receptive fields, parameters, multiply-adds.
 
-    The classifier of the backbone's paper is included as head.
+    The classifier of the backbone's paper is included as head; a model of your own has none. The
+    stages are those that train.finetune.unfreeze can name.
     """
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.backbones import check_layers
 
-    check_layers(name, image_size, output)
+    check_layers(name, image_size, preprocessing, output)
     with shown(quiet=True, debug=debug):
         from tltool.workflows.backbones import backbone_layers, draw_layers
 
-        layers = backbone_layers(name, image_size)
+        layers = backbone_layers(name, image_size, preprocessing)
         if output is not None:
             draw_layers(output, layers)
     if json:
@@ -113,12 +120,13 @@ def _print_layers(layers: "BackboneLayers", *, every: bool) -> None:
     backbone, totals = layers.backbone, layers.totals()
     grey = ", grey" if layers.channels == 1 else ""
     line(out(), (backbone.name, "bold"), f"  {backbone.paper}")
-    line(out(), f"image {layers.size}x{layers.size}{grey}; {backbone.head.classes} classes")
+    classes = "no head" if backbone.file else f"{backbone.head.classes} classes"
+    line(out(), f"image {layers.size}x{layers.size}{grey}; {classes}")
     line(out())
     exact = totals["total"]["multiply_adds"] <= _EXACT_UP_TO
     rows = _every_row(layers, exact=exact) if every else _rows(layers.folds, exact=exact)
     rows.append([""] * 6)
-    for part in ("backbone", "head", "total"):
+    for part in ("backbone",) if backbone.file else ("backbone", "head", "total"):
         numbers = totals[part]
         work = _work(numbers["multiply_adds"], exact=exact)
         rows.append([part, "", "", "", f"{numbers['parameters']:,}", work])

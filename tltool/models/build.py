@@ -112,6 +112,8 @@ def build_model(
 def outline(backbone: Backbone, image_size: tuple[int, int]) -> keras.Model:
     """Return the network of a backbone's paper with its head, without initialised weights.
 
+    A backbone of the user's own has no head.
+
     It has shapes and names, takes a second where ``build_model`` draws 138 M numbers, and cannot be
     called.
 
@@ -121,6 +123,8 @@ def outline(backbone: Backbone, image_size: tuple[int, int]) -> keras.Model:
     backbone.check_size(*image_size)
     with keras.StatelessScope(initialize_variables=False):
         extractor = _extractor(backbone, image_size)
+        if backbone.file is not None:
+            return extractor
         logits = attach_head(
             extractor.output,
             kind="original",

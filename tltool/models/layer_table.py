@@ -110,17 +110,23 @@ def layer_rows(model: keras.Model, backbone: Backbone) -> list[LayerRow]:
     start = model.get_layer(PREPROCESS)
     side, channels = int(start.output.shape[1]), int(start.output.shape[3])
     rows = {start.name: _pixels(start.name, side, channels)}
-    names = {id(layer.output): layer.name for layer in model.layers}
-    stages = _stages(model, backbone)
-    for layer in model.layers[model.layers.index(start) + 1 :]:
+    # a model of the user's own may compute with functions of keras.ops, which are no layers
+    operations = model.operations
+    names = {
+        id(tensor): operation.name
+        for operation in operations
+        for tensor in keras.tree.flatten(operation.output)
+    }
+    stages = _stages(operations, backbone)
+    for layer in operations[operations.index(start) + 1 :]:
         inputs = [names[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
         rows[layer.name] = _row(layer, stages[layer.name], [rows[name] for name in inputs])
     return [row for row in rows.values() if row.name != start.name]
 
 
-def _stages(model: keras.Model, backbone: Backbone) -> Mapping[str, str]:
+def _stages(operations: Sequence[keras.Operation], backbone: Backbone) -> Mapping[str, str]:
     """Return the stage of each layer, by the layer's name."""
-    order = [layer.name for layer in model.layers]
+    order = [operation.name for operation in operations]
     ends = [(order.index(stage.layer), stage.name) for stage in backbone.stages]
     return {
         name: HEAD
@@ -135,7 +141,7 @@ def _pixels(name: str, side: int, channels: int) -> LayerRow:
     return LayerRow(name, "", "", (), (side, side, channels), None, None, 1, 0, 1, 1, 1, 0, 0)
 
 
-def _row(layer: keras.layers.Layer, stage: str, inputs: Sequence[LayerRow]) -> LayerRow:
+def _row(layer: keras.Operation, stage: str, inputs: Sequence[LayerRow]) -> LayerRow:
     gated = isinstance(layer, keras.layers.Multiply)  # squeeze-and-excitation: maps, then gates
     before = inputs[0] if gated else max(inputs, key=lambda row: row.receptive_field)
     window = _window(layer, before.output[0])
@@ -160,7 +166,7 @@ def _row(layer: keras.layers.Layer, stage: str, inputs: Sequence[LayerRow]) -> L
     )
 
 
-def _window(layer: keras.layers.Layer, side: int) -> _Window:
+def _window(layer: keras.Operation, side: int) -> _Window:
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return _Window(padding=sum(layer.padding[0]))
     if isinstance(layer, keras.layers.Cropping2D):
@@ -180,7 +186,7 @@ def _window(layer: keras.layers.Layer, side: int) -> _Window:
     return _Window(kernel, width, stride, padding, dilation)
 
 
-def _output(layer: keras.layers.Layer, window: _Window, side: int) -> tuple[int, ...]:
+def _output(layer: keras.Operation, window: _Window, side: int) -> tuple[int, ...]:
     shape = tuple(layer.output.shape[1:])
     if len(shape) == 1 or isinstance(layer, (*_WHOLE, keras.layers.Reshape)):
         return shape
@@ -194,13 +200,13 @@ def _output(layer: keras.layers.Layer, window: _Window, side: int) -> tuple[int,
     return (rows, *shape[1:])
 
 
-def _numbers(layer: keras.layers.Layer) -> list[keras.Variable]:
-    return [weight for weight in layer.weights if "seed_generator" not in weight.path]
+def _numbers(layer: keras.Operation) -> list[keras.Variable]:
+    return [
+        weight for weight in getattr(layer, "weights", ()) if "seed_generator" not in weight.path
+    ]
 
 
-def _multiply_adds(
-    layer: keras.layers.Layer, before: tuple[int, ...], output: tuple[int, ...]
-) -> int:
+def _multiply_adds(layer: keras.Operation, before: tuple[int, ...], output: tuple[int, ...]) -> int:
     if isinstance(layer, keras.layers.Dense):
         units: int = layer.units
         return math.prod(before) * units

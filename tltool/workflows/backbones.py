@@ -6,11 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tltool.models.backbone_registry import BACKBONES, Backbone, get_backbone
+from tltool.errors import UsageError
+from tltool.models.backbone_registry import BACKBONES, Backbone, PreprocessMode, get_backbone
+from tltool.recipe.source_text import HUB, is_model_file
 from tltool.runs.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.weights import weights_store
 from tltool.workflows.preflight.arguments import check_picture
+from tltool.workflows.resolve.find_backbone import find_backbone
 
 if TYPE_CHECKING:
     from tltool.models.layer_folds import Fold
@@ -80,35 +83,57 @@ def backbone_rows() -> list[dict[str, Any]]:
     ]
 
 
-def check_layers(name: str, size: int | None, diagram: Path | None) -> None:
+def check_layers(
+    name: str, size: int | None, preprocessing: PreprocessMode | None, diagram: Path | None
+) -> None:
     """Check the arguments of ``backbone_layers`` and ``draw_layers`` before loading TensorFlow.
 
+    A model file is checked when it is read, which needs Keras.
+
     Raises:
-        UsageError: an unknown name, a size too small for it, or a picture that exists already.
+        UsageError: an unknown name, a size too small for it, preprocessing of a backbone that has
+            its own, or a picture that exists already.
     """
-    backbone = get_backbone(name)
-    side = size or backbone.image_size
-    backbone.check_size(side, side, option="--image-size")
+    if not (is_model_file(name) or name.startswith(HUB)):
+        backbone = get_backbone(name)
+        if preprocessing is not None:
+            raise UsageError(
+                f"--preprocessing is for a model file, and {name} has the preprocessing "
+                f"{backbone.preprocessing}",
+                hint="leave --preprocessing out",
+            )
+        side = size or backbone.image_size
+        backbone.check_size(side, side, option="--image-size")
     if diagram is not None:
         check_picture(diagram, option="--output")
 
 
 @with_own_settings
-def backbone_layers(name: str, size: int | None = None) -> BackboneLayers:
+def backbone_layers(
+    name: str, size: int | None = None, preprocessing: PreprocessMode | None = None
+) -> BackboneLayers:
     """Return the layers of the backbone ``name`` for square images.
 
     Args:
-        name: its name in the registry.
+        name: its name in the registry, the path of a Keras model without its head, or
+            ``hub:PRESET``.
         size: side of the images in pixels; by default that of its training images.
+        preprocessing: what the model of a file expects; None where it scales its input itself.
 
     Raises:
-        UsageError: an unknown name, or a size too small for it.
+        UsageError: an unknown name, a file that is no backbone, or a size too small for it.
+        EnvironmentProblem: KerasHub is missing.
+
+    Example:
+        >>> layers = backbone_layers("lenet5")
+        >>> layers.totals()["total"]["parameters"]
+        61706
     """
     from tltool.models.build import outline
     from tltool.models.layer_folds import fold_rows
     from tltool.models.layer_table import layer_rows
 
-    backbone = get_backbone(name)
+    backbone = find_backbone(name, preprocessing, side=size)
     side = size or backbone.image_size
     model = outline(backbone, (side, side))
     channels = int(model.get_layer("preprocess").output.shape[-1])
