@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import write_photos
+from tests.notebook_kernel import Shown, as_notebook
 from tltool.errors import DataError
 from tltool.events import Observer, SilentObserver
 from tltool.notebook import loading, with_display, without_native_logs
@@ -19,27 +17,9 @@ from tltool.notebook import loading, with_display, without_native_logs
 NOTEBOOKS = Path(__file__).parent.parent / "docs" / "notebooks"
 
 
-class Shown:
-    """The output below a cell; remembers its content at each update."""
-
-    def __init__(self) -> None:
-        self.pages: list[str] = []
-
-    def update(self, content: Any) -> None:
-        self.pages.append(content._repr_html_())
-
-
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
-    """Let this process look like the kernel of a notebook."""
-    output = Shown()
-    shell = types.SimpleNamespace(kernel=object())
-    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
-    display = types.SimpleNamespace(display=lambda content, display_id: output)
-    modules: dict[str, Any] = dict(IPython=ipython, **{"IPython.display": display})
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    return output
+    return as_notebook(monkeypatch)
 
 
 def work(data: str, *, observer: Observer | None = None) -> Observer | None:
@@ -65,7 +45,8 @@ def test_a_function_shows_phases_epochs_and_warnings(shown: Shown) -> None:
 
 
 def test_a_failure_is_marked_and_told_without_a_traceback(shown: Shown) -> None:
-    def fails(*, observer: Observer) -> None:
+    def fails(*, observer: Observer | None = None) -> None:
+        assert observer is not None
         observer.on_phase("audit")
         raise DataError("gone", hint="look")
 
