@@ -70,8 +70,9 @@ sbom: $(STAMP) ## write build/sbom.cdx.json (CycloneDX) and build/THIRD_PARTY_NO
 	$(BIN)/python .ci/supply_chain.py notices requirements/build.txt requirements/cpu.txt \
 	  > build/THIRD_PARTY_NOTICES.txt
 
-docs: $(STAMP) ## update the generated parts of the documentation
+docs: $(STAMP) ## update the generated parts of the documentation, and execute the notebooks of the tutorials
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/run_notebooks.py
 
 site: $(STAMP) ## build the documentation site in build/site; open build/site/index.html
 	$(SITE)
