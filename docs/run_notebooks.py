@@ -1,7 +1,7 @@
 """Execute the notebooks of the tutorials; an error in a cell is exit code 1.
 
-``python docs/run_notebooks.py`` writes them with their outputs to ``build/notebooks``. Each runs in a
-kernel and a temporary folder of its own, on the handwritten digits, with a tiny network of random
+``python docs/run_notebooks.py`` writes them with their outputs to ``build/notebooks``. Each runs in
+a kernel and a temporary folder of its own, on the handwritten digits, with a tiny network of random
 weights, so that nothing is downloaded. The notebooks of the repository stay without outputs.
 """
 
