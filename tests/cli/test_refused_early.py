@@ -63,6 +63,8 @@ CASES = {
     "finetune nowhere --find-lr": (3, "nowhere"),
     "finetune photos --corrections nowhere.csv": (2, "nowhere.csv"),
     "finetune photos --corrections corrections.csv": (3, "the label 'wasps', which is no class"),
+    "recipes run quick photos --corrections corrections.csv": (3, "the label 'wasps', which is no"),
+    "recipes sweep quick photos --corrections corrections.csv": (3, "the label 'wasps', which is"),
     "predict photos/ants/0_000.jpg run": (3, "the model comes first: run photos/ants/0_000.jpg"),
     "predict photos photos": (3, "photos"),
     "predict nowhere photos": (2, "nowhere"),
