@@ -82,7 +82,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     """
     if path.is_file():
         with (
-            _damage_told(path),
+            _reporting_damage(path),
             path.open(newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             yield from csv_rows(file)
@@ -95,12 +95,12 @@ def _prediction_rows(path: Path) -> Iterator[PredictionRow]:
         DataError: it is damaged.
     """
     if path.is_file():
-        with _damage_told(path):
+        with _reporting_damage(path):
             yield from read_predictions(path)
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _reporting_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
