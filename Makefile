@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 FAST := not slow and not thorough and not weekly and not photos and not pretrained
 
-.PHONY: help venv demo test test-fast test-versions lint format wheel lock sbom docs site bench protocol image-check release clean
+.PHONY: help venv demo test test-fast test-versions test-wheel lint format wheel lock sbom docs site bench protocol image-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -43,6 +43,9 @@ test-fast: $(STAMP) ## run the fast tests, which need neither pretrained weights
 test-versions: $(STAMP) ## run the tests that depend on the Python version, on all other supported versions
 	$(BIN)/python .ci/python_versions.py test "$(FAST)"
 
+test-wheel: wheel ## install the wheel with every supported Python, train, export and predict
+	$(BIN)/python .ci/python_versions.py wheel
+
 lint: $(STAMP) ## check style, syntax, types, import layers, spelling, dependencies, dead code, wording, generated docs, the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,8 +73,9 @@ sbom: $(STAMP) ## write build/sbom.cdx.json (CycloneDX) and build/THIRD_PARTY_NO
 	$(BIN)/python .ci/supply_chain.py notices requirements/build.txt requirements/cpu.txt \
 	  > build/THIRD_PARTY_NOTICES.txt
 
-docs: $(STAMP) ## update the generated parts of the documentation
+docs: $(STAMP) ## update the generated parts of the documentation, and execute the notebooks of the tutorials
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/run_notebooks.py
 
 site: $(STAMP) ## build the documentation site in build/site; open build/site/index.html
 	$(SITE)

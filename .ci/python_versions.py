@@ -2,9 +2,10 @@
 
 ``compile`` compiles all code with each version, with warnings as errors, without writing files.
 ``test MARKERS`` runs the tests that depend on the Python version with each version other than the
-current one, in an environment with locked packages. A version without an interpreter or environment
-is skipped with a message on standard output. The exit code is 1 if something does not compile or a
-test fails.
+current one, in an environment with locked packages. ``wheel`` installs the wheel in ``dist`` with
+each version as a user would, and lets it train, export and predict. A version without an
+interpreter or environment is skipped with a message on standard output. The exit code is 1 if
+something does not compile or a test fails.
 
 Interpreters come from ``PATH``, from pyenv, or from ``uv python install``.
 """
@@ -16,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +51,15 @@ TESTS = (
     "tests/workflows/test_finetune.py::test_a_run_folder_holds_everything",
     "tests/workflows/test_finetune.py::test_the_export_answers_in_a_process_of_plain_tensorflow",
 )
+WHEEL_COMMANDS = (
+    ("--version",),
+    (
+        *("finetune", "photos", "--recipe", "docker_smoke", "--out", "run", "--name", "smoke"),
+        *("--export-to", "models", "--offline", "--quiet", "--no-tensorboard"),
+    ),
+    ("predict", "models/smoke", "photos/class 0/0.pgm"),
+    ("export", "--check", "models/smoke"),
+)
 UV = (sys.executable, "-m", "uv", "--quiet")
 WHICH = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
 COMPILE = """
@@ -71,14 +82,16 @@ class Unavailable(Exception):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``compile`` or ``test`` and return the exit code."""
+    """Run ``compile``, ``test`` or ``wheel`` and return the exit code."""
     versions = named_versions()
     if arguments == ["compile"]:
         return _for_each("syntax", versions, compile_tree)
+    if arguments == ["wheel"]:
+        return _for_each("wheel", versions, use_wheel)
     if len(arguments) == 2 and arguments[0] == "test":
         others = [version for version in versions if version != _own()]
         return _for_each("tests", others, partial(run_tests, markers=arguments[1]))
-    sys.stderr.write("usage: python_versions.py compile | test MARKERS\n")
+    sys.stderr.write("usage: python_versions.py compile | test MARKERS | wheel\n")
     return 2
 
 
@@ -126,6 +139,38 @@ def environment(version: str) -> str:
     _uv(*install, "--require-hashes", "--no-build-isolation", "-r", "requirements/dev.txt")
     _uv(*install, "--no-deps", "--no-build-isolation", "--editable", ".")
     return python
+
+
+def use_wheel(version: str) -> bool:
+    """Return whether the wheel, installed with ``[cpu]``, trains, exports and predicts.
+
+    Raises:
+        Unavailable: there is no interpreter or no wheel, or a package cannot be installed.
+    """
+    (text,) = re.findall(r'__version__ = "(.*)"', (ROOT / "tltool/__init__.py").read_text("utf-8"))
+    wheel = ROOT / "dist" / f"tltool-{text}-py3-none-any.whl"
+    if not wheel.is_file():
+        raise Unavailable(f"there is no {wheel.relative_to(ROOT)}; build it with make wheel")
+    with tempfile.TemporaryDirectory() as folder:
+        programs = Path(folder) / "environment" / "bin"
+        _uv("venv", "--python", interpreter(version), str(programs.parent))
+        python = ("--python", str(programs / "python"))
+        # the versions of the lock, but only what the metadata of the wheel asks for
+        _uv("pip", "install", *python, "--constraint", "requirements/cpu.txt", f"{wheel}[cpu]")
+        for number in range(20):
+            write_image(Path(folder) / "photos" / f"class {number % 2}" / f"{number}.pgm", number)
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+        return all(
+            subprocess.run([programs / "tltool", *command], cwd=folder, env=clean).returncode == 0
+            for command in WHEEL_COMMANDS
+        )
+
+
+def write_image(path: Path, number: int) -> None:
+    """Write a grey image of 32 x 32 pixels: bright on the left, or on the right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = bytes(200 - number if (x < 16) is (number % 2 == 0) else number for x in range(32))
+    path.write_bytes(b"P5 32 32 255\n" + row * 32)
 
 
 def interpreter(version: str) -> str:

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import write_photos
+from tests.notebook_kernel import Shown, as_notebook
 from tltool.errors import DataError
 from tltool.events import Observer, SilentObserver
 from tltool.notebook import loading, with_display, without_native_logs
 
-NOTEBOOKS = Path(__file__).parent.parent / "docs" / "notebooks"
-
-
-class Shown:
-    """The output below a cell; remembers its content at each update."""
-
-    def __init__(self) -> None:
-        self.pages: list[str] = []
-
-    def update(self, content: Any) -> None:
-        self.pages.append(content._repr_html_())
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
-    """Let this process look like the kernel of a notebook."""
-    output = Shown()
-    shell = types.SimpleNamespace(kernel=object())
-    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
-    display = types.SimpleNamespace(display=lambda content, display_id: output)
-    modules: dict[str, Any] = dict(IPython=ipython, **{"IPython.display": display})
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    return output
+    return as_notebook(monkeypatch)
 
 
 def work(data: str, *, observer: Observer | None = None) -> Observer | None:
@@ -65,7 +45,8 @@ def test_a_function_shows_phases_epochs_and_warnings(shown: Shown) -> None:
 
 
 def test_a_failure_is_marked_and_told_without_a_traceback(shown: Shown) -> None:
-    def fails(*, observer: Observer) -> None:
+    def fails(*, observer: Observer | None = None) -> None:
+        assert observer is not None
         observer.on_phase("audit")
         raise DataError("gone", hint="look")
 
@@ -99,22 +80,15 @@ def test_logs_of_c_code_are_not_shown_and_later_output_is(
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["first-model", "go-on-with-keras"])
 def test_the_tutorials_run_in_a_kernel(name: str, tmp_path: Path) -> None:
-    nbclient = pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
+    """As ``make docs`` executes them, on fewer images."""
+    pytest.importorskip("nbclient")
+    spec = importlib.util.spec_from_file_location("run_notebooks", DOCS / "run_notebooks.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
     write_photos(tmp_path / "photos", n=10)
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    tiny = {
-        "model.backbone": "tiny_vgg",
-        "model.weights": "random",
-        "augment.policy": "none",
-        "train.cache": "on",
-    }
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source = f"data = 'photos'\nsettings = {json.dumps(tiny)}"
-    where = {"metadata": {"path": tmp_path}}
-    client = nbclient.NotebookClient(notebook, timeout=600, startup_timeout=600, resources=where)
-    client.execute()
+    path = DOCS / "notebooks" / f"{name}.ipynb"
+    assert path in script.NOTEBOOKS
+    notebook = script.execute(path, tmp_path, data="photos", settings=script.TINY)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output.get("name") == "stderr"]
     pages = [output["data"].get("text/html", "") for output in outputs if "data" in output]

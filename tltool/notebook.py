@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from tltool.runs.duration import readable_duration
 from tltool.runs.phase_speed import PhaseSpeed
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _REDRAW_SECONDS = 0.2
 _MOST_LINES = 200
 _MOST_EPOCHS = 20  # the last ones; all are in history.csv
@@ -30,8 +32,8 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def with_display(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of the Python API that shows its progress if it is called in a notebook.
+def with_display(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function or method that shows its progress if it is called in a notebook.
 
     A function without a parameter ``observer`` is returned as it is; an observer of the caller's
     own is used instead.
@@ -40,11 +42,12 @@ def with_display(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
     @functools.wraps(function)
-    def shown(*args: Any, observer: Any = None, **options: Any) -> Any:
-        if observer is not None or not in_notebook():
-            return function(*args, observer=observer, **options)
+    def shown(*args: P.args, **options: P.kwargs) -> R:
+        if options.get("observer") is not None or not in_notebook():
+            return function(*args, **options)
         with NotebookDisplay() as display, without_native_logs():
-            return function(*args, observer=display, **options)
+            options["observer"] = display
+            return function(*args, **options)
 
     return shown
 

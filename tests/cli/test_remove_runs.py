@@ -19,6 +19,7 @@ Tltool = Callable[..., Any]
 def write_run(folder: Path, accuracy: float | None = None, **known: object) -> Path:
     folder.mkdir(parents=True)
     write_manifest(folder / "manifest.json", small_manifest(**known))
+    (folder / "corrections.csv").touch()
     (folder / "plots").mkdir()
     (folder / "plots" / "history.png").write_bytes(b"x" * 1000)
     (folder / "tensorboard" / "train").mkdir(parents=True)
@@ -37,7 +38,7 @@ def test_rm_removes_the_runs_named_and_nothing_else(tltool: Tltool, tmp_path: Pa
     runs = tmp_path / "runs"
     one, two, _ = (write_run(runs / name) for name in ("one", "two", "three"))
     result = tltool("runs", "rm", one, two, "--yes")
-    assert result.exit_code == 0 and "removed 2 runs" in result.stdout
+    assert result.exit_code == 0 and "removed 2 runs, 4 kB" in result.stdout
     assert names(runs) == ["three"]
 
 

@@ -30,6 +30,7 @@ SLIPS = {
     "finetune my photos": 'in quotation marks: "my photos"',
     "finetune photos --epochs 5 --set train.head.epochs=4": "keep one of them",
     "finetune photos --batch-size 8 --set train.batch_size=9": "keep one of them",
+    "finetune photos --learning-rate 0": "--learning-rate 0 (train.finetune.learning_rate): ",
     "finetune photos --recipe quick --epochs 5": "fits only the linear probe",
 }
 

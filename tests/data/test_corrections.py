@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,29 @@ def test_a_row_that_a_kill_has_cut_is_no_decision_and_the_next_is_whole(tmp_path
     file.write_bytes(whole.rstrip(b"\n"))  # saved by an editor: all columns are there
     CorrectionsFile(file).append([made("unsure")])
     assert [row.action for row in read_corrections(file)] == ["exclude", "keep", "unsure"]
+
+
+ENDLESS = """
+import itertools, sys
+from pathlib import Path
+from tltool.data.corrections.corrections_file import CorrectionsFile
+from tltool.data.corrections.decision import Decision
+file = CorrectionsFile(Path(sys.argv[1]))
+for number in itertools.count():
+    file.append([Decision(f"{number:064x}", "cat/1.jpg", "exclude", "cat")])
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_process_has_written_every_decision_that_it_has_confirmed(tmp_path):
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path / "corrections.csv")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = [process.stdout.readline() for _ in range(20)]
+        process.kill()
+        lines += process.stdout.readlines()
+    confirmed = [f"{int(line):064x}" for line in lines if line.endswith("\n")]
+    written = [row.sha256 for row in read_corrections(tmp_path / "corrections.csv")]
+    assert len(confirmed) >= 20 and written[: len(confirmed)] == confirmed
 
 
 def test_the_last_decision_counts_and_undo_brings_back_the_one_before():

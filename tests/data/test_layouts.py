@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.data.test_folder import Listener, touch
 from tltool.data.checks.layout_findings import LAYOUT_KINDS, layout_findings
@@ -159,6 +160,22 @@ def test_classes_with_the_words_of_splits_and_masks_stay_classes(
             "give a table",
         ),
         (
+            [f"train/{side}/{n}.jpg" for side in "AB" for n in (1, 2, 3)],
+            "'A', 'B' have the same names, as paired images",
+            "give a table",
+        ),
+        (
+            [f"{kind}/{13 * n}.png" for kind in ("nir", "rgb", "swir") for n in range(10)],
+            "'nir', 'rgb' have the same names",
+            "give a table",
+        ),
+        (
+            [f"train{side}/{n}.jpg" for side in "AB" for n in (1, 2)]
+            + [f"test{side}/{n}.jpg" for side in "AB" for n in (3, 4)],
+            "names of class folders contain splits",
+            "make folders train and test",
+        ),
+        (
             ["ISIC_Training_Data/1.jpg", "ISIC_Training_Part1_GroundTruth/1.png"],
             "named like a folder of annotations",
             "move it",
@@ -178,6 +195,23 @@ def test_what_is_probably_wrong_is_reported(
     _, listener = listed(tmp_path, *files)
     (reported,) = [text for text in listener.messages if message in text]
     assert mend in reported
+
+
+@pytest.mark.parametrize("name", ["{}.jpg", "IMG_{:04}.jpg", "{} (1).jpg", "x/a_{}.jpg"])
+def test_classes_whose_files_are_numbered_are_no_pairs(tmp_path: Path, name: str) -> None:
+    files = [f"{label}/{name.format(n)}" for label in CLASSES for n in range(1, 600)]
+    _, listener = listed(tmp_path, *files)
+    assert listener.messages == []
+
+
+def test_images_whose_sizes_agree_in_pairs_are_reported(tmp_path: Path) -> None:
+    pairs = [(label, n) for label in CLASSES for n in range(12)]
+    touch(tmp_path, *(f"{label}/{n}.png" for label, n in pairs))
+    for label, n in pairs:
+        Image.new("L", (8 + n % 9, 9)).save(tmp_path / label / f"{n}.png")
+    assert any("as paired images of one scene" in m for m in listed(tmp_path)[1].messages)
+    Image.new("L", (9, 9)).save(tmp_path / "ants" / "0.png")
+    assert listed(tmp_path)[1].messages == []
 
 
 def test_splits_below_the_classes_are_used(tmp_path: Path) -> None:
@@ -450,7 +484,19 @@ def test_files_without_the_extension_of_an_image_that_are_images(tmp_path: Path)
         (["cat/1.CR2", "dog/1.CR2"], "2 .cr2", "camera raw"),
         (["cat/1.dcm", "dog/1.dcm", "dog/x.txt"], "2 .dcm, 1 .txt", "medical"),
         (["cat/1.mp4"], "1 .mp4", "frames"),
-        (["train.npy"], "1 .npy", "arrays"),
+        (["train.npy"], "1 .npy", "tltool.finetune((images, labels)) in Python"),
+        (
+            ["raw/train-images-idx3-ubyte.gz", "raw/train-labels-idx1-ubyte.gz"],
+            "2 .gz",
+            "tfds:mnist",
+        ),
+        (["train-images.idx3-ubyte", "train-labels.idx1-ubyte"], "1 .idx1-ubyte", "tfds:mnist"),
+        (["train_32x32.mat"], "1 .mat", "tfds:svhn_cropped"),
+        (
+            ["cifar-100-python/train", "cifar-100-python/test", "cifar-100-python/meta"],
+            "3",
+            "cifar100",
+        ),
         (["train.csv", "test.csv"], "2 .csv", "train.csv"),
         (["train.zip", "test1.zip", "sample.csv"], "2 .zip", "or give one of them"),
         (["data_batch_1", "batches.meta"], "1 .meta", "tfds:cifar10"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -365,7 +366,10 @@ def test_a_repaired_table_never_has_other_files(
     [
         ("data.xlsx", "save the table as CSV"),
         ("data.json", "CSV, TSV or JSONL"),
-        ("images.npz", "as files, into a folder per class"),
+        ("images.npz", "tltool.finetune((images, labels)) in Python"),
+        ("t10k-images-idx3-ubyte.gz", "tfds:mnist"),
+        ("data_batch_1", "tfds:cifar10"),
+        ("data.tfrecord", "as files, into a folder per class"),
         ("data.7z", "extract it"),
         ("data.zip.001", "join the parts"),
         ("data.csv.gz", "decompress the table"),
@@ -378,3 +382,15 @@ def test_a_file_of_another_type_as_the_source(tmp_path: Path, name: str, hint: s
         read_source(tmp_path / name)
     assert raised.value.hint is not None
     assert hint in raised.value.hint
+
+
+def test_the_hint_for_arrays_with_known_names_is_python(tmp_path: Path) -> None:
+    arrays = {"x_train": np.zeros((3, 8, 8)), "y_train": np.arange(3), "x_test": 0, "y_test": 0}
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    with pytest.raises(DataError, match=r"mnist\.npz is a file") as raised:
+        read_source(tmp_path / "mnist.npz")
+    assert raised.value.hint == (
+        f"in Python: a = numpy.load('{tmp_path}/mnist.npz');"
+        " tltool.finetune({'train': (a['x_train'], a['y_train']),"
+        " 'test': (a['x_test'], a['y_test'])})"
+    )

@@ -33,8 +33,10 @@ def write_run(
     metrics = {"split": split, "n": n, "accuracy": {"value": value, "low": 0.0, "high": 1.0}}
     metrics |= {"log_loss": 0.5, "validation": {"val_accuracy": 0.5, "val_loss": 0.7}}
     (run / "metrics.json").write_text(json.dumps(metrics))
-    rows = [f"{number}.png,{str(each).lower()}" for number, each in enumerate(correct)]
-    (run / "predictions.csv").write_text("\n".join(["path,correct", *rows]))
+    answers = [("a", "true") if each else ("b", "false") for each in correct]
+    rows = [f"{number}.png,a,{name},0.9,{right}" for number, (name, right) in enumerate(answers)]
+    header = "path,label,predicted,confidence,correct"
+    (run / "predictions.csv").write_text("\n".join([header, *rows]))
     return run
 
 

@@ -61,3 +61,24 @@ def test_labels_are_reviewed_by_keyboard_on_desktop_and_phone(start, browser, se
     assert serious_violations(page) == []
     page.context.close()
     assert problems == []
+
+
+def test_two_tabs_lose_no_decision(start, browser):
+    live = start()
+    context = browser.new_context(viewport=SIZES["desktop"], bypass_csp=True)
+    tabs = [context.new_page() for _ in range(2)]
+    for tab in tabs:
+        tab.goto(live.address)
+        tab.wait_for_function("document.getElementById('file').textContent.startsWith('1 / 5')")
+    first, second = tabs
+    first.keyboard.press("a")
+    first.wait_for_function("document.getElementById('file').textContent.startsWith('2 / 5')")
+    second.keyboard.press("ArrowRight")
+    second.wait_for_function("document.getElementById('file').textContent.startsWith('2 / 5')")
+    second.keyboard.press("x")
+    for tab in tabs:
+        tab.wait_for_function("document.getElementById('file').textContent.length > 0")
+        tab.reload()
+        tab.wait_for_function("document.getElementById('count').textContent == '2 of 5 decided'")
+    assert decisions(live) == [("relabel", "dog"), ("exclude", "")]
+    context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -303,3 +304,31 @@ def test_any_bytes_are_a_tensor_or_an_error(content, count, dtype):
     assert array.shape == (count,)
     if dtype != "DT_BOOL":
         assert tensor_to_bytes(array) == content
+
+
+def test_the_client_of_triton(live, model):
+    http = pytest.importorskip("tritonclient.http")
+    image = http.InferInput("image_bytes", [2], "BYTES")
+    image.set_data_from_numpy(np.array(PHOTOS, dtype=object))
+    pixels = http.InferInput("images", [1, 20, 30, 3], "FP32")
+    pixels.set_data_from_numpy(np.full((1, 20, 30, 3), 99, np.float32), binary_data=False)
+    expected = model(PHOTOS)
+    with http.InferenceServerClient(f"127.0.0.1:{live.port}") as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("tiny")
+        assert client.get_model_metadata("tiny")["versions"] == ["1"]
+        answer = client.infer("tiny", [image], model_version="1", request_id="7")
+        some = client.infer(
+            "tiny", [pixels], outputs=[http.InferRequestedOutput("class_id", binary_data=False)]
+        )
+        with pytest.raises(sys.modules["tritonclient.utils"].InferenceServerException) as raised:
+            client.infer("other", [image])
+    assert answer.get_response()["id"] == "7"
+    assert answer.as_numpy("class_name").tolist() == expected["class_name"].tolist()
+    np.testing.assert_allclose(
+        answer.as_numpy("probabilities"), expected["probabilities"], atol=1e-6
+    )
+    assert some.as_numpy("class_id").shape == (1,)
+    assert some.as_numpy("probabilities") is None
+    assert "other" in raised.value.message()

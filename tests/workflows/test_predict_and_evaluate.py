@@ -219,6 +219,7 @@ def test_leakage_is_reported_next_to_the_accuracy_in_metrics_and_report(finetune
     assert leakage in (run / "report.html").read_text("utf-8")
     lines = " ".join(tltool("runs", "show", run).stdout.split())
     assert lines.index("accuracy") < lines.index(leakage) < lines.index("log-loss")
+    assert "(linear probe)" in lines and "best epoch" not in lines
     again = tltool("evaluate", run, tmp_path / "p", "--split", "test", "--json")
     # by content alone: near-duplicates need the training images, and a run keeps digests only
     assert json.loads(again.stdout)["train_overlap"] == {"train": 1, "validation": 1}

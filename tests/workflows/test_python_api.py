@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tltool
+from tests.notebook_kernel import as_notebook
 from tltool.errors import DataError, UsageError
 from tltool.workflows.load import TrainedModel
 
@@ -44,6 +45,20 @@ def test_a_run_shows_its_classes_figures_and_epochs(trained, model) -> None:
     assert {row["phase"] for row in model.history} >= {"probe", "head", "finetune"}
     shown = model._repr_html_()
     assert re.search(r"accuracy [\d.]+ % \(.* to .*\) on \d+ validation images", shown)
+
+
+def test_the_methods_show_their_progress_in_a_notebook(
+    trained, model, tmp_path, monkeypatch
+) -> None:
+    image = sorted((trained.photos / "plum").iterdir())[0]
+    for phase, call in (
+        ("predict", lambda: model.predict(image)),
+        ("audit", lambda: model.evaluate(trained.photos)),
+        ("explain", lambda: model.explain(image, out=tmp_path / "heat")),
+    ):
+        shown = as_notebook(monkeypatch)
+        call()
+        assert f"✓ <b>{phase}</b>" in shown.pages[-1]
 
 
 def test_a_result_shows_its_worst_mistakes(trained, tmp_path) -> None:

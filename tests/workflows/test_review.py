@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.workflows.conftest import CLASSES, write_fruit
+from tltool.cli.main import app
+from tltool.data.corrections.corrections_file import read_corrections
 from tltool.errors import DataError, UsageError
 from tltool.runs.layout import RunLayout
 from tltool.workflows.review import read_review
@@ -70,3 +74,17 @@ def test_a_data_set_has_its_copies_first_where_labels_differ(fruit, tmp_path):
     assert copies.name == "copies" and len(copies.entries) == 2
     assert copies.entries[0].reason == f"exact copies 1: {CLASSES[0]} and {CLASSES[1]}"
     assert [len(queue.entries) for queue in classes] == [8, 9, 8]
+
+
+def test_labels_go_to_another_program_and_back(trained, tmp_path):
+    file, corrections = tmp_path / "labels.json", tmp_path / "corrections.csv"
+    command = ["review", str(trained.run), "--corrections", str(corrections)]
+    done = CliRunner().invoke(app, [*command, "--export", str(file), "--format", "fiftyone"])
+    assert done.exit_code == 0 and f"written {file}" in done.stdout
+    document = json.loads(file.read_text("utf-8"))
+    name, label = next(iter(document["labels"].items()))
+    document["labels"][name] = 1 - min(label, 1)
+    file.write_text(json.dumps(document), "utf-8")
+    done = CliRunner().invoke(app, [*command, "--import", str(file), "--who", "ann"])
+    assert done.exit_code == 0 and "1 other labels and 0 kept ones added" in done.stdout
+    assert [row.who for row in read_corrections(corrections)] == ["ann"]

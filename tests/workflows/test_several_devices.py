@@ -11,6 +11,7 @@ import pytest
 PROGRAM = """
 import json, sys
 from pathlib import Path
+import keras
 import tensorflow as tf
 from tests.conftest import merged
 from tests.training.mirrored import logical_devices
@@ -19,7 +20,7 @@ from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 from tltool.workflows.training_run import context
 
-folder, common, more = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
+folder, common, more = Path(sys.argv[1]), *map(json.loads, sys.argv[2:4])
 photos = write_fruit(folder / "photos", n=9)
 several = logical_devices(2)
 for name, strategy, settings in (
@@ -27,7 +28,13 @@ for name, strategy, settings in (
 ):
     context.choose_devices = lambda requested: (strategy, False)
     recipe = load_recipe("vgg16", merged(*TINY, *settings))
-    finetune(photos, recipe=recipe, out=folder / name, saved_models=folder / "exports" / name)
+    objects = dict(
+        optimizer=keras.optimizers.Nadam(),
+        loss=lambda labels, answers: 0.5 * keras.losses.categorical_crossentropy(labels, answers),
+        augment=keras.layers.RandomTranslation(0.2, 0.2),
+    ) if "objects" in sys.argv else {}
+    exports = folder / "exports" / name
+    finetune(photos, recipe=recipe, out=folder / name, saved_models=exports, **objects)
 """
 COMMON = ["train.precision=float32", "model.head.dropout=0", "train.batch_size=8"]
 CACHED = [
@@ -50,15 +57,16 @@ def numbers(table: Path, columns: tuple[str, ...]) -> list[float]:
 @pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("common", "more"),
+    ("common", "more", "objects"),
     [
-        (CACHED, ["train.accumulate=3", "export.enabled=true"]),
-        pytest.param(LIVE, [], marks=pytest.mark.thorough),
+        (CACHED, ["train.accumulate=3", "export.enabled=true"], ""),
+        pytest.param(LIVE, [], "", marks=pytest.mark.thorough),
+        pytest.param(["train.cache=off"], [], "objects", marks=pytest.mark.thorough),
     ],
-    ids=["cached, accumulated", "live, synchronised norms"],
+    ids=["cached, accumulated", "live, synchronised norms", "objects of the caller"],
 )
-def test_two_devices_give_the_run_of_one(forked_tltool, tmp_path, common, more):
-    arguments = json.dumps([*COMMON, *common]), json.dumps(more)
+def test_two_devices_give_the_run_of_one(forked_tltool, tmp_path, common, more, objects):
+    arguments = json.dumps([*COMMON, *common]), json.dumps(more), objects
     done = forked_tltool.run(PROGRAM, str(tmp_path), *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (numbers(tmp_path / name / "history.csv", NUMBERS) for name in ("one", "two"))

@@ -331,7 +331,7 @@ def test_leakage_across_the_splits_of_the_source_gives_a_warning(photos, tmp_pat
     assert "data leakage: 2 images are in more than one split (train/cat/0" in output
     pair = "train/cat/02.png = train/dog/wrong.png"
     assert f"label conflict: 1 image is in more than one class ({pair})" in output
-    assert "tltool data check" in output
+    assert "tltool data check" in output and "tltool review corrects labels" in output
 
 
 def test_duplicates_in_one_split_are_reported_without_a_warning(photos):

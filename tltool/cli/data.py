@@ -12,6 +12,7 @@ from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.results import show_fields, show_next
 from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
+from tltool.runs.readable_size import readable_size
 
 if TYPE_CHECKING:
     from tltool.workflows.check_data import DataCheck
@@ -245,7 +246,9 @@ def _show_check(checked: "DataCheck", settings: list[str]) -> None:
 
     console, result = out(), checked.result
     line(console)
-    counts = f"{result.images:,} images, {len(result.items):,} usable, {result.bytes / 1e6:,.1f} MB"
+    counts = (
+        f"{result.images:,} images, {len(result.items):,} usable, {readable_size(result.bytes)}"
+    )
     line(console, (printable(result.source), "bold"), f"  {counts}")
     line(console)
     rows = [(each.check, each.verdict, each.message) for each in summary(result)]

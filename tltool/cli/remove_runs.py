@@ -13,6 +13,7 @@ from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import err, line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.errors import Interrupted, UsageError, counted
+from tltool.runs.readable_size import readable_size
 
 if TYPE_CHECKING:
     from tltool.workflows.remove_runs import RemovableRun
@@ -107,7 +108,7 @@ def _remove(runs: "Sequence[RemovableRun]", kept: Sequence[str], *, yes: bool, j
     for run in runs if yes else ():
         line(err(), f"removed {run.folder}")
     removed = counted(len(runs), "run", "runs")
-    line(out(), f"removed {removed}, {freed / 1e6:,.0f} MB" if runs else "no run to remove")
+    line(out(), f"removed {removed}, {readable_size(freed)}" if runs else "no run to remove")
 
 
 def _can_ask() -> bool:
@@ -132,11 +133,11 @@ def _confirm(runs: "Sequence[RemovableRun]", kept: Sequence[str], *, json: bool)
             run.status,
             run.started.replace("T", " ").rstrip("Z"),
             "" if run.accuracy is None else f"{run.accuracy:.3f}",
-            f"{run.bytes / 1e6:,.0f}",
+            readable_size(run.bytes),
         ]
         for run in runs
     ]
-    print_table(err(), ["run", "status", "started (UTC)", "validation", "MB"], rows)
+    print_table(err(), ["run", "status", "started (UTC)", "validation", "size"], rows)
     for text in kept:
         line(err(), text)
     if not typer.confirm(

@@ -1,13 +1,17 @@
 """tltool review."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tltool.cli.terminal import interrupts, shared_options
-from tltool.cli.terminal.console import err, line
+from tltool.cli.terminal.console import err, line, out
 from tltool.cli.terminal.error_output import guarded
+from tltool.errors import UsageError, counted, some_of
+
+if TYPE_CHECKING:
+    from tltool.review.queues import ReviewData
 
 
 @guarded
@@ -44,6 +48,27 @@ def review(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
+    export_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write the images, or those of --queue, for another program instead: a new JSON "
+            "file.",
+        ),
+    ] = None,
+    form: Annotated[
+        Literal["label-studio", "fiftyone"],
+        typer.Option("--format", help="The program that reads the file of --export."),
+    ] = "label-studio",
+    import_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Take the labels of a JSON file of Label Studio or FiftyOne as decisions instead.",
+        ),
+    ] = None,
     offline: shared_options.Offline = False,
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
@@ -53,11 +78,19 @@ def review(
     from tltool.runs.layout import RunLayout
     from tltool.workflows.preflight.run import check_review, is_run
 
+    _check_exchange(export_file, import_file)
     check_review(source, data)
     with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.review import read_review, serve_review
 
         found = read_review(source, data, queue=queue, offline=offline, observer=display)
+
+    if export_file is not None:
+        _export(found, export_file, form, queue)
+        return
+    if import_file is not None:
+        _import(found, import_file, corrections, who)
+        return
 
     def log(sentence: str) -> None:
         line(err(), sentence)
@@ -73,6 +106,40 @@ def review(
         browser=browser,
         log=log,
     )
+
+
+def _check_exchange(export_file: Path | None, import_file: Path | None) -> None:
+    if export_file is not None and import_file is not None:
+        raise UsageError("--export and --import are given together", hint="leave out one of them")
+    if export_file is not None and export_file.exists():
+        raise UsageError(f"'{export_file}' exists", hint="no file is replaced: give another name")
+    if import_file is not None and not import_file.is_file():
+        raise UsageError(f"there is no file '{import_file}'", hint="check the path for a typo")
+
+
+def _export(
+    found: "ReviewData", file: Path, form: Literal["label-studio", "fiftyone"], queue: str | None
+) -> None:
+    from tltool.workflows.exchange_labels import export_labels
+
+    for path in export_labels(found, file, form, queue=queue):
+        line(out(), f"written {path}")
+
+
+def _import(found: "ReviewData", file: Path, corrections: Path, who: str | None) -> None:
+    from tltool.workflows.exchange_labels import import_labels
+    from tltool.workflows.review import user_name
+
+    result = import_labels(found, file, corrections=corrections, who=who or user_name())
+    changed, kept = (result.decisions.get(action, 0) for action in ("relabel", "keep"))
+    line(out(), f"{changed:,} other labels and {kept:,} kept ones added to {corrections}")
+    if result.known:
+        line(out(), f"{result.known:,} were in it already")
+    if result.unknown:
+        count = counted(len(result.unknown), "image", "images")
+        line(
+            err(), f"warning: {count} of {file} are not reviewed here: {some_of(result.unknown, 3)}"
+        )
 
 
 def _stopping(sentence: str) -> None:

@@ -18,6 +18,7 @@ from tltool.cli.terminal.streams import before_verdict
 from tltool.cli.terminal.typer_app import Commands
 from tltool.errors import reading
 from tltool.runs.duration import readable_duration
+from tltool.runs.readable_size import readable_size
 
 if TYPE_CHECKING:
     from tltool.workflows.finetune import FinetuneResult
@@ -47,7 +48,7 @@ def list_runs(
     if json:
         print_json(rows)
         return
-    columns = ["run", "status", "started (UTC)", "backbone", "validation", "test", "MB"]
+    columns = ["run", "status", "started (UTC)", "backbone", "validation", "test", "size"]
     title = "Accuracy on validation and test images, with 95 % intervals"
     print_table(out(), columns, [_cells(row) for row in rows], title=title, whole_words=True)
     for row in rows:
@@ -190,7 +191,7 @@ def pack(
     if json:
         print_json({"file": str(file), "bytes": file.stat().st_size})
         return
-    line(out(), f"{file}  ({file.stat().st_size / 1e6:.1f} MB)")
+    line(out(), f"{file}  ({readable_size(file.stat().st_size)})")
     show_next(["tltool", "runs", "reproduce", str(file), "--data", "DATA"])
 
 
@@ -206,7 +207,7 @@ def _cells(row: dict[str, Any]) -> Sequence[str]:
         row.get("backbone") or "",
         _accuracy(row.get("validation")),
         _accuracy(row.get("test")),
-        f"{row['bytes'] / 1e6:.0f}",
+        readable_size(row["bytes"]),
     ]
 
 

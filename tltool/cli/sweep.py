@@ -76,6 +76,8 @@ def sweep(
     ] = None,
     weights: training.Weights = None,
     device: training.Device = "auto",
+    corrections: training.Corrections = None,
+    corrections_by: training.CorrectionsBy = None,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -100,7 +102,15 @@ def sweep(
     specs = _combined(file, settings, values)
     for spec in specs:  # what is wrong is reported before anything is trained
         check_spec(spec, weights)
-    run = RunOptions(data, test=test, weights=weights, offline=offline, device=device)
+    run = RunOptions(
+        data,
+        test=test,
+        weights=weights,
+        offline=offline,
+        device=device,
+        corrections=corrections,
+        corrections_by=corrections_by,
+    )
     check_training(specs[0], run)
     now = datetime.datetime.now(datetime.UTC)
     name = f"sweep-{specs[0].recipe.name}"

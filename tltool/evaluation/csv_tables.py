@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,52 @@ def write_predictions(
         for image, label, group, row in zip(paths, labels, names, probabilities, strict=True)
     )
     _write_csv(path, header, rows)
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """A row of ``predictions.csv``, without the probabilities of the other classes.
+
+    Attributes:
+        path: the image, as in split.csv.
+        label: its class.
+        predicted: the predicted class.
+        confidence: its probability.
+        correct: whether the prediction is correct.
+        group: its group, such as a patient; empty if it has none.
+    """
+
+    path: str
+    label: str
+    predicted: str
+    confidence: float
+    correct: bool
+    group: str
+
+
+def read_predictions(path: Path) -> Iterator[PredictionRow]:
+    """Yield the rows that ``write_predictions`` wrote, in their order.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged.
+
+    Example:
+        >>> wrong = [row.path for row in read_predictions(path) if not row.correct]
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv_rows(file):
+            try:
+                yield PredictionRow(
+                    row["path"],
+                    row["label"],
+                    row["predicted"],
+                    float(row["confidence"]),
+                    row["correct"] == "true",
+                    row.get("group", ""),
+                )
+            except KeyError as error:
+                raise ValueError(f"a row has no {error}") from None
 
 
 @dataclass(frozen=True)

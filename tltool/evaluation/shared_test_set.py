@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.errors import TltoolError
-from tltool.runs.csv_cells import csv_rows
+from tltool.evaluation.csv_tables import read_predictions
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import GROUP_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
@@ -188,10 +188,7 @@ def _predictions(folder: Path) -> Mapping[str, tuple[bool, str]]:
     It is empty where the predictions cannot be read.
     """
     try:
-        with RunLayout(folder).predictions.open(newline="", encoding="utf-8") as file:
-            return {
-                row["path"]: (row["correct"] == "true", row.get("group", ""))
-                for row in csv_rows(file)
-            }
-    except (OSError, KeyError, ValueError):
+        rows = read_predictions(RunLayout(folder).predictions)
+        return {row.path: (row.correct, row.group) for row in rows}
+    except (OSError, ValueError):
         return {}

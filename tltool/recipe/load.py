@@ -62,7 +62,9 @@ class RecipeFile(NamedTuple):
             together = merged(together, override.tree())
             if override.by_user:
                 by_user = merged(by_user, override.tree())
-        recipe = validate(merged_recipes(self.tree, together), source=self.reference)
+        options = {one.key: one.source for one in parsed if not one.source.startswith("--set ")}
+        tree = merged_recipes(self.tree, together)
+        recipe = validate(tree, source=self.reference, options=options)
         _mark_user_set(recipe, by_user)
         return recipe
 
@@ -108,8 +110,15 @@ def read_mapping(recipe: Mapping[str, Any]) -> RecipeFile:
     return RecipeFile("dictionary", {"name": "custom", **tree}, user)
 
 
-def validate(tree: dict[str, Any], *, source: str) -> Recipe:
+def validate(
+    tree: dict[str, Any], *, source: str, options: Mapping[str, str] | None = None
+) -> Recipe:
     """Return the recipe described by a nested dictionary.
+
+    Args:
+        tree: the dictionary.
+        source: the name of the recipe in messages.
+        options: the command-line option that set a key, for messages.
 
     Raises:
         UsageError: listing every unknown key and wrong value with its path.
@@ -118,7 +127,9 @@ def validate(tree: dict[str, Any], *, source: str) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         lines = [
-            _explain(dict(problem)) for problem in error.errors() if not _is_about_auto(problem)
+            _explain(dict(problem), options or {})
+            for problem in error.errors()
+            if not _is_about_auto(problem)
         ]
         listed = lines[0] if len(lines) == 1 else "\n".join(["", *(f"  {line}" for line in lines)])
         raise UsageError(
@@ -210,10 +221,12 @@ def _is_about_auto(problem: Any) -> bool:
     return bool(problem["loc"]) and problem["loc"][-1] == "literal['auto']"
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], options: Mapping[str, str]) -> str:
     # pydantic names the type beside the key where a section or a number may also be auto
     location = [str(part) for part in problem["loc"] if not str(part).endswith(_TYPES)]
     where = ".".join(location)
+    if where in options:
+        where = f"{options[where]} ({where})"
     if problem["type"] == "extra_forbidden":
         known = known_keys(location[:-1])
         section = "".join(f"{part}." for part in location[:-1])

@@ -112,11 +112,19 @@ RUN_NAMES = frozenset(
         "recipe.yaml", "manifest.json", "split.csv", "data_issues.csv", "history.csv",
         "metrics.json", "predictions.csv", "validation.csv", "report.html", "label_errors.csv",
         "log.txt", "learning_rates.csv", "learning_rates.png", "mlflow.json", "wandb.json",
-        "backbone", "plots", "cache", "state", "tensorboard", "wandb",
+        "corrections.csv", "backbone", "plots", "cache", "state", "tensorboard", "wandb",
         LOCK_FILE, MODEL_FILE, DESCRIPTION_FILE, CALIBRATION_FILE, SEAL_FILE,
     )
 )  # fmt: skip
 """Names of all files and folders that a run writes into its folder."""
+
+_ARRAYS = ("*.bin", "*.npy", "*.npz", "*.json", "*.keras", "*.h5")
+FILES_IN = {
+    "plots": ("confusion_matrix.png", "history.png"),
+    "tensorboard": ("events.out.tfevents.*",),
+    **dict.fromkeys(("backbone", "cache", "state"), _ARRAYS),
+}
+"""Patterns of the files in folders of a run; in its other folders it may write any file."""
 
 
 def is_artifact(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tltool.evaluation.csv_tables import read_predictions
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
@@ -91,6 +91,5 @@ def _next_run(folder: Path) -> Path:
 
 def _unseen(run: RunLayout) -> str:
     """Return one of the images that the final evaluation opened first, relative to the digits."""
-    with run.predictions.open(encoding="utf-8", newline="") as table:
-        rows = list(csv.DictReader(table))
-    return rows[len(rows) // 2]["path"]
+    rows = list(read_predictions(run.predictions))
+    return rows[len(rows) // 2].path

@@ -20,6 +20,7 @@ from tltool.evaluation.report.notebook_html import Page, report_page
 from tltool.evaluation.report.text_tables import describe_accuracy
 from tltool.events import Observer, SilentObserver
 from tltool.inference import Tta
+from tltool.notebook import with_display
 from tltool.runs.layout import RunLayout, is_artifact
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.evaluate import evaluate
@@ -56,6 +57,7 @@ class TrainedModel:
         """Names of the classes, in the order of the probabilities."""
         return self._loaded.class_names
 
+    @with_display
     @with_own_settings
     def predict(
         self,
@@ -92,16 +94,36 @@ class TrainedModel:
             predictions_of(self._loaded, list(_inputs(images, observer)), options, observer)
         )
 
-    def evaluate(self, data: Path | str, **options: Any) -> dict[str, Any]:
-        """Return the metrics on labelled ``data``; the options are those of `tltool.evaluate`."""
-        return evaluate(self.path, data, **options)
+    @with_display
+    def evaluate(
+        self, data: Path | str, *, observer: Observer | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Return the metrics on labelled ``data``.
 
+        Args:
+            data: a source of labelled images.
+            observer: receives progress events.
+            **options: those of `tltool.evaluate`.
+        """
+        return evaluate(self.path, data, observer=observer, **options)
+
+    @with_display
     def explain(
-        self, images: Path | str | Sequence[Path | str], **options: Any
+        self,
+        images: Path | str | Sequence[Path | str],
+        *,
+        observer: Observer | None = None,
+        **options: Any,
     ) -> list[ImageExplanation]:
-        """Write heat maps of images; the options are those of `tltool.explain`."""
+        """Write heat maps of images.
+
+        Args:
+            images: paths of images, or a source.
+            observer: receives progress events.
+            **options: those of `tltool.explain`.
+        """
         chosen = [images] if isinstance(images, (str, Path)) else images
-        return explain(self.path, chosen, **options)
+        return explain(self.path, chosen, observer=observer, **options)
 
     def export(self, formats: str = "saved_model", **options: Any) -> ExportResult:
         """Export the run to other formats, such as ``litert,onnx``.

@@ -11,17 +11,10 @@ from typing import Any
 
 from tltool.errors import DataError, EnvironmentProblem, TltoolError, UsageError, some_of
 from tltool.runs.durable import is_unfinished
-from tltool.runs.layout import GROUP_FILE, RUN_NAMES, RunLayout
+from tltool.runs.layout import FILES_IN, GROUP_FILE, RUN_NAMES, RunLayout
 from tltool.runs.lock import is_locked, locked
 from tltool.workflows.list_runs import RunDetails, show_run
 
-_ARRAYS = ("*.bin", "*.npy", "*.npz", "*.json", "*.keras", "*.h5")
-_FILES_IN = {
-    "plots": ("confusion_matrix.png", "history.png"),
-    "tensorboard": ("events.out.tfevents.*",),
-    **dict.fromkeys(("backbone", "cache", "state"), _ARRAYS),
-}
-"""Names of the files that a run writes into its folders; others are not removed with it."""
 _DAY = 24 * 3600.0
 
 
@@ -196,7 +189,7 @@ def _is_of_run(path: Path) -> bool:
     """Whether a run writes a file of this name, relative to its folder."""
     if len(path.parts) == 1:
         return path.name in RUN_NAMES
-    return any(map(path.match, _FILES_IN.get(path.parts[0], ("*",))))
+    return any(map(path.match, FILES_IN.get(path.parts[0], ("*",))))
 
 
 def _delete(run: RunLayout) -> None:

@@ -129,7 +129,7 @@ def serve_review(
     from tltool.serving.settings import Settings
     from tltool.workflows.review_queues.run_views import run_views
 
-    session = ReviewSession(data, corrections, who or _user())
+    session = ReviewSession(data, corrections, who or user_name())
     views = run_views(run, data) if run is not None and is_artifact(run.folder) else ModelViews()
     settings = Settings(check_host=True, drain_seconds=0.0, stop_seconds=5.0)
     token = secrets.token_urlsafe(24)
@@ -151,7 +151,8 @@ def _nothing() -> None:
     """Nothing has to be done when the server begins to stop."""
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return the name of the user, for decisions without another one."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container without a name for its user

@@ -12,10 +12,7 @@ from tltool.runs.layout import RunLayout
 UNKNOWN = "unknown"
 _MOST_CLASSES = 50  # lines of a table
 _INTERVALS = "Intervals are 95 % confidence intervals."
-_OPTIMISTIC = (
-    "The validation images also selected the best epoch, so metrics are optimistic: hold out a "
-    "test set with --test FOLDER or --set data.test_fraction=0.2."
-)
+_HOLD_OUT = "hold out a test set with --test FOLDER or --set data.test_fraction=0.2"
 
 
 def show_run(document: Mapping[str, Any]) -> None:
@@ -86,13 +83,15 @@ def _show_classes(metrics: Mapping[str, Any]) -> None:
 
 def _notes(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the figures of a training run are of."""
+    from tltool.evaluation.report.advice import describe_choice
     from tltool.evaluation.report.refit_text import describe_refit
     from tltool.evaluation.report.text_tables import describe_stop
 
     if "best" not in metrics:
         return
-    if metrics["split"] == "validation":
-        yield _OPTIMISTIC
+    choice = describe_choice(metrics)
+    if choice:
+        yield f"{choice[0].upper()}{choice[1:]}: {_HOLD_OUT}."
     if metrics.get("refit"):
         yield describe_refit(metrics)
     if metrics.get("stopped_by_time_limit"):
@@ -180,9 +179,10 @@ def show_next(*commands: Sequence[str]) -> None:
 
 
 def _best_epoch(metrics: Mapping[str, Any]) -> str:
-    """Return the best epoch of a training run, whose weights were kept; or nothing."""
+    """Return the best epoch of a training run, whose weights were kept; nothing without epochs."""
     best = metrics.get("best")
     if not best or not best["phase"]:
         return ""
-    epoch = f", epoch {best['epoch']}" if best["epoch"] else ""
-    return f"  (best epoch: phase {best['phase']}{epoch})"
+    if best["phase"] == "probe":
+        return "  (linear probe)"
+    return f"  (best epoch: phase {best['phase']}, epoch {best['epoch']})"

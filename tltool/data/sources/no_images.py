@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tltool.data.sources.archives.archive import is_archive
+from tltool.data.sources.array_files import array_file_hint
 from tltool.data.sources.folders.folder_tree import image_folders
 from tltool.data.sources.folders.other_files import conversion_hint, describe_counts, misnamed_hint
 from tltool.data.sources.listing import Listing, listed
@@ -31,6 +32,9 @@ def _mend_of_others(listing: Listing) -> str | None:
     """Return what to do with the other files of a source without images, None if unknown."""
     if listing.misnamed:
         return misnamed_hint(listing.misnamed)
+    arrays = array_file_hint(listing.other_files)
+    if arrays:
+        return arrays
     archives = [path.name for path in listing.other_files if is_archive(path)]
     if archives:
         return f"extract the archives in it, or give one of them ({listed(archives, 3)})"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.data.sources.archives.archive import ARCHIVES
+from tltool.data.sources.array_files import array_file_hint
 from tltool.data.sources.sample_sets.sample_sources import is_sample_source
 from tltool.data.sources.tables.path_spelling import is_url
 from tltool.data.sources.tables.table_rows import TABLES
@@ -22,8 +23,8 @@ _HINTS = {
     (".001", ".z01", ".part1"): "join the parts of the archive, extract it, and give the folder",
     (".csv.gz", ".tsv.gz", ".jsonl.gz", ".csv.bz2", ".csv.zip"): "decompress the table first",
     (".feather", ".sqlite", ".db", ".accdb"): "save the table as CSV in UTF-8, or as Parquet",
-    (".npy", ".npz", ".mat", ".h5", ".pkl", ".tfrecord", ".tfrecords", ".arrow", ".mdb"): "write"
-    " its images as files, into a folder per class",
+    (".tfrecord", ".tfrecords", ".arrow", ".mdb"): "write its images as files, into a folder per"
+    " class",
 }
 
 
@@ -73,5 +74,6 @@ def unsupported_file(path: Path) -> DataError:
         f" ({', '.join(TABLES[:3])})"
     )
     name = path.name.lower()
-    hint = next((text for ends, text in _HINTS.items() if name.endswith(ends)), supported)
+    known = next((text for ends, text in _HINTS.items() if name.endswith(ends)), supported)
+    hint = array_file_hint([path]) or known
     return DataError(f"{path} is a file, not a folder of images", hint=hint)

@@ -70,6 +70,26 @@ def describe_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def describe_choice(metrics: Mapping[str, Any]) -> str:
+    """Return what the validation images determined, empty if the metrics are of other images.
+
+    A linear probe has no epochs.
+    """
+    if metrics["split"] != "validation":
+        return ""
+    has_epochs = metrics.get("best", {}).get("phase") != "probe"
+    chosen = ["the best epoch"] if has_epochs else []
+    if metrics.get("log_loss") != metrics.get("log_loss_uncalibrated"):
+        chosen.append("the temperature")
+    if metrics.get("selective", {}).get("coverage") is not None:
+        chosen.append("the OOD threshold")
+    if not chosen:
+        return ""
+    listed = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
+    end = ", so the metrics are slightly optimistic" if has_epochs else ""
+    return f"the validation images also determined {listed}{end}"
+
+
 def next_steps(metrics: Mapping[str, Any], *, most: int = 3) -> list[str]:
     """Return what to do next, the most severe finding first; at least one sentence.
 
@@ -241,11 +261,9 @@ def _about_number_of_images(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about_test_set(metrics: Mapping[str, Any]) -> Iterator[str]:
-    if metrics["split"] == "validation":
-        yield (
-            "Hold out a test set (--set data.test_fraction=0.2 or --test FOLDER): the validation "
-            "images also selected the best epoch, so these metrics are optimistic."
-        )
+    choice = describe_choice(metrics)
+    if choice:
+        yield f"Hold out a test set (--set data.test_fraction=0.2 or --test FOLDER): {choice}."
     yield "Test the model on images from its future use: these images resemble its training data."
 
 

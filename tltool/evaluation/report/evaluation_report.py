@@ -151,7 +151,9 @@ def _best_epoch(training: Training | None) -> str:
     if training is None or training.best is None:
         return ""
     row = training.history[training.best]
-    return f"{row['phase']}, epoch {row['epoch']}"
+    if row["phase"] == "probe":
+        return "the linear probe"
+    return f"the best epoch ({row['phase']}, epoch {row['epoch']})"
 
 
 def _matrix(metrics: Mapping[str, Any]) -> list[list[dict[str, Any]]]:

@@ -10,6 +10,8 @@ from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 430, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 48, 42  # room for 97.25 % and 0.0125 on the left
+_LEAST_RANGE = 1e-9  # of an axis
+_AROUND = 0.05  # a constant
 _OVER = 16  # from the plot up to the name of a phase, clear of a ring of radius 8 at the edge
 
 
@@ -64,9 +66,7 @@ def render_chart(chart: Chart) -> Markup:
     points = [point for line in chart.lines for point in line.points]
     xs = [point[0] for point in points] + [value for value, _ in chart.x[1]]
     ys = [point[1] for point in points] or [0.0, 1.0]
-    ticks = nice_ticks(
-        min(ys) if chart.low is None else chart.low, max(ys) if chart.high is None else chart.high
-    )
+    ticks = nice_ticks(*_range(chart, ys))
     frame = _Frame(min(xs), max(xs), ticks[0], ticks[-1])
     parts = [
         _axes(chart, frame, ticks),
@@ -82,10 +82,19 @@ def render_chart(chart: Chart) -> Markup:
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
+def _range(chart: Chart, ys: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the greatest y of the axis, which differ; a share is in 0 to 1."""
+    low = min(ys) if chart.low is None else chart.low
+    high = max(ys) if chart.high is None else chart.high
+    if high - low < _LEAST_RANGE:
+        low, high = low - _AROUND if chart.low is None else low, high + _AROUND
+        if chart.percent:
+            low, high = max(low, 0.0), min(high, 1.0)
+    return low, high
+
+
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return about ``count`` round numbers whose range contains ``low`` to ``high``."""
-    if high - low < 1e-9:
-        low, high = low - 0.05, high + 0.05
+    """Return about ``count`` round numbers whose range contains ``low`` to ``high`` above it."""
     raw = (high - low) / (count - 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * (1 - 1e-9))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tltool.errors import some_of
-from tltool.evaluation.report.advice import describe_train_overlap
+from tltool.evaluation.report.advice import describe_choice, describe_train_overlap
 from tltool.evaluation.report.content import Report
 from tltool.evaluation.report.text_tables import describe_sample, percent
 
@@ -83,11 +83,9 @@ def _limitations(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield overlap
     elif "train_overlap" in metrics and metrics["train_overlap"] is None:
         yield "It is unknown whether the model was trained on some of these images."
-    if metrics["split"] == "validation":
-        yield (
-            f"The validation images also determined {_chosen_on_validation(metrics)}, so the "
-            "metrics are slightly optimistic."
-        )
+    choice = describe_choice(metrics)
+    if choice:
+        yield f"{choice[0].upper()}{choice[1:]}."
     if metrics["absent_classes"]:
         absent = some_of(metrics["absent_classes"], _NAMED)
         yield f"Not evaluated, as there are no images: {absent}."
@@ -97,16 +95,6 @@ def _limitations(metrics: Mapping[str, Any]) -> Iterator[str]:
     for row in metrics["slices"]:
         if row["worse"]:
             yield f"Significantly lower accuracy for {row['by']} {row['value']}."
-
-
-def _chosen_on_validation(metrics: Mapping[str, Any]) -> str:
-    """Return what the validation images determined, as far as the metrics show it."""
-    chosen = ["the best epoch"]
-    if metrics["log_loss"] != metrics["log_loss_uncalibrated"]:
-        chosen.append("the temperature")
-    if metrics["selective"].get("coverage") is not None:
-        chosen.append("the OOD threshold")
-    return " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
 
 
 def _licences(manifest: Mapping[str, Any]) -> Iterator[str]:

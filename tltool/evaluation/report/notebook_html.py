@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import UsageError
+from tltool.evaluation.csv_tables import PredictionRow, read_predictions
 from tltool.evaluation.report.advice import describe_cross_validation, next_steps
 from tltool.evaluation.report.text_tables import describe_accuracy
 from tltool.evaluation.report.thumbnails import data_uri, thumbnail
-from tltool.runs.csv_cells import csv_rows
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 
@@ -69,24 +69,23 @@ def worst_mistakes_html(run: Path) -> str:
     table = RunLayout(run).predictions
     if not table.is_file():
         return ""
-    with table.open(newline="", encoding="utf-8") as file:
-        wrong = [row for row in csv_rows(file) if row["correct"] == "false"]
-    wrong.sort(key=lambda row: -float(row["confidence"]))
+    wrong = [row for row in read_predictions(table) if not row.correct]
+    wrong.sort(key=lambda row: -row.confidence)
     options = read_manifest(RunLayout(run).manifest).options
     roots = [Path(source) for source in (options.data, options.test) if source]
     cards = "".join(_card(row, roots) for row in wrong[:_WORST])
     return f"<p><b>Worst mistakes</b></p><div>{cards}</div>" if cards else ""
 
 
-def _card(row: Mapping[str, str], roots: Sequence[Path]) -> str:
-    found = (thumbnail(root / row["path"], _SIDE) for root in roots)
+def _card(row: PredictionRow, roots: Sequence[Path]) -> str:
+    found = (thumbnail(root / row.path, _SIDE) for root in roots)
     image = next(filter(None, found), None)
     picture = f"<img alt='' src='{data_uri(image)}'>" if image else ""
-    name, label, predicted = (html.escape(row[key]) for key in ("path", "label", "predicted"))
+    name, label, predicted = map(html.escape, (row.path, row.label, row.predicted))
     return (
         f"<figure style='display:inline-block;width:{_SIDE}px;margin:4px;vertical-align:top'>"
         f"{picture}<figcaption style='font-size:80%;overflow-wrap:anywhere'>{predicted} "
-        f"({100 * float(row['confidence']):.0f} %) instead of {label}: {name}</figcaption></figure>"
+        f"({100 * row.confidence:.0f} %) instead of {label}: {name}</figcaption></figure>"
     )
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tltool.data.splits.split import SplitRow, read_run_split
 from tltool.errors import DataError, UsageError, reading
+from tltool.evaluation.csv_tables import read_predictions
 from tltool.export.model_folder import METADATA_ASSET, version_folder
-from tltool.runs.csv_cells import csv_rows
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import MODEL_FILE, RunLayout, is_artifact
 from tltool.runs.manifest import Manifest, read_manifest
@@ -236,24 +236,19 @@ def _document(path: Path) -> dict[str, Any]:
 def _predictions(run: RunLayout, rows: Sequence[SplitRow]) -> dict[Key, ImagePrediction]:
     """Return the rows of predictions.csv by content; they are in the order of split.csv."""
     try:
-        with run.predictions.open(newline="", encoding="utf-8") as file:
-            lines = list(csv_rows(file))
+        lines = list(read_predictions(run.predictions))
         predictions: dict[Key, ImagePrediction] = {}
         copies: Counter[str] = Counter()
         for row, line in zip(rows, lines, strict=True):
-            if row.label != line["label"]:
+            if row.label != line.label:
                 raise ValueError(row.path)
             predictions[row.sha256, copies[row.sha256]] = ImagePrediction(
-                row.path,
-                row.label,
-                line["predicted"],
-                float(line["confidence"]),
-                line.get("group", ""),
+                row.path, row.label, line.predicted, line.confidence, line.group
             )
             copies[row.sha256] += 1
     except OSError as error:
         raise DataError(f"{run.predictions} cannot be read: {error.strerror}") from None
-    except (KeyError, ValueError):
+    except ValueError:
         raise DataError(
             f"{run.predictions} and {run.split.name} do not match",
             hint="they were changed after the run; restore them, or train again",

@@ -114,7 +114,8 @@ def report_duplicates(
     observer.on_message(message)
     warning = describe_leakage(catalog, split.names, leakage)
     if warning:
-        observer.on_message(f"{warning}; {hint}", level="warning")
+        review = "; tltool review corrects labels" if leakage.label_conflicts else ""
+        observer.on_message(f"{warning}; {hint}{review}", level="warning")
     return list(near_duplicate_issues(catalog, split.names, leakage))
 
 

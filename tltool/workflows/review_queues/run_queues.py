@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tltool.data.audit.audit import LABEL_CONFLICT, LEAKAGE
 from tltool.data.splits.split import SplitRow, read_run_split
 from tltool.errors import DataError, UsageError
+from tltool.evaluation.csv_tables import PredictionRow, read_predictions
 from tltool.recipe.load import load_recipe
 from tltool.review.queues import Queue, QueueEntry, ReviewData, ReviewImage, class_queues
 from tltool.runs.csv_cells import csv_rows
@@ -78,11 +80,29 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     Raises:
         DataError: the table is damaged.
     """
-    if not path.is_file():
-        return
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+    if path.is_file():
+        with (
+            _reporting_damage(path),
+            path.open(newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             yield from csv_rows(file)
+
+
+def _prediction_rows(path: Path) -> Iterator[PredictionRow]:
+    """Yield the rows of predictions.csv; none without it.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    if path.is_file():
+        with _reporting_damage(path):
+            yield from read_predictions(path)
+
+
+@contextmanager
+def _reporting_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise DataError(f"'{path}' is damaged: {error}", hint="restore it from a copy") from None
 
@@ -156,16 +176,14 @@ def _odd_files(
 def _predicted(run: RunLayout, position: Mapping[str, int]) -> list[Queue]:
     """Return the queues of mistakes and of uncertain predictions of the final evaluation."""
     mistakes, uncertain = [], []
-    for row in _rows(run.predictions):
-        number = position.get(row["path"])
+    for row in _prediction_rows(run.predictions):
+        number = position.get(row.path)
         if number is None:
             continue
-        confidence = float(row["confidence"])
-        said = f"predicted {row['predicted']} with {confidence:.0%}"
-        wrong = row["predicted"] != row["label"]
-        suggested = row["predicted"] if wrong else ""
-        entry = (confidence, QueueEntry(number, suggested, said))
-        if wrong:
+        said = f"predicted {row.predicted} with {row.confidence:.0%}"
+        suggested = "" if row.correct else row.predicted
+        entry = (row.confidence, QueueEntry(number, suggested, said))
+        if not row.correct:
             mistakes.append(entry)
         uncertain.append(entry)
     mistakes.sort(key=lambda one: -one[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 from pathlib import Path
 
 from tltool.data.sources.folders.folder_names import (
@@ -15,15 +14,12 @@ from tltool.data.sources.folders.folder_names import (
     is_part_name,
     is_plain_images_name,
     is_unlabelled_name,
-    pair_named,
 )
-from tltool.data.sources.folders.folder_tree import FolderWalk
+from tltool.data.sources.folders.paired_images import describe_pairs, find_paired_folders
 from tltool.data.sources.listing import LayoutNote, listed
 
 KIND = "unusual class folder"
 _MOVE = "move it out of the data set if it is no class"
-_COMPARED = 1000  # file names of each folder
-_FEWEST_PAIRS = 2
 
 
 def doubtful_class_notes(place: Path, folders: Sequence[Path]) -> Iterator[LayoutNote]:
@@ -45,12 +41,10 @@ def doubtful_class_notes(place: Path, folders: Sequence[Path]) -> Iterator[Layou
         if why:
             detail = f"used as a class, but named like a folder of {why}"
             yield LayoutNote(folder, KIND, detail, _MOVE, "warning")
-    for first, second in combinations(folders, 2):
-        if pair_named(first.name, second.name) and _have_same_names(first, second):
-            detail = f"the files of the classes {listed([first.name, second.name])} have the same"
-            detail += " names, as paired images of one scene have"
-            mend = "a classifier needs one folder per class: give a table with the columns path"
-            yield LayoutNote(place, KIND, detail, f"{mend} and label if they are none", "warning")
+    for pair in find_paired_folders(folders):
+        mend = "a classifier needs one folder per class: give a table with the columns path"
+        mend += " and label if they are none"
+        yield LayoutNote(place, KIND, describe_pairs(pair), mend, "warning")
 
 
 def _numbered_parts(place: Path, folders: Sequence[Path]) -> LayoutNote | None:
@@ -77,14 +71,3 @@ def _why_no_class(folder: Path, others: Sequence[Path]) -> str | None:
     if is_unlabelled_name(name):
         return "images without labels"
     return "documentation or results" if is_documentation_name(name) else None
-
-
-def _have_same_names(first: Path, second: Path) -> bool:
-    names = [_stems(folder) for folder in (first, second)]
-    return names[0] == names[1] and len(names[0]) >= _FEWEST_PAIRS
-
-
-def _stems(folder: Path) -> set[str]:
-    """Return the names of the first images below a folder, without extensions."""
-    images = FolderWalk().images_below(folder)
-    return {path.stem for path, _ in zip(images, range(_COMPARED), strict=False)}

@@ -52,8 +52,10 @@ _PAIRS = tuple(
         *("rgb depth", "images depth", "rgb ir", "vis ir", "visible infrared", "left right"),
         *("input target", "input output", "noisy clean", "hazy clear", "blur sharp", "hr lr"),
         *("before after", "original augmented", "original resized", "low high"),
+        *("source target", "day night", "sketch photo", "edges photo", "optical sar", "pre post"),
     )
 )
+_LETTERS = frozenset({"a", "b"})  # of the two sides of a pair, or grades, or signs
 # Synology, QNAP, NetApp; Windows; macOS; ext4; Android; environments of programs
 _SYSTEM_NAMES = frozenset(
     {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot"}
@@ -159,12 +161,18 @@ def is_part_name(name: str) -> bool:
     return not _PART.isdisjoint(words) or any(word in _IMAGES for word in words)
 
 
-def pair_named(first: str, second: str) -> bool:
-    """Return whether two folders are named as those of paired images: ``rgb`` and ``depth``."""
+def pair_named(first: str, second: str, *, alone: bool) -> bool:
+    """Return whether two folders are named as those of paired images: ``rgb`` and ``depth``.
+
+    Args:
+        first: the name of a folder.
+        second: the name of another one.
+        alone: whether there are no others; only then ``A`` and ``B`` are such names.
+    """
     words = set(_words(first)) ^ set(_words(second))
     numbers = {re.sub(r"\d+", "", name.lower()) for name in (first, second)}
     of_cameras = len(numbers) == 1 and is_image_folder_name(first)  # image_0 and image_1
-    return of_cameras or words in _PAIRS
+    return of_cameras or words in _PAIRS or (alone and words == _LETTERS)
 
 
 def is_documentation_name(name: str) -> bool:

@@ -29,12 +29,10 @@ SIGNATURES: Mapping[bytes, str] = {
 _NUMBERED = re.compile(r"(\D*[^\W\d_])[\W_]*\d+")
 _RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw")
 _VIDEO = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp")
-_ARRAYS = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl", ".pickle", ".pt")
 _MENDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (_RAW, "export the camera raw files as JPEG"),
     ((".dcm", ".dicom", ".nii"), "convert the medical images to PNG, for example with dcmj2pnm"),
     (_VIDEO, "extract frames from the videos, for example with ffmpeg"),
-    (_ARRAYS, "save the arrays as image files, for example with Pillow"),
     ((".psd", ".xcf", ".ai", ".eps", ".svg"), "export the drawings as PNG"),
     ((".jxl", ".heics", ".insp", ".fits", ".fit", ".exr", ".hdr", ".tga", ".pcx"),
      "convert them to JPEG or PNG, for example with ImageMagick"),
@@ -43,8 +41,6 @@ _MENDS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((".arrow",), "write the data set of Hugging Face with DATASET.to_parquet(FILE), and give"
      " parquet:FILE"),
     ((".mdb", ".lmdb"), "save the images of the LMDB database as files, into a folder per class"),
-    ((".meta",), "if it is CIFAR, give tfds:cifar10 or tfds:cifar100; else save the arrays as image"
-     " files"),
 )  # fmt: skip
 
 
