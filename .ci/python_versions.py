@@ -159,11 +159,17 @@ def use_wheel(version: str) -> bool:
         _uv("pip", "install", *python, "--constraint", "requirements/cpu.txt", f"{wheel}[cpu]")
         for number in range(20):
             write_image(Path(folder) / "photos" / f"class {number % 2}" / f"{number}.pgm", number)
-        clean = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
-        return all(
-            subprocess.run([programs / "tltool", *command], cwd=folder, env=clean).returncode == 0
-            for command in WHEEL_COMMANDS
-        )
+        return all(_works([programs / "tltool", *command], folder) for command in WHEEL_COMMANDS)
+
+
+def _works(command: Sequence[str | Path], folder: str) -> bool:
+    """Return whether a command succeeds without variables of Python; print what it says if not."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, cwd=folder, env=clean, text=True, check=False, **streams)
+    if done.returncode != 0:
+        print(*command, done.stdout, flush=True)
+    return done.returncode == 0
 
 
 def write_image(path: Path, number: int) -> None:
