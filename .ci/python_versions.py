@@ -165,8 +165,15 @@ def use_wheel(version: str) -> bool:
 def _works(command: Sequence[str | Path], folder: str) -> bool:
     """Return whether a command succeeds without variables of Python; print what it says if not."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, cwd=folder, env=clean, text=True, check=False, **streams)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         print(*command, done.stdout, flush=True)
     return done.returncode == 0

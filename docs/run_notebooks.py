@@ -45,7 +45,7 @@ def main() -> int:
                 sys.stderr.write(f"{path.relative_to(ROOT)}: {error}\n")
                 failed = True
                 continue
-        nbformat.write(notebook, OUT / path.name)
+        nbformat.write(notebook, OUT / path.name)  # type: ignore[no-untyped-call]
     return int(failed)
 
 
@@ -61,7 +61,7 @@ def execute(path: Path, folder: Path, *, data: str, settings: Mapping[str, Any])
     Raises:
         CellExecutionError: a cell fails.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
             cell.source = f"data = {data!r}\nsettings = {json.dumps(settings)}"
