@@ -16,6 +16,7 @@ from tltool.cli import (
     export,
     finetune,
     learning_curve,
+    monitor,
     predict,
     preview,
     recipes,
@@ -52,6 +53,13 @@ app.command("review", examples=["tltool review runs/RUN", "tltool review photos/
 app.command("suggest", examples=["tltool suggest unlabelled/ --run runs/RUN --budget 50"])(
     suggest.suggest
 )
+app.command(
+    "monitor",
+    examples=(
+        "tltool monitor saved_models/NAME new-photos/",
+        "tltool monitor saved_models/NAME served.csv --assert 'drift<=0.2'",
+    ),
+)(monitor.monitor)
 app.command("compare", examples=["tltool compare runs/A runs/B"])(compare.compare)
 app.command("learning-curve", examples=["tltool learning-curve photos/"])(
     learning_curve.learning_curve
