@@ -19,6 +19,7 @@ from tltool.cli import (
     monitor,
     predict,
     preview,
+    promote,
     recipes,
     review,
     runs,
@@ -72,6 +73,9 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")
 app.command("serve", examples=["tltool serve saved_models/NAME"])(serve.serve)
+app.command("promote", examples=["tltool promote saved_models/NAME/1 --to saved_models/NAME"])(
+    promote.promote
+)
 app.command("demo")(demo.demo)
 
 

@@ -15,7 +15,7 @@ _WHAT = {
     "classes": "the shares of the predicted classes",
     "confidence": "the confidences",
     "ood_scores": "the OOD scores",
-    "features": "the features of the images",
+    "features": "the features",
 }
 
 
@@ -177,18 +177,18 @@ def describe_false_alarms() -> str:
     )
 
 
-TEST_COLUMNS = ("compared", "statistic", "value", "size", "p (Holm)", "drift")
+TEST_COLUMNS = ("compared", "drift", "size", "statistic", "value", "p (Holm)")
 
 
 def row_of_test(test: DriftTest) -> list[str]:
     """Return the cells of a test for a table with the columns ``TEST_COLUMNS``."""
     return [
         _WHAT[test.name].removeprefix("the "),
+        "found" if test.found else "not found",
+        f"{test.distance:.2f}",
         test.statistic,
         f"{test.value:.3f}",
-        f"{test.distance:.2f}",
         f"{test.adjusted:.3g}",
-        "found" if test.found else "not found",
     ]
 
 
