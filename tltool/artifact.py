@@ -22,6 +22,7 @@ from tltool.runs.durable import replaced_file, write_durably
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, SEAL_FILE
 from tltool.runs.npz_file import read_arrays
 from tltool.training.ood import OutlierDetector
+from tltool.training.reference import Reference
 
 FORMAT_VERSION = 1
 _ARRAYS = ("labels", "groups")  # of the validation images; missing in files of older versions
@@ -121,7 +122,7 @@ def _temperature(value: Any) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration data from the validation images: OOD detector and conformity scores.
+    """What is known from the validation images: OOD detector, conformity scores, reference.
 
     Attributes:
         detector: the OOD detector; None without one.
@@ -129,17 +130,20 @@ class Calibration:
             ascending; empty in models of older versions.
         labels: their class numbers, int64 [V]; empty in models of older versions.
         groups: their groups, int64 [V]; likewise.
+        reference: the predictions for them, to find drift later; None in models of older versions.
     """
 
     detector: OutlierDetector | None = None
     conformity: np.ndarray = field(default_factory=lambda: np.zeros(0))
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    reference: Reference | None = None
 
     def to_bytes(self) -> bytes:
         """Return the content of the file; equal calibrations give equal bytes."""
         arrays = {name: getattr(self, name) for name in ("conformity", *_ARRAYS)}
         arrays |= self.detector.to_arrays() if self.detector else {}
+        arrays |= self.reference.to_arrays() if self.reference else {}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -153,7 +157,12 @@ class Calibration:
         """
         arrays = read_arrays(path)
         more = {name: arrays[name] for name in _ARRAYS if name in arrays}
-        return cls(OutlierDetector.from_arrays(arrays), arrays["conformity"], **more)
+        return cls(
+            OutlierDetector.from_arrays(arrays),
+            arrays["conformity"],
+            **more,
+            reference=Reference.from_arrays(arrays),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ GUIDES: Mapping[str, tuple[str, str]] = {  # first words of a command -> the gui
     "evaluate": ("Evaluation", "evaluation.md"),
     "explain": ("Explain", "explain.md"),
     "compare": ("Compare", "compare.md"),
+    "monitor": ("Monitoring", "monitoring.md"),
+    "promote": ("Monitoring: switch and go back", "monitoring.md#switch-and-go-back"),
     "learning-curve": ("Evaluation: learning curve", "evaluation.md#learning-curve"),
     "export": ("Export", "export.md"),
     "serve": ("Serving", "serving.md"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tltool.serving.after_answers import observe_answers
 from tltool.serving.app import make_app
 from tltool.serving.listener import Listener, listen
 from tltool.serving.model_source import ModelSource
@@ -83,7 +84,12 @@ class Live:
 
 @contextmanager
 def serving(
-    source: ModelSource, settings: Settings | None = None, *, listener: Listener | None = None
+    source: ModelSource,
+    settings: Settings | None = None,
+    *,
+    listener: Listener | None = None,
+    second: ModelSource | None = None,
+    sample: tuple[Path, float] | None = None,
 ) -> Iterator[Live]:
     """Serve ``source``, by default on a free port of the loopback interface."""
     settings = settings or Settings(drain_seconds=0.0)
@@ -92,7 +98,13 @@ def serving(
         metrics = Metrics()
         repository = Repository(source, settings, metrics, messages.append)
         repository.load_first()
-        app, drain = make_app(repository, settings, metrics)
+        if second is not None:
+            repository.candidate = Repository(
+                second, settings, Metrics(), messages.append, first=metrics.served
+            )
+            repository.candidate.load_first()
+        after = observe_answers(repository, settings, metrics, sample, messages.append)
+        app, drain = make_app(repository, settings, metrics, after)
         server = make_server(app, settings, drain)
         thread = threading.Thread(target=lambda: server.run(sockets=list(listener.sockets)))
         thread.start()

@@ -17,7 +17,8 @@ from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.serving.platforms import find_platform
 from tltool.serving.remote_model import copy_model
 from tltool.serving.settings import PlatformRoutes
-from tltool.workflows.serve import Address, find_model_source, local_model
+from tltool.workflows.find_served_model import find_model_source, local_model
+from tltool.workflows.serve import Address
 
 PHOTO = encoded(1)
 ROW = {"instances": [b64(PHOTO)]}

@@ -16,8 +16,10 @@ from tltool.cli import (
     export,
     finetune,
     learning_curve,
+    monitor,
     predict,
     preview,
+    promote,
     recipes,
     review,
     runs,
@@ -52,6 +54,13 @@ app.command("review", examples=["tltool review runs/RUN", "tltool review photos/
 app.command("suggest", examples=["tltool suggest unlabelled/ --run runs/RUN --budget 50"])(
     suggest.suggest
 )
+app.command(
+    "monitor",
+    examples=(
+        "tltool monitor saved_models/NAME new-photos/",
+        "tltool monitor saved_models/NAME served.csv --assert 'drift<=0.2'",
+    ),
+)(monitor.monitor)
 app.command("compare", examples=["tltool compare runs/A runs/B"])(compare.compare)
 app.command("learning-curve", examples=["tltool learning-curve photos/"])(
     learning_curve.learning_curve
@@ -64,6 +73,9 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")
 app.command("serve", examples=["tltool serve saved_models/NAME"])(serve.serve)
+app.command("promote", examples=["tltool promote saved_models/NAME/1 --to saved_models/NAME"])(
+    promote.promote
+)
 app.command("demo")(demo.demo)
 
 

@@ -1,6 +1,7 @@
 """tltool serve."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -137,14 +138,50 @@ def serve(
             show_default=False,
         ),
     ] = "",
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE.csv",
+            help="Append time, class, confidence and OOD score of every image to this file, which "
+            "`tltool monitor` reads; no image and no name.",
+        ),
+    ] = None,
+    keep_sample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Keep this share of the images, such as 1%, in --sample-folder (at most 200 MB); "
+            "without it no image is kept.",
+        ),
+    ] = None,
+    sample_folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of --keep-sample.")
+    ] = Path("kept_sample"),
+    shadow: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL_BASE_DIR",
+            help="A second model: asked in the background too, and compared, while the server is "
+            "not busy. Clients do not see its answers.",
+        ),
+    ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Share of the requests that the model of --shadow answers, such as 10%; the "
+            "header Model-Version says which version has answered.",
+        ),
+    ] = None,
     trust: shared_options.TrustModel = False,
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
     """Serve an export over HTTP: REST APIs of TensorFlow Serving and KServe, and a web page."""
     from tltool.cli.terminal.native_logs import silence_native_logs
-    from tltool.serving.settings import settings_from_options
-    from tltool.workflows.serve import Address
+    from tltool.serving.settings import parse_percent, settings_from_options
+    from tltool.workflows.serve import Address, Observed
     from tltool.workflows.serve import serve as workflow
 
     if not debug:
@@ -165,6 +202,15 @@ def serve(
         path_prefix=path_prefix,
     )
 
+    settings = replace(
+        settings,
+        log=log_file,
+        canary=0.0 if canary is None else parse_percent(canary, option="--canary"),
+    )
+    kept = None if keep_sample is None else parse_percent(keep_sample, option="--keep-sample")
+    if canary is not None and shadow is None:
+        raise UsageError("--canary needs --shadow", hint="name the second model with --shadow")
+    observed = Observed(shadow, None if kept is None else (sample_folder, kept))
     interrupts.allow(settings.stop_seconds + settings.drain_seconds + _SHUTDOWN_SECONDS)
 
     def log(sentence: str) -> None:
@@ -177,7 +223,7 @@ def serve(
             hint="start a second server for the other address",
         )
     address = Address(host, port, unix_socket)
-    workflow(model, address, name=name, settings=settings, log=log, trust=trust)
+    workflow(model, address, name=name, settings=settings, log=log, trust=trust, observed=observed)
 
 
 def _stopping(sentence: str) -> None:

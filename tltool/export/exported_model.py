@@ -22,7 +22,12 @@ from tltool.export.model_folder import (
     version_folder,
 )
 from tltool.export.open_saved_model import load_saved_model
-from tltool.export.saved_model import BYTES_SIGNATURE, DECODE_ASSET, IMAGES_SIGNATURE
+from tltool.export.saved_model import (
+    BYTES_SIGNATURE,
+    DECODE_ASSET,
+    FEATURES_SIGNATURE,
+    IMAGES_SIGNATURE,
+)
 from tltool.features.out_of_memory import InParts
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import CALIBRATION_FILE
@@ -66,6 +71,16 @@ class ExportedModel:
         tensors = InParts(lambda part: signature(image_bytes=part), "predictions")(batch)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
+    def features(self, contents: Sequence[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return features float32 [N, D] and ok bool [N] of N > 0 encoded images.
+
+        Only if ``has_features`` is true.
+        """
+        outputs = self._loaded.signatures[FEATURES_SIGNATURE](
+            image_bytes=tf.constant(list(contents), tf.string)
+        )
+        return outputs["features"].numpy(), outputs["ok"].numpy()
+
     def predict_images(self, images: tf.Tensor) -> NDArray[np.float32]:
         """Return probabilities float32 [N, C] of decoded images float32 [N, H, W, 3]."""
         outputs = self._loaded.signatures[IMAGES_SIGNATURE](images=images)
@@ -85,6 +100,11 @@ class ExportedModel:
             class_id=tf.constant(classes, tf.int64),
         )["heatmap"].numpy()
         return heat_maps
+
+    @property
+    def has_features(self) -> bool:
+        """Whether it has the ``features`` signature."""
+        return FEATURES_SIGNATURE in self._loaded.signatures
 
     @property
     def can_explain(self) -> bool:

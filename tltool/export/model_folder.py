@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, UsageError
 from tltool.export.export_formats import FORMATS
-from tltool.export.seal import SEAL_FILE
+from tltool.export.seal import MAY_BE_ABSENT, SEAL_FILE
 from tltool.export.versions import versions
+from tltool.runs.digests import file_digest
 from tltool.runs.json_text import from_json
-from tltool.runs.layout import DESCRIPTION_FILE, MODEL_FILE, is_artifact
+from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, is_artifact
 
 SAVED_MODEL_FILE = FORMATS["saved_model"].file
 CLASS_NAMES_ASSET = "class_names.json"
 METADATA_ASSET = "metadata.json"
+_DIGEST_LENGTH = 12  # hexadecimal digits
 
 
 def version_folder(path: Path) -> Path | None:
@@ -58,6 +61,30 @@ def class_names_of(path: Path) -> tuple[str, ...] | None:
         names = _document(export / "assets" / CLASS_NAMES_ASSET) if export else None
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return tuple(names) if valid else None
+
+
+def model_digest(path: Path) -> str:
+    """Return a short SHA-256, in hex, of the files that determine the predictions of a model.
+
+    Args:
+        path: the folder of a run, of an export or of one of its versions.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in _model_files(path):
+        digest.update(bytes.fromhex(file_digest(file)))
+    return digest.hexdigest()[:_DIGEST_LENGTH]
+
+
+def _model_files(path: Path) -> list[Path]:
+    if is_artifact(path):
+        files = [path / name for name in (MODEL_FILE, DESCRIPTION_FILE, CALIBRATION_FILE)]
+        return [one for one in files if one.is_file()]
+    folder = version_folder(path) or path
+    files = [folder / SAVED_MODEL_FILE, *folder.glob("variables/*"), *folder.glob("assets/*")]
+    return sorted(one for one in files if str(one.relative_to(folder)) not in MAY_BE_ABSENT)
 
 
 def exportable_run(path: Path) -> Path:

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tltool import __version__
+from tltool.serving.after_answers import AfterAnswers
 from tltool.serving.api_errors import ApiError
 from tltool.serving.forwarded import ForwardedAddress, route_path
 from tltool.serving.inference_routes import InferenceRoutes
@@ -26,7 +27,7 @@ from tltool.serving.page_routes import page_router
 from tltool.serving.platform_routes import CloudRoutes
 from tltool.serving.predictor import Predictor
 from tltool.serving.prometheus import Metrics
-from tltool.serving.repository import Repository
+from tltool.serving.repository import VERSION_HEADER, Repository
 from tltool.serving.request_guard import RequestGuard, TokenCheck
 from tltool.serving.routes import Routes
 from tltool.serving.settings import Settings
@@ -47,24 +48,34 @@ _HEADERS = {
 
 
 def make_app(
-    repository: Repository, settings: Settings, metrics: Metrics
+    repository: Repository,
+    settings: Settings,
+    metrics: Metrics,
+    after: AfterAnswers | None = None,
 ) -> tuple[FastAPI, Callable[[], None]]:
     """Return the application, and a function to call when the server starts to stop."""
-    predictor = Predictor(settings.limits, metrics)
+    after = after or AfterAnswers()
+    predictor = Predictor(settings.limits, metrics, after)
     cloud = CloudRoutes(repository, predictor, settings.routes)
+    repositories = [repository, *([repository.candidate] if repository.candidate else [])]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        repository.start()
+        for one in repositories:
+            one.start()
         gc.freeze()  # the model stays in memory, so the collector need not visit it
         gc.set_threshold(*_GC_THRESHOLDS)
-        watcher = asyncio.create_task(repository.watch())
+        watchers = [asyncio.create_task(one.watch()) for one in repositories]
         yield
-        watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
-        await repository.close()
+        for watcher in watchers:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+        if after.shadow is not None:
+            await after.shadow.close()
+        for one in repositories:
+            await one.close()
 
     app = FastAPI(
         title="tltool serve",
@@ -77,7 +88,7 @@ def make_app(
     )
     app.include_router(cloud.given_routes())
     app.include_router(page_router(repository))
-    app.include_router(Routes(repository, predictor, metrics).router())
+    app.include_router(Routes(repository, predictor, metrics, after).router())
     app.include_router(InferenceRoutes(repository, predictor).router())
     app.include_router(cloud.router())
     _add_error_handlers(app)
@@ -101,7 +112,7 @@ def _add_middleware(
             allow_origins=settings.cors,
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=("*",),
-            expose_headers=("Retry-After", HEADER_LENGTH),
+            expose_headers=("Retry-After", HEADER_LENGTH, VERSION_HEADER),
         )
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(_HeadersAndMetrics, metrics=metrics, repository=repository)

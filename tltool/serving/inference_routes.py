@@ -97,7 +97,7 @@ class InferenceRoutes:
 
     async def infer(self, name: str, request: Request) -> Response:
         """Run the newest version."""
-        return await self._infer(self._repository.get(name), request)
+        return await self._infer(self._repository.pick(name), request)
 
     async def infer_version(self, name: str, version: str, request: Request) -> Response:
         """Run one version."""
@@ -118,4 +118,4 @@ class InferenceRoutes:
                 write_infer_response, outputs, parsed, served.model
             )
         content, headers = answer
-        return Response(content, headers=headers)
+        return Response(content, headers={**headers, **served.header})

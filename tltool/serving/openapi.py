@@ -105,6 +105,10 @@ READY: dict[str, Any] = {
     "tags": ["monitoring"],
     "responses": {503: ERRORS[503]},
 }
+STATISTICS: dict[str, Any] = {
+    "summary": "Classes, OOD share and drift of the answers, and the second model",
+    "tags": ["monitoring"],
+}
 METRICS: dict[str, Any] = {
     "summary": "Metrics for Prometheus",
     "tags": ["monitoring"],

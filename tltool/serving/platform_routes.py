@@ -66,7 +66,7 @@ class CloudRoutes:
 
     async def predict(self, request: Request) -> Response:
         """Run the newest version on JSON or on images."""
-        served = self._repository.current
+        served = self._repository.pick()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in _OTHERS:
             raise ApiError(415, f"Content-Type {kind} is not supported; send JSON or an image")
@@ -75,7 +75,7 @@ class CloudRoutes:
                 content = await self._predict_images(served, request)
             else:
                 content = await predict_json(self._predictor, served, request)
-        return Response(content, media_type="application/json")
+        return Response(content, media_type="application/json", headers=served.header)
 
     async def _predict_images(self, served: ServedVersion, request: Request) -> bytes:
         signature = served.model.image_signature

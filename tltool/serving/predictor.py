@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 from fastapi import Request
 
 from tltool.data.decoding.bounded_work import decoded_bytes
+from tltool.serving.after_answers import AfterAnswers
 from tltool.serving.api_errors import bad_request
 from tltool.serving.decodable_items import run_decodable
 from tltool.serving.input_images import (
@@ -41,9 +43,11 @@ class Predictor:
     Args:
         limits: of requests.
         metrics: counts items.
+        after: what else happens with every answer.
     """
 
-    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, limits: Limits, metrics: Metrics, after: AfterAnswers | None = None) -> None:
+        self._after = after or AfterAnswers()
         self.limits = limits
         self._metrics = metrics
         self._bodies = RequestBodies(limits)
@@ -79,9 +83,12 @@ class Predictor:
         async with self._bodies.read(request) as body:
             async with self._one_large_body(body):
                 parsed, bounded = await asyncio.to_thread(parse_and_check, body)
+            started = time.perf_counter()
             outputs = await run_decodable(served, bounded)
+            seconds = time.perf_counter() - started
         self.count(outputs)
         check_finite(outputs)
+        self._after.handle(served, bounded, outputs, seconds)
         return parsed, limit_top(outputs, request_of(parsed).top, served.model.class_names)
 
     def _one_large_body(self, body: bytes) -> AbstractAsyncContextManager[Any]:
@@ -113,8 +120,10 @@ class Predictor:
         inputs = {IMAGE_INPUT: bytes_array([image.content for image in images])}
         decoded = tuple(decoded_bytes(image.content) for image in images)
         request = PredictRequest(signature, inputs, len(images), by_row=False, decoded=decoded)
+        started = time.perf_counter()
         outputs = await run_decodable(served, request)
         self.count(outputs)
+        self._after.handle(served, request, outputs, time.perf_counter() - started)
         return outputs
 
     async def _prepare(self, name: str, content: bytes) -> RequestImage:

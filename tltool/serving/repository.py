@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from tltool.errors import TltoolError
+from tltool.export.model_folder import model_digest
 from tltool.serving.api_errors import ApiError
 from tltool.serving.batching import Batcher
 from tltool.serving.model_source import ModelSource
-from tltool.serving.prometheus import Metrics
+from tltool.serving.prometheus import Metrics, ServedMetrics
 from tltool.serving.served_model import ServedModel, load_version
+from tltool.serving.served_statistics import ServedStatistics
 from tltool.serving.settings import Settings
 
+VERSION_HEADER = "Model-Version"
 State = Literal["LOADING", "AVAILABLE", "UNLOADING", "END"]
 Stamp = tuple[tuple[str, int, int], ...]
 _log = logging.getLogger("tltool.serving")
@@ -24,10 +29,24 @@ _log = logging.getLogger("tltool.serving")
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """A version of the model and its request queue."""
+    """A version of the model, its request queue, and counts of its answers.
+
+    Attributes:
+        model: the version.
+        batcher: its queue.
+        statistics: of its answers.
+        is_candidate: whether it is of the second model.
+    """
 
     model: ServedModel
     batcher: Batcher
+    statistics: ServedStatistics
+    is_candidate: bool = False
+
+    @property
+    def header(self) -> dict[str, str]:
+        """The header that says which version has answered; not ASCII is percent-encoded."""
+        return {VERSION_HEADER: f"{quote(self.model.name)}/{self.model.version}"}
 
 
 class Repository:
@@ -38,16 +57,26 @@ class Repository:
         settings: of the server.
         metrics: records the served version.
         log: called with a sentence when a version is served or rejected.
+        first: metrics of the first model's answers, if this is the second model.
 
     Attributes:
         source: as given.
+        candidate: the second model; None for none.
         stopping: whether the server is about to stop; set by it.
     """
 
     def __init__(
-        self, source: ModelSource, settings: Settings, metrics: Metrics, log: Callable[[str], None]
+        self,
+        source: ModelSource,
+        settings: Settings,
+        metrics: Metrics,
+        log: Callable[[str], None],
+        *,
+        first: ServedMetrics | None = None,
     ) -> None:
         self.source = source
+        self.candidate: Repository | None = None
+        self._first = first
         self._settings = settings
         self._metrics = metrics
         self._log = log
@@ -82,9 +111,10 @@ class Repository:
         raise errors[0]
 
     def _load(self, number: int, folder: Path) -> ServedModel:
-        if self.source.trust:
-            return load_version(self.source.name, number, folder, trust=True)
-        return load_version(self.source.name, number, folder)
+        trust = {"trust": True} if self.source.trust else {}
+        model = load_version(self.source.name, number, folder, **trust)
+        digest = "" if self._settings.log is None else model_digest(folder)
+        return replace(model, digest=digest)
 
     def start(self) -> None:
         """Start to serve; called in the server's event loop."""
@@ -94,7 +124,8 @@ class Repository:
     def _served(self, model: ServedModel) -> ServedVersion:
         limits = self._settings.limits
         batcher = Batcher(model.run, self._settings.batching, self._metrics, limits.decoded_bytes)
-        return ServedVersion(model, batcher)
+        statistics = ServedStatistics(model, self._first or self._metrics.served)
+        return ServedVersion(model, batcher, statistics, is_candidate=self._first is not None)
 
     @property
     def current(self) -> ServedVersion:
@@ -136,6 +167,32 @@ class Repository:
         if version is not None and version != current.model.version:
             raise ApiError(404, f"Servable not found for request: Specific({name}, {version})")
         return current
+
+    def pick(self, name: str | None = None) -> ServedVersion:
+        """Return the version that answers a request without a version number.
+
+        With ``--canary`` a random share of the requests is answered by the second model, unless
+        it is not ready or busy.
+
+        Args:
+            name: of a URL; None for the only model.
+
+        Raises:
+            ApiError: there is no such model, or no version is ready.
+        """
+        served = self.current if name is None else self.get(name)
+        second = self.candidate
+        if second is None or random.random() >= self._settings.canary:
+            return served
+        other = second._current
+        limit = self._settings.batching.max_queue // 2
+        return served if other is None or other.batcher.waiting > limit else other
+
+    @property
+    def all_served(self) -> list[ServedVersion]:
+        """The served versions of this model and of the second one."""
+        both = [self._current, self.candidate._current if self.candidate else None]
+        return [served for served in both if served is not None]
 
     def states(self, name: str, version: int | None = None) -> list[dict[str, Any]]:
         """Return the state of every version, the newest first, in TensorFlow Serving's format.
@@ -205,6 +262,7 @@ class Repository:
         number = old.model.version
         self._states[number] = ("UNLOADING", "")
         await old.batcher.close()
+        old.statistics.forget()
         self._states[number] = ("END", "")
 
     async def close(self) -> None:

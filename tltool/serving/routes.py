@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tltool.serving import openapi
+from tltool.serving.after_answers import AfterAnswers
 from tltool.serving.api_errors import ApiError, bad_request
 from tltool.serving.classify import classify_results
 from tltool.serving.heat_map import draw_heat_map, prepare_explain
@@ -32,9 +33,17 @@ class Routes:
         repository: of the model versions.
         predictor: runs requests.
         metrics: of the server.
+        after: what happens with every answer; None for statistics only.
     """
 
-    def __init__(self, repository: Repository, predictor: Predictor, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        predictor: Predictor,
+        metrics: Metrics,
+        after: AfterAnswers | None = None,
+    ) -> None:
+        self._after = after or AfterAnswers()
         self._repository = repository
         self._predictor = predictor
         self._metrics = metrics
@@ -58,6 +67,7 @@ class Routes:
         get("/readyz", **openapi.READY)(self.readyz)
         for path, endpoint in (("/healthz", self.healthz), ("/readyz", self.readyz)):
             router.head(path, include_in_schema=False)(endpoint)  # for some load balancers
+        get("/v1/statistics", **openapi.STATISTICS)(self.statistics)
         get("/metrics", **openapi.METRICS)(self.metrics)
         return router
 
@@ -110,7 +120,7 @@ class Routes:
 
     async def predict(self, name: str, request: Request) -> Response:
         """Run a signature of the newest version."""
-        return await self._predict(self._repository.get(name), request)
+        return await self._predict(self._repository.pick(name), request)
 
     async def predict_version(self, name: str, version: str, request: Request) -> Response:
         """Run a signature of one version."""
@@ -119,11 +129,11 @@ class Routes:
     async def _predict(self, served: ServedVersion, request: Request) -> Response:
         with served.batcher.in_use():
             content = await predict_json(self._predictor, served, request)
-        return Response(content, media_type="application/json")
+        return Response(content, media_type="application/json", headers=served.header)
 
     async def classify(self, request: Request, top: int = Query(5, ge=1, le=1000)) -> JSONResponse:
         """Classify images."""
-        served = self._repository.current
+        served = self._repository.pick()
         signature = served.model.image_signature
         if signature is None:
             raise ApiError(501, "This model has no signature for the bytes of image files")
@@ -132,7 +142,7 @@ class Routes:
                 outputs = await self._predictor.predict_images(served, signature, images)
         results = classify_results(served.model, images, outputs, top=top)
         model = {"model": served.model.name, "version": str(served.model.version)}
-        return JSONResponse({**model, "results": results})
+        return JSONResponse({**model, "results": results}, headers=served.header)
 
     async def explain(
         self,
@@ -163,8 +173,25 @@ class Routes:
         version = self._repository.ready.model.version
         return JSONResponse({"status": "ready", "version": str(version)})
 
+    async def statistics(self) -> JSONResponse:
+        """Return what every version has answered, how both models compare, and what is kept."""
+        await self._update_drift()
+        served = [one.statistics.to_json() for one in self._repository.all_served]
+        shadow, sample = self._after.shadow, self._after.sample
+        document = {
+            "served": served,
+            "shadow": shadow and shadow.to_json(),
+            "kept_share": sample.share if sample else 0.0,
+        }
+        return JSONResponse(document)
+
+    async def _update_drift(self) -> None:
+        for one in self._repository.all_served:
+            await one.statistics.update()
+
     async def metrics(self) -> Response:
         """Return the metrics in Prometheus' text format."""
+        await self._update_drift()
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
 

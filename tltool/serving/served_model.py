@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tltool.artifact import read_calibration
+from tltool.artifact import Calibration, read_calibration
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.errors import DataError, GateError
 from tltool.export.grad_cam import (
@@ -25,6 +25,7 @@ from tltool.runs.layout import CALIBRATION_FILE
 from tltool.serving.api_errors import ApiError
 from tltool.serving.json_values import Arrays
 from tltool.serving.signatures import Signature, read_signatures
+from tltool.training.reference import Reference
 
 IMAGE_INPUT, CLASS_INPUT = "image_bytes", "class_id"
 _BAD_INPUT = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
@@ -43,6 +44,8 @@ class ServedModel:
         checks: which checks the version has passed, in words.
         validation_images: independent images on which it was validated; None if unknown.
         why_not_explained: why it has no heat maps and what to do, if it has none.
+        reference: reference statistics, for drift; None in older exports.
+        digest: of its files, for a log of predictions; "" without a log.
     """
 
     name: str
@@ -55,6 +58,8 @@ class ServedModel:
     # the functions hold their variables by weak references only
     _loaded: Any
     why_not_explained: str = ""
+    reference: Reference | None = None
+    digest: str = ""
 
     @property
     def image_signature(self) -> Signature | None:
@@ -122,20 +127,33 @@ def load_version(name: str, version: int, folder: Path, *, trust: bool = False) 
         ) from error
     names, decode = _class_names(folder), _decode_spec(folder)
     why = "; ".join(why_not_explained(_metadata(folder), decode))
+    calibration = _calibration(folder)
     model = ServedModel(
-        name, version, signatures, names, decode, "", _validation_images(folder), loaded, why
+        name,
+        version,
+        signatures,
+        names,
+        decode,
+        "",
+        _validation_images(calibration),
+        loaded,
+        why,
+        calibration.reference,
     )
     golden = _verify_golden_set(model, folder)
     checks = ", ".join([*(["files verified"] if sealed else []), *golden]) or "loaded"
     return replace(model, checks=checks)
 
 
-def _validation_images(folder: Path) -> int | None:
-    """Return the number of independent validation images; None without calibration scores."""
+def _calibration(folder: Path) -> Calibration:
     try:
-        calibration = read_calibration(folder / "assets" / CALIBRATION_FILE)
+        return read_calibration(folder / "assets" / CALIBRATION_FILE)
     except DataError:
-        return None
+        return Calibration()
+
+
+def _validation_images(calibration: Calibration) -> int | None:
+    """Return the number of independent validation images; None without calibration scores."""
     images = len(calibration.conformity)
     return len(np.unique(calibration.groups)) or images or None
 

@@ -90,6 +90,8 @@ class Settings:
         token: that every request must have, but those for the health of the server; empty for none.
         path_prefix: path below which a reverse proxy publishes the server; empty for none.
         routes: further routes.
+        log: file for a row per classified image; None for none.
+        canary: share of the requests that the second model answers, 0 to 1.
         idle_seconds: how long a connection without a request stays open.
         poll_seconds: interval between checks for a new version.
         drain_seconds: how long a stopping server still accepts requests.
@@ -104,6 +106,8 @@ class Settings:
     token: str = ""
     path_prefix: str = ""
     routes: PlatformRoutes = PlatformRoutes()
+    log: Path | None = None
+    canary: float = 0.0
     # longer than the 60 s of nginx and of the load balancers of AWS, which would otherwise send
     # requests on connections that the server is closing
     idle_seconds: float = 75.0
@@ -224,6 +228,24 @@ def read_token(file: Path) -> str:
             hint=mend,
         )
     return token.decode()
+
+
+def parse_percent(value: str, *, option: str) -> float:
+    """Return a share, 0 to 1, that is written in percent.
+
+    Raises:
+        UsageError: it is not.
+
+    Example:
+        >>> parse_percent("10%", option="--canary")
+        0.1
+    """
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*%\s*", value)
+    if match is None or float(match[1]) > 100:
+        raise UsageError(
+            f"{option} '{value}' is not a share in percent", hint=f"such as {option} 10%"
+        )
+    return float(match[1]) / 100
 
 
 def parse_path_prefix(value: str) -> str:

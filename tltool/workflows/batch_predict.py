@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tltool.errors import Interrupted
 from tltool.events import Observer
+from tltool.export.model_folder import model_digest
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.predict import stream_predictions
 from tltool.workflows.prediction.class_folders import ImageSorter
-from tltool.workflows.prediction.model import model_digest
 from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.output_file import (
     Columns,

@@ -39,6 +39,7 @@ from tltool.workflows.export_samples.parity_samples import (
     export_contents,
     make_parity_samples,
 )
+from tltool.workflows.export_samples.reference_of_run import with_reference
 from tltool.workflows.export_samples.run_images import RunImages, load_run_images
 
 
@@ -125,6 +126,7 @@ def export(
         if images.calibration is not None:
             observer.on_message(f"8-bit ranges from {len(images.calibration)} training images")
         observer.on_phase("reference", f"{len(images.images)} images")
+        artifact = with_reference(artifact, images, read_manifest(RunLayout(run).manifest))
         samples = make_parity_samples(artifact, images.images)
         contents = _contents(RunLayout(run), artifact, samples.golden)
         check_shapes(contents)

@@ -18,7 +18,18 @@ MEANS = ("precision", "recall", "f1")  # without [class] the macro average
 CLASS_METRICS = (*MEANS, "roc_auc", "average_precision")
 METRICS = (*RATES, *TOP_K, *SCORES, *MEANS, *(f"weighted_{name}" for name in MEANS))
 
-_UPPER_LIMITS = {"log_loss": math.inf, "brier": 2.0}  # all other metrics are in 0 … 1
+DRIFT_METRICS = (
+    *("drift", "psi_classes", "psi_confidence", "feature_auc", "ood_rate"),
+    *("accuracy", "estimated_accuracy"),
+)
+"""Metrics of images without labels, see ``tltool.evaluation.drift``."""
+
+_UPPER_LIMITS = {  # all other metrics are in 0 … 1
+    "log_loss": math.inf,
+    "brier": 2.0,
+    "psi_classes": math.inf,
+    "psi_confidence": math.inf,
+}
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _FORM = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 _HINT = "write METRIC>=NUMBER or METRIC[CLASS]>=NUMBER, such as 'recall[bees]>=0.85'"
@@ -43,8 +54,12 @@ class Assert:
     bound: float
 
 
-def parse_assert(text: str) -> Assert:
+def parse_assert(text: str, metrics: Sequence[str] = METRICS) -> Assert:
     """Return the condition in ``text``.
+
+    Args:
+        text: as the user wrote it.
+        metrics: those over all classes that are known.
 
     Raises:
         UsageError: it is malformed, its metric is unknown, or no model can meet it.
@@ -57,7 +72,7 @@ def parse_assert(text: str) -> Assert:
         number = float(bound)
     except ValueError:
         raise UsageError(f"'{text}' is not a condition", hint=_HINT) from None
-    known = METRICS if class_name is None else CLASS_METRICS
+    known = metrics if class_name is None else CLASS_METRICS
     if metric not in known:
         kind = "a metric" if class_name is None else "a per-class metric"
         raise UsageError(
@@ -129,6 +144,40 @@ def evaluate_asserts(
         strict: compare the worse bound of the 95 % interval: the lower one with >= and >.
     """
     return [_evaluate(parse_assert(text), metrics, strict) for text in texts]
+
+
+def check_drift_asserts(texts: Sequence[str]) -> None:
+    """Check conditions on ``DRIFT_METRICS``, such as ``drift<=0.2``.
+
+    Raises:
+        UsageError: a condition is malformed, can never hold, or has an unknown metric.
+    """
+    for text in texts:
+        if parse_assert(text, DRIFT_METRICS).class_name is not None:
+            raise UsageError(
+                f"'{text}': conditions on drift are over all classes",
+                hint=f"choose one of {', '.join(DRIFT_METRICS)}",
+            )
+
+
+def evaluate_drift_asserts(
+    texts: Sequence[str], values: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    """Return the same as ``evaluate_asserts``, for ``DRIFT_METRICS``.
+
+    Args:
+        texts: the conditions, which ``check_drift_asserts`` has accepted.
+        values: of the metrics; None or missing where one is undefined.
+    """
+    results = []
+    for text in texts:
+        condition = parse_assert(text, DRIFT_METRICS)
+        value = values.get(condition.metric)
+        compare = _COMPARISONS[condition.comparison]
+        passed = value is not None and bool(compare(value, condition.bound))
+        known = {"assert": text, "value": value, "interval": None, "rough": False}
+        results.append({**known, "strict": False, "passed": passed})
+    return results
 
 
 def require_asserts(results: Sequence[Mapping[str, Any]], *, hint: str | None = None) -> None:

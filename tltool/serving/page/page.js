@@ -168,6 +168,25 @@ async function classify(files) {
   const total = counted(files.length);
   showStatus(all ? `${total} classified.` : `${done} of ${total} classified.`, !all);
   showCommand(files[0].name);
+  showStatistics().catch(() => {}); // the answers are what matters
+}
+
+async function showStatistics() {
+  const response = await fetch("v1/statistics");
+  if (!response.ok) return;
+  const { served, shadow, kept_share: kept } = await response.json();
+  part("stored").textContent = kept
+    ? `Images are sent to this server only; ${percent(kept)} of them are kept there.`
+    : "Images are sent to this server only and are not stored.";
+  const sentences = served.filter((one) => one.items).map((one) => one.summary);
+  if (shadow) sentences.push(shadow.summary);
+  const lines = sentences.map((sentence) => {
+    const line = document.createElement("li");
+    line.textContent = sentence;
+    return line;
+  });
+  part("statistics").replaceChildren(...lines);
+  part("served").hidden = !lines.length;
 }
 
 function isFolder(item) {
@@ -228,5 +247,6 @@ part("copy").addEventListener("click", async () => {
   }
   setTimeout(() => { part("copy").textContent = "Copy"; }, 2000);
 });
+showStatistics().catch(() => {});
 showModel().catch(() => showStatus("The server does not respond.", true));
 showCommand("photo.jpg");

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,16 +19,13 @@ from tltool.evaluation.calibration.prediction_sets import (
     set_threshold,
 )
 from tltool.export.exported_model import ExportedModel, load_exported
-from tltool.export.model_folder import SAVED_MODEL_FILE, version_folder
-from tltool.export.seal import MAY_BE_ABSENT
 from tltool.inference import Classifier, Predictions, Tta, decoder, tta_views
-from tltool.runs.digests import file_digest
-from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, is_artifact
+from tltool.runs.layout import is_artifact
 from tltool.training.precision import Precision, recorded_precision
+from tltool.training.reference import as_features
 from tltool.workflows.preflight.model_arguments import check_trained_model
 
 _EXPORT_BATCH = 16
-_DIGEST_LENGTH = 12  # hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,8 @@ class LoadedModel:
         predict_bytes: maps N > 0 encoded images to predictions.
         predict_images: maps decoded images float32 [N, H, W, 3] to probabilities float32 [N, C].
         temperature: divides the logits before the softmax.
+        features: maps N > 0 encoded images to features float16 [N, D] as the reference statistics
+            have them, and whether each was decoded, bool [N]; None for exports without features.
     """
 
     path: Path
@@ -57,6 +55,7 @@ class LoadedModel:
     predict_bytes: Callable[[Sequence[bytes]], Predictions]
     predict_images: Callable[[tf.Tensor], np.ndarray]
     temperature: float
+    features: Callable[[Sequence[bytes]], tuple[np.ndarray, np.ndarray]] | None = None
 
     def predict(self, contents: Sequence[bytes], *, tta: Tta = "none") -> Predictions:
         """Return the predictions for encoded images, with test-time augmentation if requested.
@@ -117,30 +116,6 @@ def load_model(path: Path, *, trust: bool = False) -> LoadedModel:
     return (_load_run if is_artifact(path) else _load_export)(path, trust=trust)
 
 
-def model_digest(path: Path) -> str:
-    """Return a short SHA-256, in hex, of the files that determine the predictions of a model.
-
-    Args:
-        path: a folder that ``load_model`` loads.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for file in _model_files(path):
-        digest.update(bytes.fromhex(file_digest(file)))
-    return digest.hexdigest()[:_DIGEST_LENGTH]
-
-
-def _model_files(path: Path) -> list[Path]:
-    if is_artifact(path):
-        files = [path / name for name in (MODEL_FILE, DESCRIPTION_FILE, CALIBRATION_FILE)]
-        return [one for one in files if one.is_file()]
-    folder = version_folder(path) or path
-    files = [folder / SAVED_MODEL_FILE, *folder.glob("variables/*"), *folder.glob("assets/*")]
-    return sorted(one for one in files if str(one.relative_to(folder)) not in MAY_BE_ABSENT)
-
-
 def _load_run(path: Path, *, trust: bool) -> LoadedModel:
     artifact = load_artifact(path, trust=trust)
     description, calibration = artifact.description, artifact.calibration
@@ -154,6 +129,10 @@ def _load_run(path: Path, *, trust: bool) -> LoadedModel:
     def predict_bytes(contents: Sequence[bytes]) -> Predictions:
         return classifier.predict(*decoder(description.decode)(contents))
 
+    def features(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        images, ok = decoder(description.decode)(contents)
+        return as_features(classifier.pooled(images)), ok
+
     return LoadedModel(
         path=path,
         class_names=description.class_names,
@@ -164,6 +143,7 @@ def _load_run(path: Path, *, trust: bool) -> LoadedModel:
         predict_bytes=predict_bytes,
         predict_images=classifier.probabilities,
         temperature=description.temperature,
+        features=features,
     )
 
 
@@ -177,6 +157,11 @@ def export_predictions(exported: ExportedModel, contents: Sequence[bytes]) -> Pr
 
 def _load_export(path: Path, *, trust: bool) -> LoadedModel:
     exported = load_exported(path, trust=trust)
+
+    def features(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        vectors, ok = exported.features(contents)
+        return as_features(vectors), ok
+
     return LoadedModel(
         path=path,
         class_names=exported.class_names,
@@ -187,6 +172,7 @@ def _load_export(path: Path, *, trust: bool) -> LoadedModel:
         predict_bytes=partial(export_predictions, exported),
         predict_images=exported.predict_images,
         temperature=exported.metadata["temperature"],
+        features=features if exported.has_features else None,
     )
 
 

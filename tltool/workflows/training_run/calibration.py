@@ -31,6 +31,7 @@ from tltool.training.ood import (
     why_no_detector,
 )
 from tltool.training.outcome import TrainingOutcome
+from tltool.training.reference import make_reference
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.ood_scores import in_distribution_scores
@@ -85,7 +86,8 @@ def _calibrate(
         _report_skipped(run, fitted)
     outcome = correct_prior(network, outcome, log_prior, temperature)
     draws = np.array([uniform_draw(item.sha256) for item in validation.items])
-    scores = conformity_scores(softmax(outcome.validation_logits, temperature), labels, draws)
+    probabilities = softmax(outcome.validation_logits, temperature)
+    scores = conformity_scores(probabilities, labels, draws)
     order = np.argsort(scores, kind="stable")
     detector = None
     if run.recipe.evaluate.coverage is not None:
@@ -93,13 +95,21 @@ def _calibrate(
         figures["selective"] = None
     if detector is not None:
         detector, figures["selective"] = _set_threshold(run, network, dataset, outcome, detector)
+    ood_scores = detector.scores(outcome.validation_pooled) if detector else None
+    reference = make_reference(
+        probabilities,
+        labels,
+        groups=groups,
+        ood_scores=ood_scores,
+        pooled=outcome.validation_pooled,
+    )
     return CalibrationResult(
         temperature,
         outcome,
-        Calibration(detector, scores[order], labels[order], groups[order]),
+        Calibration(detector, scores[order], labels[order], groups[order], reference),
         figures,
         logit_shift=None if log_prior is None else temperature * log_prior,
-        validation_ood_scores=detector.scores(outcome.validation_pooled) if detector else None,
+        validation_ood_scores=ood_scores,
     )
 
 

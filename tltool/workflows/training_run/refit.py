@@ -19,6 +19,7 @@ from tltool.training.early_stopping import LastModel
 from tltool.training.ood import OutlierDetector, fit_detector
 from tltool.training.phase_plan import Batch, PhaseData, PhasePlan, PhaseState
 from tltool.training.probe import Probe
+from tltool.training.reference import Reference
 from tltool.training.training_loop import Trainer
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.training_run.calibration import CalibrationResult
@@ -51,9 +52,9 @@ def refit(
 ) -> CalibrationResult:
     """Train the network again on training and validation images, where the recipe has a refit.
 
-    The temperature, the scores of prediction sets and the OOD threshold remain those of the model
-    before: they need images that the model was not trained on. The OOD detector itself is fitted
-    on the features of the new model, and the probe on all images.
+    The temperature, the scores of prediction sets, the OOD threshold and the reference statistics
+    remain those of the model before: they need images that the model was not trained on. The OOD
+    detector itself is fitted on the features of the new model, and the probe on all images.
 
     Args:
         run: the run.
@@ -79,12 +80,13 @@ def refit(
         if calibrated.logit_shift is not None:
             features.network.shift_logits(calibrated.logit_shift)
         detector = _fit_detector(features, calibrated.calibration)
+        reference = _reference(calibrated.calibration, chosen)
     facts = {"images": count, "head_epochs": chosen.head, "finetune_epochs": chosen.finetune}
     run.record(replace(run.manifest, refit=facts))
     return replace(
         calibrated,
         outcome=replace(calibrated.outcome, train_pooled=features.train_pooled, probe=probe),
-        calibration=replace(calibrated.calibration, detector=detector),
+        calibration=replace(calibrated.calibration, detector=detector, reference=reference),
         refit=facts,
     )
 
@@ -219,3 +221,15 @@ def _fit_detector(features: TrainingFeatures, calibration: Calibration) -> Outli
         return None
     detector = fit_detector(*features.train_pooled())
     return detector and detector.with_threshold(calibration.detector.threshold)
+
+
+def _reference(calibration: Calibration, chosen: ChosenEpochs) -> Reference | None:
+    """Return the reference statistics without what the new model computes in another way.
+
+    The OOD detector is another one, and fine-tuning changes the features.
+    """
+    reference = calibration.reference
+    if reference is None:
+        return None
+    features = reference.features[: 0 if chosen.finetune else None]
+    return replace(reference, ood_scores=reference.ood_scores[:0], features=features)

@@ -1,0 +1,75 @@
+"""The server counts what it has answered, finds drift, and compares two models."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import replace
+
+from tests.export.tiny_classifier import NAMES, encoded
+from tests.serving.conftest import SETTINGS
+from tests.serving.live_server import b64, serving, versions_of
+from tltool.evaluation.drift.drift_tests import ALPHA
+from tltool.export.model_folder import model_digest
+from tltool.serving.kept_sample import KeptSample
+from tltool.serving.model_source import ModelSource
+
+
+def send(live, count, seed=0):
+    body = {"instances": [{"image_bytes": b64(encoded(seed + n))} for n in range(count)]}
+    answer = live.predict(body)
+    assert answer.status == 200, answer.body
+    return answer
+
+
+def test_classes_confidences_and_drift_are_in_the_metrics_and_in_the_statistics(live):
+    answer = send(live, 60)
+    assert answer.headers["model-version"] == "tiny/1"
+    (served,) = live.get("/v1/statistics").json["served"]
+    assert served["items"] >= 60
+    assert sum(one["items"] for one in served["classes"]) == served["items"]
+    # the reference says that each class is as frequent, and noise is always the same class
+    assert served["drift"]["found"]
+    assert served["drift"]["p_value"] <= ALPHA
+    assert "Drift found in classes" in served["summary"]
+    text = live.get("/metrics").body.decode()
+    assert 'tltool_drift_size{model="tiny",version="1"}' in text
+    assert 'tltool_confidence_bucket{le="0.5",model="tiny",version="1"}' in text
+    assert any(f'class="{NAMES[n]}"' in text for n in (0, 1))
+
+
+def test_the_log_has_a_row_per_image_and_no_name(exported, tmp_path):
+    log, kept = tmp_path / "served.csv", tmp_path / "kept"
+    second = ModelSource("other", exported, 7)
+    settings = replace(SETTINGS, log=log, canary=0.5)
+    source = versions_of(exported.parent)
+    with serving(source, settings, second=second, sample=(kept, 0.5)) as live:
+        answered = [send(live, 2, seed=2 * n).headers["model-version"] for n in range(24)]
+        assert set(answered) == {"tiny/1", "other/7"}
+        until = time.monotonic() + 20
+        while (shadow := live.get("/v1/statistics").json["shadow"])["agree"] == 0:
+            assert time.monotonic() < until
+        assert (shadow["differ"], shadow["failed"]) == (0, 0)
+        assert live.get("/v1/statistics").json["kept_share"] == 0.5
+        assert "agree on 100.0%" in shadow["summary"]
+        assert "tltool_shadow_items_total" in live.get("/metrics").body.decode()
+    assert any("at most 200 MB" in message for message in live.messages)
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48
+    assert {row["predicted_by"] for row in rows} == {model_digest(exported)}
+    assert set(rows[0]) == {
+        "time", "predicted_by", "class_1", "probability_1", "is_known", "ood_score",
+    }  # fmt: skip
+    images = [path.read_bytes() for path in kept.iterdir()]
+    assert 8 < len(images) < 40
+    assert set(images) <= {encoded(n) for n in range(48)}
+
+
+def test_the_sample_stops_at_its_size(tmp_path):
+    messages = []
+    kept = KeptSample(tmp_path / "kept", 1.0, messages.append, max_bytes=3000)
+    kept.keep(encoded(n) for n in range(10))
+    assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) <= 3000
+    assert len(messages) == 1
+    assert "full" in messages[0]

@@ -1,0 +1,1 @@
+"""The images, predictions and labels of ``tltool monitor``."""
