@@ -16,7 +16,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.evaluation.explain.overlay import side_by_side
 from tltool.evaluation.explain.saliency import TITLES, Method
 from tltool.events import Observer, SilentObserver
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.prediction.explainer import ExplainableModel, Explanation, load_explainable
 from tltool.workflows.prediction.inputs import InputImage, list_inputs

@@ -19,8 +19,8 @@ from tltool.evaluation.label_suggestions import Pool, Strategy, suggest_images
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.runs.csv_cells import CsvWriter
-from tltool.runs.durable import new_file
 from tltool.runs.layout import RunLayout
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model

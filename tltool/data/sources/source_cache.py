@@ -21,8 +21,8 @@ from pathlib import Path
 from tltool.data.decoding.image_file import check_regular
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.runs.digests import file_digest
-from tltool.runs.durable import write_durably
 from tltool.runs.user_cache import user_cache
+from tltool.storage.durable import write_durably
 
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 24 * 3600.0

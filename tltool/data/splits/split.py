@@ -28,9 +28,9 @@ from tltool.data.splits.split_groups import make_split_groups
 from tltool.data.splits.stratified_assignment import Shares, assign
 from tltool.errors import DataError, some_of
 from tltool.runs.csv_cells import CsvWriter, csv_rows
-from tltool.runs.durable import replaced_file
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
+from tltool.storage.durable import replaced_file
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
 TABLE_COLUMNS = COLUMNS[:-1]

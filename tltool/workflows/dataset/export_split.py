@@ -18,9 +18,9 @@ from tltool.data.item_columns import ItemColumns
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
-from tltool.runs.durable import flush
 from tltool.runs.lock import NAME as LOCK_FILE
 from tltool.runs.lock import is_locked, locked
+from tltool.storage.durable import flush
 from tltool.workflows.preflight.output_paths import SPLIT_FILE
 
 How = Literal["copy", "link", "list"]

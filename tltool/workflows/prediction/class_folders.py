@@ -15,7 +15,7 @@ from typing import Literal
 
 from tltool.data.decoding.image_file import read_image_file
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.runs.durable import publish_new
+from tltool.storage.durable import publish_new
 from tltool.workflows.prediction.prediction import Prediction
 
 UNSURE, UNKNOWN = "_unsure", "_unknown"

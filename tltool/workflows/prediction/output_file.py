@@ -14,9 +14,9 @@ from typing import Any, TextIO
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.csv_cells import CsvWriter, csv_rows
-from tltool.runs.durable import sync
 from tltool.runs.json_text import from_json, to_json
 from tltool.runs.lock import take_lock
+from tltool.storage.durable import sync
 from tltool.workflows.prediction.prediction import Prediction
 
 SUFFIXES = (".csv", ".jsonl")
