@@ -1,1 +1,1 @@
-"""Where data is stored: durable files on a disk, and folders and object stores behind one interface."""
+"""Where data is stored: durable files, and folders and object stores behind one interface."""
