@@ -25,6 +25,9 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    def check(self) -> None:
+        """Do nothing: a folder needs no packages."""
+
     def read(self, name: str, start: int, stop: int | None) -> bytes:
         """Return bytes of a file."""
         path = self._root / name

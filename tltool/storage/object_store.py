@@ -26,7 +26,7 @@ from tltool.storage.store_errors import (
 _FIRST_ANSWER = 15.0  # seconds until a store that does not answer is an error
 _IN_FLIGHT = 64  # requests for objects at the same time
 _ATTEMPTS = 5  # of a write that meets another one of the same name
-_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "created", "LastModified", "last_modified")
+_VERSIONS = ("ETag", "etag", "generation", "LastModified", "last_modified", "created")
 
 
 class ObjectStore:
@@ -37,6 +37,10 @@ class ObjectStore:
         self._answered = 0  # process in which the store has answered
         is_azure = address.scheme == "az"  # some releases of adlfs ignore the mode, and overwrite
         self._exclusive = {"overwrite": False} if is_azure else {"mode": "create"}
+
+    def check(self) -> None:
+        """Check that the packages are installed."""
+        _file_system_class(self._address)
 
     def read(self, name: str, start: int, stop: int | None) -> bytes:
         """Return bytes of an object."""
@@ -113,7 +117,7 @@ class ObjectStore:
 
     def _files(self) -> Any:
         """Return the file system of fsspec, which must have answered once in this process."""
-        files = _file_system(self._address)
+        files = _file_system_class(self._address)(use_listings_cache=False)
         if self._answered != os.getpid():
             with suppress(FileNotFoundError, PermissionError):  # the request itself says more
                 files.info(self._address.root, timeout=_FIRST_ANSWER)
@@ -144,25 +148,25 @@ class ObjectStore:
         return next(known, names[-1])
 
 
-def _file_system(address: Address) -> Any:
-    """Return a file system of fsspec.
+def _file_system_class(address: Address) -> Callable[..., Any]:
+    """Return a class of fsspec.
 
     Raises:
-        EnvironmentProblem: its packages are not installed, or it has no valid credentials.
+        EnvironmentProblem: its packages are not installed.
     """
     try:
         import fsspec
 
-        kind: Callable[..., Any] = fsspec.get_filesystem_class(address.scheme)
+        found: Callable[..., Any] = fsspec.get_filesystem_class(address.scheme)
     except ImportError as error:
         extra = EXTRAS[address.scheme] or "s3"
         raise EnvironmentProblem(
             f"{address} needs packages that are not installed ({error.name or 'fsspec'})",
             hint=f'pip install "tltool[{extra}]"',
         ) from None
-    return kind(use_listings_cache=False)
+    return found
 
 
 def _version(info: Mapping[str, Any]) -> str:
-    known = next((info[key] for key in _VERSIONS if info.get(key)), "")
-    return f"{info['size']} {known}".replace('"', "")
+    known = [str(info[key]) for key in _VERSIONS if info.get(key)]
+    return " ".join([str(info["size"]), *known]).replace('"', "")

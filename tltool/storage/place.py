@@ -13,6 +13,7 @@ from tltool.storage.object_store import ObjectStore
 
 
 class _Store(Protocol):
+    def check(self) -> None: ...
     def read(self, name: str, start: int, stop: int | None) -> bytes: ...
     def write_whole(self, name: str, data: bytes) -> None: ...
     def create(self, name: str, data: bytes) -> bool: ...
@@ -54,6 +55,14 @@ class Place:
 
     def __reduce__(self) -> tuple[type[Place], tuple[str]]:
         return Place, (str(self),)
+
+    def check(self) -> None:
+        """Check that the packages for this place are installed; opens no connection.
+
+        Raises:
+            EnvironmentProblem: they are not.
+        """
+        self._store.check()
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes ``start`` to ``stop`` of an object; fewer if it is shorter.

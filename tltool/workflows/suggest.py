@@ -34,14 +34,14 @@ class Suggestion:
     """An image to label next.
 
     Attributes:
-        path: as the user knows it.
+        path: as the user knows it; of an object in a store its address, as text.
         predicted: the most probable class.
         confidence: its probability.
         reason: why it was chosen.
         sha256: digest of its bytes (hex).
     """
 
-    path: Path
+    path: Path | str
     predicted: str
     confidence: float
     reason: str
@@ -110,7 +110,7 @@ def suggest(
 
 def _unused(
     inputs: Sequence[InputImage], used: set[str], observer: Observer
-) -> tuple[list[Path], list[Item]]:
+) -> tuple[list[Path | str], list[Item]]:
     """Return the readable images that the run has not used, one of each cluster of near copies.
 
     Raises:

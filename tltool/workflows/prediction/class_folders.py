@@ -93,7 +93,7 @@ class ImageSorter:
         folder = self._class_folders.folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            added = self._add(prediction.file, folder / prediction.path.name)
+            added = self._add(prediction.file, folder / Path(prediction.path).name)
             self.already_present += not added
         except OSError as error:
             raise EnvironmentProblem(
