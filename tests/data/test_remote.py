@@ -63,7 +63,7 @@ def labels(listing: Listing) -> dict[str, str]:
 
 
 def test_a_folder_in_s3_has_the_digest_and_the_split_of_the_local_one(
-    make_photos: PhotoMaker, s3_bucket: str, cache: Path
+    make_photos: PhotoMaker, s3_bucket: str, cache: Path, tmp_path: Path
 ) -> None:
     local = make_photos(n=5, size=16)
     shutil.copy(next(local.rglob("*.jpg")), local / "loose.jpg")
@@ -74,10 +74,12 @@ def test_a_folder_in_s3_has_the_digest_and_the_split_of_the_local_one(
     assert results[0].split.names == results[1].split.names
     assert results[0].split.groups == results[1].split.groups
     assert any("objects of s3://" in message and "MB" in message for message in listener.messages)
-    assert not any(str(cache) in message for message in listener.messages if "stray" in message)
     again = Listener()
-    split_data(there, observer=again)
+    split_data(there, out=tmp_path / "split", observer=again)
     assert not any("downloading" in message for message in again.messages)
+    listing = read_source(tmp_path / "split" / "split.csv")
+    assert all(name.startswith(f"{there}/") for name in labels(listing))
+    assert listing.columns.given_splits()
 
 
 def test_images_have_their_addresses_and_other_files_are_counted(pets: str, cache: Path) -> None:

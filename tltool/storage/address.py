@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -124,6 +125,23 @@ def redacted(text: str) -> str:
         'https://…@host/a.jpg?…'
     """
     return _QUERY.sub(r"\1?…", _LOGIN.sub("…@", text))
+
+
+def address_of_copy(path: Path, copies: Iterable[tuple[Path, str]]) -> str | None:
+    """Return the address of the object of which a file is a copy; None for any other file.
+
+    Args:
+        path: the file.
+        copies: folders of copies to the address of their objects; the first that fits counts.
+
+    Example:
+        >>> address_of_copy(Path("/cache/x/1.jpg"), [(Path("/cache/x"), "s3://bucket")])
+        's3://bucket/1.jpg'
+    """
+    for folder, address in copies:
+        if path.is_relative_to(folder):
+            return f"{address}/{path.relative_to(folder).as_posix()}"
+    return None
 
 
 def is_file_name(name: str) -> bool:

@@ -158,10 +158,10 @@ def _file_system_class(address: Address) -> Callable[..., Any]:
         import fsspec
 
         found: Callable[..., Any] = fsspec.get_filesystem_class(address.scheme)
-    except ImportError as error:
+    except ImportError:
         extra = EXTRAS[address.scheme] or "s3"
         raise EnvironmentProblem(
-            f"{address} needs packages that are not installed ({error.name or 'fsspec'})",
+            f"{address} needs packages that are not installed",
             hint=f'pip install "tltool[{extra}]"',
         ) from None
     return found

@@ -13,6 +13,7 @@ from tltool.data.catalog import SPLIT_NAMES, Item, SplitName
 from tltool.data.item_columns import ItemColumns, as_columns
 from tltool.errors import DataError, one_line, some_of
 from tltool.recipe.source_text import is_remote
+from tltool.storage.address import address_of_copy
 
 LAYOUT_HINT = "put the images of each class into a separate folder: DATA/cat, DATA/dog"
 SPLIT_WORDS: Mapping[str, SplitName] = {
@@ -130,9 +131,8 @@ class Listing:
 
     def shown_path(self, path: Path) -> str:
         """Return the displayed path of a file, as ``shown`` does."""
-        for folder, address in self.addresses:
-            if path.is_relative_to(folder):
-                return f"{address}/{path.relative_to(folder).as_posix()}"
+        if address := address_of_copy(path, self.addresses):
+            return address
         if path.is_relative_to(self.root) and is_remote(self.source):
             return f"{self.source.rstrip('/')}/{path.relative_to(self.root).as_posix()}"
         if path.is_relative_to(self.root):
