@@ -77,9 +77,11 @@ def test_a_folder_in_s3_has_the_digest_and_the_split_of_the_local_one(
     again = Listener()
     split_data(there, out=tmp_path / "split", observer=again)
     assert not any("downloading" in message for message in again.messages)
-    listing = read_source(tmp_path / "split" / "split.csv")
-    assert all(name.startswith(f"{there}/") for name in labels(listing))
-    assert listing.columns.given_splits()
+    read = [read_source(tmp_path / "split/split.csv", offline=offline) for offline in (False, True)]
+    assert all(name.startswith(f"{there}/") for name in labels(read[0]))
+    assert labels(read[0]) == labels(read[1])
+    assert read[0].columns.given_splits()
+    assert len(read_source(there, offline=True).items) == len(read[0].items)
 
 
 def test_images_have_their_addresses_and_other_files_are_counted(pets: str, cache: Path) -> None:

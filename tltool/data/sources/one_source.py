@@ -171,15 +171,15 @@ def _table(path: Path, access: Access, *, labelled: bool, home: Place | None = N
             )
         if home is None and not has_addresses(path):
             return list_table(table, labelled=labelled, observer=observer)
-    copy = copy_images(path, home, cache=cache, observer=observer)
+    copy = copy_images(path, home, cache=cache, offline=access.offline, observer=observer)
     with _named_as(copy.table.parent, str(home or path.parent)), open_table(copy.table) as table:
         return copy.named(list_table(copy.localized(table), labelled=labelled, observer=observer))
 
 
 def _remote(source: str, access: Access, request: Request) -> Listing:
     """List the images of a source in an object store, by a copy on this machine."""
-    check_remote(source, offline=access.offline)
-    copy = copy_source(source, cache=access.cache, observer=access.observer)
+    check_remote(source, offline=access.offline, cache=access.cache)
+    copy = copy_source(source, cache=access.cache, offline=access.offline, observer=access.observer)
     with _named_as(copy.root, str(copy.place)):
         path = Path(copy.source)
         if is_table(path):

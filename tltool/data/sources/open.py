@@ -22,6 +22,7 @@ from tltool.data.sources.one_source import (
 from tltool.data.sources.remote.remote_source import check_remote
 from tltool.data.sources.sample_sets.sample_sources import check_sample_source, is_sample_source
 from tltool.data.sources.separate_test import with_test
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.sources.tables.table_rows import is_table
 from tltool.errors import DataError
 from tltool.events import Observer
@@ -138,7 +139,7 @@ def check_source(
     """
     sources = [str(one) for one in (source, test, ood_images) if one is not None]
     for one in filter(is_remote, sources):
-        check_remote(one, offline=is_offline())
+        check_remote(one, offline=is_offline(), cache=cache_folder())
     for one in filter(is_sample_source, sources):
         if not is_remote(one):
             check_sample_source(one)

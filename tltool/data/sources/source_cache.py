@@ -71,6 +71,11 @@ def cached_copy(cache: Path, name: str, key: str, make: Callable[[Path], None]) 
     return target / _FILES
 
 
+def is_complete_copy(folder: Path) -> bool:
+    """Return whether a folder that ``cached_copy`` has returned is still as it was written."""
+    return folder.name == _FILES and _is_complete(folder.parent)
+
+
 def content_key(path: Path) -> str:
     """Return a SHA-256 (hex) of a file's bytes.
 

@@ -9,6 +9,7 @@ from tltool.data.catalog import SplitName
 from tltool.data.sources.no_images import no_images
 from tltool.data.sources.open import check_source, is_source, read_images
 from tltool.data.sources.remote.remote_source import check_remote
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.sources.wrong_source import check_image_names, missing_source
 from tltool.data.splits.split import SplitRow, read_run_split
 from tltool.errors import DataError, UsageError, did_you_mean, some_of
@@ -83,7 +84,7 @@ def check_inputs(images: Sequence[Path | str]) -> None:
     check_image_names(images)
     for source in map(str, images):
         if is_remote(source):
-            check_remote(source, offline=is_offline())
+            check_remote(source, offline=is_offline(), cache=cache_folder())
         if not Path(source).is_dir():
             if is_source(source) or Path(source).exists():
                 return  # an archive or a table, which is opened later; or an image

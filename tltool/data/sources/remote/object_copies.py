@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tltool.data.sources.source_cache import cached_copy, content_key
+from tltool.data.sources.source_cache import cached_copy, content_key, is_complete_copy
 from tltool.errors import DataError, EnvironmentProblem, counted
 from tltool.events import Observer
 from tltool.storage.address import Stored, is_file_name
+from tltool.storage.durable import write_durably
 from tltool.storage.place import Place
 
 _FORMAT = 1  # of the copies; increment when the same objects are copied to other files
@@ -51,10 +52,10 @@ class RemoteObject:
 def copy_objects(
     source: str, objects: Sequence[RemoteObject], *, cache: Path, observer: Observer
 ) -> Path:
-    """Return a folder with copies of objects.
+    """Return a folder with copies of objects, which ``last_copy`` finds later.
 
     Args:
-        source: as the user named it.
+        source: as the user named it, or another name of the same objects.
         objects: what to copy; not empty.
         cache: folder of all copies.
         observer: receives number, size and progress of the download.
@@ -63,6 +64,33 @@ def copy_objects(
         DataError: an object changes during the download, or cannot be a file here.
         EnvironmentProblem: the store does not answer, the disk is too small or cannot be written.
     """
+    copy = _copy(source, objects, cache, observer)
+    record = _record(source, cache)
+    with suppress(OSError):  # it is needed only without a network
+        record.parent.mkdir(exist_ok=True)
+        write_durably(record, copy.parent.name.encode())
+    return copy
+
+
+def last_copy(source: str, *, cache: Path) -> Path | None:
+    """Return the folder of the latest copy of a source, None if there is none; opens no connection.
+
+    Args:
+        source: as for ``copy_objects``.
+        cache: folder of all copies.
+    """
+    try:
+        folder = cache / _record(source, cache).read_text(encoding="utf-8") / "files"
+    except (OSError, ValueError):
+        return None
+    return folder if is_complete_copy(folder) else None
+
+
+def _record(source: str, cache: Path) -> Path:
+    return cache / "latest" / hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
+
+
+def _copy(source: str, objects: Sequence[RemoteObject], cache: Path, observer: Observer) -> Path:
     _check_names(objects)
     lines = (f"{one.address} {one.stored.version} {one.target}" for one in objects)
     key = "\n".join([f"objects {_FORMAT}", *lines])

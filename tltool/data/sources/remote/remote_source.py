@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from tltool.data.decoding.extensions import IMAGE_EXTENSIONS
 from tltool.data.sources.archives.archive import is_archive
-from tltool.data.sources.remote.object_copies import RemoteObject, copy_objects
+from tltool.data.sources.remote.object_copies import RemoteObject, copy_objects, last_copy
 from tltool.data.sources.sample_sets import parquet, webdataset
 from tltool.data.sources.sample_sets.class_list import NAMES_FILES, is_part_name
 from tltool.data.sources.sample_sets.sample_sources import is_sample_source
@@ -41,63 +41,100 @@ class LocalCopy:
     place: Place
 
 
-def check_remote(source: str, *, offline: bool) -> None:
+@dataclass(frozen=True)
+class _Plan:
+    """How a source is copied.
+
+    Attributes:
+        place: of the objects.
+        select: lists those that are copied.
+        prefix: of the local source, as ``wds:``.
+        relative: path of the local source in the folder of the copies.
+        suffix: of the local source, as ``#label``.
+    """
+
+    place: Place
+    select: Callable[[Observer], Sequence[Stored]]
+    prefix: str = ""
+    relative: str = ""
+    suffix: str = ""
+
+
+def check_remote(source: str, *, offline: bool, cache: Path) -> None:
     """Check a source in an object store without a connection.
 
     Raises:
         UsageError: the address is not valid, or has a password in it.
-        EnvironmentProblem: ``offline``, or the packages for this store are not installed.
+        EnvironmentProblem: ``offline`` and there is no copy, or the packages for this store are not
+            installed.
     """
     place = Place(local_path(source))
     if offline and place.address.scheme != "memory":
-        raise EnvironmentProblem(
-            f"{source} is read over the network, which is switched off (--offline, TLTOOL_OFFLINE)",
-            hint="switch the network on, or download the images and give their folder",
-        )
-    place.check()
+        if last_copy(source, cache=cache) is None:
+            raise no_network(source)
+    else:
+        place.check()
 
 
-def copy_source(source: str, *, cache: Path, observer: Observer) -> LocalCopy:
+def no_network(source: str) -> EnvironmentProblem:
+    """Return the error about a source of which there is no copy, without a network."""
+    return EnvironmentProblem(
+        f"{source} is read over the network, which is switched off (--offline, TLTOOL_OFFLINE)",
+        hint="read it once with a network, as by tltool data check; its copy in the cache is then"
+        " used",
+    )
+
+
+def copy_source(source: str, *, cache: Path, offline: bool, observer: Observer) -> LocalCopy:
     """Return the local copy of a source; of a table without its images.
 
     Args:
         source: an address, also after ``wds:`` and ``parquet:``; their files may be a pattern.
         cache: folder of all copies.
+        offline: use the latest copy, without a connection.
         observer: receives the progress.
 
     Raises:
         DataError: there are no such objects, or they change during the download.
-        EnvironmentProblem: the store does not answer, or the copy cannot be written.
+        EnvironmentProblem: the store does not answer, the copy cannot be written, or there is none
+            and ``offline`` forbids to make one.
     """
-    if is_sample_source(source):
-        return _copy_samples(source, cache, observer)
-    address = parse_address(source)
-    name = PurePosixPath(address.path).name
+    plan = _plan_samples(source) if is_sample_source(source) else _plan(source)
+    if offline and plan.place.address.scheme != "memory":
+        root = last_copy(source, cache=cache)
+        if root is None:
+            raise no_network(source)
+        observer.on_message(f"offline: the latest copy of {source} is used")
+    else:
+        stored = plan.select(observer)
+        if not stored:
+            raise DataError(
+                f"there is no object {source}, and none below it", hint="check the name for a typo"
+            )
+        objects = [RemoteObject(plan.place, one, one.name) for one in stored]
+        root = copy_objects(source, objects, cache=cache, observer=observer)
+    local = root / plan.relative if plan.relative else root
+    return LocalCopy(f"{plan.prefix}{local}{plan.suffix}", root, plan.place)
+
+
+def _plan(source: str) -> _Plan:
+    """Return the plan for a folder, or for one file that is a source."""
+    name = PurePosixPath(parse_address(source).path).name
     if not _is_file(name):
         place = Place(source)
-        stored = _without_large(place.listing(), source, observer)
-    else:
-        place = place_above(source)
-        stored = [one for one in place.listing(name) if one.name == name]
-    root = _copied(source, place, stored, cache, observer)
+        return _Plan(place, lambda observer: _without_large(place.listing(), source, observer))
+    above = place_above(source)
     is_image = Path(name).suffix.lower() in IMAGE_EXTENSIONS
-    return LocalCopy(str(root / name if _is_file(name) and not is_image else root), root, place)
+    return _Plan(
+        above,
+        lambda _: [one for one in above.listing(name) if one.name == name],
+        relative="" if is_image else name,
+    )
 
 
 def place_above(url: str) -> Place:
     """Return the place in which the object of an address is, under the last part of it."""
     return Place(url.rstrip("/").rpartition("/")[0])
-
-
-def _copied(
-    source: str, place: Place, stored: Sequence[Stored], cache: Path, observer: Observer
-) -> Path:
-    if not stored:
-        raise DataError(
-            f"there is no object {source}, and none below it", hint="check the name for a typo"
-        )
-    objects = [RemoteObject(place, one, one.name) for one in stored]
-    return copy_objects(source, objects, cache=cache, observer=observer)
 
 
 def _is_file(name: str) -> bool:
@@ -115,20 +152,23 @@ def _without_large(stored: Sequence[Stored], source: str, observer: Observer) ->
     return kept
 
 
-def _copy_samples(source: str, cache: Path, observer: Observer) -> LocalCopy:
-    """Return the copy of the shards that a source names, with the files that name their classes."""
+def _plan_samples(source: str) -> _Plan:
+    """Return the plan for the shards that a source names, and the names of their classes."""
     location, column = parquet.split_column(local_path(source))
     prefix = source[: len(source) - len(local_path(source))]
     extensions = webdataset.EXTENSIONS if prefix == WDS else parquet.EXTENSIONS
     folder, pattern = _split_pattern(location, extensions)
     place = Place(folder)
     patterns = list(expand_braces(pattern)) if pattern else [f"*{end}" for end in extensions]
-    stored = place.listing()
-    shards = [one for one in stored if _matches(one.name, patterns, anywhere=not pattern)]
-    names = [one for one in stored if PurePosixPath(one.name).name in NAMES_FILES]
-    root = _copied(source, place, [*names, *shards] if shards else [], cache, observer)
-    local = root / pattern if pattern else root
-    return LocalCopy(f"{prefix}{local}" + (f"#{column}" if column else ""), root, place)
+
+    def select(_: Observer) -> Sequence[Stored]:
+        stored = place.listing()
+        shards = [one for one in stored if _matches(one.name, patterns, anywhere=not pattern)]
+        names = [one for one in stored if PurePosixPath(one.name).name in NAMES_FILES]
+        return [*names, *shards] if shards else []
+
+    suffix = f"#{column}" if column else ""
+    return _Plan(place, select, prefix=prefix, relative=pattern, suffix=suffix)
 
 
 def _split_pattern(location: str, extensions: tuple[str, ...]) -> tuple[str, str]:

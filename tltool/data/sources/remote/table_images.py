@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tltool.data.sources.listing import Listing
-from tltool.data.sources.remote.object_copies import RemoteObject, copy_objects
+from tltool.data.sources.remote.object_copies import RemoteObject, copy_objects, last_copy
+from tltool.data.sources.remote.remote_source import no_network
 from tltool.data.sources.tables.path_spelling import cleaned
 from tltool.data.sources.tables.table_rows import Table, open_table
 from tltool.events import Observer
@@ -72,42 +73,54 @@ def has_addresses(table: Path) -> bool:
             return data.find(b"://") >= 0
 
 
-def copy_images(table: Path, home: Place | None, *, cache: Path, observer: Observer) -> TableCopy:
+def copy_images(
+    table: Path, home: Place | None, *, cache: Path, offline: bool, observer: Observer
+) -> TableCopy:
     """Return a table whose images in object stores are copied to the cache.
 
     Args:
         table: a file on this machine.
         home: the place of the table; paths are relative to it. None for a table of this machine.
         cache: folder of all copies.
+        offline: use the latest copies, without a connection.
         observer: receives the progress.
 
     Raises:
         DataError: the table is not valid, or an object changes during the download.
-        EnvironmentProblem: a store does not answer, or the copies cannot be written.
+        EnvironmentProblem: a store does not answer, the copies cannot be written, or there are none
+            and ``offline`` forbids to make them.
     """
-    wanted: dict[str, Address] = {}
-    for text in _paths(table):
-        address = _address_of(text, home)
-        if address is not None:
-            wanted[text] = address
-    objects = _listed(set(wanted.values()), home)
-    if not objects:
+    found = ((text, _address_of(text, home)) for text in _paths(table))
+    addresses = {text: address for text, address in found if address is not None}
+    name = f"the images of {f'{home}/{table.name}' if home is not None else table.absolute()}"
+    if not addresses:
         return TableCopy(table, None, {}, ())
-    if home is not None:
-        objects += [RemoteObject(home, one, one.name) for one in _itself(table, home)]
-    name = f"{home}/{table.name}" if home is not None else str(table)
-    root = copy_objects(name, objects, cache=cache, observer=observer)
-    copied = {one.target for one in objects}
-    targets = {text: _target(address, home) for text, address in wanted.items()}
-    files = {text: str(root / target) for text, target in targets.items() if target in copied}
-    elsewhere = {(one.scheme, one.bucket) for one in wanted.values()}
-    addresses = [
-        (root / _ELSEWHERE / scheme / bucket, f"{scheme}://{bucket}")
-        for scheme, bucket in sorted(elsewhere)
+    if offline and any(one.scheme != "memory" for one in addresses.values()):
+        root = last_copy(name, cache=cache)
+        if root is None:
+            raise no_network(name)
+    else:
+        objects = _listed(set(addresses.values()), home)
+        if not objects:
+            return TableCopy(table, None, {}, ())
+        if home is not None:
+            objects += [RemoteObject(home, one, one.name) for one in _itself(table, home)]
+        root = copy_objects(name, objects, cache=cache, observer=observer)
+    return _table_copy(table, root, addresses, home)
+
+
+def _table_copy(
+    table: Path, root: Path, addresses: Mapping[str, Address], home: Place | None
+) -> TableCopy:
+    targets = {text: root / _target(address, home) for text, address in addresses.items()}
+    files = {text: str(target) for text, target in targets.items() if target.is_file()}
+    buckets = sorted({(one.scheme, one.bucket) for one in addresses.values()})
+    copies = [
+        (root / _ELSEWHERE / scheme / bucket, f"{scheme}://{bucket}") for scheme, bucket in buckets
     ]
-    if home is not None:
-        addresses.append((root, str(home)))
-    return TableCopy(root / table.name if home else table, root, files, tuple(addresses))
+    if home is None:
+        return TableCopy(table, root, files, tuple(copies))
+    return TableCopy(root / table.name, root, files, (*copies, (root, str(home))))
 
 
 def _paths(table: Path) -> Iterator[str]:
