@@ -13,7 +13,7 @@ import pytest
 from tltool.errors import EnvironmentProblem
 from tltool.events import SilentObserver
 
-pytest_plugins = ["tests.cpu_time", "tests.browser"]
+pytest_plugins = ["tests.cpu_time", "tests.browser", "tests.s3_server"]
 
 # Property tests check the same examples every time, however slow the machine is, so that a failure
 # in CI is caused by the change. TLTOOL_NEW_EXAMPLES=1 searches for others.

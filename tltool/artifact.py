@@ -18,9 +18,9 @@ from tltool.models.backbone_registry import Backbone, get_backbone
 from tltool.models.model_file import load_model_file
 from tltool.models.network_parts import Network
 from tltool.runs.digests import describe_changes, size_and_digest
-from tltool.runs.durable import replaced_file, write_durably
 from tltool.runs.layout import CALIBRATION_FILE, DESCRIPTION_FILE, MODEL_FILE, SEAL_FILE
 from tltool.runs.npz_file import read_arrays
+from tltool.storage.durable import replaced_file, write_durably
 from tltool.training.ood import OutlierDetector
 from tltool.training.reference import Reference
 

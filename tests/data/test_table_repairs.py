@@ -203,7 +203,8 @@ def test_files_that_no_repair_finds_are_named(folder: Path) -> None:
     ("path", "message"),
     [
         ("https://example.org/1.jpg", r"addresses \(URLs\).*https://example.org/1.jpg in line 2"),
-        ("s3://bucket/1.jpg", r"addresses \(URLs\)"),
+        ("ftp://host/1.jpg?key=secret", r"ftp://host/1.jpg\?… in line 2"),
+        ("ftp://host/1.jpg", r"addresses \(URLs\)"),
         ("~/none.jpg", "with ~ for your home folder"),
         ("none.jpg ", r"missing \('none.jpg ' in line 2\)"),
     ],
@@ -217,7 +218,7 @@ def test_what_a_path_is_that_cannot_be_found(folder: Path, path: str, message: s
     ("source", "words"),
     [
         ("https://example.org/data.zip", "address"),
-        ("s3://bucket/d", "address"),
+        ("ftp://host/d", "address"),
         ("~x/d", "there is no"),
     ],
 )

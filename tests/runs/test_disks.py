@@ -13,9 +13,9 @@ import pytest
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.features.feature_store import reserve
 from tltool.runs.disk_support import describe_missing
-from tltool.runs.durable import flush, new_file, remove_unfinished, replaced_file, write_durably
 from tltool.runs.layout import check_unused
 from tltool.runs.lock import is_locked, locked, waiting_lock
+from tltool.storage.durable import flush, new_file, remove_unfinished, replaced_file, write_durably
 
 FSYNC = os.fsync
 

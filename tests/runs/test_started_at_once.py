@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tltool.errors import UsageError
-from tltool.runs.durable import new_file, publish_new
 from tltool.runs.layout import check_unused, create_run
 from tltool.runs.lock import is_locked, locked
+from tltool.storage.durable import new_file, publish_new
 from tltool.workflows.demo import _next_run
 from tltool.workflows.prediction.output_file import (
     Columns,

@@ -18,11 +18,11 @@ import pytest
 from tests.conftest import small_manifest
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs import state as state_module
-from tltool.runs.durable import write_durably
 from tltool.runs.lock import is_locked, locked
 from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.runs.run_options import RunOptions
 from tltool.runs.state import RunState, StateFolder
+from tltool.storage.durable import write_durably
 
 
 def state_of(number: int) -> RunState:

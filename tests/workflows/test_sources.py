@@ -18,6 +18,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from tests.conftest import ONLY_PROBE, merged
+from tests.data.test_remote import upload
 from tests.data.test_tables import Listener
 from tests.workflows.conftest import TINY
 from tltool.cli.main import app
@@ -80,6 +81,7 @@ def sources(trained, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
         "csv": write_table(trained.photos, folder / "fruit.csv"),
         "parquet": write_parquet(trained.photos, folder / "fruit.parquet"),
         "wds": write_webdataset(trained.photos, folder / "fruit-000.tar"),
+        "remote": upload(trained.photos, "memory://bucket/more/fruit"),
     }
 
 
@@ -108,7 +110,7 @@ def of_folder(trained) -> dict[str, object]:
     return {key: value for key, value in measured.items() if key != "evaluated_on"}
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "csv", "parquet", "wds"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "csv", "parquet", "wds", "remote"])
 def test_a_model_is_evaluated_on_any_source(trained, sources, of_folder, kind):
     found = document("evaluate", trained.run, sources[kind])
     assert found.pop("evaluated_on") == str(sources[kind])
@@ -121,9 +123,11 @@ def test_images_are_named_by_their_path_in_the_source(trained, sources):
     found = document("predict", trained.export, sources["zip"])
     by_path = {row["path"]: row["class"] for row in found}
     folder = document("predict", trained.export, trained.photos)
-    assert by_path == {
-        str(sources["zip"] / Path(row["path"]).relative_to(trained.photos)): row["class"]
-        for row in folder
+    named = {Path(row["path"]).relative_to(trained.photos): row["class"] for row in folder}
+    assert by_path == {str(sources["zip"] / name): label for name, label in named.items()}
+    remote = document("predict", trained.export, sources["remote"])
+    assert {row["path"]: row["class"] for row in remote} == {
+        f"{sources['remote']}/{name.as_posix()}": label for name, label in named.items()
     }
 
 
@@ -176,8 +180,13 @@ def test_a_separate_test_source(sources, trained, tmp_path):
         Image.open(photo).rotate(90).save(test / folder.name / photo.name)
     archive = shutil.make_archive(str(tmp_path / "held"), "gztar", test)
     run = ("--test", archive, "--out", tmp_path / "run", "--offline", *flags(*ONLY_PROBE))
-    found = document("finetune", sources["csv"], *run)
+    found = document("finetune", sources["remote"], *run)
     assert found["metrics"]["n"] == 3
+    manifest = read_manifest(tmp_path / "run" / "manifest.json")
+    assert manifest.options.data == sources["remote"]
+    rows = (tmp_path / "run" / "split.csv").read_text("utf-8").splitlines()
+    assert rows[1].startswith("green apple/0_00.png,")
+    assert manifest.export is None or "fruit" in str(manifest.export)
 
 
 def test_a_run_reports_class_names_in_two_spellings(tmp_path):

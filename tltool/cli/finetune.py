@@ -24,7 +24,7 @@ def finetune(
             help="Data source: a folder with one folder of images per class, or with "
             "train/val/test; a zip or tar archive of such a folder; a CSV, TSV or JSONL file of "
             "paths and labels, or a CSV of labels and pixels; parquet:PATH; wds:PATH; tfds:NAME; "
-            "tfds-folder:DIR.",
+            "tfds-folder:DIR. Folders and files may be in an object store: s3://, gs://, az://.",
         ),
     ],
     recipe: shared_options.RecipeName = "vgg16",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.runs.csv_cells import CsvWriter, csv_rows
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 
 ALL_CLASSES_UP_TO = 200
 """Classes; with more, a table of predictions has only the most probable ones."""

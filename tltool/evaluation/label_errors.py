@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tltool.evaluation.label_noise import IssuesByChance, confident_classes, issues_by_chance
 from tltool.models.standardization import fit_standardization
 from tltool.runs.csv_cells import CsvWriter
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 from tltool.training.probe import solve_softmax
 from tltool.training.stratified_folds import groups_of_smallest_class, stratified_folds
 

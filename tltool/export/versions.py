@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tltool.errors import UsageError
 from tltool.export.seal import SEAL_FILE
-from tltool.runs.durable import flush
+from tltool.storage.durable import flush
 
 STAGING_PREFIX = ".tltool-export-"
 _MODEL_FILES = ("saved_model.pb", "model.tflite", "model.onnx", "model.keras", str(SEAL_FILE))

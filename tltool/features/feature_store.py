@@ -21,7 +21,7 @@ import numpy as np
 from tltool.errors import EnvironmentProblem, counted
 from tltool.events import Observer
 from tltool.features.stored_rows import Column, stored_bytes
-from tltool.runs.durable import write_durably
+from tltool.storage.durable import write_durably
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FORMAT = 2

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from tltool.errors import EnvironmentProblem
-from tltool.runs.durable import sync
 from tltool.runs.environment import available_memory
+from tltool.storage.durable import sync
 
 _SUM = np.dtype("<u4")  # CRC-32: 4 GB/s on one core
 _MEMORY_SHARE = 0.25  # of the free memory; larger columns are not read as a whole

@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.errors import UsageError
 from tltool.recipe.schema import Recipe
-from tltool.runs.durable import write_durably
+from tltool.storage.durable import write_durably
 
 _TITLE = "Recipe of tltool"
 _BASE = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tltool.errors import UsageError, did_you_mean
 from tltool.recipe.text_file import read_text
-from tltool.runs.durable import new_file
 from tltool.runs.layout import RunLayout
+from tltool.storage.durable import new_file
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -35,8 +35,9 @@ class DataSection(Section):
 
     source: Annotated[str, Field(min_length=1)] | None = None
     """Data source when the command line names none (`tltool recipes run`): a folder, an archive, a
-    table, parquet:PATH, wds:PATH or tfds:NAME. A relative path is relative to the folder of the
-    recipe file; null means that the command line names the source."""
+    table, parquet:PATH, wds:PATH, tfds:NAME, or an address such as s3://bucket/photos. A relative
+    path is relative to the folder of the recipe file; null means that the command line names the
+    source."""
     pixels: Annotated[str, Field(pattern=PIXELS_PATTERN)] | None = None
     """Shape of the images in a table of pixel values, such as 28x28 or 28x28x3 (height, width,
     channels), or 3x28x28 where all red values come first, then green, then blue; null means square,

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tltool.recipe.library import expanded
+from tltool.storage.address import is_object_store
 
 TFDS = "tfds:"
 TFDS_FOLDER = "tfds-folder:"
@@ -24,6 +25,16 @@ def local_path(source: str) -> str:
         if source.startswith(prefix):
             return source.removeprefix(prefix)
     return source
+
+
+def is_remote(source: str) -> bool:
+    """Return whether a source is in an object store.
+
+    Example:
+        >>> is_remote("wds:s3://bucket/train.tar"), is_remote("photos")
+        (True, False)
+    """
+    return is_object_store(local_path(source))
 
 
 def is_model_file(backbone: str) -> bool:
@@ -70,8 +81,12 @@ def data_name(source: str) -> str:
     """
     if source.startswith(TFDS):
         return _as_name(re.split(r"[:/]", source.removeprefix(TFDS))[0])
-    path = Path(anchored(local_path(source))).resolve()
-    if not path.is_dir():
+    path = Path(local_path(source))
+    is_folder = not path.suffix
+    if not is_remote(source):
+        path = Path(anchored(path)).resolve()
+        is_folder = path.is_dir()
+    if not is_folder:
         return _as_name(path.name.lstrip(".").partition(".")[0])
     if path.name.lower() in _GENERAL_NAMES and _as_name(path.parent.name):
         path = path.parent
@@ -87,11 +102,12 @@ def anchored(source: str | Path, folder: Path = Path()) -> str:
     """Return ``source`` with an absolute path, independent of the working folder.
 
     Args:
-        source: as the user wrote it; a name of TensorFlow Datasets is left unchanged.
+        source: as the user wrote it; a name of TensorFlow Datasets or the address of an object
+            store is left unchanged.
         folder: folder that a relative path is relative to.
     """
     text = str(source)
-    if text.startswith(TFDS):
+    if text.startswith(TFDS) or is_remote(text):
         return text
     path = local_path(text)
     prefix = text.removesuffix(path)

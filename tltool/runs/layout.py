@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.runs.durable import is_unfinished
 from tltool.runs.lock import NAME as LOCK_FILE
+from tltool.storage.durable import is_unfinished
 
 MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "artifact.json"

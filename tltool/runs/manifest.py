@@ -12,9 +12,9 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tltool.errors import DataError, UsageError, reading
-from tltool.runs.durable import write_durably
 from tltool.runs.json_text import from_json, to_json
 from tltool.runs.run_options import RunOptions
+from tltool.storage.durable import write_durably
 
 FORMAT = 1
 _DIGEST = "manifest_digest"

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tltool.errors import DataError, EnvironmentProblem, reading
-from tltool.runs.durable import remove_unfinished, replaced_file
 from tltool.runs.npz_file import read_arrays
+from tltool.storage.durable import remove_unfinished, replaced_file
 
 FORMAT = 1
 _NAME = re.compile(r"state-(\d{6,})\.npz")

@@ -15,9 +15,9 @@ import yaml
 
 import tltool
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.runs.durable import write_durably
 from tltool.runs.install_hint import install_hint
 from tltool.runs.layout import RunLayout
+from tltool.storage.durable import write_durably
 from tltool.tracking.recipe_parameters import flattened
 
 EXPERIMENT = "tltool"  # unless a variable of MLflow names another

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import yaml
 
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.runs.durable import write_durably
 from tltool.runs.install_hint import install_hint
 from tltool.runs.layout import RunLayout
 from tltool.runs.offline import is_offline
+from tltool.storage.durable import write_durably
 
 PROJECT = "tltool"  # unless WANDB_PROJECT is set
 _HOST = "https://api.wandb.ai"  # unless WANDB_BASE_URL is set

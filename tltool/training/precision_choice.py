@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from tltool.errors import EnvironmentProblem
 from tltool.models.network_parts import Network
-from tltool.runs.durable import write_durably
 from tltool.runs.environment import flags, machine
 from tltool.runs.user_cache import user_cache
+from tltool.storage.durable import write_durably
 from tltool.training.precision import FLOAT32, Precision, choose_precision, cpu_has_bfloat16
 from tltool.training.validation import Pooling
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tltool.errors import EnvironmentProblem
 from tltool.runs.digests import file_digest
-from tltool.runs.durable import flush, remove_unfinished, write_durably
 from tltool.runs.lock import waiting_lock
 from tltool.runs.user_cache import user_cache
+from tltool.storage.durable import flush, remove_unfinished, write_durably
 
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 24 * 3600.0

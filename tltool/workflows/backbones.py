@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import BACKBONES, Backbone, PreprocessMode, get_backbone
 from tltool.recipe.source_text import HUB, is_model_file
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.weights import weights_store
 from tltool.workflows.preflight.arguments import check_picture

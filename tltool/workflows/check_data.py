@@ -35,7 +35,7 @@ from tltool.errors import EnvironmentProblem
 from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 from tltool.training.own_settings import with_own_settings
 from tltool.weights import weights_store
 from tltool.weights.weights_store import StoredWeights

@@ -19,10 +19,10 @@ from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
-from tltool.runs.durable import write_durably
 from tltool.runs.json_text import to_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.run_options import RunOptions
+from tltool.storage.durable import write_durably
 from tltool.workflows.resolve.run_spec import resolve
 from tltool.workflows.sweep import metrics_of
 from tltool.workflows.training_run.run_group import list_group, open_run_group

@@ -30,9 +30,9 @@ from tltool.evaluation.train_overlap import train_overlap
 from tltool.events import Observer, SilentObserver
 from tltool.features.out_of_memory import micro_batches, reported_to
 from tltool.inference import Predictions, Tta, without_temperature
-from tltool.runs.durable import new_file
 from tltool.runs.layout import RunLayout, is_artifact
 from tltool.runs.manifest import read_manifest
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.splitting import find_duplicates, group_names
 from tltool.workflows.prediction.heat_maps import heat_map_images

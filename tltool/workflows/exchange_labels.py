@@ -18,8 +18,8 @@ from tltool.review.label_files import (
 )
 from tltool.review.queues import QueueEntry, ReviewData
 from tltool.review.session import ReviewSession
-from tltool.runs.durable import new_file
 from tltool.runs.json_text import from_json, to_json
+from tltool.storage.durable import new_file
 
 
 @dataclass(frozen=True)

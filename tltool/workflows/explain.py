@@ -16,7 +16,7 @@ from tltool.errors import EnvironmentProblem, UsageError
 from tltool.evaluation.explain.overlay import side_by_side
 from tltool.evaluation.explain.saliency import TITLES, Method
 from tltool.events import Observer, SilentObserver
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.prediction.explainer import ExplainableModel, Explanation, load_explainable
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
@@ -32,7 +32,8 @@ class ImageExplanation:
     """The explanation of one image.
 
     Attributes:
-        path: the file, or its name in an archive or table.
+        path: the file, or its name in an archive or table; of an object in a store its address, as
+            text.
         error: why there is no picture; None if there is one.
         predicted: the predicted class; empty with an error.
         confidence: its probability.
@@ -46,7 +47,7 @@ class ImageExplanation:
         picture: the file written.
     """
 
-    path: Path
+    path: Path | str
     error: str | None
     predicted: str = ""
     confidence: float = 0.0
@@ -159,7 +160,7 @@ class _PictureWriter:
         self._explainable, self._method, self._folder = explainable, method, folder
 
     def write(
-        self, shown: Path, content: bytes, explanation: Explanation, row: int
+        self, shown: Path | str, content: bytes, explanation: Explanation, row: int
     ) -> ImageExplanation:
         """Write the picture of one image and return its explanation."""
         names, predictions = self._explainable.class_names, explanation.predictions
@@ -181,16 +182,16 @@ class _PictureWriter:
             decode_image(tf.constant(content)).numpy(),
             heat_map,
             self._explainable.decode,
-            title=f"{_title(result)}  ·  {shown.name}",
+            title=f"{_title(result)}  ·  {Path(shown).name}",
             subtitle=_subtitle(result, self._method),
         )
         encoded = io.BytesIO()
         picture.save(encoded, "PNG")
         return replace(result, picture=self._save(shown, encoded.getvalue()))
 
-    def _save(self, shown: Path, png: bytes) -> Path:
+    def _save(self, shown: Path | str, png: bytes) -> Path:
         """Write a new file; existing files are kept."""
-        stem = os.fsencode(shown.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
+        stem = os.fsencode(Path(shown).stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
         name, number = f"{stem}-{self._method}", 1
         while True:
             path = self._folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")

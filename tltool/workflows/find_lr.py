@@ -14,9 +14,9 @@ from tltool.data.audit.changed_files import files_as_audited
 from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import Observer
 from tltool.recipe.schema import Recipe
-from tltool.runs.durable import replaced_file
 from tltool.runs.layout import RunLayout, check_unused, create_run
 from tltool.runs.run_options import RunOptions
+from tltool.storage.durable import replaced_file
 from tltool.training.checkpoint import TrainingState
 from tltool.training.lr_range_test import LIVE_STEPS, STEPS, RangeTest, range_test
 from tltool.training.own_settings import with_own_settings

@@ -15,8 +15,8 @@ from tltool.models.network_parts import Network
 from tltool.recipe.from_python import recipe_of
 from tltool.recipe.model_section import AUTO
 from tltool.recipe.schema import Recipe
-from tltool.runs.durable import flush_tree
 from tltool.runs.run_options import Device, RunOptions
+from tltool.storage.durable import flush_tree
 from tltool.training.keras_objects import NO_OBJECTS, KerasObjects, is_recipe_optimizer
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.choose_backbone import choose_backbone

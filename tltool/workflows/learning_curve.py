@@ -13,7 +13,7 @@ from tltool.evaluation.plots.learning_curve_plot import plot_learning_curve
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.recipe.train_section import ProbeSection
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.labelled_images import read_labelled_images

@@ -16,7 +16,6 @@ from tltool.data.sources.archives.extraction_target import CHUNK
 from tltool.data.sources.archives.tar_stream import BoundedReader
 from tltool.errors import DataError, EnvironmentProblem, GateError, UsageError, reading
 from tltool.runs.digests import describe_changes, size_and_digest
-from tltool.runs.durable import new_file
 from tltool.runs.environment import installed
 from tltool.runs.layout import (
     CALIBRATION_FILE,
@@ -27,6 +26,7 @@ from tltool.runs.layout import (
 )
 from tltool.runs.manifest import read_manifest
 from tltool.runs.temporary import is_disk_full, temporary_folder, temporary_problem
+from tltool.storage.durable import new_file
 
 LOCK_FILE = "packages.txt"
 DIGESTS_FILE = "digests.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from tltool.workflows.prediction.broken_images import BrokenImages
 from tltool.workflows.prediction.inputs import ImageInMemory, InputImage, list_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.prediction.options import PredictOptions
-from tltool.workflows.prediction.prediction import Prediction
+from tltool.workflows.prediction.prediction import Prediction, absolute_name
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def stream_predictions(
     inputs = list_inputs(
         options.images, pixels=options.pixels, offline=options.offline, observer=observer
     )
-    paths = [(_absolute(image), image) for image in inputs]
+    paths = [(absolute_name(image.shown), image) for image in inputs]
     paths = _unique(paths) if unique else paths
     remaining = [image for path, image in paths if path not in skip]
     observer.on_phase("model", str(options.model))
@@ -253,7 +252,3 @@ def _unique(paths: Sequence[tuple[str, InputImage]]) -> list[tuple[str, InputIma
     for path, image in paths:
         first.setdefault(path, image)
     return list(first.items())
-
-
-def _absolute(image: InputImage) -> str:
-    return os.path.abspath(image.shown)  # noqa: PTH100  (links are not resolved)

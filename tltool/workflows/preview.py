@@ -15,7 +15,7 @@ from tltool.evaluation.plots.contact_sheet import Column, draw_sheet
 from tltool.events import Observer, SilentObserver
 from tltool.features.preview_samples import SAMPLES, PreviewSamples
 from tltool.recipe.schema import Recipe
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.dataset import load_dataset
 from tltool.workflows.dataset.image_size import fit_image_size

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, EnvironmentProblem, TltoolError, UsageError, some_of
-from tltool.runs.durable import is_unfinished
 from tltool.runs.layout import FILES_IN, GROUP_FILE, RUN_NAMES, RunLayout
 from tltool.runs.lock import is_locked, locked
+from tltool.storage.durable import is_unfinished
 from tltool.workflows.list_runs import RunDetails, show_run
 
 _DAY = 24 * 3600.0

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.runs.csv_cells import CsvWriter
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 
 DIGITS = 1797
 _ENLARGE = 4  # 8 x 8 pixels are too small for most backbones

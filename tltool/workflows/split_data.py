@@ -139,7 +139,7 @@ def split_data(
     result = DataSplit(catalog, split, out, ood_folder)
     _check_every_class(result)
     if out is not None:
-        export_split(out.resolve(), catalog, split, how, observer)
+        export_split(out.resolve(), catalog, split, how, observer, addresses=listing.addresses)
     return result
 
 

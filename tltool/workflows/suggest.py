@@ -19,8 +19,8 @@ from tltool.evaluation.label_suggestions import Pool, Strategy, suggest_images
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.runs.csv_cells import CsvWriter
-from tltool.runs.durable import new_file
 from tltool.runs.layout import RunLayout
+from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model
@@ -34,14 +34,14 @@ class Suggestion:
     """An image to label next.
 
     Attributes:
-        path: as the user knows it.
+        path: as the user knows it; of an object in a store its address, as text.
         predicted: the most probable class.
         confidence: its probability.
         reason: why it was chosen.
         sha256: digest of its bytes (hex).
     """
 
-    path: Path
+    path: Path | str
     predicted: str
     confidence: float
     reason: str
@@ -110,7 +110,7 @@ def suggest(
 
 def _unused(
     inputs: Sequence[InputImage], used: set[str], observer: Observer
-) -> tuple[list[Path], list[Item]]:
+) -> tuple[list[Path | str], list[Item]]:
     """Return the readable images that the run has not used, one of each cluster of near copies.
 
     Raises:

@@ -28,7 +28,7 @@ from tltool.data.sources.listing import Listing
 from tltool.errors import DataError, counted, one_line, some_of
 from tltool.events import Observer
 from tltool.runs.csv_cells import CsvWriter
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 
 LEAKAGE = "duplicate across splits"
 LABEL_CONFLICT = "same image, different labels"

@@ -12,7 +12,7 @@ from typing import IO, cast
 from tltool.data.corrections.decision import ACTIONS, Action, Decision
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.csv_cells import CsvWriter, csv_rows
-from tltool.runs.durable import flush, sync
+from tltool.storage.durable import flush, sync
 
 COLUMNS = ("sha256", "file", "decision", "old_label", "new_label", "who", "when", "why")
 _NEEDED = COLUMNS[:5]

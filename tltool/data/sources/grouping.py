@@ -54,7 +54,7 @@ def _relative_path(item: Item, listing: Listing) -> Path:
 def _by_column(listing: Listing, by: str) -> GroupOf | None:
     """Return a lookup in a column; None if the source has no such column."""
     source = Path(listing.source)
-    if not is_table(source):
+    if not is_table(source) or not source.is_file():
         return _by_known_column(listing, by.lower())
     column = by.lower()
     cells = [_cell(item, column) for item in listing.items]
@@ -137,7 +137,7 @@ def _why_no_group(listing: Listing, by: str) -> str:
     example = _relative_path(listing.items[0], listing).as_posix()
     reason = f"the expression matches none of the {len(listing.items)} paths, such as {example!r}"
     source = Path(listing.source)
-    if not is_table(source):
+    if not is_table(source) or not source.is_file():
         return reason
     with open_table(source) as table:
         return f"{reason}, and the table has no such column (it has {listed(table.columns)})"

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 from tltool.data.catalog import SPLIT_NAMES, Item, SplitName
 from tltool.data.item_columns import ItemColumns, as_columns
 from tltool.errors import DataError, one_line, some_of
+from tltool.recipe.source_text import is_remote
+from tltool.storage.address import address_of_copy
 
 LAYOUT_HINT = "put the images of each class into a separate folder: DATA/cat, DATA/dog"
 SPLIT_WORDS: Mapping[str, SplitName] = {
@@ -96,6 +98,8 @@ class Listing:
         other_files: a few of the files counted in ``ignored``.
         misnamed: files that begin as an image does, but have no extension of an image.
         notes: about the layout of the folders.
+        addresses: folders of copies to the address of the objects that are copied there; the first
+            one that contains a file counts.
     """
 
     source: str
@@ -111,6 +115,7 @@ class Listing:
     other_files: tuple[Path, ...] = ()
     misnamed: tuple[Path, ...] = ()
     notes: tuple[LayoutNote, ...] = ()
+    addresses: tuple[tuple[Path, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", as_columns(self.items))
@@ -126,6 +131,10 @@ class Listing:
 
     def shown_path(self, path: Path) -> str:
         """Return the displayed path of a file, as ``shown`` does."""
+        if address := address_of_copy(path, self.addresses):
+            return address
+        if path.is_relative_to(self.root) and is_remote(self.source):
+            return f"{self.source.rstrip('/')}/{path.relative_to(self.root).as_posix()}"
         if path.is_relative_to(self.root):
             return str(Path(self.source) / path.relative_to(self.root))
         return str(path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tltool.data.sources.archives.archive import extract_archive, is_archive
 from tltool.data.sources.archives.archive_table import find_table
 from tltool.data.sources.folders.folder import list_images, read_folder
 from tltool.data.sources.listing import Listing
+from tltool.data.sources.remote.remote_source import check_remote, copy_source
+from tltool.data.sources.remote.table_images import copy_images, has_addresses
 from tltool.data.sources.sample_sets.sample_sources import is_sample_source, list_sample_source
 from tltool.data.sources.source_cache import cache_folder
 from tltool.data.sources.tables.labelled_folder import list_labelled_folder
@@ -21,8 +24,9 @@ from tltool.data.sources.tables.table_rows import is_table, open_table
 from tltool.data.sources.wrong_source import missing_source, unsupported_file
 from tltool.errors import DataError, TltoolError, UsageError
 from tltool.events import Observer, SilentObserver
-from tltool.recipe.source_text import PREFIXES, TFDS, TFDS_FOLDER
+from tltool.recipe.source_text import PREFIXES, TFDS, TFDS_FOLDER, is_remote
 from tltool.runs.offline import is_offline
+from tltool.storage.place import Place
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Access:
 
 def is_converted(source: str) -> bool:
     """Return whether a source is first converted to image files in the cache."""
-    if source.startswith(PREFIXES) or is_sample_source(source):
+    if source.startswith(PREFIXES) or is_sample_source(source) or is_remote(source):
         return True
     path = Path(source)
     if os.path.isdir(path) or not os.path.exists(path):  # noqa: PTH110, PTH112
@@ -69,7 +73,7 @@ def is_converted(source: str) -> bool:
     if not is_table(path):
         return False
     with open_table(path) as table:
-        return is_pixels(table)
+        return is_pixels(table) or has_addresses(path)
 
 
 def access_to_sources(
@@ -102,6 +106,8 @@ def read_one(source: str, access: Access, request: Request) -> Listing:
     """
     if not source.strip():
         raise UsageError("the name of the data source is empty", hint="give a folder or a file")
+    if is_remote(source):
+        return _remote(source, access, request)
     if source.startswith((TFDS, TFDS_FOLDER)):
         return _tfds(source, access, request)
     if is_sample_source(source):
@@ -155,17 +161,44 @@ def _extracted(root: Path, access: Access, request: Request) -> Listing:
     return _table(table, access, labelled=request.labelled)
 
 
-def _table(path: Path, access: Access, *, labelled: bool) -> Listing:
+def _table(path: Path, access: Access, *, labelled: bool, home: Place | None = None) -> Listing:
+    """List the images of a table; ``home`` is its place if it is a copy from an object store."""
+    cache, observer = access.cache, access.observer
     with open_table(path) as table:
         if is_pixels(table):
             return list_pixels(
-                table,
-                shape=access.pixels,
-                labelled=labelled,
-                cache=access.cache,
-                observer=access.observer,
+                table, shape=access.pixels, labelled=labelled, cache=cache, observer=observer
             )
-        return list_table(table, labelled=labelled, observer=access.observer)
+        if home is None and not has_addresses(path):
+            return list_table(table, labelled=labelled, observer=observer)
+    copy = copy_images(path, home, cache=cache, offline=access.offline, observer=observer)
+    with _named_as(copy.table.parent, str(home or path.parent)), open_table(copy.table) as table:
+        return copy.named(list_table(copy.localized(table), labelled=labelled, observer=observer))
+
+
+def _remote(source: str, access: Access, request: Request) -> Listing:
+    """List the images of a source in an object store, by a copy on this machine."""
+    check_remote(source, offline=access.offline, cache=access.cache)
+    copy = copy_source(source, cache=access.cache, offline=access.offline, observer=access.observer)
+    with _named_as(copy.root, str(copy.place)):
+        path = Path(copy.source)
+        if is_table(path):
+            listing = _table(path, access, labelled=request.labelled, home=copy.place)
+        else:
+            listing = read_one(copy.source, access, request)
+    addresses = listing.addresses or ((copy.root, str(copy.place)),)
+    return replace(listing, source=source, addresses=addresses)
+
+
+@contextmanager
+def _named_as(root: Path, name: str) -> Iterator[None]:
+    """Name what the user knows in errors, not a folder in the cache."""
+    try:
+        yield
+    except TltoolError as error:
+        message = error.message.replace(str(root), name)
+        hint = error.hint and error.hint.replace(str(root), name)
+        raise type(error)(message, hint=hint) from None
 
 
 def _tfds(source: str, access: Access, request: Request) -> Listing:

@@ -19,12 +19,15 @@ from tltool.data.sources.one_source import (
     is_converted,
     read_one,
 )
+from tltool.data.sources.remote.remote_source import check_remote
 from tltool.data.sources.sample_sets.sample_sources import check_sample_source, is_sample_source
 from tltool.data.sources.separate_test import with_test
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.sources.tables.table_rows import is_table
 from tltool.errors import DataError
 from tltool.events import Observer
-from tltool.recipe.source_text import PREFIXES
+from tltool.recipe.source_text import PREFIXES, is_remote
+from tltool.runs.offline import is_offline
 
 _ROWS_HINT = "each line after the first is an image, with its path and label (or its pixels)"
 
@@ -45,7 +48,8 @@ def read_source(
 
     Args:
         source: a folder; a zip or tar of one; a CSV, TSV or JSONL file of paths or pixels;
-            ``tfds:NAME[:config][@split]`` or ``tfds-folder:DIR``; ``parquet:PATH`` or ``wds:PATH``.
+            ``tfds:NAME[:config][@split]`` or ``tfds-folder:DIR``; ``parquet:PATH`` or ``wds:PATH``;
+            each but ``tfds:`` also in an object store, as ``s3://BUCKET/photos``.
         test: a source of test images.
         ood_images: out-of-distribution images: the name of a folder next to the class folders, or a
             source with an absolute path.
@@ -134,8 +138,11 @@ def check_source(
         DataError: as ``read_source``.
     """
     sources = [str(one) for one in (source, test, ood_images) if one is not None]
+    for one in filter(is_remote, sources):
+        check_remote(one, offline=is_offline(), cache=cache_folder())
     for one in filter(is_sample_source, sources):
-        check_sample_source(one)
+        if not is_remote(one):
+            check_sample_source(one)
     if any(map(is_converted, sources)):
         return None
     return read_source(
@@ -150,7 +157,7 @@ def check_source(
 def is_source(source: str | Path) -> bool:
     """Return whether ``source`` is a source of images and not a single image file."""
     path = Path(source)
-    if str(source).startswith(PREFIXES) or is_sample_source(str(source)):
+    if str(source).startswith(PREFIXES) or is_sample_source(str(source)) or is_remote(str(source)):
         return True
     return os.path.isdir(path) or is_archive(path) or is_table(path)  # noqa: PTH112
 
@@ -159,7 +166,9 @@ def _with_ood_images(listing: Listing, ood_images: str, access: Access) -> Listi
     """Return ``listing`` with a folder of it, or another source, as its OOD images."""
     inside = [item.path for item in listing.items if item.label == ood_images]
     images = [*listing.ood_images, *inside]
-    if not images and (ood_images.startswith(PREFIXES) or Path(ood_images).is_absolute()):
+    if not images and (
+        ood_images.startswith(PREFIXES) or is_remote(ood_images) or Path(ood_images).is_absolute()
+    ):
         images = [item.path for item in read_one(ood_images, access, Request(labelled=False)).items]
     if not images:
         raise DataError(

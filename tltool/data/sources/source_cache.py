@@ -21,8 +21,8 @@ from pathlib import Path
 from tltool.data.decoding.image_file import check_regular
 from tltool.errors import DataError, EnvironmentProblem
 from tltool.runs.digests import file_digest
-from tltool.runs.durable import write_durably
 from tltool.runs.user_cache import user_cache
+from tltool.storage.durable import write_durably
 
 _PARTIAL = ".partial-"
 _STALE_SECONDS = 24 * 3600.0
@@ -69,6 +69,11 @@ def cached_copy(cache: Path, name: str, key: str, make: Callable[[Path], None]) 
             hint="free some disk space, or set TLTOOL_DATA_DIR to another folder",
         ) from None
     return target / _FILES
+
+
+def is_complete_copy(folder: Path) -> bool:
+    """Return whether a folder that ``cached_copy`` has returned is still as it was written."""
+    return folder.name == _FILES and _is_complete(folder.parent)
 
 
 def content_key(path: Path) -> str:

@@ -13,7 +13,8 @@ from tltool.data.sources.sample_sets.sample_sources import is_sample_source
 from tltool.data.sources.tables.path_spelling import is_url
 from tltool.data.sources.tables.table_rows import TABLES
 from tltool.errors import DataError
-from tltool.recipe.source_text import PREFIXES
+from tltool.recipe.source_text import PREFIXES, is_remote
+from tltool.storage.address import redacted
 
 _HINTS = {
     (".xlsx", ".xls", ".ods", ".numbers"): "save the table as CSV in UTF-8",
@@ -42,7 +43,9 @@ def check_image_names(sources: Sequence[str | Path]) -> None:
         DataError: one is.
     """
     for source in map(str, sources):
-        if source.startswith(PREFIXES) or is_sample_source(source) or os.path.lexists(source):
+        if source.startswith(PREFIXES) or is_sample_source(source) or is_remote(source):
+            continue
+        if os.path.lexists(source):
             continue
         if is_url(source) or is_pattern(source):
             raise missing_source(source)
@@ -52,7 +55,8 @@ def missing_source(source: str) -> DataError:
     """Return the error about a data source that does not exist."""
     if is_url(source):
         return DataError(
-            f"{source} is an address (URL), and only local files are read", hint="download it first"
+            f"{redacted(source)} is an address (URL) that is not read",
+            hint="download it first; object stores are s3://, gs:// and az://",
         )
     if is_pattern(source):
         folder = re.split(r"[*?]", source)[0].rpartition("/")[0]

@@ -28,9 +28,10 @@ from tltool.data.splits.split_groups import make_split_groups
 from tltool.data.splits.stratified_assignment import Shares, assign
 from tltool.errors import DataError, some_of
 from tltool.runs.csv_cells import CsvWriter, csv_rows
-from tltool.runs.durable import replaced_file
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
+from tltool.storage.address import address_of_copy
+from tltool.storage.durable import replaced_file
 
 COLUMNS = ("path", "label", "split", "group", "fold", "sha256")
 TABLE_COLUMNS = COLUMNS[:-1]
@@ -196,6 +197,7 @@ def write_split(
     *,
     root: Path | None = None,
     digests: bool = True,
+    addresses: Sequence[tuple[Path, str]] = (),
 ) -> None:
     """Write ``split.csv``: path, label, split, group, fold, sha256; UTF-8.
 
@@ -205,13 +207,17 @@ def write_split(
         split: their split.
         root: paths inside this folder are relative to it; by default the folder of the images.
         digests: False omits sha256, which ``read_split`` needs and a table of images does not.
+        addresses: as in ``Listing``: copies of objects are listed by the address of the object.
     """
+
+    def shown(text: str) -> str:
+        address = address_of_copy(Path(text), addresses) if addresses else None
+        return address or _shown_text(text, inside)
+
     folds = split.folds or (None,) * len(catalog)
     inside = root or catalog.root
     # readers of CSV files remove blanks at the start of a cell without quotes
-    has_blanks = any(
-        _shown_text(text, inside).startswith((" ", "\t")) for text in catalog.columns.path_texts
-    )
+    has_blanks = any(shown(text).startswith((" ", "\t")) for text in catalog.columns.path_texts)
     with (
         replaced_file(path) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -221,8 +227,7 @@ def write_split(
         for item, name, group, fold in zip(
             catalog.items, split.names, split.groups, folds, strict=True
         ):
-            shown = _shown_text(text_of_path(item), inside)
-            row = [shown, item.label, name, group, fold, item.sha256]
+            row = [shown(text_of_path(item)), item.label, name, group, fold, item.sha256]
             writer.writerow(row if digests else row[:-1])
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tltool.evaluation.metrics.confusion_matrix import ConfusionMatrix
 from tltool.evaluation.plots.style import GRID, figure_style, wide_fonts
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 
 ALL_UP_TO = 100
 """Classes; with more, the plot shows those with the most errors, as its area grows with the square

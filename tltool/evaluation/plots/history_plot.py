@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, THIRD, WARM, figure_style
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 
 
 def plot_history(path: Path, rows: Sequence[Mapping[str, Any]], *, best: int | None = None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tltool.evaluation.learning_curve import LearningCurve
 from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, figure_style
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 
 
 def plot_learning_curve(path: Path, curve: LearningCurve) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.evaluation.plots.style import ACCENT, GRID, MUTED, WARM, figure_style
-from tltool.runs.durable import replaced_file
+from tltool.storage.durable import replaced_file
 from tltool.training.lr_range_test import RangeTest
 
 _HEADROOM = 1.6  # times the first loss; a diverging loss would flatten the rest of the curve

@@ -49,7 +49,7 @@ from tltool.evaluation.report.text_tables import (
     worst_classes,
 )
 from tltool.evaluation.report.thumbnails import data_uri
-from tltool.runs.durable import write_durably
+from tltool.storage.durable import write_durably
 
 _MATRIX_UP_TO = 40  # classes; with more, the most frequent confusions are listed instead
 _MOST_CLASSES = 200

@@ -12,7 +12,7 @@ from tltool.data.sources.open import is_source, read_images
 from tltool.errors import TltoolError
 from tltool.evaluation.report.compare_report import Example, Gallery, compare_page
 from tltool.recipe.load import load_recipe
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 from tltool.workflows.comparison.compared_runs import ComparedRun, Key
 from tltool.workflows.comparison.comparison import Comparison
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +18,9 @@ from tltool.data.item_columns import ItemColumns
 from tltool.data.splits.split import Split, write_split
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.events import Observer
-from tltool.runs.durable import flush
 from tltool.runs.lock import NAME as LOCK_FILE
 from tltool.runs.lock import is_locked, locked
+from tltool.storage.durable import flush
 from tltool.workflows.preflight.output_paths import SPLIT_FILE
 
 How = Literal["copy", "link", "list"]
@@ -28,7 +28,13 @@ PlaceFile = Callable[[Item, Path], None]
 
 
 def export_split(
-    target: Path, catalog: Catalog, split: Split | None, how: How, observer: Observer
+    target: Path,
+    catalog: Catalog,
+    split: Split | None,
+    how: How,
+    observer: Observer,
+    *,
+    addresses: Sequence[tuple[Path, str]] = (),
 ) -> None:
     """Write split.csv, and a folder of images per split unless they are only listed.
 
@@ -40,6 +46,7 @@ def export_split(
         split: of the images; None for folders of classes without splits, and no split.csv.
         how: whether the images are copied, linked or only listed.
         observer: receives the progress.
+        addresses: as in ``Listing``, for images that are only listed.
 
     Raises:
         UsageError: another process writes to the folder.
@@ -48,7 +55,7 @@ def export_split(
     """
     missing = [p for p in target.parents if not os.path.exists(p)]  # noqa: PTH110  (never raises)
     try:
-        _write_folder(target, catalog, split, how, observer)
+        _write_folder(target, catalog, split, how, observer, addresses)
     finally:
         for folder in missing:  # the parents created by a failed export: removed if empty
             with suppress(OSError):
@@ -56,7 +63,12 @@ def export_split(
 
 
 def _write_folder(
-    target: Path, catalog: Catalog, split: Split | None, how: How, observer: Observer
+    target: Path,
+    catalog: Catalog,
+    split: Split | None,
+    how: How,
+    observer: Observer,
+    addresses: Sequence[tuple[Path, str]],
 ) -> None:
     with _draft_of(target) as draft:
         if how != "list":
@@ -71,7 +83,8 @@ def _write_folder(
             )
             catalog = replace(catalog, items=items)
         if split is not None:
-            write_split(draft / SPLIT_FILE, catalog, split, root=target, digests=False)
+            table = draft / SPLIT_FILE
+            write_split(table, catalog, split, root=target, digests=False, addresses=addresses)
         _warn_about_names(catalog, observer)
         if how == "copy" and hasattr(os, "sync"):
             os.sync()  # once, not for each of very many files

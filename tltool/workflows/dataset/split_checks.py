@@ -7,6 +7,7 @@ from pathlib import Path
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.source_cache import cache_folder
 from tltool.errors import DataError, UsageError
+from tltool.storage.address import address_of_copy
 from tltool.workflows.dataset.export_split import How
 from tltool.workflows.preflight.output_paths import SPLIT_FILE
 
@@ -35,11 +36,17 @@ def check_drawn(listing: Listing, validation: float | None, test: float | None) 
 def check_not_in_cache(listing: Listing, how: How) -> None:
     """Check that images in the cache are copied, since the cache can be deleted at any time.
 
+    Images in an object store can be listed, by their addresses.
+
     Raises:
         UsageError: they would be listed or linked.
     """
     cache = cache_folder().absolute()
-    if how != "copy" and any(i.path.absolute().is_relative_to(cache) for i in listing.items):
+    listed = () if how == "link" else listing.addresses
+    if how != "copy" and any(
+        item.path.absolute().is_relative_to(cache) and not address_of_copy(item.path, listed)
+        for item in listing.items
+    ):
         raise UsageError(
             f"the images of {listing.source} are in the cache, which can be deleted at any time, so"
             f" {SPLIT_FILE} must not refer to them",

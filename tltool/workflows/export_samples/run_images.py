@@ -17,7 +17,7 @@ from tltool.data.sources.open import read_images, read_source
 from tltool.data.splits.split import SplitRow, read_run_split
 from tltool.errors import DataError, some_of
 from tltool.recipe.load import load_recipe
-from tltool.recipe.source_text import PREFIXES
+from tltool.recipe.source_text import PREFIXES, is_remote
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.export_samples.parity_samples import decode_all
@@ -112,7 +112,7 @@ def _contents(images: Sequence[_Labelled]) -> list[bytes]:
 
 def folder_of_paths(source: str, pixels: str | None) -> Path:
     """Return the folder of the paths in split.csv; a cached copy is created again if missing."""
-    if source.startswith(PREFIXES) or Path(source).is_file():
+    if source.startswith(PREFIXES) or is_remote(source) or Path(source).is_file():
         return read_images(source, pixels=pixels).root
     return Path(source)
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from tltool.data.decoding.image_file import read_image_file
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.runs.durable import publish_new
+from tltool.storage.durable import publish_new
 from tltool.workflows.prediction.prediction import Prediction
 
 UNSURE, UNKNOWN = "_unsure", "_unknown"
@@ -93,7 +93,7 @@ class ImageSorter:
         folder = self._class_folders.folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            added = self._add(prediction.file, folder / prediction.path.name)
+            added = self._add(prediction.file, folder / Path(prediction.path).name)
             self.already_present += not added
         except OSError as error:
             raise EnvironmentProblem(

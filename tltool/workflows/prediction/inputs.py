@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tltool.data.catalog import Item
 from tltool.data.decoding.transcode import read_image_bytes
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.no_images import no_images
@@ -13,6 +14,7 @@ from tltool.data.sources.open import is_source, read_images
 from tltool.data.sources.wrong_source import check_image_names
 from tltool.errors import DataError, TltoolError
 from tltool.events import Observer
+from tltool.storage.address import is_object_store
 from tltool.workflows.dataset.dataset import report_skipped_files
 
 
@@ -21,11 +23,12 @@ class InputImage:
     """An image to predict.
 
     Attributes:
-        shown: the path that the user knows, such as the name inside an archive.
+        shown: the path that the user knows, such as the name inside an archive; of an object in a
+            store its address, as text, because a path cannot have two slashes.
         path: the image file itself.
     """
 
-    shown: Path
+    shown: Path | str
     path: Path
 
     def content(self) -> bytes | str:
@@ -60,6 +63,11 @@ class ImageInMemory:
         return self.data
 
 
+def _shown(listing: Listing, item: Item) -> Path | str:
+    shown = listing.shown(item)
+    return shown if is_object_store(shown) else Path(shown)
+
+
 def list_inputs(
     images: Sequence[Path | str], *, pixels: str | None, offline: bool, observer: Observer
 ) -> list[InputImage]:
@@ -80,7 +88,7 @@ def list_inputs(
     for source in images:
         if is_source(source):
             listing = read_images(source, pixels=pixels, offline=offline, observer=observer)
-            inputs += [InputImage(Path(listing.shown(item)), item.path) for item in listing.items]
+            inputs += [InputImage(_shown(listing, item), item.path) for item in listing.items]
             report_skipped_files(listing, observer)
             empty += [] if listing.items else [listing]
         else:

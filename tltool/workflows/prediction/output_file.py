@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any, TextIO
 
 from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.csv_cells import CsvWriter, csv_rows
-from tltool.runs.durable import sync
 from tltool.runs.json_text import from_json, to_json
 from tltool.runs.lock import take_lock
-from tltool.workflows.prediction.prediction import Prediction
+from tltool.storage.durable import sync
+from tltool.workflows.prediction.prediction import Prediction, absolute_name
 
 SUFFIXES = (".csv", ".jsonl")
 _CSV_START, _JSON_START = b"path,error,", b'{"path": '
@@ -134,7 +133,7 @@ def read_existing_rows(file: Path) -> ExistingRows:
     paths, failed, predicted_by = set(), 0, None
     try:
         for row in _rows(complete, is_json=_is_json(file)):
-            paths.add(os.path.abspath(row["path"]))  # noqa: PTH100  (links are not resolved)
+            paths.add(absolute_name(row["path"]))
             failed += bool(row["error"])
             predicted_by = predicted_by or str(row[_BY])
     except (ValueError, KeyError, TypeError, csv.Error):

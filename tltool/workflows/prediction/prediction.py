@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from tltool.storage.address import is_object_store
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,8 @@ class Prediction:
     """The prediction for one image.
 
     Attributes:
-        path: the file, or its name in an archive or table.
+        path: the file, or its name in an archive or table; of an object in a store its address, as
+            text.
         error: why there is no prediction; None if there is one.
         top: (class name, probability), the most probable first; empty with an error.
         is_known: whether the image is in-distribution (similar to the training images); None with
@@ -22,10 +26,17 @@ class Prediction:
         file: the image file itself, which for an archive or a table is a cached copy.
     """
 
-    path: Path
+    path: Path | str
     error: str | None
     top: tuple[tuple[str, float], ...]
     is_known: bool | None = None
     ood_score: float | None = None
     prediction_set: tuple[str, ...] | None = None
     file: Path | None = None
+
+
+def absolute_name(shown: Path | str) -> str:
+    """Return the absolute path of an image, the same from every folder; links are not resolved."""
+    if is_object_store(str(shown)):
+        return str(shown)
+    return os.path.abspath(shown)  # noqa: PTH100

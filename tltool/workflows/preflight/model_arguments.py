@@ -8,6 +8,8 @@ from pathlib import Path
 from tltool.data.catalog import SplitName
 from tltool.data.sources.no_images import no_images
 from tltool.data.sources.open import check_source, is_source, read_images
+from tltool.data.sources.remote.remote_source import check_remote
+from tltool.data.sources.source_cache import cache_folder
 from tltool.data.sources.wrong_source import check_image_names, missing_source
 from tltool.data.splits.split import SplitRow, read_run_split
 from tltool.errors import DataError, UsageError, did_you_mean, some_of
@@ -15,7 +17,9 @@ from tltool.evaluation.metrics.asserts import check_asserts
 from tltool.export.model_folder import class_names_of, is_export, keras_export, version_folder
 from tltool.recipe.load import load_recipe
 from tltool.recipe.schema import DataSection
+from tltool.recipe.source_text import is_remote
 from tltool.runs.layout import MODEL_FILE, RunLayout, is_artifact
+from tltool.runs.offline import is_offline
 from tltool.workflows.preflight.arguments import check_classifier, check_model
 
 
@@ -79,6 +83,8 @@ def check_inputs(images: Sequence[Path | str]) -> None:
     """
     check_image_names(images)
     for source in map(str, images):
+        if is_remote(source):
+            check_remote(source, offline=is_offline(), cache=cache_folder())
         if not Path(source).is_dir():
             if is_source(source) or Path(source).exists():
                 return  # an archive or a table, which is opened later; or an image

@@ -9,9 +9,9 @@ from tltool.errors import DataError, EnvironmentProblem, GateError
 from tltool.models.backbone_registry import Backbone
 from tltool.recipe.schema import Recipe
 from tltool.runs.digests import file_digest
-from tltool.runs.durable import replaced_file
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest
+from tltool.storage.durable import replaced_file
 
 
 def recorded_backbone(backbone: Backbone) -> dict[str, str]:

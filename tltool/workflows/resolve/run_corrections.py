@@ -10,10 +10,10 @@ from pathlib import Path
 from tltool.data.corrections.apply import Corrections, load_corrections
 from tltool.errors import EnvironmentProblem, GateError
 from tltool.runs.digests import file_digest
-from tltool.runs.durable import replaced_file
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest
 from tltool.runs.run_options import RunOptions
+from tltool.storage.durable import replaced_file
 
 
 def corrections_of(options: RunOptions, layout: RunLayout | None = None) -> Corrections | None:

@@ -17,7 +17,7 @@ from tltool.augment.spec import AugmentSpec
 from tltool.data.step_trace import StepTrace
 from tltool.features.extract import Extractor, Features
 from tltool.features.image_source import ImageSource
-from tltool.runs.durable import write_durably
+from tltool.storage.durable import write_durably
 from tltool.training.probe import Probe
 from tltool.workflows.training_run.context import RunContext
 

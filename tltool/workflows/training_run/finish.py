@@ -32,8 +32,8 @@ from tltool.evaluation.shared_test_set import find_shared_test_set
 from tltool.models import own_model
 from tltool.models.network_parts import Network
 from tltool.models.regularization import for_inference
-from tltool.runs.durable import write_durably
 from tltool.runs.json_text import to_json
+from tltool.storage.durable import write_durably
 from tltool.training.outcome import TrainingOutcome
 from tltool.workflows.dataset.dataset import Dataset
 from tltool.workflows.resolve.export_name import export_name

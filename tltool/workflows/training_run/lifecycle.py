@@ -12,13 +12,13 @@ from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import to_yaml
 from tltool.recipe.source_text import anchored
 from tltool.runs.disk_support import describe_missing
-from tltool.runs.durable import remove_unfinished, write_durably
 from tltool.runs.environment import differences, environment
 from tltool.runs.layout import RunLayout, check_unused, create_run, discard_run
 from tltool.runs.lock import locked
 from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import Manifest, write_manifest
 from tltool.runs.run_options import RunOptions
+from tltool.storage.durable import remove_unfinished, write_durably
 from tltool.tracking.observer import tracked
 from tltool.training.devices import gpu_facts
 from tltool.training.keras_objects import NO_OBJECTS, KerasObjects

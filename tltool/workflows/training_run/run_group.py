@@ -16,12 +16,12 @@ from tltool.events import Observer
 from tltool.recipe.schema import DataSection
 from tltool.recipe.source_text import anchored
 from tltool.runs.digests import file_digest
-from tltool.runs.durable import write_durably
 from tltool.runs.json_text import from_json, to_json
 from tltool.runs.layout import GROUP_FILE, make_new_folder
 from tltool.runs.lock import NAME as LOCK_FILE
 from tltool.runs.lock import locked
 from tltool.runs.run_options import RunOptions
+from tltool.storage.durable import write_durably
 
 _CHANGES = {
     "data": "other images",

@@ -14,6 +14,8 @@ from tltool.errors import DataError
 
 _LISTS = ("classnames.txt", "classes.txt", "class_names.txt", "labels.txt")
 _INFOS = ("dataset_info.json", "dataset_infos.json")
+NAMES_FILES = (*_LISTS, *_INFOS)
+"""Files that can have the names of classes, the first one found counts."""
 _LARGEST = 1 << 24  # bytes
 
 
@@ -45,9 +47,9 @@ def names_beside(file: Path) -> ClassNames:
     Raises:
         DataError: such a file cannot be read, or has a name twice.
     """
-    is_part = file.parent.name == "data" or split_named(file.parent.name) is not None
+    is_part = is_part_name(file.parent.name)
     for folder in (file.parent, *([file.parent.parent] if is_part else [])):
-        for path in (folder / name for name in (*_LISTS, *_INFOS)):
+        for path in (folder / name for name in NAMES_FILES):
             if (text := _read(path)) is None:
                 continue
             lines = tuple(line.strip() for line in text.splitlines() if line.strip())
@@ -55,6 +57,11 @@ def names_beside(file: Path) -> ClassNames:
                 _check_unique(path, names)
                 return ClassNames(names, path)
     return ClassNames()
+
+
+def is_part_name(folder: str) -> bool:
+    """Return whether a folder has this name as a part of a data set, whose files are above it."""
+    return folder == "data" or split_named(folder) is not None
 
 
 def _check_unique(path: Path, names: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ def _raise_unreadable(error: OSError) -> None:
 def _matching(source: str, location: str) -> list[Path]:
     files: dict[Path, None] = {}
     missing: list[str] = []
-    for count, pattern in enumerate(_expanded(location), start=1):
+    for count, pattern in enumerate(expand_braces(location), start=1):
         if count > _MOST_SHARDS:
             raise DataError(f"{source} names more than {_MOST_SHARDS:,} files")
         found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
@@ -133,7 +133,7 @@ def _matching(source: str, location: str) -> list[Path]:
     return list(files)
 
 
-def _expanded(pattern: str) -> Iterator[str]:
+def expand_braces(pattern: str) -> Iterator[str]:
     """Yield the texts of a pattern with braces, as Bash expands them."""
     match = _BRACES.search(pattern)
     if match is None:
@@ -141,7 +141,7 @@ def _expanded(pattern: str) -> Iterator[str]:
         return
     before, after = pattern[: match.start()], pattern[match.end() :]
     for choice in _choices(match[1]):
-        yield from _expanded(before + choice + after)
+        yield from expand_braces(before + choice + after)
 
 
 def _choices(text: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 from tltool.recipe.library import expanded
+from tltool.storage.address import is_object_store
 
 _QUOTES = "\"'`“”‘’„«»"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -60,8 +61,10 @@ def is_url(text: str) -> bool:
 def why_missing(path: str) -> str:
     """Return what is wrong with a path that was not found, as a problem of a table."""
     text = path.strip().strip(_QUOTES)
+    if is_object_store(text):
+        return "objects are missing"
     if is_url(text) and not text.lower().startswith("file://"):
-        return "paths are addresses (URLs), and only local files are read: download them"
+        return "paths are addresses (URLs) that are not read: download them"
     if text.startswith("~"):
         return "files are missing, with ~ for your home folder"
     return "files are missing"

@@ -19,6 +19,7 @@ from tltool.data.sources.tables.table_rows import Table
 from tltool.data.splits.split import TABLE_COLUMNS
 from tltool.errors import DataError, counted, did_you_mean
 from tltool.events import Observer
+from tltool.storage.address import redacted
 
 _LISTED_TWICE = "files are listed twice"
 _TWO_LABELS = "files are listed with different labels"
@@ -169,6 +170,7 @@ def _exists(image: Path) -> bool:
 
 def _printable(name: str) -> str:
     is_plain = name.isprintable() and name == name.strip()
+    name = redacted(name)
     return name[:200] if is_plain else ascii(name[:200])
 
 

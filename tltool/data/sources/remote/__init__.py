@@ -1,0 +1,1 @@
+"""Images in object stores, which are copied to files in the cache before they are used."""
