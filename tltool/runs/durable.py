@@ -48,7 +48,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         yield path
         return
     path = path.resolve()
-    part = _unfinished(path)
+    part = new_part(path)
     with removed_on_error(part):
         yield part
         flush(part)
@@ -129,7 +129,7 @@ def new_file(path: Path) -> Iterator[Path]:
         ...     part.write_text("<p>done</p>")
     """
     remove_unfinished(path.parent, older_than=_STALE_SECONDS)
-    part = _unfinished(path)
+    part = new_part(path)
     try:
         yield part
         flush(part)
@@ -185,6 +185,6 @@ def is_unfinished(name: str) -> bool:
     return _UNFINISHED.fullmatch(name) is not None
 
 
-def _unfinished(path: Path) -> Path:
+def new_part(path: Path) -> Path:
     """Return a name beside ``path`` that no other process uses, with the same suffix."""
     return path.with_name(f".{uuid.uuid4().hex}.new{path.suffix}")

@@ -72,13 +72,16 @@ class Manifest:
             and all before it, those kept in ``reserve`` for evaluation and export, and, where the
             limit changed the run, the number of cached ``views`` and the phase and epoch after
             which training was ``stopped``; in a run that reproduces it, ``until`` is that epoch.
+        cluster: the ``engine``, ``nodes``, ``workers`` and ``arithmetic`` of the processes that
+            computed features; None without workers.
         peak_memory: largest memory of the process and of each GPU, MiB, and their names.
         gpu_utilisation: mean and maximum over the run, percent.
         refit: numbers of images and epochs of the refit; None without one.
         keras_objects: what a Python program gave to training beside the recipe: optimizer, loss,
             metrics, callbacks, augment; None for nothing.
         not_reproducible: why another run with the same settings may differ; None where it does not.
-        adopted_from: of a run that adopted a network that was trained outside of tltool: the
+        cluster: Mapping[str, Any] | None = None
+    adopted_from: of a run that adopted a network that was trained outside of tltool: the
             ``run`` whose network it was, and its ``model_digest``.
         model_digest: SHA-256 over the network after training.
         export: folder of the exported model.
