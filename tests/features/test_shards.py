@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import ml_dtypes
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import flip_bit, write_photos
-from tltool.augment.spec import AugMix, AugmentSpec, ColorJitter, RandAugment, WithProbability
+from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folders.folder import read_folder
 from tltool.engine.local import LocalEngine
@@ -54,7 +55,7 @@ def test_a_plan_covers_every_row_once_and_divides_no_batch(count, batch_size):
     plan = ShardPlan(count, batch_size)
     bounds = [plan.bounds(number) for number in range(plan.shards)]
     assert bounds[0][0] == 0 and bounds[-1][1] == count
-    assert all(stop == start for (_, stop), (start, _) in zip(bounds, bounds[1:], strict=False))
+    assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(bounds))
     assert all(start < stop and start % batch_size == 0 for start, stop in bounds)
 
 

@@ -26,7 +26,8 @@ from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.engine.signature import signature
 from tltool.engine.work import Record, Work, raise_error
 from tltool.engine.worker import do_piece
-from tltool.errors import EnvironmentProblem, TltoolError
+from tltool.errors import EnvironmentProblem, TltoolError, first_line
+from tltool.runs.environment import cores
 
 _STORE_BYTES = 100 * 2**20  # records are small
 _ANSWER_SECONDS = 15.0
@@ -34,6 +35,7 @@ _RETRIES = 3
 _IN_FLIGHT = 2  # pieces per worker: the next one waits at the worker
 _LEAST_SECONDS, _FIRST_SECONDS, _SLOWER = 60.0, 600.0, 4.0
 _POLL_SECONDS = 1.0
+_STARTS = 3  # Ray gives its processes 15 seconds, too few on a busy machine
 
 
 @dataclass
@@ -169,13 +171,12 @@ def _lost(work: Work, number: int, error: Exception) -> EnvironmentProblem:
 
 
 @contextmanager
-def open_ray(where: ClusterAddress, table: str, *, threads: int, gpu: bool) -> Iterator[RayEngine]:
+def open_ray(where: ClusterAddress, table: str, *, gpu: bool) -> Iterator[RayEngine]:
     """Start Ray for the body, or join a running cluster; what was started is ended afterwards.
 
     Args:
         where: the workers.
         table: module with the table of works.
-        threads: threads that a worker computes with.
         gpu: whether each worker needs a GPU.
 
     Raises:
@@ -197,7 +198,7 @@ def open_ray(where: ClusterAddress, table: str, *, threads: int, gpu: bool) -> I
         else:
             _join(where.address)
         _restore(handlers)
-        yield _engine(where, table, threads=threads, gpu=gpu)
+        yield _engine(where, table, gpu=gpu)
     finally:
         ray.shutdown()
         _restore(handlers)
@@ -206,19 +207,35 @@ def open_ray(where: ClusterAddress, table: str, *, threads: int, gpu: bool) -> I
 
 
 def _start(workers: int, folder: str) -> None:
+    """Start Ray on this machine.
+
+    Raises:
+        EnvironmentProblem: it does not start.
+    """
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(
-        address="local",
-        num_cpus=workers,
-        object_store_memory=_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=folder,
-    )
+    for attempt in range(1, _STARTS + 1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                object_store_memory=_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+            )
+            return
+        except Exception as error:  # Ray has no type for it
+            ray.shutdown()
+            if attempt == _STARTS:
+                raise EnvironmentProblem(
+                    f"the workers cannot be started: Ray says '{first_line(error)}'",
+                    hint="a machine that is very busy is too slow for it: try again later, or "
+                    "leave out --workers",
+                ) from error
 
 
 def _join(address: str) -> None:
@@ -264,7 +281,7 @@ def _no_answer(address: str, reason: str) -> EnvironmentProblem:
     )
 
 
-def _engine(where: ClusterAddress, table: str, *, threads: int, gpu: bool) -> RayEngine:
+def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
     import ray
 
     resources = ray.cluster_resources()
@@ -276,6 +293,8 @@ def _engine(where: ClusterAddress, table: str, *, threads: int, gpu: bool) -> Ra
             hint="add machines to it, or use --device cpu" if gpu else "add machines to it",
         )
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    # a worker of a cluster has one CPU; the number of threads does not change the bits
+    threads = 1 if where.workers is None else max(1, cores() // where.workers)
     return RayEngine(table, workers, len(alive), threads, gpus=1.0 if gpu else 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What a worker process does with a piece of work: check itself, begin the work once, do the piece."""
+"""What a worker process does with a piece: check itself, begin the work once, do the piece."""
 
 from __future__ import annotations
 

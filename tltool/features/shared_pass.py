@@ -1,4 +1,4 @@
-"""A pass of which several processes compute shards: all that they need, in the files of a folder."""
+"""A pass of which several processes compute shards: all that they need, as files of a folder."""
 
 from __future__ import annotations
 

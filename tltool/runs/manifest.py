@@ -80,8 +80,7 @@ class Manifest:
         keras_objects: what a Python program gave to training beside the recipe: optimizer, loss,
             metrics, callbacks, augment; None for nothing.
         not_reproducible: why another run with the same settings may differ; None where it does not.
-        cluster: Mapping[str, Any] | None = None
-    adopted_from: of a run that adopted a network that was trained outside of tltool: the
+        adopted_from: of a run that adopted a network that was trained outside of tltool: the
             ``run`` whose network it was, and its ``model_digest``.
         model_digest: SHA-256 over the network after training.
         export: folder of the exported model.
@@ -128,6 +127,7 @@ class Manifest:
     keras_objects: Mapping[str, Any] | None = None
     not_reproducible: str | None = None
     adopted_from: Mapping[str, str] | None = None
+    cluster: Mapping[str, Any] | None = None
     model_digest: str | None = None
     export: str | None = None
     seconds: Mapping[str, float] | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.errors import UsageError
 from tltool.events import Observer
-from tltool.runs.environment import cores
 from tltool.runs.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -64,9 +62,8 @@ def open_workers(
         return
     from tltool.engine.ray_engine import open_ray  # imports Ray, which takes a second
 
-    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores())
     observer.on_phase("workers", where.address or f"{where.workers} on this machine")
-    with open_ray(where, TABLE, threads=threads, gpu=gpu) as engine:
+    with open_ray(where, TABLE, gpu=gpu) as engine:
         observer.on_message(
             f"{engine.workers} worker{'s' * (engine.workers != 1)} on {engine.nodes} "
             f"machine{'s' * (engine.nodes != 1)}"

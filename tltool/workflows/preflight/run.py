@@ -22,8 +22,8 @@ from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.find_backbone import find_backbone
 from tltool.workflows.resolve.run_corrections import check_corrections
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
-from tltool.workflows.workers import workers_of
 from tltool.workflows.samples import check_empty, has_digits
+from tltool.workflows.workers import workers_of
 
 
 def check_run(spec: RunSpec, options: RunOptions) -> None:
