@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.runs.install_hint import install_hint
+
+ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,11 @@ class ClusterAddress:
 
 
 def check_address(where: ClusterAddress) -> None:
-    """Check everything that needs no connection; Ray is not imported.
+    """Check an address, and that something answers there; Ray is not imported.
 
     Raises:
         UsageError: the address is none, or clusters do not work on this system.
-        EnvironmentProblem: Ray is not installed.
+        EnvironmentProblem: Ray is not installed, or nothing answers.
     """
     address = where.address
     if address is not None:
@@ -44,6 +47,8 @@ def check_address(where: ClusterAddress) -> None:
             f"{option} needs Ray, which is not installed in this Python environment",
             hint=f'pip install "tltool[cluster]", or: {install_hint("cluster")}',
         )
+    if address not in (None, "auto"):
+        _check_answers(str(address))
 
 
 def _check_text(address: str) -> None:
@@ -59,3 +64,20 @@ def _check_text(address: str) -> None:
             f"--cluster {address}: expected auto, or HOST:PORT of the head of a Ray cluster",
             hint="such as --cluster auto or --cluster 10.0.0.5:6379",
         )
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise no_answer(address, error.strerror or str(error)) from None
+
+
+def no_answer(address: str, reason: str) -> EnvironmentProblem:
+    """Return the error for an address at which there is no cluster."""
+    missing = "no Ray cluster runs here" if address == "auto" else "no Ray cluster answers"
+    return EnvironmentProblem(
+        f"--cluster {address}: {missing} ({reason})",
+        hint="`ray status` shows the cluster of this machine; --workers N starts workers here",
+    )

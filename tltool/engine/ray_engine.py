@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tltool.engine.cluster_address import ClusterAddress, check_address
+from tltool.engine.cluster_address import (
+    ANSWER_SECONDS,
+    ClusterAddress,
+    check_address,
+    no_answer,
+)
 from tltool.engine.signature import signature
 from tltool.engine.work import Record, Work, raise_error
 from tltool.engine.worker import do_piece
@@ -30,7 +34,6 @@ from tltool.errors import EnvironmentProblem, TltoolError, first_line
 from tltool.runs.environment import cores
 
 _STORE_BYTES = 100 * 2**20  # records are small
-_ANSWER_SECONDS = 15.0
 _RETRIES = 3
 _IN_FLIGHT = 2  # pieces per worker: the next one waits at the worker
 _LEAST_SECONDS, _FIRST_SECONDS, _SLOWER = 60.0, 600.0, 4.0
@@ -246,8 +249,6 @@ def _join(address: str) -> None:
     """
     import ray
 
-    if address != "auto":
-        _check_answers(address)
     result = list[BaseException]()
 
     def connect() -> None:
@@ -259,26 +260,10 @@ def _join(address: str) -> None:
     # Ray repeats for minutes what does not answer
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(_ANSWER_SECONDS)
+    thread.join(ANSWER_SECONDS)
     if thread.is_alive() or result:
-        raise _no_answer(address, str(result[0]).splitlines()[0] if result else "no answer")
-
-
-def _check_answers(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
-    except OSError as error:
-        raise _no_answer(address, error.strerror or str(error)) from None
-
-
-def _no_answer(address: str, reason: str) -> EnvironmentProblem:
-    where = "no Ray cluster runs on this machine" if address == "auto" else f"{address}"
-    return EnvironmentProblem(
-        f"--cluster {address}: {where if address == 'auto' else 'no Ray cluster answers'} "
-        f"({reason})",
-        hint="`ray status` shows the cluster of this machine; --workers N starts workers here",
-    )
+        reason = first_line(result[0]) if result else f"nothing in {ANSWER_SECONDS:.0f} s"
+        raise no_answer(address, reason)
 
 
 def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tltool import errors
-from tltool.errors import TltoolError
+from tltool.errors import DataError, EnvironmentProblem, GateError, TltoolError, UsageError
 
 Record = dict[str, Any]
 """What a piece returns: a small JSON document. Large results are files."""
 Piece = Callable[[int], Record]
 """Does the piece with a number."""
+_KINDS = (UsageError, DataError, GateError, EnvironmentProblem, TltoolError)
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def error_record(error: Exception) -> Record:
     if not isinstance(error, TltoolError):
         text = f"{type(error).__name__}: {error}"
         return {"error": {"text": text, "errno": getattr(error, "errno", None)}}
-    kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
-    return {"error": {"kind": kind, "message": error.message, "hint": error.hint}}
+    kind = next(one for one in _KINDS if isinstance(error, one))
+    return {"error": {"kind": kind.__name__, "message": error.message, "hint": error.hint}}
 
 
 def raise_error(record: Record) -> None:
@@ -101,5 +101,5 @@ def raise_error(record: Record) -> None:
         return
     if "kind" not in known:
         raise PieceError(known["text"], known["errno"])
-    kind: type[TltoolError] = getattr(errors, known["kind"])
+    kind = next(one for one in _KINDS if one.__name__ == known["kind"])
     raise kind(known["message"], hint=known["hint"])
