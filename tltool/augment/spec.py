@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -170,6 +170,30 @@ class AugmentSpec:
         document = asdict(replace(self, own=None))
         del document["own"]
         return {**document, "own": self.own.token} if self.own else document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> AugmentSpec:
+        """Return the spec that ``to_json`` wrote; none with a transform of the user's own.
+
+        Example:
+            >>> spec = AugmentSpec("horizontal", crop=(0.8, 1.2))
+            >>> AugmentSpec.from_json(spec.to_json()) == spec
+            True
+        """
+        fields = dict(document)
+        for name in _PARTS.keys() & {key for key, value in fields.items() if value is not None}:
+            fields[name] = _PARTS[name](**fields[name])
+        if fields["crop"] is not None:
+            fields["crop"] = tuple(fields["crop"])
+        return cls(**fields)
+
+
+_PARTS: Mapping[str, Callable[..., Any]] = {
+    "color_jitter": ColorJitter,
+    **dict.fromkeys(("noise", "blur", "jpeg", "grid_mask"), WithProbability),
+    "rand_augment": RandAugment,
+    "aug_mix": AugMix,
+}
 
 
 @dataclass(frozen=True)

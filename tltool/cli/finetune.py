@@ -51,6 +51,8 @@ def finetune(
     saved_models: training.SavedModels = training.EXPORTS,
     weights: training.Weights = None,
     device: training.Device = "auto",
+    workers: training.Workers = None,
+    cluster: training.Cluster = None,
     seed: training.Seed = None,
     fold: Annotated[
         str | None,
@@ -119,6 +121,8 @@ def finetune(
         time_limit=training.seconds_of(time_limit),
         corrections=corrections,
         corrections_by=corrections_by,
+        workers=workers,
+        cluster=cluster,
     )
     limit = training.seconds_of(budget, "--budget")
     file = read_recipe(recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tltool.features.feature_store import BFLOAT16, FeatureStore
 from tltool.features.out_of_memory import InParts
 from tltool.features.stored_rows import Rows
 from tltool.models.batch_norm_folding import folded
+from tltool.models.model_file import load_model_file
+from tltool.storage.durable import replaced_file
 
 Forward = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -57,7 +60,8 @@ class Extractor:
         self.cut_shape = None if cut is None else tuple(int(side) for side in cut.shape[1:])
         # by name: Keras returns a bare tensor for a list of one output
         outputs_by_name = {"pooled": pooled} if cut is None else {"pooled": pooled, "cut": cut}
-        network = folded(keras.Model(images, outputs_by_name))
+        self._model = keras.Model(images, outputs_by_name)
+        network = folded(self._model)
 
         @tf.function(
             input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.float32)], autograph=False
@@ -69,6 +73,43 @@ class Extractor:
 
         self.forward: Forward = InParts(forward, "features")
 
+    @classmethod
+    def from_file(cls, path: Path) -> Extractor:
+        """Return the extractor that ``save`` wrote.
+
+        Raises:
+            Exception: of any type, if the file is damaged.
+        """
+        model = load_model_file(path)
+        return cls(model.inputs[0], model.output["pooled"], model.output.get("cut"))
+
+    def save(self, folder: Path) -> Path:
+        """Write the network to a ``.keras`` file named after its weights, unless it exists.
+
+        Args:
+            folder: is made if it is missing.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        digest = hashlib.sha256(self._model.to_json().encode())
+        for value in self._model.get_weights():
+            digest.update(np.ascontiguousarray(value).tobytes())
+        path = folder / f"network-{digest.hexdigest()[:16]}.keras"
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with replaced_file(path) as part:
+                self._model.save(part)
+        return path
+
+    def rows(self, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+        """Return the columns of some batches: what ``run`` stores of them."""
+        parts = [
+            {name: values.numpy() for name, values in self._rows(batch).items()}
+            for batch in batches
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
     def run(
         self,
         batches_from: Callable[[int], Iterable[Batch]],
@@ -78,6 +119,7 @@ class Extractor:
         classes: int,
         observer: Observer,
         computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+        elsewhere: Callable[[FeatureStore], None] | None = None,
     ) -> Features:
         """Return the features of ``count`` images, resuming where an earlier process was killed.
 
@@ -91,19 +133,17 @@ class Extractor:
             classes: number of classes.
             observer: receives the progress.
             computing: context in which damaged rows are computed again, such as an arithmetic.
+            elsewhere: fills the store with rows that other processes compute; None to compute
+                them here.
 
         Raises:
             EnvironmentProblem: no disk space for the features, or damaged rows cannot be mended.
         """
         store = FeatureStore(folder, count=count, columns=self._columns(classes))
         store.repair_with(partial(self._compute_again, store, batches_from, computing), observer)
-        done = store.rows
-        if done < count:
-            with BackgroundWriter(store) as writer:
-                for batch in batches_from(done):
-                    writer.append(**self._rows(batch))
-                    done += len(batch[0])
-                    observer.on_progress(done, count)
+        if store.rows < count and elsewhere is not None:
+            elsewhere(store)
+        self._compute(store, batches_from, observer)
         columns = store.columns
         return Features(
             index=columns["index"].read(0, count),
@@ -111,6 +151,22 @@ class Extractor:
             pooled=columns["pooled"].whole(),
             activations=columns.get("activations"),
         )
+
+    def _compute(
+        self,
+        store: FeatureStore,
+        batches_from: Callable[[int], Iterable[Batch]],
+        observer: Observer,
+    ) -> None:
+        """Compute the rows that are missing, in this process."""
+        done = store.rows
+        if done == store.count:
+            return
+        with BackgroundWriter(store) as writer:
+            for batch in batches_from(done):
+                writer.append(**self._rows(batch))
+                done += len(batch[0])
+                observer.on_progress(done, store.count)
 
     def _rows(self, batch: Batch) -> dict[str, tf.Tensor]:
         index, images, labels = batch

@@ -114,18 +114,26 @@ class ImageSource:
             decoded=None,
         )
 
-    def original(self, *, start: int = 0) -> Iterator[Batch]:
+    def original(self, *, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Return batches (index, images, one-hot labels) of the original images.
 
         The images are float32, or as they are stored where they were decoded once.
 
         Args:
             start: position of the first image, a multiple of the batch size.
+            stop: position behind the last image, likewise; None for all.
         """
-        return self._read(np.arange(len(self)), AugmentSpec(), key=(0, 0), start=start)
+        order = np.arange(len(self))[:stop]
+        return self._read(order, AugmentSpec(), key=(0, 0), start=start)
 
     def augmented(
-        self, spec: AugmentSpec, *, seed: int, epoch: int, start: int = 0
+        self,
+        spec: AugmentSpec,
+        *,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Iterator[Batch]:
         """Return batches (index, images, labels) of one augmented view in its own random order.
 
@@ -133,9 +141,10 @@ class ImageSource:
             spec: the augmentation.
             seed: seed of the run.
             epoch: number of the epoch or view.
-            start: position of the first image, a multiple of the batch size.
+            start: position in that order of the first image, a multiple of the batch size.
+            stop: position behind the last image, likewise; None for all.
         """
-        order = shuffled_order(len(self), seed=seed, epoch=epoch)
+        order = shuffled_order(len(self), seed=seed, epoch=epoch)[:stop]
         return self._read(order, spec, key=(seed, epoch), start=start)
 
     def at_positions(

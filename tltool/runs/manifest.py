@@ -72,6 +72,8 @@ class Manifest:
             and all before it, those kept in ``reserve`` for evaluation and export, and, where the
             limit changed the run, the number of cached ``views`` and the phase and epoch after
             which training was ``stopped``; in a run that reproduces it, ``until`` is that epoch.
+        cluster: the ``engine``, ``nodes``, ``workers`` and ``arithmetic`` of the processes that
+            computed features; None without workers.
         peak_memory: largest memory of the process and of each GPU, MiB, and their names.
         gpu_utilisation: mean and maximum over the run, percent.
         refit: numbers of images and epochs of the refit; None without one.
@@ -125,6 +127,7 @@ class Manifest:
     keras_objects: Mapping[str, Any] | None = None
     not_reproducible: str | None = None
     adopted_from: Mapping[str, str] | None = None
+    cluster: Mapping[str, Any] | None = None
     model_digest: str | None = None
     export: str | None = None
     seconds: Mapping[str, float] | None = None

@@ -34,6 +34,8 @@ class RunOptions:
             for no limit.
         corrections: a file of corrected labels; None for the labels of the source.
         corrections_by: the person whose decision counts where people disagree; None for nobody.
+        workers: number of worker processes on this machine that compute features; None for none.
+        cluster: the Ray cluster whose workers do that instead: auto or HOST:PORT.
         seconds_before: seconds of the time limit that the caller spent, as on loading TensorFlow.
     """
 
@@ -52,6 +54,8 @@ class RunOptions:
     time_limit: float | None = None
     corrections: Path | None = None
     corrections_by: str | None = None
+    workers: int | None = None
+    cluster: str | None = None
     seconds_before: float = 0.0
 
     @classmethod

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tltool.runs.durable import write_durably
+from tltool.storage.durable import write_durably
 
 MAX_BYTES = 200 * 2**20
 _SUFFIXES = {

@@ -125,6 +125,8 @@ def finetune(
     corrections: Path | None = None,
     corrections_by: str | None = None,
     budget: float | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
     optimizer: keras.optimizers.Optimizer | str | None = None,
     loss: keras.losses.Loss | Callable[..., Any] | str | None = None,
     metrics: Sequence[keras.metrics.Metric | Callable[..., Any] | str] = (),
@@ -166,6 +168,8 @@ def finetune(
         corrections_by: the person whose decision counts where people disagree in it.
         budget: seconds for the choice of the backbone, with ``model.backbone: auto``; by default
             two minutes.
+        workers: processes on this machine that compute features, bit-identical; needs Ray.
+        cluster: a running Ray cluster that does so instead: auto or HOST:PORT.
         optimizer: of Keras, by name or as an object, whose settings are copied; instead of that of
             the recipe. The learning rates are those of the recipe.
         loss: of Keras, by name or as an object, or a function of (labels, probabilities), float32
@@ -207,6 +211,8 @@ def finetune(
         time_limit=time_limit,
         corrections=corrections,
         corrections_by=corrections_by,
+        workers=workers,
+        cluster=cluster,
     )
     with recipe_with_backbone(recipe_of(recipe, set), backbone, preprocessing) as changed:
         return train_recipe(changed, options, budget=budget, observer=observer, objects=objects)
@@ -226,8 +232,7 @@ def train_recipe(
         recipe: what to do.
         options: what the run is called with.
         budget: seconds for the choice of the backbone, with ``model.backbone: auto``.
-        observer: receives everything that is reported.
-        objects: what a Python program gives to training.
+        observer, objects: as ``start_run`` takes them.
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.

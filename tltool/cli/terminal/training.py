@@ -69,6 +69,24 @@ Device = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Start N worker processes on this machine with Ray (extra 'cluster'). The results are "
+        "bit-identical for any number.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="Use the workers of a running Ray cluster (extra 'cluster').",
+        rich_help_panel=RECIPE,
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(metavar="NUMBER", help="Random seed of the run.", rich_help_panel=RECIPE),

@@ -16,7 +16,7 @@ from tltool.evaluation.drift.monitor_result import (
 )
 from tltool.evaluation.report.render import page_template
 from tltool.evaluation.report.thumbnails import data_uri, thumbnail
-from tltool.runs.durable import new_file
+from tltool.storage.durable import new_file
 
 _THUMBNAIL = 168  # pixels
 _MOST_CLASSES = 30  # rows of the table

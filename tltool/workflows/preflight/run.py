@@ -23,6 +23,7 @@ from tltool.workflows.resolve.find_backbone import find_backbone
 from tltool.workflows.resolve.run_corrections import check_corrections
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.samples import check_empty, has_digits
+from tltool.workflows.workers import workers_of
 
 
 def check_run(spec: RunSpec, options: RunOptions) -> None:
@@ -47,6 +48,7 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
     Raises:
         UsageError, DataError, EnvironmentProblem: something would.
     """
+    workers_of(options)
     check_spec(spec, options.weights)
     check_trackers(options.track, offline=options.offline, register=options.register)
     ood_images = spec.recipe.data.ood_images

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tltool.data.catalog import Item
+from tltool.engine.work import Engine
 from tltool.errors import UsageError
 from tltool.events import Observer
 from tltool.recipe.load import to_yaml
@@ -62,6 +63,7 @@ class RunContext:
         started: when this process began the run, in seconds as ``time.perf_counter`` returns them.
         spent_before: seconds of the time limit that earlier processes spent.
         objects: what a Python program gave to training beside the recipe.
+        engine: runs pieces of the work in other processes; None to do everything in this one.
     """
 
     spec: RunSpec
@@ -77,6 +79,7 @@ class RunContext:
     started: float = field(default_factory=time.perf_counter)
     spent_before: float = 0.0
     objects: KerasObjects = NO_OBJECTS
+    engine: Engine | None = None
 
     @property
     def recipe(self) -> Recipe:

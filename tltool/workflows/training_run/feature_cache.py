@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,14 @@ import numpy as np
 from tltool.augment.spec import AugmentSpec
 from tltool.data.step_trace import StepTrace
 from tltool.features.extract import Extractor, Features
+from tltool.features.feature_store import FeatureStore
 from tltool.features.image_source import ImageSource
+from tltool.features.shards import ShardPlan
+from tltool.features.shared_pass import SharedPass, View, append_shards
 from tltool.storage.durable import write_durably
 from tltool.training.probe import Probe
 from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.feature_shards import SHARDS, compute_shards, worker_settings
 
 _PIXELS, _MOST_BATCHES = 224 * 224, 8  # of an image, and training batches that are read at once
 
@@ -51,16 +57,11 @@ class FeatureCache:
         pixels = source.decode.height * source.decode.width
         many = max(1, min(_MOST_BATCHES, _PIXELS // pixels))
         source = replace(source, batch_size=many * source.batch_size)
-        return self._extract(extractor, source, lambda start: source.original(start=start), None)
+        return self._extract(extractor, source, View())
 
     def augmented(self, extractor: Extractor, source: ImageSource, *, view: int) -> Features:
         """Return the features of augmented view number ``view``."""
-        seed = self.run.recipe.seed
-
-        def batches_from(start: int) -> Any:
-            return source.augmented(self.augment, seed=seed, epoch=view, start=start)
-
-        return self._extract(extractor, source, batches_from, [seed, view, self.augment.to_json()])
+        return self._extract(extractor, source, View(self.augment, self.run.recipe.seed, view))
 
     def probe(self, *key: object, solve: Callable[[], Probe]) -> Probe:
         """Return the probe that ``solve`` fits, or that was fitted before.
@@ -83,35 +84,53 @@ class FeatureCache:
         write_durably(path, memory.getvalue())
         return probe
 
-    def _extract(
-        self,
-        extractor: Extractor,
-        source: ImageSource,
-        batches_from: Callable[[int], Any],
-        changes: list[Any] | None,
-    ) -> Features:
+    def _extract(self, extractor: Extractor, source: ImageSource, view: View) -> Features:
         precision = self.run.machine.precision
         key = [
             source.digest(),
-            changes,
+            view.key(),
             self.network_key,
             precision.arithmetic,
             extractor.pooled_shape,
             extractor.cut_shape,
         ]
+        folder = self.folder / _file_name(key)
         with precision.active():
             features = extractor.run(
-                lambda start: self.trace.over(batches_from(start)),
-                self.folder / _file_name(key),
+                lambda start: self.trace.over(view.batches(source, start)),
+                folder,
                 count=len(source),
                 classes=source.classes,
                 observer=self.run.observer,
                 computing=precision.active,
+                elsewhere=partial(self._by_workers, extractor, source, view, folder / SHARDS),
             )
         if self.trace.works:
             share = round(self.trace.share, 4)
             self.run.record(replace(self.run.manifest, data_wait={"features": share}))
         return features
+
+    def _by_workers(
+        self,
+        extractor: Extractor,
+        source: ImageSource,
+        view: View,
+        folder: Path,
+        store: FeatureStore,
+    ) -> None:
+        """Let the workers of the run, if it has any, compute the rows that are missing."""
+        engine, plan = self.run.engine, ShardPlan(len(source), source.batch_size)
+        if engine is not None and view.augment and view.augment.own:
+            self.run.observer.on_message("augmentation of your own is computed in this process")
+            engine = None
+        if engine is None:
+            append_shards(store, folder, plan)  # of an earlier process with workers
+        else:
+            settings = worker_settings(self.run)
+            network = extractor.save(self.folder)
+            shared = SharedPass(source, view, network, settings)
+            compute_shards(engine, shared, folder, store, self.run.observer)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _file_name(key: list[Any]) -> str:

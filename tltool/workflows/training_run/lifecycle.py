@@ -32,6 +32,7 @@ from tltool.workflows.training_run.failures import handle_run_failure
 from tltool.workflows.training_run.memory_limit import fitted_to_memory
 from tltool.workflows.training_run.resources import recorded_resources
 from tltool.workflows.training_run.run_fingerprint import RunFingerprint
+from tltool.workflows.training_run.run_workers import workers_of_run
 
 
 @contextmanager
@@ -167,7 +168,7 @@ def _prepare(
 
 @contextmanager
 def _guarded(run: RunContext) -> Iterator[None]:
-    """Log and track what happens, and handle failures."""
+    """Log and track what happens, handle failures, and start the workers of the run."""
     options = run.options
     with (
         handle_run_failure(run),
@@ -181,5 +182,6 @@ def _guarded(run: RunContext) -> Iterator[None]:
             offline=options.offline,
         ) as run.observer,
         fitted_to_memory(run),
+        workers_of_run(run),
     ):
         yield

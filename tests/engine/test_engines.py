@@ -1,0 +1,115 @@
+"""Engines: every piece once, errors as sentences, and addresses that are checked at once."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.engine.ray_stub import RayError, RayStub
+from tltool.engine import cluster_address, ray_engine, signature
+from tltool.engine.cluster_address import ClusterAddress, check_address
+from tltool.engine.ray_engine import RayEngine
+from tltool.engine.work import PieceError, Work, error_record, raise_error
+from tltool.errors import DataError, EnvironmentProblem, GateError, RunGateError, UsageError
+from tltool.runs.temporary import names_full_disk
+
+Use = Callable[[Callable[[int, int], Any]], tuple[RayEngine, RayStub]]
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Use:
+    def with_pieces(run: Callable[[int, int], Any]) -> tuple[RayEngine, RayStub]:
+        stub = RayStub(run)
+        monkeypatch.setitem(sys.modules, "ray", stub)
+        return RayEngine("a.table", workers=2, nodes=1, threads=1), stub
+
+    return with_pieces
+
+
+def test_every_piece_gives_one_record_and_few_are_handed_out_at_once(use: Use) -> None:
+    engine, stub = use(lambda number, _: {"square": number**2})
+    records = dict(engine.map(Work("squares"), range(10)))
+    assert records == {number: {"square": number**2} for number in range(10)}
+    assert sorted(stub.handed_out) == list(range(10))
+    assert stub.most_open == 4
+
+
+def test_a_silent_piece_is_handed_out_once_more(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(ray_engine, "_SLOWER", 0.0)
+    engine, stub = use(lambda number, before: {} if before or number != 3 else None)
+    assert sorted(number for number, _ in engine.map(Work("some"), range(6))) == list(range(6))
+    assert stub.handed_out.count(3) == 2
+
+
+def test_a_worker_that_dies_again_and_again_is_an_error_that_names_the_piece(use: Use) -> None:
+    def run(number: int, before: int) -> dict[str, Any]:
+        if number == 2:
+            raise RayError
+        return {}
+
+    engine, _ = use(run)
+    with pytest.raises(EnvironmentProblem, match="the worker of shard 2 died 4 times"):
+        list(engine.map(Work("some", title="shard"), range(4)))
+
+
+@pytest.mark.parametrize("kind", [UsageError, DataError, EnvironmentProblem])
+def test_an_error_of_a_worker_is_the_same_error_here(use: Use, kind: type[DataError]) -> None:
+    engine, _ = use(lambda *_: error_record(kind("a.jpg is gone", hint="restore it")))
+    with pytest.raises(kind, match=r"a\.jpg is gone") as problem:
+        list(engine.map(Work("some"), range(4)))
+    assert problem.value.hint == "restore it"
+
+
+def test_other_errors_keep_their_text_and_number(tmp_path: Any) -> None:
+    record = error_record(OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(PieceError, match="No space left") as problem:
+        raise_error(record)
+    assert names_full_disk(problem.value)
+    with pytest.raises(PieceError, match="ZeroDivisionError: by zero"):
+        raise_error(error_record(ZeroDivisionError("by zero")))
+    gate = error_record(RunGateError("too bad", run=tmp_path))
+    with pytest.raises(GateError, match="too bad"):
+        raise_error(gate)
+    raise_error({"rows": 3})
+
+
+def test_a_machine_that_computes_otherwise_is_refused() -> None:
+    here = signature.signature()
+    signature.check_signature(here)
+    with pytest.raises(EnvironmentProblem, match=rf"its numpy is {here['numpy']}, .* is 1\.0"):
+        signature.check_signature({**here, "numpy": "1.0"})
+    with pytest.raises(EnvironmentProblem, match="its ONEDNN_MAX_CPU_ISA is not set"):
+        signature.check_signature({**here, "ONEDNN_MAX_CPU_ISA": "AVX2"})
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [("ray://head:10001", "ray job submit"), ("head", "HOST:PORT"), ("head:0", "HOST:PORT"),
+     ("head:x", "HOST:PORT"), (":6379", "HOST:PORT"), ("", "HOST:PORT")],
+)  # fmt: skip
+def test_an_address_that_is_none_is_refused(address: str, named: str) -> None:
+    with pytest.raises(UsageError) as problem:
+        check_address(ClusterAddress(address=address))
+    assert named in f"{problem.value} {problem.value.hint}"
+
+
+def test_what_this_machine_cannot_do_is_told_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: None)
+    for where in (ClusterAddress(workers=2), ClusterAddress(address="auto")):
+        with pytest.raises(EnvironmentProblem, match="needs Ray") as problem:
+            check_address(where)
+        assert 'pip install "tltool[cluster]"' in str(problem.value.hint)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(UsageError, match="Windows"):
+        check_address(ClusterAddress(address="auto"))
+
+
+def test_an_address_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    with pytest.raises(EnvironmentProblem, match=r"--cluster 127\.0\.0\.1:1: no Ray cluster"):
+        check_address(ClusterAddress(address="127.0.0.1:1"))

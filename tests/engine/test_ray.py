@@ -1,0 +1,56 @@
+"""Real workers of Ray: the same bits as in one process, also when one of them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import merged
+from tests.workflows.conftest import TINY, contents, write_fruit
+from tltool.recipe.load import load_recipe
+from tltool.workflows.finetune import finetune
+
+SETTINGS = merged(
+    *TINY, "train.finetune.epochs=0", "train.head.epochs=1", "train.cache.views=2",
+    "train.batch_size=4", "augment.policy=light",
+)  # fmt: skip
+
+
+@pytest.mark.cluster
+@pytest.mark.thorough
+@pytest.mark.slow
+def test_features_of_two_workers_are_bit_identical_though_one_was_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    photos = write_fruit(tmp_path / "photos", n=32)
+    finetune(
+        photos,
+        recipe=load_recipe("vgg16", SETTINGS),
+        out=tmp_path / "one",
+        feature_cache=tmp_path / "cache-one",
+    )
+    program = Path(__file__).with_name("killed_worker.py")
+    done = subprocess.run(
+        [sys.executable, program, photos, tmp_path / "two", tmp_path / "cache-two", *SETTINGS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["killed"]
+    assert facts["cluster"]["engine"] == "ray" and facts["cluster"]["workers"] == 2
+    ours, theirs = (
+        {name: digest for name, digest in contents(tmp_path / cache).items() if ".bin" in name}
+        for cache in ("cache-one", "cache-two")
+    )
+    assert ours == theirs and len(ours) == 9
+    assert not list((tmp_path / "cache-two").rglob("*.shard"))
+    for name in ("metrics.json", "predictions.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -1,0 +1,59 @@
+"""What a worker process does with a piece: check itself, begin the work once, do the piece."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from tltool.engine.signature import check_signature
+from tltool.engine.work import Piece, Record, Work, begin, error_record
+from tltool.runs.keras_setup import load_keras
+
+
+def do_piece(
+    table: str,
+    name: str,
+    arguments: dict[str, Any],
+    number: int,
+    expected: dict[str, str],
+    threads: int,
+) -> Record:
+    """Return the record of a piece, or of the error that it raised; runs in a worker.
+
+    Args:
+        table: module with the table of works.
+        name: of the work.
+        arguments: of the work.
+        number: of the piece.
+        expected: signature of the process that handed it out.
+        threads: threads to compute with.
+    """
+    try:
+        return _started(table, Work(name, arguments), expected, threads)(number)
+    except Exception as error:
+        return error_record(error)
+
+
+class _Started:
+    """The work of this worker process: the next piece of the same work finds it ready."""
+
+    work: Work | None = None
+    piece: Piece | None = None
+
+
+def _started(table: str, work: Work, expected: dict[str, str], threads: int) -> Piece:
+    if _Started.piece is None or _Started.work != work:
+        check_signature(expected)
+        _prepare(threads)
+        _Started.piece = None
+        _Started.work, _Started.piece = work, begin(table, work)
+    return _Started.piece
+
+
+@lru_cache(maxsize=1)
+def _prepare(threads: int) -> None:
+    """Let this process compute as the others do, before TensorFlow starts its threads."""
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    load_keras()
