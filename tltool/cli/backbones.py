@@ -84,7 +84,10 @@ def show(
     ] = False,
     preprocessing: Annotated[
         PreprocessMode | None,
-        typer.Option(help="What the model of a FILE expects, if it does not scale its input."),
+        typer.Option(
+            metavar="caffe|tf|tf128|torch|lite|unit|grey|none",
+            help="What the model of a FILE expects, if it does not scale its input.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,

@@ -59,7 +59,11 @@ def review(
     ] = None,
     form: Annotated[
         Literal["label-studio", "fiftyone"],
-        typer.Option("--format", help="The program that reads the file of --export."),
+        typer.Option(
+            "--format",
+            metavar="label-studio|fiftyone",
+            help="The program that reads the file of --export.",
+        ),
     ] = "label-studio",
     import_file: Annotated[
         Path | None,
