@@ -252,7 +252,10 @@ def test_what_cannot_be_copied_is_refused(
         read_source(pets)
 
 
-def test_a_wrong_address_or_no_network_is_refused_before_anything_is_opened(cache: Path) -> None:
+def test_a_wrong_address_or_no_network_is_refused_before_anything_is_opened(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TLTOOL_OFFLINE", "1")
     with pytest.raises(UsageError, match="a password or a signature") as raised:
         check_source("s3://me:hidden@bucket/photos")
     assert "hidden" not in str(raised.value)
