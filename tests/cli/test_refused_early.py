@@ -59,7 +59,7 @@ CASES = {
     "finetune photos --set model.weights=nowhere.h5": (2, "nowhere.h5"),
     "finetune photos --test nowhere": (3, "nowhere"),
     "finetune s3://me:secret@bucket/x": (2, "s3://…@bucket/x has a user name"),
-    "predict run wds:s3://bucket/x.tar": (5, "s3://bucket/x.tar is read over the network"),
+    "predict run wds:s3://bucket/x.tar": (5, "there is no copy of wds:s3://bucket/x.tar"),
     "data check ftp://host/photos": (3, "ftp://host/photos is an address (URL) that is not read"),
     "finetune photos --kfold 2 --assert recall[wasps]>=0.5": (2, "wasps"),
     "finetune photos --fold 9/3": (2, "no fold 9 of 3"),

@@ -54,11 +54,23 @@ def test_of_six_writers_exactly_one_creates_an_object(place: Place) -> None:
     def create(writer: int) -> bool:
         return place.create("shards/0", b"%d" % writer * 100_000)
 
+    place.check_exclusive()
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(create, range(6)))
     assert sum(made) == 1
     assert place.read("shards/0") == b"%d" % made.index(True) * 100_000
     assert place.names() == ["shards/0"]
+
+
+def test_a_store_that_ignores_the_condition_of_a_write_is_refused(monkeypatch) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    write = MemoryFileSystem.pipe_file
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda *args, mode: write(*args))
+    place = Place(f"memory://{uuid.uuid4().hex}")
+    with pytest.raises(EnvironmentProblem, match="lets two writers create the same object"):
+        place.check_exclusive()
+    assert place.names() == []
 
 
 def test_a_version_changes_with_the_content(place: Place) -> None:

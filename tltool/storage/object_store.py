@@ -5,6 +5,7 @@ It is the only module that imports fsspec, which each extra of ``address.EXTRAS`
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from tltool.storage.folder import missing_object
 from tltool.storage.store_errors import (
     is_after_end,
     is_conflict,
+    is_local,
     is_missing_bucket,
     missing_bucket,
     store_problem,
@@ -26,6 +28,7 @@ from tltool.storage.store_errors import (
 _FIRST_ANSWER = 15.0  # seconds until a store that does not answer is an error
 _IN_FLIGHT = 64  # requests for objects at the same time
 _ATTEMPTS = 5  # of a write that meets another one of the same name
+_LOGGERS = ("s3fs", "gcsfs", "adlfs", "azure", "google")
 _VERSIONS = ("ETag", "etag", "generation", "LastModified", "last_modified", "created")
 
 
@@ -55,13 +58,13 @@ class ObjectStore:
 
     def write_whole(self, name: str, data: bytes) -> None:
         """Replace an object in one request."""
-        with self._errors(name):
+        with self._errors(name), self._writing():
             self._files().pipe_file(self._path(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a new object in one conditional request; return False if there is one."""
         for attempt in range(_ATTEMPTS):
-            with self._errors(name):
+            with self._errors(name), self._writing():
                 try:
                     self._files().pipe_file(self._path(name), data, **self._exclusive)
                 except FileExistsError:
@@ -85,9 +88,9 @@ class ObjectStore:
             try:
                 found = files.find(top, detail=True)
             except FileNotFoundError:
-                if not files.exists(self._address.bucket):
-                    raise missing_bucket(self._address) from None
                 found = {}
+            if not found:
+                self._check_bucket(files)
         start = len(self._address.root) + 1
         objects = (
             Stored(path.lstrip("/")[start:], int(info["size"]), _version(info))
@@ -95,6 +98,17 @@ class ObjectStore:
             if info["type"] == "file" and not path.endswith("/")
         )
         return sorted(each for each in objects if each.name and each.name.startswith(prefix))
+
+    def _check_bucket(self, files: Any) -> None:
+        """Check that the bucket exists: some stores list nothing where it does not."""
+        if self._address.scheme == "memory":
+            return  # every one exists
+        try:
+            files.info(self._address.bucket)
+        except FileNotFoundError:
+            raise missing_bucket(self._address) from None
+        except PermissionError:
+            return  # to list the objects was allowed
 
     def fetch(self, files: Mapping[str, Path]) -> None:
         """Copy objects to paths on this machine, many at the same time."""
@@ -125,12 +139,20 @@ class ObjectStore:
         return files
 
     @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Report that the bucket is missing: an object may be missing when it is written."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise missing_bucket(self._address) from None
+
+    @contextmanager
     def _errors(self, *names: str) -> Iterator[None]:
         """Turn the errors of a store into those of tltool."""
         try:
             yield
         except FileNotFoundError as error:
-            if error.filename:  # of a file on this machine
+            if is_local(error):
                 raise
             if is_missing_bucket(error):
                 raise missing_bucket(self._address) from error
@@ -164,6 +186,8 @@ def _file_system_class(address: Address) -> Callable[..., Any]:
             f"{address} needs packages that are not installed",
             hint=f'pip install "tltool[{extra}]"',
         ) from None
+    for library in _LOGGERS:  # what matters is raised, not logged to the terminal
+        logging.getLogger(library).addHandler(logging.NullHandler())
     return found
 
 

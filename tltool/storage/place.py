@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tltool.errors import DataError
+from tltool.errors import DataError, EnvironmentProblem
 from tltool.storage.address import Address, Stored, is_file_name, parse_address
 from tltool.storage.folder import Folder
 from tltool.storage.object_store import ObjectStore
@@ -100,6 +101,22 @@ class Place:
             EnvironmentProblem: the storage is full, does not answer, or refuses.
         """
         return self._store.create(self._checked(name), data)
+
+    def check_exclusive(self) -> None:
+        """Check that ``create`` makes no object twice: some servers ignore its condition.
+
+        Raises:
+            EnvironmentProblem: this one does, or it does not answer, or refuses.
+        """
+        name = f".check-{uuid.uuid4().hex}"
+        try:
+            if not self.create(name, b"1") or self.create(name, b"2"):
+                raise EnvironmentProblem(
+                    f"{self} lets two writers create the same object",
+                    hint="several processes need a store with conditional writes, as Amazon S3 has",
+                )
+        finally:
+            self.remove(name)
 
     def listing(self, prefix: str = "") -> list[Stored]:
         """Return all objects whose names start with ``prefix``, sorted by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 
 from tltool.errors import EnvironmentProblem, TltoolError, first_line
@@ -24,7 +25,7 @@ _ENDPOINT = {"s3": " and AWS_ENDPOINT_URL", "gs": " and STORAGE_EMULATOR_HOST"}
 
 def store_problem(error: Exception, address: Address) -> TltoolError | None:
     """Return the error for the user; None for one that is no error of the store."""
-    if isinstance(error, OSError) and (error.errno in _LOCAL or error.filename):
+    if isinstance(error, OSError) and is_local(error):
         return None
     names = [type(each).__name__ for each in _causes(error)]
     if any("Credential" in name or "Auth" in name for name in names):
@@ -44,6 +45,13 @@ def store_problem(error: Exception, address: Address) -> TltoolError | None:
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _LIBRARIES:
         return EnvironmentProblem(f"{address}: the storage reports: {_reason(error)}")
     return None
+
+
+def is_local(error: OSError) -> bool:
+    """Whether an error is of a file on this machine; stores name objects without a slash first."""
+    return error.errno in _LOCAL or (
+        isinstance(error.filename, str) and os.path.isabs(error.filename)  # noqa: PTH117
+    )
 
 
 def missing_bucket(address: Address) -> EnvironmentProblem:

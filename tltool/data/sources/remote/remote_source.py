@@ -79,7 +79,8 @@ def check_remote(source: str, *, offline: bool, cache: Path) -> None:
 def no_network(source: str) -> EnvironmentProblem:
     """Return the error about a source of which there is no copy, without a network."""
     return EnvironmentProblem(
-        f"{source} is read over the network, which is switched off (--offline, TLTOOL_OFFLINE)",
+        "the network is switched off (--offline, TLTOOL_OFFLINE), and there is no copy of"
+        f" {source}",
         hint="read it once with a network, as by tltool data check; its copy in the cache is then"
         " used",
     )

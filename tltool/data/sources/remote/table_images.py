@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from tltool.storage.address import Address, Stored, is_object_store, parse_addre
 from tltool.storage.place import Place
 
 _ELSEWHERE = "other places"
+# JSON may escape a slash
+_ADDRESS = re.compile(rb"(?i)\b(s3[an]?|gs|gcs|az|abfss?|memory):(\\?/){2}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def has_addresses(table: Path) -> bool:
         if os.fstat(file.fileno()).st_size == 0:
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(b"://") >= 0
+            return _ADDRESS.search(data) is not None
 
 
 def copy_images(
