@@ -70,7 +70,7 @@ def test_the_addresses_of_the_page_stay_below_the_prefix(live, address, prefix, 
 def test_the_script_sends_requests_relative_to_the_page(live):
     script = live.get("/page.js").body.decode()
     addresses = re.findall(r"""fetch\(["`]([^"`?]+)""", script)
-    assert sorted(addresses) == ["v1/classify", "v1/explain", "v1/models"]
+    assert sorted(addresses) == ["v1/classify", "v1/explain", "v1/models", "v1/statistics"]
     assert 'new URL("v1/classify", document.baseURI)' in script
 
 

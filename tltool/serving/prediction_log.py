@@ -15,6 +15,7 @@ from tltool.runs.lock import take_lock
 from tltool.serving.json_values import Arrays
 from tltool.serving.served_model import ServedModel
 
+_LONGEST_ROW = 1 << 16  # bytes
 COLUMNS = ("time", "predicted_by", "class_1", "probability_1", "is_known", "ood_score")
 
 
@@ -22,7 +23,7 @@ class PredictionLog:
     """Appends rows to a CSV file, which ``tltool monitor`` reads.
 
     Args:
-        path: the file; an existing log is continued.
+        path: the file; an existing log is continued, without an incomplete last row.
         log: called with a sentence if the log cannot be written any more.
 
     Raises:
@@ -83,4 +84,13 @@ def _open(path: Path) -> TextIO:
     if not take_lock(file):
         file.close()
         raise UsageError(f"another process writes to '{path}'", hint=hint)
+    file.truncate(_complete_length(path))
     return file
+
+
+def _complete_length(path: Path) -> int:
+    """Return the number of bytes up to the end of the last complete row; rows are short."""
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, 2) - _LONGEST_ROW)
+        file.seek(start)
+        return start + file.read().rfind(b"\n") + 1

@@ -17,6 +17,7 @@ WINDOW = 1000  # items; 16 kB
 LEAST = 50  # items before drift is tested
 _PAUSE = 10.0  # seconds between two tests
 _PERMUTATIONS = 999
+_WHAT = {"classes": "classes", "confidence": "confidences", "ood_scores": "OOD scores"}
 
 
 class ServedStatistics:
@@ -125,7 +126,7 @@ class ServedStatistics:
             return f"{answered} Drift is not tested: the export has no reference statistics."
         if self.drift is None:
             return f"{answered} Drift is tested from {LEAST} images on."
-        names = [test.name.replace("_", " ") for test in self.drift.tests if test.found]
+        names = [_WHAT[test.name] for test in self.drift.tests if test.found]
         verdict = f"Drift found in {', '.join(names)}" if names else "No drift found"
         return (
             f"{answered} {verdict} (last {self.drift.n:,} images, p = {self.drift.p_value:.2g}; "
