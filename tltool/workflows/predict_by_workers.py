@@ -36,7 +36,7 @@ def predict_by_workers(
     Args:
         engine: has the workers.
         options: of the prediction.
-        stream: tells the images; its own predictions are not computed.
+        stream: names the images; its own predictions are not computed.
         folder: for the list of the images, which the workers read.
         observer: receives progress events.
 
