@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from typer.testing import CliRunner
 import tltool as public
 from tests.workflows.conftest import contents
 from tltool.cli.main import app
+from tltool.engine import cluster_address
+from tltool.engine.local import LocalEngine
 from tltool.errors import Interrupted
 from tltool.events import SilentObserver
+from tltool.workflows import batch_predict as story
 from tltool.workflows.batch_predict import batch_predict
 from tltool.workflows.prediction.class_folders import (
     ClassFolders,
@@ -30,6 +34,7 @@ from tltool.workflows.prediction.class_folders import (
 from tltool.workflows.prediction.model import load_model
 from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.prediction import Prediction
+from tltool.workflows.workers import TABLE
 
 
 def tltool(*args: object) -> Any:
@@ -88,6 +93,25 @@ def test_append_continues_an_interrupted_file(trained, mixed, tmp_path, kind, cu
     again = tltool("predict", trained.run, mixed, "--output", cut_off, "--append")
     assert again.exit_code == 0 and "nothing left to do: wrote 0 predictions" in again.stderr
     assert cut_off.read_bytes() == complete.read_bytes()
+
+
+def test_predictions_by_workers_are_those_of_one_process(trained, mixed, tmp_path, monkeypatch):
+    """In any order; the workers are in this process."""
+
+    class Backwards(LocalEngine):
+        def map(self, work, numbers):
+            return super().map(work, reversed(numbers))
+
+    engine = nullcontext(Backwards(TABLE))
+    images = [mixed, trained.photos, *[tmp_path / f"gone-{n}.jpg" for n in range(70)]]
+    common = ("predict", trained.run, *images, "--prediction-set", 0.6, "--top", 2)
+    one = tltool(*common, "--output", tmp_path / "one.csv")
+    monkeypatch.setattr(story, "open_workers", lambda *_, **__: engine)
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    several = tltool(*common, "--output", tmp_path / "several.csv", "--workers", 2)
+    assert one.exit_code == several.exit_code == 3
+    assert (tmp_path / "several.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert len(rows_of(tmp_path / "one.csv")) == 118
 
 
 def test_a_folder_without_images_says_what_it_contains(trained, tmp_path):

@@ -8,6 +8,7 @@ import typer
 from tltool import __version__
 from tltool.cli import (
     backbones,
+    cluster,
     compare,
     data,
     demo,
@@ -67,6 +68,7 @@ app.command("learning-curve", examples=["tltool learning-curve photos/"])(
 )
 app.command("export", examples=["tltool export runs/RUN --format litert,onnx"])(export.export)
 app.add_typer(backbones.app, name="backbones")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(data.app, name="data")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")

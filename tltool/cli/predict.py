@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import shared_options
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import err, line, print_json, print_table
 from tltool.cli.terminal.console import out as stdout
 from tltool.cli.terminal.error_output import guarded
@@ -93,6 +93,7 @@ def predict(
             f"[default: {_UNSURE_BELOW}]",
         ),
     ] = None,
+    workers: training.Workers = None,
     pixels: shared_options.Pixels = None,
     trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,
@@ -122,6 +123,7 @@ def predict(
         output=file,
         append=append,
         class_folders=_class_folders(sort_into, how, unsure_below),
+        workers=workers,
     )
     chosen.check()
     check_inputs(images)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import tensorflow as tf
 
 from tltool.errors import Interrupted
 from tltool.events import Observer
 from tltool.export.model_folder import model_digest
+from tltool.runs.temporary import temporary_folder
 from tltool.training.own_settings import with_own_settings
-from tltool.workflows.predict import stream_predictions
+from tltool.workflows.predict import PredictionStream, stream_predictions
+from tltool.workflows.predict_by_workers import predict_by_workers
 from tltool.workflows.prediction.class_folders import ImageSorter
 from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.output_file import (
@@ -22,6 +26,7 @@ from tltool.workflows.prediction.output_file import (
     read_existing_rows,
 )
 from tltool.workflows.prediction.prediction import Prediction
+from tltool.workflows.workers import checked_workers, open_workers
 
 
 @dataclass
@@ -104,7 +109,7 @@ def batch_predict(
         consumers += [make_consumer(columns)] if make_consumer else []
         consumers += [write] if write else []
         try:
-            for prediction in stream.predictions:
+            for prediction in stack.enter_context(_predicted(options, stream, observer)):
                 for consume in consumers:
                     consume(prediction)
                 counts.add(prediction)
@@ -113,6 +118,22 @@ def batch_predict(
     if sorter:
         counts.by_folder, counts.already_present = sorter.counts, sorter.already_present
     return counts
+
+
+@contextmanager
+def _predicted(
+    options: PredictOptions, stream: PredictionStream, observer: Observer
+) -> Iterator[Iterator[Prediction]]:
+    """Give the predictions: computed here, or by the workers of the command."""
+    where = checked_workers(options.workers, None)
+    gpu = where is not None and bool(tf.config.list_logical_devices("GPU"))
+    with open_workers(where, gpu=gpu, observer=observer) as engine:
+        if engine is None:
+            yield stream.predictions
+            return
+        observer.on_phase("predict", f"{stream.count:,} image{'s' * (stream.count != 1)}")
+        with temporary_folder("tltool-predict-") as folder:
+            yield predict_by_workers(engine, options, stream, folder, observer)
 
 
 def _columns(options: PredictOptions, class_names: tuple[str, ...], *, ood: bool) -> Columns:

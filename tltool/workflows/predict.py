@@ -35,6 +35,8 @@ class PredictionStream:
         has_ood_detector: whether the model detects out-of-distribution images.
         count: number of images to predict.
         skipped: number of images left out because they were predicted before.
+        images: those to predict.
+        batch_size: images per call of the model.
         predictions: one prediction per image, in order; none is kept in memory.
     """
 
@@ -42,6 +44,8 @@ class PredictionStream:
     has_ood_detector: bool
     count: int
     skipped: int
+    images: Sequence[InputImage]
+    batch_size: int
     predictions: Iterator[Prediction]
 
 
@@ -127,6 +131,8 @@ def stream_predictions(
         has_ood_detector=model.has_ood_detector,
         count=len(remaining),
         skipped=len(paths) - len(remaining),
+        images=remaining,
+        batch_size=model.batch_size,
         predictions=predictions_of(model, remaining, options, observer),
     )
 
@@ -142,7 +148,7 @@ def predictions_of(
     Raises:
         UsageError: the model has too few calibration scores for prediction sets.
     """
-    thresholds = _set_thresholds(model, options, observer)
+    thresholds = set_thresholds(model, options, observer)
     return _stream(model, images, options, thresholds, observer)
 
 
@@ -154,14 +160,36 @@ def _stream(
     observer: Observer,
 ) -> Iterator[Prediction]:
     observer.on_phase("predict", f"{len(images):,} image{'s' if len(images) != 1 else ''}")
-    broken, fitting = BrokenImages(), reported_to(observer)
+    broken, fitting, done = BrokenImages(), reported_to(observer), 0
+    batches = batches_of(model, images, options, thresholds, broken)
+    while done < len(images):
+        with micro_batches(fitting):
+            predictions = next(batches)
+        yield from predictions
+        done += len(predictions)
+        observer.on_progress(done, len(images))
+    broken.report(observer)
+
+
+def batches_of(
+    model: LoadedModel,
+    images: Sequence[InputImage | ImageInMemory],
+    options: PredictOptions,
+    thresholds: np.ndarray | None,
+    broken: BrokenImages,
+) -> Iterator[list[Prediction]]:
+    """Yield the predictions of each batch.
+
+    Args:
+        model: the model.
+        images: to predict; one prediction each.
+        options: ``model`` and ``images`` of them are unused.
+        thresholds: see ``set_thresholds``.
+        broken: counts damaged images.
+    """
     for start in range(0, len(images), model.batch_size):
         batch = images[start : start + model.batch_size]
-        with micro_batches(fitting):
-            predictions = _predict_batch(model, batch, options, thresholds, broken)
-        yield from predictions
-        observer.on_progress(start + len(batch), len(images))
-    broken.report(observer)
+        yield _predict_batch(model, batch, options, thresholds, broken)
 
 
 @with_own_settings
@@ -210,10 +238,14 @@ def _predictions(
         )
 
 
-def _set_thresholds(
+def set_thresholds(
     model: LoadedModel, options: PredictOptions, observer: Observer
 ) -> np.ndarray | None:
-    """Return the threshold of each class for prediction sets; None without them."""
+    """Return the threshold of each class for prediction sets; None without them.
+
+    Raises:
+        UsageError: the model has too few calibration scores for prediction sets.
+    """
     level = options.prediction_set
     if level is None:
         return None

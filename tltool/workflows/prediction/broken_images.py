@@ -43,6 +43,16 @@ class BrokenImages:
                 self._count += 1
                 self._example = self._example or f"{image.shown} ({message})"
 
+    @property
+    def found(self) -> tuple[int, str]:
+        """How many there are, and the first one."""
+        return self._count, self._example
+
+    def add(self, count: int, example: str) -> None:
+        """Count images that another process has found."""
+        self._count += count
+        self._example = self._example or example
+
     def report(self, observer: Observer) -> None:
         """Report them in one line, if there are any."""
         if self._count:

@@ -13,6 +13,7 @@ from tltool.errors import UsageError
 from tltool.workflows.prediction.class_folders import ClassFolders
 from tltool.workflows.prediction.output_file import check_output_file
 from tltool.workflows.preflight.model_arguments import check_trained_model
+from tltool.workflows.workers import checked_workers
 
 if TYPE_CHECKING:
     from tltool.inference import Tta
@@ -35,6 +36,7 @@ class PredictOptions:
         output: a .csv or .jsonl file for the predictions; None for no file.
         append: continue an existing ``output``.
         class_folders: where to copy or link the images by class; None for nowhere.
+        workers: number of worker processes on this machine; None for none.
     """
 
     model: Path
@@ -49,11 +51,13 @@ class PredictOptions:
     output: Path | None = None
     append: bool = False
     class_folders: ClassFolders | None = None
+    workers: int | None = None
 
     def check(self) -> None:
         """Check the options without loading the model.
 
         Raises:
+            EnvironmentProblem: workers need Ray, which is not installed.
             UsageError: options contradict each other, the model does not exist, or the output file
                 or the class folders cannot be used.
             DataError: there is no model that predicts, or an address or a pattern stands for the
@@ -75,6 +79,7 @@ class PredictOptions:
             check_output_file(self.output, append=self.append)
         if self.class_folders is not None:
             self.class_folders.check(self.images)
+        checked_workers(self.workers, None)
         check_trained_model(self.model, images=self.images)
         if self.pixels is not None:
             parse_shape(self.pixels)

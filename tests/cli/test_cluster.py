@@ -1,0 +1,82 @@
+"""tltool cluster: files for Kubernetes and SLURM, and the check of a cluster."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tltool.cli.main import app
+from tltool.engine import cluster_address
+from tltool.engine.local import LocalEngine
+from tltool.workflows import cluster
+from tltool.workflows.workers import TABLE
+
+
+def tltool(*args: object) -> Any:
+    result = CliRunner().invoke(app, ["cluster", *map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_the_ray_job_of_kuberay_has_the_keys_of_its_schema():
+    options = ("--machines", 8, "--gpus", 1, "--image", "registry.example/tltool:1.0")
+    result = tltool("manifest", "kuberay", *options, "--command", "finetune '/shared/my photos'")
+    job = yaml.safe_load(result.stdout)
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    spec = job["spec"]
+    assert spec["entrypoint"] == "tltool finetune '/shared/my photos' --cluster auto"
+    assert set(spec) == {
+        "entrypoint", "submissionMode", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished",
+        "rayClusterSpec",
+    }  # fmt: skip
+    cluster_spec = spec["rayClusterSpec"]
+    assert set(cluster_spec) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert cluster_spec["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    (workers,) = cluster_spec["workerGroupSpecs"]
+    assert (workers["replicas"], workers["minReplicas"], workers["maxReplicas"]) == (8, 8, 8)
+    (container,) = workers["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/tltool:1.0"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
+    script = tltool("manifest", "slurm", "--machines", 4, "--cpus", 16).stdout
+    assert script.startswith("#!/bin/bash\n#SBATCH --job-name=tltool\n#SBATCH --nodes=4\n")
+    assert "srun ray symmetric-run" in script and "--gpus" not in script
+    assert "-- tltool finetune /shared/photos --out /shared/runs/a --cluster auto" in script
+    assert "--gpus-per-node=2" in tltool("manifest", "slurm", "--gpus", 2).stdout
+
+
+class Checked(LocalEngine):
+    """The machines of a cluster are this process."""
+
+    nodes = 1
+
+    def facts(self) -> dict[str, Any]:
+        return {"engine": "local", "nodes": 1, "workers": 1, "arithmetic": ""}
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_check_names_the_machine_that_does_not_see_the_files(tmp_path, monkeypatch, gone):
+    class Engine(Checked):
+        def map(self, work, numbers):
+            if gone:
+                (probe,) = tmp_path.iterdir()
+                probe.unlink()
+            return super().map(work, numbers)
+
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    monkeypatch.setattr(cluster, "open_workers", lambda *_, **__: nullcontext(Engine(TABLE)))
+    result = tltool("check", "--workers", 1, "--folder", tmp_path, "--json")
+    document = json.loads(result.stdout)
+    if gone:
+        assert result.exit_code == 5
+        assert "does not see the files" in document["error"]["message"]
+    else:
+        assert result.exit_code == 0 and sum(document["machines"].values()) == 2
+    assert not list(tmp_path.iterdir())

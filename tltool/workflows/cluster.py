@@ -1,0 +1,87 @@
+"""Check that all machines of a Ray cluster compute alike and see the same files."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tltool.engine.work import Piece, Record, Work
+from tltool.errors import EnvironmentProblem
+from tltool.events import Observer
+from tltool.workflows.workers import checked_workers, open_workers
+
+WORK = "check"
+_PIECES = 2  # per worker, so that none is left out
+
+
+def check_cluster(
+    workers: int | None, cluster: str | None, *, folder: Path | None, observer: Observer
+) -> dict[str, Any]:
+    """Let the workers of a cluster compare themselves with this machine.
+
+    Args:
+        workers: number of workers to start here, if ``cluster`` is None.
+        cluster: address of a running cluster.
+        folder: that all machines must be able to read; None to leave that out.
+        observer: receives the progress.
+
+    Returns:
+        what manifest.json of a run would record, and ``machines``: pieces done by name.
+
+    Raises:
+        UsageError: the address is none.
+        EnvironmentProblem: the cluster does not answer, or a machine differs or cannot read.
+    """
+    where = checked_workers(workers, cluster)
+    assert where is not None
+    with ExitStack() as stack:
+        probe = _probe(folder, stack) if folder else None
+        engine = stack.enter_context(open_workers(where, gpu=False, observer=observer))
+        assert engine is not None
+        work = Work(WORK, {"file": str(probe) if probe else None}, title="check")
+        count = _PIECES * engine.workers
+        machines: Counter[str] = Counter()
+        for done, (_, record) in enumerate(engine.map(work, range(count)), start=1):
+            machines[record["machine"]] += 1
+            observer.on_progress(done, count, unit="checks")
+        return {**engine.facts(), "machines": dict(sorted(machines.items()))}
+
+
+def _probe(folder: Path, stack: ExitStack) -> Path:
+    """Return a new hidden file in ``folder``, which is removed at the end."""
+    path = folder.absolute() / f".{uuid.uuid4().hex}.new"
+    try:
+        path.write_text("tltool cluster check")
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the folder '{folder}' cannot be written: {error.strerror}",
+            hint="give the folder of the runs on the shared disk",
+        ) from None
+    stack.callback(path.unlink, missing_ok=True)
+    return path
+
+
+def begin_check(arguments: Mapping[str, Any]) -> Piece:
+    """Return the function by which a worker names its machine.
+
+    Args:
+        arguments: ``file`` that it must be able to read, or None.
+    """
+    file = arguments["file"]
+
+    def piece(number: int) -> Record:
+        machine = platform.node()
+        if file is not None and not Path(file).is_file():
+            raise EnvironmentProblem(
+                f"the machine '{machine}' of the cluster does not see the files of "
+                f"'{Path(file).parent}'",
+                hint="mount the same disk under the same path on every machine",
+            )
+        return {"machine": machine}
+
+    return piece
