@@ -13,7 +13,7 @@ from tests.conftest import ONLY_PROBE, merged
 from tests.workflows.conftest import CLASSES, TINY, contents
 from tltool.data.corrections.corrections_file import CorrectionsFile
 from tltool.data.corrections.decision import Decision
-from tltool.errors import DataError, GateError
+from tltool.errors import DataError, GateError, UsageError
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
@@ -125,3 +125,10 @@ def test_a_corrected_copy_is_laid_out_and_the_images_stay(fruit, corrections, tm
         assert f"{PLUM}/1_01-2.png" in names or f"{PLUM}/1_01.png" in names
         assert sum(name.startswith(APPLE) for name in names) == 5
         assert sum(name.startswith(KAKI) for name in names) == 9
+
+
+def test_a_corrected_copy_has_no_links_into_the_cache(fruit, corrections, tmp_path):
+    packed = shutil.make_archive(str(tmp_path / "fruit"), "zip", fruit)
+    with pytest.raises(UsageError, match="links must not refer to them"):
+        apply_corrections(packed, corrections, write=tmp_path / "out", how="link")
+    assert not (tmp_path / "out").exists()

@@ -16,7 +16,7 @@ from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.export_split import export_split
-from tltool.workflows.dataset.split_checks import check_empty
+from tltool.workflows.dataset.split_checks import check_empty, check_not_in_cache
 from tltool.workflows.preflight.output_paths import check_outside_images
 
 
@@ -65,8 +65,8 @@ def apply_corrections(
         observer: receives progress and warnings.
 
     Raises:
-        UsageError: ``write`` is not empty or is among the images, or there is no such file of
-            corrections.
+        UsageError: ``write`` is not empty or is among the images, there is no such file of
+            corrections, or links would lead into the cache.
         DataError: the images cannot be used, the corrections are damaged, people disagree, or
             they name a class that the images do not have.
         EnvironmentProblem: ``write`` cannot be written.
@@ -77,6 +77,7 @@ def apply_corrections(
     observer.on_phase("audit", source)
     listing = read_source(source, pixels=pixels, offline=offline, observer=observer)
     check_outside_images(write, listing, option="--write")
+    check_not_in_cache(listing, how)
     settings = DataSection()
     audited = audit(
         listing,

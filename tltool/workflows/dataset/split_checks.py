@@ -49,7 +49,7 @@ def check_not_in_cache(listing: Listing, how: How) -> None:
     ):
         raise UsageError(
             f"the images of {listing.source} are in the cache, which can be deleted at any time, so"
-            f" {SPLIT_FILE} must not refer to them",
+            f" {SPLIT_FILE if how == 'list' else 'links'} must not refer to them",
             hint="copy them: --how copy",
         )
 
