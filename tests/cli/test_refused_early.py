@@ -157,6 +157,7 @@ CASES = {
     "runs list nowhere": (2, "nowhere"),
     "runs show nowhere": (2, "nowhere"),
     "runs resume nowhere": (2, "nowhere"),
+    "runs resume nowhere --cluster head": (2, "HOST:PORT"),
     "runs reproduce nowhere": (3, "nowhere"),
     "runs reproduce void": (3, "void"),
     "runs reproduce run --weights nowhere.h5": (2, "nowhere.h5"),

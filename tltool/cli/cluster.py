@@ -10,7 +10,7 @@ from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
-from tltool.errors import UsageError
+from tltool.errors import UsageError, counted
 
 app = Commands(help="Clusters of several machines: check one, or write the file that starts one.")
 
@@ -48,7 +48,8 @@ def check(
         print_json(facts)
         return
     rows = [[name, "same versions, same arithmetic"] for name in facts["machines"]]
-    title = f"{facts['workers']} workers on {facts['nodes']} machines"
+    workers_there = counted(facts["workers"], "worker", "workers")
+    title = f"{workers_there} on {counted(facts['nodes'], 'machine', 'machines')}"
     print_table(out(), ["machine", "result"], rows, title=title)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tltool.cli.remove_runs import prune, remove
-from tltool.cli.terminal import shared_options
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
@@ -81,6 +81,8 @@ def show(run: Run, json: shared_options.Json = False, debug: shared_options.Debu
 @guarded
 def resume(
     run: Run,
+    workers: training.Workers = None,
+    cluster: training.Cluster = None,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
     quiet: shared_options.Quiet = False,
@@ -91,15 +93,17 @@ def resume(
     from tltool.runs.layout import RunLayout
     from tltool.workflows.list_runs import check_resumable, show_run
     from tltool.workflows.preflight.python_objects import check_given_again
+    from tltool.workflows.workers import checked_workers
 
     # these checks need no TensorFlow, which takes seconds to load
+    checked_workers(workers, cluster)
     details = show_run(run)
     check_resumable(RunLayout(run), details.status)
     check_given_again(run, details.manifest, verb="resume")
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
-        result = workflow(run, offline=offline, observer=display)
+        result = workflow(run, offline=offline, workers=workers, cluster=cluster, observer=display)
     _show_finished(result, json=json)
 
 

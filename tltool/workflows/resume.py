@@ -34,6 +34,8 @@ def resume(
     offline: bool = False,
     observer: Observer | None = None,
     feature_cache: Path | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
     objects: KerasObjects = NO_OBJECTS,
 ) -> FinetuneResult:
     """Finish the run in ``folder``, bit-identical to one that never stopped.
@@ -43,6 +45,8 @@ def resume(
         offline: open no network connection.
         observer: receives everything that is reported.
         feature_cache: the folder of features that the run shared with other runs, if it did.
+        workers: as `tltool.finetune` takes it; it need not be that of the run.
+        cluster: likewise.
         objects: what was given to `tltool.finetune` beside the recipe, again. Callbacks start anew:
             what they have counted is not kept.
 
@@ -61,6 +65,7 @@ def resume(
         check_given_again(folder, manifest, objects.description, verb="resume")
         spec = resolve(with_kept_backbone(_unchanged_recipe(layout, manifest), layout, manifest))
         options = replace(manifest.options, offline=offline, feature_cache=feature_cache)
+        options = replace(options, workers=workers, cluster=cluster)
         options = with_kept_corrections(options, layout, manifest)
         check_trackers(options.track, offline=offline, register=options.register)
         fingerprint = _fingerprint(layout, manifest)
