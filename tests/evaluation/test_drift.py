@@ -99,6 +99,12 @@ def test_an_estimate_from_no_error_is_not_certain():
     assert estimate.low < 0.99
 
 
+def test_confidence_in_every_image_is_no_certainty():
+    estimate = estimate_accuracy(reference(1), np.ones(50, np.float32))
+    assert estimate.value == 1.0
+    assert estimate.low < 0.95
+
+
 def test_a_model_without_features_and_ood_detector_has_two_tests():
     one = reference(1)
     bare = Reference(one.predicted, one.confidence, one.correct)

@@ -14,9 +14,14 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
 from tests.workflows.conftest import CLASSES, Trained, write_fruit
-from tltool.artifact import Calibration, read_calibration
+from tltool.artifact import Calibration, load_artifact, read_calibration
 from tltool.cli.main import app
 from tltool.errors import DataError
+from tltool.export.model_folder import model_digest
+from tltool.runs.layout import RunLayout
+from tltool.runs.manifest import read_manifest
+from tltool.workflows.export_samples.reference_of_run import with_reference
+from tltool.workflows.export_samples.run_images import load_run_images
 from tltool.workflows.monitor import monitor
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
@@ -146,10 +151,26 @@ def test_an_old_export_says_how_to_get_reference_statistics(trained: Trained, tm
     assert "tltool export" in str(error.value.hint)
 
 
+def test_an_export_computes_the_statistics_that_an_old_run_has_not(trained: Trained):
+    artifact, run = load_artifact(trained.run), RunLayout(trained.run)
+    expected = artifact.calibration.reference
+    old = replace(artifact, calibration=replace(artifact.calibration, reference=None))
+    images = load_run_images(run, artifact.description, None, calibrate=False)
+    manifest = read_manifest(run.manifest)
+    computed = with_reference(old, images, manifest).calibration.reference
+    assert computed is not None
+    assert expected is not None
+    # the run is in bfloat16, the export in float32
+    np.testing.assert_allclose(
+        np.sort(computed.confidence), np.sort(expected.confidence), atol=0.05
+    )
+    assert computed.features.shape == expected.features.shape
+    refitted = replace(manifest, refit={"images": 9})
+    assert with_reference(old, images, refitted) is old
+
+
 def test_damaged_rows_are_named(trained: Trained, tmp_path: Path):
     rows = tmp_path / "rows.csv"
-    from tltool.export.model_folder import model_digest
-
     digest = model_digest(trained.export)
     rows.write_text(
         f"path,error,class_1,probability_1,predicted_by\na.png,,plum,high,{digest}\n", "utf-8"

@@ -52,7 +52,8 @@ def estimate_accuracy(
     threshold that as many validation images exceed as are classified correctly. The assumption
     is that this relation holds for the new images too, which nothing without labels can show.
 
-    The interval is a bootstrap over the validation images, with binomial noise for the new ones.
+    The interval is a bootstrap over the validation images, with binomial noise for the new ones,
+    and at least as wide as Wilson's for the new images.
 
     Args:
         reference: of the validation images.
@@ -70,14 +71,17 @@ def estimate_accuracy(
         )
     replicates = random.binomial(len(ordered), shares) / len(ordered)
     low, high = np.quantile(replicates, [0.025, 0.975]).tolist()
+    # the bootstrap alone would be certain where all images are above the threshold, or none
+    own = wilson_interval(value * len(ordered), len(ordered))
+    low, high = min(low, own[0]), max(high, own[1])
     if reference.correct.all() or not reference.correct.any():
         # the bootstrap cannot resample what has not occurred
         bounds = wilson_interval(int(reference.correct.sum()), count)
         low, high = min(low, value * bounds[0]), max(high, bounds[1])
     return AccuracyEstimate(
         value,
-        min(low, value),
-        max(high, value),
+        low,
+        high,
         float(ordered.mean()),
         float(reference.correct.mean()),
     )
