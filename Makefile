@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-FAST := not slow and not thorough and not weekly and not photos and not pretrained
+FAST := not slow and not thorough and not weekly and not photos and not pretrained and not cluster
 
 .PHONY: help venv demo test test-fast test-versions test-wheel lint format wheel lock sbom docs site bench protocol image-check release clean
 
@@ -35,7 +35,10 @@ demo: $(STAMP) ## train, export and predict on 1797 handwritten digits
 test: $(STAMP) ## run the tests; with TLTOOL_THOROUGH=1 as in CI; with TLTOOL_WEEKLY=1 all
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
 	  --cpu-limit $(if $(TLTOOL_THOROUGH),40,10) --cpu-table build/test-durations.txt \
-	  -m "$(if $(TLTOOL_WEEKLY),,not weekly$(if $(TLTOOL_THOROUGH),, and not thorough))"
+	  -m "not cluster$(if $(TLTOOL_WEEKLY),, and not weekly$(if $(TLTOOL_THOROUGH),, and not thorough))"
+
+test-cluster: $(STAMP) ## run the tests that start workers of Ray; alone, because Ray gives up on a busy machine
+	$(BIN)/python -m pytest -m cluster
 
 test-fast: $(STAMP) ## run the fast tests, which need neither pretrained weights nor real images
 	$(BIN)/python -m pytest -m "$(FAST)"

@@ -22,8 +22,6 @@ SETTINGS = merged(
 
 
 @pytest.mark.cluster
-@pytest.mark.thorough
-@pytest.mark.slow
 def test_features_of_two_workers_are_bit_identical_though_one_was_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     photos = write_fruit(tmp_path / "photos", n=32)

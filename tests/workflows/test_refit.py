@@ -103,6 +103,29 @@ def test_a_refit_changes_the_model_and_no_figure_of_the_validation_images(
     assert len(history(again)) == len(history(plain)) + len(rows)
 
 
+def test_the_features_of_a_refit_do_not_depend_on_the_training_before(
+    photos: Path, tiny_settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = merged(
+        *tiny_settings,
+        *REFIT,
+        "train.cache.views=2",
+        "augment.flip=horizontal",
+        "train.probe.enabled=false",
+        "train.finetune.epochs=2",
+    )
+    stored = []
+    for rate in ("0.01", "0.02"):
+        recipe = load_recipe("vgg16", [*settings, f"train.finetune.learning_rate={rate}"])
+        caches = tmp_path / f"caches {rate}"
+        result = finetune(photos, recipe=recipe, out=tmp_path / f"run {rate}", feature_cache=caches)
+        assert result.metrics["refit"]["finetune_epochs"] > 0
+        files = caches.rglob("pooled.bin")
+        stored.append({str(file.relative_to(caches)): file.read_bytes() for file in files})
+    assert len(stored[0]) == 4  # training and validation images, original and augmented
+    assert stored[0] == stored[1]
+
+
 @pytest.mark.thorough
 def test_a_test_set_is_measured_on_the_refitted_model(
     finetune_tiny: Finetune, photos: Path

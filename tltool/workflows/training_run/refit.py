@@ -69,12 +69,13 @@ def refit(
     if not _is_due(run, dataset, state):
         return calibrated
     chosen = chosen_epochs(state)
+    _restore_untrained(state)  # features of the validation images are those of this network
     features = features.with_validation()
     count = len(features.images.train)
     if run.objects.callbacks:
         run.observer.on_message("callbacks are not called in the refit: its epochs are chosen")
     with run.phase("refit", f"{count} training and validation images, {_describe(chosen)}"):
-        probe = _restart(run, features, state)
+        probe = _begin_again(run, features, state)
     _train_phases(run, features, chosen, state)
     with run.phase("calibration", "OOD detector of the refitted model"):
         if calibrated.logit_shift is not None:
@@ -131,10 +132,14 @@ def _describe(chosen: ChosenEpochs) -> str:
     return " and ".join(parts) or "the linear probe alone"
 
 
-def _restart(run: RunContext, features: TrainingFeatures, state: TrainingState) -> Probe | None:
-    """Restore the network before training, with the head of a probe on all images; return it."""
+def _restore_untrained(state: TrainingState) -> None:
+    """Give the network the weights that it had before training."""
     for variable, value in zip(state.best.variables, state.untrained, strict=True):
         variable.assign(value)
+
+
+def _begin_again(run: RunContext, features: TrainingFeatures, state: TrainingState) -> Probe | None:
+    """Give the untrained network the head of a probe on all images; return the probe."""
     network, train = features.network, features.images.train
     network.standardize(features.head_inputs)
     if state.probe is None or features.pretrained is None:
