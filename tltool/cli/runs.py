@@ -91,15 +91,18 @@ def resume(
     """Finish an interrupted run; the result is bit-identical to that of an uninterrupted run."""
     from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
+    from tltool.runs.peers import read_peers
     from tltool.workflows.list_runs import check_resumable, show_run
     from tltool.workflows.preflight.python_objects import check_given_again
     from tltool.workflows.workers import checked_workers
 
     # these checks need no TensorFlow, which takes seconds to load
     checked_workers(workers, cluster)
-    details = show_run(run)
-    check_resumable(RunLayout(run), details.status)
-    check_given_again(run, details.manifest, verb="resume")
+    peers = read_peers()
+    if peers is None or peers.writes:  # the others may not have the folder
+        details = show_run(run)
+        check_resumable(RunLayout(run), details.status)
+        check_given_again(run, details.manifest, verb="resume")
     with show_results_first(json=json), shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.resume import resume as workflow
 
@@ -254,7 +257,7 @@ def _show_finished(result: "FinetuneResult", *, json: bool) -> None:
     }
     if json:
         print_json(document)
-    else:
+    elif result.metrics:  # the first of several workers has them
         show_result(document)
 
 

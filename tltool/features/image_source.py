@@ -29,6 +29,7 @@ from tltool.features.decoded_images import (
     to_pixels,
 )
 from tltool.features.image_reader import image_reader, shared_augmenter
+from tltool.features.own_rows import RowsOf, own_order, regrouped, taken
 from tltool.features.pass_reader import Batch
 from tltool.features.sampler import Sampler, shuffled_order, spread_over_classes
 
@@ -160,16 +161,32 @@ class ImageSource:
         """
         return self._read(positions, spec, key=(seed, epoch), start=0)
 
-    def sampled(self, spec: AugmentSpec, sampler: Sampler, *, epoch: int) -> Iterator[Batch]:
+    def sampled(
+        self, spec: AugmentSpec, sampler: Sampler, *, epoch: int, rows: RowsOf | None = None
+    ) -> Iterator[Batch]:
         """Return batches (draw, images, labels) of the images that ``sampler`` draws in an epoch.
 
         An image that is drawn again in the same epoch is augmented differently.
+
+        Args:
+            spec: the augmentation.
+            sampler: draws the images.
+            epoch: number of the epoch.
+            rows: the rows to return of each batch; None for all. Others are decoded only if mixup
+                or cutmix may blend them into these.
         """
         positions, passes = sampler.sample(epoch)
         first = np.full(len(self), np.iinfo(np.int64).max)
         np.minimum.at(first, positions, passes)
         draws = positions + len(self) * (passes - first[positions])
-        return self._read(draws, spec, key=(sampler.seed, epoch), start=0)
+        key = (sampler.seed, epoch)
+        if rows is None:
+            return self._read(draws, spec, key=key, start=0)
+        if spec.mixes:
+            return taken(self._read(draws, spec, key=key, start=0), rows)
+        own, counts = own_order(len(draws), self.batch_size, rows)
+        some = replace(self, batch_size=counts[0])
+        return regrouped(some._read(draws[own], spec, key=key, start=0), counts)
 
     def expected_labels(self) -> np.ndarray:
         """Return one-hot labels times the weights of the images, float32 [N, C]."""

@@ -73,7 +73,8 @@ class Manifest:
             limit changed the run, the number of cached ``views`` and the phase and epoch after
             which training was ``stopped``; in a run that reproduces it, ``until`` is that epoch.
         cluster: the ``engine``, ``nodes``, ``workers`` and ``arithmetic`` of the processes that
-            computed features; None without workers.
+            computed features; or ``ranks``, how many processes trained together; None without
+            workers.
         peak_memory: largest memory of the process and of each GPU, MiB, and their names.
         gpu_utilisation: mean and maximum over the run, percent.
         refit: numbers of images and epochs of the refit; None without one.

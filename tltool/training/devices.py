@@ -8,13 +8,24 @@ import tensorflow as tf
 
 from tltool.errors import EnvironmentProblem
 from tltool.runs.install_hint import gpu_hint
+from tltool.runs.peers import Peers
 from tltool.runs.run_options import Device
 
+_COLLECTIVE_SECONDS = 600.0
 
-def choose_devices(requested: Device) -> tuple[tf.distribute.Strategy, bool]:
+
+def choose_devices(
+    requested: Device, peers: Peers | None = None
+) -> tuple[tf.distribute.Strategy, bool]:
     """Return the strategy for the requested devices and whether it uses GPUs.
 
     All visible GPUs train together through MirroredStrategy; the batch is divided among them.
+    With ``peers`` they train together with those of other processes; this must then be the first
+    use of TensorFlow in a process.
+
+    Args:
+        requested: the devices.
+        peers: the processes that train together, if there are several.
 
     Raises:
         EnvironmentProblem: a GPU is requested and TensorFlow finds none.
@@ -27,12 +38,28 @@ def choose_devices(requested: Device) -> tuple[tf.distribute.Strategy, bool]:
         )
     if requested == "cpu" or not gpus:
         _hide_gpus()
-        return tf.distribute.get_strategy(), False
+        return (_connected() if peers else tf.distribute.get_strategy()), False
     for gpu in gpus:
         _grow_memory(gpu)
+    if peers:
+        return _connected(), True
     if len(gpus) == 1:
         return tf.distribute.get_strategy(), True
     return tf.distribute.MirroredStrategy(), True
+
+
+def count_gpus() -> int:
+    """Return how many GPUs TensorFlow finds."""
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def _connected() -> tf.distribute.Strategy:
+    """Return the strategy of the workers of TF_CONFIG, all of which must call this.
+
+    Peers that no longer do the same would wait for each other without end: a time limit ends it.
+    """
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_COLLECTIVE_SECONDS)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
 def _hide_gpus() -> None:

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.training.agreement import own_devices
+
 
 def reseed(
     network: keras.Model, strategy: tf.distribute.Strategy, *, seed: int, epoch: int
@@ -34,14 +36,16 @@ def _generators(network: keras.Model) -> list[keras.random.SeedGenerator]:
 def _set_state(
     strategy: tf.distribute.Strategy, generator: keras.random.SeedGenerator, state: np.ndarray
 ) -> None:
-    """Set the state of the first device, and states derived from it on the others.
+    """Set the state of the first device of all, and states derived from it on the others.
 
     A variable of MirroredStrategy has a copy on each device. Keras advances each copy on its own
     device, so the copies stay different.
     """
     copies = strategy.experimental_local_results(generator.state.value)
-    copies[0].assign(state)
-    for device, copy in enumerate(copies[1:], start=1):
+    for device, copy in zip(own_devices(strategy), copies, strict=True):
+        if device == 0:
+            copy.assign(state)
+            continue
         entropy = (*(int(word) for word in state), device)
         own = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
         copy.assign(own.astype(state.dtype))

@@ -86,10 +86,10 @@ def range_test(
     rates, losses, smooth = [], [], []
     average = 0.0
     with precision.active():
-        for done, (inputs, labels) in zip(range(steps), _endless(data), strict=False):
+        for done, batch in zip(range(steps), _endless(data), strict=False):
             rate = LOWEST * factor**done
             step.set_rate(rate, plan.epochs)
-            sums = step(inputs, labels).numpy()
+            sums = step(*batch).numpy()
             loss = float(sums[0] / sums[2])
             if not math.isfinite(loss):
                 break

@@ -15,7 +15,9 @@ from tltool.training.keras_losses import RowLoss
 from tltool.training.learning_rate_schedule import Schedule
 from tltool.training.optimizers import Group
 
-Batch = tuple[Any, Any]  # inputs [B, ...] and labels float32 [B, C]; numpy arrays or tensors
+# inputs [B, ...] and labels float32 [B, C], numpy arrays or tensors; where several workers train,
+# those of the own rows, and the size of the whole batch
+Batch = tuple[Any, Any] | tuple[Any, Any, int]
 Row = dict[str, float | int | str]
 
 

@@ -32,6 +32,11 @@ class TimeBudget:
             return self.until == (phase, epochs)
         return time.perf_counter() + needed > self.ends
 
+    @property
+    def by_clock(self) -> bool:
+        """Whether the clock decides when training ends."""
+        return self.until is None and self.ends < math.inf
+
     def left(self) -> float:
         """Return the seconds until training must be over."""
         return self.ends - time.perf_counter()

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tltool.data.step_trace import StepTrace
 from tltool.events import Observer
+from tltool.training.agreement import agree, has_peers
 from tltool.training.device_wait import DeviceWait
 from tltool.training.devices import runs_ahead
 from tltool.training.dropout_seeds import reseed
@@ -185,7 +186,10 @@ class Trainer:
         Raises:
             OutOfTimeError: it ends here.
         """
-        if self._budget.is_over(self.plan.name, epochs, needed=needed) and self._has_model(best):
+        over = self._budget.is_over(self.plan.name, epochs, needed=needed)
+        if self._budget.by_clock:  # clocks and speeds of workers differ
+            over = agree(self.strategy, over)
+        if over and self._has_model(best):
             raise OutOfTimeError
 
     def _has_model(self, best: BestModel) -> bool:
@@ -211,6 +215,8 @@ class Trainer:
         try:
             sums = self._train(trace.over(data.batches(epoch)), epoch, best, meter)
         except tf.errors.OpError as error:
+            if has_peers(self.strategy):  # the others would not repeat the epoch
+                raise
             self._recovery.halve_batch(self._rows, error)
         if sums is None:  # outside of the handler, where the error would keep memory in use
             self._make_step()
@@ -218,7 +224,7 @@ class Trainer:
         share = meter.share if meter else trace.share
         self._step.average_statistics()
         with AveragedWeights(self._step):
-            measures = data.validate()
+            measures = agree(self.strategy, data.validate())  # all decisions rest on these
             row = self._row(epoch, sums, measures, time.perf_counter() - started)
             if not self._recovery.check_finite(row):
                 return None
@@ -235,12 +241,12 @@ class Trainer:
         totals = []
         first = (epoch - 1) * self.plan.steps
         with self.precision.active():
-            for done, (inputs, labels) in enumerate(batches, start=1):
-                self._rows = len(labels)
+            for done, batch in enumerate(batches, start=1):
+                self._rows = len(batch[1])
                 self._check_time(epoch - 1, best, needed=0.0)
                 self._step.set_rate(self._rate(first + done - 1), epoch)
                 self.hooks.begin_batch(done)
-                step = partial(self._step, inputs, labels)
+                step = partial(self._step, *batch)
                 totals.append(meter.step(step) if meter else step())
                 self.hooks.end_batch(done, totals[-1])
                 self._recovery.observer.on_progress(done, self.plan.steps, unit="steps")

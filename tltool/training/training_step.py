@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tltool.training.batch_parts import equal_parts, rows_of, split_rows, spread
+from tltool.training.agreement import has_peers, mean_over_devices, own_devices
+from tltool.training.batch_parts import device_parts, rows_of, shifted, spread
 from tltool.training.dropout_seeds import separate_devices
 from tltool.training.loss import phase_loss
 from tltool.training.loss_scale import LossScale
@@ -91,43 +91,50 @@ class TrainingStep:
 
         The mean of moving averages is the moving average of means, so once an epoch is enough.
         """
-        for variable in self._statistics if self._replicas > 1 else []:
-            values = self._strategy.experimental_local_results(variable.value)
-            variable.assign(np.mean([value.numpy() for value in values], axis=0))
+        if self._replicas == 1:
+            return
+        local = self._strategy.experimental_local_results
+        values = [[one.numpy() for one in local(variable.value)] for variable in self._statistics]
+        means = mean_over_devices(self._strategy, values)
+        for variable, mean in zip(self._statistics, means, strict=True):
+            variable.assign(mean)
 
-    def __call__(self, inputs: Any, labels: Any) -> tf.Tensor:
-        """Train on one batch; several devices divide it as evenly as possible."""
-        size = len(labels)
-        parts = split_rows(size, largest=self._plan.micro_batch, devices=self._replicas)
+    def __call__(self, inputs: Any, labels: Any, size: int | None = None) -> tf.Tensor:
+        """Train on one batch; several devices divide it as evenly as possible.
+
+        Where several workers train, the rows are those of this one; ``size`` is that of the batch.
+        """
+        size = len(labels) if size is None else size
+        parts = device_parts(size, largest=self._plan.micro_batch, devices=self._replicas)
+        if has_peers(self._strategy):  # whose rows begin with those of their first device
+            first = parts[0][own_devices(self._strategy).start].start
+            parts = [shifted(pieces, first) for pieces in parts]
         if self._kept:
             self._keep_statistics()
         if len(parts) == 1:
-            return self._train_one_part(inputs, labels)
+            return self._train_one_part(inputs, labels, parts[0], size)
         sums = []
         of_batch = tf.constant(size), tf.constant(len(parts) * self._replicas, tf.float32)
-        for part in parts:
-            some = rows_of(inputs, part), rows_of(labels, part)
-            if self._replicas > 1:
-                pieces = equal_parts(part.stop - part.start, self._replicas)
-                some = tuple(spread(self._strategy, one, pieces) for one in some)
+        for pieces in parts:
+            some = self._on_devices(inputs, pieces), self._on_devices(labels, pieces)
             sums.append(self._add_part(*some, *of_batch))
         self._train_on_sums()
         return tf.add_n(sums)
 
-    def _train_one_part(self, inputs: Any, labels: Any) -> tf.Tensor:
+    def _train_one_part(
+        self, inputs: Any, labels: Any, pieces: list[slice], size: int
+    ) -> tf.Tensor:
         if self._replicas == 1:
             return self._train_whole(inputs, labels)
-        size = len(labels)
-        parts, times = equal_parts(size, self._replicas), 1
-        if size < self._replicas:
-            # a batch smaller than the number of devices is trained on by each of them
-            parts, times = [slice(0, size)] * self._replicas, self._replicas
-        sums = self._train_whole(
-            spread(self._strategy, inputs, parts),
-            spread(self._strategy, labels, parts),
-            tf.constant(size * times),
-        )
-        return sums / times
+        # a batch smaller than the number of devices is trained on by each of them
+        times = self._replicas if size < self._replicas else 1
+        some = self._on_devices(inputs, pieces), self._on_devices(labels, pieces)
+        return self._train_whole(*some, tf.constant(size * times)) / times
+
+    def _on_devices(self, batch: Any, pieces: list[slice]) -> Any:
+        if self._replicas == 1:
+            return rows_of(batch, pieces[0])
+        return spread(self._strategy, batch, pieces)
 
     def _whole(self, inputs: Any, labels: Any, rows: tf.Tensor | None = None) -> tf.Tensor:
         """One step; ``rows`` is the size of the whole batch over all devices."""

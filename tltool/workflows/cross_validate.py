@@ -21,6 +21,7 @@ from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.runs.json_text import to_json
 from tltool.runs.layout import RunLayout
+from tltool.runs.peers import check_single_process
 from tltool.runs.run_options import RunOptions
 from tltool.storage.durable import write_durably
 from tltool.workflows.resolve.run_spec import resolve
@@ -130,6 +131,7 @@ def cross_validate(
         DataError: a class has too few images.
     """
     observer = observer or SilentObserver()
+    check_single_process("a cross-validation")
     listing = list_group(recipe.recipe(settings).data, options, observer)
     names = _fold_names(listing, count)
     specs = [resolve(recipe.recipe([*settings, *_fold_settings(name)])) for name in names]

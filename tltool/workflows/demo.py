@@ -13,6 +13,7 @@ from tltool.evaluation.csv_tables import read_predictions
 from tltool.events import Observer
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
+from tltool.runs.peers import check_single_process
 from tltool.workflows.finetune import finetune
 from tltool.workflows.predict import predict
 from tltool.workflows.samples import has_digits, write_digits
@@ -62,6 +63,7 @@ def demo(folder: Path, *, offline: bool, observer: Observer) -> DemoResult:
         UsageError: something else than the digits is in ``folder / "digits"``.
         EnvironmentProblem: the weights cannot be downloaded.
     """
+    check_single_process("the demo")
     digits = folder / "digits"
     observer.on_phase("samples", str(digits))
     if not has_digits(digits):

@@ -15,6 +15,7 @@ from tltool.evaluation.plots.lr_range_plot import plot_range_tests
 from tltool.events import Observer
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout, check_unused, create_run
+from tltool.runs.peers import check_single_process
 from tltool.runs.run_options import RunOptions
 from tltool.storage.durable import replaced_file
 from tltool.training.checkpoint import TrainingState
@@ -79,6 +80,7 @@ def find_learning_rates(spec: RunSpec, options: RunOptions, *, observer: Observe
     Raises:
         UsageError, DataError, EnvironmentProblem: as `finetune`.
     """
+    check_single_process("the search for learning rates")
     check_training(spec, options)
     spec = replace(spec, recipe=_with_cache(spec))
     machine = prepare_machine(spec.recipe, options.device)

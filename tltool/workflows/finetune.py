@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tltool.data.sources.python_data import as_source
 from tltool.data.sources.source_cache import cache_folder
-from tltool.evaluation.report.notebook_html import Page, report_page, result_html
 from tltool.events import Observer
 from tltool.models.network_parts import Network
 from tltool.recipe.from_python import recipe_of
@@ -20,6 +19,7 @@ from tltool.storage.durable import flush_tree
 from tltool.training.keras_objects import NO_OBJECTS, KerasObjects, is_recipe_optimizer
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.choose_backbone import choose_backbone
+from tltool.workflows.preflight.peers import check_peers
 from tltool.workflows.preflight.run import check_budget, check_run
 from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
@@ -30,6 +30,12 @@ from tltool.workflows.training_run.features import extract_features
 from tltool.workflows.training_run.finish import evaluate_best
 from tltool.workflows.training_run.lifecycle import run_context
 from tltool.workflows.training_run.object_checks import check_objects
+from tltool.workflows.training_run.peer_run import (
+    check_peer_objects,
+    check_same_result,
+    check_same_start,
+    peer_options,
+)
 from tltool.workflows.training_run.phases import (
     fine_tune,
     fit_probe,
@@ -40,6 +46,7 @@ from tltool.workflows.training_run.phases import (
 from tltool.workflows.training_run.python_backbone import recipe_with_backbone
 from tltool.workflows.training_run.refit import refit
 from tltool.workflows.training_run.run_fingerprint import RunFingerprint
+from tltool.workflows.training_run.run_result import FinetuneResult
 from tltool.workflows.training_run.setup import (
     build_network,
     fetch_weights,
@@ -51,34 +58,14 @@ from tltool.workflows.training_run.verified_export import export_verified, parit
 if TYPE_CHECKING:
     import keras
 
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """What a run left behind.
-
-    Attributes:
-        run: the run folder.
-        export: the folder of the exported SavedModel, None when the recipe exports nothing.
-        metrics: the document of metrics.json.
-        seconds: wall seconds of each phase, and ``total``.
-    """
-
-    run: Path
-    export: Path | None
-    metrics: Mapping[str, Any] = field(repr=False)
-    seconds: Mapping[str, float]
-
-    def report(self) -> Page:
-        """Return report.html of the run as an object that a notebook shows.
-
-        Raises:
-            UsageError: the recipe writes no report.
-        """
-        return report_page(self.run)
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows for the run: its accuracy, its files and its plots."""
-        return result_html(self.run, self.export, self.metrics)
+__all__ = [
+    "FinetuneResult",
+    "finetune",
+    "finetune_run",
+    "finish_run",
+    "start_run",
+    "train_recipe",
+]
 
 
 def finetune_run(run: RunContext) -> FinetuneResult:
@@ -87,6 +74,7 @@ def finetune_run(run: RunContext) -> FinetuneResult:
     dataset = open_dataset(run)  # list, audit, split
     network = build_network(run, weights, dataset)
     state = load_state(run, network)  # of an earlier process, where there was one
+    check_same_start(run)
     features = extract_features(run, network, dataset)
     fit_probe(run, features, state)
     set_time_budget(run, network, dataset)
@@ -94,6 +82,9 @@ def finetune_run(run: RunContext) -> FinetuneResult:
     balance = balance_classes(run, features.images, features.views)
     train_head(run, features, balance, state)
     fine_tune(run, features, balance, state)
+    check_same_result(run, network.digest())
+    if not run.writes:  # the first worker evaluates and exports
+        return FinetuneResult(run.known_folder, None, {}, dict(run.seconds))
     outcome = restore_best(run, features, state)
     calibrated = calibrate(run, network, dataset, outcome)
     calibrated = refit(run, dataset, features, state, calibrated)  # if the recipe has one
@@ -274,8 +265,15 @@ def start_run(
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
     """
     check_run(spec, options)
+    peers = check_peers(spec, options)
     check_objects(spec, objects)
-    with run_context(spec, options, observer=observer, expected=expected, objects=objects) as run:
+    check_peer_objects(peers, objects)
+    with (
+        peer_options(peers, options) as options,
+        run_context(
+            spec, options, observer=observer, expected=expected, objects=objects, peers=peers
+        ) as run,
+    ):
         if choice:
             run.record(replace(run.manifest, backbone_choice=choice))
         return finetune_run(run)

@@ -17,6 +17,7 @@ from tltool.runs.environment import differences
 from tltool.runs.json_text import from_json
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest, read_manifest
+from tltool.runs.peers import check_single_process
 from tltool.runs.run_options import RunOptions
 from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.workflows.finetune import FinetuneResult, start_run
@@ -83,6 +84,7 @@ def reproduce(
         DataError: the images differ, or a file of the run was changed.
         EnvironmentProblem: the weights before training differ.
     """
+    check_single_process("the reproduction of a run")
     source = Path(source)
     with open_packed_run(source) as layout:
         first = read_manifest(layout.manifest)

@@ -18,6 +18,7 @@ from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout
+from tltool.runs.peers import check_single_process
 from tltool.runs.run_options import RunOptions
 from tltool.workflows.comparison.seed_runs import compare_settings, read_seed_run
 from tltool.workflows.finetune import start_run
@@ -109,6 +110,7 @@ def sweep(
             else, such as a sweep over other images.
     """
     observer = observer or SilentObserver()
+    check_single_process("a sweep")
     combinations = [
         Combination(dict(zip(grid, values, strict=True)))
         for values in itertools.product(*grid.values())

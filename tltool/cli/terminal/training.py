@@ -253,7 +253,7 @@ def train(
     }
     if json:
         print_json(document)
-    else:
+    elif result.metrics:  # the first of several workers has them
         show_run(document)
 
 

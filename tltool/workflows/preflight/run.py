@@ -12,11 +12,13 @@ from tltool.export.versions import check_base
 from tltool.recipe.model_section import AUTO
 from tltool.recipe.schema import Recipe
 from tltool.runs.layout import RunLayout, check_run_folder
+from tltool.runs.peers import check_single_process, read_peers
 from tltool.runs.run_options import RunOptions
 from tltool.tracking.observer import check_trackers
 from tltool.weights.fetch_weights import check_obtainable
 from tltool.workflows.preflight.arguments import check_output_folder, check_picture
 from tltool.workflows.preflight.backbone_candidates import Candidates, backbone_candidates
+from tltool.workflows.preflight.peers import check_peers
 from tltool.workflows.preflight.recipe import check_recipe, check_spec
 from tltool.workflows.resolve.export_name import export_name
 from tltool.workflows.resolve.find_backbone import find_backbone
@@ -37,6 +39,7 @@ def check_run(spec: RunSpec, options: RunOptions) -> None:
             "--register needs an exported model, but export.enabled is false in the recipe",
             hint="leave out --register, or use --set export.enabled=true",
         )
+    check_peers(spec, options)
     check_training(spec, options)
     if spec.recipe.export.enabled:
         check_base(options.saved_models / export_name(spec.recipe, options))
@@ -56,7 +59,9 @@ def check_training(spec: RunSpec, options: RunOptions) -> None:
     if listing is not None:
         check_asserts(spec.recipe.evaluate.asserts, listing.columns.classes())
     check_corrections(options, None if listing is None else listing.columns.classes())
-    check_run_folder(options.out)
+    peers = read_peers()
+    if peers is None or peers.writes:  # the others have a folder of their own
+        check_run_folder(options.out)
     if options.weights is None:
         _check_weights(spec, offline=options.offline)
 
@@ -97,6 +102,7 @@ def check_choice(recipe: Recipe, options: RunOptions) -> Candidates:
     Raises:
         UsageError, DataError, EnvironmentProblem: something would.
     """
+    check_single_process("the choice of a backbone")
     candidates = backbone_candidates(recipe, offline=options.offline, weights=options.weights)
     check_run(candidates.specs[0], options)
     return candidates

@@ -8,6 +8,7 @@ from functools import partial
 import keras
 
 from tltool.models.network_parts import Network
+from tltool.training.agreement import has_peers
 from tltool.training.cache_costs import (
     CacheChoice,
     ImageSeconds,
@@ -41,7 +42,7 @@ def choose_cache_mode(run: RunContext, network: Network, images: TrainingImages)
 
 def _choose(run: RunContext, network: Network, images: TrainingImages) -> bool:
     spec, mode = run.spec, run.recipe.train.cache.mode
-    if spec.trains_whole_backbone:
+    if spec.trains_whole_backbone or has_peers(run.machine.strategy):
         return False
     if mode != "auto":
         return mode == "on"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -20,7 +21,9 @@ from tltool.recipe.schema import Recipe
 from tltool.runs.environment import cores
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import Manifest, write_manifest
+from tltool.runs.peers import Peers
 from tltool.runs.run_options import Device, RunOptions
+from tltool.training.agreement import own_devices
 from tltool.training.devices import choose_devices
 from tltool.training.keras_objects import NO_OBJECTS, KerasObjects
 from tltool.training.precision import Precision, choose_precision, recorded_precision
@@ -40,9 +43,12 @@ class Machine:
     @property
     def summary(self) -> str:
         """One line for the user."""
-        replicas = self.strategy.num_replicas_in_sync
+        replicas = len(own_devices(self.strategy))
         gpus = f"{replicas} GPU{'s' if replicas > 1 else ''}"
-        return f"{gpus if self.gpu else f'CPU with {cores()} cores'}, {self.precision.arithmetic}"
+        here = gpus if self.gpu else f"CPU with {cores()} cores"
+        processes = self.strategy.num_replicas_in_sync // replicas
+        each = f"{processes} workers, each " if processes > 1 else ""
+        return f"{each}{here}, {self.precision.arithmetic}"
 
 
 @dataclass
@@ -64,6 +70,8 @@ class RunContext:
         spent_before: seconds of the time limit that earlier processes spent.
         objects: what a Python program gave to training beside the recipe.
         engine: runs pieces of the work in other processes; None to do everything in this one.
+        peers: the processes that train together; None for this one alone.
+        first_folder: the run folder of the first worker; None if it is that of ``layout``.
     """
 
     spec: RunSpec
@@ -80,6 +88,18 @@ class RunContext:
     spent_before: float = 0.0
     objects: KerasObjects = NO_OBJECTS
     engine: Engine | None = None
+    peers: Peers | None = None
+    first_folder: Path | None = None
+
+    @property
+    def known_folder(self) -> Path:
+        """The run folder that the user knows."""
+        return self.first_folder or self.layout.folder
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process evaluates and exports; of several workers only the first does."""
+        return self.peers is None or self.peers.writes
 
     @property
     def recipe(self) -> Recipe:
@@ -100,19 +120,26 @@ class RunContext:
         write_manifest(self.layout.manifest, manifest)
 
 
-def prepare_machine(recipe: Recipe, device: Device, *, recorded: str | None = None) -> Machine:
+def prepare_machine(
+    recipe: Recipe,
+    device: Device,
+    *,
+    recorded: str | None = None,
+    peers: Peers | None = None,
+) -> Machine:
     """Choose devices and arithmetic, and seed everything.
 
     Args:
         recipe: the settings.
         device: what to compute on.
         recorded: arithmetic of an earlier run, which decides where the recipe leaves it open.
+        peers: the processes that train together; None for this one alone.
 
     Raises:
         EnvironmentProblem: ``device`` is gpu and TensorFlow sees none.
         UsageError: XLA cannot compile the training step for these devices.
     """
-    strategy, gpu = choose_devices(device)
+    strategy, gpu = choose_devices(device, peers) if peers else choose_devices(device)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.train.deterministic:
         tf.config.experimental.enable_op_determinism()

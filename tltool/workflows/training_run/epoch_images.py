@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tltool.features.decoded_images import DECODED, PixelType, image_bytes
 from tltool.features.feature_store import space_problem
 from tltool.features.image_source import ImageSource
+from tltool.training.agreement import has_peers
 from tltool.workflows.training_run.context import RunContext
 from tltool.workflows.training_run.training_inputs import TrainingImages
 
@@ -55,6 +56,8 @@ def decoded_bytes(images: EpochImages) -> int:
 
 
 def _choose(run: RunContext, files: EpochImages) -> bool:
+    if has_peers(run.machine.strategy):  # each of them decodes its own rows of every batch
+        return False
     mode, folder, size = run.recipe.train.cache_decoded, run.layout.folder, decoded_bytes(files)
     if mode == "off" or (mode == "auto" and (not run.machine.gpu or _epochs(run) < 2)):
         return False

@@ -22,6 +22,7 @@ from tltool.runs.device_memory import is_out_of_memory, memory_problem
 from tltool.runs.layout import RunLayout, discard_run
 from tltool.runs.temporary import names_full_disk
 from tltool.workflows.training_run.context import RunContext
+from tltool.workflows.training_run.peer_run import lost_peer
 
 # TensorFlow passes on an error of Python as text
 _IN_TENSORFLOW = re.compile(rf"^(?:[\w.]+\.)?{EnvironmentProblem.__name__}: (.+)$", re.MULTILINE)
@@ -36,7 +37,7 @@ def handle_run_failure(run: RunContext) -> Iterator[None]:
         RunGateError: a gate failed.
         EnvironmentProblem: a disk is full, or the memory, also for small parts of a batch.
     """
-    folder = run.layout.folder
+    folder = run.known_folder
     try:
         with files_as_audited(lambda: run.items):
             yield
@@ -60,7 +61,7 @@ def handle_run_failure(run: RunContext) -> Iterator[None]:
             raise kind(error.message, hint=hint) from error
         raise
     except Exception as error:
-        problem = _environment_problem(error, folder)
+        problem = _environment_problem(error, folder) or lost_peer(run, error)
         if problem is None:
             raise
         raise problem from error

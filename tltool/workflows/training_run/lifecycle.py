@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from tltool.errors import TltoolError
 from tltool.events import Observer, SilentObserver
@@ -17,6 +19,7 @@ from tltool.runs.layout import RunLayout, check_unused, create_run, discard_run
 from tltool.runs.lock import locked
 from tltool.runs.log import LoggingObserver
 from tltool.runs.manifest import Manifest, write_manifest
+from tltool.runs.peers import Peers
 from tltool.runs.run_options import RunOptions
 from tltool.storage.durable import remove_unfinished, write_durably
 from tltool.tracking.observer import tracked
@@ -30,6 +33,7 @@ from tltool.workflows.resolve.run_spec import RunSpec
 from tltool.workflows.training_run.context import RunContext, prepare_machine, recipe_digest
 from tltool.workflows.training_run.failures import handle_run_failure
 from tltool.workflows.training_run.memory_limit import fitted_to_memory
+from tltool.workflows.training_run.peer_run import OnlyWarnings, join_new_run, send_run
 from tltool.workflows.training_run.resources import recorded_resources
 from tltool.workflows.training_run.run_fingerprint import RunFingerprint
 from tltool.workflows.training_run.run_workers import workers_of_run
@@ -43,6 +47,7 @@ def run_context(
     observer: Observer | None = None,
     expected: RunFingerprint | None = None,
     objects: KerasObjects = NO_OBJECTS,
+    peers: Peers | None = None,
 ) -> Iterator[RunContext]:
     """Begin a new run: make and lock its folder, prepare the machine, log and track.
 
@@ -52,6 +57,7 @@ def run_context(
         observer: receives everything that is reported.
         expected: data and weights that the run must find.
         objects: what a Python program gives to training.
+        peers: the processes that train together; None for this one alone.
 
     Raises:
         UsageError: the run folder is in use, or is not empty.
@@ -74,7 +80,13 @@ def run_context(
         keep_corrections(layout, options.corrections)
         # from here on the run can be resumed; if it is killed before, the folder counts as unused
         write_durably(layout.recipe, to_yaml(spec.recipe).encode())
-        run = _prepare(spec, options, layout, manifest, observer, expected)
+        join = partial(
+            join_new_run,
+            folder=layout.folder,
+            digest=manifest.recipe_digest,
+            time_limit=options.time_limit,
+        )
+        run = _prepare(spec, options, layout, manifest, observer, expected, peers, join)
         run.objects = objects
         for note in (*unused_settings(spec, objects.description), *objects.notes):
             run.observer.on_message(f"note: {note}")
@@ -92,6 +104,8 @@ def resumed_context(
     observer: Observer | None,
     expected: RunFingerprint,
     objects: KerasObjects = NO_OBJECTS,
+    peers: Peers | None = None,
+    first_folder: Path | None = None,
 ) -> Iterator[RunContext]:
     """Take up a run that was stopped; its folder is locked already.
 
@@ -103,13 +117,21 @@ def resumed_context(
         observer: receives everything that is reported.
         expected: data and weights that the run must find again.
         objects: what a Python program gives to training again.
+        peers: the processes that train together; None for this one alone.
+        first_folder: the run folder of the first worker, on the others.
 
     Raises:
         EnvironmentProblem: the GPU is gone.
     """
     remove_unfinished(layout.folder)
     changed = differences(manifest.environment, environment())
-    run = _prepare(spec, options, layout, manifest, observer, expected)
+
+    def join(peers: Peers) -> Path:
+        if first_folder is None:
+            send_run(peers, layout.folder)
+        return first_folder or layout.folder
+
+    run = _prepare(spec, options, layout, manifest, observer, expected, peers, join)
     run.objects = objects
     for name, before, now in changed:
         run.observer.on_message(
@@ -147,19 +169,26 @@ def _prepare(
     manifest: Manifest,
     observer: Observer | None,
     expected: RunFingerprint | None,
+    peers: Peers | None,
+    join: Callable[[Peers], Path],
 ) -> RunContext:
     recorded = expected.precision if expected else None
     try:
-        machine = prepare_machine(spec.recipe, options.device, recorded=recorded)
+        first_folder = join(peers) if peers else None
+        machine = prepare_machine(spec.recipe, options.device, recorded=recorded, peers=peers)
     except TltoolError:
         if manifest.data_digest is None:
             discard_run(layout)
         raise
+    if peers and not peers.writes:
+        observer = OnlyWarnings(observer)
     logged = LoggingObserver(layout.log, observer or SilentObserver())
     run = RunContext(spec, options, layout, machine, logged, manifest, expected)
+    run.peers, run.first_folder = peers, first_folder
     run.spent_before = float((manifest.time_limit or {}).get("spent", options.seconds_before))
     seed, device = spec.recipe.seed, machine.summary
-    run.record(replace(manifest, seed=seed, device=device, gpus=gpu_facts()))
+    cluster = {"ranks": len(peers.addresses)} if peers else manifest.cluster
+    run.record(replace(manifest, seed=seed, device=device, gpus=gpu_facts(), cluster=cluster))
     logged.on_message(f"{machine.summary}; run folder {layout.folder}")
     for warning in filter(None, (describe_missing(layout.folder), unreached_stages(spec))):
         logged.on_message(warning, level="warning")

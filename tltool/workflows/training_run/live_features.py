@@ -88,6 +88,7 @@ class LiveFeatures(TrainingInputs):
                 measure=self.measure,
                 sampler=sampler,
                 first_epoch=epochs_before,
+                strategy=self.run.machine.strategy,
             )
 
         model = self.network.model

@@ -30,6 +30,7 @@ from tltool.workflows.training_run.linear_probe import (
     vectors,
     warn_if_below_probe,
 )
+from tltool.workflows.training_run.peer_run import same_weights
 from tltool.workflows.training_run.phase_plans import plan_phase
 from tltool.workflows.training_run.time_limit import record_spent_time, record_stop, was_stopped
 from tltool.workflows.training_run.training_inputs import PhaseInput
@@ -196,6 +197,7 @@ def _train(run: RunContext, phase: Phase, state: TrainingState) -> None:
     state.best.restore()
     if state.reached(plan.name) or was_stopped(run):
         return
+    same_weights(run, phase.input.model.variables)
     state.starts.setdefault(plan.name, (state.best.phase, state.best.epoch))
     with run.phase(plan.name, describe_phase(plan, phase.groups)), state.on_disk_at_end():
         hooks = TrainingHooks(run.objects.callbacks, phase.input.model)

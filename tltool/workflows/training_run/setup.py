@@ -13,6 +13,8 @@ from tltool.models.build import build_model, check_weights
 from tltool.models.head_parts import DropoutSettings
 from tltool.models.network_parts import Network
 from tltool.runs.digests import file_digest
+from tltool.training.agreement import agree
+from tltool.training.precision import recorded_precision
 from tltool.training.precision_choice import measured_precision
 from tltool.weights.fetch_weights import obtain
 from tltool.weights.weights_store import StoredWeights
@@ -175,7 +177,8 @@ def _settle_precision(run: RunContext, network: Network) -> None:
     machine, before = run.machine, run.expected
     decided = before and (before.precision or before.weights_digest)
     if run.recipe.train.precision == "auto" and not machine.gpu and not decided:
-        chosen = measured_precision(network)
+        measured = measured_precision(network).arithmetic
+        chosen = recorded_precision(agree(machine.strategy, measured), gpu=False)
         if chosen != machine.precision:
             run.machine = machine = replace(machine, precision=chosen)
             run.observer.on_message(
