@@ -106,7 +106,7 @@ def weights(run: Path) -> list[np.ndarray]:
 
 def test_two_workers_train_as_one_and_a_run_that_lost_one_is_resumed(forked_tltool, tmp_path):
     photos = write_fruit(tmp_path / "photos", n=9)
-    one, two, torn = (tmp_path / name for name in ("one", "two", "torn"))
+    one, two, lost = (tmp_path / name for name in ("one", "two", "lost"))
     assert start(forked_tltool, photos, one, ("",))[0][0] == 0
     ended = start(forked_tltool, photos, two, ("", ""))
     assert [code for code, _ in ended] == [0, 0], ended
@@ -117,12 +117,12 @@ def test_two_workers_train_as_one_and_a_run_that_lost_one_is_resumed(forked_tlto
     assert largest < 1e-5
 
     started = time.monotonic()
-    (code, text), (killed, _) = start(forked_tltool, photos, torn, ("", "kill"))
+    (code, text), (killed, _) = start(forked_tltool, photos, lost, ("", "kill"))
     assert killed == -signal.SIGKILL
     assert time.monotonic() - started < 60
     assert code == 5, text
-    assert f"start all workers again with: tltool runs resume {torn}" in text
-    ended = start(forked_tltool, photos, torn, ("resumed", "resumed"))
+    assert f"start all workers again with: tltool runs resume {lost}" in text
+    ended = start(forked_tltool, photos, lost, ("resumed", "resumed"))
     assert [code for code, _ in ended] == [0, 0], ended
-    digests = [read_manifest(RunLayout(run).manifest).model_digest for run in (two, torn)]
+    digests = [read_manifest(RunLayout(run).manifest).model_digest for run in (two, lost)]
     assert digests[0] == digests[1]

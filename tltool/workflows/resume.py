@@ -68,7 +68,7 @@ def resume(
     """
     peers = read_peers()
     check_no_engine(peers, workers, cluster)
-    call = {"offline": offline, "workers": workers, "cluster": cluster}
+    call: dict[str, Any] = {"offline": offline, "workers": workers, "cluster": cluster}
     if peers is None or peers.writes:
         call["feature_cache"] = feature_cache
         return _resume(Path(folder), call, observer, objects, peers)
@@ -96,7 +96,7 @@ def _resume(
         options = with_kept_corrections(options, layout, manifest)
         if first_folder is not None:
             options = without_outputs(options)
-        check_trackers(options.track, offline=offline, register=options.register)
+        check_trackers(options.track, offline=options.offline, register=options.register)
         fingerprint = _fingerprint(layout, manifest)
         with resumed_context(
             spec,
