@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import merged
 from tltool.errors import EnvironmentProblem, TltoolError, UsageError
+from tltool.recipe.load import load_recipe
 from tltool.runs.peers import Peers, check_single_process, read_peers
 from tltool.runs.rendezvous import meet
+from tltool.runs.run_options import RunOptions
+from tltool.workflows.preflight.peers import check_peers
+from tltool.workflows.resolve.run_spec import resolve
 
 TWO = ["one:4000", "[::1]:4001"]
 
@@ -62,6 +67,23 @@ def test_a_malformed_configuration_is_refused(monkeypatch, text, reason):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UsageError, match=reason):
         read_peers()
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("train.cache=on", "train.cache=on works in one process"),
+        ("train.refit=on", "train.refit=on works in one process"),
+        ("train.accumulate=4", "train.accumulate works in one process"),
+        ("augment.feature_mixup.alpha=0.4", "augment.feature_mixup"),
+        ("train.batch_size=8", "--workers uses workers of Ray"),
+    ],
+)
+def test_what_only_one_process_can_do_is_refused(monkeypatch, setting, named):
+    monkeypatch.setenv("TF_CONFIG", config())
+    options = RunOptions("photos", workers=2 if "Ray" in named else None)
+    with pytest.raises(UsageError, match=named):
+        check_peers(resolve(load_recipe("vgg16", merged(setting))), options)
 
 
 def outcome(call: Callable[[], bytes]) -> bytes | TltoolError:

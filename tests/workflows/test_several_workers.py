@@ -82,7 +82,7 @@ def start(
     with ExitStack() as stack:
         for rank, end in enumerate(ends):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+            environment = {**os.environ, "TF_CONFIG": json.dumps(task), "TMPDIR": str(run.parent)}
             output = stack.enter_context(tempfile.TemporaryFile())
             arguments = (str(photos), str(run), json.dumps(SETTINGS), end)
             process = server.start(

@@ -122,7 +122,7 @@ def _check_peers(folder: Path, manifest: Manifest, peers: Peers | None) -> None:
     if before != now:
         raise UsageError(
             f"the run '{folder}' was begun by {counted(before, 'worker', 'workers')}, and "
-            f"TF_CONFIG names {now}",
+            f"is resumed by {now}",
             hint="unset TF_CONFIG"
             if before == 1
             else f"set TF_CONFIG for {before} workers and start all of them: "
