@@ -24,7 +24,7 @@ from tltool.runs.manifest import read_manifest
 
 pytestmark = [pytest.mark.thorough, pytest.mark.slow]
 PROGRAM = """
-import json, os, signal, sys
+import json, os, signal, sys, tempfile
 from pathlib import Path
 from tests.conftest import merged
 from tests.workflows.conftest import TINY
@@ -36,6 +36,7 @@ from tltool.workflows.resume import resume
 
 photos, run, settings, ends = *map(Path, sys.argv[1:3]), json.loads(sys.argv[3]), sys.argv[4]
 
+tempfile.tempdir = str(run.parent)  # a process that is killed leaves its folder there
 steps = []
 whole = TrainingStep.__call__
 
@@ -82,7 +83,7 @@ def start(
     with ExitStack() as stack:
         for rank, end in enumerate(ends):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            environment = {**os.environ, "TF_CONFIG": json.dumps(task), "TMPDIR": str(run.parent)}
+            environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
             output = stack.enter_context(tempfile.TemporaryFile())
             arguments = (str(photos), str(run), json.dumps(SETTINGS), end)
             process = server.start(
