@@ -19,7 +19,7 @@ from tltool.evaluation.label_suggestions import STRATEGIES, Pool, Strategy, sugg
 from tltool.events import SilentObserver
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.standardization import fit_standardization
-from tltool.training.probe import solve_softmax
+from tltool.training.softmax_regression import solve_softmax
 from tltool.workflows.dataset.embeddings import extract_embeddings
 from tltool.workflows.dataset.splitting import group_numbers
 

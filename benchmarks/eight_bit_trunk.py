@@ -38,7 +38,7 @@ from tltool.models.build import build_model
 from tltool.models.network_parts import Network
 from tltool.models.standardization import fit_standardization
 from tltool.training.precision import FLOAT32, choose_precision
-from tltool.training.probe import solve_softmax
+from tltool.training.softmax_regression import solve_softmax
 from tltool.training.validation import Pooling
 from tltool.weights.fetch_weights import obtain
 

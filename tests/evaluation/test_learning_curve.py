@@ -6,7 +6,7 @@ import pytest
 from tltool.evaluation.learning_curve import learning_curve
 from tltool.evaluation.plots.learning_curve_plot import plot_learning_curve
 from tltool.evaluation.report.learning_curve_text import describe_gain, learning_curve_chart
-from tltool.training.probe import solve_softmax
+from tltool.training.softmax_regression import solve_softmax
 
 
 def logistic(features, labels, groups):

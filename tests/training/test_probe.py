@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tltool.training.probe import Probe, evenly_by_class, fit_probe, solve_softmax
+from tltool.training.probe import Probe, evenly_by_class, fit_probe
+from tltool.training.softmax_regression import solve_softmax
 from tltool.training.validation import loss_and_accuracy
 
 

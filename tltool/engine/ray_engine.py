@@ -21,12 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tltool.engine.cluster_address import (
-    ANSWER_SECONDS,
-    ClusterAddress,
-    check_address,
-    no_answer,
-)
+from tltool.engine.cluster_address import ANSWER_SECONDS, ClusterAddress, check_address, no_answer
 from tltool.engine.signature import signature
 from tltool.engine.work import Record, Work, raise_error
 from tltool.engine.worker import do_piece

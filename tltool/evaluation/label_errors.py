@@ -19,7 +19,7 @@ from tltool.evaluation.label_noise import IssuesByChance, confident_classes, iss
 from tltool.models.standardization import fit_standardization
 from tltool.runs.csv_cells import CsvWriter
 from tltool.storage.durable import replaced_file
-from tltool.training.probe import solve_softmax
+from tltool.training.softmax_regression import solve_softmax
 from tltool.training.stratified_folds import groups_of_smallest_class, stratified_folds
 
 Floats = NDArray[np.floating[Any]]
