@@ -36,20 +36,35 @@ def test_the_ray_job_of_kuberay_has_the_keys_of_its_schema():
     }  # fmt: skip
     cluster_spec = spec["rayClusterSpec"]
     assert set(cluster_spec) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
-    assert cluster_spec["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    assert cluster_spec["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
     (workers,) = cluster_spec["workerGroupSpecs"]
     assert (workers["replicas"], workers["minReplicas"], workers["maxReplicas"]) == (8, 8, 8)
-    (container,) = workers["template"]["spec"]["containers"]
-    assert container["image"] == "registry.example/tltool:1.0"
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    for group in (workers, cluster_spec["headGroupSpec"]):  # the head trains
+        (container,) = group["template"]["spec"]["containers"]
+        assert container["image"] == "registry.example/tltool:1.0"
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
 def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
     script = tltool("manifest", "slurm", "--machines", 4, "--cpus", 16).stdout
     assert script.startswith("#!/bin/bash\n#SBATCH --job-name=tltool\n#SBATCH --nodes=4\n")
     assert "srun ray symmetric-run" in script and "--gpus" not in script
-    assert "-- tltool finetune /shared/photos --out /shared/runs/a --cluster auto" in script
+    assert "-- tltool finetune /shared/photos --out /shared/runs/a --export-to" in script
+    assert script.endswith("--cluster auto\n")
     assert "--gpus-per-node=2" in tltool("manifest", "slurm", "--gpus", 2).stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("predict /shared/model /shared/new", "only finetune and runs resume use a cluster"),
+        ("", "only finetune and runs resume use a cluster"),
+        ("finetune /shared/photos --workers 4", "adds --cluster auto itself"),
+    ],
+)
+def test_a_command_that_cannot_use_the_cluster_is_refused(command, message):
+    result = tltool("manifest", "slurm", "--command", command)
+    assert result.exit_code == 2 and message in result.stderr
 
 
 class Checked(LocalEngine):

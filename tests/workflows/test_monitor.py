@@ -140,6 +140,18 @@ def test_predictions_of_another_model_are_refused(trained: Trained, tmp_path: Pa
     assert "0123456789ab" in shown.stderr
 
 
+@pytest.mark.parametrize("options", [("--top", "2"), ("--prediction-set", "0.9")])
+def test_predictions_with_more_columns_are_compared(
+    trained: Trained, fruit: Path, tmp_path: Path, options: tuple[str, ...]
+):
+    new = tmp_path / "new.csv"
+    predicted = run_cli("predict", trained.export, fruit, "--output", new, *options)
+    assert predicted.exit_code == 0, predicted.output
+    shown = run_cli("monitor", trained.export, new, "--json")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["n"] == 60
+
+
 def test_an_old_export_says_how_to_get_reference_statistics(trained: Trained, tmp_path: Path):
     old = tmp_path / "run"
     shutil.copytree(trained.run, old)

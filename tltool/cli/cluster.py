@@ -11,6 +11,7 @@ from tltool.cli.terminal.console import line, out, print_json, print_table
 from tltool.cli.terminal.error_output import guarded
 from tltool.cli.terminal.typer_app import Commands
 from tltool.errors import UsageError, counted
+from tltool.workflows.cluster_files import EXAMPLE, ClusterJob, cluster_file
 
 app = Commands(help="Clusters of several machines: check one, or write the file that starts one.")
 
@@ -56,7 +57,7 @@ def check(
 @app.command(
     "manifest",
     examples=[
-        "tltool cluster manifest kuberay --command 'finetune /shared/photos --out /shared/runs/a'",
+        "tltool cluster manifest kuberay --machines 8 --image registry.example/tltool:1.0",
     ],
 )
 @guarded
@@ -68,17 +69,26 @@ def manifest(
         str,
         typer.Option(
             metavar="TEXT",
-            help="Command of tltool that the cluster runs, without tltool and --cluster.",
+            help="What the cluster runs, without tltool and --cluster: finetune or runs resume.",
         ),
-    ] = "finetune /shared/photos --out /shared/runs/a",
+    ] = EXAMPLE,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the job.")] = "tltool",
     machines: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of machines with workers.")
     ] = 2,
     cpus: Annotated[
-        int, typer.Option(metavar="N", min=1, help="CPUs of each machine, one worker for each.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="CPUs of each machine, one worker for each; KubeRay's head, which trains, has as "
+            "many.",
+        ),
     ] = 4,
-    gpus: Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of each machine.")] = 0,
+    gpus: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="GPUs of each machine, and of the head of KubeRay."),
+    ] = 0,
     memory: Annotated[int, typer.Option(metavar="GIB", min=1, help="Memory of each machine.")] = 16,
     image: Annotated[
         str,
@@ -95,8 +105,6 @@ def manifest(
     debug: shared_options.Debug = False,
 ) -> None:
     """Print a RayJob for KubeRay, or a batch script for SLURM, that runs a command of tltool."""
-    from tltool.workflows.cluster_files import ClusterJob, cluster_file
-
     job = ClusterJob(command, name, machines, cpus, gpus, memory, image, volume)
     if scheduler not in ("kuberay", "slurm"):
         raise UsageError(

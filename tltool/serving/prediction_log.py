@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,8 @@ class PredictionLog:
     """Appends rows to a CSV file, which ``tltool monitor`` reads.
 
     Args:
-        path: the file; an existing log is continued, without an incomplete last row.
+        path: the file; an existing log is continued, without an incomplete last row. It may be
+            emptied while the server runs, as ``copytruncate`` of logrotate does.
         log: called with a sentence if the log cannot be written any more.
 
     Raises:
@@ -36,8 +38,7 @@ class PredictionLog:
         self._say = log
         self._file: TextIO | None = _open(path)
         self._writer = CsvWriter(self._file, lineterminator="\n")
-        if not path.stat().st_size:
-            self._writer.writerow(COLUMNS)
+        self._begin(self._file)
 
     def add(self, model: ServedModel, outputs: Arrays) -> None:
         """Add a row for each image that was classified; never raises for a full disk."""
@@ -48,6 +49,7 @@ class PredictionLog:
         ok = outputs.get("ok", np.ones(len(probabilities), bool))
         scores = outputs.get("ood_score")
         try:
+            self._begin(self._file)
             for row in np.flatnonzero(ok):
                 best = int(probabilities[row].argmax())
                 cells = (
@@ -62,6 +64,11 @@ class PredictionLog:
         except OSError as error:
             self._say(f"the log '{self._path}' is not written any more: {error.strerror}")
             self._file = None
+
+    def _begin(self, file: TextIO) -> None:
+        """Write the names of the columns into an empty file: a new or a rotated one."""
+        if not os.fstat(file.fileno()).st_size:
+            self._writer.writerow(COLUMNS)
 
 
 def _open(path: Path) -> TextIO:

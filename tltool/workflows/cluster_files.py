@@ -11,6 +11,8 @@ import yaml
 from tltool.errors import UsageError
 
 _RAY = "2.60.0"
+EXAMPLE = "finetune /shared/photos --out /shared/runs/a --export-to /shared/saved_models"
+"""What is written elsewhere than on the shared volume ends with the machine."""
 
 Scheduler = Literal["kuberay", "slurm"]
 
@@ -23,8 +25,8 @@ class ClusterJob:
         command: of tltool, without ``tltool`` and without ``--cluster``.
         name: of the job.
         machines: number of machines with workers.
-        cpus: CPUs of each; each is a worker process.
-        gpus: GPUs of each.
+        cpus: CPUs of each; each is a worker process. The head, which trains, has as many.
+        gpus: GPUs of each, and of the head.
         memory: of each, GiB.
         image: container image with tltool and Ray.
         volume: the claim of a volume that all machines share, mounted as /shared.
@@ -44,13 +46,18 @@ class ClusterJob:
         """The command line.
 
         Raises:
-            UsageError: it names workers itself, or is no command.
+            UsageError: it names workers itself, or is a command that has none.
         """
         words = shlex.split(self.command)
-        if not words or any(word.startswith(("--cluster", "--workers")) for word in words):
+        if words[:1] != ["finetune"] and words[:2] != ["runs", "resume"]:
             raise UsageError(
-                f"--command '{self.command}': expected a command of tltool without --cluster",
-                hint="such as --command 'finetune /shared/photos --out /shared/runs/a'",
+                f"--command '{self.command}': only finetune and runs resume use a cluster",
+                hint=f"such as --command '{EXAMPLE}'",
+            )
+        if any(word.startswith(("--cluster", "--workers")) for word in words):
+            raise UsageError(
+                f"--command '{self.command}': the file adds --cluster auto itself",
+                hint="leave out --cluster and --workers",
             )
         return shlex.join(["tltool", *words, "--cluster", "auto"])
 
@@ -74,8 +81,8 @@ def cluster_file(scheduler: Scheduler, job: ClusterJob) -> str:
 
 
 def _ray_job(job: ClusterJob) -> dict[str, Any]:
-    head = _pod("ray-head", job, cpus=2, gpus=0)
-    workers = _pod("ray-worker", job, cpus=job.cpus, gpus=job.gpus)
+    head = _pod("ray-head", job)
+    workers = _pod("ray-worker", job)
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -87,7 +94,11 @@ def _ray_job(job: ClusterJob) -> dict[str, Any]:
             "ttlSecondsAfterFinished": 600,
             "rayClusterSpec": {
                 "rayVersion": _RAY,
-                "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": head},
+                # the head trains: it has what a worker has, and no piece of work
+                "headGroupSpec": {
+                    "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
+                    "template": head,
+                },
                 "workerGroupSpecs": [
                     {
                         "groupName": "workers",
@@ -103,9 +114,9 @@ def _ray_job(job: ClusterJob) -> dict[str, Any]:
     }
 
 
-def _pod(name: str, job: ClusterJob, *, cpus: int, gpus: int) -> dict[str, Any]:
-    size = {"cpu": str(cpus), "memory": f"{job.memory}Gi"}
-    size |= {"nvidia.com/gpu": str(gpus)} if gpus else {}
+def _pod(name: str, job: ClusterJob) -> dict[str, Any]:
+    size = {"cpu": str(job.cpus), "memory": f"{job.memory}Gi"}
+    size |= {"nvidia.com/gpu": str(job.gpus)} if job.gpus else {}
     container = {
         "name": name,
         "image": job.image,

@@ -20,6 +20,7 @@ from tltool.runs.json_text import from_json
 from tltool.workflows.monitoring.new_images import MonitoredImages
 
 _NEEDED = {"predicted_by", "class_1", "probability_1"}
+_ADDED = ("top=", "prediction_set=", "per_class=")  # options of predict that only add columns
 
 
 def is_prediction_file(path: Path) -> bool:
@@ -56,7 +57,7 @@ def read_prediction_rows(
     try:
         for row in _rows(path):
             collected.row += 1
-            if row["predicted_by"] == digest:
+            if _same_predictions(row["predicted_by"], digest):
                 collected.add(row)
             else:
                 others[row["predicted_by"]] += 1
@@ -144,6 +145,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             optional = {name: document.get(name) for name in ("path", "error", "ood_score")}
             needed = {name: document[name] for name in ("class", "confidence", "predicted_by")}
             yield {**optional, **needed}
+
+
+def _same_predictions(predicted_by: str, digest: str) -> bool:
+    """Return whether the class and the confidence of a row are those of the model alone.
+
+    More classes and prediction sets add columns; test-time augmentation changes the confidence.
+    """
+    model, *options = predicted_by.split(" ")
+    return model == digest and all(option.startswith(_ADDED) for option in options)
 
 
 def _nothing_of_model(path: Path, model: Path, digest: str, others: Counter[str]) -> DataError:
