@@ -58,7 +58,7 @@ def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
     ("command", "message"),
     [
         ("predict /shared/model /shared/new", "only finetune and runs resume use a cluster"),
-        ("", "only finetune and runs resume use a cluster"),
+        ("finetune 'x", "quote"),
         ("finetune /shared/photos --workers 4", "adds --cluster auto itself"),
     ],
 )

@@ -48,7 +48,12 @@ class ClusterJob:
         Raises:
             UsageError: it names workers itself, or is a command that has none.
         """
-        words = shlex.split(self.command)
+        try:
+            words = shlex.split(self.command)
+        except ValueError:
+            raise UsageError(
+                f"--command '{self.command}': a quote is not closed", hint="close it"
+            ) from None
         if words[:1] != ["finetune"] and words[:2] != ["runs", "resume"]:
             raise UsageError(
                 f"--command '{self.command}': only finetune and runs resume use a cluster",
