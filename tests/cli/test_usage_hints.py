@@ -9,6 +9,7 @@ import pytest
 SLIPS = {
     "train photos": "Did you mean 'finetune'?",
     "check photos": "Did you mean 'data check'?",
+    "list": "Did you mean 'backbones list' or 'recipes list' or 'runs list' or 'weights list'?",
     "finetune": "For example: tltool finetune photos/",
     "finetune photos --epoch 3": "Did you mean --epochs?",
     "finetune photos --lr 0.1": "Did you mean --learning-rate?",

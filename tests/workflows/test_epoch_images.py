@@ -62,7 +62,7 @@ def start(make_photos: PhotoMaker, tmp_path: Path) -> Start:
 
     def run(*settings: str, gpu: bool = False) -> tuple[Any, EpochImages]:
         recipe = load_recipe("vgg16", settings)
-        run: Any = Run(RunLayout(tmp_path / "run"), recipe, SimpleNamespace(gpu=gpu))
+        run: Any = Run(RunLayout(tmp_path / "run"), recipe, SimpleNamespace(gpu=gpu, strategy=None))
         images: Any = SimpleNamespace(train=source, validation=source)
         return run, epoch_images(run, images)
 

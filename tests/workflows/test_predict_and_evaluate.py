@@ -435,7 +435,7 @@ def test_a_model_that_does_not_exist(trained, tmp_path, verb):
     ("name", "message"),
     [
         ("https://example.org//a.jpg", "https://example.org//a.jpg is an address (URL)"),
-        ("s3://bucket/photos.zip", "s3://bucket/photos.zip is an address (URL)"),
+        ("ftp://host/photos.zip", "ftp://host/photos.zip is an address (URL)"),
         ("photos/*.jpg", "'photos/*.jpg' is a pattern that the shell did not expand"),
     ],
 )

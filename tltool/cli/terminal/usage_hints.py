@@ -33,6 +33,7 @@ _COMMANDS = {
     ("classify", "infer", "inference", "predictions"): "predict",
     ("deploy", "server"): "serve",
     ("models", "networks"): "backbones list",
+    ("check", "audit"): "data check",
     ("download",): "weights pull",
     ("explain-prediction", "gradcam", "grad-cam", "saliency"): "explain",
     ("version",): "--version",
@@ -68,10 +69,10 @@ def explain_command(error: Any, group: Any, ctx: Any, word: str) -> None:
     other = next((name for words, name in _COMMANDS.items() if word.lower() in words), None)
     if other is not None and group.get_command(ctx, other.split()[0]) is None:
         other = None if not other.startswith("--") or ctx.parent else other
-    if other is None:
-        other = next(_below(group, ctx, word.lower()), None)
-    if other is not None:
-        error.message = f"{error.message.rstrip('.')}. Did you mean '{other}'?"
+    meant = [other] if other is not None else list(_below(group, ctx, word.lower()))
+    if meant:
+        names = " or ".join(f"'{name}'" for name in meant)
+        error.message = f"{error.message.rstrip('.')}. Did you mean {names}?"
 
 
 def _below(group: Any, ctx: Any, word: str) -> Iterator[str]:
