@@ -15,6 +15,7 @@ from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.engine.ray_engine import RayEngine
 from tltool.engine.work import PieceError, Work, error_record, raise_error
 from tltool.errors import DataError, EnvironmentProblem, GateError, RunGateError, UsageError
+from tltool.runs.install_hint import install_hint
 from tltool.runs.temporary import names_full_disk
 
 Use = Callable[[Callable[[int, int], Any]], tuple[RayEngine, RayStub]]
@@ -103,7 +104,7 @@ def test_what_this_machine_cannot_do_is_told_without_ray(monkeypatch: pytest.Mon
     for where in (ClusterAddress(workers=2), ClusterAddress(address="auto")):
         with pytest.raises(EnvironmentProblem, match="needs Ray") as problem:
             check_address(where)
-        assert 'pip install "tltool[cluster]"' in str(problem.value.hint)
+        assert problem.value.hint == install_hint("cluster")
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UsageError, match="Windows"):
         check_address(ClusterAddress(address="auto"))

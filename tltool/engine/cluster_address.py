@@ -45,7 +45,7 @@ def check_address(where: ClusterAddress) -> None:
         option = "--workers" if address is None else "--cluster"
         raise EnvironmentProblem(
             f"{option} needs Ray, which is not installed in this Python environment",
-            hint=f'pip install "tltool[cluster]", or: {install_hint("cluster")}',
+            hint=install_hint("cluster"),
         )
     if address not in (None, "auto"):
         _check_answers(str(address))

@@ -9,6 +9,7 @@ from tltool.cli.terminal.completion import complete_model, complete_recipe, comp
 from tltool.cli.terminal.typer_app import GENERAL
 
 RECIPE = "Recipe"
+MACHINES = "Machines"
 DATA = "Images"
 OUTPUT = "Output"
 RESULT = "Conditions on the result"

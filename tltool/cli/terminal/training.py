@@ -10,7 +10,7 @@ import typer
 from tltool.cli.terminal.console import print_json
 from tltool.cli.terminal.gate_failures import show_results_first
 from tltool.cli.terminal.results import show_run
-from tltool.cli.terminal.shared_options import DATA, OUTPUT, RECIPE, RESULT
+from tltool.cli.terminal.shared_options import DATA, MACHINES, OUTPUT, RECIPE, RESULT
 from tltool.runs import run_options
 from tltool.runs.duration import parse_duration
 
@@ -66,7 +66,7 @@ Device = Annotated[
     typer.Option(
         metavar="auto|cpu|gpu",
         help="Device to train on: gpu for all GPUs, auto for the CPU if there are none.",
-        rich_help_panel=RECIPE,
+        rich_help_panel=MACHINES,
     ),
 ]
 Workers = Annotated[
@@ -76,7 +76,7 @@ Workers = Annotated[
         metavar="N",
         help="Start N worker processes on this machine with Ray (extra 'cluster'). The results are "
         "bit-identical for any number.",
-        rich_help_panel=RECIPE,
+        rich_help_panel=MACHINES,
     ),
 ]
 Cluster = Annotated[
@@ -84,7 +84,7 @@ Cluster = Annotated[
     typer.Option(
         metavar="auto|HOST:PORT",
         help="Use the workers of a running Ray cluster (extra 'cluster').",
-        rich_help_panel=RECIPE,
+        rich_help_panel=MACHINES,
     ),
 ]
 Seed = Annotated[
