@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -129,6 +131,30 @@ class Place:
     def names(self, prefix: str = "") -> list[str]:
         """Return the sorted names that start with ``prefix``; see ``listing``."""
         return [stored.name for stored in self.listing(prefix)]
+
+    def existing(self, names: Iterable[str]) -> dict[str, Stored]:
+        """Return those of some objects that exist, by name, with a listing of each folder of them.
+
+        Raises:
+            EnvironmentProblem: as ``listing``.
+        """
+        folders: dict[str, set[str]] = defaultdict(set)
+        for name in names:
+            folders[name.rpartition("/")[0]].add(name)
+        # RUF071: a prefix of names, not a path
+        prefixes = sorted(os.path.commonprefix(list(each)) for each in folders.values())  # noqa: RUF071
+        found: dict[str, Stored] = {}
+        listed: str | None = None
+        for prefix in prefixes:
+            if listed is None or not prefix.startswith(listed):
+                listed = prefix
+                objects = self.listing(prefix)
+                found |= {
+                    one.name: one
+                    for one in objects
+                    if one.name in folders.get(one.name.rpartition("/")[0], ())
+                }
+        return found
 
     def fetch(self, files: Mapping[str, Path]) -> None:
         """Copy objects to paths on this machine, many at the same time; each appears whole.
