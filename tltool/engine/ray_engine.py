@@ -96,7 +96,7 @@ class _Flight:
         self._open = set(waiting)  # numbers without a record
         self._in_order = deque(waiting)  # begins with the first number without a record
         self._begun = time.monotonic()
-        self._taken = ray.available_resources().get("CPU", 0) < 1  # by other commands
+        self._taken = _no_cpu_is_free()  # by other commands
         self._started: dict[Any, tuple[int, float]] = {}  # by reference: number, time
         self._again = set[int]()  # numbers that were handed out twice
         self._seconds = list[float]()
@@ -139,10 +139,11 @@ class _Flight:
         silent = not self._seconds and time.monotonic() - self._begun > _WAITING_SECONDS
         if self._taken and silent:
             self._taken = False
-            self._engine.warn(
-                "waiting for free CPUs of the cluster: other commands use all of them; "
-                "`ray status` shows it"
-            )
+            if _no_cpu_is_free():
+                self._engine.warn(
+                    "waiting for free CPUs of the cluster: other commands use all of them; "
+                    "`ray status` shows it"
+                )
 
     def cancel(self) -> None:
         """Let go of what is still running: another one has its result, or nobody needs it."""
@@ -190,6 +191,12 @@ class _Flight:
             if silent and number in self._open and number not in self._again:
                 self._again.add(number)
                 self._hand_out(number)
+
+
+def _no_cpu_is_free() -> bool:
+    import ray
+
+    return bool(ray.available_resources().get("CPU", 0) < 1)
 
 
 def _lost(work: Work, number: int, error: Exception) -> EnvironmentProblem:

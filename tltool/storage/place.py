@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from tltool.errors import DataError, EnvironmentProblem
 from tltool.storage.address import Address, Stored, is_file_name, parse_address
 from tltool.storage.folder import Folder
 from tltool.storage.object_store import ObjectStore
+
+_MOST_LISTINGS = 64  # to find some objects
 
 
 class _Store(Protocol):
@@ -133,27 +135,17 @@ class Place:
         return [stored.name for stored in self.listing(prefix)]
 
     def existing(self, names: Iterable[str]) -> dict[str, Stored]:
-        """Return those of some objects that exist, by name, with a listing of each folder of them.
+        """Return those of some objects that exist, by name; other folders are not listed.
 
         Raises:
             EnvironmentProblem: as ``listing``.
         """
-        folders: dict[str, set[str]] = defaultdict(set)
-        for name in names:
-            folders[name.rpartition("/")[0]].add(name)
-        # RUF071: a prefix of names, not a path
-        prefixes = sorted(os.path.commonprefix(list(each)) for each in folders.values())  # noqa: RUF071
-        found: dict[str, Stored] = {}
-        listed: str | None = None
-        for prefix in prefixes:
-            if listed is None or not prefix.startswith(listed):
-                listed = prefix
+        wanted, found, listed = set(names), dict[str, Stored](), list[str]()
+        for prefix in _prefixes(wanted):
+            if not (listed and prefix.startswith(listed[-1])):
+                listed.append(prefix)
                 objects = self.listing(prefix)
-                found |= {
-                    one.name: one
-                    for one in objects
-                    if one.name in folders.get(one.name.rpartition("/")[0], ())
-                }
+                found |= {one.name: one for one in objects if one.name in wanted}
         return found
 
     def fetch(self, files: Mapping[str, Path]) -> None:
@@ -188,3 +180,15 @@ class Place:
                 f"{self}: {name!a} cannot be the name of a file", hint="rename the object"
             )
         return name
+
+
+def _prefixes(names: Collection[str]) -> list[str]:
+    """Return sorted prefixes of names, one for each folder; for many folders those above them."""
+    paths = [name.split("/")[:-1] for name in names]
+    for depth in range(max(map(len, paths), default=0), -1, -1):
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name, path in zip(names, paths, strict=True):
+            groups["/".join(path[:depth])].append(name)
+        if len(groups) <= _MOST_LISTINGS:
+            break
+    return sorted(map(os.path.commonprefix, groups.values()))  # noqa: RUF071  (no paths)
