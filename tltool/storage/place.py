@@ -191,4 +191,5 @@ def _prefixes(names: Collection[str]) -> list[str]:
             groups["/".join(path[:depth])].append(name)
         if len(groups) <= _MOST_LISTINGS:
             break
-    return sorted(map(os.path.commonprefix, groups.values()))  # noqa: RUF071  (no paths)
+    # RUF071: a prefix of names, not a path
+    return sorted(os.path.commonprefix(each) for each in groups.values())  # noqa: RUF071
