@@ -131,7 +131,7 @@ def test_a_worker_that_ends_before_it_has_the_files_is_named(addresses):
         while True:
             with suppress(ConnectionRefusedError), socket.create_connection(places[0]) as one:
                 one.sendall(len(greeting).to_bytes(8, "big") + greeting)
-                server.accept()
+                server.accept()[0].close()
                 return
 
     with socket.create_server(places[1]) as server, ThreadPoolExecutor() as threads:

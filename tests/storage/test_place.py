@@ -148,21 +148,19 @@ def test_only_what_is_asked_for_is_listed(monkeypatch, s3_bucket: str) -> None:
     place, listed = Place(f"s3://{s3_bucket}"), []
     for name in names:
         place.write_whole(name, b"1")
-    find = S3FileSystem._find
+    list_objects = S3FileSystem._lsdir
 
     async def spied(self, *args, **options):
-        found = await find(self, *args, **options)
-        listed.extend(found)
+        found = await list_objects(self, *args, **options)
+        listed.extend(one["name"].partition("/")[2] for one in found)
         return found
 
-    monkeypatch.setattr(S3FileSystem, "_find", spied)
+    monkeypatch.setattr(S3FileSystem, "_lsdir", spied)
     assert place.names("train.csv") == ["train.csv"]
     assert sorted(place.existing(["val/1.jpg", "val/3.jpg", "train/1.jpg"])) == [
         "train/1.jpg", "val/1.jpg",
     ]  # fmt: skip
-    assert "".join(sorted(one.partition("/")[2] for one in listed)) == (
-        "train.csvtrain/1.jpgval/1.jpgval/2.jpg"
-    )
+    assert sorted(listed) == ["train.csv", "train/1.jpg", "val/1.jpg", "val/2.jpg"]
 
 
 def test_an_endpoint_that_is_no_address_is_named(monkeypatch) -> None:
