@@ -72,7 +72,7 @@ class Checked(LocalEngine):
     """The machines of a cluster are this process."""
 
     nodes = 1
-    machines = (socket.gethostname(),)
+    machines: tuple[str, ...] = (socket.gethostname(),)
 
     def facts(self) -> dict[str, Any]:
         return {"engine": "local", "nodes": 1, "workers": 1, "arithmetic": ""}

@@ -179,7 +179,7 @@ def _split(address: str) -> tuple[str, int]:
 
 def _send(connection: socket.socket, *parts: bytes) -> None:
     connection.sendall(sum(map(len, parts)).to_bytes(_LENGTH, "big"))
-    for part in map(memoryview, parts):
+    for part in parts:
         for start in range(0, len(part), _PIECE):  # the time limit is that of one call
             connection.sendall(part[start : start + _PIECE])
 
