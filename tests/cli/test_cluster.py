@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import nullcontext
 from typing import Any
 
@@ -71,9 +72,23 @@ class Checked(LocalEngine):
     """The machines of a cluster are this process."""
 
     nodes = 1
+    machines: tuple[str, ...] = (socket.gethostname(),)
 
     def facts(self) -> dict[str, Any]:
         return {"engine": "local", "nodes": 1, "workers": 1, "arithmetic": ""}
+
+
+def test_a_machine_that_does_not_answer_is_named(monkeypatch):
+    class Engine(Checked):
+        machines = (*Checked.machines, "node-7")
+
+    monkeypatch.setattr(cluster, "_SECONDS", 0.2)
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    monkeypatch.setattr(cluster, "open_workers", lambda *_, **__: nullcontext(Engine(TABLE)))
+    result = tltool("check", "--workers", 1)
+    assert result.exit_code == 5
+    text = " ".join(result.stderr.split())
+    assert "1 of 2 machines answered" in text and "but not: node-7" in text
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -94,4 +109,5 @@ def test_a_check_names_the_machine_that_does_not_see_the_files(tmp_path, monkeyp
         assert "does not see the files" in document["error"]["message"]
     else:
         assert result.exit_code == 0 and sum(document["machines"].values()) == 2
+        assert document["answered"] == 1
     assert not list(tmp_path.iterdir())

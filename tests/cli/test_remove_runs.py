@@ -20,6 +20,8 @@ def write_run(folder: Path, accuracy: float | None = None, **known: object) -> P
     folder.mkdir(parents=True)
     write_manifest(folder / "manifest.json", small_manifest(**known))
     (folder / "corrections.csv").touch()
+    (folder / "cache" / "0123" / "shards").mkdir(parents=True)
+    (folder / "cache" / "0123" / "shards" / "000001.shard").touch()  # its workers were killed
     (folder / "plots").mkdir()
     (folder / "plots" / "history.png").write_bytes(b"x" * 1000)
     (folder / "tensorboard" / "train").mkdir(parents=True)

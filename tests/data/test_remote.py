@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -250,6 +251,38 @@ def test_what_cannot_be_copied_is_refused(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(EnvironmentProblem, match=r"needs .* GB in .*, where 0\.0 GB are free"):
         read_source(pets)
+
+
+def test_names_that_are_one_file_on_this_disk_are_both_named(
+    bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that has no hard links and ignores capital letters."""
+    for name in ("cat/A.png", "cat/a.png"):
+        Place(f"{bucket}/pets").write_whole(name, image(1))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    def is_there(path: Path) -> bool:
+        return any(one.name.lower() == path.name.lower() for one in path.parent.iterdir())
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os.path, "lexists", is_there)
+    with pytest.raises(DataError, match=r"pets/cat/a\.png has the same name .*pets/cat/A\.png"):
+        read_source(f"{bucket}/pets")
+
+
+def test_an_address_that_leads_out_of_the_copies_is_a_missing_object(
+    bucket: str, cache: Path
+) -> None:
+    cache.mkdir()
+    (cache.parent / "secret.png").write_bytes(image(1))
+    up = "../" * 9 + str(cache.parent / "secret.png").lstrip("/")
+    Place(bucket).write_whole("a.png", image(2))
+    table = f"path,label\na.png,x\n{bucket}/{up},y\n"
+    Place(bucket).write_whole("data.csv", table.encode())
+    with pytest.raises(DataError, match="objects are missing"):
+        read_source(f"{bucket}/data.csv")
 
 
 def test_a_wrong_address_or_no_network_is_refused_before_anything_is_opened(

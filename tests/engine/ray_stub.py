@@ -11,6 +11,10 @@ class RayError(Exception):
     """As ``ray.exceptions.RayError``."""
 
 
+class WorkerCrashedError(RayError):
+    """As ``ray.exceptions.WorkerCrashedError``."""
+
+
 class RayStub(types.ModuleType):
     """The functions of Ray that the engine uses.
 
@@ -24,7 +28,12 @@ class RayStub(types.ModuleType):
         self.exceptions = types.SimpleNamespace(RayError=RayError)
         self.handed_out: list[int] = []
         self.most_open = 0
+        self.free = 2
         self._run = run
+
+    def available_resources(self) -> dict[str, float]:
+        """Return what no command uses."""
+        return {"CPU": self.free}
 
     def remote(self, function: object) -> RayStub:
         return self

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.ray_stub import RayError, RayStub
+from tests.engine.ray_stub import RayError, RayStub, WorkerCrashedError
 from tltool.engine import cluster_address, ray_engine, signature
 from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.engine.ray_engine import RayEngine
@@ -47,15 +47,84 @@ def test_a_silent_piece_is_handed_out_once_more(use: Use, monkeypatch: pytest.Mo
     assert stub.handed_out.count(3) == 2
 
 
-def test_a_worker_that_dies_again_and_again_is_an_error_that_names_the_piece(use: Use) -> None:
-    def run(number: int, before: int) -> dict[str, Any]:
-        if number == 2:
-            raise RayError
-        return {}
+def test_a_piece_that_fails_after_another_worker_did_it_is_no_error(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(ray_engine, "_SLOWER", 0.0)
+    late = list[int]()
+
+    def run(number: int, before: int) -> dict[str, Any] | None:
+        if (number, before) == (3, 0) and 3 in done:
+            late.append(number)
+            return error_record(ZeroDivisionError("too late"))
+        return None if (number, before) == (3, 0) or (number == 5 and len(late) < 2) else {}
 
     engine, _ = use(run)
-    with pytest.raises(EnvironmentProblem, match="the worker of shard 2 died 4 times"):
+    done = list[int]()
+    for number, _ in engine.map(Work("some"), range(6)):
+        done.append(number)
+    assert sorted(done) == list(range(6)) and len(late) >= 2
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            WorkerCrashedError("gone"),
+            r"the worker of shard 2 died 4 times: the system .* \('gone'\)",
+        ),
+        (RayError("no tltool"), "no worker can do shard 2: Ray says 'RayError: no tltool'"),
+        (ValueError("odd"), "shard 2 failed in a worker: ValueError: odd"),
+        (MemoryError(), "the memory of a worker is full: shard 2"),
+    ],
+)
+def test_a_piece_that_no_worker_can_do_is_an_error_that_names_it(
+    use: Use, error: Exception, message: str
+) -> None:
+    def run(number: int, before: int) -> dict[str, Any]:
+        if number != 2:
+            return {}
+        if isinstance(error, RayError):
+            raise error
+        return error_record(error)
+
+    engine, _ = use(run)
+    with pytest.raises(EnvironmentProblem, match=message):
         list(engine.map(Work("some", title="shard"), range(4)))
+
+
+def test_pieces_wait_for_an_earlier_one_whose_record_is_missing(use: Use) -> None:
+    asked = list[int]()
+
+    def run(number: int, before: int) -> dict[str, Any] | None:
+        asked.append(number)
+        return {} if number or asked.count(0) > 20 else None
+
+    engine, stub = use(run)
+    for number, _ in engine.map(Work("some", ahead=6), range(20)):
+        if number == 0:
+            assert max(stub.handed_out) == 5
+            break
+    assert sorted(stub.handed_out) == list(range(6))
+
+
+def test_a_cluster_without_free_cpus_is_reported_once(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "_WAITING_SECONDS", 0.0)
+    asked = list[int]()
+
+    def run(number: int, before: int) -> dict[str, Any] | None:
+        asked.append(number)
+        return {} if len(asked) > 30 else None
+
+    engine, stub = use(run)
+    stub.free, warnings = 0, list[str]()
+    engine.warn = warnings.append
+    assert len(list(engine.map(Work("some"), range(3)))) == 3
+    assert len(warnings) == 1 and "waiting for free CPUs of the cluster" in warnings[0]
+    assert list(engine.map(Work("some", seconds=0.0), range(3))) == []
 
 
 @pytest.mark.parametrize("kind", [UsageError, DataError, EnvironmentProblem])

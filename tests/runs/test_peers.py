@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -44,6 +45,13 @@ def test_several_workers_are_read(monkeypatch, index):
         check_single_process("a sweep")
 
 
+@pytest.mark.parametrize(("kind", "index", "rank"), [("chief", 0, 0), ("worker", 1, 2)])
+def test_a_chief_is_the_first_worker(monkeypatch, kind, index, rank):
+    cluster = {"chief": ["head:4000"], "worker": TWO}
+    monkeypatch.setenv("TF_CONFIG", config(cluster=cluster, task={"type": kind, "index": index}))
+    assert read_peers() == Peers(("head:4000", *TWO), rank)
+
+
 @pytest.mark.parametrize("text", ["", " ", "{}", config(["one:4000"], 0), '{"cluster": {}}'])
 def test_a_single_process_needs_no_others(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
@@ -55,12 +63,14 @@ def test_a_single_process_needs_no_others(monkeypatch, text):
     [
         ("{", "is not JSON"),
         ("[]", "no JSON object"),
-        (config(cluster={"worker": TWO, "ps": ["c:1"]}), "the key worker and no other"),
+        (config(cluster={"worker": TWO, "ps": ["c:1"]}), "the keys worker and chief"),
         (config(["one", "two:4000"]), "a list of HOST:PORT"),
         (config(["one:4000", "one:4000"]), "names an address twice"),
         (config(index=2), "a number below 2"),
         (config(index=-1), "a number below 2"),
         (config(task={"type": "chief", "index": 0}), "task.type must be worker"),
+        (config(cluster={"chief": TWO, "worker": ["c:1"]}), "at most one chief"),
+        (config(cluster={"chief": ["c:1"], "worker": TWO}, index=2), "a number below 2"),
     ],
 )
 def test_a_malformed_configuration_is_refused(monkeypatch, text, reason):
@@ -111,6 +121,23 @@ def test_workers_that_would_do_different_things_are_refused(addresses):
         assert isinstance(error, UsageError)
         assert error.message.endswith("differ in the recipe: a and b")
         assert all(address in error.message for address in addresses)
+
+
+def test_a_worker_that_ends_before_it_has_the_files_is_named(addresses):
+    places = [("localhost", int(address.rpartition(":")[2])) for address in addresses]
+    greeting = json.dumps([1, {}]).encode()
+
+    def end_early() -> None:
+        while True:
+            with suppress(ConnectionRefusedError), socket.create_connection(places[0]) as one:
+                one.sendall(len(greeting).to_bytes(8, "big") + greeting)
+                server.accept()[0].close()
+                return
+
+    with socket.create_server(places[1]) as server, ThreadPoolExecutor() as threads:
+        threads.submit(end_early)
+        with pytest.raises(EnvironmentProblem, match=f"{addresses[1]} of TF_CONFIG ended"):
+            meet(Peers(tuple(addresses), 0), {}, bytes(2**26))
 
 
 @pytest.mark.parametrize("rank", [0, 1])

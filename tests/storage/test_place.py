@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import sys
@@ -15,7 +16,7 @@ import pytest
 from tests.s3_server import use_endpoint
 from tltool.errors import DataError, EnvironmentProblem, TltoolError, UsageError
 from tltool.storage import object_store
-from tltool.storage.address import is_object_store, redacted
+from tltool.storage.address import is_file_name, is_object_store, redacted
 from tltool.storage.place import Place
 
 KINDS = ("folder", "memory", "s3")
@@ -107,6 +108,8 @@ def test_a_folder_needs_no_packages_and_a_store_names_them(tmp_path, monkeypatch
         ("ftp://host/x", "'ftp://' is not supported"),
         ("s3:///x", "no valid name of a bucket"),
         ("s3://key:hidden@bucket/x", "a password or a signature"),
+        ("s3://key:a/hidden@bucket/x", "a password or a signature"),
+        ("s3://key:a/hidden", "a password or a signature"),
         ("s3://bucket/x?X-Amz-Signature=hidden", "a password or a signature"),
     ],
 )
@@ -124,6 +127,47 @@ def test_addresses_are_recognised_and_redacted() -> None:
     )
     assert str(Place("s3a://bucket//x/")) == "s3://bucket/x"
     assert str(Place("file:///tmp/a%20b")) == "/tmp/a b"
+
+    assert redacted("https://me:a/b@c@host/x") == "https://…@host/x"
+    assert redacted("https://host:80/me@home") == "https://host:80/me@home"
+
+
+def test_names_of_windows_are_reserved_there(monkeypatch) -> None:
+    names = ("a:b/1.jpg", "C:1.jpg", "aux/1.jpg", "a/NUL.jpg", "a./1.jpg", "what?.jpg")
+    assert all(map(is_file_name, names))
+    with monkeypatch.context() as context:
+        context.setattr(os, "name", "nt")
+        assert not any(map(is_file_name, names))
+        assert is_file_name("auxiliary/con man.jpg")
+
+
+def test_only_what_is_asked_for_is_listed(monkeypatch, s3_bucket: str) -> None:
+    file_system = pytest.importorskip("s3fs").S3FileSystem
+    names = ("train.csv", "train/1.jpg", "val/1.jpg", "val/2.jpg", "test/1.jpg")
+    place, listed = Place(f"s3://{s3_bucket}"), []
+    for name in names:
+        place.write_whole(name, b"1")
+    list_objects = file_system._lsdir
+
+    async def spied(self, *args, **options):
+        found = await list_objects(self, *args, **options)
+        listed.extend(one["name"].partition("/")[2] for one in found)
+        return found
+
+    monkeypatch.setattr(file_system, "_lsdir", spied)
+    assert place.names("train.csv") == ["train.csv"]
+    assert sorted(place.existing(["val/1.jpg", "val/3.jpg", "train/1.jpg"])) == [
+        "train/1.jpg", "val/1.jpg",
+    ]  # fmt: skip
+    assert sorted(listed) == ["train.csv", "train/1.jpg", "val/1.jpg", "val/2.jpg"]
+
+
+def test_an_endpoint_that_is_no_address_is_named(monkeypatch) -> None:
+    pytest.importorskip("s3fs")
+    use_endpoint("localhost:9000", monkeypatch)
+    with pytest.raises(EnvironmentProblem, match="Invalid endpoint") as raised:
+        Place("s3://bucket/x").names()
+    assert "AWS_ENDPOINT_URL" in str(raised.value.hint)
 
 
 def test_a_bucket_that_does_not_exist_is_named(s3_bucket: str, tmp_path: Path) -> None:

@@ -114,6 +114,30 @@ def test_predictions_by_workers_are_those_of_one_process(trained, mixed, tmp_pat
     assert len(rows_of(tmp_path / "one.csv")) == 118
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_workers_use_the_version_of_the_start_of_the_command(
+    trained, mixed, tmp_path, monkeypatch, changed
+):
+    """A version that is exported meanwhile is not used, and one that changes is an error."""
+    model = tmp_path / "fruit"
+    shutil.copytree(trained.export, model / "1")
+
+    class Later(LocalEngine):
+        def map(self, work, numbers):
+            (model / "2").mkdir()
+            (model / "2" / "saved_model.pb").write_bytes(b"another model")
+            if changed:
+                (model / "1" / "assets" / "class_names.json").write_text("[]")
+            return super().map(work, numbers)
+
+    monkeypatch.setattr(story, "open_workers", lambda *_, **__: nullcontext(Later(TABLE)))
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    image = next(mixed.glob("[0-9].png"))
+    result = tltool("predict", model, image, "--output", tmp_path / "new.csv", "--workers", 2)
+    assert result.exit_code == (4 if changed else 0), result.stderr
+    assert not changed or f"{model / '1'}' has changed since" in " ".join(result.stderr.split())
+
+
 def test_a_folder_without_images_says_what_it_contains(trained, tmp_path):
     for name in ("1.CR2", "2.cr2", "notes.txt"):
         (tmp_path / name).write_text("x")

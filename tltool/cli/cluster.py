@@ -50,7 +50,8 @@ def check(
         return
     rows = [[name, "same versions, same arithmetic"] for name in facts["machines"]]
     workers_there = counted(facts["workers"], "worker", "workers")
-    title = f"{workers_there} on {counted(facts['nodes'], 'machine', 'machines')}"
+    machines_there = counted(facts["nodes"], "machine", "machines")
+    title = f"{workers_there} on {machines_there}, of which {facts['answered']} answered"
     print_table(out(), ["machine", "result"], rows, title=title)
 
 

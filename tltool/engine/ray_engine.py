@@ -1,4 +1,4 @@
-"""The engine that runs pieces of work in workers of a Ray cluster. Only this module imports Ray.
+"""The engine that runs pieces of work in workers of a Ray cluster.
 
 Nothing of a run is kept in Ray: pieces commit their results as files, and only numbers and small
 records pass through it. A worker that dies is replaced, and its pieces are done again.
@@ -6,34 +6,36 @@ records pass through it. A worker that dies is replaced, and its pieces are done
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import signal
 import statistics
-import sys
-import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tltool.engine.cluster_address import ANSWER_SECONDS, ClusterAddress, check_address, no_answer
+from tltool.engine.cluster_address import ClusterAddress, check_address
+from tltool.engine.ray_connection import connected
 from tltool.engine.signature import signature
-from tltool.engine.work import Record, Work, raise_error
+from tltool.engine.work import PieceError, Record, Work, raise_error
 from tltool.engine.worker import do_piece
 from tltool.errors import EnvironmentProblem, TltoolError, first_line
+from tltool.runs.device_memory import says_out_of_memory
 from tltool.runs.environment import cores
+from tltool.runs.temporary import names_full_disk
 
-_STORE_BYTES = 100 * 2**20  # records are small
 _RETRIES = 3
 _IN_FLIGHT = 2  # pieces per worker: the next one waits at the worker
 _LEAST_SECONDS, _FIRST_SECONDS, _SLOWER = 60.0, 600.0, 4.0
 _POLL_SECONDS = 1.0
-_STARTS = 3  # Ray gives its processes 15 seconds, too few on a busy machine
+_WAITING_SECONDS = 60.0  # without any record, until that is reported
+_LONGEST_TEXT = 200  # of an error, in a message
+_DEAD = {"WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError",
+         "OwnerDiedError"}  # fmt: skip
+
+
+def _ignore(_: str) -> None:
+    """Report nothing."""
 
 
 @dataclass
@@ -46,6 +48,8 @@ class RayEngine:
         nodes: number of machines.
         threads: threads that a worker computes with.
         gpus: GPUs per worker.
+        machines: names of the machines that have CPUs for workers.
+        warn: takes a warning for the user.
     """
 
     table: str
@@ -53,6 +57,8 @@ class RayEngine:
     nodes: int
     threads: int
     gpus: float = 0.0
+    machines: tuple[str, ...] = ()
+    warn: Callable[[str], None] = _ignore
     _expected: Mapping[str, str] = field(default_factory=signature)
 
     def map(self, work: Work, numbers: Iterable[int]) -> Iterator[tuple[int, Record]]:
@@ -88,6 +94,9 @@ class _Flight:
 
         self._engine, self._work, self._waiting = engine, work, waiting
         self._open = set(waiting)  # numbers without a record
+        self._in_order = deque(waiting)  # begins with the first number without a record
+        self._begun = time.monotonic()
+        self._taken = _no_cpu_is_free()  # by other commands
         self._started: dict[Any, tuple[int, float]] = {}  # by reference: number, time
         self._again = set[int]()  # numbers that were handed out twice
         self._seconds = list[float]()
@@ -97,8 +106,8 @@ class _Flight:
     def records(self) -> Iterator[tuple[int, Record]]:
         import ray
 
-        while self._open:
-            while self._waiting and len(self._started) < _IN_FLIGHT * self._engine.workers:
+        while self._open and not self._is_over():
+            while self._may_hand_out():
                 self._hand_out(self._waiting.popleft())
             ready, _ = ray.wait(list(self._started), num_returns=1, timeout=_POLL_SECONDS)
             for reference in ready:
@@ -109,6 +118,32 @@ class _Flight:
                     self._seconds.append(time.monotonic() - started)
                     yield number, record
             self._repeat_silent()
+            self._report_waiting()
+
+    def _is_over(self) -> bool:
+        seconds = self._work.seconds
+        return seconds is not None and time.monotonic() - self._begun > seconds
+
+    def _may_hand_out(self) -> bool:
+        """Whether another piece may be handed out now."""
+        at_once, ahead = _IN_FLIGHT * self._engine.workers, self._work.ahead
+        if not self._waiting or len(self._started) >= at_once:
+            return False
+        while self._in_order and self._in_order[0] not in self._open:
+            self._in_order.popleft()
+        distance = len(self._in_order) - len(self._waiting)
+        return ahead is None or distance < max(ahead, at_once)
+
+    def _report_waiting(self) -> None:
+        """Report once that the CPUs of the cluster were taken and no piece has ended yet."""
+        silent = not self._seconds and time.monotonic() - self._begun > _WAITING_SECONDS
+        if self._taken and silent:
+            self._taken = False
+            if _no_cpu_is_free():
+                self._engine.warn(
+                    "waiting for free CPUs of the cluster: other commands use all of them; "
+                    "`ray status` shows it"
+                )
 
     def cancel(self) -> None:
         """Let go of what is still running: another one has its result, or nobody needs it."""
@@ -131,20 +166,20 @@ class _Flight:
 
         Raises:
             TltoolError: the piece raised it, or its worker died again and again.
+            PieceError: a disk is full.
         """
         import ray
 
         try:
             record: Record = ray.get(reference)
             raise_error(record)
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, PieceError, TltoolError) as error:
             if number not in self._open:
                 return None
-            raise _lost(self._work, number, error) from None
-        except TltoolError:
-            if number not in self._open:
-                return None
-            raise
+            if isinstance(error, TltoolError) or names_full_disk(error):
+                raise
+            failed = _failed if isinstance(error, PieceError) else _lost
+            raise failed(self._work, number, error) from None
         return record
 
     def _repeat_silent(self) -> None:
@@ -158,107 +193,63 @@ class _Flight:
                 self._hand_out(number)
 
 
+def _no_cpu_is_free() -> bool:
+    import ray
+
+    return bool(ray.available_resources().get("CPU", 0) < 1)
+
+
 def _lost(work: Work, number: int, error: Exception) -> EnvironmentProblem:
-    memory = "memory" in type(error).__name__.lower()
+    """Return the error for a piece without a record: Ray says why in ``error``."""
+    kind = type(error).__name__
+    cause = getattr(error, "cause", None)  # of a RayTaskError, whose own text is a traceback
+    text = first_line(cause if isinstance(cause, Exception) else error)[:_LONGEST_TEXT]
+    if kind not in _DEAD:
+        return EnvironmentProblem(
+            f"no worker can do {work.title} {number}: Ray says '{kind}: {text}'",
+            hint="`tltool cluster check` compares the machines; the logs of Ray say more",
+        )
+    memory = "memory" in kind.lower()
     reason = "its memory was full" if memory else "the system or another process ended it"
     return EnvironmentProblem(
-        f"the worker of {work.title} {number} died {_RETRIES + 1} times: {reason}",
+        f"the worker of {work.title} {number} died {_RETRIES + 1} times: {reason} ('{text}')",
         hint="fewer workers on a machine need less memory; `dmesg` and the logs of Ray name the "
         "cause",
     )
 
 
+def _failed(work: Work, number: int, error: Exception) -> EnvironmentProblem:
+    """Return the error for a piece that raised one which is not for the user."""
+    text = first_line(error)[:_LONGEST_TEXT]
+    if says_out_of_memory(str(error)):
+        return EnvironmentProblem(
+            f"the memory of a worker is full: {work.title} {number} ended with '{text}'",
+            hint="fewer workers on a machine need less memory",
+        )
+    return EnvironmentProblem(
+        f"{work.title} {number} failed in a worker: {text}",
+        hint="the same command without workers shows whether the cause is the worker's machine",
+    )
+
+
 @contextmanager
-def open_ray(where: ClusterAddress, table: str, *, gpu: bool) -> Iterator[RayEngine]:
+def open_ray(
+    where: ClusterAddress, table: str, *, gpu: bool, warn: Callable[[str], None] = _ignore
+) -> Iterator[RayEngine]:
     """Start Ray for the body, or join a running cluster; what was started is ended afterwards.
 
     Args:
         where: the workers.
         table: module with the table of works.
         gpu: whether each worker needs a GPU.
+        warn: takes a warning for the user.
 
     Raises:
         UsageError, EnvironmentProblem: see ``check_address``; or no cluster answers.
     """
     check_address(where)
-    import ray
-
-    if ray.is_initialized():
-        raise EnvironmentProblem(
-            "this process is connected to Ray already", hint="call ray.shutdown() before"
-        )
-    handlers = _handlers()
-    folder = None
-    try:
-        if where.address is None:
-            folder = tempfile.mkdtemp(prefix="tl", dir=_short_folder())
-            _start(where.workers or 1, folder)
-        else:
-            _join(where.address)
-        _restore(handlers)
-        yield _engine(where, table, gpu=gpu)
-    finally:
-        ray.shutdown()
-        _restore(handlers)
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _start(workers: int, folder: str) -> None:
-    """Start Ray on this machine.
-
-    Raises:
-        EnvironmentProblem: it does not start.
-    """
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    for attempt in range(1, _STARTS + 1):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                object_store_memory=_STORE_BYTES,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=folder,
-            )
-            return
-        except Exception as error:  # Ray has no type for it
-            ray.shutdown()
-            if attempt == _STARTS:
-                raise EnvironmentProblem(
-                    f"the workers cannot be started: Ray says '{first_line(error)}'",
-                    hint="a machine that is very busy is too slow for it: try again later, or "
-                    "leave out --workers",
-                ) from error
-
-
-def _join(address: str) -> None:
-    """Connect to a running cluster.
-
-    Raises:
-        EnvironmentProblem: none answers.
-    """
-    import ray
-
-    result = list[BaseException]()
-
-    def connect() -> None:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except BaseException as error:
-            result.append(error)
-
-    # Ray repeats for minutes what does not answer
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if thread.is_alive() or result:
-        reason = first_line(result[0]) if result else f"nothing in {ANSWER_SECONDS:.0f} s"
-        raise no_answer(address, reason)
+    with connected(where):
+        yield replace(_engine(where, table, gpu=gpu), warn=warn)
 
 
 def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
@@ -275,22 +266,5 @@ def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     # a worker of a cluster has one CPU; the number of threads does not change the bits
     threads = 1 if where.workers is None else max(1, cores() // where.workers)
-    return RayEngine(table, workers, len(alive), threads, gpus=1.0 if gpu else 0.0)
-
-
-def _short_folder() -> str | None:
-    """Return a folder with a short name: the path of a socket in it has at most 107 bytes."""
-    return "/tmp" if sys.platform != "win32" and os.access("/tmp", os.W_OK) else None
-
-
-def _handlers() -> dict[int, Any]:
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-
-def _restore(handlers: dict[int, Any]) -> None:
-    """Undo what Ray does to the reactions to signals."""
-    for number, handler in handlers.items():
-        if handler is not None:
-            signal.signal(number, handler)
+    machines = tuple(sorted(node["NodeManagerHostname"] for node in alive))
+    return RayEngine(table, workers, len(alive), threads, 1.0 if gpu else 0.0, machines)

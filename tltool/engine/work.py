@@ -27,6 +27,9 @@ class Work:
         name: key of the table.
         arguments: JSON-ready; paths are absolute.
         title: of one piece, for messages.
+        ahead: how far pieces are handed out behind the first one that has no record, in pieces;
+            None for any distance. It bounds what waits for its turn where the order matters.
+        seconds: after which ``map`` ends, also without all records; None to wait for all.
 
     Example:
         >>> Work("features", {"folder": "/data/runs/a/cache/0123"})
@@ -35,6 +38,8 @@ class Work:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     title: str = "piece"
+    ahead: int | None = None
+    seconds: float | None = None
 
 
 class Engine(Protocol):

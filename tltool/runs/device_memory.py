@@ -8,7 +8,7 @@ from tltool.errors import EnvironmentProblem, first_line
 
 # how TensorFlow's allocators, XLA, cuDNN, cuBLAS and the CUDA driver say it
 _MESSAGES = re.compile(
-    r"\bOOM\b|out of memory|out_of_memory|failed to allocate|could not allocate"
+    r"\bOOM\b|\bMemoryError\b|out of memory|out_of_memory|failed to allocate|could not allocate"
     r"|(?:CUDNN|CUBLAS|CUFFT|CUSOLVER|CUSPARSE)_STATUS_(?:INTERNAL_ERROR_\w*)?ALLOC",
     re.IGNORECASE,
 )
@@ -27,7 +27,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         True
     """
     of_tensorflow = type(error).__module__.startswith("tensorflow")
-    return of_tensorflow and _MESSAGES.search(str(error)) is not None
+    return of_tensorflow and says_out_of_memory(str(error))
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Whether a message of TensorFlow or of another process is that of a full memory."""
+    return _MESSAGES.search(text) is not None
 
 
 def memory_problem(error: BaseException) -> EnvironmentProblem:

@@ -119,10 +119,11 @@ RUN_NAMES = frozenset(
 """Names of all files and folders that a run writes into its folder."""
 
 _ARRAYS = ("*.bin", "*.npy", "*.npz", "*.json", "*.keras", "*.h5")
-FILES_IN = {
+FILES_IN: dict[str, tuple[str, ...]] = {
     "plots": ("confusion_matrix.png", "history.png"),
     "tensorboard": ("events.out.tfevents.*",),
-    **dict.fromkeys(("backbone", "cache", "state"), _ARRAYS),
+    **dict.fromkeys(("backbone", "state"), _ARRAYS),
+    "cache": (*_ARRAYS, "*.shard"),
 }
 """Patterns of the files in folders of a run; in its other folders it may write any file."""
 

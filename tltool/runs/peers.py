@@ -60,19 +60,30 @@ def read_peers() -> Peers | None:
 
 
 def _checked(cluster: Any, task: Any) -> Peers | None:
-    if not isinstance(cluster, dict) or list(cluster) != ["worker"]:
-        raise _malformed("its entry cluster must have the key worker and no other")
-    addresses = cluster["worker"]
-    if not isinstance(addresses, list) or not addresses or not all(map(_is_address, addresses)):
-        raise _malformed("its entry cluster.worker must be a list of HOST:PORT")
+    if not isinstance(cluster, dict) or not cluster.keys() <= {"chief", "worker"}:
+        raise _malformed("its entry cluster must have the keys worker and chief and no other")
+    chief, workers = (_addresses(cluster, kind) for kind in ("chief", "worker"))
+    addresses = [*chief, *workers]  # a chief is the first worker
+    if not addresses or len(chief) > 1:
+        raise _malformed("its entry cluster must have workers, and at most one chief")
     if len(set(addresses)) < len(addresses):
-        raise _malformed("its entry cluster.worker names an address twice")
-    if not isinstance(task, dict) or task.get("type") != "worker":
-        raise _malformed("its entry task.type must be worker")
+        raise _malformed("its entry cluster names an address twice")
+    kind = task.get("type") if isinstance(task, dict) else None
+    if kind not in ("worker", "chief") or (kind == "chief" and not chief):
+        raise _malformed("its entry task.type must be worker, or chief if the cluster has one")
+    count = len(chief) if kind == "chief" else len(workers)
     index = str(task.get("index"))  # some launchers write a number as text
-    if not (index.isascii() and index.isdecimal() and int(index) < len(addresses)):
-        raise _malformed(f"its entry task.index must be a number below {len(addresses)}")
-    return Peers(tuple(addresses), int(index)) if len(addresses) > 1 else None
+    if not (index.isascii() and index.isdecimal() and int(index) < count):
+        raise _malformed(f"its entry task.index must be a number below {count}")
+    rank = int(index) + (len(chief) if kind == "worker" else 0)
+    return Peers(tuple(addresses), rank) if len(addresses) > 1 else None
+
+
+def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
+    addresses = cluster.get(kind, [])
+    if not isinstance(addresses, list) or not all(map(_is_address, addresses)):
+        raise _malformed(f"its entry cluster.{kind} must be a list of HOST:PORT")
+    return addresses
 
 
 def _is_address(value: Any) -> bool:

@@ -20,7 +20,7 @@ from tltool.runs.peers import Peers
 SECONDS = 300.0
 """How long workers wait for each other, unless TLTOOL_WORKER_TIMEOUT says otherwise."""
 _PAUSE, _ANSWER_SECONDS = 0.2, 15.0
-_LENGTH = 8
+_LENGTH, _PIECE = 8, 2**20
 _LONGEST_GREETING = 2**16
 
 
@@ -75,12 +75,16 @@ def _lead(
             problem = _difference(peers, rank, same, theirs)
             if problem:
                 for _, one in connections:
-                    _send(one, b"!" + problem.encode())
+                    with contextlib.suppress(OSError):  # it has ended already
+                        _send(one, b"!", problem.encode())
                 raise UsageError(problem, hint="start the same command on all workers")
         for rank, _ in connections:
             _check_reachable(peers.addresses[rank])
-        for _, connection in connections:
-            _send(connection, b"=" + message)
+        for rank, connection in connections:
+            try:
+                _send(connection, b"=", message)
+            except OSError:
+                raise _ended(peers.addresses[rank]) from None
         for _, connection in connections:  # the others close first: their ports are free then
             with contextlib.suppress(OSError):
                 connection.recv(1)
@@ -95,11 +99,12 @@ def _follow(peers: Peers, same: dict[str, str], ends: float) -> bytes:
             _send(connection, greeting)
             connection.settimeout(max(_PAUSE, ends - time.monotonic()))
             answer = _received(connection)
-            if answer[:1] == b"!":
-                problem = answer[1:].decode()
+            kind, rest = bytes(answer[:1]), memoryview(answer)[1:]
+            if kind == b"!":
+                problem = str(rest, "utf-8")
                 raise UsageError(problem, hint="start the same command on all workers")
-            if answer[:1] == b"=":
-                return answer[1:]
+            if kind == b"=":
+                return bytes(rest)
         if time.monotonic() > ends:
             raise _no_answer([first])
         time.sleep(_PAUSE)
@@ -172,11 +177,14 @@ def _split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _send(connection: socket.socket, data: bytes) -> None:
-    connection.sendall(len(data).to_bytes(_LENGTH, "big") + data)
+def _send(connection: socket.socket, *parts: bytes) -> None:
+    connection.sendall(sum(map(len, parts)).to_bytes(_LENGTH, "big"))
+    for part in parts:
+        for start in range(0, len(part), _PIECE):  # the time limit is that of one call
+            connection.sendall(part[start : start + _PIECE])
 
 
-def _received(connection: socket.socket, most: int = 2**40) -> bytes:
+def _received(connection: socket.socket, most: int = 2**40) -> bytearray:
     """Return what ``_send`` sent.
 
     Raises:
@@ -188,15 +196,21 @@ def _received(connection: socket.socket, most: int = 2**40) -> bytes:
     return _exactly(connection, size)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    parts, left = [], size
-    while left:
-        part = connection.recv(min(left, 2**20))
+def _exactly(connection: socket.socket, size: int) -> bytearray:
+    received = bytearray()
+    while len(received) < size:
+        part = connection.recv(min(size - len(received), _PIECE))
         if not part:
             raise ConnectionError("the connection ended")
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+        received += part
+    return received
+
+
+def _ended(address: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the worker {address} of TF_CONFIG ended or does not answer any more",
+        hint="its messages say why; start the same command on all workers again",
+    )
 
 
 def _no_answer(addresses: list[str]) -> EnvironmentProblem:

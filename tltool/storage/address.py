@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +18,15 @@ EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "memory": ""}
 _OTHER_SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")
+_PASSWORD = r"[^/\s'\":@]*:(?!\d+/)[^\s'\"]*@"  # it may have a slash in it
+_LOGIN = re.compile(rf"(?<=://)(?:{_PASSWORD}|[^/\s'\"]*@)")
 _QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\"]*=[^\s'\"]*")
 _FORMS = "addresses are s3://BUCKET/FOLDER, gs://BUCKET/FOLDER and az://CONTAINER/FOLDER"
 _LONGEST_NAME = 255  # bytes of a part of a path, on most file systems
+_NOT_ON_WINDOWS = re.compile(
+    r'.*[<>:"|?*\x00-\x1f].*|.*[. ]|(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?',
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Stored(NamedTuple):
@@ -93,8 +99,8 @@ def parse_address(url: str | Path) -> Address:
             f"{redacted(text)}: storage of the kind '{match[1]}://' is not supported",
             hint=_FORMS,
         )
-    _reject_secrets(text)
     rest = text[match.end() :]
+    _reject_secrets(text, rest.partition("/")[0] if scheme != "file" else "")
     if scheme == "file":
         return Address("file", "", str(Path(unquote(rest.removeprefix("localhost"))).absolute()))
     bucket, _, path = rest.partition("/")
@@ -107,11 +113,14 @@ def _scheme(text: str) -> str:
     return _OTHER_SPELLINGS.get(text.lower(), text.lower())
 
 
-def _reject_secrets(text: str) -> None:
+def _reject_secrets(text: str, bucket: str) -> None:
     """Reject a password or a signature: the address is written to logs and manifests."""
-    if redacted(text) != text:
+    # a password with a slash in it ends the bucket too soon: nothing of it is shown
+    has_login = not {":", "@"}.isdisjoint(bucket)
+    shown = f"{text.partition('://')[0]}://…" if has_login else redacted(text)
+    if has_login or shown != text:
         raise UsageError(
-            f"the address {redacted(text)} has a user name, a password or a signature in it",
+            f"the address {shown} has a user name, a password or a signature in it",
             hint="leave it out; credentials are read from the environment or from the"
             " configuration files of the store",
         )
@@ -153,5 +162,7 @@ def is_file_name(name: str) -> bool:
     """
     parts = name.split("/")
     if not {"", ".", ".."}.isdisjoint(parts) or "\\" in name or "\0" in name:
+        return False
+    if os.name == "nt" and any(map(_NOT_ON_WINDOWS.fullmatch, parts)):
         return False
     return all(len(part.encode(errors="surrogateescape")) <= _LONGEST_NAME for part in parts)

@@ -23,6 +23,7 @@ from tltool.storage.store_errors import (
     is_missing_bucket,
     missing_bucket,
     store_problem,
+    wrong_settings,
 )
 
 _FIRST_ANSWER = 15.0  # seconds until a store that does not answer is an error
@@ -82,11 +83,12 @@ class ObjectStore:
 
     def listing(self, prefix: str) -> list[Stored]:
         """Return the objects whose names start with ``prefix``, by as few requests as possible."""
-        top = self._path(prefix.rpartition("/")[0]).rstrip("/")
+        folder, _, start_of_name = prefix.rpartition("/")
+        top = self._path(folder).rstrip("/")
         with self._errors(prefix):
             files = self._files()
             try:
-                found = files.find(top, detail=True)
+                found = files.find(top, detail=True, prefix=start_of_name)
             except FileNotFoundError:
                 found = {}
             if not found:
@@ -131,11 +133,15 @@ class ObjectStore:
 
     def _files(self) -> Any:
         """Return the file system of fsspec, which must have answered once in this process."""
-        files = _file_system_class(self._address)(use_listings_cache=False)
-        if self._answered != os.getpid():
-            with suppress(FileNotFoundError, PermissionError):  # the request itself says more
-                files.info(self._address.root, timeout=_FIRST_ANSWER)
-            self._answered = os.getpid()
+        make = _file_system_class(self._address)
+        try:
+            files = make(use_listings_cache=False)
+            if self._answered != os.getpid():
+                with suppress(FileNotFoundError, PermissionError):  # the request itself says more
+                    files.info(self._address.root, timeout=_FIRST_ANSWER)
+                self._answered = os.getpid()
+        except ValueError as error:
+            raise wrong_settings(error, self._address) from error
         return files
 
     @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +13,8 @@ from tltool.errors import DataError, EnvironmentProblem
 from tltool.storage.address import Address, Stored, is_file_name, parse_address
 from tltool.storage.folder import Folder
 from tltool.storage.object_store import ObjectStore
+
+_MOST_LISTINGS = 64  # to find some objects
 
 
 class _Store(Protocol):
@@ -130,6 +134,20 @@ class Place:
         """Return the sorted names that start with ``prefix``; see ``listing``."""
         return [stored.name for stored in self.listing(prefix)]
 
+    def existing(self, names: Iterable[str]) -> dict[str, Stored]:
+        """Return those of some objects that exist, by name; other folders are not listed.
+
+        Raises:
+            EnvironmentProblem: as ``listing``.
+        """
+        wanted, found, listed = set(names), dict[str, Stored](), list[str]()
+        for prefix in _prefixes(wanted):
+            if not (listed and prefix.startswith(listed[-1])):
+                listed.append(prefix)
+                objects = self.listing(prefix)
+                found |= {one.name: one for one in objects if one.name in wanted}
+        return found
+
     def fetch(self, files: Mapping[str, Path]) -> None:
         """Copy objects to paths on this machine, many at the same time; each appears whole.
 
@@ -162,3 +180,16 @@ class Place:
                 f"{self}: {name!a} cannot be the name of a file", hint="rename the object"
             )
         return name
+
+
+def _prefixes(names: Collection[str]) -> list[str]:
+    """Return sorted prefixes of names, one for each folder; for many folders those above them."""
+    paths = [name.split("/")[:-1] for name in names]
+    for depth in range(max(map(len, paths), default=0), -1, -1):
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name, path in zip(names, paths, strict=True):
+            groups["/".join(path[:depth])].append(name)
+        if len(groups) <= _MOST_LISTINGS:
+            break
+    # RUF071: a prefix of names, not a path
+    return sorted(os.path.commonprefix(each) for each in groups.values())  # noqa: RUF071

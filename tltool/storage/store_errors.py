@@ -21,6 +21,12 @@ _HINTS = {
     "az": "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and a key",
 }
 _ENDPOINT = {"s3": " and AWS_ENDPOINT_URL", "gs": " and STORAGE_EMULATOR_HOST"}
+_SETTINGS = {
+    "s3": "set AWS_ENDPOINT_URL to a whole address, such as https://HOST:PORT, or unset it; check"
+    " AWS_DEFAULT_REGION too",
+    "gs": "check STORAGE_EMULATOR_HOST and GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "copy AZURE_STORAGE_CONNECTION_STRING again from the portal, or unset it",
+}
 
 
 def store_problem(error: Exception, address: Address) -> TltoolError | None:
@@ -45,6 +51,14 @@ def store_problem(error: Exception, address: Address) -> TltoolError | None:
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _LIBRARIES:
         return EnvironmentProblem(f"{address}: the storage reports: {_reason(error)}")
     return None
+
+
+def wrong_settings(error: ValueError, address: Address) -> EnvironmentProblem:
+    """Return the error about settings of a store that its library refuses, as an endpoint."""
+    return EnvironmentProblem(
+        f"{address} cannot be opened with the settings of this environment: {_reason(error)}",
+        hint=_SETTINGS.get(address.scheme),
+    )
 
 
 def is_local(error: OSError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import tensorflow as tf
@@ -38,11 +39,10 @@ def choose_devices(
         )
     if requested == "cpu" or not gpus:
         _hide_gpus()
-        return (_connected() if peers else tf.distribute.get_strategy()), False
-    for gpu in gpus:
-        _grow_memory(gpu)
+        return (_connected(peers) if peers else tf.distribute.get_strategy()), False
+    grow_gpu_memory()
     if peers:
-        return _connected(), True
+        return _connected(peers), True
     if len(gpus) == 1:
         return tf.distribute.get_strategy(), True
     return tf.distribute.MirroredStrategy(), True
@@ -53,13 +53,21 @@ def count_gpus() -> int:
     return len(tf.config.list_physical_devices("GPU"))
 
 
-def _connected() -> tf.distribute.Strategy:
+def _connected(peers: Peers) -> tf.distribute.Strategy:
     """Return the strategy of the workers of TF_CONFIG, all of which must call this.
 
     Peers that no longer do the same would wait for each other without end: a time limit ends it.
     """
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_COLLECTIVE_SECONDS)
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(peers.addresses)}),
+        task_type="worker",
+        task_id=peers.rank,
+        rpc_layer="grpc",
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(
+        cluster_resolver=resolver, communication_options=options
+    )
 
 
 def _hide_gpus() -> None:
@@ -70,11 +78,14 @@ def _hide_gpus() -> None:
         return
 
 
-def _grow_memory(gpu: tf.config.PhysicalDevice) -> None:
-    try:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        return
+def grow_gpu_memory() -> None:
+    """Let this process take the memory of GPUs as it needs it, so that others have some too.
+
+    It has no effect after TensorFlow has used a GPU.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def runs_ahead() -> bool:

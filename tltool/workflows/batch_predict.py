@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tensorflow as tf
 
 from tltool.errors import Interrupted
 from tltool.events import Observer
-from tltool.export.model_folder import model_digest
+from tltool.export.model_folder import model_digest, version_folder
 from tltool.runs.temporary import temporary_folder
+from tltool.training.devices import grow_gpu_memory
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.predict import PredictionStream, stream_predictions
 from tltool.workflows.predict_by_workers import predict_by_workers
@@ -90,6 +91,10 @@ def batch_predict(
         UsageError, DataError, EnvironmentProblem: see `tltool.errors`.
     """
     options.check()
+    # a version that is exported from now on is not used: here and in workers the model is the same
+    options = replace(options, model=version_folder(options.model) or options.model)
+    if options.workers is not None:
+        grow_gpu_memory()  # workers share the GPUs with this process
     output = options.output
     existing = read_existing_rows(output) if output and options.append else ExistingRows()
     stream = stream_predictions(options, skip=existing.paths, unique=True, observer=observer)

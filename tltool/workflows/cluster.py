@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import platform
+import socket
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tltool.engine.work import Piece, Record, Work
-from tltool.errors import EnvironmentProblem
+from tltool.errors import EnvironmentProblem, counted, some_of
 from tltool.events import Observer
 from tltool.workflows.workers import checked_workers, open_workers
 
+if TYPE_CHECKING:
+    from tltool.engine.ray_engine import RayEngine
+
 WORK = "check"
 _PIECES = 2  # per worker, so that none is left out
+_SECONDS = 300.0  # for all machines to answer
+_PAUSE_SECONDS = 5.0  # before those that have not are asked again
 
 
 def check_cluster(
@@ -31,11 +37,13 @@ def check_cluster(
         observer: receives the progress.
 
     Returns:
-        what manifest.json of a run would record, and ``machines``: pieces done by name.
+        what manifest.json of a run would record, ``answered``: the number of machines that did,
+        and ``machines``: pieces done by name.
 
     Raises:
         UsageError: the address is none.
-        EnvironmentProblem: the cluster does not answer, or a machine differs or cannot read.
+        EnvironmentProblem: the cluster or one of its machines does not answer, or a machine
+            differs or cannot read.
     """
     where = checked_workers(workers, cluster)
     assert where is not None
@@ -43,13 +51,40 @@ def check_cluster(
         probe = _probe(folder, stack) if folder else None
         engine = stack.enter_context(open_workers(where, gpu=False, observer=observer))
         assert engine is not None
-        work = Work(WORK, {"file": str(probe) if probe else None}, title="check")
-        count = _PIECES * engine.workers
-        machines: Counter[str] = Counter()
+        machines = _answers(engine, {"file": str(probe) if probe else None}, observer)
+        facts = {**engine.facts(), "answered": sum(one in machines for one in engine.machines)}
+        return {**facts, "machines": dict(sorted(machines.items()))}
+
+
+def _answers(engine: RayEngine, arguments: Mapping[str, Any], observer: Observer) -> Counter[str]:
+    """Let the workers answer until every machine has done so.
+
+    Raises:
+        EnvironmentProblem: a machine does not answer.
+    """
+    count, ends = _PIECES * engine.workers, time.monotonic() + _SECONDS
+    machines: Counter[str] = Counter()
+    while True:
+        left = max(ends - time.monotonic(), 0.0)
+        work = Work(WORK, arguments, title="check", seconds=left)
         for done, (_, record) in enumerate(engine.map(work, range(count)), start=1):
             machines[record["machine"]] += 1
             observer.on_progress(done, count, unit="checks")
-        return {**engine.facts(), "machines": dict(sorted(machines.items()))}
+        missing = [one for one in engine.machines if one not in machines]
+        if not missing:
+            return machines
+        if time.monotonic() + _PAUSE_SECONDS > ends:
+            raise _no_answer(engine, missing)
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _no_answer(engine: RayEngine, missing: list[str]) -> EnvironmentProblem:
+    there = len(engine.machines)
+    return EnvironmentProblem(
+        f"{there - len(missing)} of {counted(there, 'machine', 'machines')} answered within "
+        f"{_SECONDS:.0f} seconds, but not: {some_of(missing)}",
+        hint="`ray status` shows whether other commands use its CPUs, or whether it is gone",
+    )
 
 
 def _probe(folder: Path, stack: ExitStack) -> Path:
@@ -75,7 +110,7 @@ def begin_check(arguments: Mapping[str, Any]) -> Piece:
     file = arguments["file"]
 
     def piece(number: int) -> Record:
-        machine = platform.node()
+        machine = socket.gethostname()  # as Ray names it
         if file is not None and not Path(file).is_file():
             raise EnvironmentProblem(
                 f"the machine '{machine}' of the cluster does not see the files of "

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tltool.engine.work import Engine, Piece, Record, Work
+from tltool.errors import GateError
 from tltool.events import Observer, SilentObserver
+from tltool.export.model_folder import model_digest
 from tltool.features.out_of_memory import micro_batches, reported_to
 from tltool.features.shards import ShardPlan
+from tltool.training.devices import grow_gpu_memory
 from tltool.training.own_settings import own_settings
 from tltool.workflows.predict import PredictionStream, batches_of, set_thresholds
 from tltool.workflows.prediction.broken_images import BrokenImages
@@ -22,6 +25,7 @@ from tltool.workflows.prediction.prediction import Prediction
 
 WORK = "predict"
 _LIST = "images.json"
+_AHEAD = 64  # pieces whose predictions may wait for those of an earlier one
 
 
 def predict_by_workers(
@@ -35,7 +39,7 @@ def predict_by_workers(
 
     Args:
         engine: has the workers.
-        options: of the prediction.
+        options: of the prediction; their model is a run, or one version of an export.
         stream: names the images; its own predictions are not computed.
         folder: for the list of the images, which the workers read.
         observer: receives progress events.
@@ -46,6 +50,7 @@ def predict_by_workers(
     images, plan = stream.images, ShardPlan(stream.count, stream.batch_size)
     document = {
         "model": str(options.model.absolute()),
+        "model_digest": model_digest(options.model),
         "trust": options.trust,
         "top": options.top,
         "prediction_set": options.prediction_set,
@@ -55,7 +60,8 @@ def predict_by_workers(
         "images": [[str(image.shown), str(image.path.absolute())] for image in images],
     }
     (folder / _LIST).write_text(json.dumps(document))
-    work = Work(WORK, {"folder": str(folder.absolute())}, title="piece of predictions")
+    arguments = {"folder": str(folder.absolute())}
+    work = Work(WORK, arguments, title="piece of predictions", ahead=_AHEAD)
     waiting: dict[int, Record] = {}
     broken, done, following = BrokenImages(), 0, 0
     for number, record in engine.map(work, range(plan.shards)):
@@ -85,7 +91,8 @@ def begin_predict(arguments: Mapping[str, Any]) -> Piece:
         arguments: ``folder`` that ``predict_by_workers`` has filled.
 
     Raises:
-        DataError, GateError: the model cannot be loaded.
+        DataError: the model cannot be loaded.
+        GateError: its files have changed.
     """
     document = json.loads((Path(arguments["folder"]) / _LIST).read_text())
     images = [InputImage(Path(shown), Path(path)) for shown, path in document["images"]]
@@ -94,6 +101,12 @@ def begin_predict(arguments: Mapping[str, Any]) -> Piece:
         Path(document["model"]), (), **{name: document[name] for name in names}
     )
     silent = SilentObserver()
+    if model_digest(options.model) != document["model_digest"]:
+        raise GateError(
+            f"the model '{options.model}' has changed since this command began",
+            hint="start the command again when nothing writes to it",
+        )
+    grow_gpu_memory()
     with own_settings():
         model = load_model(options.model, trust=options.trust)
         thresholds = set_thresholds(model, options, silent)

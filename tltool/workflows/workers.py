@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tltool.engine.cluster_address import ClusterAddress, check_address
@@ -63,7 +64,8 @@ def open_workers(
     from tltool.engine.ray_engine import open_ray  # imports Ray, which takes a second
 
     observer.on_phase("workers", where.address or f"{where.workers} on this machine")
-    with open_ray(where, TABLE, gpu=gpu) as engine:
+    warn = partial(observer.on_message, level="warning")
+    with open_ray(where, TABLE, gpu=gpu, warn=warn) as engine:
         observer.on_message(
             f"{engine.workers} worker{'s' * (engine.workers != 1)} on {engine.nodes} "
             f"machine{'s' * (engine.nodes != 1)}"

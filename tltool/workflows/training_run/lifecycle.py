@@ -84,7 +84,7 @@ def run_context(
             join_new_run,
             folder=layout.folder,
             digest=manifest.recipe_digest,
-            time_limit=options.time_limit,
+            options=options,
         )
         run = _prepare(spec, options, layout, manifest, observer, expected, peers, join)
         run.objects = objects

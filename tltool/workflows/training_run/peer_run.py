@@ -79,20 +79,25 @@ def check_peer_objects(peers: Peers | None, objects: KerasObjects) -> None:
         )
 
 
-def join_new_run(peers: Peers, folder: Path, *, digest: str, time_limit: float | None) -> Path:
+def join_new_run(peers: Peers, folder: Path, *, digest: str, options: RunOptions) -> Path:
     """Wait for all workers of a new run; return the folder of the first one.
 
     Args:
         peers: the processes.
         folder: the run folder of this worker.
         digest: of the recipe.
-        time_limit: seconds, if the run has a limit.
+        options: of the run.
 
     Raises:
         UsageError: another worker is about to do something else.
         EnvironmentProblem: a worker does not come.
     """
-    same = {**_same(peers, "finetune"), "the recipe": digest, "--time-limit": str(time_limit)}
+    same = {
+        **_same(peers, "finetune"),
+        "the recipe": digest,
+        "--time-limit": str(options.time_limit),
+        "--device": options.device,
+    }
     return Path(meet(peers, same, str(folder.absolute()).encode()).decode())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def _copy(source: str, objects: Sequence[RemoteObject], cache: Path, observer: O
             present |= _download(missing, pool, folder.parent / "incoming", observer)
             _check_unchanged(missing, present)
         for one in objects:
-            _link(present[_key(one)], folder / one.target, one)
+            if not _linked(present[_key(one)], folder / one.target):
+                raise _same_file(one, objects)
 
     return cached_copy(cache, PurePosixPath(str(objects[0].place)).name, key, make)
 
@@ -198,8 +200,7 @@ def _check_unchanged(downloaded: Sequence[RemoteObject], files: Mapping[str, Pat
     """
     for place, of_place in _by_place(downloaded).items():
         names = [one.stored.name for one in of_place]
-        prefix = os.path.commonprefix(names)  # noqa: RUF071  (a prefix of names, not a path)
-        versions = {stored.name: stored.version for stored in place.listing(prefix)}
+        versions = {name: stored.version for name, stored in place.existing(names).items()}
         changed = [one for one in of_place if versions.get(one.stored.name) != one.stored.version]
         for one in changed:
             files[_key(one)].unlink()
@@ -211,14 +212,31 @@ def _changed(one: RemoteObject) -> DataError:
     return DataError(f"{one.address} has changed while it was downloaded", hint=_HINT)
 
 
-def _link(file: Path, target: Path, one: RemoteObject) -> None:
+def _linked(file: Path, target: Path) -> bool:
+    """Let a file of the pool appear in the copy; return False if its name is taken there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(file, target)
     except FileExistsError:
-        raise DataError(
-            f"{one.address} has the same name on this disk as another object",
-            hint="rename one of them: capital and small letters are not enough here",
-        ) from None
+        return False
     except OSError:  # a disk without hard links
+        if os.path.lexists(target):
+            return False
         file.replace(target)
+    return True
+
+
+def _same_file(one: RemoteObject, objects: Sequence[RemoteObject]) -> DataError:
+    """Return the error for an object whose name is that of another one on this disk."""
+    name = _folded(one.target)
+    same = (each for each in objects if each is not one and _folded(each.target) == name)
+    other = next(same, None)
+    return DataError(
+        f"{one.address} has the same name on this disk as "
+        f"{'another object' if other is None else other.address}",
+        hint="rename one of them: capital and small letters are not enough here",
+    )
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())

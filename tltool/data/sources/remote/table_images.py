@@ -17,7 +17,7 @@ from tltool.data.sources.remote.remote_source import no_network
 from tltool.data.sources.tables.path_spelling import cleaned
 from tltool.data.sources.tables.table_rows import Table, open_table
 from tltool.events import Observer
-from tltool.storage.address import Address, Stored, is_object_store, parse_address
+from tltool.storage.address import Address, Stored, is_file_name, is_object_store, parse_address
 from tltool.storage.place import Place
 
 _ELSEWHERE = "other places"
@@ -115,7 +115,8 @@ def copy_images(
 def _table_copy(
     table: Path, root: Path, addresses: Mapping[str, Address], home: Place | None
 ) -> TableCopy:
-    targets = {text: root / _target(address, home) for text, address in addresses.items()}
+    named = {text: _target(address, home) for text, address in addresses.items()}
+    targets = {text: root / name for text, name in named.items() if is_file_name(name)}
     files = {text: str(target) for text, target in targets.items() if target.is_file()}
     buckets = sorted({(one.scheme, one.bucket) for one in addresses.values()})
     copies = [
@@ -155,18 +156,16 @@ def _address_of(text: str, home: Place | None) -> Address | None:
 
 
 def _listed(addresses: set[Address], home: Place | None) -> list[RemoteObject]:
-    """Return those of the objects that exist, with one listing of each bucket."""
+    """Return those of the objects that exist, with one listing of each folder."""
     buckets: dict[Address, set[str]] = defaultdict(set)
     for address in addresses:
         buckets[replace(address, path="")].add(address.path)
     found = []
     for bucket, keys in buckets.items():
         place = Place(str(bucket))
-        prefix = os.path.commonprefix(list(keys))  # noqa: RUF071  (a prefix of names, not a path)
-        for stored in place.listing(prefix):
-            if stored.name in keys:
-                target = _target(replace(bucket, path=stored.name), home)
-                found.append(RemoteObject(place, stored, target))
+        for stored in place.existing(keys).values():
+            target = _target(replace(bucket, path=stored.name), home)
+            found.append(RemoteObject(place, stored, target))
     return sorted(found, key=lambda one: one.target)
 
 
