@@ -14,7 +14,7 @@ from tests.conftest import write_photos
 from tests.review.conftest import CLASSES, review_of
 from tltool.data.corrections.corrections_file import read_corrections
 from tltool.errors import DataError, UsageError
-from tltool.review.queues import ReviewData, ReviewImage
+from tltool.review.queues import ReviewData
 from tltool.workflows.exchange_labels import ImportedLabels, export_labels, import_labels
 
 
@@ -82,7 +82,8 @@ def test_labels_of_fiftyone_that_differ_are_decisions(data, tmp_path):
 
 def test_images_that_differ_only_in_their_extension_are_not_confused(data, tmp_path):
     names = ("a/1.jpg", "a/1.png", "1.jpg")
-    images = tuple(ReviewImage(Path(name), name, "cat", name) for name in names)
+    pairs = zip(names, data.images, strict=False)
+    images = tuple(replace(image, file=name) for name, image in pairs)
     several = replace(data, images=images)
     with pytest.raises(DataError, match=r"'a/1\.jpg' and 'a/1\.png' have the same name"):
         export_labels(several, tmp_path / "f.json", "fiftyone", queue=None)

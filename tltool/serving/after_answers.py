@@ -111,8 +111,7 @@ def observe_answers(
     shadow = None
     if repository.candidate is not None:
         shadow = Shadow(repository.candidate, metrics.served)
-        share = (
-            f"answers {settings.canary:.1%} of the requests" if settings.canary else "never answers"
-        )
-        log(f"the second model {share}")
+        canary = settings.canary
+        answers = f"answers {canary:.1%} of the requests" if canary else "never answers"
+        log(f"the second model {answers}")
     return AfterAnswers(rows, kept, shadow)
