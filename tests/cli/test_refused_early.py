@@ -111,6 +111,8 @@ CASES = {
     "monitor run photos --assert foo<=0.2": (2, "foo"),
     "monitor run photos --assert drift<=-1": (2, "can never hold"),
     "monitor run photos --labels nowhere.csv": (2, "nowhere.csv"),
+    "monitor run predicted.csv --pixels 3x4": (2, "--pixels has no effect on 'predicted.csv'"),
+    "monitor run predicted.csv --trust": (2, "--trust has no effect on 'predicted.csv'"),
     "export nowhere": (2, "nowhere"),
     "export photos": (3, "photos"),
     "export export": (3, "export"),
@@ -125,6 +127,7 @@ CASES = {
     "serve export --canary 0.1 --shadow export": (2, "--canary '0.1'"),
     "serve export --keep-sample all": (2, "--keep-sample 'all'"),
     "serve export --shadow nowhere": (2, "nowhere"),
+    "serve export --sample-folder x": (2, "--sample-folder needs --keep-sample"),
     "promote nowhere --to export": (2, "nowhere"),
     "promote export --to void": (2, "void"),
     "preview nowhere": (3, "nowhere"),
@@ -145,6 +148,9 @@ CASES = {
     "review photos --import nowhere.json": (2, "nowhere.json"),
     "review photos --export corrections.csv": (2, "'corrections.csv' exists"),
     "review photos --export x.json --import corrections.csv": (2, "leave out one of them"),
+    "review photos --export x.xml": (2, "'x.xml' is the name of the labelling interface"),
+    "review photos --format fiftyone": (2, "--format needs --export"),
+    "review photos --import corrections.csv --queue mistakes": (2, "leave out --queue"),
     "suggest photos --run nowhere": (2, "nowhere"),
     "suggest void --run run": (3, "void"),
     "suggest photos --run run --output run/split.csv": (2, "split.csv"),
@@ -180,6 +186,7 @@ def places(make_photos: Any, tmp_path: Path) -> Path:
     make_photos(tmp_path / "wasps", n=2, classes=("wasps", "flies"))
     decision = Decision("0" * 64, "1.jpg", "relabel", "ants", "wasps")
     CorrectionsFile(tmp_path / "corrections.csv").append([decision])
+    (tmp_path / "predicted.csv").write_text("predicted_by,class_1,probability_1\n")
     (tmp_path / "void").mkdir()
     (tmp_path / "run").mkdir()
     description = {"format_version": 1, "class_names": ["ants", "bees"]}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tltool.evaluation.drift import binned
 from tltool.evaluation.drift.accuracy_estimate import estimate_accuracy
 from tltool.evaluation.drift.drift_tests import ALPHA, Sample, class_changes, find_drift
+from tltool.evaluation.drift.monitor_result import describe_false_alarms
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.training.reference import Reference, as_features
 
@@ -110,3 +114,18 @@ def test_a_model_without_features_and_ood_detector_has_two_tests():
     bare = Reference(one.predicted, one.confidence, one.correct)
     tests = find_drift(bare, sample(2), classes=CLASSES, permutations=99).tests
     assert [test.name for test in tests] == ["classes", "confidence"]
+
+
+def test_random_tables_of_many_classes_are_drawn_in_chunks(monkeypatch):
+    whole = find_drift(reference(1), sample(2), classes=CLASSES, permutations=99)
+    monkeypatch.setattr(binned, "_CHUNK", 7 * CLASSES)
+    chunked = find_drift(reference(1), sample(2), classes=CLASSES, permutations=99)
+    assert chunked.tests == whole.tests
+
+
+def test_after_a_refit_no_rate_of_false_alarms_is_promised():
+    refitted = replace(reference(1), before_refit=True)
+    drift = find_drift(refitted, sample(2), classes=CLASSES, permutations=19)
+    assert drift.to_json()["false_alarm_rate"] is None
+    assert "is not known" in describe_false_alarms(drift)
+    assert Reference.from_arrays(refitted.to_arrays()).before_refit

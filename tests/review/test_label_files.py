@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -62,9 +63,10 @@ def test_tasks_come_back_from_label_studio_as_decisions_of_each_person(data, tmp
 def test_the_short_form_of_label_studio_and_unknown_images(data, tmp_path):
     one = {"sha256": data.images[0].sha256, "image": "x.jpg", "choice": "dog", "annotator": 2}
     other = {"image": "/data/upload/1/no.jpg", "choice": "dog", "annotator": 2}
-    result, rows = imported(data, tmp_path, [one, other])
+    replaced = {"sha256": "0" * 64, "image": data.images[1].file, "choice": "dog"}
+    result, rows = imported(data, tmp_path, [one, other, replaced])
     assert [row[1:] for row in rows] == [("relabel", "dog", "2")]
-    assert result.unknown == ("/data/upload/1/no.jpg",)
+    assert result.unknown == ("/data/upload/1/no.jpg", data.images[1].file)
 
 
 def test_labels_of_fiftyone_that_differ_are_decisions(data, tmp_path):
@@ -76,6 +78,18 @@ def test_labels_of_fiftyone_that_differ_are_decisions(data, tmp_path):
     result, rows = imported(data, tmp_path, document)
     assert [row[1:3] for row in rows] == [("relabel", "dog")] * 2
     assert result.decisions == {"relabel": 2}
+
+
+def test_images_that_differ_only_in_their_extension_are_not_confused(data, tmp_path):
+    names = ("a/1.jpg", "a/1.png", "1.jpg")
+    pairs = zip(names, data.images, strict=False)
+    images = tuple(replace(image, file=name) for name, image in pairs)
+    several = replace(data, images=images)
+    with pytest.raises(DataError, match=r"'a/1\.jpg' and 'a/1\.png' have the same name"):
+        export_labels(several, tmp_path / "f.json", "fiftyone", queue=None)
+    labels = {"labels": {"a/1": "dog", "b/1": "dog"}}
+    result, rows = imported(several, tmp_path, labels)
+    assert rows == [("1.jpg", "relabel", "dog", "ann")] and result.unknown == ("a/1",)
 
 
 @pytest.mark.parametrize(

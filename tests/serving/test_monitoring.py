@@ -6,14 +6,22 @@ import csv
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from tests.export.tiny_classifier import NAMES, encoded
 from tests.serving.conftest import SETTINGS
+from tests.serving.half_plus import half_plus
 from tests.serving.live_server import b64, serving, versions_of
+from tltool.errors import DataError, UsageError
 from tltool.evaluation.drift.drift_tests import ALPHA
 from tltool.export.model_folder import model_digest
 from tltool.serving.kept_sample import KeptSample
 from tltool.serving.model_source import ModelSource
+from tltool.serving.prediction_log import PredictionLog
+from tltool.workflows.find_served_model import find_second_source
+from tltool.workflows.serve import Address, Observed, serve
 
 
 def send(live, count, seed=0):
@@ -68,10 +76,36 @@ def test_the_log_has_a_row_per_image_and_no_name(exported, tmp_path):
     assert set(images) <= {encoded(n) for n in range(48)}
 
 
+def test_a_second_model_with_other_answers_never_answers(exported, tmp_path, monkeypatch):
+    half_plus(2.0, tmp_path / "half")
+    settings = replace(SETTINGS, log=tmp_path / "served.csv", canary=1.0)
+    source, second = versions_of(exported.parent), versions_of(tmp_path / "half", "half")
+    with serving(source, settings, second=second) as live:
+        assert send(live, 1).headers["model-version"] == "tiny/1"
+        live.wait_for("the second model never answers: it has other classes")
+        monkeypatch.setattr(PredictionLog, "add", lambda *_: 1 / 0)
+        send(live, 1)  # a broken log is no broken answer
+    address, observed = Address(port=0), Observed(shadow=tmp_path / "half")
+    with pytest.raises(DataError, match="--canary: the model 'half' cannot answer for 'tiny'"):
+        serve(exported, address, name=None, settings=settings, log=print, observed=observed)
+
+
+def test_two_models_of_one_name_and_version_have_two_names(exported):
+    first = ModelSource("tiny", exported.parent.parent / "other" / "1", 1)
+    second = find_second_source(exported, first, trust=False, log=print)
+    assert second is not None and second.name == "tiny-shadow"
+
+
+def test_what_is_no_regular_file_is_no_log():
+    with pytest.raises(UsageError, match="'/dev/null' is not a regular file"):
+        PredictionLog(Path("/dev/null"), print)
+
+
 def test_the_sample_stops_at_its_size(tmp_path):
     messages = []
     kept = KeptSample(tmp_path / "kept", 1.0, messages.append, max_bytes=3000)
     kept.keep(encoded(n) for n in range(10))
+    kept.close()
     assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) <= 3000
     assert len(messages) == 1
     assert "full" in messages[0]

@@ -189,3 +189,7 @@ def test_damaged_rows_are_named(trained: Trained, tmp_path: Path):
     )
     with pytest.raises(DataError, match="row 2 is damaged"):
         monitor(trained.export, [rows])
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text('{"predicted_by": null, "class": "plum", "confidence": 0.9}\n', "utf-8")
+    with pytest.raises(DataError, match=r"damaged [(]predicted_by is no text"):
+        monitor(trained.export, [lines])

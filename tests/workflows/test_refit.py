@@ -11,12 +11,12 @@ import pytest
 
 from tests.conftest import ONLY_PROBE, merged
 from tests.workflows.conftest import write_fruit
-from tltool.artifact import load_artifact
+from tltool.artifact import load_artifact, read_calibration
 from tltool.errors import Interrupted
 from tltool.evaluation.report.refit_text import BEFORE_REFIT, REFITTED
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
-from tltool.runs.layout import RunLayout
+from tltool.runs.layout import CALIBRATION_FILE, RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.evaluate import evaluate
 from tltool.workflows.finetune import FinetuneResult, finetune
@@ -101,6 +101,8 @@ def test_a_refit_changes_the_model_and_no_figure_of_the_validation_images(
     assert len(rows) == facts["head_epochs"] + facts["finetune_epochs"] > 0
     assert not any(row["val_loss"] for row in rows)
     assert len(history(again)) == len(history(plain)) + len(rows)
+    kept = [read_calibration(one.run / CALIBRATION_FILE).reference for one in (plain, again)]
+    assert [one is not None and one.before_refit for one in kept] == [False, True]
 
 
 def test_the_features_of_a_refit_do_not_depend_on_the_training_before(

@@ -62,7 +62,7 @@ def test_a_run_whose_images_have_moved_says_how_to_name_the_folder(trained, tmp_
     with pytest.raises(DataError, match="no longer in") as error:
         read_review(str(trained.run), tmp_path / "nowhere")
     assert error.value.hint == "give their new location with --data FOLDER"
-    with pytest.raises(UsageError, match="there is no queue 'foo' here"):
+    with pytest.raises(UsageError, match="no image here is in a queue 'foo'"):
         read_review(str(trained.run), queue="foo")
 
 

@@ -59,6 +59,7 @@ def monitor(
     from tltool.cli.terminal.progress import shown
     from tltool.evaluation.metrics.asserts import check_drift_asserts, require_asserts
     from tltool.workflows.monitoring.label_file import check_label_file
+    from tltool.workflows.monitoring.prediction_file import has_predictions
     from tltool.workflows.preflight.arguments import check_page
     from tltool.workflows.preflight.model_arguments import check_inputs, check_trained_model
 
@@ -70,6 +71,7 @@ def monitor(
         check_label_file(labels)
     check_trained_model(model, images=images)
     check_inputs(images)
+    has_predictions(images, pixels=pixels, trust=trust)
     with shown(quiet=quiet, debug=debug) as display:
         from tltool.workflows.monitor import monitor as workflow
 
@@ -112,7 +114,7 @@ def _show(result: "MonitorResult") -> None:
         line(console, printable(sentence))
     line(console)
     print_table(console, TEST_COLUMNS, [row_of_test(test) for test in result.drift.tests])
-    line(console, (describe_false_alarms(), "dim"))
+    line(console, (describe_false_alarms(result.drift), "dim"))
     for one in result.asserts:
         mark = ("met      ", "green") if one["passed"] else ("not met  ", "red")
         line(console, mark, printable(one["assert"]))

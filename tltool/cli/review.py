@@ -58,13 +58,14 @@ def review(
         ),
     ] = None,
     form: Annotated[
-        Literal["label-studio", "fiftyone"],
+        Literal["label-studio", "fiftyone"] | None,
         typer.Option(
             "--format",
             metavar="label-studio|fiftyone",
             help="The program that reads the file of --export.",
+            show_default="label-studio",
         ),
-    ] = "label-studio",
+    ] = None,
     import_file: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +83,7 @@ def review(
     from tltool.runs.layout import RunLayout
     from tltool.workflows.preflight.run import check_review, is_run
 
-    _check_exchange(export_file, import_file)
+    _check_exchange(export_file, import_file, form, queue)
     check_review(source, data)
     with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.review import read_review, serve_review
@@ -90,7 +91,7 @@ def review(
         found = read_review(source, data, queue=queue, offline=offline, observer=display)
 
     if export_file is not None:
-        _export(found, export_file, form, queue)
+        _export(found, export_file, form or "label-studio", queue)
         return
     if import_file is not None:
         _import(found, import_file, corrections, who)
@@ -112,9 +113,23 @@ def review(
     )
 
 
-def _check_exchange(export_file: Path | None, import_file: Path | None) -> None:
+def _check_exchange(
+    export_file: Path | None, import_file: Path | None, form: str | None, queue: str | None
+) -> None:
     if export_file is not None and import_file is not None:
         raise UsageError("--export and --import are given together", hint="leave out one of them")
+    if form is not None and export_file is None:
+        raise UsageError("--format needs --export", hint="name the file to write with --export")
+    if queue is not None and import_file is not None:
+        raise UsageError(
+            "--queue does not limit --import, which takes all labels of the file",
+            hint="leave out --queue",
+        )
+    if export_file is not None and form != "fiftyone" and export_file.suffix == ".xml":
+        raise UsageError(
+            f"'{export_file}' is the name of the labelling interface that is written beside it",
+            hint="give a name that ends in .json",
+        )
     if export_file is not None and export_file.exists():
         raise UsageError(f"'{export_file}' exists", hint="no file is replaced: give another name")
     if import_file is not None and not import_file.is_file():

@@ -15,6 +15,7 @@ from tltool.errors import UsageError
 from tltool.serving.settings import DEFAULT_HOST, DEFAULT_PORT, MEBIBYTE, Settings
 
 _SHUTDOWN_SECONDS = 10.0  # for the rest of the shutdown, after the running requests
+_SAMPLE_FOLDER = Path("kept_sample")
 _DEFAULT = Settings()
 _BATCHING, _LIMITS = _DEFAULT.batching, _DEFAULT.limits
 
@@ -156,8 +157,11 @@ def serve(
         ),
     ] = None,
     sample_folder: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of --keep-sample.")
-    ] = Path("kept_sample"),
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of --keep-sample.", show_default=str(_SAMPLE_FOLDER)
+        ),
+    ] = None,
     shadow: Annotated[
         Path | None,
         typer.Option(
@@ -210,7 +214,11 @@ def serve(
     kept = None if keep_sample is None else parse_percent(keep_sample, option="--keep-sample")
     if canary is not None and shadow is None:
         raise UsageError("--canary needs --shadow", hint="name the second model with --shadow")
-    observed = Observed(shadow, None if kept is None else (sample_folder, kept))
+    if sample_folder is not None and kept is None:
+        raise UsageError(
+            "--sample-folder needs --keep-sample", hint="give the share, such as --keep-sample 1%"
+        )
+    observed = Observed(shadow, None if kept is None else (sample_folder or _SAMPLE_FOLDER, kept))
     interrupts.allow(settings.stop_seconds + settings.drain_seconds + _SHUTDOWN_SECONDS)
 
     def log(sentence: str) -> None:

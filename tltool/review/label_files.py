@@ -6,7 +6,7 @@ type FiftyOneImageClassificationDataset, https://docs.voxel51.com/user_guide/imp
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import quoteattr
 
+from tltool.errors import DataError
 from tltool.review.queues import QueueEntry, ReviewData, ReviewImage
 
 Form = Literal["label-studio", "fiftyone"]
@@ -59,11 +60,30 @@ def label_studio_config(class_names: Sequence[str]) -> str:
 
 
 def fiftyone_labels(data: ReviewData, entries: Sequence[QueueEntry]) -> dict[str, Any]:
-    """Return the content of ``labels.json``; the keys are file names without their extension."""
+    """Return the content of ``labels.json``; the keys are file names without their extension.
+
+    Raises:
+        DataError: two images differ only in their extension.
+    """
     number = {name: position for position, name in enumerate(data.class_names)}
     images = [data.images[one.image] for one in entries]
+    _check_stems(data, images)
     labels = {_stem(image.file): number[image.label] for image in images}
     return {"classes": list(data.class_names), "labels": labels}
+
+
+def _check_stems(data: ReviewData, images: Sequence[ReviewImage]) -> None:
+    files: dict[str, list[str]] = defaultdict(list)
+    for one in data.images:
+        files[_stem(one.file)].append(one.file)
+    for image in images:
+        same = files[_stem(image.file)]
+        if len(same) > 1:
+            raise DataError(
+                f"'{same[0]}' and '{same[1]}' have the same name without their extensions, by "
+                "which FiftyOne finds images",
+                hint="write the file for Label Studio, or rename a copy of the images",
+            )
 
 
 def labels_of(data: ReviewData, document: Any) -> Iterator[ImportedLabel]:
@@ -110,8 +130,10 @@ def _of_label_studio(
     for task in tasks:
         fields = task.get("data", task)
         shown = unquote(str(fields.get("file") or fields.get("image", "")))
-        position = by_digest.get(str(fields.get("sha256", "")))
-        if position is None:
+        digest = str(fields.get("sha256") or "")
+        if digest:  # the file of this name may be another image by now
+            position = by_digest.get(digest)
+        else:
             position = _by_end(by_file, _path_in(str(fields.get("image", ""))))
         for label, who in _answers(task):
             yield ImportedLabel(position, shown, label, who)
@@ -147,12 +169,11 @@ def _person(who: Any) -> str:
 
 
 def _of_fiftyone(data: ReviewData, document: Mapping[str, Any]) -> Iterator[ImportedLabel]:
-    names, count = document.get("classes"), Counter(_stem(one.file) for one in data.images)
-    by_stem = {
-        _stem(image.file): number
-        for number, image in enumerate(data.images)
-        if count[_stem(image.file)] == 1
-    }
+    names = document.get("classes")
+    by_stem: dict[str, int | None] = {}
+    for number, image in enumerate(data.images):
+        stem = _stem(image.file)
+        by_stem[stem] = None if stem in by_stem else number
     for shown, target in document["labels"].items():
         value = target.get("label") if isinstance(target, dict) else target
         if value is None:
@@ -170,8 +191,11 @@ def _path_in(address: str) -> str:
     return inside[0] if inside else unquote(parts.path)
 
 
-def _by_end(positions: Mapping[str, int], path: str) -> int | None:
-    """Return the image whose path is the longest end of ``path``, None without one."""
+def _by_end(positions: Mapping[str, int] | Mapping[str, int | None], path: str) -> int | None:
+    """Return the image whose path is the longest end of ``path``.
+
+    None without one, or if two images have this path.
+    """
     parts = PurePosixPath(path.replace("\\", "/")).parts
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
     return next((positions[end] for end in ends if end in positions), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +20,12 @@ from tltool.serving.served_model import IMAGE_INPUT
 from tltool.serving.settings import MEBIBYTE, Settings
 from tltool.serving.shadow import Shadow
 
+_log = logging.getLogger("tltool.serving")
+
 
 @dataclass(frozen=True)
 class AfterAnswers:
-    """Handles answers; none of it changes or delays them.
+    """Handles answers; none of it changes them, waits or fails.
 
     Attributes:
         log: of predictions; None for none.
@@ -44,14 +48,33 @@ class AfterAnswers:
             outputs: of the model.
             seconds: that it took.
         """
-        served.statistics.add(outputs)
+        with _logged("the statistics"):
+            served.statistics.add(outputs)
         if self.log is not None:
-            self.log.add(served.model, outputs)
+            with _logged("the log of predictions"):
+                self.log.add(served.model, outputs)
         if self.sample is not None and IMAGE_INPUT in request.inputs:
-            contents = list(request.inputs[IMAGE_INPUT])
-            asyncio.get_running_loop().run_in_executor(None, self.sample.keep, contents)
+            with _logged("the sample of images"):
+                self.sample.keep(request.inputs[IMAGE_INPUT])
         if self.shadow is not None and not served.is_candidate:
-            self.shadow.offer(served, request, outputs, seconds)
+            with _logged("the second model"):
+                self.shadow.offer(served, request, outputs, seconds)
+
+    async def close(self) -> None:
+        """Finish what is kept; what the second model still runs is dropped."""
+        if self.shadow is not None:
+            await self.shadow.close()
+        if self.sample is not None:
+            await asyncio.to_thread(self.sample.close)
+
+
+@contextmanager
+def _logged(observer: str) -> Iterator[None]:
+    """Log an unexpected error, so that no answer fails through what observes it."""
+    try:
+        yield
+    except Exception:
+        _log.exception("%s cannot take an answer", observer)
 
 
 def observe_answers(
@@ -88,5 +111,7 @@ def observe_answers(
     shadow = None
     if repository.candidate is not None:
         shadow = Shadow(repository.candidate, metrics.served)
-        log(f"the second model answers {settings.canary:.1%} of the requests")
+        canary = settings.canary
+        answers = f"answers {canary:.1%} of the requests" if canary else "never answers"
+        log(f"the second model {answers}")
     return AfterAnswers(rows, kept, shadow)

@@ -72,8 +72,7 @@ def make_app(
             watcher.cancel()
             with suppress(asyncio.CancelledError):
                 await watcher
-        if after.shadow is not None:
-            await after.shadow.close()
+        await after.close()
         for one in repositories:
             await one.close()
 

@@ -9,6 +9,9 @@ from tltool.errors import DataError
 from tltool.export.model_folder import SAVED_MODEL_FILE
 from tltool.export.versions import versions
 
+Stamp = tuple[tuple[str, int, int], ...]
+"""Names, sizes and times of the files of a version."""
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -46,3 +49,17 @@ class ModelSource:
                 f"{SAVED_MODEL_FILE}",
                 hint="give the folder that `tltool export` or `tltool finetune` wrote to",
             )
+
+
+def stamp_of(folder: Path) -> Stamp:
+    """Return the stamp of a version, which changes while a copy is in progress."""
+    try:
+        return tuple(
+            sorted(
+                (str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)
+                for path in folder.rglob("*")
+                if (status := path.stat()) and path.is_file()
+            )
+        )
+    except OSError:
+        return ()

@@ -29,7 +29,7 @@ class PredictionLog:
         log: called with a sentence if the log cannot be written any more.
 
     Raises:
-        UsageError: it is another file, or another process writes to it.
+        UsageError: it is another file, no regular one, or another process writes to it.
         EnvironmentProblem: it cannot be written.
     """
 
@@ -42,8 +42,8 @@ class PredictionLog:
 
     def add(self, model: ServedModel, outputs: Arrays) -> None:
         """Add a row for each image that was classified; never raises for a full disk."""
-        probabilities = outputs.get("probabilities")
-        if self._file is None or probabilities is None or not model.class_names:
+        probabilities = model.probabilities_in(outputs)
+        if self._file is None or probabilities is None:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
         ok = outputs.get("ok", np.ones(len(probabilities), bool))
@@ -78,6 +78,8 @@ def _open(path: Path) -> TextIO:
         UsageError, EnvironmentProblem: it is no log, or cannot be written.
     """
     hint = "give another file with --log"
+    if path.exists() and not path.is_file():
+        raise UsageError(f"'{path}' is not a regular file", hint=hint)
     try:
         if path.exists() and path.stat().st_size:
             with path.open(encoding="utf-8", errors="replace") as before:

@@ -15,7 +15,7 @@ from tltool.errors import TltoolError
 from tltool.export.model_folder import model_digest
 from tltool.serving.api_errors import ApiError
 from tltool.serving.batching import Batcher
-from tltool.serving.model_source import ModelSource
+from tltool.serving.model_source import ModelSource, Stamp, stamp_of
 from tltool.serving.prometheus import Metrics, ServedMetrics
 from tltool.serving.served_model import ServedModel, load_version
 from tltool.serving.served_statistics import ServedStatistics
@@ -23,7 +23,6 @@ from tltool.serving.settings import Settings
 
 VERSION_HEADER = "Model-Version"
 State = Literal["LOADING", "AVAILABLE", "UNLOADING", "END"]
-Stamp = tuple[tuple[str, int, int], ...]
 _log = logging.getLogger("tltool.serving")
 
 
@@ -84,6 +83,7 @@ class Repository:
         self._loaded: ServedModel | None = None
         self._states: dict[int, tuple[State, str]] = {}
         self._rejected: dict[int, Stamp] = {}
+        self._compared: tuple[ServedModel, ServedModel, bool] | None = None
         self.stopping = False
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -97,7 +97,7 @@ class Repository:
         versions = self.source.versions()
         errors: list[TltoolError] = []
         for number, folder in versions.items():
-            stamp = _stamp(folder)
+            stamp = stamp_of(folder)
             try:
                 self._loaded = self._load(number, folder)
             except TltoolError as error:
@@ -172,7 +172,7 @@ class Repository:
         """Return the version that answers a request without a version number.
 
         With ``--canary`` a random share of the requests is answered by the second model, unless
-        it is not ready or busy.
+        it is not ready, busy, or has other classes or signatures.
 
         Args:
             name: of a URL; None for the only model.
@@ -181,12 +181,24 @@ class Repository:
             ApiError: there is no such model, or no version is ready.
         """
         served = self.current if name is None else self.get(name)
-        second = self.candidate
-        if second is None or random.random() >= self._settings.canary:
+        other = self.candidate._current if self.candidate and self._settings.canary else None
+        if other is None or not self._may_answer(served.model, other.model):
             return served
-        other = second._current
-        limit = self._settings.batching.max_queue // 2
-        return served if other is None or other.batcher.waiting > limit else other
+        is_busy = other.batcher.waiting > self._settings.batching.max_queue // 2
+        return served if is_busy or random.random() >= self._settings.canary else other
+
+    def _may_answer(self, first: ServedModel, second: ServedModel) -> bool:
+        """Whether clients may get answers of the second model: each may be replaced at any time."""
+        if (
+            self._compared is None
+            or self._compared[0] is not first
+            or self._compared[1] is not second
+        ):
+            why = first.why_not_replaced_by(second)
+            self._compared = first, second, not why
+            if why:
+                self._log(f"version {second.version} of the second model never answers: {why}")
+        return self._compared[2]
 
     @property
     def all_served(self) -> list[ServedVersion]:
@@ -224,7 +236,7 @@ class Repository:
             if number == current:
                 return
             # taken before the version is read, so that files copied meanwhile change the stamp
-            stamp = await asyncio.to_thread(_stamp, folder)
+            stamp = await asyncio.to_thread(stamp_of, folder)
             if self._rejected.get(number) == stamp:
                 continue
             if await self._switch_to(number, folder, stamp):
@@ -281,17 +293,3 @@ def _status(number: int, state: State, message: str) -> dict[str, Any]:
         "state": state,
         "status": {"error_code": code, "error_message": message},
     }
-
-
-def _stamp(folder: Path) -> Stamp:
-    """Return names, sizes and times of the files, which change while a copy is in progress."""
-    try:
-        return tuple(
-            sorted(
-                (str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)
-                for path in folder.rglob("*")
-                if (status := path.stat()) and path.is_file()
-            )
-        )
-    except OSError:
-        return ()

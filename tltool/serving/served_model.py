@@ -85,6 +85,25 @@ class ServedModel:
             return None
         return signature if {"heatmap", "ok"} <= set(signature.outputs) else None
 
+    def probabilities_in(self, outputs: Arrays) -> np.ndarray | None:
+        """Return the probabilities [N, C] of its C classes; None if the outputs have none."""
+        probabilities, classes = outputs.get("probabilities"), len(self.class_names)
+        fit = probabilities is not None and classes and probabilities.shape[1:] == (classes,)
+        return probabilities if fit else None
+
+    def why_not_replaced_by(self, other: ServedModel) -> str:
+        """Return how answers of ``other`` differ in form from its own; "" if they do not."""
+        if self.class_names != other.class_names:
+            return "it has other classes"
+        for name, signature in self.signatures.items():
+            if name not in other.signatures:
+                return f"it has no signature {name}"
+            if signature.interface != other.signatures[name].interface:
+                return (
+                    f"inputs or outputs of its signature {name} have other names, types or shapes"
+                )
+        return ""
+
     def run(self, signature: Signature, inputs: Arrays) -> Arrays:
         """Return the outputs of ``signature``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -48,9 +49,8 @@ class ServedStatistics:
 
     def add(self, outputs: Arrays) -> None:
         """Count the answers to one request; outputs without probabilities are ignored."""
-        classes = len(self._counts)
-        probabilities = outputs.get("probabilities")
-        if probabilities is None or not classes or probabilities.shape[1:] != (classes,):
+        probabilities = self._model.probabilities_in(outputs)
+        if probabilities is None:
             return
         ok = outputs.get("ok", np.ones(len(probabilities), bool))
         if not ok.any():
@@ -65,7 +65,7 @@ class ServedStatistics:
             self._scores[places] = scores[ok]
             self.unknown += int((scores[ok] > 1).sum())
         self.items += len(predicted)
-        self._counts += np.bincount(predicted, minlength=classes)
+        self._counts += np.bincount(predicted, minlength=len(self._counts))
         known = None if scores is None else scores[ok] <= 1
         names = [self._model.class_names[number] for number in predicted]
         self._metrics.count(self._version, names, confidence, known)
@@ -76,14 +76,18 @@ class ServedStatistics:
         too_early = self.items < LEAST or time.monotonic() - at < _PAUSE
         if reference is None or too_early or self.items == tested:
             return
-        self._tested = (self.items, time.monotonic())
-        self.drift = await asyncio.to_thread(
-            find_drift,
-            reference,
-            self._window(),
-            classes=len(self._counts),
-            permutations=_PERMUTATIONS,
-        )
+        self._tested = (self.items, math.inf)  # until this test has ended
+        items = self.items
+        try:
+            self.drift = await asyncio.to_thread(
+                find_drift,
+                reference,
+                self._window(),
+                classes=len(self._counts),
+                permutations=_PERMUTATIONS,
+            )
+        finally:
+            self._tested = (items, time.monotonic())
         self._metrics.set_drift(self._version, self.drift)
 
     def _window(self) -> Sample:
@@ -128,7 +132,10 @@ class ServedStatistics:
             return f"{answered} Drift is tested from {LEAST} images on."
         names = [_WHAT[test.name] for test in self.drift.tests if test.found]
         verdict = f"Drift found in {', '.join(names)}" if names else "No drift found"
+        rate = (
+            "rate not known after a refit" if self.drift.before_refit else f"{ALPHA:.0%} of windows"
+        )
         return (
             f"{answered} {verdict} (last {self.drift.n:,} images, p = {self.drift.p_value:.2g}; "
-            f"false alarms: {ALPHA:.0%} of windows)."
+            f"false alarms: {rate})."
         )

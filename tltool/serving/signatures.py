@@ -64,6 +64,14 @@ class Signature:
         """Whether the items of several requests can run as one batch."""
         return all(info.has_batch for info in (*self.inputs.values(), *self.outputs.values()))
 
+    @property
+    def interface(self) -> list[dict[str, tuple[str, tuple[int, ...] | None]]]:
+        """Type and shape of the inputs and of the outputs, by name."""
+        return [
+            {name: (info.dtype, info.shape) for name, info in tensors.items()}
+            for tensors in (self.inputs, self.outputs)
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return the format of ``/metadata``."""
         return {

@@ -24,6 +24,8 @@ class Reference:
         correct: whether each prediction is right, bool [V].
         ood_scores: OOD scores, float32 [V]; empty for a model without OOD detector.
         features: pooled features of K of these images, float16 [K, D]; K may be 0.
+        before_refit: whether the model was trained on these images later, and these are the
+            predictions of the model before.
     """
 
     predicted: NDArray[np.int64]
@@ -31,13 +33,15 @@ class Reference:
     correct: NDArray[np.bool_]
     ood_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     features: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
+    before_refit: bool = False
 
     def __len__(self) -> int:
         return len(self.predicted)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return all attributes as arrays by name."""
-        return {f"{_PREFIX}{name}": getattr(self, name) for name in self.__dataclass_fields__}
+        names = self.__dataclass_fields__
+        return {f"{_PREFIX}{name}": np.asarray(getattr(self, name)) for name in names}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Reference | None:
@@ -48,7 +52,11 @@ class Reference:
         """
         if f"{_PREFIX}predicted" not in arrays:
             return None
-        reference = cls(**{name: arrays[f"{_PREFIX}{name}"] for name in cls.__dataclass_fields__})
+        names = [name for name in cls.__dataclass_fields__ if name != "before_refit"]
+        reference = cls(
+            **{name: arrays[f"{_PREFIX}{name}"] for name in names},
+            before_refit=bool(arrays.get(f"{_PREFIX}before_refit", False)),
+        )
         lengths = {len(reference.predicted), len(reference.confidence), len(reference.correct)}
         scores = len(reference.ood_scores)
         if len(lengths) > 1 or scores not in (0, *lengths) or reference.features.ndim != 2:

@@ -49,15 +49,17 @@ def export_labels(data: ReviewData, output: Path, form: Form, *, queue: str | No
         queue: name of a queue; None for all images.
 
     Raises:
-        UsageError: a file exists.
+        UsageError: a file exists, or the name ends in .xml for Label Studio.
+        DataError: two images have one name for FiftyOne.
     """
     entries = _entries(data, queue)
     if form == "fiftyone":
         _write(output, to_json(fiftyone_labels(data, entries)))
         return [output]
     config = output.with_suffix(".xml")
-    if config.exists():
-        raise UsageError(f"'{config}' exists", hint="no file is replaced: give another name")
+    if config == output or config.exists():
+        used = "is the file of the labelling interface" if config == output else "exists"
+        raise UsageError(f"'{config}' {used}", hint="no file is replaced: give another name")
     _write(output, to_json(label_studio_tasks(data, entries)))
     _write(config, label_studio_config(data.class_names))
     return [output, config]

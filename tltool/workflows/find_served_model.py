@@ -166,6 +166,6 @@ def find_second_source(
             f"--shadow '{model}' is the model that is served",
             hint="give another model, or another version such as saved_models/NAME/2",
         )
-    if second.name == first.name and first.pinned is None:
+    if second.name == first.name:  # metrics and Model-Version need two names
         second = replace(second, name=f"{second.name}-shadow")
     return second

@@ -29,7 +29,8 @@ from tltool.training.own_settings import with_own_settings
 from tltool.training.reference import Reference
 from tltool.workflows.monitoring.label_file import correct_predictions
 from tltool.workflows.monitoring.new_images import MonitoredImages, predict_new_images
-from tltool.workflows.monitoring.prediction_rows import is_prediction_file, read_prediction_rows
+from tltool.workflows.monitoring.prediction_file import has_predictions
+from tltool.workflows.monitoring.prediction_rows import read_prediction_rows
 from tltool.workflows.prediction.inputs import list_inputs
 from tltool.workflows.prediction.model import load_model
 from tltool.workflows.preflight.model_arguments import check_trained_model
@@ -65,7 +66,8 @@ def monitor(
         observer: receives progress and messages.
 
     Raises:
-        UsageError: there is no such model, or a condition is malformed.
+        UsageError: there is no such model, a condition is malformed, or ``pixels`` or ``trust`` is
+            given with a file of predictions.
         DataError: the model has no reference statistics, or there are no images.
         GateError: a file of the model has changed.
 
@@ -78,7 +80,7 @@ def monitor(
     check_drift_asserts(asserts)
     check_trained_model(model, images=images)
     reference = read_reference(model)
-    if len(images) == 1 and is_prediction_file(Path(images[0])):
+    if has_predictions(images, pixels=pixels, trust=trust):
         names = class_names_of(model) or ()
         observer.on_phase("predictions", str(images[0]))
         monitored = read_prediction_rows(Path(images[0]), model, names, observer)
@@ -168,6 +170,6 @@ def _measure(
     labels: Path, names: Sequence[str], monitored: MonitoredImages, observer: Observer
 ) -> dict[str, Any]:
     """Return the accuracy on the labelled images, its Wilson interval and their number."""
-    predicted = [names[number] for number in monitored.sample.predicted]
-    correct = correct_predictions(labels, monitored.names, predicted, observer)
+    predicted = monitored.sample.predicted.tolist()
+    correct = correct_predictions(labels, monitored.names, predicted, names, observer)
     return {**rate_of(correct), "n": len(correct)}

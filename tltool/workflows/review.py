@@ -84,7 +84,10 @@ def read_review(
     found = _read(source, data, offline=offline, observer=observer or SilentObserver())
     names = [one.name for one in found.queues]
     if queue is not None and queue not in names:
-        raise UsageError(f"there is no queue '{queue}' here", hint=f"there are {', '.join(names)}")
+        raise UsageError(
+            f"no image here is in a queue '{queue}'",
+            hint=f"leave out --queue, or give one that has images: {', '.join(names)}",
+        )
     return found
 
 

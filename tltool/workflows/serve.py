@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tltool.errors import EnvironmentProblem, UsageError
+from tltool.errors import DataError, EnvironmentProblem, UsageError
 from tltool.runs.install_hint import install_hint
 from tltool.runs.keras_setup import import_keras
 from tltool.serving.listener import Listener, listen, listen_unix
@@ -20,6 +21,9 @@ from tltool.workflows.find_served_model import (
     find_second_source,
     local_model,
 )
+
+if TYPE_CHECKING:
+    from tltool.serving.served_model import ServedModel
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def serve(
         observed: the second model, and the sample of images to keep.
 
     Raises:
-        UsageError, DataError: there is no such model, or it has operations that are not allowed.
+        UsageError, DataError: there is no such model, it has operations that are not allowed, or
+            the second model cannot answer for it.
         GateError: the export is damaged.
         EnvironmentProblem: the port is in use, or a package is missing.
     """
@@ -155,6 +160,7 @@ def _serve(
         second = Repository(sources[1], settings, Metrics(), log, first=metrics.served)
         model = second.load_first()
         log(f"second model: {model.name} version {model.version}: {model.checks}")
+        _check_canary(first, model, settings)
         repository.candidate = second
     after = observe_answers(repository, settings, metrics, observed.sample, log)
     app, drain = make_app(repository, settings, metrics, after)
@@ -167,6 +173,20 @@ def _serve(
         log(f"the limit of open files (ulimit -n) allows {server.connections} connections at once")
     log("Ctrl-C or SIGTERM stops the server; running requests are finished")
     server.run(sockets=list(listener.sockets))
+
+
+def _check_canary(first: ServedModel, second: ServedModel, settings: Settings) -> None:
+    """Check that clients of the first model can take answers of the second, if they get any.
+
+    Raises:
+        DataError: they cannot.
+    """
+    why = first.why_not_replaced_by(second) if settings.canary else ""
+    if why:
+        raise DataError(
+            f"--canary: the model '{second.name}' cannot answer for '{first.name}': {why}",
+            hint="leave out --canary; with --shadow alone both are compared",
+        )
 
 
 def _log_addresses(listener: Listener, name: str, prefix: str, log: Log) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 CONFIDENCE_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 """Inner bounds of the bins of confidences; a confidence on a bound is in the bin below."""
+_CHUNK = 1 << 18  # counts of random tables at a time: 2 MB for each array
 _LEAST = 0.5  # added to each count: a class without images would make the PSI infinite
 
 
@@ -71,18 +73,30 @@ def compare_counts(
     """
     if reference.shape != counts.shape or not reference.sum() or not counts.sum():
         raise ValueError(f"tables {reference.shape} and {counts.shape} cannot be compared")
-    pooled = (reference + counts).astype(np.int64)
-    random = np.random.default_rng(seed)
-    tables = random.multivariate_hypergeometric(
-        pooled, int(counts.sum()), size=permutations, method="marginals"
-    )
     psi = float(stability_index(reference, counts))
-    by_chance = stability_index(pooled - tables, tables)
-    as_large = int((by_chance >= psi - 1e-12).sum())
+    by_chance = _by_chance(reference, counts, permutations, np.random.default_rng(seed))
+    as_large = sum(int((chunk >= psi - 1e-12).sum()) for chunk in by_chance)
     shares = reference / reference.sum(), counts / counts.sum()
     return BinnedDrift(
         psi, float(np.abs(shares[0] - shares[1]).sum() / 2), (1 + as_large) / (1 + permutations)
     )
+
+
+def _by_chance(
+    reference: NDArray[np.integer],
+    counts: NDArray[np.integer],
+    permutations: int,
+    random: np.random.Generator,
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the PSI of random tables, in chunks: with 20,000 classes all take gigabytes."""
+    pooled = (reference + counts).astype(np.int64)
+    most = max(1, _CHUNK // len(pooled))
+    for start in range(0, permutations, most):
+        size = min(most, permutations - start)
+        tables = random.multivariate_hypergeometric(
+            pooled, int(counts.sum()), size=size, method="marginals"
+        )
+        yield stability_index(pooled - tables, tables)
 
 
 def _shares(counts: NDArray[np.integer]) -> NDArray[np.float64]:

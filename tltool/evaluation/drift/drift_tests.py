@@ -86,16 +86,22 @@ class Drift:
         reference_n: validation images.
         feature_scores: for the images with features, how little each resembles the reference,
             float64 [J]; empty without features.
+        before_refit: whether the reference is of the model before a refit; then the rate of false
+            alarms is not known.
     """
 
     tests: tuple[DriftTest, ...]
     n: int
     reference_n: int
     feature_scores: NDArray[np.float64]
+    before_refit: bool = False
 
     @property
     def found(self) -> bool:
-        """Whether any test finds drift; without drift this happens in at most 5 % of samples."""
+        """Whether any test finds drift; without drift this happens in at most 5 % of samples.
+
+        After a refit of the model it may happen more often.
+        """
         return any(test.found for test in self.tests)
 
     @property
@@ -118,7 +124,7 @@ class Drift:
             "found": self.found,
             "size": self.size,
             "p_value": self.p_value,
-            "false_alarm_rate": ALPHA,
+            "false_alarm_rate": None if self.before_refit else ALPHA,
             "reference_n": self.reference_n,
             "tests": [test.to_json() for test in self.tests],
         }
@@ -163,7 +169,7 @@ def find_drift(
     corrected = tuple(
         replace(test, adjusted=value) for test, value in zip(tests, adjusted, strict=True)
     )
-    return Drift(corrected, len(sample), len(reference), scores)
+    return Drift(corrected, len(sample), len(reference), scores, reference.before_refit)
 
 
 def _tables(

@@ -169,8 +169,14 @@ def describe_accuracy(result: MonitorResult) -> Iterator[str]:
     )
 
 
-def describe_false_alarms() -> str:
-    """Return what a verdict means, in one sentence."""
+def describe_false_alarms(drift: Drift) -> str:
+    """Return what a verdict means, in one or two sentences."""
+    if drift.before_refit:
+        return (
+            "How often drift is found where there is none is not known: the model was refitted, "
+            "and the validation images were predicted by the model before the refit. p-values are "
+            "adjusted by Holm's method."
+        )
     return (
         f"Without drift, all tests together find one in at most {ALPHA:.0%} of samples. p-values "
         "are adjusted by Holm's method."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tltool.data.sources.tables.column_names import standard_names
-from tltool.errors import DataError, UsageError
+from tltool.errors import DataError, UsageError, counted, did_you_mean
 from tltool.events import Observer
 from tltool.runs.csv_cells import csv_rows
 
@@ -28,29 +28,35 @@ def check_label_file(path: Path) -> None:
 
 
 def correct_predictions(
-    path: Path, names: Sequence[str], predicted: Sequence[str], observer: Observer
+    path: Path,
+    names: Sequence[str],
+    predicted: Sequence[int],
+    class_names: Sequence[str],
+    observer: Observer,
 ) -> NDArray[np.bool_]:
     """Return whether the prediction of each labelled image is right, bool [L], L > 0.
 
-    Images are matched by their path; a name without folders matches if only one image and one row
-    have it.
+    Images are matched by their path, or by its end if only one image and one row have its name.
+    Rows without a label are left out; spaces around a label do not count.
 
     Args:
         path: the table.
         names: paths of the images, as the user knows them.
-        predicted: their predicted classes.
-        observer: receives how many rows match no image.
+        predicted: their predicted classes, numbers.
+        class_names: of the model.
+        observer: receives how many rows match no image, or have no label.
 
     Raises:
         UsageError: the images have no names.
-        DataError: the table cannot be read, contradicts itself, or labels none of the images.
+        DataError: the table cannot be read, contradicts itself, labels none of the images, or
+            gives one of them a label that is no class of the model.
     """
     if not names:
         raise UsageError(
             "--labels needs the names of the images, which a log of the server does not have",
             hint="give the images, or a file of `tltool predict --output`",
         )
-    labels = _read(path)
+    labels = _read(path, observer)
     matches = _match(names, list(labels))
     if not matches:
         first = next(iter(labels), "")
@@ -62,12 +68,32 @@ def correct_predictions(
     unused = len(labels) - len(matches)
     if unused:
         observer.on_message(f"{unused:,} of {len(labels):,} labels are of other images")
-    return np.array([predicted[row] == labels[name] for row, name in matches.items()])
+    _check_classes(path, {name: labels[name] for name in matches.values()}, class_names)
+    return np.array(
+        [class_names[predicted[row]].strip() == labels[name] for row, name in matches.items()]
+    )
 
 
-def _read(path: Path) -> dict[str, str]:
-    """Return the label of each path."""
+def _check_classes(path: Path, labels: Mapping[str, str], class_names: Sequence[str]) -> None:
+    """Check that labels are classes of the model.
+
+    Raises:
+        DataError: one is not; it would be counted as a mistake of the model.
+    """
+    known = {name.strip() for name in class_names}
+    for image, label in labels.items():
+        if label not in known:
+            raise DataError(
+                f"'{path}' gives '{image}' the label '{label}', which is no class of the model."
+                f"{did_you_mean(label, known)}",
+                hint="correct the label, or remove the row",
+            )
+
+
+def _read(path: Path, observer: Observer) -> dict[str, str]:
+    """Return the label of each path; report how many are empty."""
     labels: dict[str, str] = {}
+    empty = 0
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, row in enumerate(csv_rows(file), start=2):
@@ -75,7 +101,10 @@ def _read(path: Path) -> dict[str, str]:
                 cells = {renamed.get(name, name): cell for name, cell in row.items()}
                 if "path" not in cells or "label" not in cells:
                     raise DataError(f"'{path}' has no column path or label", hint=_HINT)
-                if labels.setdefault(cells["path"], cells["label"]) != cells["label"]:
+                label = cells["label"].strip()
+                if not label:
+                    empty += 1
+                elif labels.setdefault(cells["path"], label) != label:
                     raise DataError(
                         f"'{path}' has two labels for '{cells['path']}', the second in row "
                         f"{number}",
@@ -85,6 +114,9 @@ def _read(path: Path) -> dict[str, str]:
         raise DataError(f"'{path}' cannot be read: {error}", hint=_HINT) from None
     if not labels:
         raise DataError(f"'{path}' has no labels", hint=_HINT)
+    if empty:
+        rows = counted(empty, "row has", "rows have")
+        observer.on_message(f"{rows} no label in '{path}' and are left out")
     return labels
 
 
@@ -104,5 +136,13 @@ def _match(names: Sequence[str], labelled: Sequence[str]) -> dict[int, str]:
         and rows_by_name[base := PurePath(name).name] == 1
         and paths_by_name[base] == 1
         and by_name[base] not in taken
+        and _is_same_image(name, by_name[base])
     }
     return exact | short
+
+
+def _is_same_image(first: str, second: str) -> bool:
+    """Whether one path is the end of the other: 2024/a.jpg is not 2025/a.jpg."""
+    parts = [PurePath(one).parts for one in (first, second)]
+    length = min(map(len, parts))
+    return parts[0][-length:] == parts[1][-length:]

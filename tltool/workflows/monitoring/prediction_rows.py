@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,23 +18,7 @@ from tltool.runs.csv_cells import csv_rows
 from tltool.runs.json_text import from_json
 from tltool.workflows.monitoring.new_images import MonitoredImages
 
-_NEEDED = {"predicted_by", "class_1", "probability_1"}
 _ADDED = ("top=", "prediction_set=", "per_class=")  # options of predict that only add columns
-
-
-def is_prediction_file(path: Path) -> bool:
-    """Return whether a file has rows of ``tltool predict`` or of a log of the server."""
-    if path.suffix.lower() not in (".csv", ".jsonl") or not path.is_file():
-        return False
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
-        start = file.readline(1 << 20)
-    if path.suffix.lower() == ".csv":
-        return set(start.strip().split(",")) >= _NEEDED
-    try:
-        document = json.loads(start)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and {"predicted_by", "class", "confidence"} <= set(document)
 
 
 def read_prediction_rows(
@@ -147,11 +130,16 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield {**optional, **needed}
 
 
-def _same_predictions(predicted_by: str, digest: str) -> bool:
+def _same_predictions(predicted_by: object, digest: str) -> bool:
     """Return whether the class and the confidence of a row are those of the model alone.
 
     More classes and prediction sets add columns; test-time augmentation changes the confidence.
+
+    Raises:
+        ValueError: the row does not name its model.
     """
+    if not isinstance(predicted_by, str):
+        raise ValueError("predicted_by is no text")
     model, *options = predicted_by.split(" ")
     return model == digest and all(option.startswith(_ADDED) for option in options)
 

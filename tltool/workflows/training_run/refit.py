@@ -237,4 +237,6 @@ def _reference(calibration: Calibration, chosen: ChosenEpochs) -> Reference | No
     if reference is None:
         return None
     features = reference.features[: 0 if chosen.finetune else None]
-    return replace(reference, ood_scores=reference.ood_scores[:0], features=features)
+    return replace(
+        reference, ood_scores=reference.ood_scores[:0], features=features, before_refit=True
+    )
