@@ -95,7 +95,7 @@ class _Flight:
         self._engine, self._work, self._waiting = engine, work, waiting
         self._open = set(waiting)  # numbers without a record
         self._in_order = deque(waiting)  # begins with the first number without a record
-        self._start = time.monotonic()
+        self._start_time = time.monotonic()
         self._taken = _no_cpu_is_free()  # by other commands
         self._started: dict[Any, tuple[int, float]] = {}  # by reference: number, time
         self._again = set[int]()  # numbers that were handed out twice
@@ -122,7 +122,7 @@ class _Flight:
 
     def _is_over(self) -> bool:
         seconds = self._work.seconds
-        return seconds is not None and time.monotonic() - self._start > seconds
+        return seconds is not None and time.monotonic() - self._start_time > seconds
 
     def _may_hand_out(self) -> bool:
         """Whether another piece may be handed out now."""
@@ -136,7 +136,7 @@ class _Flight:
 
     def _report_waiting(self) -> None:
         """Report once that the CPUs of the cluster were taken and no piece has ended yet."""
-        silent = not self._seconds and time.monotonic() - self._start > _WAITING_SECONDS
+        silent = not self._seconds and time.monotonic() - self._start_time > _WAITING_SECONDS
         if self._taken and silent:
             self._taken = False
             if _no_cpu_is_free():
