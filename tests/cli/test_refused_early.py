@@ -137,7 +137,7 @@ CASES = {
     "cluster check --cluster nowhere": (2, "nowhere"),
     "cluster check --workers 1 --folder nowhere": (2, "nowhere"),
     "cluster manifest nowhere": (2, "nowhere"),
-    "cluster manifest slurm --command 'finetune x --workers 2'": (2, "without --cluster"),
+    "cluster manifest slurm --command 'finetune x --workers 2'": (2, "leave out --cluster"),
     "data check nowhere": (3, "nowhere"),
     "data apply-corrections photos --corrections nowhere.csv --write x": (2, "nowhere.csv"),
     "data apply-corrections photos --corrections corrections.csv --write run": (2, "not empty"),
