@@ -58,7 +58,7 @@ CASES = {
     "finetune photos --weights nowhere.h5": (2, "nowhere.h5"),
     "finetune photos --set model.weights=nowhere.h5": (2, "nowhere.h5"),
     "finetune photos --test nowhere": (3, "nowhere"),
-    "finetune s3://me:secret@bucket/x": (2, "s3://…@bucket/x has a user name"),
+    "finetune s3://me:secret@bucket/x": (2, "a password or a signature"),
     "predict run wds:s3://bucket/x.tar": (5, "there is no copy of wds:s3://bucket/x.tar"),
     "data check ftp://host/photos": (3, "ftp://host/photos is an address (URL) that is not read"),
     "finetune photos --kfold 2 --assert recall[wasps]>=0.5": (2, "wasps"),
