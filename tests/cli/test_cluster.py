@@ -11,9 +11,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.engine.local_engine import LocalEngine
 from tltool.cli.main import app
 from tltool.engine import cluster_address
-from tltool.engine.local import LocalEngine
 from tltool.workflows import cluster
 from tltool.workflows.workers import TABLE
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import flip_bit, write_photos
+from tests.engine.local_engine import LocalEngine
 from tltool.augment.spec import AugmentSpec, AugMix, ColorJitter, RandAugment, WithProbability
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.sources.folders.folder import read_folder
-from tltool.engine.local import LocalEngine
 from tltool.engine.work import Work, begin
 from tltool.errors import EnvironmentProblem
 from tltool.events import SilentObserver

@@ -17,10 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tltool as public
+from tests.engine.local_engine import LocalEngine
 from tests.workflows.conftest import contents
 from tltool.cli.main import app
 from tltool.engine import cluster_address
-from tltool.engine.local import LocalEngine
 from tltool.errors import Interrupted
 from tltool.events import SilentObserver
 from tltool.workflows import batch_predict as story

@@ -1,6 +1,5 @@
 """tltool evaluate."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -30,10 +29,7 @@ def evaluate(
     asserts: training.Asserts = None,
     strict: training.Strict = False,
     tta: shared_options.Tta = "none",
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write an HTML report; the file must not exist."),
-    ] = None,
+    report: shared_options.Report = None,
     pixels: shared_options.Pixels = None,
     trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,

@@ -44,10 +44,7 @@ def monitor(
             rich_help_panel=shared_options.RESULT,
         ),
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write an HTML report; the file must not exist."),
-    ] = None,
+    report: shared_options.Report = None,
     pixels: shared_options.Pixels = None,
     trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,

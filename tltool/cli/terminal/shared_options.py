@@ -89,6 +89,10 @@ Pixels = Annotated[
         metavar="HxW[x3]", help="Shape of the images in a table of pixels; by default square."
     ),
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.html", help="Write an HTML report; the file must not exist."),
+]
 Model = Annotated[
     Path,
     typer.Argument(

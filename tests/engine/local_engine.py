@@ -1,4 +1,4 @@
-"""The engine without workers: pieces run one after another in this process."""
+"""An engine without workers, for tests: pieces run one after another in this process."""
 
 from __future__ import annotations
 
