@@ -283,6 +283,27 @@ def test_a_command_under_nohup_goes_on_when_the_terminal_closes():
     assert child.returncode == 143
 
 
+def test_the_exit_code_does_not_depend_on_which_thread_sees_the_signal_first():
+    slow = """
+import os
+read = os.read
+def read_late(*arguments):
+    came = read(*arguments)
+    time.sleep(1)
+    return came
+os.read = read_late
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING.replace("from tltool", f"{slow}from tltool", 1), "wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert _first_line(child.stdout) == b"waiting\n"
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=30)
+    assert child.returncode == 143
+
+
 def test_a_terminal_that_is_gone_does_not_change_the_exit_code():
     main, terminal = os.openpty()
     with subprocess.Popen(

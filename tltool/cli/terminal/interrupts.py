@@ -15,6 +15,8 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
 
 _PATIENCE = 1.0  # seconds before a message says that the stop is under way
 _GRACE = 15.0  # seconds for cleaning up before the process is ended
@@ -22,7 +24,7 @@ _GRACE = 15.0  # seconds for cleaning up before the process is ended
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 if hasattr(signal, "SIGHUP"):  # not on Windows
     _NAMES[signal.SIGHUP] = "SIGHUP"
-_requested = threading.Event()
+_DEFAULT = (signal.SIG_DFL, signal.default_int_handler)
 _reported = threading.Event()
 
 
@@ -38,23 +40,35 @@ def _try_to_say(text: str) -> None:
 
 _announce: Callable[[str], None] = _say
 _grace = _GRACE
-_signal = int(signal.SIGINT)  # the one that came
+_signal = 0  # the number of the first one that came
 
 
 def watch() -> None:
     """React from now on: print a message, and end the process if it does not end."""
     for number in _NAMES:
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
+        if signal.getsignal(number) in _DEFAULT:  # nohup ignores SIGHUP
+            signal.signal(number, _interrupt)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_wait, args=(reader,), daemon=True, name="ctrl-c").start()
 
 
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """Raise KeyboardInterrupt, and keep the number: the thread of `_wait` may see it later."""
+    _keep(number)
+    raise KeyboardInterrupt
+
+
+def _keep(number: int) -> None:
+    """The first signal decides the exit code; called by both threads, in any order."""
+    global _signal
+    _signal = _signal or number
+
+
 def requested() -> bool:
     """Whether the user has pressed Ctrl-C, or SIGTERM or SIGHUP came."""
-    return _requested.is_set()
+    return _signal != 0
 
 
 def exit_code() -> int:
@@ -62,7 +76,7 @@ def exit_code() -> int:
 
     130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    return 128 + _signal
+    return 128 + (_signal or signal.SIGINT)
 
 
 def reported() -> None:
@@ -83,11 +97,9 @@ def allow(seconds: float) -> None:
 
 
 def _wait(reader: int) -> None:
-    global _signal
     while (number := os.read(reader, 1)[0]) not in _NAMES:
         pass
-    _signal = number
-    _requested.set()
+    _keep(number)
     again, _, _ = select.select([reader], [], [], _PATIENCE)
     if not again and not _reported.is_set():
         name = _NAMES[signal.Signals(number)]
