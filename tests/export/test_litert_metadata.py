@@ -17,6 +17,7 @@ from tests.export.tiny_classifier import NAMES, tiny_model
 from tltool.export.convert import write_converted
 from tltool.export.export_formats import FORMATS
 from tltool.export.litert_metadata import LitertDescription, with_metadata
+from tltool.export.parity import reference_probabilities
 
 ARRAYS = np.random.default_rng(0).uniform(0, 255, (5, 20, 16, 3)).round().astype(np.float32)
 
@@ -145,3 +146,22 @@ def test_a_thousand_classes():
     with zipfile.ZipFile(io.BytesIO(described)) as archive:
         assert archive.read("labels.txt").decode().splitlines() == names
     assert "1000 classes" in metadata_of(described).string(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("litert", 1e-5), ("litert-fp16", 1e-3), ("litert-int8", 0.03)]
+)
+def test_the_image_classifier_of_mediapipe(tmp_path, name, tolerance):
+    vision = pytest.importorskip("mediapipe.tasks.python.vision")
+    import mediapipe
+
+    content = write(name, tmp_path)
+    base = mediapipe.tasks.BaseOptions(model_asset_buffer=content)
+    expected = reference_probabilities(tiny_model(), ARRAYS, temperature=1.7)
+    options = vision.ImageClassifierOptions(base_options=base)
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        for array, row in zip(ARRAYS.astype(np.uint8), expected, strict=True):
+            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=array)
+            (head,) = classifier.classify(image).classifications
+            scores = {one.category_name: one.score for one in head.categories}
+            assert scores == pytest.approx(dict(zip(NAMES, row, strict=True)), abs=tolerance)

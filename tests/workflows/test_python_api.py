@@ -99,12 +99,6 @@ def test_the_network_is_plain_keras_and_a_copy(trained, model) -> None:
     assert model.predict(photo)[0].top == tltool.predict(trained.result.run, [photo])[0].top
 
 
-def test_a_run_is_exported_to_another_format(model, tmp_path) -> None:
-    exported = model.export("keras", out=tmp_path)
-    assert [path.parent.parent for path in exported.folders] == [tmp_path]
-    assert (exported.folders[0] / "model.keras").is_file()
-
-
 def test_an_export_predicts_and_says_that_it_has_no_network(trained) -> None:
     exported = tltool.load(trained.result.export)
     photo = sorted((trained.photos / "plum").iterdir())[0]

@@ -93,6 +93,11 @@ def check_data(
         DataError: there are no images.
         UsageError: the report would be among the images, or replace a file that is not a report.
         EnvironmentProblem: the report cannot be written.
+
+    Example:
+        >>> check = tltool.check_data("photos")
+        >>> check.report
+        PosixPath('data_check/photos/data_report.html')
     """
     observer = observer or SilentObserver()
     folder = report_folder(str(source), out)

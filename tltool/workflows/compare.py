@@ -33,6 +33,11 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
     Raises:
         UsageError: there are fewer than two, one is repeated, or one does not exist.
         DataError: one is no finished run, or they were evaluated on different images.
+
+    Example:
+        >>> comparison = tltool.compare(["runs/photos", "runs/other"])
+        >>> print(comparison.verdicts[0])
+        no difference between other and photos...
     """
     observer = observer or SilentObserver()
     check_runs(runs)

@@ -51,7 +51,7 @@ def evaluate(
     asserts: Sequence[str] = (),
     strict: bool = False,
     tta: Tta = "none",
-    report: Path | None = None,
+    report: Path | str | None = None,
     pixels: str | None = None,
     trust: bool = False,
     offline: bool = False,
@@ -66,16 +66,13 @@ def evaluate(
     Args:
         model: a run folder or an exported model.
         data: one folder per class, train, val and test folders of such, or any other source.
-        split: only the images of this split of the run (by content, as its split.csv lists them);
-            reproduces the run's own metrics, except those of the validation split if the run has
-            a refit.
+        split: only the images of this split of the run, by content: reproduces the run's own
+            metrics, except those of the validation split if the run has a refit.
         asserts: conditions to check, such as ``accuracy>=0.9`` and ``recall[bees]>=0.85``.
         strict: check them on the worse bound of the 95 % confidence interval.
-        tta: test-time augmentation: average the probabilities over flips or crops of each image;
-            ``tta`` in the document is then the gain.
+        tta: test-time augmentation: over which views to average; the document has its gain.
         report: HTML file to write; it must not exist.
-        pixels: shape of the images in a table of pixels, HxW or HxWx3; None means that of the run,
-            or square.
+        pixels: shape of images in a table of pixels, HxW or HxWx3; by default the run's or square.
         trust: load the model without a check of its files and operations.
         offline: open no network connection.
         observer: receives progress and messages.
@@ -86,11 +83,15 @@ def evaluate(
         DataError: the images cannot be used, or have classes that the model does not know; the
             model has operations that are not allowed.
         GateError: a file of the model has changed.
+
+    Example:
+        >>> tltool.evaluate("runs/photos", "photos")["n"]
+        42
     """
     observer = observer or SilentObserver()
     check_asserts(asserts, strict=strict)
     if report is not None:
-        check_page(report)
+        check_page(Path(report))
     observer.on_phase("model", str(model))
     loaded = load_model(Path(model), trust=trust)
     check_asserts(asserts, loaded.class_names)
@@ -129,7 +130,7 @@ def evaluate(
     if report is not None:
         observer.on_message(describe_accuracy(metrics))
         observer.on_phase("report", str(report))
-        _write_report(report, Path(model), predictions, metrics, audited)
+        _write_report(Path(report), Path(model), predictions, metrics, audited)
     return metrics
 
 

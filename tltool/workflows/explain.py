@@ -62,9 +62,9 @@ class ImageExplanation:
 @with_own_settings
 def explain(
     model: Path | str,
-    images: Sequence[Path | str],
+    images: Sequence[Path | str] | Path | str,
     *,
-    out: Path = Path("explanations"),
+    out: Path | str = Path("explanations"),
     method: Method = "grad-cam",
     class_name: str | None = None,
     pixels: str | None = None,
@@ -79,7 +79,7 @@ def explain(
 
     Args:
         model: a run folder, or an export to the format keras, or saved_model for grad-cam.
-        images: images, folders and other sources; labels are ignored.
+        images: an image, a folder or another source, or several; labels are ignored.
         out: folder of the pictures; created if absent.
         method: see ``Explainer``.
         class_name: the class to explain; by default the predicted class of each image.
@@ -93,13 +93,19 @@ def explain(
         DataError: there are no images, or the model cannot be read.
         GateError: the model returns numbers that are not finite.
         EnvironmentProblem: ``out`` cannot be written.
+
+    Example:
+        >>> (explanation,) = tltool.explain("runs/photos", "new.jpg", out="heat-maps")
+        >>> explanation.picture
+        PosixPath('heat-maps/new-grad-cam.png')
     """
     observer = observer or SilentObserver()
+    images = [images] if isinstance(images, (str, Path)) else images
     inputs = list_inputs(images, pixels=pixels, offline=offline, observer=observer)
     observer.on_phase("model", str(model))
     explainable = load_explainable(Path(model), method, trust=trust)
     class_id = _class_id(class_name, explainable.class_names)
-    writer = _PictureWriter(explainable, method, _create(out))
+    writer = _PictureWriter(explainable, method, _create(Path(out)))
     observer.on_phase("explain", f"{len(inputs)} image{'s' if len(inputs) > 1 else ''}, {method}")
     explanations: list[ImageExplanation] = []
     for start in range(0, len(inputs), _BATCH):

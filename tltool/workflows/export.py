@@ -78,7 +78,7 @@ def export(
     run: Path | str,
     formats: str = "saved_model",
     *,
-    out: Path = Path("saved_models"),
+    out: Path | str = Path("saved_models"),
     version: int | None = None,
     max_drop: float = 0.01,
     keep: int | None = None,
@@ -102,9 +102,15 @@ def export(
 
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
+
+    Example:
+        >>> (folder,) = tltool.load("runs/photos").export("keras").folders
+        >>> sorted(path.name for path in folder.iterdir())
+        ['assets', 'assets.extra', 'model.keras']
     """
     observer = observer or SilentObserver()
     requested = parse_formats(formats)
+    out = Path(out)
     run = exportable_run(Path(run))
     observer.on_phase("model", str(run))
     artifact = load_artifact(run)

@@ -111,9 +111,9 @@ def finetune(
     tensorboard: bool = True,
     track: Sequence[str] = (),
     register: str | None = None,
-    feature_cache: Path | None = None,
+    feature_cache: Path | str | None = None,
     time_limit: float | None = None,
-    corrections: Path | None = None,
+    corrections: Path | str | None = None,
     corrections_by: str | None = None,
     budget: float | None = None,
     workers: int | None = None,
@@ -177,12 +177,10 @@ def finetune(
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
 
     Example:
-        >>> result = finetune("photos", recipe="quick", set={"train.head.epochs": 5})
-        >>> result.run
-        PosixPath('runs/quick-20261201T120000Z')
-        >>> body = keras.applications.MobileNetV2(include_top=False)
-        >>> result = finetune("photos", backbone=body, preprocessing="tf")
-        >>> result = finetune("photos", optimizer="nadam", metrics=["f1_score"])
+        >>> result = tltool.finetune("photos", recipe="quick", set={"train.probe.folds": 3})
+        >>> result.export
+        PosixPath('saved_models/photos/1')
+        >>> result = tltool.finetune("photos", optimizer="nadam", metrics=["f1_score"])
     """
     if is_recipe_optimizer(optimizer):
         set, optimizer = {**(set or {}), "train.optimizer": str(optimizer).lower()}, None
@@ -198,9 +196,9 @@ def finetune(
         tensorboard=tensorboard,
         track=tuple(track),
         register=register,
-        feature_cache=feature_cache,
+        feature_cache=Path(feature_cache) if feature_cache else None,
         time_limit=time_limit,
-        corrections=corrections,
+        corrections=Path(corrections) if corrections else None,
         corrections_by=corrections_by,
         workers=workers,
         cluster=cluster,

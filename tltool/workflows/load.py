@@ -110,7 +110,7 @@ class TrainedModel:
     @with_display
     def explain(
         self,
-        images: Path | str | Sequence[Path | str],
+        images: Sequence[Path | str] | Path | str,
         *,
         observer: Observer | None = None,
         **options: Any,
@@ -122,8 +122,7 @@ class TrainedModel:
             observer: receives progress events.
             **options: those of `tltool.explain`.
         """
-        chosen = [images] if isinstance(images, (str, Path)) else images
-        return explain(self.path, chosen, observer=observer, **options)
+        return explain(self.path, images, observer=observer, **options)
 
     def export(self, formats: str = "saved_model", **options: Any) -> ExportResult:
         """Export the run to other formats, such as ``litert,onnx``.
@@ -207,6 +206,11 @@ def load(model: Path | str) -> TrainedModel:
     Raises:
         UsageError: ``model`` does not exist.
         DataError: it is neither, or damaged.
+
+    Example:
+        >>> model = tltool.load("runs/photos")
+        >>> model.predict("new.jpg")[0].error is None
+        True
     """
     return TrainedModel(Path(model), load_model(Path(model)))
 

@@ -52,7 +52,7 @@ class PredictionStream:
 @with_own_settings
 def predict(
     model: Path | str,
-    images: Sequence[Path | str],
+    images: Sequence[Path | str] | Path | str,
     *,
     top: int = 1,
     prediction_set: float | None = None,
@@ -69,7 +69,7 @@ def predict(
 
     Args:
         model: a run folder or an exported model.
-        images: image files, folders, or other sources of images.
+        images: an image file, a folder or another source of images, or several.
         top: how many of the most probable classes to return per image.
         prediction_set: coverage of the prediction sets, such as 0.9; None for no sets.
         per_class: whether this coverage holds for each class, and not only on average.
@@ -81,10 +81,15 @@ def predict(
     Raises:
         UsageError, DataError: the model cannot be used, there are no images, or
             ``prediction_set`` is combined with ``tta``.
+
+    Example:
+        >>> prediction, *others = tltool.predict("runs/photos", "photos", top=3)
+        >>> prediction.error is None, len(prediction.top)
+        (True, 3)
     """
     options = PredictOptions(
         Path(model),
-        images,
+        [images] if isinstance(images, (str, Path)) else images,
         top=top,
         prediction_set=prediction_set,
         per_class=per_class,

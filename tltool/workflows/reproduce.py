@@ -59,8 +59,8 @@ def reproduce(
     *,
     data: Path | str | None = None,
     test: Path | str | None = None,
-    weights: Path | None = None,
-    out: Path | None = None,
+    weights: Path | str | None = None,
+    out: Path | str | None = None,
     tolerance: float = 0.02,
     offline: bool = False,
     observer: Observer | None = None,
@@ -96,8 +96,8 @@ def reproduce(
         options = RunOptions(
             str(data or first.options.data),
             test=str(test) if test else first.options.test,
-            out=out,
-            weights=weights or first.options.weights,
+            out=Path(out) if out else None,
+            weights=Path(weights) if weights else first.options.weights,
             device=first.options.device,
             offline=offline,
         )

@@ -39,7 +39,7 @@ def resume(
     *,
     offline: bool = False,
     observer: Observer | None = None,
-    feature_cache: Path | None = None,
+    feature_cache: Path | str | None = None,
     workers: int | None = None,
     cluster: str | None = None,
     objects: KerasObjects = NO_OBJECTS,
@@ -70,7 +70,7 @@ def resume(
     check_no_engine(peers, workers, cluster)
     call: dict[str, Any] = {"offline": offline, "workers": workers, "cluster": cluster}
     if peers is None or peers.writes:
-        call["feature_cache"] = feature_cache
+        call["feature_cache"] = Path(feature_cache) if feature_cache else None
         return _resume(Path(folder), call, observer, objects, peers)
     with temporary_folder("tltool-worker-") as own:
         first = receive_run(peers, own)

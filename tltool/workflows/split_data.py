@@ -70,14 +70,14 @@ class DataSplit:
 
 @with_own_settings
 def split_data(
-    source: str,
+    source: Path | str,
     *,
     validation: float | None = None,
     test: float | None = None,
     group: str | None = None,
     kfold: int | None = None,
     seed: int = 0,
-    out: Path | None = None,
+    out: Path | str | None = None,
     how: How = "list",
     ood_images: str | None = None,
     pixels: str | None = None,
@@ -109,11 +109,18 @@ def split_data(
             ``out`` is not empty or is among the images; or images in the cache are not copied.
         DataError: the images cannot be used, or a class has too few images for the splits.
         EnvironmentProblem: ``out`` cannot be written.
+
+    Example:
+        >>> split = tltool.split_data("photos", validation=0.2, test=0.2, out="split")
+        >>> split.written
+        PosixPath('split')
     """
     observer = observer or SilentObserver()
     shares = _shares(validation, test, kfold)
     if group is not None and not group.strip():
         raise UsageError("--group is empty", hint=HINT)
+    source = str(source)
+    out = None if out is None else Path(out)
     if out is not None:
         check_empty(out)
     observer.on_phase("audit", source)
