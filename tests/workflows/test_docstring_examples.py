@@ -19,6 +19,8 @@ SETTINGS = {
     "data.image_size": 32,
     "train.head.epochs": 1,
     "train.finetune.epochs": 0,
+    "evaluate.report": False,
+    "evaluate.label_errors": False,
 }
 OF_A_RUN = ["check_data", "compare", "evaluate", "explain", "load", "predict", "split_data"]
 

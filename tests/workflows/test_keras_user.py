@@ -1,4 +1,4 @@
-"""The program on the page about Keras objects: own data, layer, callback, network, and back."""
+"""The program on the page about Keras objects: own data, layer, callback, network, back, served."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import tltool
+from tests.serving.live_server import serving, versions_of
+from tltool.data.sources.python_images import png_bytes
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "keras.md"
 PROGRAM = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)[
@@ -22,7 +24,7 @@ LESS = '"evaluate.report": False, "evaluate.label_errors": False, "train.precisi
 
 @pytest.mark.thorough
 @pytest.mark.slow
-def test_the_program_of_a_keras_user_trains_adopts_and_exports(
+def test_the_program_of_a_keras_user_trains_adopts_and_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -40,3 +42,7 @@ def test_the_program_of_a_keras_user_trains_adopts_and_exports(
     assert any((one != other).any() for one, other in zip(*weights, strict=True))
     trained = names["network"].get_weights()
     assert all((one == other).all() for one, other in zip(weights[0], trained, strict=True))
+    expected = tltool.load(adopted.export).predict(names["images"][0])[0].top[0][0]
+    with serving(versions_of(adopted.export.parent)) as live:
+        (answer,) = live.classify(png_bytes(names["images"][0], where="image")).json["results"]
+    assert answer["top"][0]["class_name"] == expected
