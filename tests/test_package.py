@@ -46,8 +46,9 @@ def test_importing_the_package_loads_no_framework():
 
 
 def test_the_public_names_are_pinned():
-    functions = ["adopt", "check_data", "compare", "evaluate", "explain", "finetune", "load"]
-    functions += ["predict", "reproduce", "resume", "split_data"]
+    functions = ["adopt", "apply_corrections", "check_data", "compare", "evaluate", "explain"]
+    functions += ["finetune", "load", "monitor", "predict", "reproduce", "resume", "split_data"]
+    functions += ["suggest"]
     assert tltool.__all__ == ["KerasObjects", "Recipe", "__version__", *functions]
     assert dir(tltool) == sorted(tltool.__all__)
     for name in ("KerasObjects", "Recipe", *functions):

@@ -9,16 +9,19 @@ if TYPE_CHECKING:
     from tltool.recipe.schema import Recipe
     from tltool.training.keras_objects import KerasObjects
     from tltool.workflows.adopt import adopt
+    from tltool.workflows.apply_corrections import apply_corrections
     from tltool.workflows.check_data import check_data
     from tltool.workflows.compare import compare
     from tltool.workflows.evaluate import evaluate
     from tltool.workflows.explain import explain
     from tltool.workflows.finetune import finetune
     from tltool.workflows.load import load
+    from tltool.workflows.monitor import monitor
     from tltool.workflows.predict import predict
     from tltool.workflows.reproduce import reproduce
     from tltool.workflows.resume import resume
     from tltool.workflows.split_data import split_data
+    from tltool.workflows.suggest import suggest
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,16 +29,19 @@ __all__ = [
     "Recipe",
     "__version__",
     "adopt",
+    "apply_corrections",
     "check_data",
     "compare",
     "evaluate",
     "explain",
     "finetune",
     "load",
+    "monitor",
     "predict",
     "reproduce",
     "resume",
     "split_data",
+    "suggest",
 ]
 
 _MODULES = {"KerasObjects": "training.keras_objects"}

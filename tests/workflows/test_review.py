@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,9 +16,12 @@ from tests.workflows.conftest import CLASSES, write_fruit
 from tltool.cli.main import app
 from tltool.data.corrections.corrections_file import read_corrections
 from tltool.errors import DataError, UsageError
+from tltool.review.session import ReviewSession
 from tltool.runs.layout import RunLayout
+from tltool.workflows.apply_corrections import apply_corrections
 from tltool.workflows.review import read_review
 from tltool.workflows.review_queues.run_views import run_views
+from tltool.workflows.review_queues.suggestion_file import Suggestion, write_suggestions
 from tltool.workflows.suggest import suggest
 
 
@@ -29,6 +36,22 @@ def test_a_run_has_queues_from_its_tables(trained):
         one.suggested != data.images[one.image].label for one in mistakes.entries
     )
     assert all("predicted " in one.reason for one in queues["uncertain"].entries)
+
+
+def test_images_with_a_high_ood_score_are_a_queue_the_strangest_first(trained, tmp_path):
+    run = RunLayout(shutil.copytree(trained.run, tmp_path / "run"))
+    text = run.predictions.read_text("utf-8")
+    header, *rows = csv.reader(io.StringIO(text))
+    column = header.index("ood_score")
+    for number, row in enumerate(rows):
+        row[column] = {1: "1.25", 3: "7.5"}.get(number, "0.5")
+    with run.predictions.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    data = read_review(str(run.folder), queue="out-of-distribution")
+    (queue,) = (one for one in data.queues if one.name == "out-of-distribution")
+    files = [data.images[one.image].file for one in queue.entries]
+    assert files == [rows[3][0], rows[1][0]]
+    assert queue.entries[0].reason.endswith("; out-of-distribution, score 7.50")
 
 
 def test_a_run_draws_heat_maps_and_finds_neighbours(trained):
@@ -53,6 +76,40 @@ def test_images_to_label_next_are_new_ones_without_copies(trained, tmp_path):
     assert len(everything) == 9
     header, *rows = output.read_text("utf-8").splitlines()
     assert header == "path,predicted,confidence,reason,sha256" and len(rows) == 6
+
+
+def test_suggested_images_are_labelled_in_a_review_and_added_to_a_copy(trained, tmp_path):
+    new = write_fruit(tmp_path / "new", n=1, seed=8)
+    flat = sorted(new.rglob("*.png"))
+    rows = [Suggestion(path, CLASSES[0], 0.4, "unlike others", digest(path)) for path in flat]
+    known = next(trained.photos.glob("*/*.png"))
+    rows += [Suggestion(known, CLASSES[0], 0.4, "", digest(known))]
+    rows += [Suggestion("gone.png", CLASSES[0], 0.4, "", "0" * 64)]
+    write_suggestions(tmp_path / "next.csv", rows)
+    data = read_review(str(trained.run), suggestions=tmp_path / "next.csv")
+    queue = data.queues[0]
+    assert (queue.name, len(queue.entries)) == ("suggested", 3)
+    assert {(one.suggested, one.reason) for one in queue.entries} == {(CLASSES[0], "unlike others")}
+    file = tmp_path / "corrections.csv"
+    session = ReviewSession(data, file, "ann")
+    first, second, third = (one.image for one in queue.entries)
+    with pytest.raises(DataError, match="no label to keep"):
+        session.decide([first], "keep")
+    session.decide([first], "relabel", CLASSES[1])
+    session.decide([second], "relabel", CLASSES[2])
+    session.decide([third], "exclude")
+    session.decide([0], "relabel", CLASSES[2])
+    copy = apply_corrections(trained.photos, file, write=tmp_path / "copy", add=new)
+    assert (copy.images, copy.added, copy.relabelled, copy.not_applied) == (44, 2, 1, 1)
+    counts = [len(list((tmp_path / "copy" / name).iterdir())) for name in CLASSES]
+    assert counts == [13, 15, 16]
+    with pytest.raises(DataError, match="has a label already"):
+        write_suggestions(tmp_path / "old.csv", [rows[3]])
+        read_review(str(trained.run), suggestions=tmp_path / "old.csv")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_run_whose_images_have_moved_says_how_to_name_the_folder(trained, tmp_path):

@@ -186,6 +186,13 @@ def apply_corrections(
         Path,
         typer.Option("--write", metavar="FOLDER", help="An empty or new folder for the copy."),
     ],
+    add: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Images without labels: those that a decision gives a label are added.",
+        ),
+    ] = None,
     corrections_by: training.CorrectionsBy = None,
     how: Annotated[
         Literal["copy", "link"],
@@ -202,10 +209,13 @@ def apply_corrections(
     from tltool.data.corrections.apply import load_corrections
     from tltool.data.sources.open import check_source
     from tltool.workflows.dataset.split_checks import check_empty
+    from tltool.workflows.preflight.model_arguments import check_inputs
 
     check_empty(write, option="--write")
     load_corrections(corrections, prefer=corrections_by)
     check_source(source)
+    if add is not None:
+        check_inputs([add])
     with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.apply_corrections import apply_corrections as workflow
 
@@ -213,6 +223,7 @@ def apply_corrections(
             source,
             corrections,
             write=write,
+            add=add,
             corrections_by=corrections_by,
             how=how,
             pixels=pixels,
@@ -222,12 +233,11 @@ def apply_corrections(
     if json:
         print_json({**asdict(result), "folder": str(result.folder)})
         return
-    console = out()
-    line(console)
+    line(out())
     line(
-        console,
+        out(),
         f"{result.images:,} images written, {result.relabelled:,} with another label; "
-        f"{result.excluded:,} left out",
+        f"{result.excluded:,} left out" + (f", {result.added:,} added" if add else ""),
     )
     show_next(["tltool", "finetune", str(write)])
 

@@ -34,11 +34,19 @@ def review(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where the images of the run are, if they were moved."),
     ] = None,
+    suggestions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of `tltool suggest --output`: label its images. They are the first queue.",
+        ),
+    ] = None,
     queue: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Queue to start with: label-issues, conflicts, mistakes, uncertain, odd-files.",
+            help="Queue to start with: label-issues, conflicts, copies, mistakes, uncertain, "
+            "out-of-distribution, odd-files, suggested, or class-0, class-1 and so on.",
         ),
     ] = None,
     port: Annotated[
@@ -82,13 +90,23 @@ def review(
     from tltool.cli.terminal.progress import shown
     from tltool.runs.layout import RunLayout
     from tltool.workflows.preflight.run import check_review, is_run
+    from tltool.workflows.review_queues.suggestion_file import read_suggestions
 
     _check_exchange(export_file, import_file, form, queue)
     check_review(source, data)
+    if suggestions is not None:
+        read_suggestions(suggestions)
     with shown(quiet=quiet, debug=debug, start="") as display:
         from tltool.workflows.review import read_review, serve_review
 
-        found = read_review(source, data, queue=queue, offline=offline, observer=display)
+        found = read_review(
+            source,
+            data,
+            suggestions=suggestions,
+            queue=queue,
+            offline=offline,
+            observer=display,
+        )
 
     if export_file is not None:
         _export(found, export_file, form or "label-studio", queue)

@@ -37,10 +37,11 @@ def write_predictions(
     probabilities: NDArray[np.floating[Any]],
     class_names: Sequence[str],
     groups: Sequence[str] | None = None,
+    ood_scores: NDArray[np.floating[Any]] | None = None,
 ) -> None:
     """Write one row per image: path, label, predicted, confidence, correct, group, ``p_<class>`` ….
 
-    With more than ``ALL_CLASSES_UP_TO`` classes the probabilities are ``p_label``, of the true
+    With OOD scores there is a column ``ood_score`` after the group. With more than ``ALL_CLASSES_UP_TO`` classes the probabilities are ``p_label``, of the true
     class, and ``class_2``, ``p_2`` to ``class_5``, ``p_5``, of the next most probable classes: a
     table of 10,000 classes and 10,000 images would have a gigabyte.
 
@@ -51,21 +52,26 @@ def write_predictions(
         probabilities: float [N, C], written with 9 digits, which restore a float32 exactly.
         class_names: the C names, in the order of the columns.
         groups: name of the group of each image, as in split.csv; empty for a single image.
+        ood_scores: out-of-distribution scores, float [N], above 1 is OOD; None for none.
 
     Raises:
         ValueError: the lengths differ.
         OSError: the file cannot be written.
     """
     header = ["path", "label", "predicted", "confidence", "correct", "group"]
+    header += [] if ood_scores is None else ["ood_score"]
     if len(class_names) <= ALL_CLASSES_UP_TO:
         header += [f"p_{name}" for name in class_names]
     else:
         header += ["p_label"]
         header += [f"{what}_{rank}" for rank in range(2, _RANKED + 1) for what in ("class", "p")]
     names = [""] * len(paths) if groups is None else groups
+    more = [[]] * len(paths) if ood_scores is None else [[_number(one)] for one in ood_scores]
     rows = (
-        _prediction_row(str(image), int(label), group, row, class_names)
-        for image, label, group, row in zip(paths, labels, names, probabilities, strict=True)
+        _prediction_row(str(image), int(label), [group, *score], row, class_names)
+        for image, label, group, score, row in zip(
+            paths, labels, names, more, probabilities, strict=True
+        )
     )
     _write_csv(path, header, rows)
 
@@ -81,6 +87,7 @@ class PredictionRow:
         confidence: its probability.
         correct: whether the prediction is correct.
         group: its group, such as a patient; empty if it has none.
+        ood_score: out-of-distribution score, above 1 is OOD; None without an OOD detector.
     """
 
     path: str
@@ -89,6 +96,7 @@ class PredictionRow:
     confidence: float
     correct: bool
     group: str
+    ood_score: float | None = None
 
 
 def read_predictions(path: Path) -> Iterator[PredictionRow]:
@@ -111,6 +119,7 @@ def read_predictions(path: Path) -> Iterator[PredictionRow]:
                     float(row["confidence"]),
                     row["correct"] == "true",
                     row.get("group", ""),
+                    float(row["ood_score"]) if "ood_score" in row else None,
                 )
             except KeyError as error:
                 raise ValueError(f"a row has no {error}") from None
@@ -183,12 +192,16 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _prediction_row(
-    image: str, label: int, group: str, row: NDArray[np.floating[Any]], class_names: Sequence[str]
+    image: str,
+    label: int,
+    more: Sequence[str],
+    row: NDArray[np.floating[Any]],
+    class_names: Sequence[str],
 ) -> list[str]:
     predicted = int(row.argmax())
     correct = "true" if predicted == label else "false"
     names = [class_names[label], class_names[predicted]]
-    cells = [image, *names, _number(row[predicted]), correct, group]
+    cells = [image, *names, _number(row[predicted]), correct, *more]
     if len(class_names) <= ALL_CLASSES_UP_TO:
         return [*cells, *map(_number, row.tolist())]
     ranked = np.argsort(-row, kind="stable")[1:_RANKED].tolist()

@@ -154,9 +154,8 @@ class _Routes:
     def neighbours(self, request: Request) -> Response:
         """Return the nearest images of the label and of the suggested class."""
         number = int(request.path_params["image"])
-        label = self._image(request).label
-        classes = dict.fromkeys([label, request.query_params.get("class") or label])
-        found = self._views.neighbours(number, list(classes))
+        classes = dict.fromkeys([self._image(request).label, request.query_params.get("class", "")])
+        found = self._views.neighbours(number, [one for one in classes if one])
         rows = [
             {
                 "class": name,

@@ -68,7 +68,7 @@ def fiftyone_labels(data: ReviewData, entries: Sequence[QueueEntry]) -> dict[str
     number = {name: position for position, name in enumerate(data.class_names)}
     images = [data.images[one.image] for one in entries]
     _check_stems(data, images)
-    labels = {_stem(image.file): number[image.label] for image in images}
+    labels = {_stem(image.file): number.get(image.label) for image in images}  # None: no label
     return {"classes": list(data.class_names), "labels": labels}
 
 

@@ -13,7 +13,7 @@ class ReviewImage:
     Attributes:
         path: the file.
         file: its path as it is shown and recorded.
-        label: its label.
+        label: its label; empty for an image that has none yet.
         sha256: digest of its bytes when it was listed (hex).
         split: train, validation or test; empty without a split.
     """

@@ -110,6 +110,8 @@ class ReviewSession:
         chosen = [self.data.images[number] for number in images]
         if action == "relabel" and label not in self.data.class_names:
             raise DataError(f"there is no class {label!r}")
+        if action == "keep" and not all(one.label for one in chosen):
+            raise DataError("there is no label to keep: accept the suggestion or choose a class")
         with self._lock:
             self._refresh()
             if action == "undo":

@@ -1,17 +1,26 @@
-"""Write a copy of labelled images with corrected labels; the images themselves stay as they are."""
+"""Write a copy of labelled images with corrected labels; the images themselves stay as they are.
+
+Images without labels are added to the copy if people have given them a label.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tltool.data.audit.audit import audit
 from tltool.data.audit.corrected_audit import corrected_audit
-from tltool.data.catalog import Catalog
-from tltool.data.corrections.apply import load_corrections
-from tltool.data.sources.open import read_source
+from tltool.data.catalog import Catalog, Item
+from tltool.data.corrections.apply import Corrections, load_corrections
+from tltool.data.decoding.image_errors import ImageError
+from tltool.data.decoding.image_file import read_image_file
+from tltool.data.item_columns import ItemColumns
+from tltool.data.sources.listing import Listing
+from tltool.data.sources.open import read_images, read_source
 from tltool.data.splits.split import Split
+from tltool.errors import DataError
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.training.own_settings import with_own_settings
@@ -31,6 +40,7 @@ class CorrectedCopy:
         relabelled: how many of them have another label than in the source.
         excluded: how many images of the source it leaves out.
         not_applied: decisions that fit no image.
+        added: how many images without a label in the source were added with their new one.
     """
 
     folder: Path
@@ -38,14 +48,16 @@ class CorrectedCopy:
     relabelled: int
     excluded: int
     not_applied: int
+    added: int = 0
 
 
 @with_own_settings
 def apply_corrections(
-    source: str,
-    corrections: Path,
+    source: Path | str,
+    corrections: Path | str,
     *,
-    write: Path,
+    write: Path | str,
+    add: Path | str | None = None,
     corrections_by: str | None = None,
     how: Literal["copy", "link"] = "copy",
     pixels: str | None = None,
@@ -58,6 +70,8 @@ def apply_corrections(
         source: any source of labelled images; it is only read.
         corrections: written by `tltool review`.
         write: a missing or empty folder.
+        add: a source of images without labels, such as those of ``suggest``: images to which a
+            decision gives a class of ``source`` are added, as training images.
         corrections_by: the person whose decision counts where people disagree.
         how: copy or link.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
@@ -70,12 +84,24 @@ def apply_corrections(
         DataError: the images cannot be used, the corrections are damaged, people disagree, or
             they name a class that the images do not have.
         EnvironmentProblem: ``write`` cannot be written.
+
+    Example:
+        >>> apply_corrections("photos", "corrections.csv", write="corrected").relabelled
+        11
     """
     observer = observer or SilentObserver()
+    source, corrections, write = str(source), Path(corrections), Path(write)
     check_empty(write, option="--write")
     decided = load_corrections(corrections, prefer=corrections_by)
     observer.on_phase("audit", source)
     listing = read_source(source, pixels=pixels, offline=offline, observer=observer)
+    added: list[Item] = []
+    if add is not None:
+        new = read_images(add, pixels=pixels, offline=offline, observer=observer)
+        check_outside_images(write, new, option="--write")
+        check_not_in_cache(new, how)
+        added = _newly_labelled(listing, new, decided)
+        listing = replace(listing, items=listing.columns.joined(ItemColumns(added)))
     check_outside_images(write, listing, option="--write")
     check_not_in_cache(listing, how)
     settings = DataSection()
@@ -99,7 +125,32 @@ def apply_corrections(
         len(corrected.relabelled),
         len(corrected.excluded),
         len(corrected.gone) + len(corrected.stale),
+        len(added),
     )
+
+
+def _newly_labelled(listing: Listing, new: Listing, corrections: Corrections) -> list[Item]:
+    """Return the images to which a decision gives a label; unreadable ones are left out.
+
+    Raises:
+        DataError: a new label is no class of ``listing``, or no image has got one.
+    """
+    corrections.check_classes(listing.columns.classes())
+    found = []
+    for item in new.items:
+        try:
+            digest = hashlib.sha256(read_image_file(item.path)).hexdigest()
+        except ImageError:
+            continue
+        decision = corrections.decisions.get(digest)
+        if decision is not None and decision.label:
+            found.append(Item(item.path, decision.label))
+    if not found:
+        raise DataError(
+            f"'{corrections.file}' gives no image of {new.source} a label",
+            hint="label them first: tltool review RUN --suggestions FILE",
+        )
+    return found
 
 
 def _splits_of(catalog: Catalog) -> Split | None:

@@ -43,9 +43,9 @@ def monitor(
     model: Path | str,
     images: Sequence[Path | str],
     *,
-    labels: Path | None = None,
+    labels: Path | str | None = None,
     asserts: Sequence[str] = (),
-    report: Path | None = None,
+    report: Path | str | None = None,
     pixels: str | None = None,
     trust: bool = False,
     offline: bool = False,
@@ -93,13 +93,13 @@ def monitor(
     observer.on_phase("drift", f"{len(monitored.sample):,} images")
     result = _result(model, names, reference, monitored)
     if labels is not None:
-        result = replace(result, measured=_measure(labels, names, monitored, observer))
+        result = replace(result, measured=_measure(Path(labels), names, monitored, observer))
     conditions = evaluate_drift_asserts(asserts, result.values())
     result = replace(result, asserts=tuple(conditions))
     if report is not None:
         observer.on_phase("report", str(report))
         files = dict(zip(monitored.names, monitored.files, strict=False))
-        write_monitor_report(report, result, files)
+        write_monitor_report(Path(report), result, files)
     return result
 
 

@@ -15,6 +15,7 @@ from tltool.runs.install_hint import install_hint
 from tltool.runs.layout import RunLayout, is_artifact
 from tltool.workflows.preflight.run import check_review, is_run
 from tltool.workflows.review_queues.run_queues import run_review
+from tltool.workflows.review_queues.suggestion_queue import with_suggestions
 
 HOST = "127.0.0.1"
 CORRECTIONS = Path("corrections.csv")
@@ -27,6 +28,7 @@ def review(
     corrections: Path = CORRECTIONS,
     who: str | None = None,
     data: Path | None = None,
+    suggestions: Path | None = None,
     queue: str | None = None,
     port: int = 0,
     browser: bool = True,
@@ -41,6 +43,7 @@ def review(
         corrections: where decisions are appended; created if absent.
         who: name of the person; by default that of the user.
         data: the new location of the images of a run, if they were moved.
+        suggestions: a file of ``tltool suggest``; its images, without a label, are the first queue.
         queue: name of the queue to start with; by default the first.
         port: of the loopback address; 0 takes a free one.
         browser: open the page in the browser of this machine.
@@ -53,7 +56,9 @@ def review(
         EnvironmentProblem: the port is in use, a package is missing, or the file of corrections
             cannot be written.
     """
-    data_to_review = read_review(source, data, queue=queue, offline=offline, observer=observer)
+    data_to_review = read_review(
+        source, data, suggestions=suggestions, queue=queue, offline=offline, observer=observer
+    )
     serve_review(
         data_to_review,
         RunLayout(Path(source)) if is_run(source) else None,
@@ -70,6 +75,7 @@ def read_review(
     source: str,
     data: Path | None = None,
     *,
+    suggestions: Path | None = None,
     queue: str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
@@ -81,7 +87,10 @@ def read_review(
     """
     _check_installed()
     check_review(source, data)
-    found = _read(source, data, offline=offline, observer=observer or SilentObserver())
+    observer = observer or SilentObserver()
+    found = _read(source, data, offline=offline, observer=observer)
+    if suggestions is not None:
+        found = with_suggestions(found, suggestions, observer)
     names = [one.name for one in found.queues]
     if queue is not None and queue not in names:
         raise UsageError(

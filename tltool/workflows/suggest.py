@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,46 +17,24 @@ from tltool.errors import DataError
 from tltool.evaluation.label_suggestions import Pool, Strategy, suggest_images
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
-from tltool.runs.csv_cells import CsvWriter
 from tltool.runs.layout import RunLayout
-from tltool.storage.durable import new_file
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.prediction.inputs import InputImage, list_inputs
 from tltool.workflows.prediction.model import LoadedModel, load_model
 from tltool.workflows.review_queues.run_views import run_embeddings
-
-COLUMNS = ("path", "predicted", "confidence", "reason", "sha256")
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """An image to label next.
-
-    Attributes:
-        path: as the user knows it; of an object in a store its address, as text.
-        predicted: the most probable class.
-        confidence: its probability.
-        reason: why it was chosen.
-        sha256: digest of its bytes (hex).
-    """
-
-    path: Path | str
-    predicted: str
-    confidence: float
-    reason: str
-    sha256: str
+from tltool.workflows.review_queues.suggestion_file import Suggestion, write_suggestions
 
 
 @with_own_settings
 def suggest(
     images: Sequence[Path | str],
     *,
-    run: Path,
+    run: Path | str,
     budget: int = 50,
     strategy: Strategy = "mixed",
     ood_share: float = 0.1,
     seed: int = 0,
-    output: Path | None = None,
+    output: Path | str | None = None,
     offline: bool = False,
     observer: Observer | None = None,
 ) -> list[Suggestion]:
@@ -80,7 +57,12 @@ def suggest(
         UsageError: ``run`` is no run, or ``output`` exists.
         DataError: there are no images, or the run has used all of them.
         EnvironmentProblem: the weights of the backbone are not available.
+
+    Example:
+        >>> [one.path for one in suggest(["new/"], run="runs/fruit", budget=2)]
+        [PosixPath('new/17.jpg'), PosixPath('new/4.jpg')]
     """
+    run = Path(run)
     observer = observer or SilentObserver()
     rows = read_run_split(RunLayout(run))
     inputs = list_inputs(images, pixels=None, offline=offline, observer=observer)
@@ -104,7 +86,7 @@ def suggest(
         for one in chosen
     ]
     if output is not None:
-        _write(output, suggestions)
+        write_suggestions(Path(output), suggestions)
     return suggestions
 
 
@@ -158,15 +140,3 @@ def _predict(
         known.append(everything if predictions.is_known is None else predictions.is_known)
         observer.on_progress(start + len(batch), len(items))
     return np.concatenate(probabilities), np.concatenate(known)
-
-
-def _write(output: Path, suggestions: Sequence[Suggestion]) -> None:
-    with (
-        new_file(output) as part,
-        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = CsvWriter(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for one in suggestions:
-            confidence = f"{one.confidence:.6f}"
-            writer.writerow([one.path, one.predicted, confidence, one.reason, one.sha256])

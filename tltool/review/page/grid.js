@@ -14,7 +14,7 @@ function tile(place, entry) {
   image.loading = "lazy";
   image.alt = entry.file;
   const label = document.createElement("span");
-  label.textContent = entry.suggested ? `${entry.label} → ${entry.suggested}?` : entry.label;
+  label.textContent = entry.suggested ? `${labelText(entry)} → ${entry.suggested}?` : labelText(entry);
   const done = document.createElement("span");
   done.className = "done";
   done.textContent = decisionText(entry.decision);
@@ -62,7 +62,7 @@ function toggleGrid() {
   part("one").hidden = review.grid;
   if (review.grid) {
     part("grid").prepend(part("actions"));
-    part("accept").hidden = false;
+    part("accept").hidden = part("keep").hidden = false;
     part("suggested").textContent = "suggestions";
     drawGrid(true).catch((error) => showStatus(error.message));
   } else {

@@ -57,6 +57,10 @@ function preload(place) {
   while (preloaded.size > 4 * AHEAD) preloaded.delete(preloaded.keys().next().value);
 }
 
+function labelText(entry) {
+  return entry.label || "none yet";
+}
+
 function showProgress() {
   const { count, decided } = review.queue;
   part("bar").max = count;
@@ -87,9 +91,10 @@ async function show(place) {
   heatOn = false;
   part("heat").setAttribute("aria-pressed", "false");
   part("photo").src = pictureOf(entry.id, "large");
-  part("photo").alt = `${entry.file}, label ${entry.label}`;
+  part("photo").alt = `${entry.file}, label ${labelText(entry)}`;
   part("file").textContent = `${at + 1} / ${count} · ${entry.file}`;
-  part("label").textContent = entry.label;
+  part("label").textContent = labelText(entry);
+  part("keep").hidden = !entry.label;
   part("split").textContent = entry.split;
   part("reason").textContent = entry.reason;
   part("suggested").textContent = entry.suggested;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.export_samples.run_images import folder_of_paths
 
-_MOST = 1000  # images in a queue of mistakes or of uncertain ones
+_MOST = 1000  # images in a queue of predictions
 
 
 def run_review(run: RunLayout, data: Path | None = None) -> ReviewData:
@@ -174,31 +174,44 @@ def _odd_files(
 
 
 def _predicted(run: RunLayout, position: Mapping[str, int]) -> list[Queue]:
-    """Return the queues of mistakes and of uncertain predictions of the final evaluation."""
-    mistakes, uncertain = [], []
-    for row in _prediction_rows(run.predictions):
-        number = position.get(row.path)
-        if number is None:
-            continue
-        said = f"predicted {row.predicted} with {row.confidence:.0%}"
-        suggested = "" if row.correct else row.predicted
-        entry = (row.confidence, QueueEntry(number, suggested, said))
-        if not row.correct:
-            mistakes.append(entry)
-        uncertain.append(entry)
-    mistakes.sort(key=lambda one: -one[0])
-    uncertain.sort(key=lambda one: one[0])
+    """Return the queues of mistakes, uncertain predictions and out-of-distribution images."""
+    rows = [row for row in _prediction_rows(run.predictions) if row.path in position]
+    mistakes = [row for row in rows if not row.correct]
+    ood = [row for row in rows if row.ood_score is not None and row.ood_score > 1]
     return [
         Queue(
             "mistakes",
             "worst mistakes",
             "Wrong predictions of the final evaluation, the surest first.",
-            tuple(entry for _, entry in mistakes[:_MOST]),
+            _entries(sorted(mistakes, key=lambda row: -row.confidence), position),
         ),
         Queue(
             "uncertain",
             "least certain",
             "Predictions of the final evaluation, the least certain first.",
-            tuple(entry for _, entry in uncertain[:_MOST]),
+            _entries(sorted(rows, key=lambda row: row.confidence), position),
+        ),
+        Queue(
+            "out-of-distribution",
+            "out-of-distribution",
+            "Images of the final evaluation that are unlike the training images, the most "
+            "different first.",
+            _entries(sorted(ood, key=lambda row: -(row.ood_score or 0)), position),
         ),
     ]
+
+
+def _entries(rows: Sequence[PredictionRow], position: Mapping[str, int]) -> tuple[QueueEntry, ...]:
+    return tuple(
+        QueueEntry(
+            position[row.path],
+            "" if row.correct else row.predicted,
+            f"predicted {row.predicted} with {row.confidence:.0%}{_ood_text(row)}",
+        )
+        for row in rows[:_MOST]
+    )
+
+
+def _ood_text(row: PredictionRow) -> str:
+    is_ood = row.ood_score is not None and row.ood_score > 1
+    return f"; out-of-distribution, score {row.ood_score:.2f}" if is_ood else ""

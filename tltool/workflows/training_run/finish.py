@@ -192,6 +192,7 @@ def _write_tables(
         predictions.probabilities,
         catalog.class_names,
         predictions.groups,
+        predictions.ood_scores,
     )
     write_history(layout.history, outcome.history)
 
