@@ -129,7 +129,9 @@ def main() -> None:
         f"{values['decisions'].mean():.0f} decisions, of which {values['found'].mean():.0f} correct "
         "a flipped label.\n"
     )
-    print("| training labels | accuracy | difference from wrong labels, points | share of the loss |")
+    print(
+        "| training labels | accuracy | difference from wrong labels, points | share of the loss |"
+    )
     print("|---|---|---|---|")
     print(f"| wrong | {values['wrong'].mean():.4f} | | |")
     for name in ("right", "corrected", "random"):

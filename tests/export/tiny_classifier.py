@@ -25,18 +25,18 @@ def encoded(seed: int, *, size: tuple[int, int] = (16, 20), kind: str = "PNG") -
     return buffer.getvalue()
 
 
-def tiny_model(policy: str = "float32") -> keras.Model:
+def tiny_model(policy: str = "float32", *, channels: int = 8) -> keras.Model:
     """Return images float32 [B, 20, 16, 3] to logits [B, 3]; BatchNorm has unusual statistics."""
     keras.utils.set_random_seed(1)
     images = keras.Input((20, 16, 3), name="images")
     flow = keras.layers.Rescaling(1 / 64, dtype=policy)(images)
-    flow = keras.layers.Conv2D(8, 3, dtype=policy)(flow)
+    flow = keras.layers.Conv2D(channels, 3, dtype=policy)(flow)
     norm = keras.layers.BatchNormalization(dtype=policy)
     flow = keras.layers.Dropout(0.5, dtype=policy)(norm(flow))
     flow = keras.layers.GlobalAveragePooling2D(dtype=policy)(flow)
     model = keras.Model(images, keras.layers.Dense(3, dtype=policy)(flow))
-    norm.moving_mean.assign(np.linspace(-1, 1, 8))
-    norm.moving_variance.assign(np.linspace(0.5, 2, 8))
+    norm.moving_mean.assign(np.linspace(-1, 1, channels))
+    norm.moving_variance.assign(np.linspace(0.5, 2, channels))
     return model
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.tiny_classifier import NAMES, encoded
+from tests.export.tiny_classifier import NAMES, encoded, export, tiny_model
 from tests.serving.conftest import SETTINGS
 from tests.serving.half_plus import half_plus
 from tests.serving.live_server import b64, serving, versions_of
@@ -88,6 +88,17 @@ def test_a_second_model_with_other_answers_never_answers(exported, tmp_path, mon
     address, observed = Address(port=0), Observed(shadow=tmp_path / "half")
     with pytest.raises(DataError, match="--canary: the model 'half' cannot answer for 'tiny'"):
         serve(exported, address, name=None, settings=settings, log=print, observed=observed)
+
+
+def test_a_second_model_of_another_backbone_predicts_but_gives_no_features(exported, tmp_path):
+    export(tiny_model(channels=5), tmp_path / "other")
+    source, second = versions_of(exported.parent), versions_of(tmp_path / "other", "other")
+    with serving(source, replace(SETTINGS, canary=1.0), second=second) as live:
+        assert send(live, 1).headers["model-version"] == "other/1"
+        body = {"signature_name": "features", "instances": [{"image_bytes": b64(encoded(0))}]}
+        answer = live.predict(body)
+        assert answer.headers["model-version"] == "tiny/1"
+        assert len(answer.json["predictions"][0]["features"]) == 8
 
 
 def test_two_models_of_one_name_and_version_have_two_names(exported):

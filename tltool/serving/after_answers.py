@@ -14,9 +14,10 @@ from tltool.serving.json_values import Arrays
 from tltool.serving.kept_sample import MAX_BYTES, KeptSample
 from tltool.serving.prediction_log import PredictionLog
 from tltool.serving.prometheus import Metrics
-from tltool.serving.repository import Repository, ServedVersion
+from tltool.serving.repository import Repository
 from tltool.serving.requests import PredictRequest
 from tltool.serving.served_model import IMAGE_INPUT
+from tltool.serving.served_version import ServedVersion
 from tltool.serving.settings import MEBIBYTE, Settings
 from tltool.serving.shadow import Shadow
 

@@ -27,9 +27,10 @@ from tltool.serving.page_routes import page_router
 from tltool.serving.platform_routes import CloudRoutes
 from tltool.serving.predictor import Predictor
 from tltool.serving.prometheus import Metrics
-from tltool.serving.repository import VERSION_HEADER, Repository
+from tltool.serving.repository import Repository
 from tltool.serving.request_guard import RequestGuard, TokenCheck
 from tltool.serving.routes import Routes
+from tltool.serving.served_version import VERSION_HEADER
 from tltool.serving.settings import Settings
 
 # with Python's default thresholds a long JSON text takes three times as long

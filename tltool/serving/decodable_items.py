@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool.serving.json_values import Arrays
-from tltool.serving.repository import ServedVersion
 from tltool.serving.requests import PredictRequest
 from tltool.serving.served_model import IMAGE_INPUT, bytes_array
+from tltool.serving.served_version import ServedVersion
 from tltool.serving.signatures import Signature
 
 

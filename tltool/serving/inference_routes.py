@@ -22,8 +22,9 @@ from tltool.serving.open_inference import (
 )
 from tltool.serving.open_inference_response import write_infer_response
 from tltool.serving.predictor import Predictor
-from tltool.serving.repository import Repository, ServedVersion
+from tltool.serving.repository import Repository
 from tltool.serving.routes import parse_version
+from tltool.serving.served_version import ServedVersion
 
 
 class InferenceRoutes:
@@ -105,17 +106,17 @@ class InferenceRoutes:
 
     async def _infer(self, served: ServedVersion, request: Request) -> Response:
         length = request.headers.get(HEADER_LENGTH)
-        signatures = served.model.signatures
+        signatures = served.signatures
 
         def parse(body: bytes) -> InferRequest:
             return parse_infer_request(body, length, signatures)
 
         with served.batcher.in_use():
-            parsed, outputs = await self._predictor.predict(
+            parsed, outputs, answering = await self._predictor.predict(
                 served, request, parse, lambda one: one.request
             )
             answer: Any = await asyncio.to_thread(
-                write_infer_response, outputs, parsed, served.model
+                write_infer_response, outputs, parsed, answering.model
             )
         content, headers = answer
-        return Response(content, headers={**headers, **served.header})
+        return Response(content, headers={**headers, **answering.header})

@@ -14,10 +14,11 @@ from fastapi.responses import JSONResponse
 from tltool.serving import openapi
 from tltool.serving.api_errors import ApiError
 from tltool.serving.predictor import Predictor
-from tltool.serving.repository import Repository, ServedVersion
+from tltool.serving.repository import Repository
 from tltool.serving.requests import PredictRequest
 from tltool.serving.responses import write_predict_response
 from tltool.serving.routes import predict_json
+from tltool.serving.served_version import ServedVersion
 from tltool.serving.settings import PlatformRoutes
 
 _IMAGES = ("image/", "multipart/form-data", "application/x-image", "application/octet-stream")
@@ -72,10 +73,10 @@ class CloudRoutes:
             raise ApiError(415, f"Content-Type {kind} is not supported; send JSON or an image")
         with served.batcher.in_use():
             if kind.startswith(_IMAGES):
-                content = await self._predict_images(served, request)
+                content, header = await self._predict_images(served, request), served.header
             else:
-                content = await predict_json(self._predictor, served, request)
-        return Response(content, media_type="application/json", headers=served.header)
+                content, header = await predict_json(self._predictor, served, request)
+        return Response(content, media_type="application/json", headers=header)
 
     async def _predict_images(self, served: ServedVersion, request: Request) -> bytes:
         signature = served.model.image_signature

@@ -26,10 +26,10 @@ from tltool.serving.input_images import (
 )
 from tltool.serving.json_values import Arrays
 from tltool.serving.prometheus import Metrics
-from tltool.serving.repository import ServedVersion
 from tltool.serving.request_body import RequestBodies
 from tltool.serving.requests import PredictRequest
 from tltool.serving.served_model import IMAGE_INPUT, bytes_array
+from tltool.serving.served_version import ServedVersion
 from tltool.serving.settings import Limits
 from tltool.serving.signatures import Signature
 
@@ -60,8 +60,8 @@ class Predictor:
         request: Request,
         parse: Callable[[bytes], Parsed],
         request_of: Callable[[Parsed], PredictRequest],
-    ) -> tuple[Parsed, Arrays]:
-        """Return the parsed request, and the outputs of the model for it.
+    ) -> tuple[Parsed, Arrays, ServedVersion]:
+        """Return the parsed request, the outputs of the model for it, and what has answered.
 
         Args:
             served: the version; enter its ``batcher.in_use()`` before.
@@ -83,13 +83,16 @@ class Predictor:
         async with self._bodies.read(request) as body:
             async with self._one_large_body(body):
                 parsed, bounded = await asyncio.to_thread(parse_and_check, body)
+            answering = served.answering(bounded.signature.name)
             started = time.perf_counter()
-            outputs = await run_decodable(served, bounded)
+            with answering.batcher.in_use():
+                outputs = await run_decodable(answering, bounded)
             seconds = time.perf_counter() - started
         self.count(outputs)
         check_finite(outputs)
-        self._after.handle(served, bounded, outputs, seconds)
-        return parsed, limit_top(outputs, request_of(parsed).top, served.model.class_names)
+        self._after.handle(answering, bounded, outputs, seconds)
+        top = request_of(parsed).top
+        return parsed, limit_top(outputs, top, answering.model.class_names), answering
 
     def _one_large_body(self, body: bytes) -> AbstractAsyncContextManager[Any]:
         """Parse only one large JSON text at a time: parsed, it takes many times its size."""

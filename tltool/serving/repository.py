@@ -6,10 +6,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from tltool.errors import TltoolError
 from tltool.export.model_folder import model_digest
@@ -19,33 +18,11 @@ from tltool.serving.model_source import ModelSource, Stamp, stamp_of
 from tltool.serving.prometheus import Metrics, ServedMetrics
 from tltool.serving.served_model import ServedModel, load_version
 from tltool.serving.served_statistics import ServedStatistics
+from tltool.serving.served_version import ServedVersion
 from tltool.serving.settings import Settings
 
-VERSION_HEADER = "Model-Version"
 State = Literal["LOADING", "AVAILABLE", "UNLOADING", "END"]
 _log = logging.getLogger("tltool.serving")
-
-
-@dataclass(frozen=True)
-class ServedVersion:
-    """A version of the model, its request queue, and counts of its answers.
-
-    Attributes:
-        model: the version.
-        batcher: its queue.
-        statistics: of its answers.
-        is_candidate: whether it is of the second model.
-    """
-
-    model: ServedModel
-    batcher: Batcher
-    statistics: ServedStatistics
-    is_candidate: bool = False
-
-    @property
-    def header(self) -> dict[str, str]:
-        """The header that says which version has answered; not ASCII is percent-encoded."""
-        return {VERSION_HEADER: f"{quote(self.model.name)}/{self.model.version}"}
 
 
 class Repository:
@@ -172,7 +149,7 @@ class Repository:
         """Return the version that answers a request without a version number.
 
         With ``--canary`` a random share of the requests is answered by the second model, unless
-        it is not ready, busy, or has other classes or signatures.
+        it is not ready, busy, or its predictions have another form.
 
         Args:
             name: of a URL; None for the only model.
@@ -185,7 +162,9 @@ class Repository:
         if other is None or not self._may_answer(served.model, other.model):
             return served
         is_busy = other.batcher.waiting > self._settings.batching.max_queue // 2
-        return served if is_busy or random.random() >= self._settings.canary else other
+        if is_busy or random.random() >= self._settings.canary:
+            return served
+        return replace(other, first=served)
 
     def _may_answer(self, first: ServedModel, second: ServedModel) -> bool:
         """Whether clients may get answers of the second model: each may be replaced at any time."""

@@ -18,9 +18,10 @@ from tltool.serving.heat_map import draw_heat_map, prepare_explain
 from tltool.serving.input_images import image_error
 from tltool.serving.predictor import Predictor
 from tltool.serving.prometheus import CONTENT_TYPE, Metrics
-from tltool.serving.repository import Repository, ServedVersion
+from tltool.serving.repository import Repository
 from tltool.serving.requests import PredictRequest, parse_predict_request
 from tltool.serving.responses import write_predict_response
+from tltool.serving.served_version import ServedVersion
 
 _DIGITS = re.compile(r"[0-9]+")
 _MAX_DIGITS = 18  # of a version that fits into 64 bits
@@ -128,8 +129,8 @@ class Routes:
 
     async def _predict(self, served: ServedVersion, request: Request) -> Response:
         with served.batcher.in_use():
-            content = await predict_json(self._predictor, served, request)
-        return Response(content, media_type="application/json", headers=served.header)
+            content, header = await predict_json(self._predictor, served, request)
+        return Response(content, media_type="application/json", headers=header)
 
     async def classify(self, request: Request, top: int = Query(5, ge=1, le=1000)) -> JSONResponse:
         """Classify images."""
@@ -195,18 +196,20 @@ class Routes:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
 
-async def predict_json(predictor: Predictor, served: ServedVersion, request: Request) -> bytes:
-    """Return the response to a JSON request in TensorFlow Serving's format.
+async def predict_json(
+    predictor: Predictor, served: ServedVersion, request: Request
+) -> tuple[bytes, dict[str, str]]:
+    """Return the response to a JSON request in TensorFlow Serving's format, and its header.
 
     Raises:
         ApiError: the request is invalid or too large, or the server is busy.
     """
 
     def parse(body: bytes) -> PredictRequest:
-        return parse_predict_request(body, served.model.signatures)
+        return parse_predict_request(body, served.signatures)
 
-    parsed, outputs = await predictor.predict(served, request, parse, lambda one: one)
-    return await asyncio.to_thread(write_predict_response, outputs, parsed)
+    parsed, outputs, answering = await predictor.predict(served, request, parse, lambda one: one)
+    return await asyncio.to_thread(write_predict_response, outputs, parsed), answering.header
 
 
 def parse_version(version: str) -> int:

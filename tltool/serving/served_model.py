@@ -91,11 +91,22 @@ class ServedModel:
         fit = probabilities is not None and classes and probabilities.shape[1:] == (classes,)
         return probabilities if fit else None
 
+    @property
+    def predicting_signatures(self) -> dict[str, Signature]:
+        """The signatures that return probabilities; all if none does.
+
+        Features and heat maps mean something else for every backbone, probabilities do not.
+        """
+        found = {
+            name: one for name, one in self.signatures.items() if "probabilities" in one.outputs
+        }
+        return found or self.signatures
+
     def why_not_replaced_by(self, other: ServedModel) -> str:
-        """Return how answers of ``other`` differ in form from its own; "" if they do not."""
+        """Return how predictions of ``other`` differ in form from its own; "" if they do not."""
         if self.class_names != other.class_names:
             return "it has other classes"
-        for name, signature in self.signatures.items():
+        for name, signature in self.predicting_signatures.items():
             if name not in other.signatures:
                 return f"it has no signature {name}"
             if signature.interface != other.signatures[name].interface:

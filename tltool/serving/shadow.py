@@ -13,9 +13,10 @@ from tltool.serving.api_errors import ApiError
 from tltool.serving.decodable_items import run_decodable
 from tltool.serving.json_values import Arrays
 from tltool.serving.prometheus import ServedMetrics
-from tltool.serving.repository import Repository, ServedVersion
+from tltool.serving.repository import Repository
 from tltool.serving.requests import PredictRequest
 from tltool.serving.served_model import IMAGE_INPUT
+from tltool.serving.served_version import ServedVersion
 
 _MOST_REQUESTS = 4  # that run at the same time
 _log = logging.getLogger("tltool.serving")
