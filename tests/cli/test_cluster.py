@@ -106,7 +106,7 @@ def test_a_check_names_the_machine_that_does_not_see_the_files(tmp_path, monkeyp
     document = json.loads(result.stdout)
     if gone:
         assert result.exit_code == 5
-        assert "does not see the files" in document["error"]["message"]
+        assert "does not see" in document["error"]["message"]
     else:
         assert result.exit_code == 0 and sum(document["machines"].values()) == 2
         assert document["answered"] == 1

@@ -32,4 +32,4 @@ class LocalEngine:
         """
         piece = begin(self._table, work)
         for number in numbers:
-            yield number, piece(number)
+            yield number, piece(number, work.input_of(number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -107,6 +107,31 @@ def test_pieces_wait_for_an_earlier_one_whose_record_is_missing(use: Use) -> Non
             assert max(stub.handed_out) == 5
             break
     assert sorted(stub.handed_out) == list(range(6))
+
+
+def test_long_pieces_wait_for_a_free_worker_and_are_handed_out_once(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(ray_engine, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(ray_engine, "_SLOWER", 0.0)
+    asked, taken = list[int](), list[int]()
+
+    def run(number: int, before: int) -> dict[str, Any] | None:
+        asked.append(number)
+        return {} if number or asked.count(0) > 20 else None
+
+    def numbers() -> Iterator[int]:
+        for number in range(6):
+            taken.append(number)
+            yield number
+
+    engine, stub = use(run)
+    work = Work("runs", threads=4, long=True)
+    for done, _ in enumerate(engine.map(work, numbers())):
+        assert len(taken) <= done + 2
+    assert sorted(stub.handed_out) == taken == list(range(6))
+    assert stub.most_open == 2
 
 
 def test_a_cluster_without_free_cpus_is_reported_once(

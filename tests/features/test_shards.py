@@ -167,7 +167,7 @@ class Backwards(LocalEngine):
         backwards = sorted(numbers, reverse=True)
         again = begin(TABLE, work)
         for number, record in super().map(work, backwards):
-            assert record["made"] and not again(number)["made"]
+            assert record["made"] and not again(number, None)["made"]
             yield number, record
 
 

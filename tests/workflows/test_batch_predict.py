@@ -100,7 +100,7 @@ def test_predictions_by_workers_are_those_of_one_process(trained, mixed, tmp_pat
 
     class Backwards(LocalEngine):
         def map(self, work, numbers):
-            return super().map(work, reversed(numbers))
+            return super().map(work, reversed([*numbers]))
 
     engine = nullcontext(Backwards(TABLE))
     images = [mixed, trained.photos, *[tmp_path / f"gone-{n}.jpg" for n in range(70)]]
@@ -108,7 +108,7 @@ def test_predictions_by_workers_are_those_of_one_process(trained, mixed, tmp_pat
     one = tltool(*common, "--output", tmp_path / "one.csv")
     monkeypatch.setattr(story, "open_workers", lambda *_, **__: engine)
     monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
-    several = tltool(*common, "--output", tmp_path / "several.csv", "--workers", 2)
+    several = tltool(*common, "--output", tmp_path / "several.csv", "--cluster", "auto")
     assert one.exit_code == several.exit_code == 3
     assert (tmp_path / "several.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
     assert len(rows_of(tmp_path / "one.csv")) == 118

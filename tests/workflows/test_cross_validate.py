@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 import statistics
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,23 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import ONLY_PROBE, merged
+from tests.engine.local_engine import LocalEngine
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
+from tltool.engine import cluster_address
 from tltool.errors import UsageError
 from tltool.evaluation.csv_tables import ValidationRows, write_validation
 from tltool.evaluation.metrics.confidence_intervals import wilson_interval
 from tltool.recipe.load import read_recipe
 from tltool.runs.run_options import RunOptions
-from tltool.workflows import sweep
+from tltool.workflows import group_runs
 from tltool.workflows.cross_validate import (
     CrossValidation,
     cross_validate,
     mean_over,
     pool_accuracy,
 )
+from tltool.workflows.workers import TABLE
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -42,9 +46,11 @@ def short(tiny_settings: tuple[str, ...]) -> list[str]:
     return [x for x in settings if not x.startswith("export.")]
 
 
-def run_folds(photos: Path, out: Path, settings: list[str]) -> CrossValidation:
+def run_folds(
+    photos: Path, out: Path, settings: list[str], cluster: str | None = None
+) -> CrossValidation:
     """Cross-validate in two folds."""
-    options = RunOptions(str(photos))
+    options = RunOptions(str(photos), cluster=cluster)
     return cross_validate(read_recipe("vgg16"), options, count=2, settings=settings, out=out)
 
 
@@ -140,6 +146,32 @@ def test_a_fold_equals_its_run_alone(crossed, fruit, short, tmp_path):
     assert metrics["validation"]["val_loss"] == found.folds[1].log_loss
 
 
+def test_folds_by_workers_are_those_of_one_process(crossed, fruit, short, monkeypatch, tmp_path):
+    """In any order; the workers are in this process."""
+
+    class Backwards(LocalEngine):
+        def map(self, work, numbers):
+            return super().map(work, reversed([*numbers]))
+
+    engine = nullcontext(Backwards(TABLE))
+    monkeypatch.setattr(group_runs, "open_workers", lambda *_, **__: engine)
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    found, out = crossed
+    several = run_folds(fruit, tmp_path / "out", short, cluster="auto")
+    text = json.dumps(several.to_json()).replace(str(tmp_path / "out"), str(out))
+    assert text == json.dumps(found.to_json())
+    for fold in ("fold-0", "fold-1"):
+        ours, theirs = ((folder / fold) for folder in (tmp_path / "out", out))
+        assert sorted(path.name for path in ours.iterdir()) == sorted(
+            path.name for path in theirs.iterdir()
+        )
+        for name in ("recipe.yaml", "metrics.json", "predictions.csv", "validation.csv"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        digests = {json.loads((run / "manifest.json").read_text())["model_digest"]
+                   for run in (ours, theirs)}  # fmt: skip
+        assert len(digests) == 1
+
+
 def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
     crossed, fruit, short, monkeypatch, tmp_path
 ):
@@ -148,7 +180,7 @@ def test_what_is_finished_is_read_and_other_settings_or_photos_are_refused(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(sweep, "start_run", no_training)
+    monkeypatch.setattr(group_runs, "start_run", no_training)
     again = run_folds(fruit, out, short)
     assert again == found
     with pytest.raises(UsageError, match="a run with other settings"):

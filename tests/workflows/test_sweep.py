@@ -18,6 +18,7 @@ from tltool.evaluation.csv_tables import ValidationRows, write_validation
 from tltool.events import SilentObserver
 from tltool.recipe.load import read_recipe
 from tltool.runs.run_options import RunOptions
+from tltool.workflows import group_runs
 from tltool.workflows import sweep as story
 from tltool.workflows.sweep import sweep
 
@@ -57,7 +58,7 @@ def test_every_combination_runs_with_every_seed_and_a_second_call_reads_them(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(story, "start_run", no_training)
+    monkeypatch.setattr(group_runs, "start_run", no_training)
     again = run_sweep(fruit, tmp_path / "sweep", short)
     assert again == found
     with pytest.raises(UsageError, match="were started with other images"):

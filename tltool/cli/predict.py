@@ -94,6 +94,7 @@ def predict(
         ),
     ] = None,
     workers: training.Workers = None,
+    cluster: training.Cluster = None,
     pixels: shared_options.Pixels = None,
     trust: shared_options.TrustModel = False,
     offline: shared_options.Offline = False,
@@ -124,6 +125,7 @@ def predict(
         append=append,
         class_folders=_class_folders(sort_into, how, unsure_below),
         workers=workers,
+        cluster=cluster,
     )
     chosen.check()
     check_inputs(images)

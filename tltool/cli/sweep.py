@@ -76,6 +76,8 @@ def sweep(
     ] = None,
     weights: training.Weights = None,
     device: training.Device = "auto",
+    workers: training.Workers = None,
+    cluster: training.Cluster = None,
     corrections: training.Corrections = None,
     corrections_by: training.CorrectionsBy = None,
     offline: shared_options.Offline = False,
@@ -108,6 +110,8 @@ def sweep(
         weights=weights,
         offline=offline,
         device=device,
+        workers=workers,
+        cluster=cluster,
         corrections=corrections,
         corrections_by=corrections_by,
     )

@@ -25,7 +25,7 @@ from tltool.runs.environment import cores
 from tltool.runs.temporary import names_full_disk
 
 _RETRIES = 3
-_IN_FLIGHT = 2  # pieces per worker: the next one waits at the worker
+_IN_FLIGHT = 2  # short pieces per worker: the next one waits at the worker
 _LEAST_SECONDS, _FIRST_SECONDS, _SLOWER = 60.0, 600.0, 4.0
 _POLL_SECONDS = 1.0
 _WAITING_SECONDS = 60.0  # without any record, until that is reported
@@ -48,6 +48,7 @@ class RayEngine:
         nodes: number of machines.
         threads: threads that a worker computes with.
         gpus: GPUs per worker.
+        most_cpus: CPUs that a piece may have at most, where its work names the threads.
         machines: names of the machines that have CPUs for workers.
         warn: takes a warning for the user.
     """
@@ -57,6 +58,7 @@ class RayEngine:
     nodes: int
     threads: int
     gpus: float = 0.0
+    most_cpus: int = 1
     machines: tuple[str, ...] = ()
     warn: Callable[[str], None] = _ignore
     _expected: Mapping[str, str] = field(default_factory=signature)
@@ -70,7 +72,7 @@ class RayEngine:
         Raises:
             TltoolError: a piece raised it, or its worker died several times.
         """
-        flight = _Flight(self, work, deque(numbers))
+        flight = _Flight(self, work, iter(numbers))
         try:
             yield from flight.records()
         finally:
@@ -89,26 +91,30 @@ class RayEngine:
 class _Flight:
     """The pieces of one ``map`` that are handed out."""
 
-    def __init__(self, engine: RayEngine, work: Work, waiting: deque[int]) -> None:
+    def __init__(self, engine: RayEngine, work: Work, numbers: Iterator[int]) -> None:
         import ray
 
-        self._engine, self._work, self._waiting = engine, work, waiting
-        self._open = set(waiting)  # numbers without a record
-        self._in_order = deque(waiting)  # begins with the first number without a record
+        self._engine, self._work = engine, work
+        self._waiting: Iterator[int] | None = numbers  # None when all are handed out
+        self._open = set[int]()  # handed out, without a record
+        self._in_order = deque[int]()  # handed out; begins with the first one without a record
         self._start_time = time.monotonic()
         self._taken = _no_cpu_is_free()  # by other commands
         self._started: dict[Any, tuple[int, float]] = {}  # by reference: number, time
         self._again = set[int]()  # numbers that were handed out twice
         self._seconds = list[float]()
-        options = {"num_cpus": 1, "num_gpus": engine.gpus, "max_retries": _RETRIES}
+        cpus = min(work.threads or 1, engine.most_cpus)
+        self._at_once = max(1, engine.workers // cpus) * (1 if work.long else _IN_FLIGHT)
+        options = {"num_cpus": cpus, "num_gpus": engine.gpus, "max_retries": _RETRIES}
         self._task = ray.remote(do_piece).options(scheduling_strategy="SPREAD", **options)
 
     def records(self) -> Iterator[tuple[int, Record]]:
         import ray
 
-        while self._open and not self._is_over():
-            while self._may_hand_out():
-                self._hand_out(self._waiting.popleft())
+        while not self._is_over():
+            self._hand_out_next()
+            if not self._open:
+                return
             ready, _ = ray.wait(list(self._started), num_returns=1, timeout=_POLL_SECONDS)
             for reference in ready:
                 number, started = self._started.pop(reference)
@@ -124,15 +130,24 @@ class _Flight:
         seconds = self._work.seconds
         return seconds is not None and time.monotonic() - self._start_time > seconds
 
+    def _hand_out_next(self) -> None:
+        """Hand out the next pieces, as many as may be."""
+        while self._waiting is not None and self._may_hand_out():
+            number = next(self._waiting, None)
+            if number is None:
+                self._waiting = None
+                return
+            self._open.add(number)
+            self._in_order.append(number)
+            self._hand_out(number)
+
     def _may_hand_out(self) -> bool:
-        """Whether another piece may be handed out now."""
-        at_once, ahead = _IN_FLIGHT * self._engine.workers, self._work.ahead
-        if not self._waiting or len(self._started) >= at_once:
+        if len(self._started) >= self._at_once:
             return False
         while self._in_order and self._in_order[0] not in self._open:
             self._in_order.popleft()
-        distance = len(self._in_order) - len(self._waiting)
-        return ahead is None or distance < max(ahead, at_once)
+        ahead = self._work.ahead
+        return ahead is None or len(self._in_order) < max(ahead, self._at_once)
 
     def _report_waiting(self) -> None:
         """Report once that the CPUs of the cluster were taken and no piece has ended yet."""
@@ -156,8 +171,8 @@ class _Flight:
     def _hand_out(self, number: int) -> None:
         work, engine = self._work, self._engine
         reference = self._task.remote(
-            engine.table, work.name, dict(work.arguments), number, dict(engine._expected),
-            engine.threads,
+            engine.table, work.name, dict(work.arguments), number, work.input_of(number),
+            dict(engine._expected), work.threads or engine.threads,
         )  # fmt: skip
         self._started[reference] = (number, time.monotonic())
 
@@ -183,6 +198,8 @@ class _Flight:
         return record
 
     def _repeat_silent(self) -> None:
+        if self._work.long:
+            return
         usual = statistics.median(self._seconds) if self._seconds else None
         allowed = _FIRST_SECONDS if usual is None else max(_LEAST_SECONDS, _SLOWER * usual)
         now = time.monotonic()
@@ -267,4 +284,13 @@ def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
     # a worker of a cluster has one CPU; the number of threads does not change the bits
     threads = 1 if where.workers is None else max(1, cores() // where.workers)
     machines = tuple(sorted(node["NodeManagerHostname"] for node in alive))
-    return RayEngine(table, workers, len(alive), threads, 1.0 if gpu else 0.0, machines)
+    largest = max(int(node["Resources"]["CPU"]) for node in alive)
+    return RayEngine(
+        table,
+        workers,
+        len(alive),
+        threads,
+        gpus=1.0 if gpu else 0.0,
+        most_cpus=1 if gpu or where.workers is not None else largest,
+        machines=machines,
+    )

@@ -11,8 +11,8 @@ from tltool.errors import DataError, EnvironmentProblem, GateError, TltoolError,
 
 Record = dict[str, Any]
 """What a piece returns: a small JSON document. Large results are files."""
-Piece = Callable[[int], Record]
-"""Does the piece with a number."""
+Piece = Callable[[int, Any], Record]
+"""Does the piece with a number; takes its input too, None where the work has none."""
 _KINDS = (UsageError, DataError, GateError, EnvironmentProblem, TltoolError)
 
 
@@ -27,9 +27,15 @@ class Work:
         name: key of the table.
         arguments: JSON-ready; paths are absolute.
         title: of one piece, for messages.
+        inputs: returns what only the piece with a number needs, JSON-ready; it travels with it.
+            None where the arguments say everything.
         ahead: how far pieces are handed out behind the first one that has no record, in pieces;
             None for any distance. It bounds what waits for its turn where the order matters.
         seconds: after which ``map`` ends, also without all records; None to wait for all.
+        threads: threads that a worker computes with, where their number may change the result; on a
+            cluster a piece then has as many CPUs. None for the choice of the engine.
+        long: whether a piece takes minutes or hours and must not be done by two workers at once: no
+            piece waits at a worker, and a silent one is not handed out again.
 
     Example:
         >>> Work("features", {"folder": "/data/runs/a/cache/0123"})
@@ -38,8 +44,15 @@ class Work:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     title: str = "piece"
+    inputs: Callable[[int], Any] | None = field(default=None, compare=False)
     ahead: int | None = None
     seconds: float | None = None
+    threads: int | None = None
+    long: bool = False
+
+    def input_of(self, number: int) -> Any:
+        """Return the input of a piece, None where the work has none."""
+        return None if self.inputs is None else self.inputs(number)
 
 
 class Engine(Protocol):
@@ -54,7 +67,7 @@ class Engine(Protocol):
 
         Args:
             work: what to do.
-            numbers: of the pieces.
+            numbers: of the pieces; the next one is taken when a worker can begin it.
 
         Raises:
             TltoolError: a piece raised it, or could not be run.

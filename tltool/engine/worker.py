@@ -6,9 +6,11 @@ import os
 from functools import lru_cache
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from tltool.engine.signature import check_signature
 from tltool.engine.work import Piece, Record, Work, begin, error_record
-from tltool.runs.keras_setup import load_keras
+from tltool.runs.keras_setup import claim_keras, load_keras
 
 
 def do_piece(
@@ -16,6 +18,7 @@ def do_piece(
     name: str,
     arguments: dict[str, Any],
     number: int,
+    piece_input: Any,
     expected: dict[str, str],
     threads: int,
 ) -> Record:
@@ -26,11 +29,13 @@ def do_piece(
         name: of the work.
         arguments: of the work.
         number: of the piece.
+        piece_input: what only this piece needs, or None.
         expected: signature of the process that handed it out.
         threads: threads to compute with.
     """
+    os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it, and a run would record it as the user's
     try:
-        return _started(table, Work(name, arguments), expected, threads)(number)
+        return _started(table, Work(name, arguments), expected, threads)(number, piece_input)
     except Exception as error:
         return error_record(error)
 
@@ -54,6 +59,10 @@ def _started(table: str, work: Work, expected: dict[str, str], threads: int) -> 
 @lru_cache(maxsize=1)
 def _prepare(threads: int) -> None:
     """Let this process compute as the others do, before TensorFlow starts its threads."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    claim_keras()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     load_keras()
+    threadpool_limits(threads)

@@ -107,6 +107,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def compute_threads() -> int:
+    """Return how many threads TensorFlow computes with, unless a program has set it."""
+    text = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else cores()
+
+
 def available_memory() -> int:
     """Return how many bytes of memory are free for this process, also within a container."""
     free = int(psutil.virtual_memory().available)

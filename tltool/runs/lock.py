@@ -96,6 +96,16 @@ def supports_locks(file: IO[str]) -> bool:
     return True
 
 
+def has_locks(folder: Path) -> bool:
+    """Whether the disk of a folder has locks.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written to.
+    """
+    with _open(folder) as file:
+        return supports_locks(file)
+
+
 def _flock(file: IO[str], *, wait: bool) -> None:
     import fcntl  # not on Windows
 

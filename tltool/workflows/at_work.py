@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tltool.engine.work import Piece
-from tltool.workflows import cluster, predict_by_workers
+from tltool.workflows import cluster, group_runs, predict_by_workers
 from tltool.workflows.training_run import feature_shards
 
 TABLE: Mapping[str, Callable[[Mapping[str, Any]], Piece]] = {
     feature_shards.WORK: feature_shards.begin_features,
     cluster.WORK: cluster.begin_check,
     predict_by_workers.WORK: predict_by_workers.begin_predict,
+    group_runs.WORK: group_runs.begin_run,
 }
 
 

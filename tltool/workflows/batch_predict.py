@@ -13,7 +13,6 @@ import tensorflow as tf
 from tltool.errors import Interrupted
 from tltool.events import Observer
 from tltool.export.model_folder import model_digest, version_folder
-from tltool.runs.temporary import temporary_folder
 from tltool.training.devices import grow_gpu_memory
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.predict import PredictionStream, stream_predictions
@@ -93,7 +92,7 @@ def batch_predict(
     options.check()
     # a version that is exported from now on is not used: here and in workers the model is the same
     options = replace(options, model=version_folder(options.model) or options.model)
-    if options.workers is not None:
+    if options.workers is not None or options.cluster is not None:
         grow_gpu_memory()  # workers share the GPUs with this process
     output = options.output
     existing = read_existing_rows(output) if output and options.append else ExistingRows()
@@ -130,15 +129,14 @@ def _predicted(
     options: PredictOptions, stream: PredictionStream, observer: Observer
 ) -> Iterator[Iterator[Prediction]]:
     """Give the predictions: computed here, or by the workers of the command."""
-    where = checked_workers(options.workers, None)
+    where = checked_workers(options.workers, options.cluster)
     gpu = where is not None and bool(tf.config.list_logical_devices("GPU"))
     with open_workers(where, gpu=gpu, observer=observer) as engine:
         if engine is None:
             yield stream.predictions
             return
         observer.on_phase("predict", f"{stream.count:,} image{'s' * (stream.count != 1)}")
-        with temporary_folder("tltool-predict-") as folder:
-            yield predict_by_workers(engine, options, stream, folder, observer)
+        yield predict_by_workers(engine, options, stream, observer)
 
 
 def _columns(options: PredictOptions, class_names: tuple[str, ...], *, ood: bool) -> Columns:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tltool.engine.work import Piece, Record, Work
 from tltool.errors import EnvironmentProblem, counted, some_of
 from tltool.events import Observer
+from tltool.workflows.seen_files import check_present
 from tltool.workflows.workers import checked_workers, open_workers
 
 if TYPE_CHECKING:
@@ -109,14 +110,10 @@ def begin_check(arguments: Mapping[str, Any]) -> Piece:
     """
     file = arguments["file"]
 
-    def piece(number: int) -> Record:
+    def piece(number: int, _: None) -> Record:
         machine = socket.gethostname()  # as Ray names it
-        if file is not None and not Path(file).is_file():
-            raise EnvironmentProblem(
-                f"the machine '{machine}' of the cluster does not see the files of "
-                f"'{Path(file).parent}'",
-                hint="mount the same disk under the same path on every machine",
-            )
+        if file is not None:
+            check_present(Path(file))
         return {"machine": machine}
 
     return piece

@@ -6,7 +6,7 @@ import math
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from tltool.runs.layout import RunLayout
 from tltool.runs.peers import check_single_process
 from tltool.runs.run_options import RunOptions
 from tltool.storage.durable import write_durably
+from tltool.workflows.group_runs import GroupRun, metrics_of_group
 from tltool.workflows.resolve.run_spec import resolve
-from tltool.workflows.sweep import metrics_of
 from tltool.workflows.training_run.run_group import list_group, open_run_group
 
 RESULT = "kfold.json"
@@ -119,7 +119,8 @@ def cross_validate(
 
     Args:
         recipe: what to do, before ``settings``.
-        options: what each run is called with; ``out`` and ``feature_cache`` are set for each.
+        options: what each run is called with; ``out`` and ``feature_cache`` are set for each. Its
+            workers train several runs at once.
         count: number of folds; a source that gives folds must give as many.
         out: folder of the runs.
         settings: further settings of all runs.
@@ -134,15 +135,20 @@ def cross_validate(
     check_single_process("a cross-validation")
     listing = list_group(recipe.recipe(settings).data, options, observer)
     names = _fold_names(listing, count)
-    specs = [resolve(recipe.recipe([*settings, *_fold_settings(name)])) for name in names]
-    folds = []
+    runs = [
+        GroupRun(
+            f"fold {name}",
+            out / f"fold-{name.partition('/')[0]}",
+            resolve(recipe.recipe([*settings, *_fold_settings(name)])),
+        )
+        for name in names
+    ]
     with open_run_group(out, listing, options, observer):
-        options = replace(options, feature_cache=out / _FEATURES)
-        for number, (name, spec) in enumerate(zip(names, specs, strict=True)):
-            observer.on_message(f"run {number + 1} of {len(names)}: fold {name}")
-            folder = out / f"fold-{name.partition('/')[0]}"
-            metrics = metrics_of(spec, replace(options, out=folder), observer)
-            folds.append(_fold(name, folder, metrics))
+        metrics = metrics_of_group(runs, options, feature_cache=out / _FEATURES, observer=observer)
+        folds = [
+            _fold(name, run.folder, reached)
+            for name, run, reached in zip(names, runs, metrics, strict=True)
+        ]
         result = _summary(out, folds)
         write_durably(out / RESULT, f"{to_json(result.to_json())}\n".encode())
         shutil.rmtree(out / _FEATURES, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,9 +21,9 @@ from tltool.workflows.prediction.inputs import InputImage
 from tltool.workflows.prediction.model import load_model
 from tltool.workflows.prediction.options import PredictOptions
 from tltool.workflows.prediction.prediction import Prediction
+from tltool.workflows.seen_files import as_seen, check_present, check_seen
 
 WORK = "predict"
-_LIST = "images.json"
 _AHEAD = 64  # pieces whose predictions may wait for those of an earlier one
 
 
@@ -32,7 +31,6 @@ def predict_by_workers(
     engine: Engine,
     options: PredictOptions,
     stream: PredictionStream,
-    folder: Path,
     observer: Observer,
 ) -> Iterator[Prediction]:
     """Yield the predictions of ``stream`` in its order, computed by the workers of ``engine``.
@@ -41,14 +39,13 @@ def predict_by_workers(
         engine: has the workers.
         options: of the prediction; their model is a run, or one version of an export.
         stream: names the images; its own predictions are not computed.
-        folder: for the list of the images, which the workers read.
         observer: receives progress events.
 
     Raises:
         TltoolError: a worker cannot do its part.
     """
     images, plan = stream.images, ShardPlan(stream.count, stream.batch_size)
-    document = {
+    arguments = {
         "model": str(options.model.absolute()),
         "model_digest": model_digest(options.model),
         "trust": options.trust,
@@ -56,12 +53,14 @@ def predict_by_workers(
         "prediction_set": options.prediction_set,
         "per_class": options.per_class,
         "tta": options.tta,
-        "batch_size": stream.batch_size,
-        "images": [[str(image.shown), str(image.path.absolute())] for image in images],
     }
-    (folder / _LIST).write_text(json.dumps(document))
-    arguments = {"folder": str(folder.absolute())}
-    work = Work(WORK, arguments, title="piece of predictions", ahead=_AHEAD)
+
+    def described(number: int) -> dict[str, Any]:
+        part = images[slice(*plan.bounds(number))]
+        files = as_seen(str(image.path) for image in part)
+        return {"shown": [str(image.shown) for image in part], "files": files}
+
+    work = Work(WORK, arguments, title="piece of predictions", inputs=described, ahead=_AHEAD)
     waiting: dict[int, Record] = {}
     broken, done, following = BrokenImages(), 0, 0
     for number, record in engine.map(work, range(plan.shards)):
@@ -88,20 +87,20 @@ def begin_predict(arguments: Mapping[str, Any]) -> Piece:
     """Return the function of a worker that classifies the images of one piece.
 
     Args:
-        arguments: ``folder`` that ``predict_by_workers`` has filled.
+        arguments: of the work.
 
     Raises:
         DataError: the model cannot be loaded.
         GateError: its files have changed.
+        EnvironmentProblem: this machine does not see it.
     """
-    document = json.loads((Path(arguments["folder"]) / _LIST).read_text())
-    images = [InputImage(Path(shown), Path(path)) for shown, path in document["images"]]
     names = ("trust", "top", "prediction_set", "per_class", "tta")
     options = PredictOptions(
-        Path(document["model"]), (), **{name: document[name] for name in names}
+        Path(arguments["model"]), (), **{name: arguments[name] for name in names}
     )
     silent = SilentObserver()
-    if model_digest(options.model) != document["model_digest"]:
+    check_present(options.model)
+    if model_digest(options.model) != arguments["model_digest"]:
         raise GateError(
             f"the model '{options.model}' has changed since this command began",
             hint="start the command again when nothing writes to it",
@@ -110,14 +109,15 @@ def begin_predict(arguments: Mapping[str, Any]) -> Piece:
     with own_settings():
         model = load_model(options.model, trust=options.trust)
         thresholds = set_thresholds(model, options, silent)
-    plan = ShardPlan(len(images), document["batch_size"])
     fitting = reported_to(silent)
 
-    def piece(number: int) -> Record:
-        start, stop = plan.bounds(number)
-        broken = BrokenImages()
+    def piece(_: int, described: Mapping[str, Any]) -> Record:
+        files, broken = described["files"], BrokenImages()
+        check_seen(files)
+        names = zip(described["shown"], files, strict=True)
+        images = [InputImage(shown, Path(path)) for shown, (path, _) in names]
         with micro_batches(fitting):
-            batches = batches_of(model, images[start:stop], options, thresholds, broken)
+            batches = batches_of(model, images, options, thresholds, broken)
             found = [prediction for batch in batches for prediction in batch]
         return {"predictions": [_record(one) for one in found], "broken": broken.found}
 

@@ -5,28 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import UsageError
 from tltool.evaluation.metrics.seed_comparison import MeanDifference
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
 from tltool.recipe.overrides import Override
 from tltool.recipe.schema import Recipe
-from tltool.runs.layout import RunLayout
 from tltool.runs.peers import check_single_process
 from tltool.runs.run_options import RunOptions
 from tltool.workflows.comparison.seed_runs import compare_settings, read_seed_run
-from tltool.workflows.finetune import start_run
-from tltool.workflows.list_runs import show_run
+from tltool.workflows.group_runs import Clock, GroupRun, metrics_of_group
 from tltool.workflows.preflight.recipe import check_spec
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
-from tltool.workflows.resume import resume
-from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.run_group import list_group, open_run_group
 
 
@@ -97,7 +91,7 @@ def sweep(
     Args:
         recipe: what to do, before ``settings`` and the grid.
         options: what each run is called with; ``out`` and ``feature_cache`` are set for each. A
-            separate test source never decides.
+            separate test source never decides. Its workers train several runs at once.
         out: folder of the runs.
         grid: values by key of the recipe.
         seeds: seeds of the runs.
@@ -120,17 +114,13 @@ def sweep(
         check_spec(one.spec, options.weights)
     first = plan[0].spec.recipe
     listing = list_group(first.data, options, observer)
+    runs = [GroupRun(one.summary, out / one.folder, one.spec) for one in plan]
     with open_run_group(out, listing, options, observer):
-        options = replace(options, feature_cache=out / "cache")
-        clock = _Clock(budget)
-        for done, one in enumerate(plan):
-            if not clock.suffices():
-                break
-            observer.on_message(f"run {done + 1} of {len(plan)}: {one.summary}")
-            folder = out / one.folder
-            metrics = metrics_of(one.spec, replace(options, out=folder), observer)
-            one.combination.add(one.seed, folder, metrics)
-            clock.ended()
+        metrics = metrics_of_group(
+            runs, options, feature_cache=out / "cache", clock=Clock(budget), observer=observer
+        )
+    for one, run, reached in zip(plan, runs, metrics, strict=False):
+        one.combination.add(one.seed, run.folder, reached)
     trained = sum(len(one.runs) for one in combinations)
     accuracy = first.train.early_stopping.monitor == "val_accuracy"
     monitor = "val_accuracy" if accuracy else "val_loss"
@@ -171,25 +161,6 @@ def _plan(
     ]
 
 
-class _Clock:
-    """Knows whether another run fits into the budget, from the time that runs took."""
-
-    def __init__(self, budget: float | None) -> None:
-        self._budget, self._started = budget, time.monotonic()
-        self._last, self._spent = self._started, list[float]()
-
-    def suffices(self) -> bool:
-        if self._budget is None or not self._spent:
-            return True
-        passed = time.monotonic() - self._started
-        return passed + statistics.median(self._spent) <= self._budget
-
-    def ended(self) -> None:
-        now = time.monotonic()
-        self._spent.append(now - self._last)
-        self._last = now
-
-
 def _recipe(
     recipe: RecipeFile, grid: Mapping[str, Any], seed: int, settings: Sequence[str | Override]
 ) -> Recipe:
@@ -197,27 +168,6 @@ def _recipe(
     return recipe.recipe(
         [*settings, *(Override(k, v, f"the sweep's {k}={v}") for k, v in own.items())]
     )
-
-
-def metrics_of(spec: RunSpec, options: RunOptions, observer: Observer) -> Mapping[str, Any]:
-    """Return the metrics of the run in ``options.out``: read, resumed, or trained.
-
-    Raises:
-        UsageError: it is a run with other settings.
-    """
-    folder = options.out
-    assert folder is not None
-    if not RunLayout(folder).manifest.is_file():
-        return start_run(spec, options, observer=observer).metrics
-    run = show_run(folder)
-    if run.manifest.recipe_digest != recipe_digest(spec.recipe):
-        raise UsageError(
-            f"'{folder}' is a run with other settings", hint="give another folder with --out"
-        )
-    if run.status == "finished":
-        return dict(run.metrics or {})
-    offline, cache = options.offline, options.feature_cache
-    return resume(folder, offline=offline, observer=observer, feature_cache=cache).metrics
 
 
 def _judge(combinations: Sequence[Combination], monitor: str, *, left_out: int) -> Sweep:

@@ -37,6 +37,7 @@ class PredictOptions:
         append: continue an existing ``output``.
         class_folders: where to copy or link the images by class; None for nowhere.
         workers: number of worker processes on this machine; None for none.
+        cluster: the Ray cluster whose workers predict instead: auto or HOST:PORT.
     """
 
     model: Path
@@ -52,6 +53,7 @@ class PredictOptions:
     append: bool = False
     class_folders: ClassFolders | None = None
     workers: int | None = None
+    cluster: str | None = None
 
     def check(self) -> None:
         """Check the options without loading the model.
@@ -79,7 +81,7 @@ class PredictOptions:
             check_output_file(self.output, append=self.append)
         if self.class_folders is not None:
             self.class_folders.check(self.images)
-        checked_workers(self.workers, None)
+        checked_workers(self.workers, self.cluster)
         check_trained_model(self.model, images=self.images)
         if self.pixels is not None:
             parse_shape(self.pixels)

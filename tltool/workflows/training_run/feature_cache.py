@@ -7,7 +7,8 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from tltool.features.feature_store import FeatureStore
 from tltool.features.image_source import ImageSource
 from tltool.features.shards import ShardPlan
 from tltool.features.shared_pass import SharedPass, View, append_shards
+from tltool.runs.lock import waiting_lock
 from tltool.storage.durable import write_durably
 from tltool.training.probe import Probe
 from tltool.workflows.training_run.context import RunContext
@@ -95,7 +97,7 @@ class FeatureCache:
             extractor.cut_shape,
         ]
         folder = self.folder / _file_name(key)
-        with precision.active():
+        with self._alone(folder), precision.active():
             features = extractor.run(
                 lambda start: self.trace.over(view.batches(source, start)),
                 folder,
@@ -109,6 +111,16 @@ class FeatureCache:
             share = round(self.trace.share, 4)
             self.run.record(replace(self.run.manifest, data_wait={"features": share}))
         return features
+
+    @contextmanager
+    def _alone(self, folder: Path) -> Iterator[None]:
+        """Wait until no other run writes into the folder of a pass that several runs share."""
+        if self.run.options.feature_cache is None:
+            yield
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(folder):
+            yield
 
     def _by_workers(
         self,

@@ -92,7 +92,7 @@ def begin_features(arguments: Mapping[str, Any]) -> Piece:
         extractor = _extractor(shared.network)
     precision = choose_precision(settings["arithmetic"], gpu=settings["gpu"])
 
-    def piece(number: int) -> Record:
+    def piece(number: int, _: None) -> Record:
         rows = MicroBatches(dict(settings["rows_at_once"]))
         with own_settings(), precision.active(), micro_batches(rows):
             columns = shared.shard(number, extractor.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.errors import EnvironmentProblem, UsageError
-from tltool.events import Observer
+from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.recipe.source_text import anchored
 from tltool.runs.digests import file_digest
@@ -22,6 +23,7 @@ from tltool.runs.lock import NAME as LOCK_FILE
 from tltool.runs.lock import locked
 from tltool.runs.run_options import RunOptions
 from tltool.storage.durable import write_durably
+from tltool.workflows.seen_files import check_present
 
 _CHANGES = {
     "data": "other images",
@@ -133,6 +135,24 @@ def open_run_group(
         except OSError as error:
             raise _unwritable(out, error) from None
         yield
+
+
+def check_same_group(out: Path, data: DataSection, options: RunOptions) -> None:
+    """Check that this machine of a cluster has the folder of a group, and its images.
+
+    Raises:
+        EnvironmentProblem: it does not see the folder, or has other images.
+        DataError: the images cannot be listed.
+    """
+    check_present(out / GROUP_FILE)
+    silent = SilentObserver()
+    content = _content(list_group(data, options, silent), silent)
+    if content != (_recorded(out) or {}).get("content"):
+        raise EnvironmentProblem(
+            f"the machine '{platform.node()}' of the cluster has other images in '{options.data}' "
+            "than that of this command",
+            hint="mount the same disk under the same path on every machine",
+        )
 
 
 def _record(out: Path, now: Mapping[str, str | None]) -> None:
