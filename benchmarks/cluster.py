@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ class Run:
 
     Attributes:
         facts: as `cluster_job` prints them.
-        begun: number and time of each piece that a process began.
+        started: number and time of each piece that a process began.
         pieces: of each that ended: number, process, begin, end, processor seconds, whether it made
             the file.
     """
 
     facts: dict[str, Any]
-    begun: list[tuple[int, float]] = field(default_factory=list)
+    started: list[tuple[int, float]] = field(default_factory=list)
     pieces: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -57,7 +58,7 @@ class Run:
     @property
     def shards(self) -> list[float]:
         """Seconds of each piece."""
-        return [one["ended"] - one["begun"] for one in self.pieces]
+        return [one["ended"] - one["started"] for one in self.pieces]
 
     @property
     def cpu(self) -> float:
@@ -67,25 +68,22 @@ class Run:
         """Return the seconds between two pieces of one worker."""
         gaps = []
         for pid in {one["pid"] for one in self.pieces}:
-            own = sorted((p for p in self.pieces if p["pid"] == pid), key=lambda p: p["begun"])
-            gaps += [
-                later["begun"] - sooner["ended"]
-                for sooner, later in zip(own, own[1:], strict=False)
-            ]
+            own = sorted((p for p in self.pieces if p["pid"] == pid), key=lambda p: p["started"])
+            gaps += [later["started"] - sooner["ended"] for sooner, later in pairwise(own)]
         return gaps
 
 
 def read_log(folder: Path) -> Run:
     """Return the pieces that the log of a run has."""
-    run, begun = Run({}), {}
+    run, started = Run({}), {}
     for line in (folder / LOG).read_text().splitlines():
         entry = json.loads(line)
         key = entry["number"], entry["pid"]
-        if "begun" in entry:
-            begun[key] = entry["begun"]
-            run.begun.append((entry["number"], entry["begun"]))
+        if "started" in entry:
+            started[key] = entry["started"]
+            run.started.append((entry["number"], entry["started"]))
         else:
-            run.pieces.append({**entry, "begun": begun[key]})
+            run.pieces.append({**entry, "started": started[key]})
     return run
 
 
@@ -159,12 +157,12 @@ def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
 
 
 def new_start(run: Run) -> float:
-    """Return the seconds from the kill of a worker to the first piece of the one that replaced it."""
+    """Return the seconds from the kill of a worker to the first piece of its replacement."""
     lost = run.facts["lost_at"]
     first = {}
-    for one in sorted(run.pieces, key=lambda one: one["begun"]):
-        first.setdefault(one["pid"], one["begun"])
-    return min((begun - lost for begun in first.values() if begun > lost), default=0.0)
+    for one in sorted(run.pieces, key=lambda one: one["started"]):
+        first.setdefault(one["pid"], one["started"])
+    return min((started - lost for started in first.values() if started > lost), default=0.0)
 
 
 def print_measured(rounds: Sequence[dict[str, Run]], shards: int) -> None:
@@ -178,9 +176,7 @@ def print_measured(rounds: Sequence[dict[str, Run]], shards: int) -> None:
     row("without Ray", lambda r: r["none"].wall, "", seconds)
     row("one worker", lambda r: r["one"].wall, "", seconds)
     row("one worker : without Ray", lambda r: r["one"].wall / r["none"].wall, "≤ 1.02", ratio)
-    row(
-        "the same, processor time of a shard", lambda r: r["one"].cpu / r["none"].cpu, "", ratio
-    )
+    row("the same, processor time of a shard", lambda r: r["one"].cpu / r["none"].cpu, "", ratio)
     row("two workers", lambda r: r["two"].wall, "", seconds)
     row("speed-up of two workers", lambda r: r["none"].wall / r["two"].wall, "≥ 1.85", ratio)
     row(
@@ -197,16 +193,16 @@ def print_measured(rounds: Sequence[dict[str, Run]], shards: int) -> None:
         lambda r: (r["killed"].wall - r["two"].wall) / (shard + new_start(r["killed"])),
         "≤ 1", ratio,
     )  # fmt: skip
-    row("shards begun twice, worker killed", lambda r: repeated(r["killed"]), "≤ 1", "{:.0f}")
+    row("shards started twice, worker killed", lambda r: repeated(r["killed"]), "≤ 1", "{:.0f}")
     row("shards ended before the driver was killed", lambda r: ended(r["stopped"]), "", "{:.0f}")
-    row("shards begun twice, driver killed", lambda r: repeated(r["resumed"]), "≤ 2", "{:.0f}")
+    row("shards started twice, driver killed", lambda r: repeated(r["resumed"]), "≤ 2", "{:.0f}")
     row("shards made twice, all runs", lambda r: sum(map(made_twice, r.values())), "0", "{:.0f}")
     print(f"\nA shard: {shard:.1f} s; {shards} shards.")
 
 
 def repeated(run: Run) -> int:
-    """Return how many pieces were begun more than once."""
-    return len(run.begun) - len({number for number, _ in run.begun})
+    """Return how many pieces were started more than once."""
+    return len(run.started) - len({number for number, _ in run.started})
 
 
 def ended(run: Run) -> int:

@@ -46,7 +46,8 @@ class HereEngine:
     def map(self, work: Work, numbers: Iterable[int]) -> Iterator[tuple[int, Record]]:
         expected = signature()
         for number in numbers:
-            record = do_piece(TABLE, work.name, dict(work.arguments), number, expected, 1)
+            arguments, own = dict(work.arguments), work.input_of(number)
+            record = do_piece(TABLE, work.name, arguments, number, own, expected, 1)
             raise_error(record)
             yield number, record
 
@@ -74,10 +75,8 @@ class Watched:
         return self.engine.workers
 
     def map(self, work: Work, numbers: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        done = 0
-        for number, record in self.engine.map(work, numbers):
+        for done, (number, record) in enumerate(self.engine.map(work, numbers), start=1):
             yield number, record
-            done += 1
             if done == self.after and self.lose != "nothing":
                 pid = os.getpid() if self.lose == "driver" else record["pid"]
                 threading.Timer(self.wait, self._end, [pid]).start()
@@ -163,9 +162,9 @@ def main(setup_file: str, place: str, workers: str, ending: str) -> None:
         watched = Watched(engine, lose, max(1, shards // 3), setup["shard_seconds"] / 2)
 
         def elsewhere(store: Any) -> None:
-            begun = time.time()
+            started = time.time()
             compute_shards(watched, shared, folder / "pass" / SHARDS, store, QUIET)
-            facts.update(begun=begun, seconds=time.time() - begun)
+            facts.update(started=started, seconds=time.time() - started)
 
         features = Extractor.from_file(shared.network).run(
             lambda start: source.original(start=start),

@@ -1,7 +1,7 @@
 """The model of a cluster that `cluster.py` checks against its measurements before it uses it.
 
-Pieces: list scheduling, each piece goes to the worker that is free first. Steps of training: a fixed
-part, a part for each image of a worker's share, and a ring all-reduce of the gradients.
+Pieces: list scheduling, each piece goes to the worker that is free first. Steps of training: a
+fixed part, a part for each image of a worker's share, and a ring all-reduce of the gradients.
 """
 
 import heapq

@@ -31,10 +31,10 @@ def begin(name: str, arguments: Mapping[str, Any]) -> Piece:
 def logged(piece: Piece, folder: Path) -> Piece:
     """Return ``piece`` with a line in the log before and after it."""
 
-    def timed(number: int) -> Record:
-        write_line(folder, number=number, begun=time.time())
+    def timed(number: int, piece_input: Any) -> Record:
+        write_line(folder, number=number, started=time.time())
         cpu = time.process_time()
-        record = piece(number)
+        record = piece(number, piece_input)
         used = time.process_time() - cpu
         write_line(folder, number=number, ended=time.time(), cpu=used, made=record["made"])
         return {**record, "pid": os.getpid()}
@@ -45,8 +45,8 @@ def logged(piece: Piece, folder: Path) -> Piece:
 def warmed(piece: Piece, folder: Path, workers: int) -> Piece:
     """Return ``piece``, which ends when all workers have done one: each of them is ready then."""
 
-    def waiting(number: int) -> Record:
-        record = piece(number)
+    def waiting(number: int, piece_input: Any) -> Record:
+        record = piece(number, piece_input)
         (folder / f"ready-{number}").touch()
         ends = time.monotonic() + _WAIT_SECONDS
         while len(list(folder.glob("ready-*"))) < workers and time.monotonic() < ends:
@@ -72,9 +72,9 @@ def take_core(folder: Path) -> None:
                 path.unlink(missing_ok=True)
         with suppress(FileExistsError), path.open("x") as taken:
             taken.write(str(os.getpid()))
-            for thread in os.listdir("/proc/self/task"):
+            for thread in Path("/proc/self/task").iterdir():
                 with suppress(ProcessLookupError):
-                    os.sched_setaffinity(int(thread), {core})
+                    os.sched_setaffinity(int(thread.name), {core})
             return
 
 

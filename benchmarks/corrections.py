@@ -126,8 +126,8 @@ def main() -> None:
         f"{options.share:.0%} of the training labels flipped ({values['flipped'].mean():.0f}).\n"
     )
     print(
-        f"{values['decisions'].mean():.0f} decisions, of which {values['found'].mean():.0f} correct "
-        "a flipped label.\n"
+        f"{values['decisions'].mean():.0f} decisions, of which {values['found'].mean():.0f} "
+        "correct a flipped label.\n"
     )
     print(
         "| training labels | accuracy | difference from wrong labels, points | share of the loss |"

@@ -41,9 +41,10 @@ def write_predictions(
 ) -> None:
     """Write one row per image: path, label, predicted, confidence, correct, group, ``p_<class>`` ….
 
-    With OOD scores there is a column ``ood_score`` after the group. With more than ``ALL_CLASSES_UP_TO`` classes the probabilities are ``p_label``, of the true
-    class, and ``class_2``, ``p_2`` to ``class_5``, ``p_5``, of the next most probable classes: a
-    table of 10,000 classes and 10,000 images would have a gigabyte.
+    With OOD scores there is a column ``ood_score`` after the group. With more than
+    ``ALL_CLASSES_UP_TO`` classes the probabilities are ``p_label``, of the true class, and
+    ``class_2``, ``p_2`` to ``class_5``, ``p_5``, of the next most probable classes: a table of
+    10,000 classes and 10,000 images would have a gigabyte.
 
     Args:
         path: the CSV file (UTF-8); replaced if it exists.

@@ -20,7 +20,7 @@ def with_suggestions(data: ReviewData, file: Path, observer: Observer) -> Review
     Args:
         data: whose classes the images may get.
         file: written by ``tltool suggest``.
-        observer: is told which images are left out.
+        observer: receives which images are left out.
 
     Raises:
         UsageError: there is no such file.
