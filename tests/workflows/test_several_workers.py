@@ -44,6 +44,8 @@ def step(self, *batch):
     steps.append(batch)
     if ends == "kill" and len(steps) == 8:  # in the second fine-tuning epoch
         os.kill(os.getpid(), signal.SIGKILL)
+    if ends == "silent":
+        os.kill(os.getpid(), signal.SIGSTOP)
     return whole(self, *batch)
 
 TrainingStep.__call__ = step
@@ -76,8 +78,8 @@ def start(
         server: starts them.
         photos: the images.
         run: the run folder.
-        ends: of each process: kill, to end it in the second fine-tuning epoch; resumed, to resume
-            the run; nothing for a new run.
+        ends: of each process: kill, to end it in the second fine-tuning epoch; silent, to stop it
+            in the first step; resumed, to resume the run; nothing for a new run.
     """
     with ExitStack() as stack:
         ports = [stack.enter_context(socket.socket()) for _ in ends]
@@ -94,8 +96,13 @@ def start(
             process = server.start(
                 PROGRAM, *arguments, stdout=output, stderr=output, environment=environment
             )
-            processes.append((process, output))
-        return [ending(*one) for one in processes]
+            processes.append((process, output, end))
+        ended = {one[0].pid: ending(*one[:2]) for one in processes if one[2] != "silent"}
+        for process, output, end in processes:
+            if end == "silent":
+                process.kill()
+                ended[process.pid] = ending(process, output)
+        return [ended[process.pid] for process, _, _ in processes]
 
 
 def ending(process: Forked, output: IO[bytes]) -> tuple[int, str]:
@@ -132,3 +139,11 @@ def test_two_workers_train_as_one_and_a_run_that_lost_one_is_resumed(forked_tlto
     assert [code for code, _ in ended] == [0, 0], ended
     digests = [read_manifest(RunLayout(run).manifest).model_digest for run in (two, lost)]
     assert digests[0] == digests[1]
+
+
+def test_workers_do_not_wait_for_a_silent_one(forked_tltool, tmp_path):
+    photos, run = write_fruit(tmp_path / "photos", n=4), tmp_path / "run"
+    _, (code, text) = start(forked_tltool, photos, run, ("silent", ""))
+    assert code == 5, text
+    assert "a worker of TF_CONFIG ended or does not answer any more: localhost:" in text
+    assert f"start all workers again with: tltool runs resume {run}" in text

@@ -188,8 +188,11 @@ def lost_peer(run: RunContext, error: Exception) -> EnvironmentProblem | None:
     if run.peers is None or type(error).__name__ not in _LOST:
         return None
     task = _TASK.search(str(error))
-    number = int(task[1]) if task else run.peers.rank
-    lost = run.peers.addresses[number] if number != run.peers.rank else "another one"
+    addresses, rank = run.peers.addresses, run.peers.rank
+    number = int(task[1]) if task else rank
+    if number == rank and len(addresses) == 2:
+        number = 1 - rank
+    lost = addresses[number] if number != rank else "another one"
     return EnvironmentProblem(
         f"a worker of TF_CONFIG ended or does not answer any more: {lost}",
         hint=f"start all workers again with: tltool runs resume {run.known_folder}",
