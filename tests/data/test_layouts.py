@@ -132,6 +132,7 @@ def test_classes_with_the_words_of_splits_and_masks_stay_classes(
         (["cat/1.jpg", "dog/1.jpg", "docs/2.jpg"], "'docs': used as a class", "move it"),
         (["cat/1.jpg", "dog/1.jpg", "images/2.jpg"], "'images': used as a class", "move it"),
         (in_classes("one/", "two/"), "'one', 'two' contain the same folders", "rename"),
+        (in_classes("shop/images/", "web/images/"), "'shop', 'web' contain the same", "rename"),
         (
             ["cats_train/1.jpg", "cats_test/1.jpg", "dogs_train/1.jpg", "dogs_test/1.jpg"],
             "names of class folders contain splits",
@@ -164,6 +165,7 @@ def test_classes_with_the_words_of_splits_and_masks_stay_classes(
             "'A', 'B' have the same names, as paired images",
             "give a table",
         ),
+        ([f"{side}/{n}.jpg" for side in "xy" for n in (1, 2)], "'x', 'y' have the same", "give"),
         (
             [f"{kind}/{13 * n}.png" for kind in ("nir", "rgb", "swir") for n in range(10)],
             "'nir', 'rgb' have the same names",
@@ -340,7 +342,15 @@ def test_one_class_with_images_and_folders_names_the_folder(tmp_path: Path) -> N
     assert "'siamese', 'tabby', give the folder 'cat'" in str(raised.value.hint)
 
 
-SYSTEM = ["@eaDir", "#recycle", "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "__MACOSX"]
+SYSTEM = [
+    "@eaDir",
+    "_gsdata_",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "RECYCLER",
+    "System Volume Information",
+    "__MACOSX",
+]
 SYSTEM += ["lost+found", ".ipynb_checkpoints", "@Recently-Snapshot", "#snapshot", "LOST.DIR"]
 SYSTEM += ["Catalog Previews.lrdata", "Photos.photoslibrary", "node_modules"]
 

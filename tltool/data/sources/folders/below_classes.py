@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -54,6 +56,26 @@ def with_splits_below(
 def _role(name: str | None) -> Role | None:
     part = part_named(name) if name is not None else None
     return part.role if part is not None and not part.rest else None
+
+
+def subfolders_below(folder: Path, images: Sequence[Path]) -> list[str | None]:
+    """Return the first folder of each image below its class folder, None without one.
+
+    A folder around all of them is passed over (``amazon/images/bike``), unless it is named like a
+    split.
+    """
+    start = len(os.fspath(folder)) + 1
+    paths = [os.fspath(path)[start:] for path in images]
+    while True:
+        firsts = [
+            sys.intern(path.partition(os.sep)[0]) if os.sep in path else None for path in paths
+        ]
+        shared = set(firsts)
+        only = shared.pop() if len(shared) == 1 else None
+        inside = [path.partition(os.sep)[2] for path in paths]
+        if only is None or _role(only) is not None or not all(os.sep in path for path in inside):
+            return firsts
+        paths = inside
 
 
 def same_subfolders_note(

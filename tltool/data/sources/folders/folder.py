@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tltool.data.catalog import Item, SplitName
 from tltool.data.item_columns import ItemColumns
-from tltool.data.sources.folders.below_classes import same_subfolders_note, with_splits_below
+from tltool.data.sources.folders.below_classes import (
+    same_subfolders_note,
+    subfolders_below,
+    with_splits_below,
+)
 from tltool.data.sources.folders.folder_tree import FolderWalk
 from tltool.data.sources.folders.layout import find_class_folders
 from tltool.data.sources.folders.masks import separate_masks
@@ -89,11 +91,9 @@ def _read_classes(folders: Sequence[Path], split: SplitName | None, walk: Folder
             list(walk.images_below(folder, of_class=True)), folder
         )
         masks += masks_of_class
-        start = len(os.fspath(folder)) + 1
+        walk.subfolders += subfolders_below(folder, images)
         for path in images:
-            first, separator, _ = os.fspath(path)[start:].partition(os.sep)
             walk.items.append(Item(path=path, label=label, given_split=split))
-            walk.subfolders.append(sys.intern(first) if separator else None)
         if not images:
             walk.empty_classes.append(folder)
             counts = describe_counts(walk.others.counts - others) or "empty"

@@ -55,14 +55,14 @@ _PAIRS = tuple(
         *("source target", "day night", "sketch photo", "edges photo", "optical sar", "pre post"),
     )
 )
-_LETTERS = frozenset({"a", "b"})  # of the two sides of a pair, or grades, or signs
+_LETTERS = (frozenset("ab"), frozenset("xy"))  # of the two sides of a pair, or grades, or signs
 # Synology, QNAP, NetApp; Windows; macOS; ext4; Android; environments of programs
 _SYSTEM_NAMES = frozenset(
     {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "#recycle", "#snapshot"}
     | {"~snapshot", "$recycle.bin", "system volume information"}
     | {"found.000", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
     | {"network trash folder", "temporary items", "lost+found", "lost.dir", "__pycache__"}
-    | {"node_modules", "venv", "recycler"}
+    | {"_gsdata_", "node_modules", "venv", "recycler"}
 )
 _SYSTEM_ENDS = (".lrdata", ".photoslibrary", ".aplibrary")  # catalogues of Lightroom and Apple
 _JOINED = (  # (pattern, the word that it is)
@@ -167,12 +167,12 @@ def pair_named(first: str, second: str, *, alone: bool) -> bool:
     Args:
         first: the name of a folder.
         second: the name of another one.
-        alone: whether there are no others; only then ``A`` and ``B`` are such names.
+        alone: whether there are no others; only then are ``A`` and ``B`` such names, or ``x`` and ``y``.
     """
     words = set(_words(first)) ^ set(_words(second))
     numbers = {re.sub(r"\d+", "", name.lower()) for name in (first, second)}
     of_cameras = len(numbers) == 1 and is_image_folder_name(first)  # image_0 and image_1
-    return of_cameras or words in _PAIRS or (alone and words == _LETTERS)
+    return of_cameras or words in _PAIRS or (alone and words in _LETTERS)
 
 
 def is_documentation_name(name: str) -> bool:
