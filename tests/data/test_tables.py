@@ -116,6 +116,27 @@ def test_unused_columns_are_reported(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "warned"),
+    [
+        ("subset", ("train", "test"), True),
+        ("Usage", ("Training", "PublicTest"), True),
+        ("is_train", ("True", "False"), True),
+        ("partition", ("0", "1"), True),
+        ("transport", ("train", "bus"), False),
+        ("wings", ("0", "1"), False),
+    ],
+)
+def test_a_split_in_a_column_of_another_name_is_reported(
+    folder: Path, column: str, values: tuple[str, str], warned: bool
+) -> None:
+    listener = Listener()
+    text = f'path,label,{column}\ncat/1.jpg,cat,{values[0]}\n"dog, big/1.jpg",dog,{values[1]}\n'
+    read_source(table(folder, text), observer=listener)
+    found = [one for one in listener.messages if "may say the split of each image" in one]
+    assert len(found) == warned
+
+
 def test_files_whose_names_are_not_utf8(folder: Path) -> None:
     name = b"cat/caf\xe9.jpg"
     try:

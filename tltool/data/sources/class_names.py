@@ -13,7 +13,7 @@ from tltool.events import Observer
 _MISSING = frozenset(
     # what pandas, numpy, R, SQL and spreadsheets write for a missing value
     {"nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null", "NULL", "Null", "None", "NA", "<NA>"}
-    | {"N/A", "n/a", "#N/A", "#NA", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND", "undefined"}
+    | {"N/A", "n/a", "n.a.", "#N/A", "#NA", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND", "undefined"}
 )
 _MOST = 5  # groups of similar names in messages
 _LIKE_LATIN = str.maketrans("авекмнорстухѕіј", "abekmhopctyxsij")  # Cyrillic letters, lower case

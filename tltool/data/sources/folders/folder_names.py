@@ -167,7 +167,7 @@ def pair_named(first: str, second: str, *, alone: bool) -> bool:
     Args:
         first: the name of a folder.
         second: the name of another one.
-        alone: whether there are no others; only then are ``A`` and ``B`` such names, or ``x`` and ``y``.
+        alone: whether there are no others; only then ``A`` and ``B`` are, or ``x`` and ``y``.
     """
     words = set(_words(first)) ^ set(_words(second))
     numbers = {re.sub(r"\d+", "", name.lower()) for name in (first, second)}

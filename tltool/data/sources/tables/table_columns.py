@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,13 @@ from tltool.errors import DataError, did_you_mean
 from tltool.events import Observer
 
 META = ("label", "split", "group", "weight", "fold")
+_SPLIT_VALUE = re.compile("train|test|val|dev|hold")
+_SPLIT_COLUMNS = frozenset(
+    {"partition", "subset", "set", "phase", "stage", "usage"}
+    | {"train", "istrain", "test", "istest", "val", "valid", "isval", "isvalid", "isvalidation"}
+)
+_FLAGS = frozenset({"0", "1", "2", "0.0", "1.0", "2.0", "true", "false", "yes", "no"})
+_MOST_SPLITS = 6
 _LINES_NAMED = 8
 _FILES_NAMED = 20
 
@@ -103,6 +112,34 @@ def report_unused_columns(source: Path | str, items: Sequence[Item], observer: O
             f"columns of {source} that are not used in training, only as slices of the evaluation:"
             f" {listed(sorted(unused))}"
         )
+    splits = [] if any(item.given_split for item in items) else _split_columns(items)
+    if splits:
+        observer.on_message(
+            f"{source}: the column {listed(splits)} may say the split of each image, but is not"
+            " used; to use it, name it 'split', with the values train, validation and test",
+            level="warning",
+        )
+
+
+def _split_columns(items: Sequence[Item]) -> list[str]:
+    """Return the other columns that look like splits: by their values, or as flags by their name.
+
+    An example is ``subset`` with ``train`` and ``test``, or ``is_train`` with 0 and 1.
+    """
+    values: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        for name, value in item.columns:
+            if value and len(values[name]) <= _MOST_SPLITS:
+                values[name].add(value.lower())
+    return sorted(name for name, found in values.items() if _is_split(name, found))
+
+
+def _is_split(name: str, values: set[str]) -> bool:
+    if not 1 < len(values) <= _MOST_SPLITS:
+        return False
+    words = all(_SPLIT_VALUE.search(value) for value in values)
+    named = re.sub(r"[\W_]+", "", name.lower()) in _SPLIT_COLUMNS
+    return (words and any("train" in value for value in values)) or (named and values <= _FLAGS)
 
 
 def _value(cells: Mapping[str, str], column: str) -> str:
