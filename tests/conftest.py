@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import subprocess
@@ -17,9 +18,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: its libraries nee
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # what tests read must not be wrapped
+gc.set_threshold(20_000, 10, 10)  # the default searches so often that it takes a tenth of the time
 
 import numpy as np
 import pytest
+import typer.main
+import typer.testing
 from PIL import Image
 
 from tests.fork_server import Forked, ForkServer
@@ -148,12 +152,27 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _commands_built_once() -> Iterator[None]:
+    """Build the commands from the functions' signatures once, not for each command line."""
+    build = functools.cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", build)
+        patch.setattr(typer.testing, "_get_command", build)
+        yield
+
+
 # the runtime alone, as tltool/export/parity_child.py imports it
 BLOCKED = f"""
 import runpy, sys
 child = runpy.run_path({str(fresh_process.CHILD)!r}, run_name="child")
 sys.meta_path.insert(0, child["ImportBlocker"](child["FORBIDDEN"]["%s"]))
 """
+UNBLOCKED = """
+import sys
+sys.meta_path[:] = [one for one in sys.meta_path if type(one).__name__ != "ImportBlocker"]
+"""
+"""For a server that goes on from one with ``BLOCKED``."""
 TLTOOL = (
     "keras_cv",
     "matplotlib.pyplot",
@@ -172,17 +191,18 @@ def forked_tensorflow() -> Iterator[ForkServer]:
 
 
 @pytest.fixture(scope="session")
-def forked_keras() -> Iterator[ForkServer]:
+def forked_keras(forked_tensorflow: ForkServer) -> Iterator[ForkServer]:
     """A server of fresh processes with Keras, which cannot import tltool."""
-    server = ForkServer(["keras"], before=BLOCKED % "keras")
+    before = UNBLOCKED + BLOCKED % "keras"
+    server = ForkServer(["keras"], before=before, parent=forked_tensorflow)
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def forked_tltool() -> Iterator[ForkServer]:
+def forked_tltool(forked_keras: ForkServer) -> Iterator[ForkServer]:
     """A server of fresh processes with tltool and all that it works with."""
-    server = ForkServer(TLTOOL)
+    server = ForkServer(TLTOOL, before=UNBLOCKED, parent=forked_keras)
     yield server
     server.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -36,10 +37,14 @@ class ForkServer:
     Args:
         modules: names of what to import.
         before: a program to run before that.
+        parent: the server from which it is forked, with all that one has imported.
     """
 
-    def __init__(self, modules: Sequence[str], *, before: str = "") -> None:
+    def __init__(
+        self, modules: Sequence[str], *, before: str = "", parent: ForkServer | None = None
+    ) -> None:
         self._arguments = (before, *modules)
+        self._parent = parent
 
     @functools.cached_property
     def _socket(self) -> socket.socket:
@@ -47,17 +52,23 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = "import sys; from tests.fork_server import serve; serve(*sys.argv[1:])"
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", program, str(theirs.fileno()), *self._arguments],
-                pass_fds=[theirs.fileno()],
+            self._process = self._begin(program, theirs.fileno())
+        return ours
+
+    def _begin(self, program: str, number: int) -> subprocess.Popen[bytes] | Forked:
+        if self._parent is None:
+            return subprocess.Popen(
+                [sys.executable, "-c", program, str(number), *self._arguments],
+                pass_fds=[number],
                 cwd=_ROOT,
             )
-        return ours
+        # a forked process has its three streams only: the socket is its stdout
+        return self._parent.start(program, "1", *self._arguments, stdout=number, stderr=2, cwd=_ROOT)
 
     def close(self) -> None:
         if "_socket" in vars(self):
             self._socket.close()  # which ends it
-            self._process.wait()
+            self._process.communicate()
 
     def start(
         self,
@@ -144,8 +155,11 @@ class Forked:
 def serve(number: str, before: str, *modules: str) -> None:
     """Import ``modules``, then fork for every request on a socket until it is closed."""
     exec(before, {})
+    gc.disable()  # imports leave no garbage
     for module in modules:
         importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
     with socket.socket(fileno=int(number)) as requests:
         while True:
