@@ -18,7 +18,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: its libraries nee
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # what tests read must not be wrapped
-gc.set_threshold(20_000, 10, 10)  # the default searches so often that it takes a tenth of the time
 
 import numpy as np
 import pytest
@@ -31,6 +30,8 @@ from tltool.export import fresh_process
 from tltool.export.export_formats import Runtime
 from tltool.runs.manifest import Manifest
 from tltool.runs.run_options import RunOptions
+
+gc.set_threshold(20_000, 10, 10)  # the default searches so often that it takes a tenth of the time
 
 PhotoMaker = Callable[..., Path]
 

@@ -63,7 +63,9 @@ class ForkServer:
                 cwd=_ROOT,
             )
         # a forked process has its three streams only: the socket is its stdout
-        return self._parent.start(program, "1", *self._arguments, stdout=number, stderr=2, cwd=_ROOT)
+        return self._parent.start(
+            program, "1", *self._arguments, stdout=number, stderr=2, cwd=_ROOT
+        )
 
     def close(self) -> None:
         if "_socket" in vars(self):

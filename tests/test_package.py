@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import tltool
+from tests.conftest import unless_thorough
 
 LIGHT = [
     ("--help",),
@@ -32,7 +33,11 @@ sys.exit("loaded " + ", ".join(sorted(heavy)) if heavy else 0)
 """
 
 
-@pytest.mark.parametrize("command", LIGHT, ids=" ".join)
+@pytest.mark.parametrize(
+    ("command",),
+    unless_thorough([(one,) for one in LIGHT], (LIGHT[0],), (LIGHT[-1],)),
+    ids=" ".join,
+)
 def test_light_commands_load_no_framework(command):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *command], capture_output=True, text=True, timeout=60

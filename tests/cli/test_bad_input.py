@@ -376,6 +376,7 @@ def test_a_gpu_that_is_not_there(finetune_tiny, the_error, make_photos, monkeypa
     assert "GPU" in the_error(result)
 
 
+@pytest.mark.thorough
 def test_a_disk_without_room_for_the_cache(
     finetune_tiny, the_error, make_photos, tmp_path, monkeypatch, tltool
 ):
@@ -597,7 +598,7 @@ PHASES = ["audit", "model", "features", "probe", "head", "finetune", "evaluation
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", unless_thorough(PHASES, "audit", "finetune"))
+@pytest.mark.parametrize("phase", unless_thorough(PHASES, "finetune"))
 def test_ctrl_c_in_each_phase_says_what_is_kept(
     finetune_tiny, the_error, make_photos, untouched, tmp_path, monkeypatch, phase, tltool
 ):
@@ -625,6 +626,7 @@ def test_ctrl_c_in_each_phase_says_what_is_kept(
     assert (tmp_path / "run" / "model.keras").is_file()
 
 
+@pytest.mark.thorough
 def test_no_label_is_called_wrong_by_features_that_tell_nothing(
     finetune_tiny, make_photos, tmp_path
 ):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_data_check_sources import table
-from tests.conftest import PhotoMaker
+from tests.conftest import PhotoMaker, unless_thorough
 
 pytestmark = pytest.mark.usefixtures("no_weights")
 
@@ -127,7 +127,7 @@ def test_the_next_command_has_the_settings_of_the_check(
     assert words[5:] == ["--set", "data.ood_images=a street", "--set", "data.image_size=64"]
 
 
-@pytest.mark.parametrize("where", ["file/x", "photos/report"])
+@pytest.mark.parametrize("where", unless_thorough(["file/x", "photos/report"], "photos/report"))
 def test_an_invalid_report_folder_is_an_error_before_anything_is_read(
     where: str, make_photos: PhotoMaker, tmp_path: Path
 ) -> None:

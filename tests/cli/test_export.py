@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.cli.conftest import TINY, Tltool
-from tests.conftest import write_photos
+from tests.conftest import unless_thorough, write_photos
 from tltool.artifact import load_artifact
 from tltool.cli.main import app
 from tltool.export import convert, export_formats
@@ -23,6 +23,7 @@ from tltool.export.export_formats import FORMATS
 from tltool.workflows.export_samples.parity_samples import make_parity_samples
 
 Places = tuple[Path, Path]
+FEW = ["saved_model", "litert", "litert-int8"]
 
 
 @pytest.fixture(scope="module", name="places")
@@ -38,13 +39,19 @@ def _places(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 
 @pytest.fixture(scope="module", name="everything")
-def _everything(places: Places) -> tuple[dict[str, Any], Path]:
-    """Return the output of the command for all formats, and their folder."""
+def _everything(request: pytest.FixtureRequest, places: Places) -> tuple[dict[str, Any], Path]:
+    """Return the output of one command and its folder; all formats, where thorough tests run."""
+    tests = [one for one in request.session.items if "everything" in _fixtures(one)]
+    names = [*FORMATS] if any(one.get_closest_marker("thorough") for one in tests) else FEW
     out = places[0].parent / "models"
-    command = ["export", str(places[0]), "--format", ",".join(FORMATS), "--out", str(out), "--json"]
+    command = ["export", str(places[0]), "--format", ",".join(names), "--out", str(out), "--json"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout), out
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
 
 
 def folder_of(out: Path, name: str) -> Path:
@@ -52,7 +59,7 @@ def folder_of(out: Path, name: str) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", unless_thorough([*FORMATS], *FEW))
 def test_a_finished_run_is_exported_to_every_format(
     everything: tuple[dict[str, Any], Path], name: str
 ) -> None:
@@ -70,6 +77,7 @@ def test_a_finished_run_is_exported_to_every_format(
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_of_the_converted_formats_only_keras_can_be_explained(
     everything: tuple[dict[str, Any], Path], places: Places, tltool: Tltool, tmp_path: Path
@@ -92,7 +100,7 @@ def test_of_the_converted_formats_only_keras_can_be_explained(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", unless_thorough([*FORMATS], "litert-int8"))
 def test_check_verifies_an_export_with_its_own_golden_set(
     everything: tuple[dict[str, Any], Path], tltool: Tltool, tmp_path: Path, name: str
 ) -> None:
@@ -169,7 +177,7 @@ def test_every_export_has_the_digest_of_its_data_and_the_licence(
     everything: tuple[dict[str, Any], Path], places: Places
 ) -> None:
     manifest = json.loads((places[0] / "manifest.json").read_text(encoding="utf-8"))
-    for name in FORMATS:
+    for name in [one["format"] for one in everything[0]["exports"]]:
         assets = folder_of(everything[1], name) / "assets"
         facts = json.loads((assets / "metadata.json").read_text(encoding="utf-8"))
         assert facts["data_digest"] == manifest["data_digest"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import TINY
-from tests.conftest import merged
+from tests.conftest import merged, unless_thorough
 
 
 def found(tltool, photos: Path, *arguments: str, settings: tuple[str, ...]):
@@ -25,7 +25,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("mode", ["on", "off"])
+@pytest.mark.parametrize("mode", unless_thorough(["on", "off"], "on"))
 def test_each_phase_is_tried_and_only_table_and_plot_are_left(tltool, make_photos, mode):
     settings = tuple(merged(*TINY, f"train.cache={mode}", "train.probe.enabled=false"))
     result = found(tltool, make_photos(), settings=settings)

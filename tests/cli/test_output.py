@@ -137,7 +137,7 @@ def test_a_lost_result_is_one_sentence_and_exit_code_5(folder, arguments, variab
 
 
 @needs_full
-@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize("more", [(), pytest.param(("--json",), marks=pytest.mark.thorough)])
 def test_a_lost_message_does_not_change_the_exit_code(folder, more):
     arguments = ("runs", "show", "nope", *more)
     with Path("/dev/full").open("w") as full:
@@ -182,7 +182,7 @@ def test_closed_streams(folder, closed):
     ("variables", "encoding"),
     [
         ({"PYTHONIOENCODING": "cp1252"}, "cp1252"),
-        ({"PYTHONIOENCODING": "ascii:strict"}, "ascii"),
+        pytest.param({"PYTHONIOENCODING": "ascii:strict"}, "ascii", marks=pytest.mark.thorough),
         ({"PYTHONIOENCODING": "ascii:ignore"}, "ascii"),
         pytest.param({"PYTHONIOENCODING": "latin-1"}, "latin-1", marks=pytest.mark.thorough),
         ({"PYTHONIOENCODING": "utf-16"}, "utf-16"),

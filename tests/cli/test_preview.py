@@ -92,6 +92,7 @@ def cells(sheet: Path, column: int, rows: int) -> list[np.ndarray]:
     return [pixels[first + row * 190 :, left:][:168, :168] for row in range(rows)]
 
 
+@pytest.mark.thorough
 def test_each_transform_alone_is_shown_near_its_maximum(tltool, photos, tmp_path):
     sheet = tmp_path / "noise.png"
     transforms = ("--set", "augment.policy=none", "--set", "augment.color_jitter={brightness: 0.5}")

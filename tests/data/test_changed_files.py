@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tests.conftest import PhotoMaker
+from tests.conftest import PhotoMaker, unless_thorough
 from tests.data.samples import SAMPLES, encode, tiles
 from tests.data.special_files import replace_by
 from tltool.data.audit.audit import audit
@@ -41,7 +41,7 @@ def read_all(items: Sequence[Item]) -> None:
             pass
 
 
-@pytest.mark.parametrize("kind", [".jpg", ".tif"])
+@pytest.mark.parametrize("kind", unless_thorough([".jpg", ".tif"], ".jpg"))
 def test_a_file_that_is_gone_is_named(make_photos: PhotoMaker, kind: str) -> None:
     items = audited(make_photos(n=3))
     read_all(items)
@@ -116,7 +116,9 @@ def test_a_file_that_is_put_back_meanwhile_is_still_named(make_photos: PhotoMake
             items[0].path.write_bytes(before)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "link to /dev/zero", "folder", "socket"])
+@pytest.mark.parametrize(
+    "kind", unless_thorough(["pipe", "link to /dev/zero", "folder", "socket"], "pipe")
+)
 def test_a_file_that_is_none_any_more_is_named(make_photos: PhotoMaker, kind: str) -> None:
     items = audited(make_photos(n=2))
     replace_by(kind, items[1].path)

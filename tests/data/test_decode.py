@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.conftest import unless_thorough
 from tests.data.samples import (
     SAMPLES,
     by_pillow,
@@ -237,7 +238,9 @@ def test_the_formats_are_traced_once_for_all_sizes(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "spec", [SPEC, DecodeSpec(20, 30, "crop"), DecodeSpec(20, 30, "pad")], ids=str
+    "spec",
+    unless_thorough([SPEC, DecodeSpec(20, 30, "crop"), DecodeSpec(20, 30, "pad")], SPEC),
+    ids=str,
 )
 def test_decoding_in_threads_equals_the_batch_that_is_exported(spec: DecodeSpec) -> None:
     files = [b"", b"no image", *(sample() for sample in SAMPLES.values())]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.conftest import unless_thorough
 from tests.data.test_duplicates import scene
 from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
@@ -25,7 +26,7 @@ def columns(labels: np.ndarray, *, informative: bool) -> dict[str, np.ndarray]:
     return values
 
 
-@pytest.mark.parametrize("classes", [2, 10, 20, 102])
+@pytest.mark.parametrize("classes", unless_thorough([2, 10, 20, 102], 10))
 def test_a_width_that_predicts_the_class_is_a_shortcut(classes):
     labels = np.repeat(np.arange(classes), 40)
     found = find_shortcuts(columns(labels, informative=True), [""] * len(labels), labels)
@@ -83,15 +84,21 @@ def shortcuts_of(change: Callable[[Image.Image, int], tuple[Image.Image, Any]]) 
     ("planted", "change"),
     [
         ("file size", lambda image, label: (image, {"comment": b"x" * 9000 * label})),
-        ("camera", lambda image, label: (image, {"exif": taken_by(("Canon", "Nikon")[label])})),
+        pytest.param(
+            "camera",
+            lambda image, label: (image, {"exif": taken_by(("Canon", "Nikon")[label])}),
+            marks=pytest.mark.thorough,
+        ),
         ("width", lambda image, label: (image.resize((100 + 9 * label, image.height)), {})),
-        (
+        pytest.param(
             "aspect ratio",
             lambda image, label: (image.resize((image.width * (4 + label) // 4, image.height)), {}),
+            marks=pytest.mark.thorough,
         ),
-        (
+        pytest.param(
             "border colour",
             lambda image, label: (ImageOps.expand(image, 4, ("red", "blue")[label]), {}),
+            marks=pytest.mark.thorough,
         ),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial
 
+from tests.conftest import unless_thorough
 from tltool.evaluation.metrics.paired_intervals import (
     mean_interval,
     noninferiority_p_value,
@@ -43,7 +44,7 @@ def test_the_interval_is_that_of_bonett_and_price() -> None:
     assert (found.groups, found.effective_n) == (None, 80)
 
 
-@pytest.mark.parametrize("n", [20, 50, 120])
+@pytest.mark.parametrize("n", unless_thorough([20, 50, 120], 50))
 @pytest.mark.parametrize(("lost", "gained"), [(0.0, 0.01), (0.02, 0.02), (0.05, 0.15), (0.3, 0.3)])
 def test_the_interval_covers_the_true_difference(n: int, lost: float, gained: float) -> None:
     """Exact: the coverage is a sum over all outcomes, so no seed and no tolerance."""

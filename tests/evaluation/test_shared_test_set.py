@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import unless_thorough
 from tltool.evaluation.shared_test_set import (
     digest_of_images,
     expected_maximum,
@@ -52,7 +53,7 @@ def test_the_expected_maximum_is_that_of_normal_order_statistics(
     assert expected_maximum(count) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("noise", [0.3, 3.0])
+@pytest.mark.parametrize("noise", unless_thorough([0.3, 3.0], 3.0))
 @pytest.mark.parametrize("size", [1, 5])
 def test_the_optimism_is_what_the_best_of_equally_good_models_loses_on_new_images(
     noise: float, size: int

@@ -21,8 +21,8 @@ from tltool.weights.weights_store import StoredWeights
     ("what", "value"),
     [
         ("_LAYER", "block5_pool"),
-        ("_SPEC", DecodeSpec(96, 96, "squash")),
-        ("_SPEC", DecodeSpec(128, 128, "pad")),
+        pytest.param("_SPEC", DecodeSpec(96, 96, "squash"), marks=pytest.mark.thorough),
+        pytest.param("_SPEC", DecodeSpec(128, 128, "pad"), marks=pytest.mark.thorough),
     ],
 )
 def test_kept_features_are_of_this_layer_and_size(

@@ -171,7 +171,13 @@ class Backwards(LocalEngine):
             yield number, record
 
 
-@pytest.mark.parametrize("view", [View(), View(EVERYTHING, 7, 3)], ids=["original", "augmented"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(View(), id="original"),
+        pytest.param(View(EVERYTHING, 7, 3), marks=pytest.mark.thorough, id="augmented"),
+    ],
+)
 def test_features_by_shards_in_any_order_are_those_of_one_pass(tmp_path, network, source, view):
     whole = extracted(network, source, view, tmp_path / "whole")
     shards = by_shards(network, source, view, tmp_path / "shards", Backwards(TABLE))

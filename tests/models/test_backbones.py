@@ -66,7 +66,7 @@ def images(size: int) -> np.ndarray:
     "name",
     by_cost(
         list(BACKBONES),
-        *("lenet5", "vgg16", "resnet18", "resnet50v2", "efficientnet_lite0"),
+        *("lenet5", "vgg16", "resnet18"),
         thorough=[
             *(name for name in BACKBONES if name not in (*LARGE, *BY_KERAS)),
             *(name for name in WALKED if name != "convnext_tiny"),  # its heat map takes a minute

@@ -158,6 +158,7 @@ def test_older_names_of_layers_load_by_their_order(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 def test_weights_of_another_variant_are_refused(
     tmp_path: Path, published: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +199,7 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before() -> None:
     assert {"conv2d", "conv2d_3", "batch_normalization_3"} <= set(first)
 
 
-@pytest.mark.parametrize("name", by_cost(BY_KERAS, *SMALL, thorough=WALKED))
+@pytest.mark.parametrize("name", by_cost(BY_KERAS, SMALL[0], thorough=(*SMALL, *WALKED)))
 def test_the_network_is_flat_and_has_weights_in_the_order_of_keras(name: str) -> None:
     """Published files are loaded by this order. Scaling of pixels is left to tltool."""
     keras.backend.clear_session()
@@ -216,6 +217,7 @@ def test_the_network_is_flat_and_has_weights_in_the_order_of_keras(name: str) ->
     assert [layer.name for layer in model.layers[:2]] == ["images", "preprocess"]
 
 
+@pytest.mark.thorough
 def test_automatic_names_of_the_user_are_counted_on() -> None:
     keras.backend.clear_session()
     keras.layers.Conv2D(1, 1)
@@ -223,6 +225,7 @@ def test_automatic_names_of_the_user_are_counted_on() -> None:
     assert keras.layers.Conv2D(1, 1).name == "conv2d_1"
 
 
+@pytest.mark.thorough
 def test_stochastic_depth_skips_the_residual_branch_and_not_the_shortcut() -> None:
     """Keras adds the shortcut second in EfficientNet, and first in MobileNet."""
     backbone = get_backbone("efficientnet_b0")

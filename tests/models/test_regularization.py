@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.conftest import unless_thorough
 from tltool.errors import UsageError
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
@@ -47,9 +48,9 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(("settings", "name"), SETTINGS.values(), ids=list(SETTINGS))
-def test_names_stay_inference_stays_and_training_differs(settings, name):
-    plain, other = changed(settings, name)
+@pytest.mark.parametrize("case", unless_thorough([*SETTINGS], "all"))
+def test_names_stay_inference_stays_and_training_differs(case):
+    plain, other = changed(*SETTINGS[case])
     names = [variable.path for variable in other.variables if "seed" not in variable.path]
     assert sorted(names) == sorted(variable.path for variable in plain.variables)
     expected = np.asarray(plain(IMAGES, training=False))
@@ -58,8 +59,9 @@ def test_names_stay_inference_stays_and_training_differs(settings, name):
     assert not np.allclose(first, second, atol=1e-3)
 
 
-@pytest.mark.parametrize(("settings", "name"), SETTINGS.values(), ids=list(SETTINGS))
-def test_for_inference_there_are_only_layers_of_keras(settings, name):
+@pytest.mark.parametrize("case", unless_thorough([*SETTINGS], "all"))
+def test_for_inference_there_are_only_layers_of_keras(case):
+    settings, name = SETTINGS[case]
     _, other = changed(settings, name)
     plain = for_inference(other)
     assert all(type(layer).__module__.startswith("keras.src") for layer in plain.layers)

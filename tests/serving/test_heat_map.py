@@ -66,8 +66,8 @@ def test_files_that_cannot_be_explained_are_an_error(live):
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({}, "export it again"),
-        ({"feature_map": [3, 3]}, "export it again"),
+        pytest.param({}, "export it again", marks=pytest.mark.thorough),
+        pytest.param({"feature_map": [3, 3]}, "export it again", marks=pytest.mark.thorough),
         ({"feature_map": [1, 1]}, "for images of 20x16 pixels is a single position"),
     ],
 )

@@ -36,9 +36,12 @@ def answer(server: ForkServer, program: str, *arguments: str) -> Any:
             *(4, {**REGULARIZED, "micro_batch": 5, "optimizer": "adamw"}),
             marks=pytest.mark.thorough,
         ),
-        (2, {"norm": "frozen", "unfreeze_every": 1}),
+        pytest.param(2, {"norm": "frozen", "unfreeze_every": 1}, marks=pytest.mark.thorough),
         (2, {"norm": "sync_batch"}),
-        (2, {"class_weights": None, "epochs": 6, "patience": 1, "min_delta": 0.01}),
+        pytest.param(
+            *(2, {"class_weights": None, "epochs": 6, "patience": 1, "min_delta": 0.01}),
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=str,
 )

@@ -14,7 +14,10 @@ from benchmarks.gpu_setup import SMALL, Setup, write_images
 
 TINY = replace(SMALL, networks={"tiny_vgg": "tiny VGG"}, steps=1, images=6, rounds=1)
 # many graphs, or what XLA compiles, or runs of the command line; the others run in make test
-MARKS = dict.fromkeys(("augmentation", "waiting", "xla", "commands"), "weekly")
+MARKS = {
+    **dict.fromkeys(("augmentation", "waiting", "xla", "commands"), "weekly"),
+    **dict.fromkeys(("determinism", "steps"), "thorough"),
+}
 
 
 @pytest.fixture(scope="module")

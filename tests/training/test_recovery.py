@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import unless_thorough
 from tltool.errors import GateError
 from tltool.events import SilentObserver
 from tltool.features.out_of_memory import MicroBatches, micro_batches
@@ -152,7 +153,9 @@ def test_the_rate_is_halved_twice_and_then_the_run_ends():
         Run(broken=(2, 2, 4))
 
 
-@pytest.mark.parametrize("settings", [{}, {"micro_batch": 6}, {"l2": 0.01, "clip_norm": 0.5}])
+@pytest.mark.parametrize(
+    "settings", unless_thorough([{}, {"micro_batch": 6}, {"l2": 0.01, "clip_norm": 0.5}], {})
+)
 def test_a_batch_without_room_is_trained_in_parts(monkeypatch, settings):
     undisturbed = Run(**settings)
     monkeypatch.setattr(Memory, "rows", 3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import unless_thorough
 from tltool.events import SilentObserver
 from tltool.training.early_stopping import BestModel
 from tltool.training.learning_rate_schedule import Schedule
@@ -110,7 +111,7 @@ def test_max_norm_bounds_what_goes_into_each_unit():
         np.testing.assert_allclose(other, one * np.minimum(1, 1.78 / norms), rtol=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 5])
+@pytest.mark.parametrize("size", unless_thorough([1, 2, 4, 5], 2))
 @pytest.mark.parametrize(
     "settings",
     [
@@ -148,7 +149,7 @@ def two_groups() -> list[Group]:
     return [Group(second.trainable_variables), Group(first.trainable_variables, 0.5)]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop", "lion"])
+@pytest.mark.parametrize("optimizer", unless_thorough(["sgd", "adamw", "rmsprop", "lion"], "adamw"))
 def test_a_lower_stage_is_not_trained_before_it_is_unfrozen(optimizer):
     settings = {"optimizer": optimizer, "weight_decay": 0.1, "max_norm": 1.0, "unfreeze_every": 2}
     early = stepped(groups=two_groups(), epochs=(1, 2), **settings)

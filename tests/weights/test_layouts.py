@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 from typer.testing import CliRunner
 
+from tests.conftest import unless_thorough
 from tests.weights.test_formats_and_convert import write_safetensors
 from tltool.cli.main import app
 from tltool.errors import EnvironmentProblem, UsageError
@@ -94,7 +95,7 @@ def test_a_resnet_of_pytorch_is_refused_for_its_stride(way: str, tmp_path: Path)
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("suffix", unless_thorough([".keras", ".h5"], ".keras"))
 @pytest.mark.parametrize(
     ("other", "words"),
     [
@@ -124,7 +125,7 @@ def nested(*, twice: bool) -> keras.Model:
     return keras.Model(entry, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
+@pytest.mark.parametrize("suffix", unless_thorough([".keras", ".h5", ".weights.h5"], ".keras"))
 def test_a_model_inside_a_model_is_found_and_two_are_refused(suffix: str, tmp_path: Path) -> None:
     for name, twice in (("one", False), ("two", True)):
         model = nested(twice=twice)

@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tltool as public
+from tests.conftest import unless_thorough
 from tests.engine.local_engine import LocalEngine
 from tests.workflows.conftest import contents
 from tltool.cli.main import app
@@ -82,7 +83,7 @@ def test_predictions_are_written_to_a_file(trained, mixed, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-@pytest.mark.parametrize("cut", [1, 40, 200])
+@pytest.mark.parametrize("cut", unless_thorough([1, 40, 200], 40))
 def test_append_continues_an_interrupted_file(trained, mixed, tmp_path, kind, cut):
     complete, cut_off = tmp_path / f"complete.{kind}", tmp_path / f"cut_off.{kind}"
     tltool("predict", trained.run, mixed, "--output", complete)
@@ -218,7 +219,7 @@ def test_rows_with_other_columns_are_not_appended(trained, mixed, tmp_path):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("kind", unless_thorough(["csv", "jsonl"], "csv"))
 @pytest.mark.parametrize("change", ["model", "top", "tta"])
 def test_rows_of_another_model_or_option_are_not_appended(trained, mixed, tmp_path, kind, change):
     file = tmp_path / f"predictions.{kind}"
@@ -391,7 +392,7 @@ def test_sorting_many_images_of_one_name_takes_linear_time(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["run", "export"])
+@pytest.mark.parametrize("model", unless_thorough(["run", "export"], "run"))
 def test_tta_averages_the_probabilities_of_the_views(trained, mixed, model):
     loaded = load_model(getattr(trained, model))
     mirror = Image.open(mixed / "1.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)

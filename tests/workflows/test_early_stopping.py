@@ -47,7 +47,10 @@ def epochs_of(run: Path) -> int:
 @pytest.mark.parametrize(
     ("patience", "thawed", "output"),
     [
-        (2, False, ["stopped after epoch 3: no improvement for 2 epochs"]),
+        pytest.param(
+            *(2, False, ["stopped after epoch 3: no improvement for 2 epochs"]),
+            marks=pytest.mark.thorough,
+        ),
         (1, False, ["stopped after epoch 2: no improvement for 1 epoch"]),
         # block2 is unfrozen in epoch 4, with a patience of its own
         (
@@ -55,7 +58,7 @@ def epochs_of(run: Path) -> int:
             True,
             ["epoch 4: block2 is unfrozen", "stopped after epoch 5: no improvement for 2 epochs"],
         ),
-        (9, True, ["epoch 4: block2 is unfrozen"]),
+        pytest.param(*(9, True, ["epoch 4: block2 is unfrozen"]), marks=pytest.mark.thorough),
     ],
 )
 def test_the_end_and_the_stages_are_told(finetune_tiny, fruit, patience, thawed, output):

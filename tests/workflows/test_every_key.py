@@ -194,6 +194,7 @@ def test_another_value_makes_another_run(outcome, key):
     assert outcome((*context, f"{key}={value}")) != outcome(context)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_same_settings_make_the_same_run(outcome):
     assert outcome(()) == outcome(("train.l2=0",))

@@ -186,6 +186,7 @@ def test_the_model_file_is_plain_keras(trained):
     assert logits.dtype == "float32"
 
 
+@pytest.mark.thorough
 def test_the_export_answers_in_a_process_of_plain_tensorflow(trained, forked_tensorflow):
     photo = next((trained.photos / "plum").iterdir())
     program = (
@@ -306,7 +307,7 @@ VARIANTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "head", "settings"),
-    unless_thorough(VARIANTS, *COVERING),
+    unless_thorough(VARIANTS, *COVERING[:3], COVERING[-1]),
     ids=lambda value: "+".join([*value])[:60],
 )
 def test_every_head_and_setting_trains(finetune_tiny, fruit, backbone, head, settings):
@@ -403,6 +404,7 @@ def blended(
     return finetune(fruit, recipe=recipe, out=tmp_path_factory.mktemp("blended") / "run")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_same_recipe_gives_the_same_weights(finetune_tiny, fruit, blended):
     again = finetune_tiny(fruit, *BLENDED)
@@ -411,6 +413,7 @@ def test_the_same_recipe_gives_the_same_weights(finetune_tiny, fruit, blended):
     assert blended.metrics == again.metrics
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_another_seed_gives_other_weights(finetune_tiny, fruit, blended):
     other = finetune_tiny(fruit, *BLENDED, "seed=1")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from tests.conftest import ONLY_PROBE, merged, write_photos
+from tests.conftest import ONLY_PROBE, merged, unless_thorough, write_photos
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.runs.manifest import read_manifest
@@ -52,7 +52,7 @@ def train_counts(run: Path) -> Counter[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", ["on", "off"])
+@pytest.mark.parametrize("cache", unless_thorough(["on", "off"], "on"))
 def test_weights_are_told_and_noted(uneven, tmp_path, tiny_settings, cache):
     settings = ("train.imbalance=weights", f"train.cache={cache}")
     run, output = trained(uneven, tmp_path / "run", tiny_settings, *settings)
@@ -101,7 +101,7 @@ def test_weights_of_photos_count_in_the_loss_and_for_the_probe(uneven, tmp_path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("imbalance", ["weights", "balanced_sampling"])
+@pytest.mark.parametrize("imbalance", unless_thorough(["weights", "balanced_sampling"], "weights"))
 def test_prior_correction_subtracts_the_logarithm_of_the_class_weights(
     uneven, tmp_path, tiny_settings, imbalance
 ):

@@ -116,6 +116,7 @@ def test_without_a_probe_one_epoch_is_trained_in_any_case(finetune_tiny, fruit):
     assert manifest.time_limit["reserve"] > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_limit_that_is_long_enough_changes_nothing(finetune_tiny, fruit):
     limited, unlimited = finetune_tiny(fruit, time_limit=3600.0), finetune_tiny(fruit)

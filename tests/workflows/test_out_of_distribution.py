@@ -124,6 +124,7 @@ def test_a_run_without_ood_detection(fruit, finetune_tiny, tmp_path):
     assert "is_known" not in row
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_live_training_has_ood_detection_too(fruit, finetune_tiny):
     found = finetune_tiny(

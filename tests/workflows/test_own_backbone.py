@@ -96,6 +96,7 @@ def test_the_trained_model_is_read_without_the_file(own_run: OwnRun) -> None:
     np.testing.assert_allclose(np.asarray(trunk(images)), expected, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_it_is_reproduced_from_a_packed_run(own_run: OwnRun, tmp_path: Path) -> None:
     packed = pack(own_run.result.run, tmp_path / "run.tar.gz")
 

@@ -105,6 +105,7 @@ def test_a_refit_changes_the_model_and_no_figure_of_the_validation_images(
     assert [one is not None and one.before_refit for one in kept] == [False, True]
 
 
+@pytest.mark.thorough
 def test_the_features_of_a_refit_do_not_depend_on_the_training_before(
     photos: Path, tiny_settings: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_run_with_a_time_limit_has_no_refit(finetune_tiny: Finetune, photos: P
     assert "no refit: the run has a time limit" in messages.texts
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_with_a_refit_is_reproduced(refitted: FinetuneResult, tmp_path: Path) -> None:
     assert reproduce(refitted.run, out=tmp_path / "second").verdict == "bit-identical"
@@ -217,6 +219,7 @@ def test_auto_says_why_there_is_no_refit(
     assert any("no refit" in text and reason in text for text in messages.texts)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_prior_correction_is_that_of_the_model_before(
     finetune_tiny: Finetune, tmp_path: Path

@@ -17,7 +17,7 @@ from PIL import Image
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from tests.conftest import ONLY_PROBE, merged
+from tests.conftest import ONLY_PROBE, merged, unless_thorough
 from tests.data.test_remote import upload
 from tests.data.test_tables import Listener
 from tests.workflows.conftest import TINY
@@ -110,7 +110,10 @@ def of_folder(trained) -> dict[str, object]:
     return {key: value for key, value in measured.items() if key != "evaluated_on"}
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "csv", "parquet", "wds", "remote"])
+@pytest.mark.parametrize(
+    "kind",
+    unless_thorough(["zip", "tar", "csv", "parquet", "wds", "remote"], "zip", "csv", "remote"),
+)
 def test_a_model_is_evaluated_on_any_source(trained, sources, of_folder, kind):
     found = document("evaluate", trained.run, sources[kind])
     assert found.pop("evaluated_on") == str(sources[kind])
