@@ -101,6 +101,8 @@ CASES = {
     "compare photos void": (3, "photos"),
     "compare nowhere --backbones vgg16": (3, "nowhere"),
     "compare photos --backbones nowhere": (2, "nowhere"),
+    "compare photos --backbones vgg16 --cluster head": (2, "HOST:PORT"),
+    "compare run run --workers 2": (2, "--cluster need --backbones"),
     "learning-curve nowhere": (3, "nowhere"),
     "learning-curve photos --backbone nowhere": (2, "nowhere"),
     "learning-curve photos --backbone nowhere.keras": (2, "nowhere.keras"),

@@ -25,7 +25,7 @@ from tltool.features.shared_pass import SharedPass, View
 from tltool.models.backbone_registry import get_backbone
 from tltool.models.build import build_model
 from tltool.models.network_parts import Network
-from tltool.workflows.training_run.feature_shards import compute_shards
+from tltool.workflows.dataset.feature_shards import compute_shards
 from tltool.workflows.workers import TABLE
 
 EVERYTHING = AugmentSpec(

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.engine.local_engine import LocalEngine
+from tests.workflows.conftest import contents
 from tltool.cli.main import app
+from tltool.engine import cluster_address
 from tltool.errors import EnvironmentProblem
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest, write_manifest
+from tltool.workflows import compare_backbones
 from tltool.workflows.dataset.backbone_probes import BackboneProbes
+from tltool.workflows.workers import TABLE
 
 
 def tltool(*args: object) -> Any:
@@ -231,6 +237,30 @@ def test_a_folder_of_ood_images_is_no_class_on_the_leaderboard(trained, monkeypa
     document = json.loads(tltool("compare", photos, *options, "--ood-images", "other").stdout)
     assert document["n"] == 42 and document["classes"] == 3
     assert tltool("compare", trained.run, trained.run, "--ood-images", "other").exit_code == 2
+
+
+def test_features_by_workers_give_the_same_leaderboard(trained, monkeypatch, tmp_path):
+    """In any order; the workers are in this process."""
+
+    class Backwards(LocalEngine):
+        def map(self, work, numbers):
+            return super().map(work, reversed(numbers))
+
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    engine = nullcontext(Backwards(TABLE))
+    monkeypatch.setattr(compare_backbones, "open_workers",
+                        lambda where, **_: engine if where else nullcontext())  # fmt: skip
+    names, documents, files = ("one", "many"), [], []
+    for name in names:
+        monkeypatch.setenv("TLTOOL_DATA_DIR", str(tmp_path / name))
+        options = ("--backbones", "tiny_vgg", "--image-size", 32, "--weights", "random", "--json")
+        where = () if name == "one" else ("--cluster", "auto")
+        document = json.loads(tltool("compare", trained.photos, *options, *where).stdout)
+        documents.append([{**one, "seconds_per_image": 0} for one in document["backbones"]])
+        files.append({file: digest for file, digest in contents(tmp_path / name).items()
+                      if file.endswith(".bin")})  # fmt: skip
+    assert documents[0] == documents[1]
+    assert files[0] == files[1] and len(files[0]) == 3
 
 
 def test_a_backbone_without_weights_is_skipped_with_the_reason(trained, monkeypatch, tmp_path):

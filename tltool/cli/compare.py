@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tltool.cli.terminal import shared_options
+from tltool.cli.terminal import shared_options, training
 from tltool.cli.terminal.completion import complete_run
 from tltool.cli.terminal.console import line, out, print_json, print_table, printable
 from tltool.cli.terminal.error_output import guarded
@@ -52,6 +52,8 @@ def compare(
         Literal["imagenet", "random"],
         typer.Option(metavar="imagenet|random", help="With --backbones: pretrained weights."),
     ] = "imagenet",
+    workers: training.Workers = None,
+    cluster: training.Cluster = None,
     ood_images: shared_options.OodImages = None,
     pixels: shared_options.Pixels = None,
     offline: shared_options.Offline = False,
@@ -62,11 +64,14 @@ def compare(
     """Compare runs on the same images with paired tests, or backbones by a linear probe."""
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.run import check_backbones
+    from tltool.workflows.workers import checked_workers
 
     if backbones is None:
-        if image_size or pixels or ood_images or weights != "imagenet":
+        others = (image_size, pixels, ood_images, workers, cluster)
+        if any(one is not None for one in others) or weights != "imagenet":
             raise UsageError(
-                "--image-size, --weights, --ood-images and --pixels need --backbones",
+                "--image-size, --weights, --ood-images, --pixels, --workers and --cluster need "
+                "--backbones",
                 hint="add --backbones NAME,NAME",
             )
         comparison = _compare_runs(runs_or_data, report, quiet=quiet, debug=debug)
@@ -77,6 +82,7 @@ def compare(
             "--backbones takes one source of images, and no --report",
             hint="tltool compare DATA --backbones vgg16,resnet50",
         )
+    checked_workers(workers, cluster)
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     check_backbones(names, runs_or_data[0], side=image_size, ood_images=ood_images)
     with shown(quiet=quiet, debug=debug) as display:
@@ -90,6 +96,8 @@ def compare(
             ood_images=ood_images,
             pixels=pixels,
             offline=offline,
+            workers=workers,
+            cluster=cluster,
             observer=display,
         )
     print_json(leaderboard.to_json()) if json else _show_leaderboard(leaderboard)

@@ -127,7 +127,7 @@ def read_pass(folder: Path) -> SharedPass:
         raise EnvironmentProblem(
             f"a worker cannot read '{error.filename}': {error.strerror}",
             hint="every machine of the cluster needs the images and the run folder under the same "
-            "path: put them on a shared disk",
+            "path: put them on a shared disk; TLTOOL_DATA_DIR names the folder of the cache",
         ) from None
     paths, digests = arrays["paths"].tolist(), arrays["digests"].tolist()
     items = ItemColumns(

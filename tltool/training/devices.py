@@ -88,6 +88,12 @@ def grow_gpu_memory() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def share_gpus() -> bool:
+    """Let worker processes use the GPUs too, and return whether this process has any."""
+    grow_gpu_memory()
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
 def runs_ahead() -> bool:
     """Whether steps are computed asynchronously, as on GPUs: waiting for data is then free."""
     return bool(tf.config.get_visible_devices("GPU"))

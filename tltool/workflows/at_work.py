@@ -7,7 +7,7 @@ from typing import Any
 
 from tltool.engine.work import Piece
 from tltool.workflows import cluster, group_runs, predict_by_workers
-from tltool.workflows.training_run import feature_shards
+from tltool.workflows.dataset import feature_shards
 
 TABLE: Mapping[str, Callable[[Mapping[str, Any]], Piece]] = {
     feature_shards.WORK: feature_shards.begin_features,

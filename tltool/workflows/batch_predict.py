@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import tensorflow as tf
-
-from tltool.errors import Interrupted
+from tltool.engine.work import Engine
+from tltool.errors import Interrupted, counted
 from tltool.events import Observer
 from tltool.export.model_folder import model_digest, version_folder
-from tltool.training.devices import grow_gpu_memory
+from tltool.training.devices import share_gpus
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.predict import PredictionStream, stream_predictions
 from tltool.workflows.predict_by_workers import predict_by_workers
@@ -92,8 +91,8 @@ def batch_predict(
     options.check()
     # a version that is exported from now on is not used: here and in workers the model is the same
     options = replace(options, model=version_folder(options.model) or options.model)
-    if options.workers is not None or options.cluster is not None:
-        grow_gpu_memory()  # workers share the GPUs with this process
+    where = checked_workers(options.workers, options.cluster)
+    gpu = where is not None and share_gpus()
     output = options.output
     existing = read_existing_rows(output) if output and options.append else ExistingRows()
     stream = stream_predictions(options, skip=existing.paths, unique=True, observer=observer)
@@ -113,7 +112,8 @@ def batch_predict(
         consumers += [make_consumer(columns)] if make_consumer else []
         consumers += [write] if write else []
         try:
-            for prediction in stack.enter_context(_predicted(options, stream, observer)):
+            engine = stack.enter_context(open_workers(where, gpu=gpu, observer=observer))
+            for prediction in _predicted(engine, options, stream, observer):
                 for consume in consumers:
                     consume(prediction)
                 counts.add(prediction)
@@ -124,19 +124,14 @@ def batch_predict(
     return counts
 
 
-@contextmanager
 def _predicted(
-    options: PredictOptions, stream: PredictionStream, observer: Observer
-) -> Iterator[Iterator[Prediction]]:
-    """Give the predictions: computed here, or by the workers of the command."""
-    where = checked_workers(options.workers, options.cluster)
-    gpu = where is not None and bool(tf.config.list_logical_devices("GPU"))
-    with open_workers(where, gpu=gpu, observer=observer) as engine:
-        if engine is None:
-            yield stream.predictions
-            return
-        observer.on_phase("predict", f"{stream.count:,} image{'s' * (stream.count != 1)}")
-        yield predict_by_workers(engine, options, stream, observer)
+    engine: Engine | None, options: PredictOptions, stream: PredictionStream, observer: Observer
+) -> Iterator[Prediction]:
+    """Return the predictions: computed here, or by the workers of the command."""
+    if engine is None:
+        return stream.predictions
+    observer.on_phase("predict", counted(stream.count, "image", "images"))
+    return predict_by_workers(engine, options, stream, observer)
 
 
 def _columns(options: PredictOptions, class_names: tuple[str, ...], *, ood: bool) -> Columns:

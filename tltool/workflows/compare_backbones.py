@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tltool.data.audit.changed_files import files_as_audited
 from tltool.errors import EnvironmentProblem, TltoolError, UsageError
 from tltool.events import Observer, SilentObserver
+from tltool.models.backbone_registry import Backbone
 from tltool.recipe.schema import DataSection
+from tltool.training.devices import share_gpus
 from tltool.training.own_settings import with_own_settings
 from tltool.workflows.dataset.backbone_probes import (
     BackboneProbes,
@@ -21,6 +23,7 @@ from tltool.workflows.dataset.backbone_probes import (
 from tltool.workflows.dataset.labelled_images import read_labelled_images
 from tltool.workflows.dataset.splitting import find_duplicates, group_numbers
 from tltool.workflows.resolve.find_backbone import find_backbone
+from tltool.workflows.workers import checked_workers, open_workers
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def compare_backbones(
     pixels: str | None = None,
     seed: int = 0,
     offline: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
     observer: Observer | None = None,
 ) -> Leaderboard:
     """Cross-validate a linear probe on the features of each backbone, in the same folds.
@@ -83,6 +88,8 @@ def compare_backbones(
         pixels: shape of the images in a table of pixels.
         seed: of the folds.
         offline: open no network connection.
+        workers: processes on this machine that compute features, bit-identical; needs Ray.
+        cluster: a running Ray cluster that does so instead: auto or HOST:PORT.
         observer: receives progress and messages.
 
     Raises:
@@ -91,6 +98,8 @@ def compare_backbones(
         EnvironmentProblem: none of the backbones has weights available.
     """
     observer = observer or SilentObserver()
+    where = checked_workers(workers, cluster)
+    gpu = where is not None and share_gpus()
     candidates = [find_backbone(name, side=image_size) for name in dict.fromkeys(backbones)]
     if not candidates:
         raise UsageError("no backbone is given", hint="--backbones vgg16,resnet50")
@@ -109,21 +118,34 @@ def compare_backbones(
         offline=offline,
         observer=observer,
     )
+    with open_workers(where, gpu=gpu, observer=observer) as engine:
+        entries, skipped = _evaluate(replace(probes, engine=engine), candidates)
+    return Leaderboard(len(catalog), len(catalog.class_names), ranked(entries), skipped)
+
+
+def _evaluate(
+    probes: BackboneProbes, candidates: Sequence[Backbone]
+) -> tuple[list[LeaderboardEntry], dict[str, str]]:
+    """Return the results of the backbones, and by name why others could not be evaluated.
+
+    Raises:
+        EnvironmentProblem: none could.
+    """
     entries, skipped, reasons = [], {}, []
     for backbone in candidates:
         try:
-            with files_as_audited(lambda: catalog.items):
+            with files_as_audited(lambda: probes.catalog.items):
                 entries.append(probes.evaluate(backbone))
         except (EnvironmentProblem, UsageError) as problem:
             reasons.append(problem.message)
             skipped[backbone.name] = _one_line(problem, backbone.name)
-            observer.on_message(f"{backbone.name} is skipped", level="warning")
+            probes.observer.on_message(f"{backbone.name} is skipped", level="warning")
     if not entries:
         raise EnvironmentProblem(
             f"none of the backbones can be evaluated: {'; '.join(reasons)}",
             hint="tltool weights pull NAME, or tltool weights import NAME FILE",
         )
-    return Leaderboard(len(catalog), len(catalog.class_names), ranked(entries), skipped)
+    return entries, skipped
 
 
 def _one_line(problem: TltoolError, name: str) -> str:

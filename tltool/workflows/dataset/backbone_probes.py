@@ -10,6 +10,7 @@ import numpy as np
 
 from tltool.data.catalog import Catalog
 from tltool.data.decoding.decode_spec import Resize
+from tltool.engine.work import Engine
 from tltool.errors import DataError
 from tltool.evaluation.metrics.confidence_intervals import rate_of
 from tltool.evaluation.metrics.paired_tests import PairedComparison, compare_with_first
@@ -84,6 +85,7 @@ class BackboneProbes:
         seed: of the folds in which the regularisation strength is selected.
         offline: open no network connection.
         observer: receives the progress.
+        engine: has the workers that compute features; None to compute them here.
     """
 
     catalog: Catalog
@@ -95,6 +97,7 @@ class BackboneProbes:
     seed: int
     offline: bool
     observer: Observer
+    engine: Engine | None = None
 
     def evaluate(self, backbone: Backbone) -> LeaderboardEntry:
         """Return the result of the probe on one backbone's features.
@@ -116,6 +119,7 @@ class BackboneProbes:
             random_weights=self.random_weights,
             offline=self.offline,
             observer=self.observer,
+            engine=self.engine,
         )
         features = embeddings.features
         correct, seconds = self._cross_validate(features), embeddings.seconds_per_image

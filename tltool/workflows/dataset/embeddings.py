@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +19,13 @@ from tltool.augment.spec import AugmentSpec
 from tltool.data.catalog import Catalog
 from tltool.data.decoding.decode_spec import DecodeSpec, Resize
 from tltool.data.sources.source_cache import cache_folder
+from tltool.engine.work import Engine
 from tltool.events import Observer
 from tltool.features.extract import Extractor
+from tltool.features.feature_store import FeatureStore
 from tltool.features.image_source import ImageSource
+from tltool.features.shards import ShardPlan
+from tltool.features.shared_pass import SharedPass, View, append_shards
 from tltool.models.backbone_registry import Backbone
 from tltool.models.batch_norm_folding import folding_version
 from tltool.models.build import build_model
@@ -28,6 +34,7 @@ from tltool.runs.environment import cores
 from tltool.training.precision import choose_precision
 from tltool.training.precision_choice import measured_precision
 from tltool.weights.fetch_weights import obtain
+from tltool.workflows.dataset.feature_shards import SHARDS, compute_shards, worker_settings
 
 _BATCH = 32
 _TIMED = 8  # images of a batch whose time is taken, on a CPU
@@ -68,6 +75,7 @@ class EmbeddingExtractor:
         resize: how images are made square.
         weights: a file of pretrained weights; None for random ones.
         observer: receives the progress.
+        engine: has the workers that compute the embeddings; None to compute them here.
     """
 
     def __init__(
@@ -78,10 +86,11 @@ class EmbeddingExtractor:
         resize: Resize,
         weights: Path | None,
         observer: Observer,
+        engine: Engine | None = None,
     ) -> None:
         self._side = image_size or backbone.image_size
-        self._resize, self._observer = resize, observer
-        gpu = bool(tf.config.list_logical_devices("GPU"))
+        self._resize, self._observer, self._engine = resize, observer, engine
+        self._gpu = gpu = bool(tf.config.list_logical_devices("GPU"))
         self._precision = choose_precision("auto", gpu=gpu)
         with self._precision.building():
             model = build_model(
@@ -128,24 +137,35 @@ class EmbeddingExtractor:
         augmentation = [] if spec is None else [spec.to_json(), seed]
         cache_key = [source.digest(), *self._cache_key, *augmentation]
         name = hashlib.sha256(json.dumps(cache_key).encode()).hexdigest()[:16]
-
-        def batches_from(start: int) -> tf.data.Dataset:
-            if spec is None:
-                return source.original(start=start)
-            return source.augmented(spec, seed=seed, epoch=1, start=start)
-
+        view = View() if spec is None else View(spec, seed, 1)
+        folder = cache_folder() / "features" / name
         with self._precision.active():
             features = self._extractor.run(
-                batches_from,
-                cache_folder() / "features" / name,
+                partial(view.batches, source),
+                folder,
                 count=len(source),
                 classes=source.classes,
                 observer=self._observer,
                 computing=self._precision.active,
+                elsewhere=partial(self._by_workers, source, view, folder / SHARDS),
             )
         in_order = np.empty_like(features.pooled)
         in_order[features.index] = features.pooled
         return in_order
+
+    def _by_workers(
+        self, source: ImageSource, view: View, folder: Path, store: FeatureStore
+    ) -> None:
+        """Let the workers, if there are any, compute the rows that are missing."""
+        if self._engine is None:
+            append_shards(store, folder, ShardPlan(len(source), source.batch_size))
+        else:
+            settings = worker_settings(
+                gpu=self._gpu, deterministic=False, precision=self._precision
+            )
+            shared = SharedPass(source, view, self._extractor.save(folder), settings)
+            compute_shards(self._engine, shared, folder, store, self._observer)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def forward_time(self, rounds: int = 3) -> ForwardTime:
         """Return the time of the fastest of some batches, the one least disturbed by other load."""
@@ -200,6 +220,7 @@ def extract_embeddings(
     random_weights: bool = False,
     offline: bool,
     observer: Observer,
+    engine: Engine | None = None,
 ) -> Embeddings:
     """Return the embeddings of all images, from the cache if possible.
 
@@ -211,6 +232,7 @@ def extract_embeddings(
         random_weights: instead of pretrained ones.
         offline: open no network connection.
         observer: receives the progress.
+        engine: has the workers that compute the embeddings; None to compute them here.
 
     Raises:
         EnvironmentProblem: the weights are not available, or the disk is full.
@@ -224,6 +246,7 @@ def extract_embeddings(
         resize=resize,
         weights=weights,
         observer=observer,
+        engine=engine,
     )
     features = extractor.features(extractor.source(catalog))
     seconds = extractor.forward_time().seconds

@@ -26,8 +26,8 @@ from tltool.features.shared_pass import SharedPass, View, append_shards
 from tltool.runs.lock import waiting_lock
 from tltool.storage.durable import write_durably
 from tltool.training.probe import Probe
+from tltool.workflows.dataset.feature_shards import SHARDS, compute_shards, worker_settings
 from tltool.workflows.training_run.context import RunContext
-from tltool.workflows.training_run.feature_shards import SHARDS, compute_shards, worker_settings
 
 _PIXELS, _MOST_BATCHES = 224 * 224, 8  # of an image, and training batches that are read at once
 
@@ -138,7 +138,12 @@ class FeatureCache:
         if engine is None:
             append_shards(store, folder, plan)  # of an earlier process with workers
         else:
-            settings = worker_settings(self.run)
+            machine = self.run.machine
+            settings = worker_settings(
+                gpu=machine.gpu,
+                deterministic=self.run.recipe.train.deterministic,
+                precision=machine.precision,
+            )
             network = extractor.save(self.folder)
             shared = SharedPass(source, view, network, settings)
             compute_shards(engine, shared, folder, store, self.run.observer)

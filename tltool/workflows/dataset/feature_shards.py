@@ -1,4 +1,4 @@
-"""Features that workers compute: what the run gives them, and what each of them does."""
+"""Features that workers compute: what the command gives them, and what each of them does."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ from tltool.features.shards import commit
 from tltool.features.shared_pass import SharedPass, gather_shards, read_pass
 from tltool.training.devices import choose_devices
 from tltool.training.own_settings import own_settings
-from tltool.training.precision import choose_precision
-from tltool.workflows.training_run.context import RunContext
+from tltool.training.precision import Precision, choose_precision
 
 WORK = "features"
 SHARDS = "shards"  # in the folder of a pass
 
 
-def worker_settings(run: RunContext) -> dict[str, Any]:
-    """Return how a worker must compute to get the bits of this process, JSON-ready."""
+def worker_settings(*, gpu: bool, deterministic: bool, precision: Precision) -> dict[str, Any]:
+    """Return how a worker must compute to get the bits of this process, JSON-ready.
+
+    Args:
+        gpu: whether this process computes on a GPU.
+        deterministic: whether its operations are deterministic.
+        precision: its arithmetic.
+    """
     return {
-        "gpu": run.machine.gpu,
-        "deterministic": run.recipe.train.deterministic,
-        "arithmetic": run.machine.precision.arithmetic,
+        "gpu": gpu,
+        "deterministic": deterministic,
+        "arithmetic": precision.arithmetic,
         "rows_at_once": current_micro_batches().rows,
     }
 
