@@ -142,6 +142,7 @@ CASES = {
     "cluster manifest nowhere": (2, "nowhere"),
     "cluster manifest slurm --command 'finetune x --workers 2'": (2, "leave out --cluster"),
     "data check nowhere": (3, "nowhere"),
+    "data check photos --cluster ray://head:10001": (2, "ray job submit"),
     "data apply-corrections photos --corrections nowhere.csv --write x": (2, "nowhere.csv"),
     "data apply-corrections photos --corrections corrections.csv --write run": (2, "not empty"),
     "data apply-corrections photos --corrections corrections.csv --write x --add nowhere": (

@@ -49,6 +49,8 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 if there are serious findings.")
     ] = False,
+    workers: training.Workers = None,
+    cluster: training.Cluster = None,
     pixels: shared_options.Pixels = None,
     offline: shared_options.Offline = False,
     json: shared_options.Json = False,
@@ -59,7 +61,9 @@ def check(
     from tltool.cli.terminal.progress import shown
     from tltool.data.sources.open import check_source
     from tltool.workflows.preflight.output_paths import check_report
+    from tltool.workflows.workers import checked_workers
 
+    checked_workers(workers, cluster)
     check_source(source, ood_images=ood_images, min_classes=1)
     check_report(source, folder)
     with shown(quiet=quiet, debug=debug) as display:
@@ -72,6 +76,8 @@ def check(
             ood_images=ood_images,
             pixels=pixels,
             offline=offline,
+            workers=workers,
+            cluster=cluster,
             observer=display,
         )
     with before_verdict():

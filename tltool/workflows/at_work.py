@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tltool.engine.work import Piece
-from tltool.workflows import cluster, group_runs, predict_by_workers
+from tltool.workflows import cluster, group_runs, predict_by_workers, scan_by_workers
 from tltool.workflows.dataset import feature_shards
 
 TABLE: Mapping[str, Callable[[Mapping[str, Any]], Piece]] = {
@@ -14,6 +14,7 @@ TABLE: Mapping[str, Callable[[Mapping[str, Any]], Piece]] = {
     cluster.WORK: cluster.begin_check,
     predict_by_workers.WORK: predict_by_workers.begin_predict,
     group_runs.WORK: group_runs.begin_run,
+    scan_by_workers.WORK: scan_by_workers.begin_scan,
 }
 
 

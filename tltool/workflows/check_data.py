@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ from tltool.data.checks.file_properties import FEATURES
 from tltool.data.checks.findings import SEVERITIES, Finding, write_findings
 from tltool.data.checks.layout_findings import layout_findings
 from tltool.data.checks.recipe_choice import recommend_recipe
-from tltool.data.checks.scan_files import Scan, scan_files
+from tltool.data.checks.scan_files import scan_files
+from tltool.data.checks.scan_state import Scan
 from tltool.data.checks.shortcuts import Shortcut, find_shortcuts, shortcut_findings
 from tltool.data.duplicates.find_duplicates import Cluster, PairVerifier, cluster_duplicates
 from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_source
 from tltool.data.sources.source_cache import cache_folder
+from tltool.engine.work import Engine
 from tltool.errors import EnvironmentProblem
 from tltool.evaluation.report.data_report import write_data_report
 from tltool.events import Observer, SilentObserver
@@ -47,6 +50,8 @@ from tltool.workflows.preflight.output_paths import (
     report_folder,
     source_mark,
 )
+from tltool.workflows.scan_by_workers import scan_by_workers
+from tltool.workflows.workers import checked_workers, open_workers
 
 _NETWORK = "vgg16"
 
@@ -74,6 +79,8 @@ def check_data(
     ood_images: str | None = None,
     pixels: str | None = None,
     offline: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
     observer: Observer | None = None,
 ) -> DataCheck:
     """Check the images of ``source`` and write ``data_report.html`` and ``data_issues.csv``.
@@ -87,6 +94,9 @@ def check_data(
         ood_images: name of a folder of OOD images: the recipe's ``data.ood_images``.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
         offline: open no network connection.
+        workers: processes on this machine that open and decode the files; needs Ray. The result
+            does not depend on them.
+        cluster: a running Ray cluster that does so instead: auto or HOST:PORT.
         observer: receives the progress.
 
     Raises:
@@ -100,7 +110,7 @@ def check_data(
         PosixPath('data_check/photos/data_report.html')
     """
     observer = observer or SilentObserver()
-    folder = report_folder(str(source), out)
+    folder, where = report_folder(str(source), out), checked_workers(workers, cluster)
     observer.on_phase("source", str(source))
     listing = read_source(
         source,
@@ -111,23 +121,25 @@ def check_data(
         observer=observer,
     )
     check_outside_images(folder, listing, option="--out")
-    observer.on_phase("files", f"{len(listing.items):,} images")
     columns, listing = listing.columns, replace(listing, items=())  # the scan changes the columns
-    scan = _scan(columns, image_size, observer)
-    ood_scan = None
-    if ood_images is not None:
-        observer.on_phase("OOD images", f"{len(listing.ood_images):,} images")
-        ood_items = ItemColumns(Item(path, ood_images) for path in listing.ood_images)
-        ood_scan = _scan(ood_items, image_size, observer)
+    with open_workers(where, gpu=False, observer=observer) as engine:
+        observer.on_phase("files", f"{len(columns):,} images")
+        scan = _scan(engine, columns, image_size, observer)
+        ood_scan = None
+        if ood_images is not None:
+            observer.on_phase("OOD images", f"{len(listing.ood_images):,} images")
+            ood_items = ItemColumns(Item(path, ood_images) for path in listing.ood_images)
+            ood_scan = _scan(engine, ood_items, image_size, observer)
     result = _check(listing, scan, ood_scan, ood_images, observer)
     folder = _write(result, str(source), out)
     observer.on_phase("report", str(folder))
     return DataCheck(result, folder / REPORT_FILE, folder / ISSUES_FILE)
 
 
-def _scan(items: ItemColumns, image_size: int, observer: Observer) -> Scan:
+def _scan(engine: Engine | None, items: ItemColumns, image_size: int, observer: Observer) -> Scan:
+    scan = scan_files if engine is None else partial(scan_by_workers, engine)
     max_pixels = DataSection().max_pixels
-    return scan_files(items, max_pixels=max_pixels, image_size=image_size, observer=observer)
+    return scan(items, max_pixels=max_pixels, image_size=image_size, observer=observer)
 
 
 def _write(result: CheckResult, source: str, out: Path | str | None) -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +22,7 @@ from tltool.workflows.finetune import start_run
 from tltool.workflows.list_runs import show_run
 from tltool.workflows.resolve.run_spec import RunSpec, resolve
 from tltool.workflows.resume import resume
+from tltool.workflows.seen_files import enter_working_folder
 from tltool.workflows.training_run.context import recipe_digest
 from tltool.workflows.training_run.lifecycle import absolute
 from tltool.workflows.training_run.run_group import check_same_group
@@ -226,8 +225,7 @@ def begin_run(arguments: Mapping[str, Any]) -> Piece:
         offline=arguments["offline"],
         feature_cache=Path(cache) if cache else None,
     )
-    with suppress(OSError):  # a recipe may name files by a relative path
-        os.chdir(arguments["working_folder"])
+    enter_working_folder(arguments["working_folder"])  # a recipe may name files by relative paths
 
     checked = not arguments["on_cluster"]
 

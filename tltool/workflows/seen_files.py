@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from tltool.errors import EnvironmentProblem
@@ -58,6 +59,16 @@ def check_present(path: Path) -> None:
             f"the machine '{platform.node()}' of the cluster does not see '{path}'",
             hint="mount the same disk under the same path on every machine",
         )
+
+
+def enter_working_folder(folder: str) -> None:
+    """Let relative paths of the command mean the same in this process, where that is possible.
+
+    Args:
+        folder: the working folder of the command.
+    """
+    with suppress(OSError):  # then this machine sees no file below it either
+        os.chdir(folder)
 
 
 def _size(path: str) -> int | None:

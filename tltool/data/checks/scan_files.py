@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
-from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,7 @@ from tltool.data.checks.file_findings import (
     unusual_file_findings,
     warning_finding,
 )
-from tltool.data.checks.file_properties import FEATURES, colours_of, features_of
-from tltool.data.checks.findings import Finding
+from tltool.data.checks.file_properties import colours_of, features_of
 from tltool.data.checks.scan_pipeline import (
     CHUNK,
     FROM_HEADER,
@@ -38,6 +36,7 @@ from tltool.data.checks.scan_pipeline import (
     decode_for_scan,
     scan_pipeline,
 )
+from tltool.data.checks.scan_state import Scan, ScanState
 from tltool.data.decoding import transcode
 from tltool.data.decoding.bounded_work import check_size, without_unused_parts
 from tltool.data.decoding.decode_jpeg import decode_thumbnail
@@ -47,32 +46,9 @@ from tltool.data.decoding.image_formats import decode_stored
 from tltool.data.decoding.native_messages import JpegWarnings
 from tltool.data.duplicates import perceptual_hash
 from tltool.data.item_columns import ItemColumns
-from tltool.events import Observer
+from tltool.events import Observer, SilentObserver
 
 _OTHERS_AT_ONCE = 8192  # what is known of an opened file takes a kilobyte
-
-
-@dataclass
-class Scan:
-    """The result of a scan.
-
-    Attributes:
-        items: the usable ones, audited, in the order of the source.
-        features: float32 [N, len(FEATURES)], a row for each of ``items``.
-        cameras: make and model for each of ``items``, ``""`` if unknown.
-        findings: about single files.
-        bytes: size of all usable files.
-        files: the number of all files, also unusable ones.
-        labels: of all files.
-    """
-
-    items: ItemColumns
-    features: NDArray[np.float32]
-    cameras: list[str]
-    findings: list[Finding]
-    bytes: int
-    files: int
-    labels: frozenset[str]
 
 
 class _Opened(NamedTuple):
@@ -90,42 +66,56 @@ def scan_files(items: ItemColumns, *, max_pixels: int, image_size: int, observer
         image_size: side in pixels of the model's input.
         observer: receives the progress.
     """
-    state = _Scanner(items, max_pixels, image_size)
+    state = ScanState(items)
+    _scan(state, max_pixels, image_size, observer)
+    return state.result()
+
+
+def scan_part(paths: Sequence[str], *, max_pixels: int, image_size: int) -> dict[str, Any]:
+    """Scan some files for another process, as ``scan_files``.
+
+    Args:
+        paths: the files.
+        max_pixels: larger images are bad; they are not decoded.
+        image_size: side in pixels of the model's input.
+
+    Returns:
+        a part for ``ScanState.add_part``, JSON-ready.
+    """
+    state = ScanState(ItemColumns(Item(Path(path), "") for path in paths))
+    _scan(state, max_pixels, image_size, SilentObserver())
+    return state.to_json()
+
+
+def _scan(state: ScanState, max_pixels: int, image_size: int, observer: Observer) -> None:
+    scanner, total = _Scanner(state, max_pixels, image_size), len(state.items)
     done = 0
-    for chunks, decode in state.passes():
+    for chunks, decode in scanner.passes():
         with JpegWarnings() as warnings:
             warned = WarnedBatches()
             for batch in scan_pipeline(chunks, decode):
                 indices, *decoded = (part.numpy() for part in batch)
-                state.take(indices, *decoded)
+                scanner.take(indices, *decoded)
                 warned.add(indices.tolist(), warned=bool(warnings.take()))
                 done += len(indices)
-                observer.on_progress(done, len(items))
+                observer.on_progress(done, total)
             for index in warned.indices():
-                state.find_damage(index, warnings)
+                scanner.find_damage(index, warnings)
     for index in state.remaining():
-        state.inspect_one(index)
+        scanner.inspect_one(index)
         done += 1
-        observer.on_progress(done, len(items))
-    return state.result()
+        observer.on_progress(done, total)
 
 
 class _Scanner:
-    """The state of a scan: files are opened, then decoded."""
+    """Opens files, then decodes them."""
 
-    def __init__(self, items: ItemColumns, max_pixels: int, image_size: int) -> None:
-        self._items, self._max_pixels, self._image_size = items, max_pixels, image_size
-        self._labels = frozenset(items.classes())
+    def __init__(self, state: ScanState, max_pixels: int, image_size: int) -> None:
+        self._state, self._items = state, state.items
+        self._max_pixels, self._image_size = max_pixels, image_size
         self._opened: dict[int, _Opened] = {}
         self._next = 0  # the first file that was not opened
         self._others: list[int] = []  # opened files that are not JPEG files
-        # arrays of a few bytes per file: a dictionary would take a hundred
-        self._usable = np.zeros(len(items), np.bool_)
-        self._features = np.zeros((len(items), len(FEATURES)), np.float32)
-        self._cameras: dict[int, str] = {}
-        self._findings: list[Finding] = []
-        self._found_in = array("q")  # the position of the file of each finding
-        self._bytes = 0
 
     def passes(self) -> Iterator[tuple[Iterator[FilePaths], Decode]]:
         """Yield files and their decoder: JPEG files, then others, until none is left."""
@@ -157,7 +147,7 @@ class _Scanner:
                 header, data = read_file(path, self._max_pixels)
                 check_size(data, name="the file", max_pixels=self._max_pixels)
         except BadFileError as problem:
-            self._add_finding(index, bad_file_finding(path, problem))
+            self._state.add_finding(index, bad_file_finding(path, problem))
             return None
         if not transcode.decodes_as_stored(data) or without_unused_parts(data) is not data:
             return None
@@ -206,14 +196,7 @@ class _Scanner:
         item = self._items[index]
         damage = find_damage(item.path, decode_thumbnail, warnings)
         if damage is not None:
-            self._add_finding(index, warning_finding(item.path, damage))
-
-    def remaining(self) -> list[int]:
-        """Return the positions of files that were neither decoded nor rejected."""
-        known = self._usable.copy()
-        known[np.array(self._found_in, np.int64)] = True
-        unknown: list[int] = np.flatnonzero(~known).tolist()
-        return unknown
+            self._state.add_finding(index, warning_finding(item.path, damage))
 
     def inspect_one(self, index: int) -> None:
         """Inspect one file, which gives the reason if it cannot be decoded."""
@@ -221,7 +204,7 @@ class _Scanner:
         try:
             inspected = inspect_file(item, max_pixels=self._max_pixels, decode=image_decoder())
         except BadFileError as problem:
-            self._add_finding(index, bad_file_finding(item.path, problem))
+            self._state.add_finding(index, bad_file_finding(item.path, problem))
             return
         colours = colours_of(inspected.decoded.thumbnail[np.newaxis])[0]
         self._keep(
@@ -237,38 +220,17 @@ class _Scanner:
         size: int,
         colours: NDArray[np.float32],
     ) -> None:
-        self._features[index] = features_of(
+        features = features_of(
             width=item.width,
             height=item.height,
             size=size,
             quality=header.quality,
             colours=colours,
         )
-        self._items.set_facts(index, item)
-        self._usable[index] = True
-        if header.camera:
-            self._cameras[index] = sys.intern(header.camera)
+        camera = header.camera or ""
+        self._state.keep(index, item, features=features, camera=camera, size=size)
         for finding in unusual_file_findings(item, header, warnings, image_size=self._image_size):
-            self._add_finding(index, finding)
-        self._bytes += size
-
-    def _add_finding(self, index: int, finding: Finding) -> None:
-        self._findings.append(finding)
-        self._found_in.append(index)
-
-    def result(self) -> Scan:
-        """Return everything in the order of the items."""
-        usable = np.flatnonzero(self._usable).tolist()
-        by_file = np.argsort(np.array(self._found_in, np.int64), kind="stable")
-        return Scan(
-            items=self._items if len(usable) == len(self._items) else self._items.select(usable),
-            features=self._features[self._usable],
-            cameras=[self._cameras.get(index, "") for index in usable],
-            findings=[self._findings[number] for number in by_file.tolist()],
-            bytes=self._bytes,
-            files=len(self._items),
-            labels=self._labels,
-        )
+            self._state.add_finding(index, finding)
 
 
 def _upright(thumbnail: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
