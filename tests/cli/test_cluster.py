@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from contextlib import nullcontext
 from typing import Any
 
@@ -49,9 +50,10 @@ def test_the_ray_job_of_kuberay_has_the_keys_of_its_schema():
 def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
     script = tltool("manifest", "slurm", "--machines", 4, "--cpus", 16).stdout
     assert script.startswith("#!/bin/bash\n#SBATCH --job-name=tltool\n#SBATCH --nodes=4\n")
-    assert "srun ray symmetric-run" in script and "--gpus" not in script
-    assert "-- tltool finetune /shared/photos --out /shared/runs/a --export-to" in script
-    assert script.endswith("--cluster auto\n")
+    assert "#SBATCH --requeue\n" in script and "--gpus" not in script
+    assert "    tltool finetune /shared/photos --out /shared/runs/a --export-to" in script
+    assert "[ -f /shared/runs/a/recipe.yaml ]; then\n        tltool runs resume /shared/runs/a " in script
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert "--gpus-per-node=2" in tltool("manifest", "slurm", "--gpus", 2).stdout
 
 
@@ -60,7 +62,7 @@ def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
     [
         ("predict /shared/model /shared/new", "only finetune and runs resume use a cluster"),
         ("finetune 'x", "quote"),
-        ("finetune /shared/photos --workers 4", "adds --cluster auto itself"),
+        ("finetune /shared/photos --workers 4", "adds --cluster itself"),
     ],
 )
 def test_a_command_that_cannot_use_the_cluster_is_refused(command, message):

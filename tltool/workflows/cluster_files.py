@@ -42,8 +42,8 @@ class ClusterJob:
     volume: str = "shared"
 
     @property
-    def full_command(self) -> str:
-        """The command line.
+    def words(self) -> list[str]:
+        """The words of the command line, without ``--cluster``.
 
         Raises:
             UsageError: it names workers itself, or is a command that has none.
@@ -61,10 +61,20 @@ class ClusterJob:
             )
         if any(word.startswith(("--cluster", "--workers")) for word in words):
             raise UsageError(
-                f"--command '{self.command}': the file adds --cluster auto itself",
+                f"--command '{self.command}': the file adds --cluster itself",
                 hint="leave out --cluster and --workers",
             )
-        return shlex.join(["tltool", *words, "--cluster", "auto"])
+        return ["tltool", *words]
+
+    @property
+    def run_folder(self) -> str | None:
+        """The run folder of a new run; None if the command does not name it."""
+        words = iter(self.words)
+        for word in words:
+            name, equals, value = word.partition("=")
+            if name == "--out":
+                return value if equals else next(words, None)
+        return None
 
 
 def cluster_file(scheduler: Scheduler, job: ClusterJob) -> str:
@@ -93,7 +103,7 @@ def _ray_job(job: ClusterJob) -> dict[str, Any]:
         "kind": "RayJob",
         "metadata": {"name": job.name},
         "spec": {
-            "entrypoint": job.full_command,
+            "entrypoint": shlex.join([*job.words, "--cluster", "auto"]),
             "submissionMode": "K8sJobMode",
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": 600,
@@ -134,14 +144,86 @@ def _pod(name: str, job: ClusterJob) -> dict[str, Any]:
 
 def _batch_script(job: ClusterJob) -> str:
     gpus = f"#SBATCH --gpus-per-node={job.gpus}\n" if job.gpus else ""
-    return f"""#!/bin/bash
+    head = f"""#!/bin/bash
 #SBATCH --job-name={job.name}
 #SBATCH --nodes={job.machines}
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task={job.cpus}
 #SBATCH --mem={job.memory}G
-{gpus}
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_JOB_NUM_NODES" \\
-  --num-cpus "$SLURM_CPUS_PER_TASK" -- {job.full_command}
+{gpus}#SBATCH --requeue
+#SBATCH --open-mode=append
+"""
+    return head + _BATCH_SCRIPT.replace("COMMAND", _batch_command(job))
+
+
+def _batch_command(job: ClusterJob) -> str:
+    """Return the lines that run the command; a job that is requeued resumes its run."""
+    command = f'{shlex.join(job.words)} --cluster "$address"'
+    if job.run_folder is None:
+        return f"    {command}"
+    folder = shlex.quote(job.run_folder)
+    return f"""    if [ "${{SLURM_RESTART_COUNT:-0}}" -gt 0 ] && [ -f {folder}/recipe.yaml ]; then
+        tltool runs resume {folder} --cluster "$address"
+    else
+        {command}
+    fi"""
+
+
+_BATCH_SCRIPT = """
+# Ray of this job on its first machine: other jobs have another port and another token
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address="$first:$((20000 + SLURM_JOB_ID % 10000))"
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \\n')
+RAY_AUTH_MODE=token
+export address RAY_AUTH_TOKEN RAY_AUTH_MODE
+
+command_of_job() {
+COMMAND
+}
+
+machines_that_answer() {
+    python -c '
+import os, ray
+ray.init(os.environ["address"], log_to_driver=False)
+print(sum(node["Alive"] for node in ray.nodes()))
+' 2> /dev/null
+}
+
+first_machine() {
+    ray start --head --port "${address##*:}" --num-cpus "$SLURM_CPUS_PER_TASK" \\
+        --include-dashboard=false --block > /dev/null &
+    ray=$!
+    trap 'kill $ray' EXIT
+    until [ "$(machines_that_answer)" = "$SLURM_JOB_NUM_NODES" ]; do
+        kill -0 $ray || exit 5
+        if [ $SECONDS -gt 600 ]; then
+            echo "not all machines have started Ray within ten minutes" >&2
+            exit 5
+        fi
+    done
+    command_of_job
+}
+
+first_answers() {
+    (exec 3<> "/dev/tcp/${address%:*}/${address##*:}") 2> /dev/null
+}
+
+other_machine() {
+    until first_answers; do sleep 1; done
+    while first_answers; do  # Ray may be too early here: then it is started again
+        ray start --address "$address" --num-cpus "$SLURM_CPUS_PER_TASK" --block > /dev/null &
+        ray=$!
+        while kill -0 $ray 2> /dev/null && { first_answers || { sleep 10; first_answers; }; }; do
+            sleep 2
+        done
+        kill $ray 2> /dev/null || true
+    done
+}
+
+machine() {
+    if [ "$SLURM_NODEID" = 0 ]; then first_machine; else other_machine; fi
+}
+
+export -f command_of_job machines_that_answer first_machine first_answers other_machine machine
+srun bash -c machine
 """
