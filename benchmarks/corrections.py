@@ -125,13 +125,9 @@ def main() -> None:
         f"EfficientNet-Lite0 at {options.size} pixels, {options.seeds} seeds, n = {len(groups)}; "
         f"{options.share:.0%} of the training labels flipped ({values['flipped'].mean():.0f}).\n"
     )
-    print(
-        f"{values['decisions'].mean():.0f} decisions, of which {values['found'].mean():.0f} "
-        "correct a flipped label.\n"
-    )
-    print(
-        "| training labels | accuracy | difference from wrong labels, points | share of the loss |"
-    )
+    decisions, found = values["decisions"].mean(), values["found"].mean()
+    print(f"{decisions:.0f} decisions, of which {found:.0f} correct a flipped label.\n")
+    print("| training labels | accuracy | difference from wrong, points | share of the loss |")
     print("|---|---|---|---|")
     print(f"| wrong | {values['wrong'].mean():.4f} | | |")
     for name in ("right", "corrected", "random"):

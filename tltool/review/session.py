@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class ReviewSession:
         self._size = -1
         self._standing: dict[str, dict[str, Decision]] = {}
         self._copies: dict[str, list[int]] = {}
+        self._counts: dict[str, Counter[str]] = {}  # of each queue: its images by digest
         for number, one in enumerate(data.images):
             self._copies.setdefault(one.sha256, []).append(number)
         self._refresh()
@@ -85,8 +87,12 @@ class ReviewSession:
 
     def decided(self, queue: Queue) -> int:
         """Return how many images of a queue the person has decided."""
-        images, known = self.data.images, self._standing
-        return sum(self.who in known.get(images[one.image].sha256, ()) for one in queue.entries)
+        counts = self._counts.get(queue.name)
+        if counts is None:
+            images = self.data.images
+            counts = Counter(images[one.image].sha256 for one in queue.entries)
+            self._counts[queue.name] = counts
+        return sum(counts[sha256] for sha256, made in self._standing.items() if self.who in made)
 
     def first_open(self, queue: Queue) -> int:
         """Return the place of the first image without a decision of the person; 0 if all have."""

@@ -155,9 +155,8 @@ function decide(action, label) {
     else await send(ids, action, label);
     review.made.push({ ids, at: review.at });
     showStatus("");
-    await refreshQueues();
-    if (review.grid) drawGrid(true);
-    else await show(review.at + 1);
+    const next = review.grid ? drawGrid(true) : show(review.at + 1);
+    await Promise.all([next, refreshQueues()]);
   });
 }
 
