@@ -31,7 +31,7 @@ from tltool.events import SilentObserver
 from tltool.features.extract import Extractor, Features
 from tltool.features.image_source import ImageSource
 from tltool.features.shared_pass import SharedPass, View
-from tltool.workflows.training_run.feature_shards import SHARDS, compute_shards
+from tltool.workflows.dataset.feature_shards import SHARDS, compute_shards
 
 TABLE = "benchmarks.cluster_pieces"
 QUIET = SilentObserver()

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from tltool.engine.work import Piece, Record
-from tltool.workflows.training_run.feature_shards import begin_features
+from tltool.workflows.dataset.feature_shards import begin_features
 
 LOG = "pieces.log"
 _WAIT_SECONDS = 300.0

@@ -52,7 +52,10 @@ def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
     assert script.startswith("#!/bin/bash\n#SBATCH --job-name=tltool\n#SBATCH --nodes=4\n")
     assert "#SBATCH --requeue\n" in script and "--gpus" not in script
     assert "    tltool finetune /shared/photos --out /shared/runs/a --export-to" in script
-    assert "[ -f /shared/runs/a/recipe.yaml ]; then\n        tltool runs resume /shared/runs/a " in script
+    assert (
+        "[ -f /shared/runs/a/recipe.yaml ]; then\n        tltool runs resume /shared/runs/a "
+        in script
+    )
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert "--gpus-per-node=2" in tltool("manifest", "slurm", "--gpus", 2).stdout
 
