@@ -130,30 +130,43 @@ def finetune(
     settings = shorthand_overrides(file, user_settings, shorthands)
     other = ("find_lr", "kfold", "recipe", *(["learning_rate"] if find_lr else []))
     rerun = ["--recipe", recipe, *user_options(context, without=other)]
-    if limit is not None and (find_lr or kfold is not None):
-        raise UsageError(
-            "--budget limits the choice of the backbone, which --find-lr and --kfold do not make",
-            hint="leave out --budget, and name the backbone",
-        )
     if find_lr:
-        others = (kfold, test, register, time_limit)
-        if any(one is not None for one in others) or saved_models != training.EXPORTS:
-            raise UsageError(
-                "--find-lr keeps nothing that it trains",
-                hint="leave out --kfold, --test, --export-to, --register and --time-limit",
-            )
+        _check_find_lr(run, kfold, limit)
         suggest_rates(file.recipe(settings), run, rerun, json=json, quiet=quiet, debug=debug)
     elif kfold is not None:
-        if saved_models != training.EXPORTS or register is not None:
-            raise UsageError("--kfold exports nothing", hint="leave out --export-to and --register")
-        if time_limit is not None:
-            raise UsageError(
-                "--time-limit ends one training, and --kfold compares several that must be alike",
-                hint="leave out one of them; --set train.finetune.epochs=5 limits each fold alike",
-            )
+        _check_kfold(run, limit)
         folds = Folds(file, kfold, settings)
         cross_validate(folds, run, rerun, json=json, quiet=quiet, debug=debug)
     else:
         training.train(
             file.recipe(settings), run, budget=limit, json=json, quiet=quiet, debug=debug
+        )
+
+
+def _check_find_lr(run: RunOptions, kfold: int | None, budget: float | None) -> None:
+    _check_no_choice(budget)
+    others = (kfold, run.test, run.register, run.time_limit)
+    if any(one is not None for one in others) or run.saved_models != training.EXPORTS:
+        raise UsageError(
+            "--find-lr keeps nothing that it trains",
+            hint="leave out --kfold, --test, --export-to, --register and --time-limit",
+        )
+
+
+def _check_kfold(run: RunOptions, budget: float | None) -> None:
+    _check_no_choice(budget)
+    if run.saved_models != training.EXPORTS or run.register is not None:
+        raise UsageError("--kfold exports nothing", hint="leave out --export-to and --register")
+    if run.time_limit is not None:
+        raise UsageError(
+            "--time-limit ends one training, and --kfold compares several that must be alike",
+            hint="leave out one of them; --set train.finetune.epochs=5 limits each fold alike",
+        )
+
+
+def _check_no_choice(budget: float | None) -> None:
+    if budget is not None:
+        raise UsageError(
+            "--budget limits the choice of the backbone, which --find-lr and --kfold do not make",
+            hint="leave out --budget, and name the backbone",
         )

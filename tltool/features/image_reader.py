@@ -22,6 +22,17 @@ LabelledImage = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # draw number, image, la
 # The network is far slower than decoding: two batches suffice to overlap and keep memory small.
 _BATCHES_AHEAD = 2
 
+_REQUEST = (
+    tf.TensorSpec([None], tf.string),  # paths
+    tf.TensorSpec([None], tf.string),  # digests
+    tf.TensorSpec([], tf.string),  # file of decoded images
+    tf.TensorSpec([None], tf.int64),  # labels
+    tf.TensorSpec([None], tf.float32),  # weights
+    tf.TensorSpec([None], tf.int64),  # order
+    tf.TensorSpec([2], tf.int32),  # key
+    tf.TensorSpec([], tf.int64),  # first
+)
+
 
 # Tracing takes a second: passes that differ only in images, order and epoch share one graph. A run
 # uses up to four; each keeps some 20 MB.
@@ -83,18 +94,7 @@ def image_reader(
             result = examples.batch(batch_size) if pixels is None else examples
         return result.prefetch(_BATCHES_AHEAD)
 
-    numbers = tf.TensorSpec([None], tf.int64)
-    signature = [
-        tf.TensorSpec([None], tf.string),
-        tf.TensorSpec([None], tf.string),
-        tf.TensorSpec([], tf.string),
-        numbers,
-        tf.TensorSpec([None], tf.float32),
-        numbers,
-        tf.TensorSpec([2], tf.int32),
-        tf.TensorSpec([], tf.int64),
-    ]
-    return PassReader(without_autograph(batches), signature)
+    return PassReader(without_autograph(batches), list(_REQUEST))
 
 
 def _in_float32(draw: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> LabelledImage:

@@ -154,18 +154,23 @@ def preview(
         tuple(feature_spec(section).names),
         images,
     )
+    _draw(result, first, columns, recipe.seed)
+    return result
+
+
+def _draw(result: Preview, first: Column, columns: list[Column], seed: int) -> None:
     try:
-        with new_file(output) as part:
+        with new_file(result.picture) as part:
             draw_sheet(
                 part,
                 first,
                 columns,
-                title=f"Augmentation: policy {choice.policy}",
-                subtitle=result.subtitle(recipe.seed),
+                title=f"Augmentation: policy {result.policy}",
+                subtitle=result.subtitle(seed),
             )
     except OSError as error:
-        raise EnvironmentProblem(f"'{output}' cannot be written: {error.strerror}") from None
-    return result
+        problem = f"'{result.picture}' cannot be written: {error.strerror}"
+        raise EnvironmentProblem(problem) from None
 
 
 @dataclass(frozen=True)
