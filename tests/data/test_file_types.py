@@ -72,6 +72,11 @@ TYPES: dict[str, tuple[bytes, str, str, str]] = {
     "Canon raw 3": (b"\0\0\0\x18ftypcrx \0\0\0\1", "unsupported", "camera raw", "develop"),
     "Fuji raw": (b"FUJIFILMCCD-RAW 0201", "unsupported", "camera raw", "develop"),
     "DNG": (dng(), "unsupported", "camera raw", "develop"),
+    "TGA": (bytes(2) + b"\2" + bytes(9) + b"\x40\0\x40\0\x18\0", "unsupported", "TGA", "JPEG"),
+    "PCX": (b"\n\5\1\x08" + bytes(60), "unsupported", "PCX", "JPEG"),
+    "SGI": (b"\x01\xda\1\1\0\3" + bytes(60), "unsupported", "SGI", "JPEG"),
+    "XPM": (b'/* XPM */\nstatic char *a[] = {"', "unsupported", "XPM", "JPEG"),
+    "EMF": (b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(60), "unsupported", "metafile", "export"),
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0", "unsupported", "HEIC", "pip install pillow-heif"),
     "text": (b"no image at all", "not an image", "not an image", "replace"),
 }

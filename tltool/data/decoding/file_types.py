@@ -89,6 +89,18 @@ _TYPES: tuple[tuple[re.Pattern[bytes], FileType], ...] = tuple(
         (rb"DDS |\xabKTX ", _image("a texture (DDS or KTX)", _EXPORT)),
         (rb"qoif", _image("a QOI image")),
         (rb"BPG\xfb|FLIF", _image("a BPG or FLIF image")),
+        (
+            rb".\x00[\x02\x03\x0a\x0b]\x00{5}.{8}[\x08\x10\x18\x20]"
+            rb"|.\x01[\x01\x09]..[\x00\x01]\x01[\x10\x18\x20]",
+            _image("a TGA image"),
+        ),
+        (rb"\x0a[\x00\x02-\x05][\x00\x01][\x01\x02\x04\x08]", _image("a PCX image")),
+        (rb"\x01\xda[\x00\x01][\x01\x02]", _image("an SGI image")),
+        (rb"/\* XPM \*/|#define \w+_width ", _image("an XPM or XBM image")),
+        (
+            rb"\xd7\xcd\xc6\x9a|\x01\x00\x00\x00.{36} EMF",
+            _image("a Windows metafile (WMF or EMF)", _EXPORT),
+        ),
         (rb"AT&TFORM", _image("a DjVu document", _EXPORT)),
         (rb"P7\n", _image("a PAM image")),
         (rb"P[Ff]\n", _image("a PFM image of floating-point pixels", _EXPORT)),
