@@ -37,6 +37,8 @@ def test_classes_confidences_and_drift_are_in_the_metrics_and_in_the_statistics(
     (served,) = live.get("/v1/statistics").json["served"]
     assert served["items"] >= 60
     assert sum(one["items"] for one in served["classes"]) == served["items"]
+    # the exported model has no OOD detector
+    assert served["unknown"] is None and "out-of-distribution" not in served["summary"]
     # the reference says that each class is as frequent, and noise is always the same class
     assert served["drift"]["found"]
     assert served["drift"]["p_value"] <= ALPHA

@@ -112,7 +112,7 @@ class ServedStatistics:
             "model": self._version[0],
             "version": self._version[1],
             "items": self.items,
-            "unknown": self.unknown,
+            "unknown": self.unknown if self._has_scores else None,
             "classes": [
                 {"class_name": self._model.class_names[n], "items": int(self._counts[n])}
                 for n in shown
@@ -124,7 +124,8 @@ class ServedStatistics:
     def summary(self) -> str:
         """Return one or two sentences about what was served."""
         images = f"{self.items:,} image{'s' if self.items != 1 else ''}"
-        share = f", {self.unknown / self.items:.1%} unknown" if self.items else ""
+        known = self.items and self._has_scores
+        share = f", {self.unknown / self.items:.1%} out-of-distribution" if known else ""
         answered = f"{' version '.join(self._version)}: {images}{share}."
         if self._model.reference is None:
             return f"{answered} Drift is not tested: the export has no reference statistics."

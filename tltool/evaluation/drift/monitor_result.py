@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tltool.errors import counted
 from tltool.evaluation.drift.accuracy_estimate import ASSUMPTION, AccuracyEstimate
 from tltool.evaluation.drift.drift_tests import ALPHA, ClassChange, Drift, DriftTest
 
@@ -149,9 +150,9 @@ def describe_details(result: MonitorResult) -> Iterator[str]:
         few = min(drift.n, drift.reference_n)
         yield f"with {few} images only a large drift can be found"
     if result.failed:
-        yield f"{result.failed:,} images cannot be read and are left out"
+        yield f"{counted(result.failed, 'image is', 'images are')} left out: not readable"
     if result.copies:
-        yield f"{result.copies:,} identical copies are left out"
+        yield f"{counted(result.copies, 'identical copy is', 'identical copies are')} left out"
 
 
 def describe_accuracy(result: MonitorResult) -> Iterator[str]:
