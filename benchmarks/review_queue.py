@@ -6,8 +6,8 @@ Needs Chromium; draws its images. The queue has as many rows as given; the first
 keys decide, are different JPEG files of 1024 x 768 pixels, and the others show the same files
 again under other digests. The time of a decision is that from the key to the decoded next image,
 in the page; the decision is on disk before. Then the page loads all rows to the end of the queue,
-and shows every 1,200th image, twice. Memory: resident memory of the server, and the heap of the page
-after garbage collection, before and after.
+and shows every 1,200th image, twice. Memory: resident memory of the server, and the heap of the
+page after garbage collection.
 """
 
 import argparse
