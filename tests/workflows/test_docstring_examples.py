@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import hashlib
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 import tltool
+from tests.workflows.conftest import write_fruit
+from tltool.data.corrections.corrections_file import CorrectionsFile
+from tltool.data.corrections.decision import Decision
 from tltool.workflows.export import export
 
 SETTINGS = {
@@ -22,7 +26,8 @@ SETTINGS = {
     "evaluate.report": False,
     "evaluate.label_errors": False,
 }
-OF_A_RUN = ["check_data", "compare", "evaluate", "explain", "load", "predict", "split_data"]
+OF_A_RUN = ["apply_corrections", "check_data", "compare", "evaluate", "explain", "load", "monitor"]
+OF_A_RUN += ["predict", "split_data", "suggest"]
 
 
 @pytest.fixture
@@ -32,6 +37,11 @@ def here(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(next(tmp_path.glob("photos/plum/*.png")), tmp_path / "new.jpg")
     for name in ("photos", "other"):
         shutil.copytree(trained.run, tmp_path / "runs" / name)
+    new = write_fruit(tmp_path / "new fruit", n=2, seed=7)
+    shutil.copytree(new / "plum", tmp_path / "unlabelled")
+    sha256 = hashlib.sha256((tmp_path / "new.jpg").read_bytes()).hexdigest()
+    decision = Decision(sha256, "new.jpg", "relabel", "plum", "kaki 柿", "ann")
+    CorrectionsFile(tmp_path / "corrections.csv").append([decision])
     monkeypatch.chdir(tmp_path)
 
 

@@ -86,8 +86,8 @@ def apply_corrections(
         EnvironmentProblem: ``write`` cannot be written.
 
     Example:
-        >>> apply_corrections("photos", "corrections.csv", write="corrected").relabelled
-        11
+        >>> tltool.apply_corrections("photos", "corrections.csv", write="corrected").relabelled
+        1
     """
     observer = observer or SilentObserver()
     source, corrections, write = str(source), Path(corrections), Path(write)

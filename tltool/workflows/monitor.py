@@ -41,7 +41,7 @@ _UNUSUAL = 24  # images in the result
 @with_own_settings
 def monitor(
     model: Path | str,
-    images: Sequence[Path | str],
+    images: Path | str | Sequence[Path | str],
     *,
     labels: Path | str | None = None,
     asserts: Sequence[str] = (),
@@ -72,9 +72,11 @@ def monitor(
         GateError: a file of the model has changed.
 
     Example:
-        >>> monitor("saved_models/fruit", ["new/"]).drift.found
-        False
+        >>> result = tltool.monitor("runs/photos", "unlabelled")
+        >>> result.drift.n, result.values()["drift"]
+        (2, 0.0)
     """
+    images = [images] if isinstance(images, (str, Path)) else images
     observer = observer or SilentObserver()
     model = Path(model)
     check_drift_asserts(asserts)

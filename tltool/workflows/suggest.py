@@ -27,7 +27,7 @@ from tltool.workflows.review_queues.suggestion_file import Suggestion, write_sug
 
 @with_own_settings
 def suggest(
-    images: Sequence[Path | str],
+    images: Path | str | Sequence[Path | str],
     *,
     run: Path | str,
     budget: int = 50,
@@ -59,10 +59,12 @@ def suggest(
         EnvironmentProblem: the weights of the backbone are not available.
 
     Example:
-        >>> [one.path for one in suggest(["new/"], run="runs/fruit", budget=2)]
-        [PosixPath('new/17.jpg'), PosixPath('new/4.jpg')]
+        >>> chosen = tltool.suggest("unlabelled", run="runs/photos", budget=2)
+        >>> [one.path.name for one in chosen]
+        ['7_01.png', '7_00.png']
     """
     run = Path(run)
+    images = [images] if isinstance(images, (str, Path)) else images
     observer = observer or SilentObserver()
     rows = read_run_split(RunLayout(run))
     inputs = list_inputs(images, pixels=None, offline=offline, observer=observer)
