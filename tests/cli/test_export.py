@@ -23,7 +23,7 @@ from tltool.export.export_formats import FORMATS
 from tltool.workflows.export_samples.parity_samples import make_parity_samples
 
 Places = tuple[Path, Path]
-FEW = ["saved_model", "litert", "litert-int8"]
+FEW = ["saved_model", "litert-int8"]
 
 
 @pytest.fixture(scope="module", name="places")
@@ -195,7 +195,7 @@ def test_check_detects_an_export_with_other_predictions(
     from tltool.export.seal import read_seal, write_seal
 
     copy = tmp_path / "copy"
-    shutil.copytree(folder_of(everything[1], "litert"), copy)
+    shutil.copytree(folder_of(everything[1], "litert-int8"), copy)
     golden = read_golden(copy)
     other = Golden(golden.images, golden.probabilities[:, ::-1])
     (copy / "assets" / "golden.npz").write_bytes(other.to_bytes())
