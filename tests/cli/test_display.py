@@ -24,14 +24,14 @@ with Display(quiet={quiet}) as display:
     display.on_phase("audit", "photos")
     for number in range(1, 41):
         display.on_progress(number, 40)
-        time.sleep(0.02)
+        time.sleep(0.005)
     display.on_message("3 files [bold]cannot[/] be used", level="warning")
     display.on_table("Photos", ["class", "train"], [["it's [red]", "12"], ["小猫", "7"]])
     display.on_phase("head")
     for epoch in (1, 2):
         for step in range(1, 4):
             display.on_progress(step, 3, unit="steps")
-            time.sleep(0.15)
+            time.sleep({pause})
         display.on_epoch(epoch, 2, {{"loss": 0.5, "accuracy": 0.75, "val_loss": 0.25,
                                     "val_accuracy": 0.875, "images_per_second": 1234.5}})
 """
@@ -40,7 +40,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 def print_plainly(*, quiet: bool = False, **environment: str) -> str:
     done = subprocess.run(
-        (sys.executable, "-c", STORY.format(quiet=quiet)),
+        (sys.executable, "-c", STORY.format(quiet=quiet, pause=0)),
         capture_output=True,
         env={**os.environ, **environment},
         timeout=60,
@@ -53,7 +53,7 @@ def print_plainly(*, quiet: bool = False, **environment: str) -> str:
 def print_in_a_terminal(**environment: str) -> str:
     reader, terminal = pty.openpty()
     process = subprocess.Popen(
-        (sys.executable, "-c", STORY.format(quiet=False)),
+        (sys.executable, "-c", STORY.format(quiet=False, pause=0.1)),
         stdout=terminal,
         stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **environment},

@@ -121,6 +121,7 @@ def test_what_a_shipped_recipe_says_is_not_spoken_of(tltool, tmp_path):
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_finetune_says_it_before_it_opens_a_photo(finetune_tiny, make_photos):
     settings = (
