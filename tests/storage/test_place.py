@@ -75,10 +75,13 @@ def test_a_store_that_ignores_the_condition_of_a_write_is_refused(monkeypatch) -
 
 
 def test_a_version_changes_with_the_content(place: Place) -> None:
+    assert place.info("x") is None
     place.write_whole("x", b"1")
-    before = place.listing()[0].version
+
+    (before,) = (stored for stored in place.listing("x") if stored.name == "x")
+    assert place.info("x") == place.existing(["x"])["x"] == before
     place.write_whole("x", b"2")
-    assert place.listing()[0].version != before
+    assert place.info("x").version != before.version
 
 
 def test_a_missing_object_and_an_invalid_name_are_named(place: Place, tmp_path: Path) -> None:
@@ -160,6 +163,8 @@ def test_only_what_is_asked_for_is_listed(monkeypatch, s3_bucket: str) -> None:
         "train/1.jpg", "val/1.jpg",
     ]  # fmt: skip
     assert sorted(listed) == ["train.csv", "train/1.jpg", "val/1.jpg", "val/2.jpg"]
+    assert place.info("val/2.jpg").size == 1 and place.existing(["val/2.jpg"])
+    assert len(listed) == 4
 
 
 def test_an_endpoint_that_is_no_address_is_named(monkeypatch) -> None:
@@ -172,7 +177,8 @@ def test_an_endpoint_that_is_no_address_is_named(monkeypatch) -> None:
 
 def test_a_bucket_that_does_not_exist_is_named(s3_bucket: str, tmp_path: Path) -> None:
     place = Place("s3://nobody-has-this/x")
-    calls = (place.names, lambda: place.read("a"), lambda: place.create("a", b""))
+    calls = (place.names, lambda: place.read("a"), lambda: place.create("a", b""),
+             lambda: place.info("a"))  # fmt: skip
     for call in (*calls, lambda: place.local_copy(["a"], tmp_path)):
         with pytest.raises(EnvironmentProblem, match="no bucket 'nobody-has-this'"):
             call()

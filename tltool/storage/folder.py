@@ -58,6 +58,14 @@ class Folder:
         except OSError as error:
             raise _problem(path, "written", error) from error
 
+    def info(self, name: str) -> Stored | None:
+        """Return what a listing says of one file; None if there is none."""
+        path = self._root / name
+        try:
+            return _stored(path, name) if path.is_file() else None
+        except OSError as error:
+            raise _problem(path, "read", error) from error
+
     def listing(self, prefix: str) -> list[Stored]:
         """Return the files whose names start with ``prefix``."""
         top = self._root / prefix.rpartition("/")[0]
@@ -67,9 +75,7 @@ class Folder:
                 path = Path(place, name)
                 relative = path.relative_to(self._root).as_posix()
                 if relative.startswith(prefix) and not is_unfinished(name) and path.is_file():
-                    status = path.stat()
-                    version = f"{status.st_size} {status.st_mtime_ns}"
-                    found.append(Stored(relative, status.st_size, version))
+                    found.append(_stored(path, relative))
         return sorted(found)
 
     def fetch(self, files: Mapping[str, Path]) -> None:
@@ -93,6 +99,11 @@ class Folder:
     def _raise_unreadable(self, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise _problem(Path(error.filename), "read", error) from error
+
+
+def _stored(path: Path, name: str) -> Stored:
+    status = path.stat()
+    return Stored(name, status.st_size, f"{status.st_size} {status.st_mtime_ns}")
 
 
 def _create(path: Path, data: bytes) -> bool:

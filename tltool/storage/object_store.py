@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ class ObjectStore:
                     continue
                 return True
         return False
+
+    def info(self, name: str) -> Stored | None:
+        """Return what a listing says of one object, by one request; None if there is none."""
+        with self._errors(name):
+            files = self._files()
+            try:
+                found = files.info(self._path(name))
+            except FileNotFoundError:
+                self._check_bucket(files)
+                return None
+        if found["type"] != "file":
+            return None
+        return Stored(name, int(found["size"]), _version(found))
 
     def listing(self, prefix: str) -> list[Stored]:
         """Return the objects whose names start with ``prefix``, by as few requests as possible."""
@@ -198,5 +212,7 @@ def _file_system_class(address: Address) -> Callable[..., Any]:
 
 
 def _version(info: Mapping[str, Any]) -> str:
-    known = [str(info[key]) for key in _VERSIONS if info.get(key)]
-    return " ".join([str(info["size"]), *known]).replace('"', "")
+    # one of them: a listing and a request for one object may give the same time in other digits
+    known = next((info[key] for key in _VERSIONS if info.get(key)), "")
+    known = known.timestamp() if isinstance(known, datetime) else known
+    return f"{info['size']} {known}".replace('"', "").rstrip()

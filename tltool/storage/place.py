@@ -22,6 +22,7 @@ class _Store(Protocol):
     def read(self, name: str, start: int, stop: int | None) -> bytes: ...
     def write_whole(self, name: str, data: bytes) -> None: ...
     def create(self, name: str, data: bytes) -> bool: ...
+    def info(self, name: str) -> Stored | None: ...
     def listing(self, prefix: str) -> list[Stored]: ...
     def fetch(self, files: Mapping[str, Path]) -> None: ...
     def remove(self, name: str) -> None: ...
@@ -130,6 +131,14 @@ class Place:
         """
         return self._store.listing(prefix)
 
+    def info(self, name: str) -> Stored | None:
+        """Return what ``listing`` says of one object, by one request; None if there is none.
+
+        Raises:
+            EnvironmentProblem: as ``listing``.
+        """
+        return self._store.info(self._checked(name))
+
     def names(self, prefix: str = "") -> list[str]:
         """Return the sorted names that start with ``prefix``; see ``listing``."""
         return [stored.name for stored in self.listing(prefix)]
@@ -141,6 +150,9 @@ class Place:
             EnvironmentProblem: as ``listing``.
         """
         wanted, found, listed = set(names), dict[str, Stored](), list[str]()
+        if len(wanted) == 1:
+            only = self._store.info(*wanted)
+            return {only.name: only} if only else {}
         for prefix in _prefixes(wanted):
             if not (listed and prefix.startswith(listed[-1])):
                 listed.append(prefix)

@@ -128,7 +128,7 @@ def _plan(source: str) -> _Plan:
     is_image = Path(name).suffix.lower() in IMAGE_EXTENSIONS
     return _Plan(
         above,
-        lambda _: [one for one in above.listing(name) if one.name == name],
+        lambda _: list(filter(None, [above.info(name)])),
         relative="" if is_image else name,
     )
 

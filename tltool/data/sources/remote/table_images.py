@@ -170,7 +170,7 @@ def _listed(addresses: set[Address], home: Place | None) -> list[RemoteObject]:
 
 
 def _itself(table: Path, home: Place) -> Iterator[Stored]:
-    return (one for one in home.listing(table.name) if one.name == table.name)
+    return filter(None, [home.info(table.name)])
 
 
 def _target(address: Address, home: Place | None) -> str:
