@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
+from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -57,13 +57,15 @@ def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
         in script
     )
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    command = "predict /shared/model /shared/new --output /shared/new.csv"
+    assert f"tltool {command} --cluster" in tltool("manifest", "slurm", "--command", command).stdout
     assert "--gpus-per-node=2" in tltool("manifest", "slurm", "--gpus", 2).stdout
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("predict /shared/model /shared/new", "only finetune and runs resume use a cluster"),
+        ("evaluate /shared/model /shared/new", "only finetune, runs resume, recipes sweep,"),
         ("finetune 'x", "quote"),
         ("finetune /shared/photos --workers 4", "adds --cluster itself"),
     ],
@@ -77,7 +79,10 @@ class Checked(LocalEngine):
     """The machines of a cluster are this process."""
 
     nodes = 1
-    machines: tuple[str, ...] = (socket.gethostname(),)
+    machines: ClassVar[Mapping[str, str]] = {"0": "node-1"}
+
+    def map(self, work, numbers):
+        return ((number, {**record, "node": "0"}) for number, record in super().map(work, numbers))
 
     def facts(self) -> dict[str, Any]:
         return {"engine": "local", "nodes": 1, "workers": 1, "arithmetic": ""}
@@ -85,7 +90,7 @@ class Checked(LocalEngine):
 
 def test_a_machine_that_does_not_answer_is_named(monkeypatch):
     class Engine(Checked):
-        machines = (*Checked.machines, "node-7")
+        machines: ClassVar[Mapping[str, str]] = {**Checked.machines, "7": "node-7"}
 
     monkeypatch.setattr(cluster, "_SECONDS", 0.2)
     monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
@@ -113,6 +118,6 @@ def test_a_check_names_the_machine_that_does_not_see_the_files(tmp_path, monkeyp
         assert result.exit_code == 5
         assert "does not see" in document["error"]["message"]
     else:
-        assert result.exit_code == 0 and sum(document["machines"].values()) == 2
+        assert result.exit_code == 0 and document["machines"] == {"node-1": 2}
         assert document["answered"] == 1
     assert not list(tmp_path.iterdir())

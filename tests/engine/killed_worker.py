@@ -15,7 +15,7 @@ from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.workflows.finetune import finetune
 
-TASK = "ray::do_piece"
+TASK = "ray::_do_piece"
 
 
 class Killer(SilentObserver):

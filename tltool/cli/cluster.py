@@ -70,7 +70,7 @@ def manifest(
         str,
         typer.Option(
             metavar="TEXT",
-            help="What the cluster runs, without tltool and --cluster: finetune or runs resume.",
+            help="What the cluster runs, without tltool and --cluster, such as finetune DATA.",
         ),
     ] = EXAMPLE,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the job.")] = "tltool",

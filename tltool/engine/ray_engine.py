@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tltool.engine.cluster_address import ClusterAddress, check_address
+from tltool.engine.piece_problems import failed, lost
 from tltool.engine.ray_connection import connected
 from tltool.engine.signature import signature
 from tltool.engine.work import PieceError, Record, Work, raise_error
 from tltool.engine.worker import do_piece
-from tltool.errors import EnvironmentProblem, TltoolError, first_line
-from tltool.runs.device_memory import says_out_of_memory
+from tltool.errors import EnvironmentProblem, TltoolError
 from tltool.runs.environment import cores
 from tltool.runs.temporary import names_full_disk
 
@@ -28,10 +28,8 @@ _RETRIES = 3
 _IN_FLIGHT = 2  # short pieces per worker: the next one waits at the worker
 _LEAST_SECONDS, _FIRST_SECONDS, _SLOWER = 60.0, 600.0, 4.0
 _POLL_SECONDS = 1.0
+_SHORT = 8  # characters of the identifier of a node
 _WAITING_SECONDS = 60.0  # without any record, until that is reported
-_LONGEST_TEXT = 200  # of an error, in a message
-_DEAD = {"WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError",
-         "OwnerDiedError"}  # fmt: skip
 
 
 def _ignore(_: str) -> None:
@@ -49,7 +47,7 @@ class RayEngine:
         threads: threads that a worker computes with.
         gpus: GPUs per worker.
         most_cpus: CPUs that a piece may have at most, where its work names the threads.
-        machines: names of the machines that have CPUs for workers.
+        machines: the machines that have CPUs for workers: name by the ``node`` of records.
         warn: takes a warning for the user.
     """
 
@@ -59,7 +57,7 @@ class RayEngine:
     threads: int
     gpus: float = 0.0
     most_cpus: int = 1
-    machines: tuple[str, ...] = ()
+    machines: Mapping[str, str] = field(default_factory=dict)
     warn: Callable[[str], None] = _ignore
     _expected: Mapping[str, str] = field(default_factory=signature)
 
@@ -88,6 +86,13 @@ class RayEngine:
         }
 
 
+def _do_piece(*arguments: Any) -> Record:
+    """Return the record of a piece, with the node that did it; runs in a worker."""
+    import ray
+
+    return {**do_piece(*arguments), "node": ray.get_runtime_context().get_node_id()}
+
+
 class _Flight:
     """The pieces of one ``map`` that are handed out."""
 
@@ -106,7 +111,7 @@ class _Flight:
         cpus = min(work.threads or 1, engine.most_cpus)
         self._at_once = max(1, engine.workers // cpus) * (1 if work.long else _IN_FLIGHT)
         options = {"num_cpus": cpus, "num_gpus": engine.gpus, "max_retries": _RETRIES}
-        self._task = ray.remote(do_piece).options(scheduling_strategy="SPREAD", **options)
+        self._task = ray.remote(_do_piece).options(scheduling_strategy="SPREAD", **options)
 
     def records(self) -> Iterator[tuple[int, Record]]:
         import ray
@@ -193,8 +198,9 @@ class _Flight:
                 return None
             if isinstance(error, TltoolError) or names_full_disk(error):
                 raise
-            failed = _failed if isinstance(error, PieceError) else _lost
-            raise failed(self._work, number, error) from None
+            if isinstance(error, PieceError):
+                raise failed(self._work, number, error) from None
+            raise lost(self._work, number, error, _RETRIES + 1) from None
         return record
 
     def _repeat_silent(self) -> None:
@@ -214,39 +220,6 @@ def _no_cpu_is_free() -> bool:
     import ray
 
     return bool(ray.available_resources().get("CPU", 0) < 1)
-
-
-def _lost(work: Work, number: int, error: Exception) -> EnvironmentProblem:
-    """Return the error for a piece without a record: Ray says why in ``error``."""
-    kind = type(error).__name__
-    cause = getattr(error, "cause", None)  # of a RayTaskError, whose own text is a traceback
-    text = first_line(cause if isinstance(cause, Exception) else error)[:_LONGEST_TEXT]
-    if kind not in _DEAD:
-        return EnvironmentProblem(
-            f"no worker can do {work.title} {number}: Ray says '{kind}: {text}'",
-            hint="`tltool cluster check` compares the machines; the logs of Ray say more",
-        )
-    memory = "memory" in kind.lower()
-    reason = "its memory was full" if memory else "the system or another process ended it"
-    return EnvironmentProblem(
-        f"the worker of {work.title} {number} died {_RETRIES + 1} times: {reason} ('{text}')",
-        hint="fewer workers on a machine need less memory; `dmesg` and the logs of Ray name the "
-        "cause",
-    )
-
-
-def _failed(work: Work, number: int, error: Exception) -> EnvironmentProblem:
-    """Return the error for a piece that raised one which is not for the user."""
-    text = first_line(error)[:_LONGEST_TEXT]
-    if says_out_of_memory(str(error)):
-        return EnvironmentProblem(
-            f"the memory of a worker is full: {work.title} {number} ended with '{text}'",
-            hint="fewer workers on a machine need less memory",
-        )
-    return EnvironmentProblem(
-        f"{work.title} {number} failed in a worker: {text}",
-        hint="the same command without workers shows whether the cause is the worker's machine",
-    )
 
 
 @contextmanager
@@ -283,7 +256,6 @@ def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     # a worker of a cluster has one CPU; the number of threads does not change the bits
     threads = 1 if where.workers is None else max(1, cores() // where.workers)
-    machines = tuple(sorted(node["NodeManagerHostname"] for node in alive))
     largest = max(int(node["Resources"]["CPU"]) for node in alive)
     return RayEngine(
         table,
@@ -292,5 +264,15 @@ def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
         threads,
         gpus=1.0 if gpu else 0.0,
         most_cpus=1 if gpu or where.workers is not None else largest,
-        machines=machines,
+        machines=_names(alive),
     )
+
+
+def _names(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a name for each node by its identifier: that of its host, if no other one has it."""
+    hosts = Counter(str(node["NodeManagerHostname"]) for node in nodes)
+    names = {}
+    for node in nodes:
+        identifier, host = str(node["NodeID"]), str(node["NodeManagerHostname"])
+        names[identifier] = host if hosts[host] == 1 else f"{host} ({identifier[:_SHORT]})"
+    return names

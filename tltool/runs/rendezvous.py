@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from tltool.errors import EnvironmentProblem, UsageError
 from tltool.runs.peers import Peers
@@ -21,6 +22,7 @@ SECONDS = 300.0
 """How long workers wait for each other, unless TLTOOL_WORKER_TIMEOUT says otherwise."""
 _PAUSE, _ANSWER_SECONDS = 0.2, 15.0
 _LENGTH, _PIECE = 8, 2**20
+_AT_ONCE = 64  # workers that are sent to
 _LONGEST_GREETING = 2**16
 
 
@@ -80,15 +82,27 @@ def _lead(
                 raise UsageError(problem, hint="start the same command on all workers")
         for rank, _ in connections:
             _check_reachable(peers.addresses[rank])
-        for rank, connection in connections:
-            try:
-                _send(connection, b"=", message)
-            except OSError:
-                raise _ended(peers.addresses[rank]) from None
+        _send_to_all(peers, connections, message)
         for _, connection in connections:  # the others close first: their ports are free then
             with contextlib.suppress(OSError):
                 connection.recv(1)
     return message
+
+
+def _send_to_all(
+    peers: Peers, connections: list[tuple[int, socket.socket]], message: bytes
+) -> None:
+    """Send the message to all other workers at once: a slow one does not delay the others."""
+
+    def send(rank: int, connection: socket.socket) -> None:
+        try:
+            _send(connection, b"=", message)
+        except OSError:
+            raise _ended(peers.addresses[rank]) from None
+
+    with ThreadPoolExecutor(min(len(connections), _AT_ONCE)) as pool:
+        for sent in [pool.submit(send, *one) for one in connections]:
+            sent.result()
 
 
 def _follow(peers: Peers, same: dict[str, str], ends: float) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import uuid
 from collections import Counter
@@ -53,12 +52,14 @@ def check_cluster(
         engine = stack.enter_context(open_workers(where, gpu=False, observer=observer))
         assert engine is not None
         machines = _answers(engine, {"file": str(probe) if probe else None}, observer)
-        facts = {**engine.facts(), "answered": sum(one in machines for one in engine.machines)}
-        return {**facts, "machines": dict(sorted(machines.items()))}
+        known = engine.machines
+        answered = {known.get(node, node): pieces for node, pieces in machines.items()}
+        facts = {**engine.facts(), "answered": sum(node in machines for node in known)}
+        return {**facts, "machines": dict(sorted(answered.items()))}
 
 
 def _answers(engine: RayEngine, arguments: Mapping[str, Any], observer: Observer) -> Counter[str]:
-    """Let the workers answer until every machine has done so.
+    """Let the workers answer until every machine has done so; return pieces done by node.
 
     Raises:
         EnvironmentProblem: a machine does not answer.
@@ -69,9 +70,9 @@ def _answers(engine: RayEngine, arguments: Mapping[str, Any], observer: Observer
         left = max(ends - time.monotonic(), 0.0)
         work = Work(WORK, arguments, title="check", seconds=left)
         for done, (_, record) in enumerate(engine.map(work, range(count)), start=1):
-            machines[record["machine"]] += 1
+            machines[record["node"]] += 1
             observer.on_progress(done, count, unit="checks")
-        missing = [one for one in engine.machines if one not in machines]
+        missing = [name for node, name in engine.machines.items() if node not in machines]
         if not missing:
             return machines
         if time.monotonic() + _PAUSE_SECONDS > ends:
@@ -103,7 +104,7 @@ def _probe(folder: Path, stack: ExitStack) -> Path:
 
 
 def begin_check(arguments: Mapping[str, Any]) -> Piece:
-    """Return the function by which a worker names its machine.
+    """Return the function by which the machine of a worker answers.
 
     Args:
         arguments: ``file`` that it must be able to read, or None.
@@ -111,9 +112,8 @@ def begin_check(arguments: Mapping[str, Any]) -> Piece:
     file = arguments["file"]
 
     def piece(number: int, _: None) -> Record:
-        machine = socket.gethostname()  # as Ray names it
         if file is not None:
             check_present(Path(file))
-        return {"machine": machine}
+        return {}
 
     return piece

@@ -14,6 +14,10 @@ _RAY = "2.60.0"
 EXAMPLE = "finetune /shared/photos --out /shared/runs/a --export-to /shared/saved_models"
 """What is written elsewhere than on the shared volume ends with the machine."""
 
+VERBS = (
+    "finetune", "runs resume", "recipes sweep", "predict", "compare", "data check",
+)  # fmt: skip
+"""The commands that have ``--cluster``."""
 Scheduler = Literal["kuberay", "slurm"]
 
 
@@ -54,9 +58,9 @@ class ClusterJob:
             raise UsageError(
                 f"--command '{self.command}': a quote is not closed", hint="close it"
             ) from None
-        if words[:1] != ["finetune"] and words[:2] != ["runs", "resume"]:
+        if not any(words[: len(verb)] == verb for verb in map(str.split, VERBS)):
             raise UsageError(
-                f"--command '{self.command}': only finetune and runs resume use a cluster",
+                f"--command '{self.command}': only {', '.join(VERBS)} use a cluster",
                 hint=f"such as --command '{EXAMPLE}'",
             )
         if any(word.startswith(("--cluster", "--workers")) for word in words):
