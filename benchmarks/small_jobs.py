@@ -40,7 +40,8 @@ class Phases:
         return lambda *args, **kwargs: None
 from pathlib import Path
 from tltool.recipe.load import load_recipe
-from tltool.runs.keras_setup import claim_keras, import_keras
+from tltool.runs.keras_setup import claim_keras, import_keras, prepare_with
+prepare_with(lambda: None)
 claim_keras()
 import_keras()
 from tltool.workflows.finetune import finetune

@@ -108,11 +108,13 @@ def test_signatures_have_the_names_and_types_that_servers_show(served: Any) -> N
     assert list(served.signatures["images"].structured_input_signature[1]) == ["images"]
 
 
-def test_all_signatures_share_one_graph_that_decodes(exported: Path) -> None:
+@pytest.mark.parametrize("operation", ["DecodeBmp", "Conv2D", "DivNoNan"])
+def test_all_signatures_share_one_graph(exported: Path, operation: str) -> None:
+    """The one that decodes, the network, and the heat map of a class."""
     saved = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     functions = saved.meta_graphs[0].graph_def.library.function
-    decoding = [one for one in functions if any(node.op == "DecodeBmp" for node in one.node_def)]
-    assert len(decoding) == 1
+    sharing = [one for one in functions if any(node.op == operation for node in one.node_def)]
+    assert len(sharing) == 1
 
 
 @pytest.mark.parametrize(

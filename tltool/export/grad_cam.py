@@ -12,6 +12,7 @@ from tltool.data.decoding.decode import decode_batch
 from tltool.data.decoding.decode_spec import DecodeSpec
 
 EXPLAIN_SIGNATURE, EXPLAIN_CLASS_SIGNATURE = "explain", "explain_class"
+PREDICTED = -1  # as a class id, the predicted class
 FEATURE_MAP = "feature_map"  # in the metadata of an export: height and width of the last one
 
 
@@ -45,20 +46,19 @@ class HeatMap:
     def __init__(self, features: keras.KerasTensor, logits: keras.KerasTensor) -> None:
         self._head = keras.Model(features, logits)
 
-    def __call__(self, features: tf.Tensor, classes: tf.Tensor | None = None) -> tf.Tensor:
+    def __call__(self, features: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         """Return heat maps float32 [N, h, w] in 0…1.
 
         The maximum of each is 1; a heat map of zeros means that there is no evidence for the class.
 
         Args:
             features: feature maps of the images, [N, h, w, K].
-            classes: class id of each image, int64 [N]; the predicted class if None or negative.
+            classes: class id of each image, int64 [N]; negative for the predicted class.
         """
         with tf.GradientTape() as tape:
             tape.watch(features)
             logits = self._head(features, training=False)
-            predicted = tf.argmax(logits, axis=1)
-            class_ids = predicted if classes is None else tf.where(classes < 0, predicted, classes)
+            class_ids = tf.where(classes < 0, tf.argmax(logits, axis=1), classes)
             score = tf.gather(logits, class_ids, axis=1, batch_dims=1)
         weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2))
         maps = tf.nn.relu(tf.einsum("bhwk,bk->bhw", features, weights))
@@ -74,20 +74,26 @@ def explain_signatures(network: Any, heat_map: HeatMap, spec: DecodeSpec) -> dic
         spec: how bytes become images.
     """
     encoded = tf.TensorSpec([None], tf.string, "image_bytes")
+    class_ids = tf.TensorSpec([None], tf.int64, "class_id")
+    features = tf.TensorSpec(network.structured_outputs["map"].shape, tf.float32)
 
-    def heat_maps(image_bytes: tf.Tensor, classes: tf.Tensor | None) -> dict[str, tf.Tensor]:
+    # traced once: both signatures call this same function
+    @tf.function(input_signature=[features, class_ids], autograph=False)
+    def maps_of(maps: tf.Tensor, class_id: tf.Tensor) -> tf.Tensor:
+        return heat_map(maps, class_id)
+
+    def heat_maps(image_bytes: tf.Tensor, class_id: tf.Tensor) -> dict[str, tf.Tensor]:
         images, ok = decode_batch(image_bytes, spec)
-        maps = heat_map(network(images)["map"], classes)
+        maps = maps_of(network(images)["map"], class_id)
         masked = tf.where(ok[:, tf.newaxis, tf.newaxis], maps, tf.zeros_like(maps))
         return {"heatmap": masked, "ok": tf.identity(ok)}
 
     @tf.function(input_signature=[encoded], autograph=False)
     def explain(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return heat_maps(image_bytes, None)
+        predicted = tf.constant(PREDICTED, tf.int64)
+        return heat_maps(image_bytes, tf.fill(tf.shape(image_bytes), predicted))
 
-    @tf.function(
-        input_signature=[encoded, tf.TensorSpec([None], tf.int64, "class_id")], autograph=False
-    )
+    @tf.function(input_signature=[encoded, class_ids], autograph=False)
     def explain_class(image_bytes: tf.Tensor, class_id: tf.Tensor) -> dict[str, tf.Tensor]:
         return heat_maps(image_bytes, class_id)
 

@@ -12,7 +12,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +38,7 @@ _ALLOWED = {
     "image_data_format": ("channels_last", "channels_first"),
 }
 # packages that Keras and TensorFlow import if they can
-_OPTIONAL = ("sklearn", "matplotlib", "pandas", "scipy")
+_OPTIONAL = ("sklearn", "matplotlib", "pandas", "scipy", "IPython")
 _prepare: Callable[[], object] | None = None
 _LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
@@ -83,26 +83,43 @@ def _check_tensorflow() -> None:
 
 
 def import_keras() -> None:
-    """Import Keras without scikit-learn, Matplotlib, pandas and SciPy: their import takes a second.
+    """Import Keras without scikit-learn, Matplotlib, pandas, SciPy and IPython, which take a second.
 
     All are optional for Keras: without them ``keras.wrappers`` and ``keras.visualization`` do not
     work, and ``fit`` takes no data frames, none of which tltool uses. Only a process of the command
     line may call it, where no other code needs these. Modules that import them later find them as
     usual.
     """
-    if "keras" in sys.modules:
+    _import_without(_OPTIONAL, ["keras"])
+
+
+def import_scikit_learn() -> None:
+    """Import what is used of scikit-learn without pandas, whose import takes half a second.
+
+    It does something only in a process of the command line: data frames cannot be passed to
+    scikit-learn there. Call it before anything of scikit-learn is imported.
+    """
+    if _prepare is not None:
+        _import_without(("pandas",), ["sklearn.linear_model", "sklearn.model_selection"])
+
+
+def _import_without(packages: Sequence[str], modules: Sequence[str]) -> None:
+    """Import ``modules`` as if those of ``packages`` that are not imported were not installed."""
+    if all(name in sys.modules for name in modules):
         return
-    hidden = [name for name in _OPTIONAL if name not in sys.modules]
+    hidden = [name for name in packages if name not in sys.modules]
     with _without_collections():
         for name in hidden:  # None makes an import raise ModuleNotFoundError
             sys.modules[name] = None  # type: ignore[assignment]
         try:
             with suppress(ModuleNotFoundError):  # of a version that does need one of them
-                importlib.import_module("keras")
+                for name in modules:
+                    importlib.import_module(name)
         finally:
             for name in hidden:
                 del sys.modules[name]
-        importlib.import_module("keras")
+        for name in modules:
+            importlib.import_module(name)
 
 
 @contextmanager

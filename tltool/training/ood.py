@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tltool.features.sampler import spread_over_classes
 from tltool.models.standardization import floored
+from tltool.runs.keras_setup import import_scikit_learn
 
 MAX_IMAGES = 10_000  # for estimating the covariance; more would only take memory
 MAX_FEATURES = 4096  # the covariance of so many takes a minute, and its square goes into exports
@@ -94,6 +95,7 @@ def fit_detector(pooled: NDArray[np.float32], labels: NDArray[np.int64]) -> Outl
         pooled: training features float32 [N, D]; feature maps [N, h, w, D] are averaged.
         labels: class numbers, int [N].
     """
+    import_scikit_learn()
     from sklearn.covariance import ledoit_wolf
     from threadpoolctl import threadpool_limits
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tltool.models.standardization import fit_standardization
+from tltool.runs.keras_setup import import_scikit_learn
 from tltool.training.softmax_regression import Solution, solve_softmax
 from tltool.training.stratified_folds import group_splitter
 
@@ -229,6 +230,7 @@ def _stratified_folds(
         folds: at most.
         seed: of the folds.
     """
+    import_scikit_learn()
     from sklearn.model_selection import StratifiedKFold
 
     distinct = np.unique(np.stack([labels, groups]), axis=1)

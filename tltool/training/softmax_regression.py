@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tltool.runs.keras_setup import import_scikit_learn
+
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
@@ -35,6 +37,7 @@ def solve_softmax(
             which saves most iterations; None for zeros. The optimum is the same, and the result
             within the tolerance of the solver.
     """
+    import_scikit_learn()
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

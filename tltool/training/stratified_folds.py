@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.runs.keras_setup import import_scikit_learn
+
 _ABSOLUTE, _RELATIVE = 1e-8, 1e-5  # tolerances of np.isclose
 Integers = NDArray[np.integer[Any]]
 
@@ -50,6 +52,7 @@ def group_splitter(count: int, *, seed: int) -> Any:
         count: folds.
         seed: of the order of the groups.
     """
+    import_scikit_learn()
     from sklearn.model_selection import StratifiedGroupKFold
 
     class Splitter(StratifiedGroupKFold):

@@ -140,9 +140,10 @@ def _check_link(path: Path) -> None:
 
 
 def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
-    header, data = read_file(item.path, max_pixels)
+    path = item.path  # a new object for each access
+    header, data = read_file(path, max_pixels)
     with IN_THIS_PROCESS.hold(data):
-        prepared = transcode.prepare(data, name=item.path.name, max_pixels=max_pixels)
+        prepared = transcode.prepare(data, name=path.name, max_pixels=max_pixels)
         decoded = _decode(prepared, decode)
     checked = replace(
         item,
@@ -155,7 +156,7 @@ def _inspect(item: Item, max_pixels: int, decode: Decoder) -> Inspected:
         sharpness=decoded.sharpness,
         perceptual_hash=perceptual_hash.perceptual_hashes(decoded.thumbnail[np.newaxis])[0],
     )
-    warnings = file_warnings(item.path, header, decoded.levels, decoded.thumbnail)
+    warnings = file_warnings(path, header, decoded.levels, decoded.thumbnail)
     return Inspected(checked, warnings, header, decoded, len(data))
 
 

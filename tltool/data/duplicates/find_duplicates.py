@@ -142,6 +142,7 @@ class _Search:
         self._thumbnail = lru_cache(_CACHED_THUMBNAILS)(
             lambda index: load_thumbnail(items[index].path)
         )
+        self._shorter_side = _shorter_side(items)
         self._most_kept = _MOST_UNCONFIRMED if keep else 0
         self._done = 0
 
@@ -176,12 +177,22 @@ class _Search:
 
     def _compare_thumbnails(self, pairs: NDArray[np.int64]) -> None:
         """Join the pairs of items that are duplicates."""
-        for first, second in _not_joined(pairs, self.sets):
+        for first, second in _not_joined(self._comparable(pairs), self.sets):
             self._report_progress(first)
             if self._is_duplicate(first, second):
                 self.sets.join(first, second)
             elif len(self.unconfirmed) < self._most_kept:
                 self.unconfirmed.append((first, second))
+
+    def _comparable(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the pairs without those of small images whose hashes differ too much for copies.
+
+        Their thumbnails need not be read.
+        """
+        first, second = pairs.T
+        apart = perceptual_hash.distances(self.hashes[first], self.hashes[second])
+        is_small = self._shorter_side < image_match.THUMBNAIL_SIDE
+        return pairs[(apart <= image_match.NEAR_SMALL) | ~(is_small[first] | is_small[second])]
 
     def compare_without_layout(self, crowded: NDArray[np.int64]) -> int:
         """Compare images by hashes from which their shared layout was removed.
@@ -232,7 +243,7 @@ class _Search:
 
     def join_verified(self, verify_pairs: PairVerifier, pairs: Iterator[tuple[int, int]]) -> None:
         """Join the pairs that ``verify_pairs`` confirms."""
-        is_large = _shorter_side(self._items) >= image_match.THUMBNAIL_SIDE
+        is_large = self._shorter_side >= image_match.THUMBNAIL_SIDE
         large = [pair for pair in pairs if is_large[list(pair)].all()]
         large.sort(key=lambda pair: perceptual_hash.distance(*self.hashes[list(pair)]))
         if large:

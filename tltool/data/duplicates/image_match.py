@@ -19,7 +19,9 @@ Grey = NDArray[np.floating]
 THUMBNAIL_SIDE = 64
 """Pixels per side; of smaller images cropped copies cannot be distinguished from others."""
 
-_NEAR_SMALL = 40  # bits apart, of images below that size
+NEAR_SMALL = 40
+"""Bits apart up to which images are compared if one is below that size."""
+
 _SAME_DETAIL = 0.85
 _SAME_DETAIL_SMALL = 0.93
 _STEPS = 8  # of the alignment
@@ -75,7 +77,7 @@ def is_same_image(first: GreyThumbnail, second: GreyThumbnail, hash_distance: in
     in the high ones.
     """
     if first.grey.shape != second.grey.shape or len(first.grey) < THUMBNAIL_SIDE:
-        small = hash_distance <= _NEAR_SMALL
+        small = hash_distance <= NEAR_SMALL
         return small and _detail_agrees(*_same_size(first, second), _SAME_DETAIL_SMALL)
     if _detail_agrees(first, second, _SAME_DETAIL):
         return True

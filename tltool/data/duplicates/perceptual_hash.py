@@ -127,7 +127,13 @@ def _nearest(pairs: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], ND
 
 def distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
     """Return the Hamming distance of two hashes, uint8 [32] each."""
-    return int(np.bitwise_count(first ^ second).sum())
+    return int(distances(first, second))
+
+
+def distances(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the Hamming distances of pairs of hashes, uint8 [P, 32] each: [P]."""
+    apart: NDArray[np.uint64] = np.bitwise_count(first ^ second).sum(axis=-1)
+    return apart
 
 
 def pack_hashes(hashes: Iterable[int]) -> NDArray[np.uint8]:
