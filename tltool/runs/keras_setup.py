@@ -83,7 +83,7 @@ def _check_tensorflow() -> None:
 
 
 def import_keras() -> None:
-    """Import Keras without scikit-learn, Matplotlib, pandas, SciPy and IPython, which take a second.
+    """Import Keras without scikit-learn, Matplotlib, pandas, SciPy and IPython; they take a second.
 
     All are optional for Keras: without them ``keras.wrappers`` and ``keras.visualization`` do not
     work, and ``fit`` takes no data frames, none of which tltool uses. Only a process of the command

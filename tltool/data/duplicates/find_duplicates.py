@@ -192,7 +192,8 @@ class _Search:
         first, second = pairs.T
         apart = perceptual_hash.distances(self.hashes[first], self.hashes[second])
         is_small = self._shorter_side < image_match.THUMBNAIL_SIDE
-        return pairs[(apart <= image_match.NEAR_SMALL) | ~(is_small[first] | is_small[second])]
+        compared = (apart <= image_match.NEAR_SMALL) | ~(is_small[first] | is_small[second])
+        return np.asarray(pairs[compared])
 
     def compare_without_layout(self, crowded: NDArray[np.int64]) -> int:
         """Compare images by hashes from which their shared layout was removed.
