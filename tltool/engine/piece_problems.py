@@ -1,4 +1,4 @@
-"""What a user is told about a piece of work that no worker can do."""
+"""Messages for the user about a piece of work that no worker can do."""
 
 from __future__ import annotations
 
