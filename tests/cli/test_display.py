@@ -24,7 +24,7 @@ with Display(quiet={quiet}) as display:
     display.on_phase("audit", "photos")
     for number in range(1, 41):
         display.on_progress(number, 40)
-        time.sleep(0.005)
+        time.sleep(0.015)  # no speed is shown for half a second
     display.on_message("3 files [bold]cannot[/] be used", level="warning")
     display.on_table("Photos", ["class", "train"], [["it's [red]", "12"], ["小猫", "7"]])
     display.on_phase("head")
