@@ -66,7 +66,9 @@ def _start(log: Path, *options: str) -> subprocess.Popen[bytes]:
         "--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats", "--block",
         *options,
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    # 15 seconds are too few on a busy machine
+    patience = {"RAY_agent_register_timeout_ms": "120000"}
+    environment = {**os.environ, **patience, "PYTHONPATH": str(Path.cwd())}
     with log.open("wb") as output:
         node = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True
