@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -52,9 +53,10 @@ def kill_a_worker(nodes: list[int], runs: Path, killed: list[int]) -> None:
             continue
         for node in nodes:
             for child in psutil.Process(node).children(recursive=True):
-                if not killed and TASK in (child.name(), *child.cmdline()):
-                    child.kill()
-                    killed.append(child.pid)
+                with suppress(psutil.NoSuchProcess):  # it has ended by itself
+                    if not killed and TASK in (child.name(), *child.cmdline()):
+                        child.kill()
+                        killed.append(child.pid)
 
 
 def main(address: str, nodes: str, photos: str, folder: str, *settings: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SECONDS = 120.0  # to start a node on a busy machine
+_STARTS = 3
 _STARTED = "Ray runtime started"
 
 
@@ -44,19 +45,35 @@ def running_cluster() -> Iterator[RunningCluster]:
             "--include-dashboard", "false")  # fmt: skip
     try:
         for number, own in enumerate((head, ("--address", address))):
-            nodes.append(_start(folder / f"node-{number}.log", *own))
+            nodes.append(_started(folder / f"node-{number}.log", *own))
         yield RunningCluster(address, tuple(node.pid for node in nodes))
         assert all(node.poll() is None for node in nodes), "a node has ended"
     finally:
         for node in reversed(nodes):
-            with suppress(ProcessLookupError):
-                os.killpg(node.pid, signal.SIGTERM)
-        for node in nodes:
-            with suppress(subprocess.TimeoutExpired):
-                node.wait(20)
-            with suppress(ProcessLookupError):
-                os.killpg(node.pid, signal.SIGKILL)
+            _end(node)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started(log: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start a node; once more if it fails, for Ray gives its processes 15 seconds."""
+    for _ in range(_STARTS):
+        node = _start(log, *options)
+        ends = time.monotonic() + _SECONDS
+        while node.poll() is None and time.monotonic() < ends:
+            if _STARTED in log.read_text(errors="replace"):
+                return node
+            time.sleep(0.2)
+        _end(node)
+    raise AssertionError(log.read_text(errors="replace"))
+
+
+def _end(node: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(node.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        node.wait(20)
+    with suppress(ProcessLookupError):
+        os.killpg(node.pid, signal.SIGKILL)
 
 
 def _start(log: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -66,15 +83,8 @@ def _start(log: Path, *options: str) -> subprocess.Popen[bytes]:
         "--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats", "--block",
         *options,
     ]  # fmt: skip
-    # 15 seconds are too few on a busy machine
-    patience = {"RAY_agent_register_timeout_ms": "120000"}
-    environment = {**os.environ, **patience, "PYTHONPATH": str(Path.cwd())}
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     with log.open("wb") as output:
-        node = subprocess.Popen(
+        return subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True
         )
-    ends = time.monotonic() + _SECONDS
-    while _STARTED not in log.read_text(errors="replace"):
-        assert node.poll() is None and time.monotonic() < ends, log.read_text(errors="replace")
-        time.sleep(0.2)
-    return node

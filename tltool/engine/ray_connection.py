@@ -20,7 +20,7 @@ from tltool.engine.cluster_address import ANSWER_SECONDS, ClusterAddress, no_ans
 from tltool.errors import EnvironmentProblem, first_line
 
 _STORE_BYTES = 100 * 2**20  # records are small
-_STARTS = 3  # a start takes long on a busy machine, and Ray waits for 30 seconds
+_STARTS = 3  # Ray gives its processes 15 seconds, too few on a busy machine
 
 
 @contextmanager
@@ -65,7 +65,6 @@ def _start(workers: int, folder: str) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_agent_register_timeout_ms", "60000")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     for attempt in range(1, _STARTS + 1):
         try:
