@@ -26,6 +26,7 @@ from tests.data.samples import (
 )
 from tests.fork_server import ForkServer
 from tltool.data.catalog import Item
+from tltool.data.decoding import image_formats
 from tltool.data.decoding.decode import (
     decode_and_resize,
     decode_batch,
@@ -251,6 +252,21 @@ def test_decoding_in_threads_equals_the_batch_that_is_exported(spec: DecodeSpec)
     assert ok.sum() == 2 * len(SAMPLES)
     np.testing.assert_array_equal(ok, expected_ok)
     np.testing.assert_array_equal(images, expected)
+
+
+def test_images_of_one_format_need_only_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first image of a process: the graph of all formats takes longer than a prediction."""
+    monkeypatch.setattr(image_formats, "_decode_graph", functools.lru_cache(_not_traced))
+    contents = [sample() for sample in SAMPLES.values()]
+    alone = [decode_contents([data], SPEC) for data in contents]
+    monkeypatch.undo()
+    images, ok = decode_batch(tf.constant(contents), SPEC)
+    np.testing.assert_array_equal(np.concatenate([one for one, _ in alone]), images)
+    np.testing.assert_array_equal(np.concatenate([ok for _, ok in alone]), ok)
+
+
+def _not_traced() -> None:
+    raise AssertionError("the graph of all formats was traced")
 
 
 def test_no_images_decode_to_an_empty_batch() -> None:

@@ -18,7 +18,7 @@ from tltool.data.decoding import exif
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.decoding_budget import IN_THIS_PROCESS
 from tltool.data.decoding.graph_tracing import traced_on_cpu, without_autograph
-from tltool.data.decoding.image_formats import decode_stored
+from tltool.data.decoding.image_formats import decode_stored, only_kind
 from tltool.runs.environment import cores
 
 _THREADS = 16  # at most, as in ``decode_batch``
@@ -65,13 +65,18 @@ def decode_and_resize(data: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
 
 
 @lru_cache(maxsize=8)
-def _resizer(spec: DecodeSpec) -> Any:
-    """Return the concrete function of ``decode_and_resize`` for one size, traced once."""
+def _resizer(spec: DecodeSpec, kind: int | None = None) -> Any:
+    """Return the concrete function of ``decode_and_resize`` for one size, traced once.
+
+    Args:
+        spec: the target size.
+        kind: as ``decode_stored`` takes it.
+    """
 
     def resized(data: tf.Tensor) -> tf.Tensor:
         # With padding, one side limits the scale, so it is enough that either side is covered.
         stored, orientation = decode_stored(
-            data, (spec.height, spec.width), one_side=spec.resize == "pad"
+            data, (spec.height, spec.width), one_side=spec.resize == "pad", kind=kind
         )
         return _resize(exif.turn_upright(stored, orientation), spec)
 
@@ -100,7 +105,8 @@ def decode_batch(data: tf.Tensor, spec: DecodeSpec) -> tuple[tf.Tensor, tf.Tenso
 def decode_contents(contents: Sequence[bytes], spec: DecodeSpec) -> tuple[tf.Tensor, np.ndarray]:
     """Decode images eagerly, in threads: what ``decode_batch`` returns, in less CPU time.
 
-    TensorFlow optimises the graph of the decoder once; for ``decode_batch`` it does so twice.
+    TensorFlow optimises the graph of the decoder once; for ``decode_batch`` it does so twice. If
+    nothing else was decoded before, and all images are of one format, only that one is traced.
 
     Args:
         contents: N encoded images.
@@ -115,7 +121,7 @@ def decode_contents(contents: Sequence[bytes], spec: DecodeSpec) -> tuple[tf.Ten
     with tf.device("/CPU:0"):
         if not contents:
             return tf.zeros((0, spec.height, spec.width, 3)), np.zeros(0, np.bool_)
-        decode = partial(_decode_or_none, spec=spec)
+        decode = partial(_decode_or_none, resizer=_resizer(spec, only_kind(contents)))
         # The first call initialises the graph; in parallel, every thread would do that.
         first, rest = decode(contents[0]), contents[1:]
         with ThreadPoolExecutor(min(cores(), _THREADS, max(1, len(rest)))) as pool:
@@ -125,11 +131,11 @@ def decode_contents(contents: Sequence[bytes], spec: DecodeSpec) -> tuple[tf.Ten
         return tf.stack([zeros if image is None else image for image in decoded]), ok
 
 
-def _decode_or_none(data: bytes, spec: DecodeSpec) -> tf.Tensor | None:
+def _decode_or_none(data: bytes, resizer: Any) -> tf.Tensor | None:
     try:
         # a device scope belongs to one thread
         with IN_THIS_PROCESS.hold(data), tf.device("/CPU:0"):
-            return decode_and_resize(tf.constant(data, tf.string), spec)
+            return resizer(tf.constant(data, tf.string))
     except tf.errors.OpError:
         return None
 
