@@ -1,19 +1,19 @@
 """Does a refit help? Test images before and after it, in one run each.
 
-python -m benchmarks.refit [--set flowers128] [--draws 100,101] [--settings KEY=VALUE,...]
-                           [--folder build/refit]
+python -m benchmarks.refit [--set flowers128] [--draws 100,101] [--recipe vgg16] [--size 224]
+                           [--settings KEY=VALUE,...] [--folder build/refit]
 
 Sets: flowers128 at 128 pixels, 100 labelled images per class, all other 3,817 as test; digits
-(scikit-learn) at 48 pixels, 50 per class, 1,000 as test; both with the recipe vgg16. The images of
-each flower class are divided at random in two halves: draws below 100 take their labelled images
+(scikit-learn) at 48 pixels, 50 per class, 1,000 as test. --size is another input size. The images
+of each flower class are divided at random in two halves: draws below 100 take their labelled images
 from the first half and are for choosing settings (their test images are of this half, too), draws
 from 100 on take them from the second half and are for reporting.
 
 The frozen part of the network runs once over all images; what draws share is kept in the folder.
-Test images are measured on the features of the best model, and again after the refit, with the
-temperature, OOD threshold and prediction sets of the first. Prints a row per draw: accuracy,
-log-loss, calibration error (chance subtracted), share of test images that the OOD detector accepts
-(95 % wanted), coverage of 90 % prediction sets; and CPU seconds up to each of the two models.
+Test images are measured with the linear probe, with the best model, and after the refit, with the
+temperature, OOD threshold and prediction sets of the best model. Prints three rows per draw:
+accuracy, log-loss, calibration error (chance subtracted), share of test images that the OOD
+detector accepts (95 % wanted), coverage of 90 % prediction sets; and CPU seconds up to the model.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -130,7 +130,7 @@ def extract_test(run: RunContext, network: Network, one: Draw, folder: Path) -> 
             items, np.full(len(items), number), len(one.test), run.spec.decode, batch_size=32
         )
         digest = hashlib.sha256("\n".join(map(str, every)).encode()).hexdigest()
-        key = f"{stage}-{one.size}-{name}-{digest[:16]}"
+        key = f"{run.spec.backbone.name}-{stage}-{one.size}-{name}-{digest[:16]}"
         with run.machine.precision.active():
             features = extractor.run(
                 lambda start, source=source: source.original(start=start),
@@ -168,15 +168,25 @@ class Chosen:
         return self._rows.take([self._numbers[number] for number in numbers])
 
 
+def pooled_of(run: RunContext, network: Network, test: TestImages) -> np.ndarray:
+    """Return the head's input for the test images."""
+    stage = run.spec.first_trained_stage
+    assert stage is not None
+    to_pooled = Pooling(keras.Model(network.cut(stage), network.pooled), run.machine.precision)
+    return pooled_from_cut(test.features, to_pooled, 128)
+
+
+def logits_of(network: Network, pooled: np.ndarray) -> np.ndarray:
+    """Return logits, float32 [N, C], for the head's input."""
+    return np.asarray(network.pooled_to_logits.predict(pooled, batch_size=512, verbose=0))
+
+
 def measure(
     run: RunContext, network: Network, test: TestImages, calibrated: CalibrationResult
 ) -> list[float]:
     """Return accuracy, log-loss, calibration error, share accepted and coverage of sets."""
-    stage = run.spec.first_trained_stage
-    assert stage is not None
-    to_pooled = Pooling(keras.Model(network.cut(stage), network.pooled), run.machine.precision)
-    pooled = pooled_from_cut(test.features, to_pooled, 128)
-    logits = np.asarray(network.pooled_to_logits.predict(pooled, batch_size=512, verbose=0))
+    pooled = pooled_of(run, network, test)
+    logits = logits_of(network, pooled)
     probabilities = softmax(logits, calibrated.temperature)
     known: Calibration = calibrated.calibration
     assert known.detector is not None
@@ -197,16 +207,19 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run_draw(name: str, draw: int, settings: list[str], folder: Path) -> None:
-    """Train, measure, refit, measure again, and print a row."""
+def run_draw(
+    name: str, draw: int, recipe: str, size: int | None, settings: list[str], folder: Path
+) -> None:
+    """Fit the probe, train, refit; measure after each, and print a row."""
     one, work = DRAWS[name](folder, draw), Path(tempfile.mkdtemp(dir=folder))
+    one = replace(one, size=size or one.size)
     write_table(work / "images.csv", {"train": one.training}, 1)
     own = [f"seed={draw}", f"data.image_size={one.size}", "train.cache=on", "train.refit=auto"]
     options = RunOptions(
         str(work / "images.csv"), out=work / "run", tensorboard=False, feature_cache=folder / "runs"
     )
     started = cpu_seconds()
-    with run_context(resolve(load_recipe("vgg16", [*own, *settings])), options) as run:
+    with run_context(resolve(load_recipe(recipe, [*own, *settings])), options) as run:
         dataset_weights = fetch_weights(run)
         dataset = open_dataset(run)
         network = build_network(run, dataset_weights, dataset)
@@ -216,6 +229,11 @@ def run_draw(name: str, draw: int, settings: list[str], folder: Path) -> None:
         test = extract_test(run, network, one, folder)
         not_training = cpu_seconds() - test_started
         fit_probe(run, features, state)
+        zeroth = cpu_seconds() - started - not_training
+        again = cpu_seconds()
+        probe_calibrated = calibrate(run, network, dataset, restore_best(run, features, state))
+        probe = measure(run, network, test, probe_calibrated)
+        not_training += cpu_seconds() - again
         features = features.with_views()
         balance = balance_classes(run, features.images, features.views)
         train_head(run, features, balance, state)
@@ -229,7 +247,8 @@ def run_draw(name: str, draw: int, settings: list[str], folder: Path) -> None:
         after = measure(run, network, test, refitted)
     shutil.rmtree(work)
     keras.backend.clear_session()
-    for what, figures, spent in (("before", before, first), ("refitted", after, second)):
+    rows = (("probe", probe, zeroth), ("before", before, first), ("refitted", after, second))
+    for what, figures, spent in rows:
         cells = " | ".join(f"{figure:.4f}" for figure in figures)
         print(f"| {draw} | {len(test.labels)} | {what} | {cells} | {spent:.0f} |", flush=True)
 
@@ -238,6 +257,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=DRAWS, default="flowers128")
     parser.add_argument("--draws", default="100,101,102,103,104")
+    parser.add_argument("--recipe", default="vgg16")
+    parser.add_argument("--size", type=int, help="pixels; by default that of the set")
     parser.add_argument("--settings", default="")
     parser.add_argument("--folder", type=Path, default=Path("build/refit"))
     args = parser.parse_args()
@@ -246,7 +267,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for draw in (int(number) for number in args.draws.split(",")):
         settings = [each for each in args.settings.split(",") if each]
-        run_draw(args.set, draw, settings, args.folder)
+        run_draw(args.set, draw, args.recipe, args.size, settings, args.folder)
 
 
 if __name__ == "__main__":
