@@ -28,7 +28,7 @@ TINY = (
 )
 
 
-@pytest.mark.thorough
+@pytest.mark.weekly
 def test_a_second_demo_keeps_the_digits_and_adds_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(story, "_OVERRIDES", TINY)
     write_digits(tmp_path / "digits")
@@ -48,7 +48,8 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
         demo(tmp_path, offline=True, observer=SilentObserver())
 
 
-@pytest.mark.weekly
+@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.pretrained
 def test_the_demo_reads_97_percent_of_unseen_digits(tmp_path, vgg16_weights):
     result = demo(tmp_path, offline=True, observer=SilentObserver())
