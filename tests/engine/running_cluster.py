@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SECONDS = 120.0  # to start a node on a busy machine
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}  # of all processes: a token would be one of the user
 _STARTS = 3
 _STARTED = "Ray runtime started"
 
@@ -83,7 +84,7 @@ def _start(log: Path, *options: str) -> subprocess.Popen[bytes]:
         "--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats", "--block",
         *options,
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(Path.cwd())}
     with log.open("wb") as output:
         return subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True

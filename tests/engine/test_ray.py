@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import merged
 from tests.engine.joined_cluster import everything
-from tests.engine.running_cluster import running_cluster
+from tests.engine.running_cluster import ENVIRONMENT, running_cluster
 from tests.workflows.conftest import TINY, contents, write_fruit
 from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.recipe.load import load_recipe
@@ -72,7 +72,7 @@ def test_a_running_cluster_does_what_one_process_does_and_is_left_running(tmp_pa
             text=True,
             check=False,
             timeout=500,
-            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(Path.cwd())},
         )
         assert done.returncode == 0, done.stderr
         check_address(ClusterAddress(address=cluster.address))  # it still answers
