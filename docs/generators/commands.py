@@ -29,7 +29,7 @@ GUIDES: Mapping[str, tuple[str, str]] = {  # first words of a command -> the gui
     "serve": ("Serving", "serving.md"),
     "demo": ("Quickstart", "quickstart.md"),
     "backbones": ("Backbones", "backbones.md"),
-    "cluster": ("Feature extraction on a Ray cluster", "cluster.md"),
+    "cluster": ("Work on a Ray cluster", "cluster.md"),
     "data check": ("Data: the check", "data.md#the-check"),
     "data split": ("Data: the split", "data.md#tltool-data-split"),
     "data apply-corrections": ("Review and correct labels", "review.md#a-corrected-copy"),

@@ -75,6 +75,12 @@ def test_a_command_that_cannot_use_the_cluster_is_refused(command, message):
     assert result.exit_code == 2 and message in result.stderr
 
 
+def test_a_ray_job_without_an_image_is_refused():
+    result = tltool("manifest", "kuberay")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: a RayJob of KubeRay needs --image")
+
+
 class Checked(LocalEngine):
     """The machines of a cluster are this process."""
 

@@ -92,9 +92,13 @@ def manifest(
     ] = 0,
     memory: Annotated[int, typer.Option(metavar="GIB", min=1, help="Memory of each machine.")] = 16,
     image: Annotated[
-        str,
-        typer.Option(metavar="IMAGE", help="KubeRay: container image with tltool and Ray."),
-    ] = "tltool:latest",
+        str | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="KubeRay: container image with tltool and Ray. Required for it: the image of "
+            "tltool's Dockerfile has no Ray.",
+        ),
+    ] = None,
     volume: Annotated[
         str,
         typer.Option(

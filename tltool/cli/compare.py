@@ -61,7 +61,11 @@ def compare(
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Compare runs on the same images with paired tests, or backbones by a linear probe."""
+    """Compare runs on the same images with paired tests, or backbones by a linear probe.
+
+    The options --image-size, --weights, --workers, --cluster, --ood-images and --pixels need
+    --backbones.
+    """
     from tltool.cli.terminal.progress import shown
     from tltool.workflows.preflight.run import check_backbones
     from tltool.workflows.workers import checked_workers

@@ -62,7 +62,10 @@ app.command(
         "tltool monitor saved_models/NAME served.csv --assert 'drift<=0.2'",
     ),
 )(monitor.monitor)
-app.command("compare", examples=["tltool compare runs/A runs/B"])(compare.compare)
+app.command(
+    "compare",
+    examples=["tltool compare runs/A runs/B", "tltool compare photos/ --backbones vgg16,resnet50"],
+)(compare.compare)
 app.command("learning-curve", examples=["tltool learning-curve photos/"])(
     learning_curve.learning_curve
 )

@@ -165,7 +165,10 @@ def run(
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Train with a recipe: `tltool finetune` with the recipe as first argument."""
+    """Train with a recipe, which may name the data: the short form of `tltool finetune --recipe`.
+
+    More options, such as --backbone, --kfold, --assert and --workers, are in tltool finetune.
+    """
     from tltool.recipe.load import read_recipe
     from tltool.recipe.shorthands import Shorthands, shorthand_overrides
     from tltool.runs.run_options import RunOptions

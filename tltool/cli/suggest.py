@@ -16,7 +16,11 @@ from tltool.errors import UsageError
 def suggest(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="UNLABELLED", help="Images, folders or other sources of images."),
+        typer.Argument(
+            metavar="UNLABELLED",
+            help="Images, folders or other sources of images; tltool review opens suggestions "
+            "only if they are files.",
+        ),
     ],
     run: Annotated[
         Path, typer.Option("--run", metavar="RUN", help="Folder of the run whose model to improve.")

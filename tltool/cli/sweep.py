@@ -57,7 +57,7 @@ def sweep(
         str | None,
         typer.Option(
             metavar="30m",
-            help="Time limit in s, m or h: a run that would exceed it is not started.",
+            help="Time for all runs, in s, m or h: a run that would exceed it is not started.",
         ),
     ] = None,
     overrides: shared_options.Set = None,
@@ -85,7 +85,10 @@ def sweep(
     quiet: shared_options.Quiet = False,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Train a recipe with several settings and seeds, and test whether the settings differ."""
+    """Train a recipe with several settings and seeds, and test whether the settings differ.
+
+    A sweep exports no model: train the best setting once more with tltool finetune.
+    """
     from tltool.cli.terminal.progress import shown
     from tltool.recipe.load import read_recipe
     from tltool.recipe.shorthands import Shorthands, shorthand_overrides

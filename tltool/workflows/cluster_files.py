@@ -32,7 +32,7 @@ class ClusterJob:
         cpus: CPUs of each; each is a worker process. The head, which trains, has as many.
         gpus: GPUs of each, and of the head.
         memory: of each, GiB.
-        image: container image with tltool and Ray.
+        image: container image with tltool and Ray; only KubeRay needs one.
         volume: the claim of a volume that all machines share, mounted as /shared.
     """
 
@@ -42,7 +42,7 @@ class ClusterJob:
     cpus: int = 4
     gpus: int = 0
     memory: int = 16
-    image: str = "tltool:latest"
+    image: str | None = None
     volume: str = "shared"
 
     @property
@@ -89,13 +89,18 @@ def cluster_file(scheduler: Scheduler, job: ClusterJob) -> str:
         job: what to run, and on what.
 
     Raises:
-        UsageError: the command is none.
+        UsageError: the command is none, or KubeRay has no image.
 
     Example:
         >>> print(cluster_file("slurm", ClusterJob("finetune /shared/photos", machines=4)))
     """
     if scheduler == "slurm":
         return _batch_script(job)
+    if job.image is None:
+        raise UsageError(
+            "a RayJob of KubeRay needs --image: a container image with tltool and Ray",
+            hint="docs/cluster.md shows how to build one from tltool's Dockerfile",
+        )
     return yaml.safe_dump(_ray_job(job), sort_keys=False, width=1000)
 
 

@@ -116,9 +116,8 @@ def read_reference(model: Path) -> Reference:
     if reference is not None and len(reference):
         return reference
     raise DataError(
-        f"'{model}' has no reference statistics: an older version of tltool wrote it",
-        hint="export its run and give the new export: tltool export RUN; after a refit, train "
-        "again",
+        f"'{model}' has no reference statistics",
+        hint="export its run again and give the new export: tltool export RUN",
     )
 
 

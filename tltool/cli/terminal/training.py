@@ -74,8 +74,8 @@ Workers = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Start N worker processes on this machine with Ray (extra 'cluster'). The results are "
-        "bit-identical for any number.",
+        help="Start N worker processes on this machine with Ray (extra 'cluster'). On CPUs the "
+        "results are bit-identical for any number.",
         rich_help_panel=MACHINES,
     ),
 ]
