@@ -189,7 +189,7 @@ def named_like_an_operation(document: saved_model_pb2.SavedModel) -> None:
 def saver_is_called(document: saved_model_pb2.SavedModel) -> None:
     graph = document.meta_graphs[0].graph_def
     saver = next(f for f in graph.library.function if any(n.op == "SaveV2" for n in f.node_def))
-    caller = next(f for f in graph.library.function if f != saver)
+    caller = next(f for f in graph.library.function if "signature_wrapper" in f.signature.name)
     node = caller.node_def.add(name="again", op="PartitionedCall")
     node.attr["f"].func.name = saver.signature.name
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,12 +128,25 @@ def _extract(source: Path, stream: BoundedReader, folder: Path) -> None:
                 raise _too_large(source)
             if not member.isfile() or not _is_name_in_run(member.name):
                 raise ValueError(f"it contains '{member.name}', which is no file of a run")
-            tar.extract(member, folder, filter="data")
+            _write_member(tar, member, folder)
     # tarfile stops without an error at a damaged header; the checksum is at the end of the stream
     while rest := stream.read(CHUNK):
         total += len(rest)
         if total > _MAX_BYTES:
             raise _too_large(source)
+
+
+def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write a regular file; its owner and permissions are those of a new file.
+
+    The filter of `TarFile.extract` that does this is missing from Python 3.11.0 to 3.11.3.
+    """
+    path = folder / member.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = tar.extractfile(member)
+    assert content is not None  # it is a regular file
+    with path.open("wb") as target:
+        shutil.copyfileobj(content, target, CHUNK)
 
 
 def _too_large(source: Path) -> DataError:
