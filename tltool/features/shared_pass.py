@@ -88,7 +88,7 @@ class SharedPass:
         """
         source, view = self.source, self.view
         columns = as_columns(source.items)
-        paths = [os.fsencode(os.path.abspath(text)) for text in columns.path_texts]  # noqa: PTH100
+        paths = [os.fsencode(Path(text).absolute()) for text in columns.path_texts]
         arrays = {"paths": np.array(paths), "digests": np.array(columns.digests(), "S")}
         arrays["labels"] = np.asarray(source.labels, np.int64)
         if source.weights is not None:

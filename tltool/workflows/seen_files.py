@@ -24,7 +24,8 @@ def as_seen(paths: Iterable[str]) -> list[SeenFile]:
         >>> as_seen(["a.jpg", "gone.jpg"])
         [('/data/a.jpg', 2048), ('/data/gone.jpg', None)]
     """
-    return [(path, _size(path)) for path in map(os.path.abspath, paths)]
+    absolute = (str(Path(path).absolute()) for path in paths)  # '..' stays: it may follow a link
+    return [(path, _size(path)) for path in absolute]
 
 
 def check_seen(files: Iterable[SeenFile]) -> None:

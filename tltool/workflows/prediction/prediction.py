@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +35,10 @@ class Prediction:
 
 
 def absolute_name(shown: Path | str) -> str:
-    """Return the absolute path of an image, the same from every folder; links are not resolved."""
+    """Return the absolute path of an image, the same from every folder; links are not resolved.
+
+    ``..`` stays: behind a link to a folder it is not the folder before the name of the link.
+    """
     if is_object_store(str(shown)):
         return str(shown)
-    return os.path.abspath(shown)  # noqa: PTH100
+    return str(Path(shown).absolute())
