@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ import pytest
 from tests.cli.conftest import TINY, fingerprint
 from tests.conftest import picture, write_photos
 from tltool.data.sources.open import read_source
-from tltool.errors import UsageError
+from tltool.errors import EnvironmentProblem, UsageError
 from tltool.events import SilentObserver
+from tltool.recipe.schema import DataSection
 from tltool.runs.lock import NAME, locked
 from tltool.runs.run_options import RunOptions
-from tltool.workflows.training_run.run_group import group_folder, open_run_group
+from tltool.workflows.training_run.run_group import (
+    check_same_group,
+    group_folder,
+    open_run_group,
+)
 
 FLAGS = [part for setting in TINY for part in ("--set", setting)]
 
@@ -198,6 +204,20 @@ def test_a_folder_is_refused_while_another_process_uses_it(source: Source, tmp_p
     with locked(out), pytest.raises(UsageError, match="in use by process"):
         source.begin(out)
     source.begin(out)
+
+
+@pytest.mark.parametrize("name", ["weights", "corrections"])
+def test_another_machine_with_another_file_is_an_error_that_names_it(
+    source: Source, tmp_path: Path, name: str
+) -> None:
+    out, data, path = tmp_path / "group", DataSection(), tmp_path / "file"
+    path.write_bytes(b"of the command")
+    options = replace(RunOptions(str(source.photos)), **{name: path})
+    with open_run_group(out, read_source(source.photos), options, SilentObserver()):
+        check_same_group(out, data, options)
+        path.write_bytes(b"older")
+        with pytest.raises(EnvironmentProblem, match=f"has another file '{path}' than that of"):
+            check_same_group(out, data, options)
 
 
 def test_groups_of_one_second_have_folders_of_their_own(

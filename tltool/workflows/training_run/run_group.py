@@ -123,8 +123,7 @@ def open_run_group(
         "data": anchored(options.data),
         "test": anchored(options.test) if options.test else None,
         "weights": str(weights.absolute()) if weights else None,
-        "weights_sha256": _sha256(weights) if weights else None,
-        "corrections_sha256": _sha256(options.corrections) if options.corrections else None,
+        **{name: _sha256(path) if path else None for name, path in _files(options).items()},
         "content": _content(listing, observer),
     }
     with ExitStack() as stack:
@@ -138,21 +137,39 @@ def open_run_group(
 
 
 def check_same_group(out: Path, data: DataSection, options: RunOptions) -> None:
-    """Check that this machine of a cluster has the folder of a group, and its images.
+    """Check that this machine of a cluster has the folder of a group, and all that its runs read.
+
+    Args:
+        out: the folder.
+        data: that with which the images were listed for the record.
+        options: what the runs are called with.
 
     Raises:
-        EnvironmentProblem: it does not see the folder, or has other images.
+        EnvironmentProblem: it does not see the folder, or has other weights, corrections or images.
         DataError: the images cannot be listed.
     """
     check_present(out / GROUP_FILE)
+    recorded = _recorded(out) or {}
+    for name, path in _files(options).items():
+        if path is not None:
+            check_present(path)
+            if _sha256(path) != recorded.get(name):
+                raise _has_other(f"another file '{path}'")
     silent = SilentObserver()
-    content = _content(list_group(data, options, silent), silent)
-    if content != (_recorded(out) or {}).get("content"):
-        raise EnvironmentProblem(
-            f"the machine '{platform.node()}' of the cluster has other images in '{options.data}' "
-            "than that of this command",
-            hint="mount the same disk under the same path on every machine",
-        )
+    if _content(list_group(data, options, silent), silent) != recorded.get("content"):
+        raise _has_other(f"other images in '{options.data}'")
+
+
+def _files(options: RunOptions) -> Mapping[str, Path | None]:
+    """Return the files beside the images that decide what runs learn, by the key of the digest."""
+    return {"weights_sha256": options.weights, "corrections_sha256": options.corrections}
+
+
+def _has_other(what: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the machine '{platform.node()}' of the cluster has {what} than that of this command",
+        hint="mount the same disk under the same path on every machine",
+    )
 
 
 def _record(out: Path, now: Mapping[str, str | None]) -> None:
