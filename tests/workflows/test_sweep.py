@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import merged, unless_thorough
+from tests.engine.local_engine import LocalEngine
 from tests.workflows.conftest import write_fruit
 from tltool.cli.main import app
+from tltool.engine import cluster_address
 from tltool.errors import UsageError
 from tltool.evaluation.csv_tables import ValidationRows, write_validation
 from tltool.events import SilentObserver
@@ -21,6 +24,7 @@ from tltool.runs.run_options import RunOptions
 from tltool.workflows import group_runs
 from tltool.workflows import sweep as story
 from tltool.workflows.sweep import sweep
+from tltool.workflows.workers import TABLE
 
 
 def run_sweep(photos: Path, out: Path, settings: tuple[str, ...], **how: object) -> story.Sweep:
@@ -78,6 +82,32 @@ def test_a_budget_ends_the_sweep_and_says_how_much_was_left_out(fruit, tmp_path,
     found = run_sweep(fruit, tmp_path / "sweep", short, budget=0.01)
     assert found.left_out == 3
     assert found.winner is None
+
+
+def test_machines_of_a_cluster_compare_the_images_of_the_group_not_of_a_run(
+    fruit, tmp_path, short, monkeypatch
+):
+    """The second run comes first, and has OOD images; the workers are in this process."""
+
+    class Backwards(LocalEngine):
+        def map(self, work, numbers):
+            return super().map(work, reversed([*numbers]))
+
+    class Begun(Exception):
+        pass
+
+    def begin(*_: object, **__: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(group_runs, "start_run", begin)
+    monkeypatch.setattr(group_runs, "open_workers", lambda *_, **__: nullcontext(Backwards(TABLE)))
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    ood_images = write_fruit(tmp_path / "ood", n=1, seed=9) / "plum"
+    options = RunOptions(str(fruit), offline=True, cluster="auto")
+    grid = {"data.ood_images": [None, str(ood_images)]}
+    recipe = read_recipe("vgg16")
+    with pytest.raises(Begun):
+        sweep(recipe, options, settings=short, out=tmp_path / "out", grid=grid, seeds=[0])
 
 
 def write_run(

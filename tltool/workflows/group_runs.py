@@ -13,6 +13,7 @@ from tltool.engine.work import Engine, Piece, Record, Work
 from tltool.errors import EnvironmentProblem, UsageError, counted
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.load import RecipeFile
+from tltool.recipe.schema import DataSection
 from tltool.runs.environment import compute_threads
 from tltool.runs.layout import RunLayout
 from tltool.runs.lock import has_locks
@@ -190,12 +191,13 @@ def _startable(count: int, clock: Clock) -> Iterator[int]:
 def _work(runs: Sequence[GroupRun], options: RunOptions, *, on_cluster: bool) -> Work:
     """Return the work whose pieces are ``runs``."""
     cache = options.feature_cache
+    data = runs[0].spec.recipe.data  # the images of the group were listed with it
     arguments = {
         "options": absolute(options).to_json(),
         "offline": options.offline,
         "feature_cache": str(cache.absolute()) if cache else None,
         "working_folder": str(Path.cwd()),
-        "on_cluster": on_cluster,
+        "data": data.model_dump(mode="json") if on_cluster else None,
     }
 
     def described(number: int) -> dict[str, Any]:
@@ -226,17 +228,16 @@ def begin_run(arguments: Mapping[str, Any]) -> Piece:
         feature_cache=Path(cache) if cache else None,
     )
     enter_working_folder(arguments["working_folder"])  # a recipe may name files by relative paths
-
-    checked = not arguments["on_cluster"]
+    unchecked = arguments["data"]  # None where every worker sees the files of the command
 
     def piece(_: int, described: dict[str, Any]) -> Record:
-        nonlocal checked
+        nonlocal unchecked
         started, observer = time.monotonic(), _Warnings()
         title, folder = described["title"], Path(described["folder"])
         recipe = RecipeFile(title, described["recipe"], described["set_by_user"]).recipe()
-        if not checked:
-            check_same_group(folder.parent, recipe.data, options)
-            checked = True
+        if unchecked is not None:
+            check_same_group(folder.parent, DataSection.model_validate(unchecked), options)
+            unchecked = None
         _metrics_of(GroupRun(title, folder, resolve(recipe)), options, observer)
         return {"seconds": time.monotonic() - started, "warnings": observer.warnings}
 
