@@ -109,5 +109,7 @@ def test_large_images_are_decoded_within_the_budget_while_small_ones_pass() -> N
         assert len((await large)["y"]) == 5
         assert seen[2:] == [1, 1]  # 40, then 200 alone
         await batcher.close()
+        with pytest.raises(ApiError, match="no longer served"):
+            await asyncio.wait_for(batcher.predict(request(0)), 5)
 
     asyncio.run(story())

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
+import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -20,6 +25,7 @@ from tltool.export.model_folder import model_digest
 from tltool.serving.kept_sample import KeptSample
 from tltool.serving.model_source import ModelSource
 from tltool.serving.prediction_log import PredictionLog
+from tltool.serving.settings import Settings
 from tltool.workflows.find_served_model import find_second_source
 from tltool.workflows.serve import Address, Observed, serve
 
@@ -93,14 +99,31 @@ def test_a_second_model_with_other_answers_never_answers(exported, tmp_path, mon
 
 
 def test_a_second_model_of_another_backbone_predicts_but_gives_no_features(exported, tmp_path):
+    """Features are of the version that was served when the request came, also if it is replaced."""
     export(tiny_model(channels=5), tmp_path / "other")
-    source, second = versions_of(exported.parent), versions_of(tmp_path / "other", "other")
-    with serving(source, replace(SETTINGS, canary=1.0), second=second) as live:
+    shutil.copytree(exported, tmp_path / "tiny" / "1")
+    shutil.copytree(exported, tmp_path / "next")
+    source, second = versions_of(tmp_path / "tiny"), versions_of(tmp_path / "other", "other")
+    instances = [{"image_bytes": b64(encoded(0))}]
+    body = json.dumps({"signature_name": "features", "instances": instances}).encode()
+    settings = Settings(drain_seconds=0.0, poll_seconds=0.1, canary=1.0)
+    with ExitStack() as stack:
+        live = stack.enter_context(serving(source, settings, second=second))
         assert send(live, 1).headers["model-version"] == "other/1"
-        body = {"signature_name": "features", "instances": [{"image_bytes": b64(encoded(0))}]}
-        answer = live.predict(body)
-        assert answer.headers["model-version"] == "tiny/1"
-        assert len(answer.json["predictions"][0]["features"]) == 8
+        address = ("127.0.0.1", live.port)
+        connection = stack.enter_context(socket.create_connection(address, timeout=60))
+        connection.sendall(
+            b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: localhost\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        assert connection.recv(999).startswith(b"HTTP/1.1 100 ")  # the server waits for the body
+        (tmp_path / "next").rename(tmp_path / "tiny" / "2")
+        live.wait_for("version 2 is now served")
+        connection.sendall(body)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.headers["model-version"]) == (200, "tiny/1")
+        assert len(json.loads(answer.read())["predictions"][0]["features"]) == 8
 
 
 def test_two_models_of_one_name_and_version_have_two_names(exported):

@@ -72,6 +72,7 @@ class Batcher:
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = False
         self._workers = [asyncio.create_task(self._work()) for _ in range(settings.workers)]
 
     @contextmanager
@@ -95,8 +96,10 @@ class Batcher:
         """Return the outputs for ``request``.
 
         Raises:
-            ApiError: the queue is full, or the model rejects the inputs.
+            ApiError: it is closed, the queue is full, or the model rejects the inputs.
         """
+        if self._closed:
+            raise ApiError(503, "This version is no longer served", headers={"Retry-After": "1"})
         rows = max(1, request.rows)
         self.check_rows(rows)
         if self.waiting + rows > self._settings.max_queue:
@@ -249,8 +252,9 @@ class Batcher:
         ]
 
     async def close(self) -> None:
-        """Wait until it is not in use, then end the threads."""
+        """Wait until it is not in use, then end the threads; what comes later is refused."""
         await self._idle.wait()
+        self._closed = True
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)

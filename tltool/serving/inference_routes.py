@@ -111,7 +111,7 @@ class InferenceRoutes:
         def parse(body: bytes) -> InferRequest:
             return parse_infer_request(body, length, signatures)
 
-        with served.batcher.in_use():
+        with served.in_use():
             parsed, outputs, answering = await self._predictor.predict(
                 served, request, parse, lambda one: one.request
             )

@@ -71,7 +71,7 @@ class CloudRoutes:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in _OTHERS:
             raise ApiError(415, f"Content-Type {kind} is not supported; send JSON or an image")
-        with served.batcher.in_use():
+        with served.in_use():
             if kind.startswith(_IMAGES):
                 content, header = await self._predict_images(served, request), served.header
             else:

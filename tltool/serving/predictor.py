@@ -64,7 +64,7 @@ class Predictor:
         """Return the parsed request, the outputs of the model for it, and what has answered.
 
         Args:
-            served: the version; enter its ``batcher.in_use()`` before.
+            served: the version; enter its ``in_use()`` before.
             request: its body is read.
             parse: the format of the body; called in a thread.
             request_of: returns the request to the model.
@@ -85,8 +85,7 @@ class Predictor:
                 parsed, bounded = await asyncio.to_thread(parse_and_check, body)
             answering = served.answering(bounded.signature.name)
             started = time.perf_counter()
-            with answering.batcher.in_use():
-                outputs = await run_decodable(answering, bounded)
+            outputs = await run_decodable(answering, bounded)
             seconds = time.perf_counter() - started
         self.count(outputs)
         check_finite(outputs)

@@ -128,7 +128,7 @@ class Routes:
         return await self._predict(self._repository.get(name, parse_version(version)), request)
 
     async def _predict(self, served: ServedVersion, request: Request) -> Response:
-        with served.batcher.in_use():
+        with served.in_use():
             content, header = await predict_json(self._predictor, served, request)
         return Response(content, media_type="application/json", headers=header)
 
@@ -138,7 +138,7 @@ class Routes:
         signature = served.model.image_signature
         if signature is None:
             raise ApiError(501, "This model has no signature for the bytes of image files")
-        with served.batcher.in_use():
+        with served.in_use():
             async with self._predictor.uploads(request) as images:
                 outputs = await self._predictor.predict_images(served, signature, images)
         results = classify_results(served.model, images, outputs, top=top)
@@ -153,7 +153,7 @@ class Routes:
         """Return the image with a heat map of the evidence for a class, as PNG."""
         served = self._repository.current
         make_request, spec = prepare_explain(served.model, class_name)
-        with served.batcher.in_use():
+        with served.in_use():
             async with self._predictor.uploads(request) as (image, *others):
                 if others:
                     raise bad_request("Send one image at a time")

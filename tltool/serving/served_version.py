@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -44,6 +46,17 @@ class ServedVersion:
         if self.first is None or name in self.first.model.predicting_signatures:
             return self
         return self.first
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep every version open that may answer: this one, and the one it answers for.
+
+        Enter it without an await after looking the version up.
+        """
+        with ExitStack() as stack:
+            for version in filter(None, (self, self.first)):
+                stack.enter_context(version.batcher.in_use())
+            yield
 
     @property
     def header(self) -> dict[str, str]:

@@ -65,7 +65,7 @@ class Shadow:
             signature = second.model.image_signature
             if signature is None:
                 raise ApiError(501, "no signature for image files")
-            with second.batcher.in_use():
+            with second.in_use():
                 started = time.perf_counter()
                 again = PredictRequest(
                     signature, request.inputs, request.rows, by_row=False, decoded=request.decoded
