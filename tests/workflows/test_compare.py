@@ -20,6 +20,7 @@ from tltool.cli.main import app
 from tltool.engine import cluster_address
 from tltool.errors import EnvironmentProblem
 from tltool.runs.layout import RunLayout
+from tltool.runs.lock import is_locked
 from tltool.runs.manifest import read_manifest, write_manifest
 from tltool.workflows import compare_backbones
 from tltool.workflows.dataset.backbone_probes import BackboneProbes
@@ -240,10 +241,11 @@ def test_a_folder_of_ood_images_is_no_class_on_the_leaderboard(trained, monkeypa
 
 
 def test_features_by_workers_give_the_same_leaderboard(trained, monkeypatch, tmp_path):
-    """In any order; the workers are in this process."""
+    """In any order; the workers are in this process. No other command may clean up meanwhile."""
 
     class Backwards(LocalEngine):
         def map(self, work, numbers):
+            assert is_locked(Path(work.arguments["folder"]).parent)
             return super().map(work, reversed(numbers))
 
     monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)

@@ -31,6 +31,7 @@ from tltool.models.batch_norm_folding import folding_version
 from tltool.models.build import build_model
 from tltool.models.network_parts import Network
 from tltool.runs.environment import cores
+from tltool.runs.lock import waiting_lock
 from tltool.training.precision import choose_precision
 from tltool.training.precision_choice import measured_precision
 from tltool.weights.fetch_weights import obtain
@@ -139,7 +140,8 @@ class EmbeddingExtractor:
         name = hashlib.sha256(json.dumps(cache_key).encode()).hexdigest()[:16]
         view = View() if spec is None else View(spec, seed, 1)
         folder = cache_folder() / "features" / name
-        with self._precision.active():
+        folder.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(folder), self._precision.active():  # other commands have the same cache
             features = self._extractor.run(
                 partial(view.batches, source),
                 folder,
