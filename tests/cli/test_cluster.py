@@ -62,6 +62,20 @@ def test_the_batch_script_of_slurm_starts_ray_on_every_machine():
     assert "--gpus-per-node=2" in tltool("manifest", "slurm", "--gpus", 2).stdout
 
 
+def test_a_machine_of_slurm_does_not_wait_without_end_for_the_first():
+    script = tltool("manifest", "slurm").stdout
+    functions, _, last = script.partition("\nsrun ")
+    assert last.startswith("--kill-on-bad-exit=1 bash -c machine")
+    command = (
+        f"scontrol() {{ echo first; }}\n{functions}\n"
+        "first_answers() { false; }\nSECONDS=601\nother_machine"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 5 and "the first machine has not started Ray" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

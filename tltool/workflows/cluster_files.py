@@ -218,7 +218,13 @@ first_answers() {
 }
 
 other_machine() {
-    until first_answers; do sleep 1; done
+    until first_answers; do
+        if [ $SECONDS -gt 600 ]; then
+            echo "the first machine has not started Ray within ten minutes" >&2
+            exit 5
+        fi
+        sleep 1
+    done
     while first_answers; do  # Ray may be too early here: then it is started again
         ray start --address "$address" --num-cpus "$SLURM_CPUS_PER_TASK" --block > /dev/null &
         ray=$!
@@ -234,5 +240,5 @@ machine() {
 }
 
 export -f command_of_job machines_that_answer first_machine first_answers other_machine machine
-srun bash -c machine
+srun --kill-on-bad-exit=1 bash -c machine  # no machine waits for one that has failed
 """
