@@ -29,6 +29,9 @@ class RayStub(types.ModuleType):
         self.handed_out: list[int] = []
         self.most_open = 0
         self.free = 2
+        self.cpus_of_nodes: tuple[int, ...] = (2,)
+        self.task_options: dict[str, object] = {}
+        self.arguments: tuple[Any, ...] = ()  # of the last task
         self._run = run
 
     def available_resources(self) -> dict[str, float]:
@@ -38,10 +41,31 @@ class RayStub(types.ModuleType):
     def remote(self, function: object) -> RayStub:
         return self
 
+    def init(self, **_: object) -> None:
+        """Do nothing."""
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def shutdown(self) -> None:
+        """Do nothing."""
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": sum(self.cpus_of_nodes)}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"Alive": True, "NodeID": str(number), "NodeManagerHostname": "node",
+             "Resources": {"CPU": cpus}}
+            for number, cpus in enumerate(self.cpus_of_nodes)
+        ]  # fmt: skip
+
     def options(self, **options: object) -> Any:
+        self.task_options = options
         return types.SimpleNamespace(remote=self._hand_out)
 
-    def _hand_out(self, table: str, name: str, arguments: object, number: int, *_: object) -> Any:
+    def _hand_out(self, *arguments: Any) -> Any:
+        self.arguments, number = arguments, arguments[3]
         self.handed_out.append(number)
         return (number, self.handed_out.count(number) - 1)
 

@@ -14,7 +14,9 @@ from tltool.engine import cluster_address, ray_engine, signature
 from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.engine.ray_engine import RayEngine
 from tltool.engine.work import PieceError, Work, error_record, raise_error
+from tltool.engine.worker import do_piece
 from tltool.errors import DataError, EnvironmentProblem, GateError, RunGateError, UsageError
+from tltool.runs.environment import flags
 from tltool.runs.install_hint import install_hint
 from tltool.runs.temporary import names_full_disk
 
@@ -132,6 +134,42 @@ def test_long_pieces_wait_for_a_free_worker_and_are_handed_out_once(
         assert len(taken) <= done + 2
     assert sorted(stub.handed_out) == taken == list(range(6))
     assert stub.most_open == 2
+
+
+@pytest.mark.parametrize(
+    ("machines", "threads", "cpus", "places"),
+    [((16, 8, 8), 16, 8, 4), ((12, 12), 8, 8, 2), ((0.5, 4), 2, 2, 2)],
+)
+def test_long_pieces_find_a_place_on_every_machine(
+    use: Use, monkeypatch: pytest.MonkeyPatch, machines: Any, threads: int, cpus: int, places: int
+) -> None:
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    _, stub = use(lambda *_: {})
+    stub.cpus_of_nodes = machines
+    with ray_engine.open_ray(ClusterAddress(address="auto"), "a.table", gpu=False) as engine:
+        assert len(list(engine.map(Work("runs", threads=threads, long=True), range(9)))) == 9
+    assert stub.task_options["num_cpus"] == cpus and stub.most_open == places
+    assert stub.arguments[6] == threads  # their number may change the result
+
+
+@pytest.mark.parametrize("own", [None, "3"])
+def test_a_worker_records_the_threads_of_the_command(
+    use: Use, monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray does in the worker; undone afterwards
+    before = {"OMP_NUM_THREADS": own} if own else {}
+    with monkeypatch.context() as of_command:
+        of_command.delenv("OMP_NUM_THREADS")
+        for name, value in before.items():
+            of_command.setenv(name, value)
+        engine, stub = use(lambda *_: {})
+        list(engine.map(Work("some"), range(1)))
+    table, name, arguments, number, piece_input, _, *threads = stub.arguments
+    assert flags()["OMP_NUM_THREADS"] == "1"
+    other_machine = {"numpy": "1.0"}  # ends the piece before it changes this process
+    record = do_piece(table, name, arguments, number, piece_input, other_machine, *threads)
+    assert "would compute other numbers" in record["error"]["message"]
+    assert flags().get("OMP_NUM_THREADS") == own
 
 
 def test_a_cluster_without_free_cpus_is_reported_once(

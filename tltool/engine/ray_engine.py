@@ -17,7 +17,7 @@ from typing import Any
 from tltool.engine.cluster_address import ClusterAddress, check_address
 from tltool.engine.piece_problems import failed, lost
 from tltool.engine.ray_connection import connected
-from tltool.engine.signature import signature
+from tltool.engine.signature import signature, thread_flags
 from tltool.engine.work import PieceError, Record, Work, raise_error
 from tltool.engine.worker import do_piece
 from tltool.errors import EnvironmentProblem, TltoolError
@@ -46,7 +46,8 @@ class RayEngine:
         nodes: number of machines.
         threads: threads that a worker computes with.
         gpus: GPUs per worker.
-        most_cpus: CPUs that a piece may have at most, where its work names the threads.
+        node_cpus: CPUs of each machine, if a piece has several where its work names the threads;
+            empty if every piece has one.
         machines: the machines that have CPUs for workers: name by the ``node`` of records.
         warn: takes a warning for the user.
     """
@@ -56,10 +57,11 @@ class RayEngine:
     nodes: int
     threads: int
     gpus: float = 0.0
-    most_cpus: int = 1
+    node_cpus: tuple[int, ...] = ()
     machines: Mapping[str, str] = field(default_factory=dict)
     warn: Callable[[str], None] = _ignore
     _expected: Mapping[str, str] = field(default_factory=signature)
+    _thread_flags: Mapping[str, str] = field(default_factory=thread_flags)
 
     def map(self, work: Work, numbers: Iterable[int]) -> Iterator[tuple[int, Record]]:
         """Yield (number, record) of each piece as it ends, each number once.
@@ -108,8 +110,10 @@ class _Flight:
         self._started: dict[Any, tuple[int, float]] = {}  # by reference: number, time
         self._again = set[int]()  # numbers that were handed out twice
         self._seconds = list[float]()
-        cpus = min(work.threads or 1, engine.most_cpus)
-        self._at_once = max(1, engine.workers // cpus) * (1 if work.long else _IN_FLIGHT)
+        # as many as every machine has, so that none is left out
+        cpus = min(work.threads or 1, min(engine.node_cpus, default=1))
+        places = sum(one // cpus for one in engine.node_cpus) or engine.workers
+        self._at_once = places * (1 if work.long else _IN_FLIGHT)
         options = {"num_cpus": cpus, "num_gpus": engine.gpus, "max_retries": _RETRIES}
         self._task = ray.remote(_do_piece).options(scheduling_strategy="SPREAD", **options)
 
@@ -177,7 +181,7 @@ class _Flight:
         work, engine = self._work, self._engine
         reference = self._task.remote(
             engine.table, work.name, dict(work.arguments), number, work.input_of(number),
-            dict(engine._expected), work.threads or engine.threads,
+            dict(engine._expected), work.threads or engine.threads, dict(engine._thread_flags),
         )  # fmt: skip
         self._started[reference] = (number, time.monotonic())
 
@@ -256,14 +260,14 @@ def _engine(where: ClusterAddress, table: str, *, gpu: bool) -> RayEngine:
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     # a worker of a cluster has one CPU; the number of threads does not change the bits
     threads = 1 if where.workers is None else max(1, cores() // where.workers)
-    largest = max(int(node["Resources"]["CPU"]) for node in alive)
+    node_cpus = tuple(filter(None, (int(node["Resources"]["CPU"]) for node in alive)))
     return RayEngine(
         table,
         workers,
         len(alive),
         threads,
         gpus=1.0 if gpu else 0.0,
-        most_cpus=1 if gpu or where.workers is not None else largest,
+        node_cpus=() if gpu or where.workers is not None else node_cpus,
         machines=_names(alive),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from tltool.errors import EnvironmentProblem
 from tltool.runs.environment import flags, versions
 
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile", "asimd")
-_OF_WORKERS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+_THREAD_FLAGS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 _PYTHON_DIGITS = 2  # Ray compares the rest
 
 
@@ -26,13 +27,31 @@ def signature() -> dict[str, str]:
     found = versions()
     found["python"] = ".".join(found["python"].split(".")[:_PYTHON_DIGITS])
     found["tltool"] = __version__
-    deciding = {name: value for name, value in flags().items() if name not in _OF_WORKERS}
+    deciding = {name: value for name, value in flags().items() if name not in _THREAD_FLAGS}
     return {
         **found,
         "architecture": platform.machine(),
         "instructions": " ".join(_instructions()),
         **deciding,
     }
+
+
+def thread_flags() -> dict[str, str]:
+    """Return the environment variables of this process on threads, where they are set."""
+    return {name: value for name, value in flags().items() if name in _THREAD_FLAGS}
+
+
+def set_thread_flags(values: Mapping[str, str]) -> None:
+    """Set the variables of ``thread_flags`` as in the process that began the work.
+
+    A run records them, and Ray sets some of its own in its workers.
+
+    Args:
+        values: as ``thread_flags`` returned them there.
+    """
+    for name in _THREAD_FLAGS:
+        os.environ.pop(name, None)
+    os.environ.update(values)
 
 
 def _instructions() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from tltool.engine.signature import check_signature
+from tltool.engine.signature import check_signature, set_thread_flags
 from tltool.engine.work import Piece, Record, Work, begin, error_record
 from tltool.runs.keras_setup import claim_keras, load_keras
 
@@ -21,6 +21,7 @@ def do_piece(
     piece_input: Any,
     expected: dict[str, str],
     threads: int,
+    thread_flags: dict[str, str],
 ) -> Record:
     """Return the record of a piece, or of the error that it raised; runs in a worker.
 
@@ -32,8 +33,9 @@ def do_piece(
         piece_input: what only this piece needs, or None.
         expected: signature of the process that handed it out.
         threads: threads to compute with.
+        thread_flags: environment variables on threads of that process.
     """
-    os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it, and a run would record it as the user's
+    set_thread_flags(thread_flags)
     try:
         return _started(table, Work(name, arguments), expected, threads)(number, piece_input)
     except Exception as error:
