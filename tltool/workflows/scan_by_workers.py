@@ -11,6 +11,7 @@ from tltool.data.checks.scan_state import Scan, ScanState
 from tltool.data.item_columns import ItemColumns
 from tltool.engine.work import Engine, Piece, Record, Work
 from tltool.events import Observer
+from tltool.training.devices import choose_devices
 from tltool.training.own_settings import own_settings
 from tltool.workflows.seen_files import as_seen, check_seen, enter_working_folder
 
@@ -65,6 +66,7 @@ def begin_scan(arguments: Mapping[str, Any]) -> Piece:
         arguments: of the work.
     """
     enter_working_folder(arguments["working_folder"])
+    choose_devices("cpu")  # several workers cannot share the memory of a GPU that none needs
     limits = {name: arguments[name] for name in ("max_pixels", "image_size")}
 
     def piece(_: int, described: Mapping[str, Any]) -> Record:
