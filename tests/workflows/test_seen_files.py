@@ -27,8 +27,9 @@ def test_a_file_that_is_missing_or_different_elsewhere_is_an_error_that_names_it
     files = as_seen([str(image)])
     check_seen(files)
     image.write_bytes(b"1234")
-    with pytest.raises(EnvironmentProblem, match=r"a\.jpg': 4 bytes and 3 bytes"):
+    with pytest.raises(EnvironmentProblem, match=r"a\.jpg': 4 bytes and 3 bytes") as problem:
         check_seen(files)
+    assert "TLTOOL_DATA_DIR" in str(problem.value.hint)
     check_present(image)
     with pytest.raises(EnvironmentProblem, match=r"does not see '.*gone'") as problem:
         check_present(tmp_path / "gone")

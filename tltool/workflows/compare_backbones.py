@@ -131,25 +131,33 @@ def _evaluate(
     Raises:
         EnvironmentProblem: none could.
     """
-    entries, skipped, reasons = [], {}, []
+    entries, skipped, problems = [], {}, list[TltoolError]()
     for backbone in candidates:
         try:
             with files_as_audited(lambda: probes.catalog.items):
                 entries.append(probes.evaluate(backbone))
         except (EnvironmentProblem, UsageError) as problem:
-            reasons.append(problem.message)
+            problems.append(problem)
             skipped[backbone.name] = _one_line(problem, backbone.name)
             probes.observer.on_message(f"{backbone.name} is skipped", level="warning")
     if not entries:
+        reasons = dict.fromkeys(problem.message for problem in problems)
+        hints = [problem.hint for problem in problems if not _lists_alternatives(problem)]
         raise EnvironmentProblem(
             f"none of the backbones can be evaluated: {'; '.join(reasons)}",
-            hint="tltool weights pull NAME, or tltool weights import NAME FILE",
+            hint=hints[-1]
+            if hints
+            else "tltool weights pull NAME, or tltool weights import NAME FILE",
         )
     return entries, skipped
 
 
 def _one_line(problem: TltoolError, name: str) -> str:
     """Return a problem with a hint; for one that lists alternatives, the first command to try."""
-    listed = problem.hint is None or "\n" in problem.hint
-    hint = f"tltool weights pull {name}" if listed else problem.hint
+    hint = f"tltool weights pull {name}" if _lists_alternatives(problem) else problem.hint
     return f"{problem.message.rstrip('.')}; {hint}"
+
+
+def _lists_alternatives(problem: TltoolError) -> bool:
+    """Return whether a problem has no single hint: it is that of missing weights."""
+    return problem.hint is None or "\n" in problem.hint

@@ -45,7 +45,8 @@ def check_seen(files: Iterable[SeenFile]) -> None:
                 f"the machine '{platform.node()}' of the cluster and that of this command see "
                 f"different files under '{path}': {here} and {there}",
                 hint="mount the same disk under the same path on every machine, and start the "
-                "command again when nothing writes to it",
+                "command again when nothing writes to it; for archives and downloads, "
+                "TLTOOL_DATA_DIR names the folder of their files",
             )
 
 
