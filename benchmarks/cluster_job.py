@@ -24,7 +24,7 @@ import psutil
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.item import Item
 from tltool.engine.cluster_address import ClusterAddress
-from tltool.engine.signature import signature
+from tltool.engine.signature import signature, thread_flags
 from tltool.engine.work import Engine, Record, Work, raise_error
 from tltool.engine.worker import do_piece
 from tltool.events import SilentObserver
@@ -44,10 +44,10 @@ class HereEngine:
     workers: int = 1
 
     def map(self, work: Work, numbers: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        expected = signature()
+        expected, flags = signature(), thread_flags()
         for number in numbers:
             arguments, own = dict(work.arguments), work.input_of(number)
-            record = do_piece(TABLE, work.name, arguments, number, own, expected, 1)
+            record = do_piece(TABLE, work.name, arguments, number, own, expected, 1, flags)
             raise_error(record)
             yield number, record
 
