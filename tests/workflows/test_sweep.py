@@ -93,11 +93,11 @@ def test_machines_of_a_cluster_compare_the_images_of_the_group_not_of_a_run(
         def map(self, work, numbers):
             return super().map(work, reversed([*numbers]))
 
-    class Begun(Exception):
+    class Started(Exception):
         pass
 
     def begin(*_: object, **__: object) -> None:
-        raise Begun
+        raise Started
 
     monkeypatch.setattr(group_runs, "start_run", begin)
     monkeypatch.setattr(group_runs, "open_workers", lambda *_, **__: nullcontext(Backwards(TABLE)))
@@ -106,7 +106,7 @@ def test_machines_of_a_cluster_compare_the_images_of_the_group_not_of_a_run(
     options = RunOptions(str(fruit), offline=True, cluster="auto")
     grid = {"data.ood_images": [None, str(ood_images)]}
     recipe = read_recipe("vgg16")
-    with pytest.raises(Begun):
+    with pytest.raises(Started):
         sweep(recipe, options, settings=short, out=tmp_path / "out", grid=grid, seeds=[0])
 
 
