@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ONLY_PROBE, merged
-from tests.workflows.conftest import CLASSES, TINY, contents
+from tests.workflows.conftest import CLASSES, TINY, contents, write_fruit
 from tltool.data.corrections.corrections_file import CorrectionsFile
 from tltool.data.corrections.decision import Decision
 from tltool.errors import DataError, GateError, UsageError
+from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
@@ -125,6 +126,47 @@ def test_a_corrected_copy_is_laid_out_and_the_images_stay(fruit, corrections, tm
         assert f"{PLUM}/1_01-2.png" in names or f"{PLUM}/1_01.png" in names
         assert sum(name.startswith(APPLE) for name in names) == 5
         assert sum(name.startswith(KAKI) for name in names) == 9
+
+
+class Progress(SilentObserver):
+    """Keeps how far each phase got."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+
+    def on_phase(self, name: str, detail: str = "") -> None:
+        self.done[name] = 0
+
+    def on_progress(self, done: int, total: int, *, unit: str = "images") -> None:
+        self.done[list(self.done)[-1]] = done
+
+
+def test_images_that_the_data_have_are_not_added_again(fruit, tmp_path):
+    """Neither in the second round of labelling, nor a test image as one for training."""
+    source, pool = tmp_path / "split", write_fruit(tmp_path / "pool", n=2, seed=5)
+    train, tested = shutil.copytree(fruit, source / "train"), source / "test" / PLUM / "1_00.png"
+    tested.parent.mkdir(parents=True)
+    (train / PLUM / tested.name).rename(tested)
+    moved, new, damaged = train / PLUM / "1_01.png", pool / APPLE / "5_00.png", pool / "damaged.png"
+    damaged.write_bytes((pool / KAKI / "5_00.png").read_bytes()[:-300])
+    for number, path in enumerate((new, tested, moved)):
+        shutil.copy(path, pool / f"{number}.png")
+    file = tmp_path / "mine.csv"
+    CorrectionsFile(file).append(
+        [
+            decided(new, "relabel", KAKI, old=""),
+            decided(damaged, "relabel", KAKI, old=""),
+            decided(tested, "keep"),
+            decided(moved, "relabel", KAKI, old=APPLE),  # it has become a plum since
+        ]
+    )
+    seen = Progress()
+    first = apply_corrections(source, file, write=tmp_path / "first", add=pool, observer=seen)
+    assert (first.images, first.added, first.relabelled, first.not_applied) == (25, 1, 0, 2)
+    assert list(seen.done) == ["source", "new images", "audit", "copy"]
+    assert seen.done["new images"] == 10
+    second = apply_corrections(first.folder, file, write=tmp_path / "second", add=pool)
+    assert (second.images, second.added) == (25, 0)
 
 
 def test_a_corrected_copy_has_no_links_into_the_cache(fruit, corrections, tmp_path):

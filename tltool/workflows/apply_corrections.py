@@ -1,16 +1,18 @@
 """Write a copy of labelled images with corrected labels; the images themselves stay as they are.
 
-Images without labels are added to the copy if people have given them a label.
+Images without labels are added to the copy if people have given them a label, and the source does
+not have them already.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tltool.data.audit.audit import audit
+from tltool.data.audit.audit import Audit, audit
 from tltool.data.audit.corrected_audit import corrected_audit
 from tltool.data.catalog import Catalog, Item
 from tltool.data.corrections.apply import Corrections, load_corrections
@@ -20,7 +22,7 @@ from tltool.data.item_columns import ItemColumns
 from tltool.data.sources.listing import Listing
 from tltool.data.sources.open import read_images, read_source
 from tltool.data.splits.split import Split
-from tltool.errors import DataError
+from tltool.errors import DataError, counted
 from tltool.events import Observer, SilentObserver
 from tltool.recipe.schema import DataSection
 from tltool.training.own_settings import with_own_settings
@@ -40,7 +42,7 @@ class CorrectedCopy:
         relabelled: how many of them have another label than in the source.
         excluded: how many images of the source it leaves out.
         not_applied: decisions that fit no image.
-        added: how many images without a label in the source were added with their new one.
+        added: how many images that the source does not have were added with their new label.
     """
 
     folder: Path
@@ -71,7 +73,8 @@ def apply_corrections(
         corrections: written by `tltool review`.
         write: a missing or empty folder.
         add: a source of images without labels, such as those of ``suggest``: images to which a
-            decision gives a class of ``source`` are added, as training images.
+            decision gives a class of ``source`` are added, as training images. One whose content
+            ``source`` has is not added, and of exact copies only the first is.
         corrections_by: the person whose decision counts where people disagree.
         how: copy or link.
         pixels: shape of the images in a table of pixels, HxW or HxWx3; None means square.
@@ -93,25 +96,19 @@ def apply_corrections(
     source, corrections, write = str(source), Path(corrections), Path(write)
     check_empty(write, option="--write")
     decided = load_corrections(corrections, prefer=corrections_by)
-    observer.on_phase("audit", source)
+    observer.on_phase("source", source)
     listing = read_source(source, pixels=pixels, offline=offline, observer=observer)
-    added: list[Item] = []
+    check_outside_images(write, listing, option="--write")
+    check_not_in_cache(listing, how)
+    labelled: list[Item] = []
     if add is not None:
+        observer.on_phase("new images", str(add))
         new = read_images(add, pixels=pixels, offline=offline, observer=observer)
         check_outside_images(write, new, option="--write")
         check_not_in_cache(new, how)
-        added = _newly_labelled(listing, new, decided)
-        listing = replace(listing, items=listing.columns.joined(ItemColumns(added)))
-    check_outside_images(write, listing, option="--write")
-    check_not_in_cache(listing, how)
-    settings = DataSection()
-    audited = audit(
-        listing,
-        on_bad=settings.on_bad,
-        max_bad_fraction=settings.max_bad_fraction,
-        max_pixels=settings.max_pixels,
-        observer=observer,
-    )
+        labelled = _newly_labelled(listing, new, decided, observer)
+    observer.on_phase("audit", source)
+    audited, added = _audited(listing, labelled, observer)
     audited = corrected_audit(audited, decided, observer)
     corrected = audited.corrected
     if corrected is None:
@@ -125,32 +122,71 @@ def apply_corrections(
         len(corrected.relabelled),
         len(corrected.excluded),
         len(corrected.gone) + len(corrected.stale),
-        len(added),
+        added,
     )
 
 
-def _newly_labelled(listing: Listing, new: Listing, corrections: Corrections) -> list[Item]:
+def _newly_labelled(
+    listing: Listing, new: Listing, corrections: Corrections, observer: Observer
+) -> list[Item]:
     """Return the images to which a decision gives a label; unreadable ones are left out.
 
     Raises:
         DataError: a new label is no class of ``listing``, or no image has got one.
     """
-    corrections.check_classes(listing.columns.classes())
-    found = []
-    for item in new.items:
-        try:
-            digest = hashlib.sha256(read_image_file(item.path)).hexdigest()
-        except ImageError:
-            continue
-        decision = corrections.decisions.get(digest)
-        if decision is not None and decision.label:
-            found.append(Item(item.path, decision.label))
-    if not found:
+    classes = set(listing.columns.classes())
+    corrections.check_classes(classes)
+    labelled = []
+    for done, item in enumerate(new.items, start=1):
+        decision = corrections.decisions.get(_digest(item.path))
+        if decision is not None and decision.label in classes:
+            labelled.append(Item(item.path, decision.label))
+        observer.on_progress(done, len(new.items))
+    if not labelled:
         raise DataError(
             f"'{corrections.file}' gives no image of {new.source} a label",
             hint="label them first: tltool review RUN --suggestions FILE",
         )
-    return found
+    return labelled
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file; empty if it cannot be read."""
+    try:
+        return hashlib.sha256(read_image_file(path)).hexdigest()
+    except ImageError:
+        return ""
+
+
+def _audited(listing: Listing, new: Sequence[Item], observer: Observer) -> tuple[Audit, int]:
+    """Return the audit of a source and of new images that it does not have, and their number.
+
+    A copy of an image of the source stays out before any label is corrected: it could get into
+    another split, and its new label would hide that a decision no longer fits the source.
+
+    Raises:
+        DataError: as ``audit``.
+    """
+    settings = DataSection()
+    audited = audit(
+        replace(listing, items=listing.columns.joined(ItemColumns(new))),
+        on_bad=settings.on_bad,
+        max_bad_fraction=settings.max_bad_fraction,
+        max_pixels=settings.max_pixels,
+        observer=observer,
+    )
+    bad = {issue.path for issue in audited.issues if issue.bad}
+    of_source = sum(item.path not in bad for item in listing.items)
+    digests = audited.catalog.columns.digests()
+    known, kept = set(digests[:of_source]), list(range(of_source))
+    for place, digest in enumerate(digests[of_source:], start=of_source):
+        if digest not in known:
+            known.add(digest)
+            kept.append(place)
+    if len(kept) < len(digests):
+        count = counted(len(digests) - len(kept), "labelled image is", "labelled images are")
+        observer.on_message(f"{count} not added: the copy has the same images already")
+    return replace(audited, catalog=audited.catalog.select(kept)), len(kept) - of_source
 
 
 def _splits_of(catalog: Catalog) -> Split | None:
