@@ -54,7 +54,7 @@ def test_images_with_a_high_ood_score_are_a_queue_the_strangest_first(trained, t
     assert queue.entries[0].reason.endswith("; out-of-distribution, score 7.50")
 
 
-def test_a_run_draws_heat_maps_and_finds_neighbours(trained):
+def test_a_run_draws_heat_maps_and_finds_neighbours(trained, tmp_path):
     data = read_review(str(trained.run))
     views = run_views(RunLayout(trained.run), data)
     picture = views.heat_map(data.images[0].path, data.images[0].label)
@@ -62,6 +62,15 @@ def test_a_run_draws_heat_maps_and_finds_neighbours(trained):
     nearest = views.neighbours(0, CLASSES[:2])
     assert [len(rows) for rows in nearest.values()] == [4, 4]
     assert 0 not in nearest[data.images[0].label]
+    # With suggestions, the embeddings of the data come from the cache: its files are not read.
+    new = next(write_fruit(tmp_path / "new", n=1, seed=9).rglob("*.png"))
+    write_suggestions(tmp_path / "next.csv", [Suggestion(new, CLASSES[0], 0.4, "", digest(new))])
+    moved = shutil.copytree(trained.photos, tmp_path / "moved")
+    data = read_review(str(trained.run), moved, suggestions=tmp_path / "next.csv")
+    shutil.rmtree(moved)
+    again = run_views(RunLayout(trained.run), data)
+    assert again.neighbours(0, CLASSES[:2]) == nearest
+    assert [len(rows) for rows in again.neighbours(42, CLASSES).values()] == [4, 4, 4]
 
 
 def test_images_to_label_next_are_new_ones_without_copies(trained, tmp_path):

@@ -15,7 +15,7 @@ from tltool.errors import DataError
 from tltool.events import SilentObserver
 from tltool.recipe.load import load_recipe
 from tltool.review.model_views import ModelViews
-from tltool.review.queues import ReviewData
+from tltool.review.queues import ReviewData, ReviewImage
 from tltool.runs.layout import RunLayout
 from tltool.runs.manifest import read_manifest
 from tltool.workflows.resolve.run_backbone import with_kept_backbone
@@ -27,10 +27,9 @@ def run_views(run: RunLayout, data: ReviewData) -> ModelViews:
 
     Nothing is loaded before it is asked for.
     """
-    items = tuple(Item(one.path, one.label, sha256=one.sha256) for one in data.images)
     return ModelViews(
         explainer=partial(_explainer, run.folder),
-        embeddings=partial(run_embeddings, run, items),
+        embeddings=partial(_all_embeddings, run, data.images),
         labels=[image.label for image in data.images],
     )
 
@@ -56,32 +55,56 @@ def _explainer(folder: Path) -> Callable[[Path, str | None], bytes]:
     return draw
 
 
-def run_embeddings(run: RunLayout, items: Sequence[Item]) -> NDArray[np.float32]:
+def _all_embeddings(run: RunLayout, images: Sequence[ReviewImage]) -> NDArray[np.float32]:
+    """Return the embeddings of all images; those without a label have a cache entry of their own.
+
+    So each new file of suggestions leaves the embeddings of the data set in the cache valid.
+    """
+    unlabelled = np.array([not image.label for image in images])
+    order = np.argsort(unlabelled, kind="stable")
+    items = [Item(images[row].path, images[row].label, sha256=images[row].sha256) for row in order]
+    labelled = len(items) - int(unlabelled.sum())
+    grouped = run_embeddings(run, items[:labelled], items[labelled:])
+    vectors = np.empty_like(grouped)
+    vectors[order] = grouped
+    return vectors
+
+
+def run_embeddings(run: RunLayout, *groups: Sequence[Item]) -> NDArray[np.float32]:
     """Return the embeddings of images by the backbone of a run, from the cache if possible.
 
     Args:
         run: whose recipe names the backbone.
-        items: the images, with their digests.
+        groups: the images, with their digests; each group has its own entry in the cache.
 
     Returns:
-        float32 [N, D].
+        float32 [N, D], the groups one after the other.
 
     Raises:
         EnvironmentProblem: the weights are not available.
     """
-    from tltool.training.own_settings import own_settings
-    from tltool.workflows.dataset.embeddings import extract_embeddings
+    import keras
 
-    recipe = load_recipe(str(run.recipe))
+    from tltool.training.own_settings import own_settings
+    from tltool.workflows.dataset.embeddings import EmbeddingExtractor, pretrained_file
+
+    recipe, observer = load_recipe(str(run.recipe)), SilentObserver()
     spec = resolve(with_kept_backbone(recipe, run, read_manifest(run.manifest)))
-    catalog = Catalog(Path(), tuple(items), tuple(sorted({item.label for item in items})))
+    random = recipe.model.weights == "random"
     with own_settings():
-        return extract_embeddings(
-            catalog,
+        extractor = EmbeddingExtractor(
             spec.backbone,
             image_size=spec.decode.height,
             resize=spec.decode.resize,
-            random_weights=recipe.model.weights == "random",
-            offline=True,
-            observer=SilentObserver(),
-        ).features
+            weights=None
+            if random
+            else pretrained_file(spec.backbone, offline=True, observer=observer),
+            observer=observer,
+        )
+        vectors = [extractor.features(extractor.source(_catalog(one))) for one in groups if one]
+        keras.backend.clear_session(free_memory=True)
+    return np.concatenate(vectors)
+
+
+def _catalog(items: Sequence[Item]) -> Catalog:
+    return Catalog(Path(), tuple(items), tuple(sorted({item.label for item in items})))
