@@ -22,7 +22,7 @@ from tltool.data import pipeline as pipeline_module
 from tltool.data.audit.audit import audit
 from tltool.data.catalog import Item
 from tltool.data.decoding import decode as decode_module
-from tltool.data.decoding.decode import decode_and_resize, decode_batch
+from tltool.data.decoding.decode import decode_and_resize, decode_batch, decode_contents
 from tltool.data.decoding.decode_spec import DecodeSpec
 from tltool.data.decoding.gif import first_frame
 from tltool.data.decoding.image_formats import decode_stored
@@ -214,6 +214,7 @@ def test_the_decoder_is_traced_once_and_saved_once(
     tf.saved_model.save(module, str(tmp_path), signatures=module.functions)
     order = tf.range(2, dtype=tf.int64)
     list(image_dataset(image_files(read_folder(make_photos(n=1)).items), spec, order=order))
+    decode_contents([SAMPLES["bmp"](), SAMPLES["gif"]()], spec)
     assert len(traced) == 1
     saved = saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
     functions = saved.meta_graphs[0].graph_def.library.function

@@ -60,12 +60,12 @@ def decode_and_resize(data: tf.Tensor, spec: DecodeSpec) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: as in ``decode_image``.
     """
-    image: tf.Tensor = _resizer(spec)(data)
+    image: tf.Tensor = _resizer(spec, None)(data)
     return image
 
 
 @lru_cache(maxsize=8)
-def _resizer(spec: DecodeSpec, kind: int | None = None) -> Any:
+def _resizer(spec: DecodeSpec, kind: int | None) -> Any:
     """Return the concrete function of ``decode_and_resize`` for one size, traced once.
 
     Args:
