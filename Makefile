@@ -61,7 +61,7 @@ lint: $(STAMP) ## check style, syntax, types, import layers, spelling, dependenc
 	[ ! -x $(BIN)/hadolint ] || $(BIN)/hadolint Dockerfile
 	$(BIN)/python docs/words.py
 	$(BIN)/python docs/generate.py --check
-	$(SITE) --quiet
+	$(SITE)
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .

@@ -109,7 +109,7 @@ def visible(text: str, *, keep: str = "") -> str:
         text: a file name, a class name, or a message of a library.
         keep: characters that stay, such as a line feed.
 
-    Example:
+    Examples:
         >>> visible("cat\u202egnp.exe")
         'cat\u202egnp.exe'
     """
@@ -145,7 +145,7 @@ def reading(
     Raises:
         TltoolError: the body raised it, or ``error`` for any other exception.
 
-    Example:
+    Examples:
         >>> with reading(path, "manifest", hint="restore it from a copy"):
         ...     document = json.loads(path.read_bytes())
     """
@@ -170,7 +170,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 def why_unreadable(problem: Exception) -> str:
     """Return the reason why a file could not be parsed, as the end of a sentence.
 
-    Example:
+    Examples:
         >>> why_unreadable(EOFError())
         'it is truncated'
     """
@@ -185,7 +185,7 @@ def why_unreadable(problem: Exception) -> str:
 def first_line(error: BaseException) -> str:
     r"""Return the first line of the message of an error; the name of its type if it has none.
 
-    Example:
+    Examples:
         >>> first_line(ValueError("a shape is wrong\nat line 3"))
         'a shape is wrong'
     """

@@ -175,7 +175,7 @@ class AugmentSpec:
     def from_json(cls, document: Mapping[str, Any]) -> AugmentSpec:
         """Return the spec that ``to_json`` wrote; none with a transform of the user's own.
 
-        Example:
+        Examples:
             >>> spec = AugmentSpec("horizontal", crop=(0.8, 1.2))
             >>> AugmentSpec.from_json(spec.to_json()) == spec
             True

@@ -14,7 +14,7 @@ _CODING = "utf-8", "surrogatepass"  # names of files may contain bytes that are 
 class TextColumn:
     """Texts one after another in one block of bytes: each takes its bytes and 8 more.
 
-    Example:
+    Examples:
         >>> column = TextColumn(["cat/1.jpg", "cat/2.jpg"])
         >>> column[1]
         'cat/2.jpg'

@@ -47,7 +47,7 @@ class ItemColumns(Sequence[Item]):
     Args:
         items: are copied.
 
-    Example:
+    Examples:
         >>> items = ItemColumns([Item(Path("cat/1.jpg"), "cat")])
         >>> items[0].label
         'cat'

@@ -39,7 +39,7 @@ def path_as_text(kind: Kind) -> Kind:
     A ``Path`` takes 370 bytes, its text 80: with 100,000 files that decides how much memory a
     command needs.
 
-    Example:
+    Examples:
         >>> @path_as_text
         ... @dataclass(frozen=True, slots=True)
         ... class File:

@@ -20,7 +20,7 @@ _PYTHON_DIGITS = 2  # Ray compares the rest
 def signature() -> dict[str, str]:
     """Return versions and arithmetic of this process.
 
-    Example:
+    Examples:
         >>> signature()["architecture"]
         'x86_64'
     """

@@ -37,7 +37,7 @@ class Work:
         long: whether a piece takes minutes or hours and must not be done by two workers at once: no
             piece waits at a worker, and a silent one is not handed out again.
 
-    Example:
+    Examples:
         >>> Work("features", {"folder": "/data/runs/a/cache/0123"})
     """
 

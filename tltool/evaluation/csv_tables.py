@@ -107,7 +107,7 @@ def read_predictions(path: Path) -> Iterator[PredictionRow]:
         OSError: the file cannot be read.
         ValueError: it is damaged.
 
-    Example:
+    Examples:
         >>> wrong = [row.path for row in read_predictions(path) if not row.correct]
     """
     with path.open(newline="", encoding="utf-8") as file:

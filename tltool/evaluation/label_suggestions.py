@@ -109,7 +109,7 @@ def _by_class(pool: Pool, known: Integers, count: int) -> list[list[Suggested]]:
 def equal_quotas(sizes: Integers, count: int) -> list[int]:
     """Return how many to take of each class: equally many, as far as a class has so many.
 
-    Example:
+    Examples:
         >>> equal_quotas(np.array([1, 9, 9]), 7)
         [1, 3, 3]
     """

@@ -24,7 +24,7 @@ def load_saved_model(folder: Path, *, trust: bool = False) -> Any:
         DataError: it is damaged, has operations that are not allowed, or lost its seal.
         GateError: a file has changed since the export.
 
-    Example:
+    Examples:
         >>> loaded = load_saved_model(Path("saved_models/flowers/1"))
         >>> loaded.signatures["serving_default"]
     """

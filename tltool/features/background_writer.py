@@ -26,7 +26,7 @@ class BackgroundWriter:
     Args:
         store: where the rows are appended; nothing else may write to it meanwhile.
 
-    Example:
+    Examples:
         >>> with BackgroundWriter(store) as writer:
         ...     for images in batches:
         ...         writer.append(pooled=network(images))

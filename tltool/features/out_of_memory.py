@@ -114,7 +114,7 @@ class InParts:
     Raises:
         tf.errors.OpError: the parts do not fit either, or another error of ``function``.
 
-    Example:
+    Examples:
         >>> double = InParts(lambda batch: 2 * batch, "features")
         >>> double(tf.ones((4, 3))).shape
         TensorShape([4, 3])

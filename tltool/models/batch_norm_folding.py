@@ -30,7 +30,7 @@ def folded(model: keras.Model) -> keras.Model:
         Its float32 outputs differ by rounding, about 1e-6 of the largest. A model without batch
         normalisation, or with a model as a layer, is returned itself.
 
-    Example:
+    Examples:
         >>> to_pooled = folded(network.images_to_pooled)
         >>> pooled = to_pooled(images, training=False)
     """

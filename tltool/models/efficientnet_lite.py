@@ -51,7 +51,7 @@ def build_efficientnet_lite(variant: Literal[0, 1, 2], images: Any) -> Any:
 def round_channels(channels: float) -> int:
     """Return the multiple of 8 next to ``channels``, at most 10 % below it.
 
-    Example:
+    Examples:
         >>> round_channels(1.1 * 112)
         120
     """

@@ -64,7 +64,7 @@ def load_model_file(path: Path) -> keras.Model:
         ValueError: see ``check_model_file``.
         Exception: of any type, if it is damaged.
 
-    Example:
+    Examples:
         >>> with reading(path, "model file"):
         ...     model = load_model_file(path)
     """

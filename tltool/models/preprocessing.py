@@ -37,7 +37,7 @@ def preprocessed(images: Any, mode: PreprocessMode) -> Any:
     Raises:
         UsageError: there is no such mode.
 
-    Example:
+    Examples:
         >>> images = keras.Input((224, 224, 3), dtype="float32")
         >>> preprocessed(images, "grey").shape
         (None, 224, 224, 1)

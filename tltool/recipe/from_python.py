@@ -24,7 +24,7 @@ def recipe_of(
     Raises:
         UsageError: there is no such recipe, or a key or a value is wrong.
 
-    Example:
+    Examples:
         >>> recipe_of({"base": "quick"}, {"data.image_size": 48}).data.image_size
         48
     """

@@ -48,7 +48,7 @@ def nested(tree: Tree) -> Tree:
     Raises:
         UsageError: a value is set twice, or a mapping contains itself.
 
-    Example:
+    Examples:
         >>> nested({"train.head.epochs": 3, "train": {"ema": 0.9}})
         {'train': {'head': {'epochs': 3}, 'ema': 0.9}}
     """

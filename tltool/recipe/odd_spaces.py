@@ -19,7 +19,7 @@ def find_odd_space(text: str) -> str | None:
 
     Comments are not searched.
 
-    Example:
+    Examples:
         >>> find_odd_space("train:\n\u00a0\u00a0ema: 0.1")
         'a NO-BREAK SPACE (U+00A0) where a plain space belongs (line 2, column 1)'
     """

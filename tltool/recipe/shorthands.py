@@ -43,7 +43,7 @@ def shorthand_overrides(
     Raises:
         UsageError: the recipe has no phase to which a shorthand could apply, or is not valid.
 
-    Example:
+    Examples:
         >>> file = read_recipe("vgg16")
         >>> [one.key for one in shorthand_overrides(file, [], Shorthands(epochs=3))]
         ['train.head.epochs', 'train.finetune.epochs']

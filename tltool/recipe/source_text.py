@@ -30,7 +30,7 @@ def local_path(source: str) -> str:
 def is_remote(source: str) -> bool:
     """Return whether a source is in an object store.
 
-    Example:
+    Examples:
         >>> is_remote("wds:s3://bucket/train.tar"), is_remote("photos")
         (True, False)
     """
@@ -40,7 +40,7 @@ def is_remote(source: str) -> bool:
 def is_model_file(backbone: str) -> bool:
     """Whether a backbone is the file of a model, and not a name.
 
-    Example:
+    Examples:
         >>> is_model_file("models/backbone.keras"), is_model_file("vgg16")
         (True, False)
     """
@@ -60,7 +60,7 @@ def anchored_backbone(backbone: str, folder: Path) -> str:
 def run_name(backbone: str) -> str:
     """Return the name of a run with a backbone; after a file, without what no name may have.
 
-    Example:
+    Examples:
         >>> run_name("models/my net.keras")
         'my_net'
     """
@@ -75,7 +75,7 @@ def data_name(source: str) -> str:
     After a folder such as ``birds/train``, whose own name is general, it is the one above. Empty if
     the name has no letter or digit that a name may have.
 
-    Example:
+    Examples:
         >>> data_name("tfds:tf_flowers:3.0.1"), data_name("pets.tar.gz")
         ('tf_flowers', 'pets')
     """

@@ -131,7 +131,7 @@ def read_yaml(text: str, *, origin: str) -> Any:
     Raises:
         UsageError: it is not valid YAML, or has duplicate keys.
 
-    Example:
+    Examples:
         >>> read_yaml("few: &few {epochs: 3}\nmore: {<<: *few, rate: 1e-4}", origin="a recipe")
         {'few': {'epochs': 3}, 'more': {'epochs': 3, 'rate': 0.0001}}
     """

@@ -20,7 +20,7 @@ _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 def to_cell(value: object) -> object:
     """Return a value as it is written to a cell.
 
-    Example:
+    Examples:
         >>> to_cell("=1+1.png"), to_cell("-0.5"), to_cell("cat.png")
         ("'=1+1.png", '-0.5', 'cat.png')
     """

@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     as an internal or unknown error. The class of the error is known by its module, because
     importing TensorFlow takes seconds. A full disk is no full memory.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> is_out_of_memory(tf.errors.InternalError(None, None, "CUBLAS_STATUS_ALLOC_FAILED"))
         True

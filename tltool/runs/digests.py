@@ -44,7 +44,7 @@ def describe_changes(
         since: when the digests were written, as in "the export".
         optional: names of files that may be missing.
 
-    Example:
+    Examples:
         >>> describe_changes(folder, {"model.keras": size_and_digest(model)}, since="the export")
         ['model.keras has changed since the export (SHA-256 differs)']
     """

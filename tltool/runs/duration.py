@@ -21,7 +21,7 @@ def parse_duration(text: str, *, option: str) -> float:
     Raises:
         UsageError: it has another form, is zero, or is longer than a year.
 
-    Example:
+    Examples:
         >>> parse_duration("1h30m", option="--time-limit")
         5400.0
     """
@@ -40,7 +40,7 @@ def parse_duration(text: str, *, option: str) -> float:
 def format_duration(seconds: float) -> str:
     """Return seconds in the form that ``parse_duration`` reads, rounded to whole seconds.
 
-    Example:
+    Examples:
         >>> format_duration(5430)
         '1h30m30s'
     """

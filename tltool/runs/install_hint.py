@@ -21,7 +21,7 @@ def install_hint(extra: str) -> str:
     Args:
         extra: such as onnx.
 
-    Example:
+    Examples:
         >>> install_hint("mlflow")
         "pip install 'mlflow-skinny>=3'"
     """

@@ -23,7 +23,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ValueError: an array claims more than the file contains, or holds Python objects.
         Exception: of any type, if the file is damaged.
 
-    Example:
+    Examples:
         >>> np.savez(path, weights=np.zeros(3))
         >>> read_arrays(path)["weights"].shape
         (3,)

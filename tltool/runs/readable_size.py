@@ -6,7 +6,7 @@ from __future__ import annotations
 def readable_size(size: int) -> str:
     """Return a number of bytes with a unit and two or three digits.
 
-    Example:
+    Examples:
         >>> [readable_size(size) for size in (900, 12_345, 3_400_000, 51_000_000_000)]
         ['1 kB', '12 kB', '3.4 MB', '51 GB']
     """

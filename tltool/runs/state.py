@@ -49,7 +49,7 @@ class StateFolder:
     Args:
         folder: made when the first state is saved.
 
-    Example:
+    Examples:
         >>> folder.save(RunState({"epoch": 1}, {"kernel": kernel}))
         >>> folder.wait()
         >>> folder.load().document["epoch"]

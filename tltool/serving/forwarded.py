@@ -43,7 +43,7 @@ class ForwardedAddress:
 def forwarded_prefix(value: str) -> str:
     """Return the path prefix of a header ``X-Forwarded-Prefix``; "" without a valid one.
 
-    Example:
+    Examples:
         >>> forwarded_prefix("/models/, /digits")
         '/models/digits'
     """

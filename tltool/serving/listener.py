@@ -86,7 +86,7 @@ def listen(host: str, port: int) -> Listener:
         EnvironmentProblem: the port is in use, or not permitted for this user.
         UsageError: there is no such host.
 
-    Example:
+    Examples:
         >>> with listen("localhost", 0) as listener:
         ...     print(listener.url)
         http://localhost:42507

@@ -59,7 +59,7 @@ def find_platform(
     Raises:
         UsageError: a variable has an invalid value.
 
-    Example:
+    Examples:
         >>> find_platform({"AIP_HTTP_PORT": "8080", "AIP_HEALTH_ROUTE": "/health"}).port
         8080
     """

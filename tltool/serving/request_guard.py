@@ -111,7 +111,7 @@ def _is_link(headers: Headers) -> bool:
 def _bare(host: str) -> str:
     """Return the name of a host in lower case, without its port and without brackets.
 
-    Example:
+    Examples:
         >>> _bare("[::1]:8501"), _bare("LOCALHOST:8501")
         ('::1', 'localhost')
     """

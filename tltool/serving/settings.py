@@ -177,7 +177,7 @@ def parse_origins(values: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: a value is no origin.
 
-    Example:
+    Examples:
         >>> parse_origins(["https://example.org, http://localhost:3000"])
         ('https://example.org', 'http://localhost:3000')
     """
@@ -236,7 +236,7 @@ def parse_percent(value: str, *, option: str) -> float:
     Raises:
         UsageError: it is not.
 
-    Example:
+    Examples:
         >>> parse_percent("10%", option="--canary")
         0.1
     """

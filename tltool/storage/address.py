@@ -71,7 +71,7 @@ class Address:
 def is_object_store(text: str) -> bool:
     """Return whether a text is the address of an object store.
 
-    Example:
+    Examples:
         >>> is_object_store("s3://bucket/photos"), is_object_store("photos")
         (True, False)
     """
@@ -85,7 +85,7 @@ def parse_address(url: str | Path) -> Address:
     Raises:
         UsageError: the scheme is unknown, the bucket is missing, or the address has a secret in it.
 
-    Example:
+    Examples:
         >>> parse_address("s3://bucket/photos/")
         Address(scheme='s3', bucket='bucket', path='photos')
     """
@@ -129,7 +129,7 @@ def _reject_secrets(text: str, bucket: str) -> None:
 def redacted(text: str) -> str:
     """Return a text without the user names, passwords and signatures of addresses in it.
 
-    Example:
+    Examples:
         >>> redacted("https://me:secret@host/a.jpg?sig=1")
         'https://…@host/a.jpg?…'
     """
@@ -143,7 +143,7 @@ def address_of_copy(path: Path, copies: Iterable[tuple[Path, str]]) -> str | Non
         path: the file.
         copies: folders of copies to the address of their objects; the first that fits counts.
 
-    Example:
+    Examples:
         >>> address_of_copy(Path("/cache/x/1.jpg"), [(Path("/cache/x"), "s3://bucket")])
         's3://bucket/1.jpg'
     """
@@ -156,7 +156,7 @@ def address_of_copy(path: Path, copies: Iterable[tuple[Path, str]]) -> str | Non
 def is_file_name(name: str) -> bool:
     """Return whether the name of an object can be the path of a file inside a folder.
 
-    Example:
+    Examples:
         >>> is_file_name("cat/1.jpg"), is_file_name("../1.jpg")
         (True, False)
     """

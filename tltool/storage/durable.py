@@ -40,7 +40,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; the old file is as it was.
 
-    Example:
+    Examples:
         >>> with replaced_file(Path("metrics.json")) as part:
         ...     part.write_text("{}")
     """
@@ -124,7 +124,7 @@ def new_file(path: Path) -> Iterator[Path]:
         UsageError: ``path`` exists by then; it is unchanged.
         OSError: it cannot be written.
 
-    Example:
+    Examples:
         >>> with new_file(Path("report.html")) as part:
         ...     part.write_text("<p>done</p>")
     """

@@ -41,7 +41,7 @@ class Place:
     Raises:
         UsageError: the address is not valid, or has a password in it.
 
-    Example:
+    Examples:
         >>> place = Place("memory://runs/a")
         >>> place.create("shard-0", b"12"), place.create("shard-0", b"34")
         (True, False)

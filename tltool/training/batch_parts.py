@@ -18,7 +18,7 @@ def split_rows(size: int, *, largest: int | None, devices: int) -> list[slice]:
         devices: number of devices. Each gets at least one row of a part, so parts may be larger
             than ``largest`` if that is less than the number of devices.
 
-    Example:
+    Examples:
         >>> split_rows(10, largest=4, devices=1)
         [slice(0, 4, None), slice(4, 7, None), slice(7, 10, None)]
     """
@@ -48,7 +48,7 @@ def device_parts(size: int, *, largest: int | None, devices: int) -> list[list[s
 def own_rows(size: int, *, devices: int, own: range) -> np.ndarray:
     """Return the rows of a batch that the devices ``own`` of all ``devices`` train on, int64 [R].
 
-    Example:
+    Examples:
         >>> own_rows(5, devices=2, own=range(1, 2))
         array([3, 4])
     """

@@ -53,7 +53,7 @@ class KerasObjects:
     Raises:
         UsageError: one of them cannot take part.
 
-    Example:
+    Examples:
         >>> objects = KerasObjects(optimizer="nadam", metrics=["f1_score"])
         >>> objects.description["optimizer"]["class"]
         'Nadam'

@@ -20,7 +20,7 @@ class LossScale:
 
     Create it in the scope of the distribution strategy.
 
-    Example:
+    Examples:
         >>> scale = LossScale()
         >>> gradients, finite = scale.unscaled(tape.gradient(scale.scaled(loss), variables))
     """

@@ -58,7 +58,7 @@ def own_settings() -> Iterator[None]:
         EnvironmentProblem: Keras runs with another backend, or TensorFlow is inside a graph or a
             distribution strategy of the caller.
 
-    Example:
+    Examples:
         >>> keras.config.set_image_data_format("channels_first")
         >>> with own_settings():
         ...     keras.config.image_data_format()

@@ -44,7 +44,7 @@ def measured_precision(network: Network) -> Precision:
     Args:
         network: before training.
 
-    Example:
+    Examples:
         >>> measured_precision(network).arithmetic
         'bfloat16'
     """

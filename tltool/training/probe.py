@@ -95,7 +95,7 @@ def evenly_by_class(labels: np.ndarray, most: int) -> np.ndarray:
         labels: class numbers, int [N].
         most: number of images.
 
-    Example:
+    Examples:
         >>> evenly_by_class(np.array([0] * 900 + [1] * 12), 100)[-3:]
         array([909, 910, 911])
     """

@@ -31,7 +31,7 @@ def to_timm_names(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]
     Raises:
         ValueError: the number of blocks is not that of EfficientNet-Lite0, 1 or 2.
 
-    Example:
+    Examples:
         ``_blocks.1._expand_conv.weight`` becomes ``blocks.1.0.conv_pw.weight``.
     """
     matches = [match for name in tensors if (match := _BLOCK.match(name))]

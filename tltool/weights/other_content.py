@@ -27,7 +27,7 @@ _TAR = (257, b"ustar")
 def other_content(data: bytes) -> str | None:
     """Return what a file is by its first bytes; None if it may be an ONNX file.
 
-    Example:
+    Examples:
         >>> other_content(b"<!DOCTYPE html><title>Sign in</title>")
         'it is a web page; the address needs a login, or is not that of the file'
     """

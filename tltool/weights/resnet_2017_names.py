@@ -25,7 +25,7 @@ def to_current_names(layers: Mapping[str, list[np.ndarray]]) -> dict[str, list[n
     Raises:
         ValueError: its normalisation is in two layers each, as in files converted from Caffe.
 
-    Example:
+    Examples:
         ``res4b12_branch2c`` becomes ``conv4_block13_3_conv``.
     """
     if not any(_LAYER.fullmatch(name) for name in layers):

@@ -59,7 +59,7 @@ def read_torch_tensors(data: bytes) -> dict[str, np.ndarray]:
         ValueError: no such file, damaged, big-endian, with other objects than tensors, or with
             a tensor beyond its storage.
 
-    Example:
+    Examples:
         >>> tensors = read_torch_tensors(Path("resnet50.pth").read_bytes())
         >>> tensors["conv1.weight"].shape
         (64, 3, 7, 7)

@@ -80,7 +80,7 @@ def adopt(
         GateError: the network does not meet the conditions of the recipe.
         EnvironmentProblem: see `tltool.errors`.
 
-    Example:
+    Examples:
         >>> network = tltool.load("runs/photos").keras_model
         >>> network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> network.fit(images, labels)

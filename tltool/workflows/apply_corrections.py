@@ -88,7 +88,7 @@ def apply_corrections(
             they name a class that the images do not have.
         EnvironmentProblem: ``write`` cannot be written.
 
-    Example:
+    Examples:
         >>> tltool.apply_corrections("photos", "corrections.csv", write="corrected").relabelled
         1
     """

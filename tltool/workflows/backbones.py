@@ -124,7 +124,7 @@ def backbone_layers(
         UsageError: an unknown name, a file that is no backbone, or a size too small for it.
         EnvironmentProblem: KerasHub is missing.
 
-    Example:
+    Examples:
         >>> layers = backbone_layers("lenet5")
         >>> layers.totals()["total"]["parameters"]
         61706

@@ -104,7 +104,7 @@ def check_data(
         UsageError: the report would be among the images, or replace a file that is not a report.
         EnvironmentProblem: the report cannot be written.
 
-    Example:
+    Examples:
         >>> check = tltool.check_data("photos")
         >>> check.report
         PosixPath('data_check/photos/data_report.html')

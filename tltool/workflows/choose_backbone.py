@@ -121,7 +121,7 @@ def choose_backbone(
         DataError: the images cannot be used, or a class has too few.
         EnvironmentProblem: no backbone has its weights available.
 
-    Example:
+    Examples:
         >>> choose_backbone(load_recipe("vgg16", ["model.backbone=auto"]), options).summary
     """
     observer = observer or SilentObserver()

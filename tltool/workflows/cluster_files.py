@@ -91,7 +91,7 @@ def cluster_file(scheduler: Scheduler, job: ClusterJob) -> str:
     Raises:
         UsageError: the command is none, or KubeRay has no image.
 
-    Example:
+    Examples:
         >>> print(cluster_file("slurm", ClusterJob("finetune /shared/photos", machines=4)))
     """
     if scheduler == "slurm":

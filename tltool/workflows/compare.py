@@ -34,7 +34,7 @@ def compare(runs: Sequence[Path | str], *, observer: Observer | None = None) -> 
         UsageError: there are fewer than two, one is repeated, or one does not exist.
         DataError: one is no finished run, or they were evaluated on different images.
 
-    Example:
+    Examples:
         >>> comparison = tltool.compare(["runs/photos", "runs/other"])
         >>> print(comparison.verdicts[0])
         no difference between other and photos...

@@ -84,7 +84,7 @@ def evaluate(
             model has operations that are not allowed.
         GateError: a file of the model has changed.
 
-    Example:
+    Examples:
         >>> tltool.evaluate("runs/photos", "photos")["n"]
         42
     """

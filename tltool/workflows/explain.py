@@ -94,7 +94,7 @@ def explain(
         GateError: the model returns numbers that are not finite.
         EnvironmentProblem: ``out`` cannot be written.
 
-    Example:
+    Examples:
         >>> (explanation,) = tltool.explain("runs/photos", "new.jpg", out="heat-maps")
         >>> explanation.picture
         PosixPath('heat-maps/new-grad-cam.png')

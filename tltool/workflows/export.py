@@ -103,7 +103,7 @@ def export(
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
 
-    Example:
+    Examples:
         >>> (folder,) = tltool.load("runs/photos").export("keras").folders
         >>> sorted(path.name for path in folder.iterdir())
         ['assets', 'assets.extra', 'model.keras']

@@ -176,7 +176,7 @@ def finetune(
     Raises:
         UsageError, DataError, GateError, EnvironmentProblem: see `tltool.errors`.
 
-    Example:
+    Examples:
         >>> result = tltool.finetune("photos", recipe="quick", set={"train.probe.folds": 3})
         >>> result.export
         PosixPath('saved_models/photos/1')

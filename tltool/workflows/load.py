@@ -43,7 +43,7 @@ class TrainedModel:
     Attributes:
         path: of the run or the export.
 
-    Example:
+    Examples:
         >>> model = tltool.load("runs/photos")
         >>> model.predict("new.jpg")[0].top
         (('bee', 0.97),)
@@ -207,7 +207,7 @@ def load(model: Path | str) -> TrainedModel:
         UsageError: ``model`` does not exist.
         DataError: it is neither, or damaged.
 
-    Example:
+    Examples:
         >>> model = tltool.load("runs/photos")
         >>> model.predict("new.jpg")[0].error is None
         True

@@ -71,7 +71,7 @@ def monitor(
         DataError: the model has no reference statistics, or there are no images.
         GateError: a file of the model has changed.
 
-    Example:
+    Examples:
         >>> result = tltool.monitor("runs/photos", "unlabelled")
         >>> result.drift.n, result.values()["drift"]
         (2, 0.0)

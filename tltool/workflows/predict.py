@@ -82,7 +82,7 @@ def predict(
         UsageError, DataError: the model cannot be used, there are no images, or
             ``prediction_set`` is combined with ``tta``.
 
-    Example:
+    Examples:
         >>> prediction, *others = tltool.predict("runs/photos", "photos", top=3)
         >>> prediction.error is None, len(prediction.top)
         (True, 3)

@@ -28,7 +28,7 @@ def promote(version: Path | str, target: Path | str) -> Path:
         GateError: a file of it has changed since the export.
         EnvironmentProblem: the copy cannot be written.
 
-    Example:
+    Examples:
         >>> promote("saved_models/fruit/1", "saved_models/fruit")
         PosixPath('saved_models/fruit/3')
     """

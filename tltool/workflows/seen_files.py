@@ -20,7 +20,7 @@ def as_seen(paths: Iterable[str]) -> list[SeenFile]:
     Args:
         paths: may be relative.
 
-    Example:
+    Examples:
         >>> as_seen(["a.jpg", "gone.jpg"])
         [('/data/a.jpg', 2048), ('/data/gone.jpg', None)]
     """

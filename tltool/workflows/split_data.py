@@ -110,7 +110,7 @@ def split_data(
         DataError: the images cannot be used, or a class has too few images for the splits.
         EnvironmentProblem: ``out`` cannot be written.
 
-    Example:
+    Examples:
         >>> split = tltool.split_data("photos", validation=0.2, test=0.2, out="split")
         >>> split.written
         PosixPath('split')

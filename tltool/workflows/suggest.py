@@ -58,7 +58,7 @@ def suggest(
         DataError: there are no images, or the run has used all of them.
         EnvironmentProblem: the weights of the backbone are not available.
 
-    Example:
+    Examples:
         >>> chosen = tltool.suggest("unlabelled", run="runs/photos", budget=2)
         >>> [one.path.name for one in chosen]
         ['7_01.png', '7_00.png']

@@ -40,7 +40,7 @@ def copy_name_findings(shown: Callable[[Item], str], items: Sequence[Item]) -> I
         shown: returns the displayed path of an item.
         items: the usable images.
 
-    Example:
+    Examples:
         >>> names = ("a.jpg", "a_flip.jpg", "b.jpg", "b_flip.jpg")
         >>> [*copy_name_findings(str, [Item(Path("cat") / name, "cat") for name in names])]
         [Finding(path=None, kind='copies by name', ...)]

@@ -61,7 +61,7 @@ def standing(decisions: Iterable[Decision]) -> dict[str, dict[str, Decision]]:
 
     The last decision of a person counts. An undo withdraws it, so that the one before counts again.
 
-    Example:
+    Examples:
         >>> made = [Decision("ab", "1.jpg", action, "cat") for action in ("exclude", "undo")]
         >>> standing(made)
         {}

@@ -115,7 +115,7 @@ def decode_contents(contents: Sequence[bytes], spec: DecodeSpec) -> tuple[tf.Ten
     Returns:
         images float32 [N, spec.height, spec.width, 3], zeros where bad, and ok bool [N].
 
-    Example:
+    Examples:
         ``images, ok = decode_contents([path.read_bytes()], DecodeSpec(224, 224))``
     """
     with tf.device("/CPU:0"):

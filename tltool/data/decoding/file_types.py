@@ -132,7 +132,7 @@ def recognise(start: bytes) -> FileType | None:
     Args:
         start: its first ``START`` bytes, or all of them.
 
-    Example:
+    Examples:
         >>> recognise(b"%PDF-1.7").name
         'a PDF document'
     """

@@ -49,7 +49,7 @@ def read_size(data: bytes) -> ImageSize | None:
     Args:
         data: the bytes of a file.
 
-    Example:
+    Examples:
         >>> read_size(Path("photo.jpg").read_bytes())
         ImageSize(width=4032, height=3024, scans=1)
     """

@@ -50,7 +50,7 @@ def count_scans(data: bytes) -> int:
     Reference:
         ITU-T T.81, B.1.1 and B.2.
 
-    Example:
+    Examples:
         >>> count_scans(Path("progressive.jpg").read_bytes())
         10
     """

@@ -27,7 +27,7 @@ class JpegWarnings:
     that is written to it is passed on by ``take`` and at the end. Only one thread has the context
     at a time.
 
-    Example:
+    Examples:
         >>> with JpegWarnings() as warnings:
         ...     decode(data)
         ...     messages = warnings.take()

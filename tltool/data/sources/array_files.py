@@ -43,7 +43,7 @@ def array_file_hint(paths: Sequence[Path]) -> str | None:
     Args:
         paths: files that are not images. Of ``.npz`` files the names of the arrays are read.
 
-    Example:
+    Examples:
         >>> array_file_hint([Path("train_32x32.mat")])[:22]
         'give tfds:svhn_cropped'
     """

@@ -52,7 +52,7 @@ def similar_names(names: Iterable[str]) -> list[list[str]]:
 def measurements(names: Iterable[str]) -> list[str]:
     """Return the numbers with decimals among the names if all are numbers: values of a regression.
 
-    Example:
+    Examples:
         >>> measurements(["0.5", "2", "10.0"]), measurements(["0", "1.0"]), measurements(["v0.5"])
         (['0.5'], [], [])
     """
@@ -73,7 +73,7 @@ def _number(text: str) -> float:
 def placeholders(names: Iterable[str]) -> list[str]:
     """Return the names that probably mean "no label": ``-``, ``?``, and ``-1`` among numbers.
 
-    Example:
+    Examples:
         >>> placeholders(["cat", "?"]), placeholders(["-1", "0", "1"]), placeholders(["-1", "-2"])
         (['?'], ['-1'], [])
     """

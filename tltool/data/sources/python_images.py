@@ -23,7 +23,7 @@ def png_bytes(image: Any, *, where: str) -> bytes:
         DataError: it has another shape or range. Floats of at most 1 are refused, since pixels of
             0..1 would give an almost black image.
 
-    Example:
+    Examples:
         >>> png_bytes(np.zeros((2, 2, 3), "uint8"), where="image 0")[:4]
         b'\x89PNG'
     """

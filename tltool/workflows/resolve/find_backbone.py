@@ -27,7 +27,7 @@ def find_backbone(
         UsageError: there is no such backbone, or the file does not fit.
         EnvironmentProblem: Keras cannot be imported, which a file needs; or KerasHub is missing.
 
-    Example:
+    Examples:
         >>> find_backbone("vgg16").image_size
         224
     """
@@ -54,7 +54,7 @@ def find_backbone(
 def at_side(backbone: Backbone, side: int) -> Backbone | None:
     """Return a backbone for images of ``side`` pixels; None if its file does not take them.
 
-    Example:
+    Examples:
         >>> at_side(get_backbone("vgg16"), 64).name
         'vgg16'
     """

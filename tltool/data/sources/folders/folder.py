@@ -37,7 +37,7 @@ def read_folder(
         DataError: the folder does not exist, cannot be read, or contains images that are not in
             class folders.
 
-    Example:
+    Examples:
         >>> read_folder(Path("photos")).items[0].label  # doctest: +SKIP
         'ants'
     """

@@ -99,7 +99,7 @@ def part_named(name: str) -> Part | None:
     ``training_set``, ``TrainImages``, ``train2017`` and ``01_train`` are the training split.
     Whether a folder is one depends on its content too: ``train`` may be a class, of vehicles.
 
-    Example:
+    Examples:
         >>> part_named("test_set")
         Part(role='test', rest=())
         >>> part_named("test tubes")

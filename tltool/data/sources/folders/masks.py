@@ -28,7 +28,7 @@ def separate_masks(paths: Sequence[Path], folder: Path) -> tuple[list[Path], lis
         paths: files below ``folder``.
         folder: of the class.
 
-    Example:
+    Examples:
         >>> cat = Path("cat")
         >>> separate_masks([cat / "1.jpg", cat / "1_mask.png"], cat)[1] == [cat / "1_mask.png"]
         True

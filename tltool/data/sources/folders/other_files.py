@@ -99,7 +99,7 @@ def misnamed_hint(paths: Sequence[Path]) -> str:
 def classes_in_names(stems: Iterable[str]) -> list[str]:
     """Return the words before the numbers in file names, if they may be classes; else nothing.
 
-    Example:
+    Examples:
         >>> classes_in_names(["cat.0", "cat.1", "dog.0", "dog.1"])
         ['cat', 'dog']
     """

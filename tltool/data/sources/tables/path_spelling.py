@@ -17,7 +17,7 @@ _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 def cleaned(path: str) -> str:
     r"""Return a path with slashes, without ``file://`` or ``~``, and with neat ends.
 
-    Example:
+    Examples:
         >>> cleaned(r" 'photos\a%201.jpg' ")
         'photos/a 1.jpg'
     """
