@@ -246,3 +246,18 @@ def test_an_address_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
     with pytest.raises(EnvironmentProblem, match=r"--cluster 127\.0\.0\.1:1: no Ray cluster"):
         check_address(ClusterAddress(address="127.0.0.1:1"))
+
+
+def test_a_cluster_that_refuses_the_token_is_told(
+    use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:  # as Ray 2.60 does
+        cause = RuntimeError("Last connection error: ray.exceptions.AuthenticationError: missing")
+        raise ConnectionError("Failed to connect to Ray cluster") from cause
+
+    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
+    _, stub = use(lambda *_: {})
+    monkeypatch.setattr(stub, "init", refuse)
+    with pytest.raises(EnvironmentProblem, match="its token is missing or wrong") as problem:
+        ray_engine.open_ray(ClusterAddress(address="auto"), "a.table", gpu=False).__enter__()
+    assert "RAY_AUTH_TOKEN" in str(problem.value.hint)

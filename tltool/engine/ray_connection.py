@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tltool.engine.cluster_address import ANSWER_SECONDS, ClusterAddress, no_answer
+from tltool.engine.cluster_address import ClusterAddress, no_answer
 from tltool.errors import EnvironmentProblem, first_line
 
 _STORE_BYTES = 100 * 2**20  # records are small
+_JOIN_SECONDS = 25.0  # Ray tries for 20 s before it says what is wrong
 _STARTS = 3  # Ray gives its processes 15 seconds, too few on a busy machine
 
 
@@ -92,7 +93,7 @@ def _join(address: str) -> None:
     """Connect to a running cluster.
 
     Raises:
-        EnvironmentProblem: none answers.
+        EnvironmentProblem: none answers, or it refuses the token.
     """
     import ray
 
@@ -104,13 +105,25 @@ def _join(address: str) -> None:
         except BaseException as error:
             result.append(error)
 
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # else each attempt prints a line
     # Ray repeats for minutes what does not answer
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(ANSWER_SECONDS)
+    thread.join(_JOIN_SECONDS)
+    if result and _refuses_token(result[0]):
+        raise EnvironmentProblem(
+            f"--cluster {address}: the Ray cluster refuses this command: its token is missing or "
+            "wrong",
+            hint="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the machines of the cluster",
+        )
     if thread.is_alive() or result:
-        reason = first_line(result[0]) if result else f"nothing in {ANSWER_SECONDS:.0f} s"
+        reason = first_line(result[0]) if result else f"nothing in {_JOIN_SECONDS:.0f} s"
         raise no_answer(address, reason)
+
+
+def _refuses_token(error: BaseException) -> bool:
+    """Return whether the authentication failed; Ray names that only in the text of the cause."""
+    return "AuthenticationError" in f"{error!r} {error.__cause__!r}"
 
 
 def _short_folder() -> str | None:
