@@ -265,21 +265,6 @@ def test_features_by_workers_give_the_same_leaderboard(trained, monkeypatch, tmp
     assert files[0] == files[1] and len(files[0]) == 3
 
 
-def test_workers_that_see_no_images_are_named_with_their_own_hint(trained, monkeypatch, tmp_path):
-    class Elsewhere(LocalEngine):
-        def map(self, work, numbers):
-            raise EnvironmentProblem("a worker cannot read 'a.jpg'", hint="share the disk")
-
-    monkeypatch.setenv("TLTOOL_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(cluster_address, "find_spec", lambda _: True)
-    engine = nullcontext(Elsewhere(TABLE))
-    monkeypatch.setattr(compare_backbones, "open_workers", lambda *_, **__: engine)
-    options = ("--image-size", 32, "--weights", "random", "--cluster", "auto")
-    result = tltool("compare", trained.photos, "--backbones", "tiny_vgg,tiny_resnet", *options)
-    assert result.exit_code == 5 and result.stderr.count("a worker cannot read") == 1
-    assert "hint: share the disk" in result.stderr
-
-
 def test_a_backbone_without_weights_is_skipped_with_the_reason(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("TLTOOL_WEIGHTS_DIR", str(tmp_path))
     monkeypatch.setattr(BackboneProbes, "evaluate", without("vgg16", BackboneProbes.evaluate))
