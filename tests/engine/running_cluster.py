@@ -75,6 +75,7 @@ def _end(node: subprocess.Popen[bytes]) -> None:
         node.wait(20)
     with suppress(ProcessLookupError):
         os.killpg(node.pid, signal.SIGKILL)
+    node.wait()
 
 
 def _start(log: Path, *options: str) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -85,10 +86,18 @@ def test_a_running_cluster_does_what_one_process_does_and_is_left_running(tmp_pa
             for where in ("one", "two")
         }
         assert len(digests) == 1
-    same = ["new.csv", "check/data_issues.csv", "check/data_report.html"]
+    assert predictions(tmp_path / "one/new.csv") == predictions(tmp_path / "two/new.csv")
+    same = ["check/data_issues.csv", "check/data_report.html"]
     same += [f"{run}/{name}" for run in runs for name in ("metrics.json", "predictions.csv")]
     ours, theirs = (
         {name: digest for name, digest in contents(tmp_path / where).items() if name in same}
         for where in ("one", "two")
     )
     assert ours == theirs and len(ours) == len(same)
+
+
+def predictions(file: Path) -> list[dict[str, str]]:
+    """Return the rows of predictions without the identifier of the run."""
+    with file.open(newline="", encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    return [{name: row[name] for name in row if name != "predicted_by"} for row in rows]
