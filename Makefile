@@ -37,8 +37,8 @@ test: $(STAMP) ## run the tests; with TLTOOL_THOROUGH=1 as in CI; with TLTOOL_WE
 	  --cpu-limit $(if $(TLTOOL_THOROUGH),40,10) --cpu-table build/test-durations.txt \
 	  -m "not cluster$(if $(TLTOOL_WEEKLY),, and not weekly$(if $(TLTOOL_THOROUGH),, and not thorough))"
 
-test-cluster: $(STAMP) ## run the tests that start workers of Ray; alone, because Ray gives up on a busy machine
-	$(BIN)/python -m pytest -m cluster
+test-cluster: $(STAMP) ## run the tests that start workers of Ray; with TLTOOL_WEEKLY=1 all; alone, because Ray gives up on a busy machine
+	$(BIN)/python -m pytest -m "cluster$(if $(TLTOOL_WEEKLY),, and not weekly)"
 
 test-fast: $(STAMP) ## run the fast tests, which need neither pretrained weights nor real images
 	$(BIN)/python -m pytest -m "$(FAST)"

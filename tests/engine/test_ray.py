@@ -59,6 +59,7 @@ def test_features_of_two_workers_are_bit_identical_though_one_was_killed(tmp_pat
 
 
 @pytest.mark.cluster
+@pytest.mark.weekly
 def test_a_running_cluster_does_what_one_process_does_and_is_left_running(tmp_path: Path) -> None:
     """Sweep, training, predictions and check; a worker of the sweep is killed."""
     pytest.importorskip("ray")
