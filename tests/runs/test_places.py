@@ -54,7 +54,7 @@ def test_a_full_folder_for_temporary_files_is_named_and_not_that_of_the_models(
 def test_a_packed_run_that_does_not_fit_is_not_called_damaged(temporary, tmp_path, monkeypatch):
     with tarfile.open(tmp_path / "run.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("recipe.yaml"))
-    monkeypatch.setattr(tarfile.TarFile, "extract", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with (
         pytest.raises(EnvironmentProblem, match=str(temporary)),
         open_packed_run(tmp_path / "run.tar.gz"),
