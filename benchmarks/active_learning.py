@@ -13,15 +13,10 @@ import argparse
 
 import numpy as np
 
-from benchmarks.label_errors import flowers
-from tltool.data.duplicates.find_duplicates import cluster_duplicates
+from benchmarks.label_errors import embedded, flowers
 from tltool.evaluation.label_suggestions import STRATEGIES, Pool, Strategy, suggest_images
-from tltool.events import SilentObserver
-from tltool.models.backbone_registry import get_backbone
 from tltool.models.standardization import fit_standardization
 from tltool.training.softmax_regression import solve_softmax
-from tltool.workflows.dataset.embeddings import extract_embeddings
-from tltool.workflows.dataset.splitting import group_numbers
 
 FIRST = 20  # labelled images per class at the start
 STRENGTH = 0.01
@@ -77,16 +72,8 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=50)
     options = parser.parse_args()
     catalog = flowers()
-    features = extract_embeddings(
-        catalog,
-        get_backbone("efficientnet_lite0"),
-        image_size=options.size,
-        resize="crop",
-        offline=False,
-        observer=SilentObserver(),
-    ).features
+    features, groups = embedded(catalog, "efficientnet_lite0", options.size)
     labels = catalog.labels()
-    groups = group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
     results = {
         strategy: np.array(
             [

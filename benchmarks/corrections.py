@@ -18,14 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t
 
-from benchmarks.label_errors import find_issues, flowers
-from tltool.data.duplicates.find_duplicates import cluster_duplicates
-from tltool.events import SilentObserver
-from tltool.models.backbone_registry import get_backbone
+from benchmarks.label_errors import embedded, find_issues, flowers
 from tltool.recipe.train_section import ProbeSection
 from tltool.training.probe import fit_probe
-from tltool.workflows.dataset.embeddings import extract_embeddings
-from tltool.workflows.dataset.splitting import group_numbers
 
 SHARES = np.linspace(-5, 5, 10_001)
 
@@ -108,15 +103,7 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=200)
     options = parser.parse_args()
     catalog = flowers()
-    features = extract_embeddings(
-        catalog,
-        get_backbone("efficientnet_lite0"),
-        image_size=options.size,
-        resize="crop",
-        offline=False,
-        observer=SilentObserver(),
-    ).features
-    groups = group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
+    features, groups = embedded(catalog, "efficientnet_lite0", options.size)
     images = Images(features, catalog.labels(), groups, len(catalog.class_names))
     rows = [one_seed(images, seed, options) for seed in range(options.seeds)]
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}

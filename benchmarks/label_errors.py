@@ -39,6 +39,19 @@ def flowers() -> Catalog:
     return checked.catalog
 
 
+def embedded(catalog: Catalog, backbone: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features [N, D] of all images, and the number of the group of near copies of each."""
+    pooled = extract_embeddings(
+        catalog,
+        get_backbone(backbone),
+        image_size=size,
+        resize="crop",
+        offline=False,
+        observer=SilentObserver(),
+    )
+    return pooled.features, group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
+
+
 def find_issues(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int, seed: int
 ) -> LabelErrors:
@@ -60,16 +73,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.05)
     options = parser.parse_args()
     catalog = flowers()
-    pooled = extract_embeddings(
-        catalog,
-        get_backbone("vgg16"),
-        image_size=options.size,
-        resize="crop",
-        offline=False,
-        observer=SilentObserver(),
-    )
+    features, groups = embedded(catalog, "vgg16", options.size)
     true, classes = catalog.labels(), len(catalog.class_names)
-    groups = group_numbers(catalog, cluster_duplicates(catalog.items).clusters)
     print(f"VGG16 at {options.size} pixels, n = {len(true)}, {options.share:.0%} flipped.\n")
     print(
         f"| seed | precision of the first {FIRST} (95 %) | true class suggested | issues | "
@@ -81,11 +86,9 @@ def main() -> None:
         flipped = rng.permutation(len(true))[: round(options.share * len(true))]
         labels = true.copy()
         labels[flipped] = (true[flipped] + rng.integers(1, classes, len(flipped))) % classes
-        clean = {
-            one.index for one in find_issues(pooled.features, true, groups, classes, seed).issues
-        }
+        clean = {one.index for one in find_issues(features, true, groups, classes, seed).issues}
         started = time.perf_counter()
-        issues = find_issues(pooled.features, labels, groups, classes, seed).issues
+        issues = find_issues(features, labels, groups, classes, seed).issues
         seconds = time.perf_counter() - started
         wrong = set(flipped.tolist())
         hits = [one for one in issues[:FIRST] if one.index in wrong]
